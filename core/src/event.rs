@@ -1,0 +1,182 @@
+//! What clients are told, in its wire form. The only place of the core that writes JSON.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::ids::{ConversationId, MessageId, Seq, UserId};
+use crate::port::{Change, ChangeKind, Event, Message};
+use crate::time::Timestamp;
+
+/// A message on the wire.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageView<'a> {
+    /// The message.
+    pub id: MessageId,
+    /// Where it was said.
+    pub conversation: ConversationId,
+    /// Its place.
+    pub seq: Seq,
+    /// Who said it.
+    pub sender_id: UserId,
+    /// Such as `text`.
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    /// What was said.
+    pub content: &'a str,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it was edited last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+}
+
+impl<'a> From<&'a Message> for MessageView<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            id: message.id,
+            conversation: message.conversation,
+            seq: message.seq,
+            sender_id: message.sender,
+            kind: &message.kind,
+            content: &message.content,
+            created_at: message.created_at,
+            edited_at: message.edited_at,
+        }
+    }
+}
+
+/// Presence of one user on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PresenceView {
+    /// Whose.
+    pub user: UserId,
+    /// Has a live device.
+    pub online: bool,
+    /// The last beat; `None`: never seen.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// Told to every member: `message.new`, `message.updated` or `message.deleted`.
+///
+/// `None` for a message sent and taken back meanwhile: only its deletion is told.
+pub fn change(change: &Change) -> Option<Event> {
+    #[derive(Serialize)]
+    struct Deleted {
+        conversation: ConversationId,
+        id: MessageId,
+        seq: Seq,
+    }
+    let message = &change.message;
+    match change.kind {
+        ChangeKind::Sent if !message.deleted => {
+            Some(durable("message.new", &MessageView::from(message)))
+        }
+        ChangeKind::Edited if !message.deleted => {
+            Some(durable("message.updated", &MessageView::from(message)))
+        }
+        ChangeKind::Sent | ChangeKind::Edited => None,
+        ChangeKind::Deleted => Some(durable(
+            "message.deleted",
+            &Deleted {
+                conversation: message.conversation,
+                id: message.id,
+                seq: message.seq,
+            },
+        )),
+    }
+}
+
+/// Told to the other members: somebody read up to here.
+pub fn read_update(conversation: ConversationId, reader: UserId, up_to: Seq) -> Event {
+    #[derive(Serialize)]
+    struct Payload {
+        conversation: ConversationId,
+        reader: UserId,
+        up_to: Seq,
+    }
+    durable(
+        "message.read_update",
+        &Payload {
+            conversation,
+            reader,
+            up_to,
+        },
+    )
+}
+
+/// Told to the reader's devices: so many are left.
+pub fn unread_update(conversation: ConversationId, unread: u64, total: u64) -> Event {
+    #[derive(Serialize)]
+    struct Payload {
+        conversation: ConversationId,
+        unread: u64,
+        total: u64,
+    }
+    durable(
+        "unread.update",
+        &Payload {
+            conversation,
+            unread,
+            total,
+        },
+    )
+}
+
+/// Told to contacts: `user.online` or `user.offline`.
+pub fn presence(
+    user: UserId,
+    online: bool,
+    last_seen: Option<Timestamp>,
+    generation: u64,
+) -> Event {
+    #[derive(Serialize)]
+    struct Payload {
+        user: UserId,
+        last_seen: Option<Timestamp>,
+        generation: u64,
+    }
+    ephemeral(
+        if online {
+            "user.online"
+        } else {
+            "user.offline"
+        },
+        &Payload {
+            user,
+            last_seen,
+            generation,
+        },
+    )
+}
+
+/// Told to the other members: somebody is typing.
+pub fn typing(conversation: ConversationId, user: UserId) -> Event {
+    #[derive(Serialize)]
+    struct Payload {
+        conversation: ConversationId,
+        user: UserId,
+    }
+    ephemeral("typing", &Payload { conversation, user })
+}
+
+fn durable(name: &str, payload: &impl Serialize) -> Event {
+    Event {
+        name: name.into(),
+        payload: encode(payload),
+        durable: true,
+    }
+}
+
+fn ephemeral(name: &str, payload: &impl Serialize) -> Event {
+    Event {
+        name: name.into(),
+        payload: encode(payload),
+        durable: false,
+    }
+}
+
+fn encode(payload: &impl Serialize) -> Arc<str> {
+    // Ids, numbers and strings always encode; only a moment beyond the year 9999 does not.
+    serde_json::to_string(payload).map_or_else(|_| "null".into(), Into::into)
+}

@@ -1,0 +1,14 @@
+//! Every rule of Roost: presence, unread counters, last messages, messaging, contacts, typing.
+//!
+//! This crate never touches a clock, a socket, a file, a thread, randomness or the environment, and knows
+//! neither WIT nor a store. A rule decides from plain values; the use cases in `drive` read, ask the rule,
+//! commit and try again, through the ports in [`port`].
+
+pub mod error;
+pub mod event;
+pub mod feed;
+pub mod ids;
+pub mod key;
+pub mod limits;
+pub mod port;
+pub mod time;

@@ -1,0 +1,86 @@
+//! Moments and spans in milliseconds, and their wire form (RFC 3339 in UTC).
+//!
+//! Nothing here reads a clock.
+
+use std::fmt;
+
+use ::time::OffsetDateTime;
+use ::time::format_description::well_known::Rfc3339;
+use serde::{Serialize, Serializer};
+
+/// Milliseconds since the Unix epoch. Serialises as RFC 3339 in UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// This much later; saturates.
+    pub const fn plus(self, span_ms: u64) -> Self {
+        Self(self.0.saturating_add(span_ms))
+    }
+
+    /// This much earlier; not below the epoch.
+    pub const fn minus(self, span_ms: u64) -> Self {
+        Self(self.0.saturating_sub(span_ms))
+    }
+
+    /// Whole seconds since the Unix epoch.
+    pub const fn seconds(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// Of whole seconds since the Unix epoch.
+    pub const fn from_seconds(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1_000))
+    }
+
+    /// As a score of an ordered set.
+    pub fn score(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
+    /// Reads RFC 3339; `None` for anything else and for moments before the epoch.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        u64::try_from(moment.unix_timestamp_nanos() / 1_000_000)
+            .ok()
+            .map(Self)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .ok()
+            .and_then(|moment| moment.format(&Rfc3339).ok())
+            .ok_or(fmt::Error)?;
+        f.write_str(&text)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // `collect_str` would panic on a formatting error; years beyond 9999 have no RFC 3339 form.
+        let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .ok()
+            .and_then(|moment| moment.format(&Rfc3339).ok())
+            .ok_or_else(|| serde::ser::Error::custom("a moment beyond the year 9999"))?;
+        serializer.serialize_str(&moment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_survives_its_wire_form() {
+        let moment = Timestamp(1_790_000_000_123);
+        assert_eq!(moment.to_string(), "2026-09-21T14:13:20.123Z");
+        assert_eq!(Timestamp::parse_rfc3339(&moment.to_string()), Some(moment));
+        assert_eq!(
+            serde_json::to_string(&moment).unwrap(),
+            "\"2026-09-21T14:13:20.123Z\""
+        );
+        assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+    }
+}
