@@ -167,6 +167,8 @@ pub struct Membership {
     pub joined: Seq,
     /// All members, in ascending order.
     pub members: Vec<UserId>,
+    /// There are two members, and one of them has blocked the other.
+    pub blocked: bool,
 }
 
 /// A conversation as one member sees it.
