@@ -18,9 +18,9 @@ pub const SWEEP_PAGES_MAX: u32 = 10;
 /// A cached last message lives this long.
 pub const LAST_MESSAGE_TTL_MS: u64 = 3_600_000;
 /// Whoever fills a cold user's counters has this long before another may.
-pub const LEASE_TTL_MS: u64 = 2_000;
+pub const LEASE_TTL_MS: u64 = 1_000;
 /// A caller that waits for another's lease looks again after this.
-pub const LEASE_WAIT_MS: u32 = 20;
+pub const LEASE_WAIT_MS: u32 = 40;
 
 /// A use case tries a lost race again this often, then answers `contended`.
 pub const TRIES_MAX: u32 = 32;

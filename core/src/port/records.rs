@@ -103,7 +103,9 @@ pub struct Counter {
     pub count: u64,
     /// The conversation's newest sequence.
     pub seq: Seq,
-    /// Everything up to here is read. Never below the sequence at which the user joined.
+    /// Messages up to here are not visible to the member.
+    pub joined: Seq,
+    /// Everything up to here is read. Never below `joined`.
     pub read: Seq,
     /// Everything up to here has been announced to all members.
     pub announced: Seq,
