@@ -11,4 +11,6 @@ pub mod ids;
 pub mod key;
 pub mod limits;
 pub mod port;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;

@@ -372,6 +372,15 @@ pub fn validate_event(event: &Event) -> Result<usize, StoreError> {
     Ok(event.name.len() + event.payload.len())
 }
 
+/// Refuses what no adapter may publish, in the same words for all of them.
+pub fn validate_publish(publications: &[super::Publication]) -> Result<(), StoreError> {
+    bound("publications a call", publications.len(), CALL_ITEMS_MAX)?;
+    let bytes = publications.iter().try_fold(0, |sum, publication| {
+        Ok::<_, StoreError>(sum + validate_event(&publication.event)?)
+    })?;
+    bound("bytes of a call", bytes, CALL_BYTES_MAX)
+}
+
 fn validate_owner(owner: Owner, key: &Key) -> Result<(), StoreError> {
     key.validate()?;
     if key.owner == owner {

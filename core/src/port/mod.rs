@@ -5,13 +5,15 @@
 
 mod delivery;
 mod key_value;
+mod number;
 mod records;
 
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
 pub use key_value::{
     Check, Event, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value,
-    validate_commit, validate_event, validate_read,
+    validate_commit, validate_event, validate_publish, validate_read,
 };
+pub use number::parse_number;
 pub use records::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation,
     ConversationPage, ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery,

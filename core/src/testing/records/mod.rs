@@ -1,0 +1,154 @@
+//! The system of record as a plain model in memory: the fake that use cases are tested on, and the oracle that
+//! adapters and the simulation are compared with.
+//!
+//! Every call takes effect at once, also `announced`. Ids that it makes up are counted from its seed. It has no
+//! clock: a read mark counts as stored at the latest moment that any call has named so far.
+
+mod oracle;
+mod people;
+mod state;
+mod talk;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ids::{ConversationId, MessageId, Seq, UserId};
+use crate::port::{
+    Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
+    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Pending, ReadMark,
+    Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+};
+use crate::time::Timestamp;
+use state::State;
+
+/// Records in memory. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct FakeRecords(Arc<Mutex<State>>);
+
+impl FakeRecords {
+    /// Empty. Different seeds make up different ids.
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State::new(seed))))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Records for FakeRecords {
+    async fn append_message(&self, draft: Draft) -> Answer<Changed> {
+        bounds::draft(&draft)?;
+        self.state().append(draft)
+    }
+
+    async fn edit_message(&self, edit: Edit) -> Answer<Changed> {
+        bounds::edit(&edit)?;
+        self.state().edit(edit)
+    }
+
+    async fn delete_message(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        actor: UserId,
+        at: Timestamp,
+    ) -> Answer<Changed> {
+        bounds::moment(at)?;
+        self.state().delete(conversation, message, actor, at)
+    }
+
+    async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
+        self.state().mark_read(user, conversation, up_to)
+    }
+
+    async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
+        bounds::unread(&requests)?;
+        let state = self.state();
+        Ok(requests.into_iter().map(|request| state.unread(request)).collect())
+    }
+
+    async fn changes(&self, ranges: Vec<ChangeRange>) -> Answer<Vec<Vec<Change>>> {
+        bounds::changes(&ranges)?;
+        let state = self.state();
+        Ok(ranges.into_iter().map(|range| state.changes(range)).collect())
+    }
+
+    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
+        bounds::list(&conversations)?;
+        let state = self.state();
+        Ok(conversations.into_iter().map(|conversation| state.last_message(conversation)).collect())
+    }
+
+    async fn membership(&self, conversation: ConversationId, user: UserId) -> Answer<Membership> {
+        self.state().membership(conversation, user)
+    }
+
+    async fn conversations(&self, user: UserId, query: ConversationQuery) -> Answer<ConversationPage> {
+        bounds::conversations(&query)?;
+        self.state().conversations(user, query)
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
+        bounds::history(&query)?;
+        self.state().history(query)
+    }
+
+    async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {
+        let members = bounds::members(&conversation)?;
+        self.state().create(&conversation, &members)
+    }
+
+    async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
+        bounds::moment(change.at)?;
+        self.state().add_member(change)
+    }
+
+    async fn remove_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
+        bounds::moment(change.at)?;
+        self.state().remove_member(change)
+    }
+
+    async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
+        Ok(self.state().people.contacts(user))
+    }
+
+    async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
+        bounds::list(&users)?;
+        let state = self.state();
+        Ok(users
+            .into_iter()
+            .map(|user| ContactAudience { user, visible: state.people.audience(user) })
+            .collect())
+    }
+
+    async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
+        bounds::two_people(user, contact)?;
+        self.state().people.add_contact(user, contact)
+    }
+
+    async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
+        self.state().people.remove_contact(user, contact);
+        Ok(())
+    }
+
+    async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
+        bounds::two_people(user, blocked)?;
+        self.state().people.block(user, blocked)
+    }
+
+    async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
+        self.state().people.unblock(user, blocked);
+        Ok(())
+    }
+
+    async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
+        bounds::pending(limit)?;
+        Ok(self.state().pending(before, limit as usize))
+    }
+
+    async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
+        bounds::list(&confirmations)?;
+        self.state().announced(&confirmations);
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! The model of a store: one lock over plain maps. Real adapters are compared with it.
+//!
+//! It never fails by itself; the simulator wraps it to make it fail.
+
+mod data;
+mod feed;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use data::Stored;
+
+use self::data::Keys;
+use super::ManualClock;
+use crate::feed::Position;
+use crate::ids::UserId;
+use crate::key::{Key, Owner};
+use crate::port::{
+    Bus, Clock, Delivery, Event, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber,
+    Transaction, Value, validate_commit, validate_publish, validate_read,
+};
+
+/// How often each operation was called: round trips.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Of [`KeyValue::read`].
+    pub reads: u64,
+    /// Of [`KeyValue::commit`].
+    pub commits: u64,
+    /// Of [`PubSub::publish`].
+    pub publishes: u64,
+}
+
+/// A store for tests, on manual time.
+#[derive(Debug, Default)]
+pub struct FakeStore {
+    clock: ManualClock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Keys,
+    feeds: feed::Feeds,
+    subscribers: BTreeMap<UserId, Arc<dyn Subscriber>>,
+    published: Vec<(UserId, Delivery)>,
+    calls: Calls,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("keys", &self.keys).field("feeds", &self.feeds).finish_non_exhaustive()
+    }
+}
+
+impl FakeStore {
+    /// An empty store on this clock.
+    pub fn new(clock: ManualClock) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    /// Restarts the store empty: every key and feed is gone, feeds begin new epochs, and every subscriber is
+    /// told that it was cut off. Joins hold.
+    pub fn wipe(&self) {
+        let mut state = self.state();
+        state.keys.clear();
+        state.feeds.clear();
+        state.interrupt();
+    }
+
+    /// Tells every subscriber that it was cut off; nothing is lost otherwise.
+    pub fn interrupt(&self) {
+        self.state().interrupt();
+    }
+
+    /// Evicts one key.
+    pub fn evict(&self, key: &Key) {
+        self.state().keys.remove(key);
+    }
+
+    /// Everything there is, by key.
+    pub fn entries(&self) -> BTreeMap<Key, Stored> {
+        self.state().keys.all()
+    }
+
+    /// What one key holds.
+    pub fn entry(&self, key: &Key) -> Option<Stored> {
+        self.entries().remove(key)
+    }
+
+    /// Everything there is, by physical name.
+    pub fn dump(&self) -> BTreeMap<String, Stored> {
+        let entries = self.entries().into_iter();
+        entries.map(|(key, stored)| (key.physical(), stored)).collect()
+    }
+
+    /// Everything published so far, in order, heard or not; forgotten by [`FakeStore::take_published`] only.
+    pub fn published(&self) -> Vec<(UserId, Delivery)> {
+        self.state().published.clone()
+    }
+
+    /// Everything published since this was last called.
+    pub fn take_published(&self) -> Vec<(UserId, Delivery)> {
+        std::mem::take(&mut self.state().published)
+    }
+
+    /// Round trips so far.
+    pub fn calls(&self) -> Calls {
+        self.state().calls
+    }
+
+    /// Round trips since this was last called.
+    pub fn take_calls(&self) -> Calls {
+        std::mem::take(&mut self.state().calls)
+    }
+
+    /// The state at the present moment.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.keys.at(self.clock.now());
+        state
+    }
+}
+
+impl State {
+    fn carry_out(&mut self, transaction: &Transaction) -> Outcome {
+        for (index, check) in (0..).zip(&transaction.checks) {
+            match self.keys.holds(check) {
+                Ok(true) => {}
+                Ok(false) => return Outcome::Refused(index),
+                Err(error) => return Outcome::Failed(error),
+            }
+        }
+        let results = match self.keys.apply(&transaction.mutations) {
+            Ok(results) => results,
+            Err(error) => return Outcome::Failed(error),
+        };
+        if let Owner::User(user) = transaction.owner {
+            for event in &transaction.publications {
+                self.tell(user, event);
+            }
+        }
+        Outcome::Committed(results)
+    }
+
+    fn tell(&mut self, user: UserId, event: &Event) {
+        let delivery = self.feeds.publish(self.keys.now(), user, event);
+        if let Some(subscriber) = self.subscribers.get(&user) {
+            subscriber.deliver(user, delivery.clone());
+        }
+        self.published.push((user, delivery));
+    }
+
+    fn interrupt(&self) {
+        let mut told: Vec<&Arc<dyn Subscriber>> = Vec::new();
+        for subscriber in self.subscribers.values() {
+            if !told.iter().any(|other| Arc::ptr_eq(other, subscriber)) {
+                subscriber.interrupted();
+                told.push(subscriber);
+            }
+        }
+    }
+}
+
+impl KeyValue for FakeStore {
+    async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
+        let mut state = self.state();
+        state.calls.reads += 1;
+        validate_read(&queries)?;
+        queries.iter().map(|query| state.keys.answer(query)).collect()
+    }
+
+    async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+        let mut state = self.state();
+        state.calls.commits += 1;
+        validate_commit(&transactions)?;
+        let outcomes = transactions.iter().map(|each| state.carry_out(each));
+        Ok(outcomes.collect())
+    }
+}
+
+impl PubSub for FakeStore {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.calls.publishes += 1;
+        validate_publish(&publications)?;
+        for publication in &publications {
+            state.tell(publication.user, &publication.event);
+        }
+        Ok(())
+    }
+}
+
+impl Bus for FakeStore {
+    async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
+        self.state().subscribers.insert(user, subscriber);
+        Ok(())
+    }
+
+    async fn leave(&self, user: UserId) {
+        self.state().subscribers.remove(&user);
+    }
+}
+
+impl Feeds for FakeStore {
+    async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        let state = self.state();
+        let now = state.keys.now();
+        let positions = users.iter().map(|user| state.feeds.position(now, *user));
+        Ok(positions.collect())
+    }
+
+    async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
+        let state = self.state();
+        Ok(state.feeds.replay(state.keys.now(), user, since))
+    }
+}

@@ -1,0 +1,72 @@
+//! Counts that a test can look at.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::port::Telemetry;
+
+/// Remembers every count. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct FakeTelemetry(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl FakeTelemetry {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The sum under this name, whatever the labels.
+    pub fn total(&self, name: &str) -> u64 {
+        let labelled = format!("{name}{{");
+        self.lock()
+            .iter()
+            .filter(|(series, _)| *series == name || series.starts_with(&labelled))
+            .map(|(_, amount)| amount)
+            .sum()
+    }
+
+    /// The amount of one series, spelled `name` or `name{label=value,…}`.
+    pub fn series(&self, series: &str) -> u64 {
+        self.lock().get(series).copied().unwrap_or(0)
+    }
+
+    /// Everything counted, by series.
+    pub fn all(&self) -> BTreeMap<String, u64> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Telemetry for FakeTelemetry {
+    fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
+        let mut series = name.to_owned();
+        for (index, (label, value)) in labels.iter().enumerate() {
+            let opening = if index == 0 { '{' } else { ',' };
+            let _ = write!(series, "{opening}{label}={value}");
+        }
+        if !labels.is_empty() {
+            series.push('}');
+        }
+        *self.lock().entry(series).or_default() += amount;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_by_series_and_by_name() {
+        let telemetry = FakeTelemetry::new();
+        telemetry.count("cache", &[("result", "hit")], 2);
+        telemetry.count("cache", &[("result", "miss")], 1);
+        telemetry.count("cache_fill", &[], 5);
+        assert_eq!(telemetry.series("cache{result=hit}"), 2);
+        assert_eq!(telemetry.total("cache"), 3);
+        assert_eq!(telemetry.total("cache_fill"), 5);
+    }
+}

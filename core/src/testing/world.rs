@@ -1,0 +1,123 @@
+//! One value that is a whole world, put together from parts.
+
+use std::sync::Arc;
+
+use super::{FakeTelemetry, ManualClock};
+use crate::feed::Position;
+use crate::ids::{ConversationId, MessageId, Seq, UserId};
+use crate::port::*;
+use crate::time::Timestamp;
+
+/// A [`World`] of any store, any records and any clock. Clones share the parts, so that several hosts can live
+/// in one world: give each its own clock.
+#[derive(Debug)]
+pub struct TestWorld<S, R, C = ManualClock> {
+    /// The live state.
+    pub store: Arc<S>,
+    /// The system of record.
+    pub records: Arc<R>,
+    /// The time that use cases see.
+    pub clock: C,
+    /// What was counted.
+    pub telemetry: FakeTelemetry,
+}
+
+impl<S, R, C: Clone> Clone for TestWorld<S, R, C> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            records: Arc::clone(&self.records),
+            clock: self.clock.clone(),
+            telemetry: self.telemetry.clone(),
+        }
+    }
+}
+
+impl<S: KeyValue, R: Send + Sync, C: Send + Sync> KeyValue for TestWorld<S, R, C> {
+    async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
+        self.store.read(queries).await
+    }
+
+    async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+        self.store.commit(transactions).await
+    }
+}
+
+impl<S: PubSub, R: Send + Sync, C: Send + Sync> PubSub for TestWorld<S, R, C> {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
+        self.store.publish(publications).await
+    }
+}
+
+impl<S: Bus, R: Send + Sync, C: Send + Sync> Bus for TestWorld<S, R, C> {
+    async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
+        self.store.join(user, subscriber).await
+    }
+
+    async fn leave(&self, user: UserId) {
+        self.store.leave(user).await;
+    }
+}
+
+impl<S: Feeds, R: Send + Sync, C: Send + Sync> Feeds for TestWorld<S, R, C> {
+    async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        self.store.positions(users).await
+    }
+
+    async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
+        self.store.replay(user, since).await
+    }
+}
+
+impl<S: Send + Sync, R: Send + Sync, C: Clock> Clock for TestWorld<S, R, C> {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn wait(&self, milliseconds: u32) {
+        self.clock.wait(milliseconds).await;
+    }
+}
+
+impl<S: Send + Sync, R: Send + Sync, C: Send + Sync> Telemetry for TestWorld<S, R, C> {
+    fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
+        self.telemetry.count(name, labels, amount);
+    }
+}
+
+/// Hands every operation on to the part that has it.
+macro_rules! delegate {
+    ($($operation:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl<S: Send + Sync, R: Records, C: Send + Sync> Records for TestWorld<S, R, C> {
+            $(async fn $operation(&self, $($argument: $type),*) -> Answer<$answer> {
+                self.records.$operation($($argument),*).await
+            })*
+        }
+    };
+}
+
+delegate! {
+    append_message(draft: Draft) -> Changed;
+    edit_message(edit: Edit) -> Changed;
+    delete_message(
+        conversation: ConversationId, message: MessageId, actor: UserId, at: Timestamp
+    ) -> Changed;
+    mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> ReadMark;
+    unread(requests: Vec<UnreadRequest>) -> Vec<UnreadSnapshot>;
+    changes(ranges: Vec<ChangeRange>) -> Vec<Vec<Change>>;
+    last_messages(conversations: Vec<ConversationId>) -> Vec<LastMessage>;
+    membership(conversation: ConversationId, user: UserId) -> Membership;
+    conversations(user: UserId, query: ConversationQuery) -> ConversationPage;
+    history(query: HistoryQuery) -> HistoryPage;
+    create_conversation(conversation: NewConversation) -> Created;
+    add_member(change: MemberChange) -> Vec<UserId>;
+    remove_member(change: MemberChange) -> Vec<UserId>;
+    contacts(user: UserId) -> Vec<UserId>;
+    audience(users: Vec<UserId>) -> Vec<ContactAudience>;
+    add_contact(user: UserId, contact: UserId) -> ();
+    remove_contact(user: UserId, contact: UserId) -> ();
+    block(user: UserId, blocked: UserId) -> ();
+    unblock(user: UserId, blocked: UserId) -> ();
+    pending(before: Timestamp, limit: u32) -> Vec<Pending>;
+    announced(confirmations: Vec<Confirmation>) -> ();
+}
