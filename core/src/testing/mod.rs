@@ -12,13 +12,15 @@
 
 mod clock;
 pub mod conformance;
+mod records;
 mod store;
 mod task;
 mod telemetry;
 mod world;
 
 pub use clock::ManualClock;
+pub use records::FakeRecords;
 pub use store::{Calls, FakeStore, Stored};
 pub use task::{BoxFuture, block_on, join_all, yield_now};
 pub use telemetry::FakeTelemetry;
-pub use world::TestWorld;
+pub use world::{FakeWorld, TestWorld};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FakeTelemetry, ManualClock};
+use super::{FakeRecords, FakeStore, FakeTelemetry, ManualClock};
 use crate::feed::Position;
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::*;
@@ -20,6 +20,28 @@ pub struct TestWorld<S, R, C = ManualClock> {
     pub clock: C,
     /// What was counted.
     pub telemetry: FakeTelemetry,
+}
+
+/// The world of unit tests: every part a fake, one clock for all.
+pub type FakeWorld = TestWorld<FakeStore, FakeRecords>;
+
+impl FakeWorld {
+    /// Empty, at [`ManualClock::START`].
+    pub fn new() -> Self {
+        let clock = ManualClock::new();
+        Self {
+            store: Arc::new(FakeStore::new(clock.clone())),
+            records: Arc::new(FakeRecords::new(1)),
+            clock,
+            telemetry: FakeTelemetry::new(),
+        }
+    }
+}
+
+impl Default for FakeWorld {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<S, R, C: Clone> Clone for TestWorld<S, R, C> {
