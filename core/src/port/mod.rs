@@ -7,6 +7,7 @@ mod delivery;
 mod key_value;
 mod number;
 mod records;
+pub mod records_bounds;
 
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
 pub use key_value::{

@@ -421,7 +421,11 @@ pub type Answer<T> = Result<T, RecordsError>;
 /// - A write that was acknowledged is never lost. After [`RecordsError::Unavailable`] a write may have happened;
 ///   repeating it is harmless: appends, edits, deletions, marks and memberships are idempotent.
 /// - A change is *pending* from the moment it is stored until [`Records::announced`] confirms it, and so is a
-///   member whose read position or membership moved.
+///   member whose read position or membership moved: each move needs a confirmation of its own, so that a slow
+///   announcer never confirms a move it knew nothing of. Creating a conversation moves nobody.
+/// - What a member may not see does not exist for them: a message from before they joined is not found, even if
+///   it is their own from an earlier membership.
+/// - [`super::records_bounds`] checks the bounds of every call before anything else.
 pub trait Records: Send + Sync {
     /// Stores a message. Refuses non-members, and a sender whom the other of two members has blocked (or who has
     /// blocked the other). The same id by the same sender in the same conversation again is a repetition, whatever its
@@ -429,10 +433,12 @@ pub trait Records: Send + Sync {
     fn append_message(&self, draft: Draft) -> impl Future<Output = Answer<Changed>> + Send;
 
     /// Changes content. Only the sender may, while a member. The same content again is a repetition, answered
-    /// with the change that set it. A deleted message is not found.
+    /// with the change that set it. A deleted message is not found. New content between two members of whom one has
+    /// blocked the other is refused, as a message is.
     fn edit_message(&self, edit: Edit) -> impl Future<Output = Answer<Changed>> + Send;
 
-    /// Takes a message back. Only the sender may, while a member. Again is a repetition.
+    /// Takes a message back, also from somebody who has blocked the sender. Only the sender may, while a member.
+    /// Again is a repetition.
     fn delete_message(
         &self,
         conversation: ConversationId,
@@ -485,7 +491,7 @@ pub trait Records: Send + Sync {
     fn history(&self, query: HistoryQuery) -> impl Future<Output = Answer<HistoryPage>> + Send;
 
     /// Creates. With two people of whom one has blocked the other: [`RecordsError::Blocked`]. An id that exists with
-    /// another creator or other members: [`RecordsError::Conflict`].
+    /// the same creator and, now, the same members is a repetition; with others it is a [`RecordsError::Conflict`].
     fn create_conversation(
         &self,
         conversation: NewConversation,
@@ -529,7 +535,8 @@ pub trait Records: Send + Sync {
     fn unblock(&self, user: UserId, blocked: UserId) -> impl Future<Output = Answer<()>> + Send;
 
     /// What was stored before `before` and is not confirmed, oldest first; `limit` is 1 to
-    /// [`crate::limits::PENDING_PAGE`].
+    /// [`crate::limits::PENDING_PAGE`]. Changes name the members of now. A read mark names no moment; the records
+    /// date it themselves.
     fn pending(
         &self,
         before: Timestamp,

@@ -115,10 +115,7 @@ impl Records for FakeRecords {
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
         bounds::list(&users)?;
         let state = self.state();
-        Ok(users
-            .into_iter()
-            .map(|user| ContactAudience { user, visible: state.people.audience(user) })
-            .collect())
+        Ok(users.into_iter().map(|user| ContactAudience { user, visible: state.people.audience(user) }).collect())
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {

@@ -52,9 +52,7 @@ impl State {
     }
 
     fn talk_mut(&mut self, conversation: ConversationId) -> Answer<&mut Talk> {
-        self.talks
-            .get_mut(&conversation)
-            .ok_or_else(|| RecordsError::NotFound("no such conversation".into()))
+        self.talks.get_mut(&conversation).ok_or_else(|| RecordsError::NotFound("no such conversation".into()))
     }
 
     fn refuse_blocked(&self, talk: &Talk) -> Answer<()> {
@@ -98,9 +96,7 @@ impl State {
     fn message(&self, conversation: ConversationId, message: MessageId, user: UserId) -> Answer<(&Talk, &Message)> {
         let (talk, member) = self.talk(conversation, user)?;
         let visible = talk.messages.get(&message).filter(|message| message.seq > member.joined);
-        visible
-            .map(|message| (talk, message))
-            .ok_or_else(|| RecordsError::NotFound("no such message".into()))
+        visible.map(|message| (talk, message)).ok_or_else(|| RecordsError::NotFound("no such message".into()))
     }
 
     pub(super) fn edit(&mut self, edit: Edit) -> Answer<Changed> {
@@ -313,8 +309,7 @@ impl State {
                 Some((since, Pending::Change(talk.changed(seq, false).ok()?)))
             })
         });
-        let members =
-            self.moved.iter().map(|(&(talk, user), moved)| (moved.since, Pending::Member(talk, user)));
+        let members = self.moved.iter().map(|(&(talk, user), moved)| (moved.since, Pending::Member(talk, user)));
         let mut all: Vec<_> = changes.chain(members).filter(|(since, _)| *since < before).collect();
         all.sort_by_key(|(since, _)| *since);
         all.into_iter().map(|(_, pending)| pending).take(limit).collect()
