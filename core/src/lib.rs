@@ -4,6 +4,10 @@
 //! neither WIT nor a store. A rule decides from plain values; the use cases in `drive` read, ask the rule,
 //! commit and try again, through the ports in [`port`].
 
+mod drive;
+pub mod last_message;
+pub mod messaging;
+pub mod unread;
 pub mod error;
 pub mod event;
 pub mod feed;

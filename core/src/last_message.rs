@@ -1,0 +1,156 @@
+//! The cache of each conversation's newest message: an hour long, and never replaced by something older.
+//!
+//! The cached hash carries the conversation's sequence at which it was true, its `version`; only a higher version
+//! replaces it. So an edit or a deletion of the newest message wins over a reader that looked before it.
+
+use crate::drive;
+use crate::error::Error;
+use crate::ids::{ConversationId, Seq, UserId};
+use crate::key::{Key, Owner};
+use crate::limits::LAST_MESSAGE_TTL_MS;
+use crate::port::{Check, LastMessage, Message, Mutation, Query, Transaction, Value, World};
+use crate::time::Timestamp;
+
+/// The newest message that the member may see; one round trip to the store when it is cached.
+///
+/// # Errors
+/// [`Error::NoMessage`] when there is none; `not_a_member` for everybody else.
+pub async fn get<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<Message, Error> {
+    let membership = world.membership(conversation, user).await?;
+    let last = of_many(world, &[conversation]).await?.into_iter().next();
+    last.and_then(|last| last.message).filter(|message| message.seq > membership.joined).ok_or(Error::NoMessage)
+}
+
+/// The newest message of each conversation, in the order asked; misses are filled in one go.
+pub(crate) async fn of_many<W: World>(world: &W, conversations: &[ConversationId]) -> Result<Vec<LastMessage>, Error> {
+    let queries = conversations.iter().map(|conversation| query(*conversation)).collect();
+    let values = drive::read_all(world, queries, 1).await?;
+    complete(world, conversations, values).await
+}
+
+/// The question that [`complete`] takes the answer of.
+pub(crate) fn query(conversation: ConversationId) -> Query {
+    Query::Fields(Key::last_message(conversation))
+}
+
+/// Reads what the cache answered and fills what it did not hold.
+pub(crate) async fn complete<W: World>(
+    world: &W,
+    conversations: &[ConversationId],
+    values: Vec<Value>,
+) -> Result<Vec<LastMessage>, Error> {
+    let mut found = Vec::with_capacity(conversations.len());
+    for (conversation, value) in conversations.iter().zip(values) {
+        found.push(parse(*conversation, &drive::fields(Some(value))?));
+    }
+    let missing: Vec<_> =
+        conversations.iter().zip(&found).filter(|(_, last)| last.is_none()).map(|(id, _)| *id).collect();
+    let hits = (found.len() - missing.len()) as u64;
+    world.count("cache", &[("cache", "last_message"), ("outcome", "hit")], hits);
+    if missing.is_empty() {
+        return Ok(found.into_iter().flatten().collect());
+    }
+    world.count("cache", &[("cache", "last_message"), ("outcome", "miss")], missing.len() as u64);
+    let mut filled = world.last_messages(missing).await?.into_iter();
+    let found: Vec<_> = found.into_iter().map(|last| last.or_else(|| filled.next())).collect();
+    let fill = found.iter().flatten().filter(|last| last.version > Seq::ZERO).map(put).collect();
+    // A newer version may stand there by now: then this one is refused, and still a true answer of its moment.
+    drive::commit_all(world, fill).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Puts what the records say now, if it is newer than what is cached.
+pub(crate) async fn refresh<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
+    let last = world.last_messages(vec![conversation]).await?;
+    drive::commit_all(world, last.iter().map(put).collect()).await.map(|_| ())
+}
+
+/// Caches a state of the conversation, unless the same or a newer one is cached.
+pub(crate) fn put(last: &LastMessage) -> Transaction {
+    let key = Key::last_message(last.conversation);
+    let version = i64::try_from(last.version.0).unwrap_or(i64::MAX);
+    let mut fields = vec![("version".to_owned(), last.version.to_string())];
+    if let Some(message) = &last.message {
+        fields.extend(
+            [
+                ("id", message.id.to_string()),
+                ("sender_id", message.sender.to_string()),
+                ("content", message.content.clone()),
+                ("type", message.kind.clone()),
+                ("created_at", message.created_at.to_string()),
+                ("seq", message.seq.to_string()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        fields.extend(message.edited_at.map(|moment| ("edited_at".to_owned(), moment.to_string())));
+    }
+    Transaction::new(Owner::Conversation(last.conversation))
+        .check(Check::FieldBelow(key.clone(), "version".to_owned(), version))
+        .mutate(Mutation::Delete(key.clone()))
+        .mutate(Mutation::SetFields(key.clone(), fields))
+        .mutate(Mutation::Expire(key, LAST_MESSAGE_TTL_MS))
+}
+
+/// A cached state; `None` when nothing is cached, or nothing that can be understood.
+fn parse(conversation: ConversationId, fields: &[(String, String)]) -> Option<LastMessage> {
+    let field = |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+    let version = drive::seq(field("version")?).ok()?;
+    let Some(id) = field("id") else { return Some(LastMessage { conversation, version, message: None }) };
+    let message = Message {
+        id: id.parse().ok()?,
+        conversation,
+        seq: drive::seq(field("seq")?).ok()?,
+        sender: field("sender_id")?.parse().ok()?,
+        kind: field("type")?.to_owned(),
+        content: field("content")?.to_owned(),
+        created_at: Timestamp::parse_rfc3339(field("created_at")?)?,
+        edited_at: field("edited_at").and_then(Timestamp::parse_rfc3339),
+        deleted: false,
+    };
+    Some(LastMessage { conversation, version, message: Some(message) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::MessageId;
+
+    fn cached(last: &LastMessage) -> Vec<(String, String)> {
+        let transaction = put(last);
+        let fields = transaction.mutations.into_iter().find_map(|mutation| match mutation {
+            Mutation::SetFields(_, fields) => Some(fields),
+            _ => None,
+        });
+        fields.unwrap()
+    }
+
+    #[test]
+    fn a_message_survives_the_cache() {
+        let conversation = ConversationId::from_u128(7);
+        let message = Message {
+            id: MessageId::from_u128(1),
+            conversation,
+            seq: Seq(4),
+            sender: UserId::from_u128(2),
+            kind: "text".into(),
+            content: "dinner at \"eight\"?\n".into(),
+            created_at: Timestamp(1_790_000_000_123),
+            edited_at: Some(Timestamp(1_790_000_009_000)),
+            deleted: false,
+        };
+        for message in [Some(message.clone()), Some(Message { edited_at: None, ..message }), None] {
+            let last = LastMessage { conversation, version: Seq(6), message };
+            assert_eq!(parse(conversation, &cached(&last)), Some(last));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_counts_as_missing() {
+        let conversation = ConversationId::from_u128(7);
+        let fields =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+        assert_eq!(parse(conversation, &[]), None);
+        assert_eq!(parse(conversation, &fields(&[("version", "x")])), None);
+        assert_eq!(parse(conversation, &fields(&[("version", "3"), ("id", "nobody")])), None);
+    }
+}

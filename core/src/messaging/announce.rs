@@ -1,0 +1,125 @@
+//! Tells the members of a conversation what changed, each exactly once and in order, and confirms it to the records.
+
+use crate::drive;
+use crate::error::Error;
+use crate::event;
+use crate::ids::{ConversationId, Seq, UserId};
+use crate::last_message;
+use crate::limits::{MEMBERS_MAX, PENDING_AFTER_MS, PENDING_PAGE};
+use crate::port::{
+    Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Pending, Transaction, UnreadRequest, World,
+};
+use crate::unread::{Cold, Target, rule, settle};
+
+/// Announces a stored change. `true`: not now; it stays pending and [`recover`] announces it.
+pub(super) async fn announce_or_delay<W: World>(world: &W, changed: &Changed) -> Result<bool, Error> {
+    match announce(world, changed).await {
+        Ok(()) => Ok(false),
+        Err(error) if error.retry() => {
+            world.count("announcements", &[("outcome", "delayed")], 1);
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Announces again what was stored a while ago and never confirmed: after a crash, or while the store was away.
+/// Answers how much there was.
+pub async fn recover<W: World>(world: &W) -> Result<usize, Error> {
+    let before = world.now().minus(PENDING_AFTER_MS);
+    let pending = world.pending(before, PENDING_PAGE).await?;
+    let count = pending.len();
+    for item in pending {
+        match item {
+            Pending::Change(changed) => announce(world, &changed).await?,
+            Pending::Member(conversation, user) => restore_standing(world, conversation, user).await?,
+        }
+        world.count("announcements", &[("outcome", "recovered")], 1);
+    }
+    Ok(count)
+}
+
+/// Tells the records what need not be announced again. Only a hint: a failure makes a repetition, nothing worse.
+pub(super) async fn confirm<W: World>(world: &W, confirmations: Vec<Confirmation>) {
+    for chunk in confirmations.chunks(MEMBERS_MAX / 2) {
+        if world.announced(chunk.to_vec()).await.is_err() {
+            world.count("announcements", &[("outcome", "unconfirmed")], 1);
+        }
+    }
+}
+
+async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
+    let change = &changed.change;
+    let conversation = change.message.conversation;
+    let behind = match change.kind {
+        ChangeKind::Sent => announce_at_once(world, changed).await?,
+        ChangeKind::Edited | ChangeKind::Deleted => changed.members.clone(),
+    };
+    let targets = behind.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
+    settle(world, targets, Cold::Fill).await?;
+    if change.kind != ChangeKind::Sent || change.message.deleted {
+        last_message::refresh(world, conversation).await?;
+    }
+    confirm(world, vec![Confirmation::Change(conversation, change.seq)]).await;
+    Ok(())
+}
+
+/// One round trip for all members and the last message. Answers those for whom more is to do.
+async fn announce_at_once<W: World>(world: &W, changed: &Changed) -> Result<Vec<UserId>, Error> {
+    let change = &changed.change;
+    let told = event::change(change);
+    let mut transactions: Vec<Transaction> =
+        changed.members.iter().filter_map(|member| rule::announce(change, told.as_ref(), *member)).collect();
+    if told.is_some() {
+        transactions.push(last_message::put(&newest(change)));
+    }
+    let outcomes = drive::commit_all(world, transactions).await?;
+    if let Some(error) = outcomes.iter().find_map(failed) {
+        return Err(error);
+    }
+    let behind = changed.members.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Refused(_)));
+    Ok(behind.map(|(member, _)| *member).collect())
+}
+
+fn failed(outcome: &Outcome) -> Option<Error> {
+    match outcome {
+        Outcome::Failed(error) => Some(error.clone().into()),
+        Outcome::Committed(_) | Outcome::Refused(_) => None,
+    }
+}
+
+/// The conversation's state that a new message makes; later changes have higher versions.
+fn newest(change: &Change) -> LastMessage {
+    LastMessage {
+        conversation: change.message.conversation,
+        version: change.seq,
+        message: Some(change.message.clone()),
+    }
+}
+
+/// Repeats what a moved read position or membership should have brought about.
+async fn restore_standing<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<(), Error> {
+    settle(world, vec![Target::any(user, conversation)], Cold::Leave).await?;
+    let request = UnreadRequest { user, conversations: Some(vec![conversation]) };
+    let snapshots = world.unread(vec![request]).await?;
+    let counter = snapshots.into_iter().next().and_then(|snapshot| snapshot.counters.into_iter().next());
+    if let Some(counter) = counter
+        && counter.read > counter.joined
+    {
+        let members = world.membership(conversation, user).await?.members;
+        receipts(world, conversation, user, counter.read, &members).await?;
+    }
+    confirm(world, vec![Confirmation::Member(conversation, user)]).await;
+    Ok(())
+}
+
+async fn receipts<W: World>(
+    world: &W,
+    conversation: ConversationId,
+    reader: UserId,
+    up_to: Seq,
+    members: &[UserId],
+) -> Result<(), Error> {
+    let outcomes = drive::commit_all(world, super::read::receipts(conversation, reader, up_to, members)).await?;
+    outcomes.iter().find_map(failed).map_or(Ok(()), Err)
+}

@@ -1,0 +1,124 @@
+//! Reading: the position moves in the records, then counters follow and everybody concerned is told.
+
+use serde::Serialize;
+
+use super::announce;
+use crate::drive;
+use crate::error::Error;
+use crate::event;
+use crate::ids::{ConversationId, Seq, UserId};
+use crate::key::{Key, Owner, Space};
+use crate::limits::{LEASE_WAIT_MS, TRIES_MAX};
+use crate::port::{Check, Confirmation, Counter, Outcome, ReadMark, Transaction, World};
+use crate::unread::rule::{self, Settlement};
+use crate::unread::{Standing, fill, read_one, steps};
+
+/// A reader's standing after reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ReadReply {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Left in this conversation.
+    pub unread: u64,
+    /// Left over all conversations.
+    pub total: u64,
+    /// Everything up to here is read.
+    pub up_to: Seq,
+}
+
+/// Marks everything up to `up_to` as read (`None`: everything); never back. Two round trips to the store when warm.
+pub async fn mark_read<W: World>(
+    world: &W,
+    user: UserId,
+    conversation: ConversationId,
+    up_to: Option<Seq>,
+) -> Result<ReadReply, Error> {
+    let mut untold = Untold::default();
+    for _ in 0..TRIES_MAX {
+        let standing = read_one(world, user, conversation).await?;
+        let mark = world.mark_read(user, conversation, up_to).await?;
+        if mark.moved {
+            untold = Untold { reader: true, others: true };
+        }
+        if standing.total.is_none() {
+            if !fill(world, &[user]).await?.is_empty() {
+                world.wait(LEASE_WAIT_MS).await;
+            }
+            continue;
+        }
+        if let Some(total) = apply(world, user, &standing, &mark, &mut untold).await? {
+            announce::confirm(world, vec![Confirmation::Member(conversation, user)]).await;
+            return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
+        }
+    }
+    Err(Error::Contended)
+}
+
+/// Who has not been told yet that the position moved.
+#[derive(Default)]
+struct Untold {
+    reader: bool,
+    others: bool,
+}
+
+/// Tries once, in one round trip. Answers the new total, or nothing if the race was lost.
+async fn apply<W: World>(
+    world: &W,
+    user: UserId,
+    stored: &Standing,
+    mark: &ReadMark,
+    untold: &mut Untold,
+) -> Result<Option<u64>, Error> {
+    let counter = &mark.counter;
+    let steps = steps(world, std::iter::once((stored.seq, *counter))).await?;
+    let own = match rule::settle(user, counter.conversation, stored, Some(counter), &steps) {
+        Settlement::Stale => return Ok(None),
+        Settlement::Apply(transaction) => Some(transaction),
+        Settlement::Settled if untold.reader => Some(rule::unmoved(user, counter.conversation, stored)),
+        Settlement::Settled => None,
+    };
+    let total = new_total(stored, counter);
+    let Some(own) = own else { return Ok(Some(total)) };
+    let mut transactions = vec![tell_reader(own, user, stored, counter)];
+    if untold.others {
+        transactions.extend(receipts(counter.conversation, user, counter.read, &mark.members));
+    }
+    let mut outcomes = drive::commit_all(world, transactions).await?.into_iter();
+    let own = outcomes.next();
+    if let Some(Outcome::Failed(error)) = outcomes.find(|outcome| matches!(outcome, Outcome::Failed(_))) {
+        return Err(error.into());
+    }
+    untold.others = false;
+    match own {
+        Some(Outcome::Committed(_)) => Ok(Some(total)),
+        Some(Outcome::Failed(error)) => Err(error.into()),
+        Some(Outcome::Refused(_)) | None => Ok(None),
+    }
+}
+
+/// Tells the reader's devices what is left; the total they are told is checked to be the one that holds.
+fn tell_reader(own: Transaction, user: UserId, stored: &Standing, counter: &Counter) -> Transaction {
+    let before = stored.total.unwrap_or(0).to_string().into_bytes();
+    own.check(Check::Equals(Key::of_user(Space::UnreadTotal, user), before)).publish(event::unread_update(
+        counter.conversation,
+        counter.count,
+        new_total(stored, counter),
+    ))
+}
+
+/// Tells the other members how far somebody has read.
+pub(super) fn receipts(
+    conversation: ConversationId,
+    reader: UserId,
+    up_to: Seq,
+    members: &[UserId],
+) -> Vec<Transaction> {
+    let event = event::read_update(conversation, reader, up_to);
+    let others = members.iter().filter(|member| **member != reader);
+    others.map(|member| Transaction::new(Owner::User(*member)).publish(event.clone())).collect()
+}
+
+fn new_total(stored: &Standing, counter: &Counter) -> u64 {
+    let others = stored.total.unwrap_or(0) - stored.count.unwrap_or(0);
+    others.max(0).unsigned_abs() + counter.count
+}

@@ -1,0 +1,139 @@
+//! Brings many users' standings in line with the records: snapshots, races, cold users.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rule::{self, Settlement, Step, Steps};
+use super::standing::read_standings;
+use super::{Standing, fill};
+use crate::drive;
+use crate::error::Error;
+use crate::ids::{ConversationId, Seq, UserId};
+use crate::limits::{LEASE_WAIT_MS, LIST_MAX, TRIES_MAX};
+use crate::port::{ChangeRange, Counter, Outcome, Transaction, UnreadRequest, World};
+
+/// A user's conversation and what must have been counted there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Target {
+    /// Whose.
+    pub(crate) user: UserId,
+    /// Where.
+    pub(crate) conversation: ConversationId,
+    /// Nothing is to do once this has been counted; `None`: the records decide.
+    pub(crate) counted: Option<Seq>,
+}
+
+/// What to do about a user without counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cold {
+    /// Fill them all: somebody has to be told something.
+    Fill,
+    /// Nothing: whoever fills them later takes the present state.
+    Leave,
+}
+
+/// Brings every target in line, telling each user whatever its position passes.
+pub(crate) async fn settle<W: World>(world: &W, mut targets: Vec<Target>, cold: Cold) -> Result<(), Error> {
+    let mut failure = None;
+    for _ in 0..TRIES_MAX {
+        let (warm, unfilled) = sort(world, &targets).await?;
+        targets = match cold {
+            Cold::Leave => Vec::new(),
+            Cold::Fill => fill_all(world, unfilled).await?,
+        };
+        let waiting = !targets.is_empty();
+        for outcome in apply(world, warm).await? {
+            match outcome {
+                (_, Outcome::Committed(_)) => {}
+                (target, Outcome::Refused(_)) => targets.push(target),
+                (_, Outcome::Failed(error)) => failure = Some(error),
+            }
+        }
+        if targets.is_empty() {
+            return failure.map_or(Ok(()), |error| Err(error.into()));
+        }
+        if waiting {
+            world.wait(LEASE_WAIT_MS).await;
+        }
+    }
+    Err(Error::Contended)
+}
+
+/// Events of the changes that somebody may not have been told, one encoding for all.
+pub(crate) async fn steps<W: World>(
+    world: &W,
+    untold: impl Iterator<Item = (Option<Seq>, Counter)>,
+) -> Result<Steps, Error> {
+    let mut ranges: BTreeMap<ConversationId, ChangeRange> = BTreeMap::new();
+    for (position, counter) in untold {
+        let after = rule::told_up_to(position, &counter);
+        if after < counter.seq {
+            let conversation = counter.conversation;
+            let range = ranges.entry(conversation).or_insert(ChangeRange { conversation, after, up_to: counter.seq });
+            range.after = range.after.min(after);
+            range.up_to = range.up_to.max(counter.seq);
+        }
+    }
+    let ranges: Vec<_> = ranges.into_values().collect();
+    let mut steps = Steps::new();
+    for chunk in ranges.chunks(LIST_MAX) {
+        for (range, changes) in chunk.iter().zip(world.changes(chunk.to_vec()).await?) {
+            steps.insert(range.conversation, changes.iter().map(Step::from).collect());
+        }
+    }
+    Ok(steps)
+}
+
+/// Drops what is counted already; parts warm from cold.
+async fn sort<W: World>(world: &W, targets: &[Target]) -> Result<(Vec<(Target, Standing)>, Vec<Target>), Error> {
+    let standings = read_standings(world, targets.iter().map(|target| (target.user, target.conversation))).await?;
+    let mut warm = Vec::new();
+    let mut cold = Vec::new();
+    for (target, standing) in targets.iter().zip(standings) {
+        if standing.total.is_none() {
+            cold.push(*target);
+        } else if target.counted.is_none_or(|wanted| standing.seq.is_none_or(|seq| seq < wanted)) {
+            warm.push((*target, standing));
+        }
+    }
+    Ok((warm, cold))
+}
+
+/// Fills cold users; answers the targets of those that somebody else is filling.
+async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Target>, Error> {
+    let users: BTreeSet<_> = targets.iter().map(|target| target.user).collect();
+    let users: Vec<_> = users.into_iter().collect();
+    let mut waiting = BTreeSet::new();
+    for chunk in users.chunks(LIST_MAX) {
+        waiting.extend(fill(world, chunk).await?);
+    }
+    Ok(targets.into_iter().filter(|target| waiting.contains(&target.user)).collect())
+}
+
+/// Tries each warm target once. A stale snapshot counts as a lost race.
+async fn apply<W: World>(world: &W, warm: Vec<(Target, Standing)>) -> Result<Vec<(Target, Outcome)>, Error> {
+    let mut snapshots = Vec::with_capacity(warm.len());
+    for chunk in warm.chunks(LIST_MAX) {
+        let requests = chunk
+            .iter()
+            .map(|(target, _)| UnreadRequest { user: target.user, conversations: Some(vec![target.conversation]) })
+            .collect();
+        snapshots.extend(world.unread(requests).await?.into_iter().map(|s| s.counters.into_iter().next()));
+    }
+    let known = warm.iter().zip(&snapshots);
+    let steps = steps(world, known.filter_map(|((_, standing), counter)| Some((standing.seq, (*counter)?)))).await?;
+    let mut outcomes = Vec::new();
+    let mut tried: Vec<Target> = Vec::new();
+    let mut transactions: Vec<Transaction> = Vec::new();
+    for ((target, standing), snapshot) in warm.into_iter().zip(snapshots) {
+        match rule::settle(target.user, target.conversation, &standing, snapshot.as_ref(), &steps) {
+            Settlement::Settled => {}
+            Settlement::Stale => outcomes.push((target, Outcome::Refused(0))),
+            Settlement::Apply(transaction) => {
+                tried.push(target);
+                transactions.push(transaction);
+            }
+        }
+    }
+    outcomes.extend(tried.into_iter().zip(drive::commit_all(world, transactions).await?));
+    Ok(outcomes)
+}
