@@ -5,16 +5,19 @@
 //! commit and try again, through the ports in [`port`].
 
 mod drive;
-pub mod last_message;
-pub mod messaging;
-pub mod unread;
 pub mod error;
 pub mod event;
 pub mod feed;
+pub mod contacts;
+pub mod presence;
+pub mod typing;
 pub mod ids;
 pub mod key;
+pub mod last_message;
 pub mod limits;
+pub mod messaging;
 pub mod port;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod unread;

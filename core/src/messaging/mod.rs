@@ -134,3 +134,6 @@ fn validate_page(limit: u32) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ async fn apply<W: World>(
     untold: &mut Untold,
 ) -> Result<Option<u64>, Error> {
     let counter = &mark.counter;
-    let steps = steps(world, std::iter::once((stored.seq, *counter))).await?;
+    let steps = steps(world, vec![(stored.seq, *counter)]).await?;
     let own = match rule::settle(user, counter.conversation, stored, Some(counter), &steps) {
         Settlement::Stale => return Ok(None),
         Settlement::Apply(transaction) => Some(transaction),

@@ -24,7 +24,7 @@ pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<Us
     let untold = snapshots.iter().zip(&positions).flat_map(|(snapshot, known)| {
         snapshot.counters.iter().map(|counter| (known.get(&counter.conversation).copied(), *counter))
     });
-    let steps = settle::steps(world, untold).await?;
+    let steps = settle::steps(world, untold.collect()).await?;
     let transactions = snapshots
         .iter()
         .zip(&positions)

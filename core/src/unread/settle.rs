@@ -59,10 +59,7 @@ pub(crate) async fn settle<W: World>(world: &W, mut targets: Vec<Target>, cold: 
 }
 
 /// Events of the changes that somebody may not have been told, one encoding for all.
-pub(crate) async fn steps<W: World>(
-    world: &W,
-    untold: impl Iterator<Item = (Option<Seq>, Counter)>,
-) -> Result<Steps, Error> {
+pub(crate) async fn steps<W: World>(world: &W, untold: Vec<(Option<Seq>, Counter)>) -> Result<Steps, Error> {
     let mut ranges: BTreeMap<ConversationId, ChangeRange> = BTreeMap::new();
     for (position, counter) in untold {
         let after = rule::told_up_to(position, &counter);
@@ -120,7 +117,8 @@ async fn apply<W: World>(world: &W, warm: Vec<(Target, Standing)>) -> Result<Vec
         snapshots.extend(world.unread(requests).await?.into_iter().map(|s| s.counters.into_iter().next()));
     }
     let known = warm.iter().zip(&snapshots);
-    let steps = steps(world, known.filter_map(|((_, standing), counter)| Some((standing.seq, (*counter)?)))).await?;
+    let untold = known.filter_map(|((_, standing), counter)| Some((standing.seq, (*counter)?))).collect();
+    let steps = steps(world, untold).await?;
     let mut outcomes = Vec::new();
     let mut tried: Vec<Target> = Vec::new();
     let mut transactions: Vec<Transaction> = Vec::new();
