@@ -4,20 +4,20 @@
 //! neither WIT nor a store. A rule decides from plain values; the use cases in `drive` read, ask the rule,
 //! commit and try again, through the ports in [`port`].
 
+pub mod contacts;
 mod drive;
 pub mod error;
 pub mod event;
 pub mod feed;
-pub mod contacts;
-pub mod presence;
-pub mod typing;
 pub mod ids;
 pub mod key;
 pub mod last_message;
 pub mod limits;
 pub mod messaging;
 pub mod port;
+pub mod presence;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod typing;
 pub mod unread;

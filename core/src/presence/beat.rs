@@ -1,0 +1,191 @@
+//! The rule of a beat: which transaction a sign of life becomes, and whether contacts are told.
+//!
+//! A sign of life is never held back by an announcement: it is written whatever the state, so that nobody
+//! appears offline because contacts cannot be asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::standing::{ANNOUNCED, Announcement, LAST_SEEN, STATUS, Standing, Status};
+use crate::ids::{ConnectionId, UserId};
+use crate::key::{Key, Owner, Space};
+use crate::limits::PRESENCE_TTL_MS;
+use crate::port::{Check, Mutation, Transaction};
+use crate::time::Timestamp;
+
+/// One user's connections that gave a sign of life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Beat {
+    pub(super) user: UserId,
+    pub(super) connections: BTreeSet<ConnectionId>,
+}
+
+/// What a beat comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    /// In the user's partition.
+    pub(super) transaction: Transaction,
+    /// To go out once the transaction happened.
+    pub(super) announcement: Option<Announcement>,
+    /// The user still counts as offline afterwards: decide once more.
+    pub(super) again: bool,
+}
+
+/// By user, in ascending order.
+pub(super) fn by_user(beats: &[(UserId, ConnectionId)]) -> Vec<Beat> {
+    let mut users: BTreeMap<UserId, BTreeSet<ConnectionId>> = BTreeMap::new();
+    for (user, connection) in beats {
+        users.entry(*user).or_default().insert(connection.clone());
+    }
+    users.into_iter().map(|(user, connections)| Beat { user, connections }).collect()
+}
+
+/// Nothing changes but the signs of life. Refused when the user is not online, or contacts do not know.
+pub(super) fn refresh(beat: &Beat, now: Timestamp) -> Transaction {
+    let online = |field: &str| {
+        let presence = Key::of_user(Space::Presence, beat.user);
+        Check::FieldEquals(presence, field.into(), Some(Status::Online.name().into()))
+    };
+    signs_of_life(beat, now, Vec::new()).check(online(STATUS)).check(online(ANNOUNCED))
+}
+
+/// For a user whose refresh was refused.
+pub(super) fn decide(beat: &Beat, standing: &Standing, now: Timestamp) -> Decision {
+    if let Some(announcement) = standing.unannounced(beat.user) {
+        return Decision {
+            transaction: signs_of_life(beat, now, Vec::new()).check(standing.unmoved(beat.user)),
+            announcement: Some(announcement),
+            again: standing.status == Status::Offline,
+        };
+    }
+    match standing.status {
+        Status::Online => Decision { transaction: refresh(beat, now), announcement: None, again: false },
+        Status::Offline => arrive(beat, standing, now),
+    }
+}
+
+fn arrive(beat: &Beat, standing: &Standing, now: Timestamp) -> Decision {
+    let announcement = Announcement {
+        user: beat.user,
+        status: Status::Online,
+        last_seen: Some(Timestamp::from_seconds(now.seconds())),
+        generation: standing.next_generation(now),
+        repeated: false,
+    };
+    Decision {
+        transaction: signs_of_life(beat, now, announcement.fields()).check(standing.unmoved(beat.user)),
+        announcement: Some(announcement),
+        again: false,
+    }
+}
+
+/// The deadlines of these users, one transaction for each shard.
+pub(super) fn deadlines(beats: &[Beat], now: Timestamp) -> Vec<Transaction> {
+    let mut shards: BTreeMap<Owner, Transaction> = BTreeMap::new();
+    let deadline = now.plus(PRESENCE_TTL_MS).score();
+    for beat in beats {
+        let key = Key::presence_due(beat.user);
+        shards.entry(key.owner).or_insert_with(|| Transaction::new(key.owner)).mutations.push(Mutation::OrderedPut(
+            key,
+            beat.user.to_string(),
+            deadline,
+        ));
+    }
+    shards.into_values().collect()
+}
+
+fn signs_of_life(beat: &Beat, now: Timestamp, mut fields: Vec<(String, String)>) -> Transaction {
+    let key = |space| Key::of_user(space, beat.user);
+    let deadline = now.plus(PRESENCE_TTL_MS).0.to_string();
+    let devices =
+        beat.connections.iter().map(|connection| (connection.as_str().to_owned(), deadline.clone())).collect();
+    let second = now.seconds().to_string();
+    fields.push((LAST_SEEN.into(), second.clone()));
+    Transaction::new(Owner::User(beat.user))
+        .mutate(Mutation::Set(key(Space::Online), second.into(), Some(PRESENCE_TTL_MS)))
+        .mutate(Mutation::SetFields(key(Space::Presence), fields))
+        .mutate(Mutation::SetFields(key(Space::Devices), devices))
+        .mutate(Mutation::Expire(key(Space::Devices), PRESENCE_TTL_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_790_000_000_500);
+    const USER: UserId = UserId::from_u128(7);
+
+    fn beat() -> Beat {
+        Beat { user: USER, connections: ["a".parse().unwrap()].into() }
+    }
+
+    fn standing(status: Status, announced: Status) -> Standing {
+        Standing { status, announced, generation: Some(41), last_seen: None }
+    }
+
+    fn sets_status(transaction: &Transaction) -> bool {
+        transaction.mutations.iter().any(|mutation| {
+            matches!(mutation, Mutation::SetFields(_, fields) if fields.iter().any(|(name, _)| name == STATUS))
+        })
+    }
+
+    fn gives_a_sign(transaction: &Transaction) -> bool {
+        matches!(transaction.mutations.first(), Some(Mutation::Set(key, _, Some(PRESENCE_TTL_MS))) if key.space == Space::Online)
+    }
+
+    #[test]
+    fn connections_of_one_user_share_a_beat() {
+        let other = UserId::from_u128(3);
+        let connection = |text: &str| text.parse::<ConnectionId>().unwrap();
+        let beats = by_user(&[
+            (USER, connection("b")),
+            (other, connection("c")),
+            (USER, connection("a")),
+            (USER, connection("a")),
+        ]);
+        assert_eq!(beats.len(), 2);
+        assert_eq!(beats[1].connections, [connection("a"), connection("b")].into());
+    }
+
+    #[test]
+    fn an_arrival_takes_the_next_generation_and_is_announced() {
+        let decision = decide(&beat(), &standing(Status::Offline, Status::Offline), NOW);
+        let announcement = decision.announcement.unwrap();
+        assert_eq!((announcement.status, announcement.generation), (Status::Online, 42));
+        assert_eq!(announcement.last_seen, Some(Timestamp(1_790_000_000_000)));
+        assert!(sets_status(&decision.transaction) && gives_a_sign(&decision.transaction));
+        assert!(!decision.again);
+    }
+
+    #[test]
+    fn an_offline_that_nobody_was_told_goes_out_before_the_arrival() {
+        let decision = decide(&beat(), &standing(Status::Offline, Status::Online), NOW);
+        let announcement = decision.announcement.unwrap();
+        assert_eq!((announcement.status, announcement.generation), (Status::Offline, 41));
+        assert!(!sets_status(&decision.transaction));
+        assert!(gives_a_sign(&decision.transaction), "the device lives all the same");
+        assert!(decision.again);
+    }
+
+    #[test]
+    fn an_online_that_nobody_was_told_is_repeated_under_its_generation() {
+        let decision = decide(&beat(), &standing(Status::Online, Status::Offline), NOW);
+        let announcement = decision.announcement.unwrap();
+        assert_eq!((announcement.status, announcement.generation), (Status::Online, 41));
+        assert!(!sets_status(&decision.transaction) && !decision.again);
+    }
+
+    #[test]
+    fn a_user_whom_another_beat_brought_online_makes_no_noise() {
+        let decision = decide(&beat(), &standing(Status::Online, Status::Online), NOW);
+        assert_eq!(decision.announcement, None);
+        assert_eq!(decision.transaction, refresh(&beat(), NOW));
+    }
+
+    #[test]
+    fn deadlines_share_one_transaction_per_shard() {
+        let beats: Vec<Beat> = (0..500).map(|n| Beat { user: UserId::from_u128(n), ..beat() }).collect();
+        let transactions = deadlines(&beats, NOW);
+        assert!(transactions.len() <= 16);
+        assert_eq!(transactions.iter().map(|t| t.mutations.len()).sum::<usize>(), 500);
+    }
+}

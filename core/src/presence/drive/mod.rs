@@ -1,0 +1,46 @@
+//! The use cases of presence: they read, ask the rules, commit, publish, and try a lost race again.
+
+mod announce;
+mod beat;
+mod leave;
+mod query;
+mod sweep;
+
+pub use beat::{beat, connected};
+pub use leave::leave;
+pub use query::{Viewer, of_contacts, query};
+pub use sweep::{Swept, sweep};
+
+use crate::error::Error;
+use crate::limits::LIST_MAX;
+use crate::port::{Outcome, StoreError};
+
+/// The first failure among many outcomes. It is reported at the end, so that one unreachable partition does
+/// not hold up the users of the others.
+#[derive(Debug, Default)]
+struct Failures(Option<StoreError>);
+
+impl Failures {
+    fn keep(&mut self, error: StoreError) {
+        self.0.get_or_insert(error);
+    }
+
+    fn keep_all(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            if let Outcome::Failed(error) = outcome {
+                self.keep(error);
+            }
+        }
+    }
+
+    fn report(self) -> Result<(), Error> {
+        self.0.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+fn at_most_a_list(what: &str, found: usize) -> Result<(), Error> {
+    if found > LIST_MAX {
+        return Err(Error::Invalid(format!("{found} {what} at once, allowed are {LIST_MAX}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Who is online, as far as the one who asks may know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::at_most_a_list;
+use crate::drive::{read_all, unexpected};
+use crate::error::Error;
+use crate::event::PresenceView;
+use crate::ids::UserId;
+use crate::key::{Key, Space};
+use crate::port::{Query, Value, World};
+use crate::presence::standing::{LAST_SEEN, seconds};
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewer {
+    /// Sees themselves and mutual contacts without a block.
+    User(UserId),
+    /// Sees everybody.
+    Service,
+}
+
+/// Presence of these users, in the order asked; at most [`crate::limits::LIST_MAX`]. Somebody whom the viewer
+/// may not see is answered like somebody never seen.
+pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Result<Vec<PresenceView>, Error> {
+    at_most_a_list("users", users.len())?;
+    let mut asked: BTreeSet<UserId> = users.iter().copied().collect();
+    if let Viewer::User(viewer) = viewer {
+        let visible = visible_to(world, viewer, &asked).await?;
+        asked.retain(|user| visible.contains(user));
+    }
+    let found: BTreeMap<UserId, PresenceView> =
+        look_up(world, asked.into_iter().collect()).await?.into_iter().map(|view| (view.user, view)).collect();
+    let hidden = |user| PresenceView { user, online: false, last_seen: None };
+    Ok(users.iter().map(|user| found.get(user).copied().unwrap_or_else(|| hidden(*user))).collect())
+}
+
+/// Presence of everybody whom the user may see, in ascending order.
+pub async fn of_contacts<W: World>(world: &W, user: UserId) -> Result<Vec<PresenceView>, Error> {
+    let contacts = audience(world, user).await?;
+    look_up(world, contacts).await
+}
+
+async fn visible_to<W: World>(world: &W, viewer: UserId, asked: &BTreeSet<UserId>) -> Result<BTreeSet<UserId>, Error> {
+    let mut visible = BTreeSet::from([viewer]);
+    if asked.iter().any(|user| *user != viewer) {
+        visible.extend(audience(world, viewer).await?);
+    }
+    Ok(visible)
+}
+
+async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Error> {
+    let audiences = world.audience(vec![user]).await?;
+    Ok(audiences.into_iter().next().map(|audience| audience.visible).unwrap_or_default())
+}
+
+async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
+    let queries = users.iter().flat_map(|user| {
+        [
+            Query::Presence(Key::of_user(Space::Online, *user)),
+            Query::NamedFields(Key::of_user(Space::Presence, *user), vec![LAST_SEEN.into()]),
+        ]
+    });
+    let values = read_all(world, queries.collect(), 2).await?;
+    let views = users.into_iter().zip(values.chunks(2)).map(|(user, answer)| match answer {
+        [Value::Presence(online), Value::NamedFields(fields)] => {
+            let last_seen = seconds(fields.first().and_then(Option::as_deref));
+            Ok(PresenceView { user, online: *online, last_seen })
+        }
+        _ => Err(unexpected("a user's presence").into()),
+    });
+    views.collect()
+}

@@ -1,0 +1,199 @@
+//! What the store holds of one user's presence, and what contacts have to be told of it.
+//!
+//! A user whose hash has no generation was never seen: offline, with nothing to tell.
+
+use crate::drive::unexpected;
+use crate::event;
+use crate::ids::UserId;
+use crate::key::{Key, Owner, Space};
+use crate::port::{Check, Event, Mutation, Query, StoreError, Transaction, Value};
+use crate::time::Timestamp;
+
+pub(super) const STATUS: &str = "status";
+pub(super) const GENERATION: &str = "generation";
+pub(super) const LAST_SEEN: &str = "last_seen";
+pub(super) const ANNOUNCED: &str = "announced";
+
+/// What contacts are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Online,
+    Offline,
+}
+
+impl Status {
+    /// As the hash spells it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+        }
+    }
+
+    fn read(text: Option<&str>) -> Self {
+        if text == Some(Self::Online.name()) { Self::Online } else { Self::Offline }
+    }
+}
+
+/// One user's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// The state of the last transition.
+    pub(super) status: Status,
+    /// The state contacts were told last.
+    pub(super) announced: Status,
+    /// Of the last transition; `None`: there was none.
+    pub(super) generation: Option<u64>,
+    /// The last beat, in whole seconds.
+    pub(super) last_seen: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Of somebody never seen.
+    pub(super) const UNKNOWN: Self =
+        Self { status: Status::Offline, announced: Status::Offline, generation: None, last_seen: None };
+
+    /// What to ask for it.
+    pub(super) fn query(user: UserId) -> Query {
+        let names = [STATUS, ANNOUNCED, GENERATION, LAST_SEEN].map(str::to_owned);
+        Query::NamedFields(Key::of_user(Space::Presence, user), names.into())
+    }
+
+    /// From the answer to [`Standing::query`].
+    pub(super) fn answered(value: &Value) -> Result<Self, StoreError> {
+        let Value::NamedFields(fields) = value else {
+            return Err(unexpected("the fields of a presence hash"));
+        };
+        let [status, announced, generation, last_seen] = fields.as_slice() else {
+            return Err(unexpected("four fields of a presence hash"));
+        };
+        let last_seen = seconds(last_seen.as_deref());
+        let Some(generation) = generation.as_deref().and_then(|text| text.parse().ok()) else {
+            return Ok(Self { last_seen, ..Self::UNKNOWN });
+        };
+        Ok(Self {
+            status: Status::read(status.as_deref()),
+            announced: Status::read(announced.as_deref()),
+            generation: Some(generation),
+            last_seen,
+        })
+    }
+
+    /// The announcement that is still due; no transition may come before it.
+    pub(super) fn unannounced(&self, user: UserId) -> Option<Announcement> {
+        let generation = self.generation.filter(|_| self.status != self.announced)?;
+        Some(Announcement { user, status: self.status, last_seen: self.last_seen, generation, repeated: true })
+    }
+
+    /// The same once its announcement went out.
+    pub(super) const fn settled(self) -> Self {
+        Self { announced: self.status, ..self }
+    }
+
+    /// What the next transition counts as. The first takes the time, so that the loss of the store never makes
+    /// generations go back.
+    pub(super) const fn next_generation(&self, now: Timestamp) -> u64 {
+        match self.generation {
+            Some(generation) => generation.saturating_add(1),
+            None => now.0,
+        }
+    }
+
+    /// Nobody made a transition since this was read.
+    pub(super) fn unmoved(&self, user: UserId) -> Check {
+        let generation = self.generation.map(|generation| generation.to_string());
+        Check::FieldEquals(Key::of_user(Space::Presence, user), GENERATION.into(), generation)
+    }
+}
+
+/// A transition that contacts are to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Announcement {
+    /// Whose.
+    pub(super) user: UserId,
+    /// To which state.
+    pub(super) status: Status,
+    /// Their last beat.
+    pub(super) last_seen: Option<Timestamp>,
+    /// The transition's number.
+    pub(super) generation: u64,
+    /// The transition was made earlier; contacts may have been told before.
+    pub(super) repeated: bool,
+}
+
+impl Announcement {
+    /// The fields that a transition sets.
+    pub(super) fn fields(&self) -> Vec<(String, String)> {
+        vec![(STATUS.into(), self.status.name().into()), (GENERATION.into(), self.generation.to_string())]
+    }
+
+    /// What contacts are told.
+    pub(super) fn event(&self) -> Event {
+        let online = self.status == Status::Online;
+        event::presence(self.user, online, self.last_seen, self.generation)
+    }
+
+    /// Remembers that they were told, unless a newer transition came meanwhile.
+    pub(super) fn confirmation(&self) -> Transaction {
+        let presence = || Key::of_user(Space::Presence, self.user);
+        let generation = Some(self.generation.to_string());
+        Transaction::new(Owner::User(self.user))
+            .check(Check::FieldEquals(presence(), GENERATION.into(), generation))
+            .mutate(Mutation::SetFields(presence(), vec![(ANNOUNCED.into(), self.status.name().into())]))
+    }
+}
+
+/// A moment in whole seconds, as `last_seen` holds it.
+pub(super) fn seconds(text: Option<&str>) -> Option<Timestamp> {
+    text.and_then(|text| text.parse().ok()).map(Timestamp::from_seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: UserId = UserId::from_u128(7);
+
+    fn standing(fields: [Option<&str>; 4]) -> Standing {
+        let fields = fields.map(|field| field.map(str::to_owned)).into();
+        Standing::answered(&Value::NamedFields(fields)).unwrap()
+    }
+
+    #[test]
+    fn a_user_without_a_hash_is_offline_with_nothing_to_tell() {
+        let unknown = standing([None; 4]);
+        assert_eq!(unknown, Standing::UNKNOWN);
+        assert_eq!(unknown.unannounced(USER), None);
+    }
+
+    #[test]
+    fn the_first_generation_is_the_time_and_later_ones_count_up() {
+        let now = Timestamp(1_790_000_000_000);
+        assert_eq!(Standing::UNKNOWN.next_generation(now), now.0);
+        let later = standing([Some("online"), Some("online"), Some("41"), None]);
+        assert_eq!(later.next_generation(now), 42);
+    }
+
+    #[test]
+    fn a_state_that_contacts_were_not_told_is_announced_under_its_own_generation() {
+        let arrived = standing([Some("online"), None, Some("41"), Some("9")]);
+        let announcement = arrived.unannounced(USER).unwrap();
+        assert_eq!(announcement.status, Status::Online);
+        assert_eq!(announcement.generation, 41);
+        assert_eq!(announcement.last_seen, Some(Timestamp(9_000)));
+        assert_eq!(arrived.settled().unannounced(USER), None);
+    }
+
+    #[test]
+    fn a_confirmation_is_bound_to_its_generation() {
+        let offline = standing([Some("offline"), Some("online"), Some("41"), None]);
+        let confirmation = offline.unannounced(USER).unwrap().confirmation();
+        assert_eq!(confirmation.checks, [offline.unmoved(USER)]);
+    }
+
+    #[test]
+    fn an_answer_of_another_kind_is_refused() {
+        assert!(Standing::answered(&Value::Missing).is_err());
+        assert!(Standing::answered(&Value::NamedFields(vec![None])).is_err());
+    }
+}
