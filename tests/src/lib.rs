@@ -1,1 +1,13 @@
+//! The harness: what the tests and benchmarks of the whole house share. Nothing depends on this package.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test support: a surprise here is a failed test"
+)]
 
+mod artifacts;
+pub mod simulation;
+
+pub use artifacts::{binary, components, guests};

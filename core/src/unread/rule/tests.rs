@@ -1,3 +1,5 @@
+//! The rules of counting with plain values.
+
 use super::*;
 use crate::ids::MessageId;
 use crate::port::Message;

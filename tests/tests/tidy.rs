@@ -1,0 +1,215 @@
+//! The house rules that matter, as tests: who may depend on whom, what the core and the components never touch,
+//! and how long a file may get.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wasmparser::{ComponentExternName, Encoding, Parser, Payload};
+
+/// Nobody's file may pass this many lines; lower it when the longest file gets shorter.
+const FILE_LINES_MAX: usize = 500;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn files(below: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![below.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with("target") && !name.starts_with('.') {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The workspace's own packages and the parts of the house they stand in.
+fn part(manifest: &Path) -> &'static str {
+    let path = manifest.strip_prefix(root()).unwrap();
+    let mut names = path.iter().map(|name| name.to_str().unwrap());
+    match (names.next().unwrap(), names.next()) {
+        ("core", _) => "core",
+        ("host", _) => "host",
+        ("functions", Some("sdk")) => "sdk",
+        ("functions", _) => "function",
+        ("tests", Some("guests")) => "guest",
+        ("tests", _) => "tests",
+        (other, _) => panic!("{other}: a package in a place that the house does not have"),
+    }
+}
+
+fn manifests() -> Vec<(PathBuf, toml::Table)> {
+    let all = files(&root(), "toml").into_iter().filter(|path| path.ends_with("Cargo.toml"));
+    all.map(|path| (path.clone(), fs::read_to_string(path).unwrap().parse().unwrap()))
+        .filter(|(_, manifest): &(_, toml::Table)| manifest.contains_key("package"))
+        .collect()
+}
+
+fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
+    let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
+    tables
+        .iter()
+        .filter_map(|table| manifest.get(*table)?.as_table())
+        .flat_map(|table| table.keys().cloned())
+        .collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let manifests = manifests();
+    let parts: Vec<(String, &str)> = manifests
+        .iter()
+        .map(|(path, manifest)| (manifest["package"]["name"].as_str().unwrap().to_owned(), part(path)))
+        .collect();
+    assert!(parts.iter().any(|(name, part)| name == "typing" && *part == "function"), "the packages were not found");
+    for (path, manifest) in &manifests {
+        let allowed: &[&str] = match part(path) {
+            "core" => &[],
+            "sdk" => &["core"],
+            "host" => &["core"],
+            "function" | "guest" => &["core", "sdk"],
+            _ => &["core", "host", "sdk"],
+        };
+        for dependency in dependencies(manifest) {
+            if let Some((_, part)) = parts.iter().find(|(name, _)| *name == dependency) {
+                assert!(allowed.contains(part), "{} depends on {dependency}, part of {part}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_core_depends_on_nothing_that_does_io() {
+    let allowed = ["serde", "serde_json", "thiserror", "time", "uuid"];
+    let manifest: toml::Table = fs::read_to_string(root().join("core/Cargo.toml")).unwrap().parse().unwrap();
+    let found = manifest["dependencies"].as_table().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(found, allowed);
+}
+
+#[test]
+fn the_core_touches_no_clock_file_thread_or_environment() {
+    let banned = [
+        "Instant::now",
+        "SystemTime",
+        "now_utc",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::env",
+        "std::process",
+        "HashMap",
+        "rand::",
+        "println!",
+    ];
+    let sources = files(&root().join("core/src"), "rs");
+    assert!(sources.len() > 20, "the core's sources were not found");
+    for path in sources {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in banned {
+            assert!(!text.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
+
+/// The instances a component imports and exports, by name.
+fn outside(component: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut imports, mut exports) = (BTreeSet::new(), BTreeSet::new());
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.unwrap() {
+            Payload::Version { encoding, .. } => {
+                depth += 1;
+                assert!(depth > 1 || encoding == Encoding::Component, "not a component");
+            }
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                imports.extend(section.into_iter().map(|import| name(import.unwrap().name)));
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                exports.extend(section.into_iter().map(|export| name(export.unwrap().name)));
+            }
+            _ => {}
+        }
+    }
+    (imports, exports)
+}
+
+fn name(name: ComponentExternName<'_>) -> String {
+    name.name.to_owned()
+}
+
+#[test]
+fn components_import_nothing_but_the_contract() {
+    let folder = roost_tests::components();
+    for function in ["contacts", "last-message", "messaging", "presence", "typing", "unread"] {
+        let path = folder.join(function).with_extension("wasm");
+        let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (imports, exports) = outside(&bytes);
+        for import in &imports {
+            let known = import.strip_prefix("roost:edge/").is_some_and(|rest| rest.ends_with("@0.1.0"));
+            assert!(known, "{function} imports {import}");
+        }
+        assert!(!imports.is_empty());
+        assert_eq!(exports.into_iter().collect::<Vec<_>>(), ["roost:edge/handler@0.1.0"], "{function}");
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    // Spelled apart, so that this file does not find itself.
+    let banned = [["to", "do!("].concat(), ["unimple", "mented!("].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat()];
+    for path in files(&root(), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in &banned {
+            assert!(!text.contains(word.as_str()), "{}: {word}", path.display());
+        }
+        assert!(!text.contains(&["#[ig", "nore"].concat()), "{}: a test that nobody runs", path.display());
+    }
+}
+
+#[test]
+fn files_stay_short_and_say_what_they_are_for() {
+    for path in files(&root(), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().count();
+        assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines: which room is missing?", path.display());
+        let opening = text.trim_start();
+        assert!(opening.starts_with("//!"), "{}: opens without saying what it is for", path.display());
+    }
+}
+
+#[test]
+fn the_top_level_holds_only_the_house() {
+    let allowed = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "clippy.toml",
+        "core",
+        "docs",
+        "functions",
+        "host",
+        "rust-toolchain.toml",
+        "rustfmt.toml",
+        "tests",
+        "wit",
+    ];
+    let tracked = std::process::Command::new("git").args(["ls-files"]).current_dir(root()).output().unwrap();
+    assert!(tracked.status.success(), "git could not list the files");
+    let tracked = String::from_utf8(tracked.stdout).unwrap();
+    let top: BTreeSet<&str> = tracked.lines().map(|path| path.split('/').next().unwrap()).collect();
+    assert!(top.contains("core"), "the files were not found");
+    for name in top {
+        assert!(name.starts_with('.') || allowed.contains(&name), "{name} stands at the top level");
+    }
+}
