@@ -1,10 +1,25 @@
 //! The typed configuration: one TOML file, `ROOST_…` variables, flags. Nothing else reads the environment.
 //!
-//! Every mistake is reported at once, before anything listens. No zero means "default".
+//! Every mistake is reported at once, before anything listens. No zero means "default". This file holds the typed
+//! tree that the rest of the host reads; `keys` names every key, `layers` gathers what was said and where,
+//! `reader` and `assemble` turn it into the tree.
 
+mod assemble;
+mod keys;
+mod layers;
+mod mistake;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use keys::reference;
+pub use layers::{Flag, Sources, environment};
+pub use mistake::{Mistake, Mistakes};
 
 /// A validated configuration.
 #[derive(Clone, Debug)]
@@ -27,10 +42,10 @@ pub struct Config {
     pub socket: SocketConfig,
     /// HTTP bounds.
     pub http: HttpConfig,
-    /// What every function may use, unless named in `function`.
+    /// What every function may use, unless named in `functions`. `function_defaults.…`
     pub function_defaults: FunctionConfig,
-    /// Single functions, by name.
-    pub functions: std::collections::BTreeMap<String, FunctionConfig>,
+    /// Single functions, by name: the built-in ones and those the operator names. `function.<name>.…`
+    pub functions: BTreeMap<String, FunctionConfig>,
     /// Lines for people or JSON lines. `log_format`
     pub log_format: LogFormat,
     /// What is logged, as in `info,roost=debug`. `log`, `ROOST_LOG`
@@ -39,6 +54,13 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Over how long a stop spreads the closing of sockets. `drain_spread_ms`
     pub drain_spread: Duration,
+}
+
+impl Config {
+    /// What the function of this name may use.
+    pub fn function(&self, name: &str) -> &FunctionConfig {
+        self.functions.get(name).unwrap_or(&self.function_defaults)
+    }
 }
 
 /// Where the live state lives.

@@ -1,0 +1,250 @@
+//! Reads single settings as what they are meant to be. A mistake is noted and answered with a placeholder, so that
+//! one pass finds all of them; what was read is used only if there were none.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use roost_core::key::Space;
+use roost_core::port::Operation;
+
+use super::keys::{self, Allowed, Key};
+use super::layers::{Origin, Raw, Setting, Settings};
+use super::{LogFormat, RecordsUrl, Secret, SqliteLocation, StoreUrl};
+
+pub(super) struct Reader {
+    pub(super) settings: Settings,
+    mistaken: BTreeSet<String>,
+}
+
+impl Reader {
+    pub(super) const fn new(settings: Settings) -> Self {
+        Self { settings, mistaken: BTreeSet::new() }
+    }
+
+    pub(super) fn address(&mut self, key: &str) -> SocketAddr {
+        let read = self.one(key, |text, _| text.parse().map_err(|_| quoted(text, "no address")));
+        read.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    pub(super) fn path(&mut self, key: &str) -> PathBuf {
+        self.one(key, |text, _| non_empty(text).map(PathBuf::from)).unwrap_or_default()
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+        self.one(key, |text, _| non_empty(text).map(str::to_owned))
+    }
+
+    pub(super) fn switch(&mut self, key: &str) -> bool {
+        let read = self.one(key, |text, _| text.parse().map_err(|_| quoted(text, "neither on nor off")));
+        read.unwrap_or_default()
+    }
+
+    pub(super) fn whole(&mut self, key: &str) -> u64 {
+        self.one(key, whole).unwrap_or_default()
+    }
+
+    pub(super) fn size(&mut self, key: &str) -> usize {
+        usize::try_from(self.whole(key)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn duration(&mut self, key: &str) -> Duration {
+        Duration::from_millis(self.whole(key))
+    }
+
+    pub(super) fn store(&mut self) -> StoreUrl {
+        self.one("store_url", |text, _| store(text)).unwrap_or(StoreUrl::Memory)
+    }
+
+    pub(super) fn records(&mut self, data_dir: &Path) -> RecordsUrl {
+        let read = self.one("records_url", |text, _| records(text, data_dir));
+        read.unwrap_or(RecordsUrl::Sqlite(SqliteLocation::Memory))
+    }
+
+    pub(super) fn log_format(&mut self) -> LogFormat {
+        let read = self.one("log_format", |text, _| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(quoted(other, "no format")),
+        });
+        read.unwrap_or(LogFormat::Text)
+    }
+
+    pub(super) fn log_filter(&mut self) -> String {
+        let read = self.one("log", |text, _| match tracing_subscriber::EnvFilter::try_new(text) {
+            Ok(_) => non_empty(text).map(str::to_owned),
+            Err(error) => Err(quoted(text, &format!("no filter ({error})"))),
+        });
+        read.unwrap_or_default()
+    }
+
+    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
+        self.one(key, secret)
+    }
+
+    pub(super) fn secrets(&mut self, key: &str) -> Vec<Secret> {
+        self.each(key, secret)
+    }
+
+    pub(super) fn files(&mut self, key: &str) -> Vec<PathBuf> {
+        self.each(key, |text, _| match std::fs::File::open(text) {
+            Ok(_) => Ok(PathBuf::from(text)),
+            Err(error) => Err(quoted(text, &format!("not readable ({error})"))),
+        })
+    }
+
+    pub(super) fn origins(&mut self, key: &str) -> Vec<String> {
+        self.each(key, |text, _| match text.parse::<axum::http::Uri>() {
+            Ok(uri) if is_origin(&uri) && !text.ends_with('/') => Ok(text.to_ascii_lowercase()),
+            _ => Err(quoted(text, "no origin")),
+        })
+    }
+
+    pub(super) fn spaces(&mut self, key: &str) -> Vec<String> {
+        self.named(key, &Space::ALL.map(Space::name))
+    }
+
+    pub(super) fn operations(&mut self, key: &str) -> Vec<String> {
+        self.named(key, &Operation::ALL.map(Operation::name))
+    }
+
+    /// Somebody said something about this key.
+    pub(super) fn is_said(&self, key: &str) -> bool {
+        self.settings.values.contains_key(key)
+    }
+
+    /// Notes a mistake in how keys fit together, unless one of them is mistaken on its own already.
+    pub(super) fn require(&mut self, holds: bool, keys: &[&str], problem: &str) {
+        if holds || keys.iter().any(|key| self.mistaken.contains(*key)) {
+            return;
+        }
+        let said = keys.iter().filter_map(|key| Some((*key, self.settings.values.get(*key)?))).next();
+        let (key, origin) = match said {
+            Some((key, setting)) => (Some(key), setting.origin.clone()),
+            None => (keys.first().copied(), Origin::Default),
+        };
+        self.settings.complain(&origin, key.map(str::to_owned), problem.to_owned());
+    }
+
+    fn named(&mut self, key: &str, allowed: &[&'static str]) -> Vec<String> {
+        self.each(key, |text, _| match allowed.contains(&text) {
+            true => Ok(text.to_owned()),
+            false => Err(format!("\"{text}\" is none of {}", allowed.join(", "))),
+        })
+    }
+
+    fn one<T>(&mut self, name: &str, parse: impl Fn(&str, &Key) -> Result<T, String>) -> Option<T> {
+        let mut values = self.read(name, parse);
+        values.pop()
+    }
+
+    fn each<T>(&mut self, name: &str, parse: impl Fn(&str, &Key) -> Result<T, String>) -> Vec<T> {
+        self.read(name, parse)
+    }
+
+    fn read<T>(&mut self, name: &str, parse: impl Fn(&str, &Key) -> Result<T, String>) -> Vec<T> {
+        let Some(key) = keys::find(name) else { return Vec::new() };
+        let Some((texts, origin)) = self.texts(name, key) else { return Vec::new() };
+        let mut values = Vec::new();
+        let mut problem = None;
+        match texts {
+            Ok(texts) => {
+                for text in &texts {
+                    match parse(text, key) {
+                        Ok(value) => values.push(value),
+                        Err(found) => problem = Some(found),
+                    }
+                }
+            }
+            Err(found) => problem = Some(found.to_owned()),
+        }
+        if let Some(problem) = problem {
+            // Several functions inherit one default: its mistake is told once.
+            if self.mistaken.insert(name.to_owned()) {
+                let problem = format!("{problem}; allowed: {}", key.allowed);
+                self.settings.complain(&origin, Some(name.to_owned()), problem);
+            }
+        }
+        values
+    }
+
+    /// The texts said about a key, or its default; `None`: neither.
+    #[allow(clippy::type_complexity, reason = "used once, right above")]
+    fn texts(&self, name: &str, key: &Key) -> Option<(Result<Vec<String>, &'static str>, Origin)> {
+        let list = key.allowed.is_list();
+        match self.settings.values.get(name) {
+            None if key.default.is_empty() => None,
+            None => Some((Ok(vec![key.default.to_owned()]), Origin::Default)),
+            Some(Setting { raw, origin }) => {
+                let texts = match raw {
+                    Raw::One(text) if list => Ok(split(text)),
+                    Raw::One(text) => Ok(vec![text.clone()]),
+                    Raw::Many(texts) if list => Ok(texts.clone()),
+                    Raw::Many(_) => Err("an array where one value is expected"),
+                };
+                Some((texts, origin.clone()))
+            }
+        }
+    }
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn quoted(text: &str, problem: &str) -> String {
+    format!("\"{text}\" is {problem}")
+}
+
+fn non_empty(text: &str) -> Result<&str, String> {
+    if text.trim().is_empty() { Err("is empty".to_owned()) } else { Ok(text) }
+}
+
+fn whole(text: &str, key: &Key) -> Result<u64, String> {
+    let Allowed::Whole { minimum, maximum, .. } = key.allowed else { return Ok(0) };
+    let number: u64 = text.parse().map_err(|_| quoted(text, "no whole number"))?;
+    if (minimum..=maximum).contains(&number) { Ok(number) } else { Err(format!("{number} is out of bounds")) }
+}
+
+fn secret(text: &str, key: &Key) -> Result<Secret, String> {
+    let (Allowed::Secret { bytes_min } | Allowed::Secrets { bytes_min }) = key.allowed else {
+        return Err("is no secret".to_owned());
+    };
+    if text.len() < bytes_min {
+        return Err(format!("has {} bytes", text.len()));
+    }
+    Ok(Secret(text.to_owned()))
+}
+
+fn store(text: &str) -> Result<StoreUrl, String> {
+    if text == "memory:" {
+        return Ok(StoreUrl::Memory);
+    }
+    Err(unsupported(text, "the live state is kept in this process only"))
+}
+
+fn records(text: &str, data_dir: &Path) -> Result<RecordsUrl, String> {
+    match text.strip_prefix("sqlite:") {
+        Some(":memory:") => Ok(RecordsUrl::Sqlite(SqliteLocation::Memory)),
+        Some(file) if !file.trim_start_matches('/').is_empty() => {
+            let file = file.strip_prefix("//").unwrap_or(file);
+            Ok(RecordsUrl::Sqlite(SqliteLocation::File(data_dir.join(file))))
+        }
+        Some(_) => Err(quoted(text, "without a file")),
+        None => Err(unsupported(text, "messages are kept in SQLite only")),
+    }
+}
+
+/// Shows the scheme alone: what follows may hold a password.
+fn unsupported(url: &str, today: &str) -> String {
+    match url.split_once(':') {
+        Some((scheme, _)) => format!("`{scheme}:` is not supported by this version, {today}"),
+        None => "is no URL".to_owned(),
+    }
+}
+
+fn is_origin(uri: &axum::http::Uri) -> bool {
+    let path = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    uri.scheme().is_some() && uri.host().is_some() && path
+}
