@@ -15,14 +15,10 @@ use crate::limits::CONNECTION_ID_BYTES_MAX;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Not a UUID.
-    #[error(
-        "not a UUID: expected 32 hexadecimal digits with hyphens, such as 6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55"
-    )]
+    #[error("not a UUID: expected 32 hexadecimal digits with hyphens, such as 6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55")]
     NotAUuid,
     /// Not a connection id.
-    #[error(
-        "a connection id is 1 to {CONNECTION_ID_BYTES_MAX} bytes of letters, digits, '-', '_' and '.'"
-    )]
+    #[error("a connection id is 1 to {CONNECTION_ID_BYTES_MAX} bytes of letters, digits, '-', '_' and '.'")]
     NotAConnection,
 }
 
@@ -87,8 +83,8 @@ uuid_id!(
 );
 
 /// One device's connection, unique over all hosts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ConnectionId(String);
 
 impl ConnectionId {
@@ -98,19 +94,21 @@ impl ConnectionId {
     }
 }
 
+impl TryFrom<String> for ConnectionId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
 impl FromStr for ConnectionId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let fits = !text.is_empty() && text.len() <= CONNECTION_ID_BYTES_MAX;
-        let clean = text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if fits && clean {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(IdError::NotAConnection)
-        }
+        let clean = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if fits && clean { Ok(Self(text.to_owned())) } else { Err(IdError::NotAConnection) }
     }
 }
 
@@ -121,9 +119,7 @@ impl fmt::Display for ConnectionId {
 }
 
 /// A change's place in its conversation: 1 for the first, without gaps. 0 stands before all of them.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 

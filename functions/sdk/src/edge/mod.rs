@@ -1,0 +1,92 @@
+//! The core's ports on the imports of `roost:edge`: [`Edge`] is the world that a function's use cases run in.
+//!
+//! Types are converted by hand, those of one interface in one file. No rule and no bound stands here: the host checks.
+
+mod key_value;
+mod records;
+
+use roost_core::ids::{ConversationId, MessageId, UserId};
+use roost_core::port::{Clock, Event, PubSub, Publication, StoreError, Telemetry};
+use roost_core::time::Timestamp;
+
+use crate::bindings::roost::edge::{clock, pub_sub, telemetry, types as wire};
+
+/// The host, as the core's ports see it. Holds nothing; every call answers at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge;
+
+impl Clock for Edge {
+    fn now(&self) -> Timestamp {
+        Timestamp(clock::now())
+    }
+
+    async fn wait(&self, milliseconds: u32) {
+        clock::wait(milliseconds);
+    }
+}
+
+impl PubSub for Edge {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
+        pub_sub::publish(&list::<_, pub_sub::Publication>(publications)).map_err(StoreError::from)
+    }
+}
+
+impl Telemetry for Edge {
+    fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
+        let labels: Vec<_> = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        telemetry::count(name, &labels, amount);
+    }
+}
+
+/// Converts every item of a list.
+pub(crate) fn list<A, B: From<A>>(items: Vec<A>) -> Vec<B> {
+    items.into_iter().map(B::from).collect()
+}
+
+macro_rules! same_id {
+    ($($id:ident),*) => {$(
+        impl From<wire::Id> for $id {
+            fn from(id: wire::Id) -> Self {
+                Self::from_u128(u128::from(id.high) << 64 | u128::from(id.low))
+            }
+        }
+
+        impl From<$id> for wire::Id {
+            fn from(id: $id) -> Self {
+                let bits = id.as_u128();
+                Self { high: (bits >> 64) as u64, low: bits as u64 }
+            }
+        }
+    )*};
+}
+
+same_id!(UserId, ConversationId, MessageId);
+
+impl From<Event> for wire::Event {
+    fn from(event: Event) -> Self {
+        Self {
+            name: event.name.as_ref().to_owned(),
+            payload: event.payload.as_ref().to_owned(),
+            durable: event.durable,
+        }
+    }
+}
+
+impl From<Publication> for pub_sub::Publication {
+    fn from(publication: Publication) -> Self {
+        Self { user: publication.user.into(), event: publication.event.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_keeps_both_of_its_halves() {
+        let user = UserId::from_u128(0x6f1c_1fd4_3c5b_4a8e_9d1a_0c6a_2f1b_7e55);
+        let id = wire::Id::from(user);
+        assert_eq!((id.high, id.low), (0x6f1c_1fd4_3c5b_4a8e, 0x9d1a_0c6a_2f1b_7e55));
+        assert_eq!(UserId::from(id), user);
+    }
+}

@@ -1,0 +1,363 @@
+//! The core's records port on the interface `records`.
+
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{
+    Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
+    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
+    Message, NewConversation, Operation, Pending, ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot,
+};
+use roost_core::time::Timestamp;
+
+use super::{Edge, list};
+use crate::bindings::roost::edge::records as wire;
+
+impl Records for Edge {
+    async fn append_message(&self, draft: Draft) -> Answer<Changed> {
+        answer(wire::append_message(&draft.into()))
+    }
+
+    async fn edit_message(&self, edit: Edit) -> Answer<Changed> {
+        answer(wire::edit_message(&edit.into()))
+    }
+
+    async fn delete_message(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        actor: UserId,
+        at: Timestamp,
+    ) -> Answer<Changed> {
+        answer(wire::delete_message(conversation.into(), message.into(), actor.into(), at.0))
+    }
+
+    async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
+        answer(wire::mark_read(user.into(), conversation.into(), up_to.map(|seq| seq.0)))
+    }
+
+    async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
+        answers(wire::unread(&list::<_, wire::UnreadRequest>(requests)))
+    }
+
+    async fn changes(&self, ranges: Vec<ChangeRange>) -> Answer<Vec<Vec<Change>>> {
+        let changes = wire::changes(&list::<_, wire::ChangeRange>(ranges))?;
+        Ok(changes.into_iter().map(list).collect())
+    }
+
+    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
+        answers(wire::last_messages(&list::<_, wire::Id>(conversations)))
+    }
+
+    async fn membership(&self, conversation: ConversationId, user: UserId) -> Answer<Membership> {
+        answer(wire::membership(conversation.into(), user.into()))
+    }
+
+    async fn conversations(&self, user: UserId, query: ConversationQuery) -> Answer<ConversationPage> {
+        answer(wire::conversations(user.into(), &query.into()))
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
+        answer(wire::history(query.into()))
+    }
+
+    async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {
+        answer(wire::create_conversation(&conversation.into()))
+    }
+
+    async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
+        answers(wire::add_member(change.into()))
+    }
+
+    async fn remove_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
+        answers(wire::remove_member(change.into()))
+    }
+
+    async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
+        answers(wire::contacts(user.into()))
+    }
+
+    async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
+        answers(wire::audience(&list::<_, wire::Id>(users)))
+    }
+
+    async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
+        answer(wire::add_contact(user.into(), contact.into()))
+    }
+
+    async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
+        answer(wire::remove_contact(user.into(), contact.into()))
+    }
+
+    async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
+        answer(wire::block(user.into(), blocked.into()))
+    }
+
+    async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
+        answer(wire::unblock(user.into(), blocked.into()))
+    }
+
+    async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
+        answers(wire::pending(before.0, limit))
+    }
+
+    async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
+        answer(wire::announced(&list::<_, wire::Confirmation>(confirmations)))
+    }
+}
+
+fn answer<A, B: From<A>>(result: Result<A, wire::Error>) -> Answer<B> {
+    result.map(B::from).map_err(RecordsError::from)
+}
+
+fn answers<A, B: From<A>>(result: Result<Vec<A>, wire::Error>) -> Answer<Vec<B>> {
+    result.map(list).map_err(RecordsError::from)
+}
+
+impl From<wire::Error> for RecordsError {
+    fn from(error: wire::Error) -> Self {
+        match error {
+            wire::Error::Denied(text) => Self::Denied(text),
+            wire::Error::NotFound(text) => Self::NotFound(text),
+            wire::Error::NotAMember => Self::NotAMember,
+            wire::Error::Forbidden(text) => Self::Forbidden(text),
+            wire::Error::Blocked => Self::Blocked,
+            wire::Error::Conflict(text) => Self::Conflict(text),
+            wire::Error::TooLarge(text) => Self::TooLarge(text),
+            wire::Error::Invalid(text) => Self::Invalid(text),
+            wire::Error::Unavailable(retry_after_ms) => Self::Unavailable { retry_after_ms },
+        }
+    }
+}
+
+impl From<Draft> for wire::Draft {
+    fn from(draft: Draft) -> Self {
+        Self {
+            conversation: draft.conversation.into(),
+            sender: draft.sender.into(),
+            id: draft.id.map(Into::into),
+            kind: draft.kind,
+            content: draft.content,
+            at: draft.at.0,
+        }
+    }
+}
+
+impl From<Edit> for wire::Edit {
+    fn from(edit: Edit) -> Self {
+        Self {
+            conversation: edit.conversation.into(),
+            message: edit.message.into(),
+            editor: edit.editor.into(),
+            content: edit.content,
+            at: edit.at.0,
+        }
+    }
+}
+
+impl From<wire::Message> for Message {
+    fn from(message: wire::Message) -> Self {
+        Self {
+            id: message.id.into(),
+            conversation: message.conversation.into(),
+            seq: Seq(message.sequence),
+            sender: message.sender.into(),
+            kind: message.kind,
+            content: message.content,
+            created_at: Timestamp(message.created_at),
+            edited_at: message.edited_at.map(Timestamp),
+            deleted: message.deleted,
+        }
+    }
+}
+
+impl From<wire::Change> for Change {
+    fn from(change: wire::Change) -> Self {
+        let kind = match change.kind {
+            wire::ChangeKind::Sent => ChangeKind::Sent,
+            wire::ChangeKind::Edited => ChangeKind::Edited,
+            wire::ChangeKind::Deleted => ChangeKind::Deleted,
+        };
+        Self { seq: Seq(change.sequence), kind, message: change.message.into() }
+    }
+}
+
+impl From<wire::Changed> for Changed {
+    fn from(changed: wire::Changed) -> Self {
+        Self { change: changed.change.into(), members: list(changed.members), repeated: changed.repeated }
+    }
+}
+
+impl From<wire::Counter> for Counter {
+    fn from(counter: wire::Counter) -> Self {
+        Self {
+            conversation: counter.conversation.into(),
+            count: counter.count,
+            seq: Seq(counter.sequence),
+            joined: Seq(counter.joined),
+            read: Seq(counter.read),
+            announced: Seq(counter.announced),
+        }
+    }
+}
+
+impl From<UnreadRequest> for wire::UnreadRequest {
+    fn from(request: UnreadRequest) -> Self {
+        Self { user: request.user.into(), conversations: request.conversations.map(list) }
+    }
+}
+
+impl From<wire::UnreadSnapshot> for UnreadSnapshot {
+    fn from(snapshot: wire::UnreadSnapshot) -> Self {
+        Self { user: snapshot.user.into(), counters: list(snapshot.counters) }
+    }
+}
+
+impl From<ChangeRange> for wire::ChangeRange {
+    fn from(range: ChangeRange) -> Self {
+        Self { conversation: range.conversation.into(), after: range.after.0, up_to: range.up_to.0 }
+    }
+}
+
+impl From<wire::ReadMark> for ReadMark {
+    fn from(mark: wire::ReadMark) -> Self {
+        Self { counter: mark.counter.into(), moved: mark.moved, members: list(mark.members) }
+    }
+}
+
+impl From<wire::LastMessage> for LastMessage {
+    fn from(last: wire::LastMessage) -> Self {
+        Self {
+            conversation: last.conversation.into(),
+            version: Seq(last.version),
+            message: last.message.map(Into::into),
+        }
+    }
+}
+
+impl From<wire::MemberView> for Membership {
+    fn from(view: wire::MemberView) -> Self {
+        Self { joined: Seq(view.joined), members: list(view.members), blocked: view.blocked }
+    }
+}
+
+impl From<wire::Conversation> for Conversation {
+    fn from(conversation: wire::Conversation) -> Self {
+        Self {
+            id: conversation.id.into(),
+            members: list(conversation.members),
+            joined: Seq(conversation.joined),
+            updated_at: Timestamp(conversation.updated_at),
+        }
+    }
+}
+
+impl From<ConversationQuery> for wire::ConversationQuery {
+    fn from(query: ConversationQuery) -> Self {
+        match query {
+            ConversationQuery::Page { cursor, limit } => Self::Page((cursor, limit)),
+            ConversationQuery::Named(conversations) => Self::Named(list(conversations)),
+        }
+    }
+}
+
+impl From<wire::ConversationPage> for ConversationPage {
+    fn from(page: wire::ConversationPage) -> Self {
+        Self { conversations: list(page.conversations), next: page.next }
+    }
+}
+
+impl From<HistoryQuery> for wire::HistoryQuery {
+    fn from(query: HistoryQuery) -> Self {
+        Self {
+            user: query.user.into(),
+            conversation: query.conversation.into(),
+            before: query.before.map(|seq| seq.0),
+            limit: query.limit,
+        }
+    }
+}
+
+impl From<wire::HistoryPage> for HistoryPage {
+    fn from(page: wire::HistoryPage) -> Self {
+        Self { messages: list(page.messages), next_before: page.next_before.map(Seq) }
+    }
+}
+
+impl From<NewConversation> for wire::NewConversation {
+    fn from(conversation: NewConversation) -> Self {
+        Self {
+            id: conversation.id.map(Into::into),
+            creator: conversation.creator.into(),
+            members: list(conversation.members),
+            at: conversation.at.0,
+        }
+    }
+}
+
+impl From<wire::Created> for Created {
+    fn from(created: wire::Created) -> Self {
+        Self { conversation: created.conversation.into(), repeated: created.repeated }
+    }
+}
+
+impl From<MemberChange> for wire::MemberChange {
+    fn from(change: MemberChange) -> Self {
+        Self {
+            conversation: change.conversation.into(),
+            actor: change.actor.map(Into::into),
+            user: change.user.into(),
+            at: change.at.0,
+        }
+    }
+}
+
+impl From<wire::ContactAudience> for ContactAudience {
+    fn from(audience: wire::ContactAudience) -> Self {
+        Self { user: audience.user.into(), visible: list(audience.visible) }
+    }
+}
+
+impl From<wire::PendingItem> for Pending {
+    fn from(item: wire::PendingItem) -> Self {
+        match item {
+            wire::PendingItem::Change(changed) => Self::Change(changed.into()),
+            wire::PendingItem::Member((conversation, user)) => Self::Member(conversation.into(), user.into()),
+        }
+    }
+}
+
+impl From<Confirmation> for wire::Confirmation {
+    fn from(confirmation: Confirmation) -> Self {
+        match confirmation {
+            Confirmation::Change(conversation, seq) => Self::Change((conversation.into(), seq.0)),
+            Confirmation::Member(conversation, user) => Self::Member((conversation.into(), user.into())),
+        }
+    }
+}
+
+impl From<Operation> for wire::Operation {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::AppendMessage => Self::AppendMessage,
+            Operation::EditMessage => Self::EditMessage,
+            Operation::DeleteMessage => Self::DeleteMessage,
+            Operation::MarkRead => Self::MarkRead,
+            Operation::Unread => Self::Unread,
+            Operation::Changes => Self::Changes,
+            Operation::LastMessages => Self::LastMessages,
+            Operation::Membership => Self::Membership,
+            Operation::Conversations => Self::Conversations,
+            Operation::History => Self::History,
+            Operation::CreateConversation => Self::CreateConversation,
+            Operation::AddMember => Self::AddMember,
+            Operation::RemoveMember => Self::RemoveMember,
+            Operation::Contacts => Self::Contacts,
+            Operation::Audience => Self::Audience,
+            Operation::AddContact => Self::AddContact,
+            Operation::RemoveContact => Self::RemoveContact,
+            Operation::Block => Self::Block,
+            Operation::Unblock => Self::Unblock,
+            Operation::Pending => Self::Pending,
+            Operation::Announced => Self::Announced,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The handler interface's types to and from this crate's own: by hand, in this one place.
+
+use roost_core::error::ErrorKind;
+use roost_core::ids::ConnectionId;
+
+use crate::bindings::exports::roost::edge::handler;
+use crate::edge::list;
+use crate::failure::Failure;
+use crate::grants::Grants;
+use crate::input::{Caller, Connection, Frame, Request, Sync};
+use crate::reply::Reply;
+
+/// What the host asks.
+pub(crate) enum Asked {
+    Http { method: String, route: String, request: Request },
+    Frame { name: String, frame: Frame },
+    Connected(Connection),
+    Beat(Vec<Connection>),
+    Disconnected(Connection),
+    Sync(Sync),
+    Tick { schedule: String, shard: u32 },
+}
+
+pub(crate) fn asked(invocation: handler::Invocation) -> Result<Asked, Failure> {
+    let caller = caller(&invocation.caller);
+    Ok(match invocation.request {
+        handler::Request::Http(http) => Asked::Http {
+            method: http.method,
+            route: http.route,
+            request: Request { caller, parameters: http.parameters, query: http.query, body: http.body },
+        },
+        handler::Request::Message(message) => {
+            let Caller::User(user) = caller else {
+                return Err(Failure::user_required());
+            };
+            let connection = connection_id(&message.connection)?;
+            Asked::Frame { name: message.name, frame: Frame { user, connection, payload: message.payload } }
+        }
+        handler::Request::Connected(it) => Asked::Connected(connection(&it)?),
+        handler::Request::Beat(all) => Asked::Beat(all.iter().map(connection).collect::<Result<_, _>>()?),
+        handler::Request::Disconnected(it) => Asked::Disconnected(connection(&it)?),
+        handler::Request::Sync(sync) => {
+            Asked::Sync(Sync { user: sync.user.into(), conversations: sync.conversations.map(list) })
+        }
+        handler::Request::Tick(tick) => Asked::Tick { schedule: tick.schedule, shard: tick.shard },
+    })
+}
+
+fn caller(caller: &handler::Caller) -> Caller {
+    match caller {
+        handler::Caller::User(user) => Caller::User((*user).into()),
+        handler::Caller::Service => Caller::Service,
+        handler::Caller::Anonymous => Caller::Anonymous,
+        handler::Caller::Host => Caller::Host,
+    }
+}
+
+fn connection(connection: &handler::Connection) -> Result<Connection, Failure> {
+    Ok(Connection { user: connection.user.into(), id: connection_id(&connection.id)? })
+}
+
+fn connection_id(text: &str) -> Result<ConnectionId, Failure> {
+    text.parse().map_err(|error| Failure::internal(format!("the host's connection id {text:?}: {error}")))
+}
+
+pub(crate) fn reply(reply: Reply) -> handler::Reply {
+    handler::Reply { status: reply.status, body: reply.body }
+}
+
+pub(crate) fn failure(failure: Failure) -> handler::Failure {
+    handler::Failure {
+        kind: match failure.kind {
+            ErrorKind::Invalid => handler::FailureKind::Invalid,
+            ErrorKind::Forbidden => handler::FailureKind::Forbidden,
+            ErrorKind::NotFound => handler::FailureKind::NotFound,
+            ErrorKind::Conflict => handler::FailureKind::Conflict,
+            ErrorKind::TooLarge => handler::FailureKind::TooLarge,
+            ErrorKind::Unavailable => handler::FailureKind::Unavailable,
+            ErrorKind::Internal => handler::FailureKind::Internal,
+        },
+        code: failure.code.into_owned(),
+        message: failure.message,
+        retry: failure.retry,
+        retry_after_ms: failure.retry_after_ms,
+    }
+}
+
+pub(crate) fn grants(grants: &Grants) -> handler::Grants {
+    handler::Grants {
+        read: list(grants.read.to_vec()),
+        write: list(grants.write.to_vec()),
+        publish: grants.publish,
+        records: list(grants.records.to_vec()),
+    }
+}
