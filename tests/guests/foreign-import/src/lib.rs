@@ -1,0 +1,29 @@
+//! A function that imports what the contract does not have: its deployment is refused by name.
+#![cfg(target_family = "wasm")]
+#![allow(missing_docs, unreachable_pub, unsafe_code, reason = "generated bindings")]
+
+wit_bindgen::generate!({ path: ["../../../wit", "wit"], world: "acme:outside/foreign", generate_all });
+
+use exports::roost::edge::handler::{Failure, Grants, Guest, Invocation, Manifest, Reply};
+
+struct Foreign;
+
+impl Guest for Foreign {
+    fn describe() -> Manifest {
+        Manifest {
+            name: "foreign-import".to_owned(),
+            version: "0.1.0".to_owned(),
+            routes: Vec::new(),
+            messages: Vec::new(),
+            hooks: Vec::new(),
+            schedules: Vec::new(),
+            grants: Grants { read: Vec::new(), write: Vec::new(), publish: false, records: Vec::new() },
+        }
+    }
+
+    fn handle(_: Invocation) -> Result<Reply, Failure> {
+        Ok(Reply { status: 200, body: acme::outside::sockets::connect("192.0.2.1").to_string() })
+    }
+}
+
+export!(Foreign);
