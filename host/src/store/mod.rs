@@ -1,0 +1,152 @@
+//! The live state behind one name: whichever technology holds it, with its latencies measured.
+//!
+//! The rest of the host and the functions' imports use [`Store`] and know no technology.
+
+mod clock;
+pub mod memory;
+
+use std::future::Future;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use metrics::Histogram;
+use roost_core::feed::Position;
+use roost_core::ids::UserId;
+use roost_core::port::{
+    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
+};
+use roost_core::time::Timestamp;
+
+use self::memory::MemoryStore;
+
+/// The store that the configuration names. Clones share it.
+#[derive(Clone)]
+pub enum Store {
+    /// In this process.
+    Memory(Arc<MemoryStore>),
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Keys, those that expired a moment ago among them.
+    pub keys: u64,
+    /// Users' feeds, likewise.
+    pub feeds: u64,
+    /// Users that this host listens to.
+    pub subscriptions: u64,
+    /// Memory, roughly.
+    pub bytes: u64,
+    /// Keys and feeds whose time was over, since the start.
+    pub evicted: u64,
+}
+
+impl Store {
+    /// An empty store in this process's memory.
+    pub fn memory() -> Self {
+        Self::Memory(Arc::new(MemoryStore::new()))
+    }
+
+    /// The store's clock: deadlines are meant by it.
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::Memory(store) => store.now(),
+        }
+    }
+
+    /// What the store holds. Takes time in proportion to that.
+    pub fn stats(&self) -> Stats {
+        match self {
+            Self::Memory(store) => store.stats(),
+        }
+    }
+
+    /// The store's own housekeeping, until `shutdown`.
+    pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
+        match self {
+            Self::Memory(store) => store.run(shutdown).await,
+        }
+    }
+}
+
+impl KeyValue for Store {
+    async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
+        match self {
+            Self::Memory(store) => timed(&TIMES.read, store.read(queries)).await,
+        }
+    }
+
+    async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+        match self {
+            Self::Memory(store) => timed(&TIMES.commit, store.commit(transactions)).await,
+        }
+    }
+}
+
+impl PubSub for Store {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => timed(&TIMES.publish, store.publish(publications)).await,
+        }
+    }
+}
+
+impl Bus for Store {
+    async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => timed(&TIMES.join, store.join(user, subscriber)).await,
+        }
+    }
+
+    async fn leave(&self, user: UserId) {
+        match self {
+            Self::Memory(store) => timed(&TIMES.leave, store.leave(user)).await,
+        }
+    }
+}
+
+impl Feeds for Store {
+    async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        match self {
+            Self::Memory(store) => timed(&TIMES.positions, store.positions(users)).await,
+        }
+    }
+
+    async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
+        match self {
+            Self::Memory(store) => timed(&TIMES.replay, store.replay(user, since)).await,
+        }
+    }
+}
+
+/// `roost_store_seconds{operation}`. Bound to the process's recorder at the first operation, so that none
+/// looks its histogram up; install the recorder before.
+struct Times {
+    read: Histogram,
+    commit: Histogram,
+    publish: Histogram,
+    join: Histogram,
+    leave: Histogram,
+    positions: Histogram,
+    replay: Histogram,
+}
+
+static TIMES: LazyLock<Times> = LazyLock::new(|| {
+    let histogram = |operation: &'static str| metrics::histogram!("roost_store_seconds", "operation" => operation);
+    Times {
+        read: histogram("read"),
+        commit: histogram("commit"),
+        publish: histogram("publish"),
+        join: histogram("join"),
+        leave: histogram("leave"),
+        positions: histogram("positions"),
+        replay: histogram("replay"),
+    }
+});
+
+async fn timed<T>(histogram: &Histogram, operation: impl Future<Output = T> + Send) -> T {
+    let start = Instant::now();
+    let output = operation.await;
+    histogram.record(start.elapsed().as_secs_f64());
+    output
+}
