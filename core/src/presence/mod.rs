@@ -16,5 +16,5 @@ mod sweep;
 
 pub use drive::{Swept, Viewer, beat, connected, leave, of_contacts, query, sweep};
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests;

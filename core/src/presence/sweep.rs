@@ -122,7 +122,7 @@ mod tests {
     fn an_entry_that_moved_is_left_alone() {
         let due = Due { shard: 3, member: USER.to_string(), score: 17 };
         let unmoved = Check::ScoreEquals(due.key(), USER.to_string(), Some(17));
-        assert_eq!(due.clone().remove().checks, [unmoved.clone()]);
+        assert_eq!(due.clone().remove().checks, std::slice::from_ref(&unmoved));
         assert_eq!(due.postpone(NOW).checks, [unmoved]);
     }
 }

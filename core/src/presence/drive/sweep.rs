@@ -62,15 +62,12 @@ async fn sweep_page<W: World>(
     swept: &mut Swept,
     failures: &mut Failures,
 ) -> Result<(), Error> {
-    let (strangers, users) = page.into_iter().partition(|due| due.member.parse::<UserId>().is_err());
+    let (users, strangers): (Vec<Due>, Vec<Due>) =
+        page.into_iter().partition(|due| due.member.parse::<UserId>().is_ok());
     let candidates = look_at(world, users).await?;
     let now = world.now();
-    let overdue: Vec<Announcement> =
-        candidates.iter().filter_map(|candidate| candidate.standing.unannounced(candidate.user)).collect();
-    swept.repeated += overdue.len();
-    announce(world, overdue).await?;
+    swept.repeated += repeat(world, &candidates).await?;
 
-    let strangers: Vec<Due> = strangers;
     let mut moves: Vec<Transaction> = strangers.into_iter().map(Due::remove).collect();
     let mut departures = Vec::new();
     for Candidate { due, user, standing, online_ms } in candidates {
@@ -88,6 +85,15 @@ async fn sweep_page<W: World>(
     moves.extend(gone.into_iter().map(Due::remove));
     failures.keep_all(commit_all(world, moves).await?);
     Ok(())
+}
+
+/// Announces what a crash left unannounced. Answers how many that were.
+async fn repeat<W: World>(world: &W, candidates: &[Candidate]) -> Result<usize, Error> {
+    let overdue: Vec<Announcement> =
+        candidates.iter().filter_map(|candidate| candidate.standing.unannounced(candidate.user)).collect();
+    let amount = overdue.len();
+    announce(world, overdue).await?;
+    Ok(amount)
 }
 
 /// Makes the transitions and tells contacts. Answers those who are gone; whoever beat meanwhile is not.

@@ -1,12 +1,12 @@
 //! Two hosts at once: the orders in which the port calls of two use cases can fall.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::rig::Rig;
+use super::rig::{Fault, Rig};
 use super::*;
 use crate::error::Error;
 use crate::limits::{PRESENCE_GRACE_MS, PRESENCE_TTL_MS};
+use crate::testing::BoxFuture;
 
 /// What a host does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ fn begin(start: Start) -> Scene {
 }
 
 fn lose(scene: &Scene, at: u64, deed: Deed) {
-    let host = Rig::dying(&scene.world, at, super::rig::Fault::Before);
+    let host = Rig::dying(&scene.world, at, Fault::Before);
     assert!(matches!(block_on(act(&host, deed)), Err(Error::Records(_))));
 }
 
@@ -127,7 +127,7 @@ impl Orders {
 fn run(scene: &Scene, deeds: [Deed; 2], orders: &mut Orders) {
     let hosts = deeds.map(|_| Rig::taking_turns(&scene.world));
     let mut context = Context::from_waker(Waker::noop());
-    let mut tasks: Vec<Pin<Box<dyn Future<Output = Result<(), Error>> + '_>>> = Vec::new();
+    let mut tasks: Vec<BoxFuture<'_, Result<(), Error>>> = Vec::new();
     for (host, deed) in hosts.iter().zip(deeds) {
         tasks.push(Box::pin(act(host, deed)));
     }
@@ -193,7 +193,7 @@ fn check_heard(scene: &Scene, case: &str) {
     let names: Vec<&str> = told.into_values().collect();
     let expected: Vec<&str> = ["user.online", "user.offline"].into_iter().cycle().take(names.len()).collect();
     assert_eq!(names, expected, "{case}");
-    assert!(names.len() % 2 == 0, "{case}: {heard:?}");
+    assert!(names.len().is_multiple_of(2), "{case}: {heard:?}");
 }
 
 #[test]
