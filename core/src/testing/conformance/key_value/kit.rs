@@ -1,0 +1,208 @@
+//! What the cases share: an owner of their own, short ways to ask and to change, a subscriber that remembers.
+
+use std::sync::{Arc, Mutex};
+
+use super::Harness;
+use crate::feed::Position;
+use crate::ids::UserId;
+use crate::key::{Key, Owner, Space};
+use crate::port::{
+    Bus, Check, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay, StoreError,
+    Subscriber, Transaction, Value,
+};
+
+/// One user's partition of the store under test.
+pub(super) struct Scene<'h, H> {
+    pub(super) harness: &'h H,
+    pub(super) user: UserId,
+}
+
+impl<'h, H: Harness> Scene<'h, H> {
+    pub(super) fn new(harness: &'h H) -> Self {
+        Self { harness, user: UserId::from_u128(harness.fresh()) }
+    }
+
+    pub(super) fn owner(&self) -> Owner {
+        Owner::User(self.user)
+    }
+
+    pub(super) fn store(&self) -> &'h H::Store {
+        self.harness.store()
+    }
+
+    /// A key of any type.
+    pub(super) fn key(&self, item: &str) -> Key {
+        Key { space: Space::App, owner: self.owner(), item: Some(item.to_owned()) }
+    }
+
+    pub(super) fn transaction(&self) -> Transaction {
+        Transaction::new(self.owner())
+    }
+
+    pub(super) async fn ask(&self, query: Query) -> Value {
+        let mut values = self.store().read(vec![query]).await.expect("the query makes sense");
+        assert_eq!(values.len(), 1, "one answer for one query");
+        values.remove(0)
+    }
+
+    pub(super) async fn ask_in_vain(&self, query: Query) -> StoreError {
+        self.store().read(vec![query]).await.expect_err("the query makes no sense")
+    }
+
+    pub(super) async fn counter(&self, item: &str) -> Option<i64> {
+        match self.ask(Query::Counter(self.key(item))).await {
+            Value::Counter(number) => Some(number),
+            Value::Missing => None,
+            other => panic!("no answer to a counter query: {other:?}"),
+        }
+    }
+
+    pub(super) async fn exists(&self, item: &str) -> bool {
+        self.ask(Query::Presence(self.key(item))).await == Value::Presence(true)
+    }
+
+    pub(super) async fn commit(&self, transaction: Transaction) -> Outcome {
+        let mut outcomes = self.store().commit(vec![transaction]).await.expect("the transaction makes sense");
+        assert_eq!(outcomes.len(), 1, "one outcome for one transaction");
+        outcomes.remove(0)
+    }
+
+    pub(super) async fn commit_in_vain(&self, transaction: Transaction) -> StoreError {
+        self.store().commit(vec![transaction]).await.expect_err("the transaction makes no sense")
+    }
+
+    /// Mutations that nothing stands against; their results.
+    pub(super) async fn change<const N: usize>(&self, mutations: [Mutation; N]) -> Vec<i64> {
+        let mut transaction = self.transaction();
+        transaction.mutations = mutations.into();
+        match self.commit(transaction).await {
+            Outcome::Committed(results) => results,
+            other => panic!("nothing stood against it: {other:?}"),
+        }
+    }
+
+    pub(super) async fn try_change(&self, mutation: Mutation) -> Outcome {
+        self.commit(self.transaction().mutate(mutation)).await
+    }
+
+    pub(super) async fn check(&self, check: Check) -> Outcome {
+        self.commit(self.transaction().check(check)).await
+    }
+
+    pub(super) async fn holds(&self, check: Check) -> bool {
+        match self.check(check).await {
+            Outcome::Committed(_) => true,
+            Outcome::Refused(0) => false,
+            other => panic!("a check either holds or does not: {other:?}"),
+        }
+    }
+
+    /// Keys of each type: `text`, `number`, `hash`, `ordered`.
+    pub(super) async fn one_of_each_type(&self) {
+        self.change([
+            set(&self.key("text"), "one", None),
+            add(&self.key("number"), 1),
+            set_field(&self.key("hash"), "field", "one"),
+            Mutation::OrderedPut(self.key("ordered"), "member".into(), 1),
+        ])
+        .await;
+    }
+
+    pub(super) async fn publish(&self, events: &[Event]) {
+        let publication = |event: &Event| Publication { user: self.user, event: event.clone() };
+        let publications = events.iter().map(publication).collect();
+        self.store().publish(publications).await.expect("the publication makes sense");
+    }
+
+    pub(super) async fn position(&self) -> Position {
+        let mut positions = self.store().positions(&[self.user]).await.expect("positions are there");
+        assert_eq!(positions.len(), 1, "one position for one user");
+        positions.remove(0)
+    }
+
+    pub(super) async fn replay(&self, since: &Position) -> Replay {
+        self.store().replay(self.user, since).await.expect("the feed is there")
+    }
+
+    /// Offsets of everything after `since`; `None`: a gap.
+    pub(super) async fn offsets_after(&self, since: &Position) -> Option<Vec<u64>> {
+        match self.replay(since).await {
+            Replay::Gap => None,
+            Replay::Events(events) => {
+                Some(events.iter().map(|event| event.position.as_ref().expect("a durable event").offset).collect())
+            }
+        }
+    }
+
+    pub(super) async fn join(&self) -> Arc<Listener> {
+        let listener = Arc::new(Listener::default());
+        let subscriber: Arc<dyn Subscriber> = listener.clone();
+        self.store().join(self.user, subscriber).await.expect("the bus takes subscribers");
+        listener
+    }
+}
+
+/// Everything that a subscriber heard.
+#[derive(Default)]
+pub(super) struct Listener {
+    heard: Mutex<Vec<(UserId, Delivery)>>,
+}
+
+impl Listener {
+    pub(super) fn heard(&self) -> Vec<(UserId, Delivery)> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// Payloads, in order.
+    pub(super) fn payloads(&self) -> Vec<String> {
+        self.heard().iter().map(|(_, delivery)| delivery.payload.to_string()).collect()
+    }
+}
+
+impl Subscriber for Listener {
+    fn deliver(&self, user: UserId, delivery: Delivery) {
+        self.heard.lock().unwrap().push((user, delivery));
+    }
+
+    fn interrupted(&self) {}
+}
+
+pub(super) fn set(key: &Key, value: &str, life_ms: Option<u64>) -> Mutation {
+    Mutation::Set(key.clone(), value.as_bytes().to_vec(), life_ms)
+}
+
+pub(super) fn add(key: &Key, delta: i64) -> Mutation {
+    Mutation::Add { key: key.clone(), delta, floor: None }
+}
+
+pub(super) fn set_field(key: &Key, field: &str, value: &str) -> Mutation {
+    Mutation::SetFields(key.clone(), vec![(field.to_owned(), value.to_owned())])
+}
+
+pub(super) fn delete_field(key: &Key, field: &str) -> Mutation {
+    Mutation::DeleteFields(key.clone(), vec![field.to_owned()])
+}
+
+pub(super) fn bytes(text: &str) -> Value {
+    Value::Bytes(text.as_bytes().to_vec())
+}
+
+pub(super) fn pairs<T: Clone>(pairs: &[(&str, T)]) -> Vec<(String, T)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+pub(super) fn range(key: &Key, minimum: i64, maximum: i64, limit: u32) -> Query {
+    Query::OrderedRange { key: key.clone(), minimum, maximum, limit }
+}
+
+pub(super) fn durable(payload: &str) -> Event {
+    Event { name: "case.durable".into(), payload: payload.into(), durable: true }
+}
+
+pub(super) fn ephemeral(payload: &str) -> Event {
+    Event { name: "case.ephemeral".into(), payload: payload.into(), durable: false }
+}
+
+pub(super) fn is_wrong_type(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(StoreError::WrongType(_)))
+}
