@@ -33,6 +33,14 @@ pub(crate) async fn commit_one<S: KeyValue>(store: &S, transaction: Transaction)
     outcomes.into_iter().next().ok_or_else(|| unexpected("an outcome").into())
 }
 
+/// The first outcome that is neither a success nor a lost race.
+pub(crate) fn failure(outcomes: &[Outcome]) -> Option<Error> {
+    outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Failed(error) => Some(error.clone().into()),
+        Outcome::Committed(_) | Outcome::Refused(_) => None,
+    })
+}
+
 /// Reads any number of queries in as few calls as the bounds allow, never tearing a group of `group` apart.
 pub(crate) async fn read_all<S: KeyValue>(
     store: &S,

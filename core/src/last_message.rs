@@ -62,7 +62,8 @@ pub(crate) async fn complete<W: World>(
 /// Puts what the records say now, if it is newer than what is cached.
 pub(crate) async fn refresh<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
     let last = world.last_messages(vec![conversation]).await?;
-    drive::commit_all(world, last.iter().map(put).collect()).await.map(|_| ())
+    let outcomes = drive::commit_all(world, last.iter().map(put).collect()).await?;
+    drive::failure(&outcomes).map_or(Ok(()), Err)
 }
 
 /// Caches a state of the conversation, unless the same or a newer one is cached.

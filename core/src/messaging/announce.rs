@@ -74,18 +74,11 @@ async fn announce_at_once<W: World>(world: &W, changed: &Changed) -> Result<Vec<
         transactions.push(last_message::put(&newest(change)));
     }
     let outcomes = drive::commit_all(world, transactions).await?;
-    if let Some(error) = outcomes.iter().find_map(failed) {
+    if let Some(error) = drive::failure(&outcomes) {
         return Err(error);
     }
     let behind = changed.members.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Refused(_)));
     Ok(behind.map(|(member, _)| *member).collect())
-}
-
-fn failed(outcome: &Outcome) -> Option<Error> {
-    match outcome {
-        Outcome::Failed(error) => Some(error.clone().into()),
-        Outcome::Committed(_) | Outcome::Refused(_) => None,
-    }
 }
 
 /// The conversation's state that a new message makes; later changes have higher versions.
@@ -121,5 +114,5 @@ async fn receipts<W: World>(
     members: &[UserId],
 ) -> Result<(), Error> {
     let outcomes = drive::commit_all(world, super::read::receipts(conversation, reader, up_to, members)).await?;
-    outcomes.iter().find_map(failed).map_or(Ok(()), Err)
+    drive::failure(&outcomes).map_or(Ok(()), Err)
 }

@@ -14,7 +14,8 @@ use crate::port::{Check, Mutation, Outcome, Query, Transaction, UnreadRequest, W
 ///
 /// At most [`crate::limits::LIST_MAX`] users.
 pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
-    let (mine, mut waiting) = lease(world, users).await?;
+    let token = world.now().to_string().into_bytes();
+    let (mine, mut waiting) = lease(world, users, &token).await?;
     if mine.is_empty() {
         return Ok(waiting);
     }
@@ -25,11 +26,8 @@ pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<Us
         snapshot.counters.iter().map(|counter| (known.get(&counter.conversation).copied(), *counter))
     });
     let steps = settle::steps(world, untold.collect()).await?;
-    let transactions = snapshots
-        .iter()
-        .zip(&positions)
-        .map(|(snapshot, known)| rule::fill(snapshot.user, known, snapshot, &steps))
-        .collect();
+    let transactions =
+        snapshots.iter().zip(&positions).map(|(snapshot, known)| rule::fill(&token, known, snapshot, &steps)).collect();
     for (user, outcome) in mine.into_iter().zip(drive::commit_all(world, transactions).await?) {
         match outcome {
             Outcome::Committed(_) => world.count("fill", &[("cache", "unread")], 1),
@@ -41,7 +39,9 @@ pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<Us
 }
 
 /// Takes the lease of those that are cold and free; answers the taken and the others.
-async fn lease<W: World>(world: &W, users: &[UserId]) -> Result<(Vec<UserId>, Vec<UserId>), Error> {
+///
+/// The lease holds a token: whoever outlives it has lost the right to fill, even if nobody else took it.
+async fn lease<W: World>(world: &W, users: &[UserId], token: &[u8]) -> Result<(Vec<UserId>, Vec<UserId>), Error> {
     let transactions = users
         .iter()
         .map(|user| {
@@ -49,7 +49,7 @@ async fn lease<W: World>(world: &W, users: &[UserId]) -> Result<(Vec<UserId>, Ve
             Transaction::new(Owner::User(*user))
                 .check(Check::Absent(Key::of_user(Space::UnreadTotal, *user)))
                 .check(Check::Absent(lease.clone()))
-                .mutate(Mutation::Set(lease, b"1".to_vec(), Some(LEASE_TTL_MS)))
+                .mutate(Mutation::Set(lease, token.to_vec(), Some(LEASE_TTL_MS)))
         })
         .collect();
     let mut mine = Vec::new();

@@ -103,23 +103,29 @@ pub(crate) fn settle(
     Settlement::Apply(transaction)
 }
 
-/// Fills all counters of a cold user. `positions`: up to where each conversation had been announced.
+/// Fills all counters of a cold user, for whoever still holds the lease under `token`: a slow one must not put an
+/// old snapshot over what another filled, and somebody forgot, meanwhile.
+///
+/// `positions`: up to where each conversation had been announced.
 pub(crate) fn fill(
-    user: UserId,
+    token: &[u8],
     positions: &BTreeMap<ConversationId, Seq>,
     snapshot: &UnreadSnapshot,
     steps: &Steps,
 ) -> Transaction {
+    let user = snapshot.user;
+    let lease = Key::of_user(Space::UnreadLease, user);
     let total = Key::of_user(Space::UnreadTotal, user);
     let sequences = Key::of_user(Space::UnreadSequence, user);
     let reads = Key::of_user(Space::UnreadRead, user);
     let sum: u64 = snapshot.counters.iter().map(|counter| counter.count).sum();
     let mut transaction = Transaction::new(Owner::User(user))
         .check(Check::Absent(total.clone()))
+        .check(Check::Equals(lease.clone(), token.to_vec()))
         .mutate(Mutation::Set(total, decimal(signed(sum)), None))
         .mutate(Mutation::Delete(sequences.clone()))
         .mutate(Mutation::Delete(reads.clone()))
-        .mutate(Mutation::Delete(Key::of_user(Space::UnreadLease, user)));
+        .mutate(Mutation::Delete(lease));
     let mut gone = positions.clone();
     for counter in &snapshot.counters {
         let position = gone.remove(&counter.conversation);

@@ -126,7 +126,8 @@ fn leaving_takes_the_conversation_out_of_the_total() {
 fn a_fill_drops_counters_of_conversations_that_are_gone() {
     let gone = ConversationId::from_u128(8);
     let snapshot = UnreadSnapshot { user: BEN, counters: vec![counter(2, 7, 4)] };
-    let transaction = fill(BEN, &BTreeMap::from([(gone, Seq(3))]), &snapshot, &Steps::new());
+    let transaction = fill(b"7", &BTreeMap::from([(gone, Seq(3))]), &snapshot, &Steps::new());
     assert!(transaction.mutations.contains(&Mutation::Delete(Key::unread_conversation(BEN, gone))));
-    assert_eq!(transaction.checks, [Check::Absent(Key::of_user(Space::UnreadTotal, BEN))]);
+    let lease = Check::Equals(Key::of_user(Space::UnreadLease, BEN), b"7".to_vec());
+    assert_eq!(transaction.checks, [Check::Absent(Key::of_user(Space::UnreadTotal, BEN)), lease]);
 }
