@@ -1,0 +1,261 @@
+//! The system of record's questions and answers.
+
+use roost_core::ids::Seq;
+use roost_core::port::{
+    Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
+    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
+    Message, NewConversation, Operation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
+};
+use roost_core::time::Timestamp;
+
+use super::super::bindings::records as wit;
+use super::list;
+
+impl From<wit::Operation> for Operation {
+    fn from(operation: wit::Operation) -> Self {
+        match operation {
+            wit::Operation::AppendMessage => Self::AppendMessage,
+            wit::Operation::EditMessage => Self::EditMessage,
+            wit::Operation::DeleteMessage => Self::DeleteMessage,
+            wit::Operation::MarkRead => Self::MarkRead,
+            wit::Operation::Unread => Self::Unread,
+            wit::Operation::Changes => Self::Changes,
+            wit::Operation::LastMessages => Self::LastMessages,
+            wit::Operation::Membership => Self::Membership,
+            wit::Operation::Conversations => Self::Conversations,
+            wit::Operation::History => Self::History,
+            wit::Operation::CreateConversation => Self::CreateConversation,
+            wit::Operation::AddMember => Self::AddMember,
+            wit::Operation::RemoveMember => Self::RemoveMember,
+            wit::Operation::Contacts => Self::Contacts,
+            wit::Operation::Audience => Self::Audience,
+            wit::Operation::AddContact => Self::AddContact,
+            wit::Operation::RemoveContact => Self::RemoveContact,
+            wit::Operation::Block => Self::Block,
+            wit::Operation::Unblock => Self::Unblock,
+            wit::Operation::Pending => Self::Pending,
+            wit::Operation::Announced => Self::Announced,
+        }
+    }
+}
+
+impl From<RecordsError> for wit::Error {
+    fn from(error: RecordsError) -> Self {
+        match error {
+            RecordsError::Denied(text) => Self::Denied(text),
+            RecordsError::NotFound(text) => Self::NotFound(text),
+            RecordsError::NotAMember => Self::NotAMember,
+            RecordsError::Forbidden(text) => Self::Forbidden(text),
+            RecordsError::Blocked => Self::Blocked,
+            RecordsError::Conflict(text) => Self::Conflict(text),
+            RecordsError::TooLarge(text) => Self::TooLarge(text),
+            RecordsError::Invalid(text) => Self::Invalid(text),
+            RecordsError::Unavailable { retry_after_ms } => Self::Unavailable(retry_after_ms),
+        }
+    }
+}
+
+impl From<wit::Draft> for Draft {
+    fn from(draft: wit::Draft) -> Self {
+        Self {
+            conversation: draft.conversation.into(),
+            sender: draft.sender.into(),
+            id: draft.id.map(Into::into),
+            kind: draft.kind,
+            content: draft.content,
+            at: Timestamp(draft.at),
+        }
+    }
+}
+
+impl From<wit::Edit> for Edit {
+    fn from(edit: wit::Edit) -> Self {
+        Self {
+            conversation: edit.conversation.into(),
+            message: edit.message.into(),
+            editor: edit.editor.into(),
+            content: edit.content,
+            at: Timestamp(edit.at),
+        }
+    }
+}
+
+impl From<Message> for wit::Message {
+    fn from(message: Message) -> Self {
+        Self {
+            id: message.id.into(),
+            conversation: message.conversation.into(),
+            sequence: message.seq.0,
+            sender: message.sender.into(),
+            kind: message.kind,
+            content: message.content,
+            created_at: message.created_at.0,
+            edited_at: message.edited_at.map(|at| at.0),
+            deleted: message.deleted,
+        }
+    }
+}
+
+impl From<Change> for wit::Change {
+    fn from(change: Change) -> Self {
+        Self {
+            sequence: change.seq.0,
+            kind: match change.kind {
+                ChangeKind::Sent => wit::ChangeKind::Sent,
+                ChangeKind::Edited => wit::ChangeKind::Edited,
+                ChangeKind::Deleted => wit::ChangeKind::Deleted,
+            },
+            message: change.message.into(),
+        }
+    }
+}
+
+impl From<Changed> for wit::Changed {
+    fn from(changed: Changed) -> Self {
+        Self { change: changed.change.into(), members: list(changed.members), repeated: changed.repeated }
+    }
+}
+
+impl From<Counter> for wit::Counter {
+    fn from(counter: Counter) -> Self {
+        Self {
+            conversation: counter.conversation.into(),
+            count: counter.count,
+            sequence: counter.seq.0,
+            joined: counter.joined.0,
+            read: counter.read.0,
+            announced: counter.announced.0,
+        }
+    }
+}
+
+impl From<wit::UnreadRequest> for UnreadRequest {
+    fn from(request: wit::UnreadRequest) -> Self {
+        Self { user: request.user.into(), conversations: request.conversations.map(list) }
+    }
+}
+
+impl From<UnreadSnapshot> for wit::UnreadSnapshot {
+    fn from(snapshot: UnreadSnapshot) -> Self {
+        Self { user: snapshot.user.into(), counters: list(snapshot.counters) }
+    }
+}
+
+impl From<wit::ChangeRange> for ChangeRange {
+    fn from(range: wit::ChangeRange) -> Self {
+        Self { conversation: range.conversation.into(), after: Seq(range.after), up_to: Seq(range.up_to) }
+    }
+}
+
+impl From<ReadMark> for wit::ReadMark {
+    fn from(mark: ReadMark) -> Self {
+        Self { counter: mark.counter.into(), moved: mark.moved, members: list(mark.members) }
+    }
+}
+
+impl From<LastMessage> for wit::LastMessage {
+    fn from(last: LastMessage) -> Self {
+        Self { conversation: last.conversation.into(), version: last.version.0, message: last.message.map(Into::into) }
+    }
+}
+
+impl From<Membership> for wit::MemberView {
+    fn from(membership: Membership) -> Self {
+        Self { joined: membership.joined.0, members: list(membership.members), blocked: membership.blocked }
+    }
+}
+
+impl From<Conversation> for wit::Conversation {
+    fn from(conversation: Conversation) -> Self {
+        Self {
+            id: conversation.id.into(),
+            members: list(conversation.members),
+            joined: conversation.joined.0,
+            updated_at: conversation.updated_at.0,
+        }
+    }
+}
+
+impl From<wit::ConversationQuery> for ConversationQuery {
+    fn from(query: wit::ConversationQuery) -> Self {
+        match query {
+            wit::ConversationQuery::Page((cursor, limit)) => Self::Page { cursor, limit },
+            wit::ConversationQuery::Named(ids) => Self::Named(list(ids)),
+        }
+    }
+}
+
+impl From<ConversationPage> for wit::ConversationPage {
+    fn from(page: ConversationPage) -> Self {
+        Self { conversations: list(page.conversations), next: page.next }
+    }
+}
+
+impl From<wit::HistoryQuery> for HistoryQuery {
+    fn from(query: wit::HistoryQuery) -> Self {
+        Self {
+            user: query.user.into(),
+            conversation: query.conversation.into(),
+            before: query.before.map(Seq),
+            limit: query.limit,
+        }
+    }
+}
+
+impl From<HistoryPage> for wit::HistoryPage {
+    fn from(page: HistoryPage) -> Self {
+        Self { messages: list(page.messages), next_before: page.next_before.map(|seq| seq.0) }
+    }
+}
+
+impl From<wit::NewConversation> for NewConversation {
+    fn from(conversation: wit::NewConversation) -> Self {
+        Self {
+            id: conversation.id.map(Into::into),
+            creator: conversation.creator.into(),
+            members: list(conversation.members),
+            at: Timestamp(conversation.at),
+        }
+    }
+}
+
+impl From<Created> for wit::Created {
+    fn from(created: Created) -> Self {
+        Self { conversation: created.conversation.into(), repeated: created.repeated }
+    }
+}
+
+impl From<wit::MemberChange> for MemberChange {
+    fn from(change: wit::MemberChange) -> Self {
+        Self {
+            conversation: change.conversation.into(),
+            actor: change.actor.map(Into::into),
+            user: change.user.into(),
+            at: Timestamp(change.at),
+        }
+    }
+}
+
+impl From<ContactAudience> for wit::ContactAudience {
+    fn from(audience: ContactAudience) -> Self {
+        Self { user: audience.user.into(), visible: list(audience.visible) }
+    }
+}
+
+impl From<Pending> for wit::PendingItem {
+    fn from(pending: Pending) -> Self {
+        match pending {
+            Pending::Change(changed) => Self::Change(changed.into()),
+            Pending::Member(conversation, user) => Self::Member((conversation.into(), user.into())),
+        }
+    }
+}
+
+impl From<wit::Confirmation> for Confirmation {
+    fn from(confirmation: wit::Confirmation) -> Self {
+        match confirmation {
+            wit::Confirmation::Change((conversation, seq)) => Self::Change(conversation.into(), Seq(seq)),
+            wit::Confirmation::Member((conversation, user)) => Self::Member(conversation.into(), user.into()),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a function may do: the intersection of what its manifest asks for and what the operator allows.
+//!
+//! A call outside the grant is answered `denied`, naming what is missing.
+
+use roost_core::key::Space;
+use roost_core::port::{Check, Mutation, Operation, Query, Transaction};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use crate::config::GrantsConfig;
+
+/// A set of key spaces, by their place in the contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spaces(u16);
+
+impl Spaces {
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, space: Space) -> Self {
+        Self(self.0 | 1 << space as u16)
+    }
+
+    /// Whether it is among them.
+    pub const fn has(self, space: Space) -> bool {
+        self.0 & 1 << space as u16 != 0
+    }
+
+    /// Their names, in the order of the contract.
+    pub fn names(self) -> Vec<&'static str> {
+        Space::ALL.into_iter().filter(|space| self.has(*space)).map(Space::name).collect()
+    }
+}
+
+impl FromIterator<Space> for Spaces {
+    fn from_iter<I: IntoIterator<Item = Space>>(spaces: I) -> Self {
+        spaces.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+/// A set of records operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Operations(u32);
+
+impl Operations {
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, operation: Operation) -> Self {
+        Self(self.0 | 1 << operation as u32)
+    }
+
+    /// Whether it is among them.
+    pub const fn has(self, operation: Operation) -> bool {
+        self.0 & 1 << operation as u32 != 0
+    }
+
+    /// Their names, in the order of the contract.
+    pub fn names(self) -> Vec<&'static str> {
+        Operation::ALL.into_iter().filter(|operation| self.has(*operation)).map(Operation::name).collect()
+    }
+}
+
+impl FromIterator<Operation> for Operations {
+    fn from_iter<I: IntoIterator<Item = Operation>>(operations: I) -> Self {
+        operations.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+/// What a function asks for, is allowed, or is granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Key spaces to read.
+    pub read: Spaces,
+    /// Key spaces to write.
+    pub write: Spaces,
+    /// Publishing to users.
+    pub publish: bool,
+    /// Records operations.
+    pub records: Operations,
+}
+
+impl Grants {
+    /// What the operator allows. Names that nobody knows are refused when the configuration is read; here they
+    /// allow nothing.
+    pub fn allowed(config: &GrantsConfig) -> Self {
+        let spaces = |names: &[String]| {
+            Space::ALL.into_iter().filter(|space| names.iter().any(|name| name == space.name())).collect()
+        };
+        Self {
+            read: spaces(&config.read),
+            write: spaces(&config.write),
+            publish: config.publish,
+            records: Operation::ALL
+                .into_iter()
+                .filter(|operation| config.records.iter().any(|name| name == operation.name()))
+                .collect(),
+        }
+    }
+
+    /// What both hold.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self {
+            read: Spaces(self.read.0 & other.read.0),
+            write: Spaces(self.write.0 & other.write.0),
+            publish: self.publish && other.publish,
+            records: Operations(self.records.0 & other.records.0),
+        }
+    }
+
+    /// Whether these questions may be asked; otherwise what is missing.
+    pub fn check_read(&self, queries: &[Query]) -> Result<(), String> {
+        for query in queries {
+            self.may_read(query.key().space)?;
+            if let Query::IndexedCounters { space, .. } = query {
+                self.may_read(*space)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether these transactions may be tried; otherwise what is missing. A check needs either grant of its space.
+    pub fn check_commit(&self, transactions: &[Transaction]) -> Result<(), String> {
+        for transaction in transactions {
+            for space in transaction.checks.iter().map(Check::key).map(|key| key.space) {
+                if !self.write.has(space) {
+                    self.may_read(space)?;
+                }
+            }
+            for space in transaction.mutations.iter().map(Mutation::key).map(|key| key.space) {
+                if !self.write.has(space) {
+                    return Err(format!("writing the key space {space}"));
+                }
+            }
+            if !transaction.publications.is_empty() {
+                self.check_publish()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether users may be told something; otherwise what is missing.
+    pub fn check_publish(&self) -> Result<(), String> {
+        if self.publish { Ok(()) } else { Err("publishing to users".to_owned()) }
+    }
+
+    /// Whether the operation may be used; otherwise what is missing.
+    pub fn check_records(&self, operation: Operation) -> Result<(), String> {
+        if self.records.has(operation) { Ok(()) } else { Err(format!("the records operation {}", operation.name())) }
+    }
+
+    fn may_read(&self, space: Space) -> Result<(), String> {
+        if self.read.has(space) { Ok(()) } else { Err(format!("reading the key space {space}")) }
+    }
+}
+
+impl Serialize for Grants {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut grants = serializer.serialize_struct("Grants", 4)?;
+        grants.serialize_field("read", &self.read.names())?;
+        grants.serialize_field("write", &self.write.names())?;
+        grants.serialize_field("publish", &self.publish)?;
+        grants.serialize_field("records", &self.records.names())?;
+        grants.end()
+    }
+}

@@ -1,0 +1,114 @@
+//! `telemetry`: log lines and counts, each within bounds. Nothing here can fail a call.
+
+use super::super::bindings::telemetry::{self, Level};
+use super::super::state::State;
+
+const LINES_MAX: u32 = 100;
+const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+const FIELDS_MAX: usize = 16;
+const FIELD_BYTES_MAX: usize = 1024;
+
+/// One line of the host's log, at the level that is only known now.
+macro_rules! line {
+    ($level:ident, $state:ident, $message:ident, $fields:ident) => {
+        tracing::event!(
+            target: "roost::function",
+            tracing::Level::$level,
+            function = %$state.identity.name,
+            revision = %$state.identity.revision,
+            trace = %$state.trace,
+            fields = %$fields,
+            "{}",
+            $message
+        )
+    };
+}
+
+impl telemetry::Host for State {
+    fn log(&mut self, level: Level, mut message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
+        self.lines = self.lines.saturating_add(1);
+        cut(&mut message, MESSAGE_BYTES_MAX);
+        let message = on_one_line(message);
+        if self.lines > LINES_MAX {
+            self.identity.counters.line_dropped();
+        } else {
+            let fields = join(fields);
+            match level {
+                Level::Debug => line!(DEBUG, self, message, fields),
+                Level::Info => line!(INFO, self, message, fields),
+                Level::Warn => line!(WARN, self, message, fields),
+                Level::Error => line!(ERROR, self, message, fields),
+            }
+        }
+        if matches!(level, Level::Error) {
+            // Even beyond the bound: a panic's text is always the last one.
+            self.last_error = Some(message);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, name: String, labels: Vec<(String, String)>, amount: u64) -> wasmtime::Result<()> {
+        self.identity.counters.count(name, labels, amount);
+        Ok(())
+    }
+}
+
+fn join(fields: Vec<(String, String)>) -> String {
+    let mut joined = String::new();
+    for (name, mut value) in fields.into_iter().take(FIELDS_MAX) {
+        cut(&mut value, FIELD_BYTES_MAX);
+        if !joined.is_empty() {
+            joined.push(' ');
+        }
+        joined.extend(name.chars().filter(|c| !c.is_control()).take(64));
+        joined.push('=');
+        joined.push_str(&format!("{value:?}"));
+    }
+    joined
+}
+
+/// A message cannot pass for several lines of the log.
+fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// Cuts at a character's boundary.
+fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let mut text = "é".repeat(10);
+        cut(&mut text, 5);
+        assert_eq!(text, "éé");
+    }
+
+    #[test]
+    fn a_message_stays_on_one_line() {
+        assert_eq!(on_one_line("a\nb é".to_owned()), "a\\nb é");
+    }
+
+    #[test]
+    fn fields_cannot_forge_lines() {
+        let fields = vec![("a\nb".to_owned(), "c\nd".to_owned()), ("e".into(), "f".into())];
+        assert_eq!(join(fields), "ab=\"c\\nd\" e=\"f\"");
+    }
+}

@@ -1,0 +1,367 @@
+//! What a function says of itself, in the host's own words, and the rules that a manifest must keep.
+//!
+//! Conflicts between functions are none of its business: `routes.rs` finds them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use roost_core::limits::EVENT_NAME_BYTES_MAX;
+use serde::Serialize;
+
+use super::grants::Grants;
+
+/// Entries of one kind in a manifest.
+const ENTRIES_MAX: usize = 256;
+/// An OpenAPI operation object.
+const OPERATION_BYTES_MAX: usize = 64 * 1024;
+/// A tick more often than this is refused.
+const EVERY_MS_MIN: u32 = 100;
+/// Shards of one schedule.
+const SHARDS_MAX: u32 = 64;
+/// What the host serves itself; no function may.
+pub(super) const PATHS_OF_THE_HOST: [&str; 4] = ["/v1/socket", "/v1/events", "/v1/sync", "/v1/openapi.json"];
+/// Frame types that the host speaks itself; no function may take them.
+const MESSAGES_OF_THE_HOST: [&str; 6] = ["hello", "ok", "error", "sync", "resync", "server.draining"];
+
+/// The methods a route may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "named after what they are")]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 5] = [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete];
+
+    /// As it stands in a request line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// `None` for any other method.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == text)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// A user's token, or a service key that names a user.
+    User,
+    /// As `User`, or a service key on its own.
+    ServiceOrUser,
+    /// A service key only.
+    Service,
+    /// Anybody.
+    Public,
+}
+
+/// One HTTP route of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// One of five.
+    pub method: Method,
+    /// Such as `/v1/presence/{user}`.
+    pub path: String,
+    /// Who may call it.
+    pub access: Access,
+    /// An OpenAPI operation object.
+    pub operation: serde_json::Value,
+}
+
+/// A moment in a connection's life that a function is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hook {
+    /// A connection opened.
+    Connected,
+    /// Connections gave a sign of life.
+    Beat,
+    /// A connection is gone.
+    Disconnected,
+    /// A client asks for the present state.
+    Sync,
+}
+
+/// A tick every so often, for each shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Schedule {
+    /// Unique in its function.
+    pub name: String,
+    /// From tick to tick.
+    #[serde(rename = "every_ms", serialize_with = "as_millis")]
+    pub every: Duration,
+    /// How many shares the work has.
+    pub shards: u32,
+}
+
+fn as_millis<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A valid manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Unique in a host.
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// HTTP routes.
+    pub routes: Vec<Route>,
+    /// Socket frame types.
+    pub messages: Vec<String>,
+    /// Life-cycle hooks.
+    pub hooks: Vec<Hook>,
+    /// Ticks.
+    pub schedules: Vec<Schedule>,
+    /// What it asks for.
+    pub asks: Grants,
+}
+
+/// A route as it came from the function.
+#[derive(Clone, Debug)]
+pub(super) struct RawRoute {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) access: Access,
+    pub(super) operation: String,
+}
+
+/// A schedule as it came from the function.
+#[derive(Clone, Debug)]
+pub(super) struct RawSchedule {
+    pub(super) name: String,
+    pub(super) every_ms: u32,
+    pub(super) shards: u32,
+}
+
+/// A manifest as it came from the function: nothing about it is known yet.
+#[derive(Clone, Debug)]
+pub(super) struct RawManifest {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) routes: Vec<RawRoute>,
+    pub(super) messages: Vec<String>,
+    pub(super) hooks: Vec<Hook>,
+    pub(super) schedules: Vec<RawSchedule>,
+    pub(super) asks: Grants,
+}
+
+impl RawManifest {
+    /// Checks every rule; the first one broken is told in one sentence.
+    pub(super) fn validate(self) -> Result<Manifest, String> {
+        check_name(&self.name)?;
+        check_version(&self.version)?;
+        for (what, count) in
+            [("routes", self.routes.len()), ("messages", self.messages.len()), ("schedules", self.schedules.len())]
+        {
+            if count > ENTRIES_MAX {
+                return Err(format!("{count} {what}, allowed are {ENTRIES_MAX}"));
+            }
+        }
+        check_messages(&self.messages)?;
+        no_duplicates("hook", self.hooks.iter().map(|hook| format!("{hook:?}")))?;
+        no_duplicates("schedule", self.schedules.iter().map(|schedule| schedule.name.clone()))?;
+        Ok(Manifest {
+            routes: self.routes.into_iter().map(route).collect::<Result<_, _>>()?,
+            schedules: self.schedules.into_iter().map(schedule).collect::<Result<_, _>>()?,
+            name: self.name,
+            version: self.version,
+            messages: self.messages,
+            hooks: self.hooks,
+            asks: self.asks,
+        })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let clean = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if name.is_empty() || name.len() > 64 || !clean {
+        return Err(format!("the name {name:?} is not 1 to 64 bytes of 'a-z', '0-9' and '-'"));
+    }
+    Ok(())
+}
+
+fn check_version(version: &str) -> Result<(), String> {
+    let refused = || format!("the version {version:?} is no semantic version such as 1.4.0");
+    let (rest, build) = match version.split_once('+') {
+        Some((rest, build)) => (rest, Some(build)),
+        None => (version, None),
+    };
+    let (core, pre) = match rest.split_once('-') {
+        Some((core, pre)) => (core, Some(pre)),
+        None => (rest, None),
+    };
+    let numbers: Vec<&str> = core.split('.').collect();
+    let numeric = numbers.iter().all(|number| {
+        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        digits && (*number == "0" || !number.starts_with('0')) && number.len() <= 10
+    });
+    let identifiers = [pre, build].into_iter().flatten().all(|part| {
+        part.split('.').all(|identifier| {
+            !identifier.is_empty() && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        })
+    });
+    if numbers.len() == 3 && numeric && identifiers && version.len() <= 64 { Ok(()) } else { Err(refused()) }
+}
+
+fn check_messages(messages: &[String]) -> Result<(), String> {
+    for name in messages {
+        let clean =
+            name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
+        if name.is_empty() || name.len() > EVENT_NAME_BYTES_MAX || !clean {
+            return Err(format!(
+                "the message type {name:?} is not 1 to {EVENT_NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'"
+            ));
+        }
+        if MESSAGES_OF_THE_HOST.contains(&name.as_str()) {
+            return Err(format!("the message type {name} belongs to the host"));
+        }
+    }
+    no_duplicates("message type", messages.iter().cloned())
+}
+
+fn no_duplicates(what: &str, names: impl Iterator<Item = String>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if let Some(twice) = seen.replace(name) {
+            return Err(format!("the {what} {twice} stands in it twice"));
+        }
+    }
+    Ok(())
+}
+
+fn route(raw: RawRoute) -> Result<Route, String> {
+    let RawRoute { method, path, access, operation } = raw;
+    let method = Method::parse(&method)
+        .ok_or_else(|| format!("the route {method} {path} has a method other than GET, POST, PUT, PATCH and DELETE"))?;
+    if !path.starts_with("/v1/") || path.len() > 256 || path.contains("{*") {
+        return Err(format!(
+            "the route {method} {path} does not begin with /v1/, is longer than 256 bytes, or has a parameter over several segments"
+        ));
+    }
+    if PATHS_OF_THE_HOST.contains(&path.as_str()) {
+        return Err(format!("the route {method} {path} belongs to the host"));
+    }
+    if operation.len() > OPERATION_BYTES_MAX {
+        return Err(format!("the OpenAPI operation of {method} {path} is longer than {OPERATION_BYTES_MAX} bytes"));
+    }
+    match serde_json::from_str(&operation) {
+        Ok(operation @ serde_json::Value::Object(_)) => Ok(Route { method, path, access, operation }),
+        _ => Err(format!("the OpenAPI operation of {method} {path} is no JSON object")),
+    }
+}
+
+fn schedule(raw: RawSchedule) -> Result<Schedule, String> {
+    let RawSchedule { name, every_ms, shards } = raw;
+    if name.is_empty() || name.len() > 64 {
+        return Err(format!("the schedule's name {name:?} is not 1 to 64 bytes"));
+    }
+    if every_ms < EVERY_MS_MIN || !(1..=SHARDS_MAX).contains(&shards) {
+        return Err(format!(
+            "the schedule {name} asks for a tick every {every_ms} ms in {shards} shards; allowed are {EVERY_MS_MIN} ms and more, and 1 to {SHARDS_MAX} shards"
+        ));
+    }
+    Ok(Schedule { name, every: Duration::from_millis(u64::from(every_ms)), shards })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw() -> RawManifest {
+        RawManifest {
+            name: "typing".into(),
+            version: "1.0.0".into(),
+            routes: Vec::new(),
+            messages: vec!["typing".into()],
+            hooks: vec![Hook::Beat],
+            schedules: Vec::new(),
+            asks: Grants::default(),
+        }
+    }
+
+    fn raw_route(method: &str, path: &str, operation: &str) -> RawRoute {
+        RawRoute { method: method.into(), path: path.into(), access: Access::User, operation: operation.into() }
+    }
+
+    fn refused(change: impl FnOnce(&mut RawManifest), expected: &str) {
+        let mut manifest = raw();
+        change(&mut manifest);
+        let error = manifest.validate().unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_plain_manifest_is_taken() {
+        let mut manifest = raw();
+        manifest.routes = vec![raw_route("GET", "/v1/typing/{user}", "{}")];
+        assert_eq!(manifest.validate().unwrap().routes[0].method, Method::Get);
+    }
+
+    #[test]
+    fn names_and_versions_are_held_to_their_spelling() {
+        for name in ["", "Typing", "a b", &"x".repeat(65)] {
+            refused(|m| m.name = name.into(), "name");
+        }
+        for version in ["", "1", "1.0", "1.0.0.0", "01.0.0", "1.0.x", "1.0.0-", "1.0.0+a..b"] {
+            refused(|m| m.version = version.into(), "semantic version");
+        }
+        for version in ["0.1.0", "1.2.3-rc.1", "1.0.0+build-7", "1.0.0-a+b"] {
+            assert_eq!(check_version(version), Ok(()));
+        }
+    }
+
+    #[test]
+    fn routes_are_held_to_method_path_and_operation() {
+        for (route, expected) in [
+            (raw_route("HEAD", "/v1/a", "{}"), "method other than"),
+            (raw_route("GET", "/a", "{}"), "/v1/"),
+            (raw_route("GET", "/v1/{*rest}", "{}"), "several segments"),
+            (raw_route("GET", "/v1/socket", "{}"), "belongs to the host"),
+            (raw_route("GET", "/v1/a", "[]"), "no JSON object"),
+        ] {
+            refused(|m| m.routes = vec![route], expected);
+        }
+    }
+
+    #[test]
+    fn what_stands_twice_is_refused() {
+        refused(|m| m.messages = vec!["a".into(), "a".into()], "twice");
+        refused(|m| m.hooks = vec![Hook::Sync, Hook::Sync], "twice");
+    }
+
+    #[test]
+    fn the_hosts_own_frame_types_are_refused() {
+        refused(|m| m.messages = vec!["hello".into()], "belongs to the host");
+    }
+
+    #[test]
+    fn a_schedule_has_bounds() {
+        for (every_ms, shards) in [(99, 1), (100, 0), (100, 65)] {
+            let schedule = RawSchedule { name: "sweep".into(), every_ms, shards };
+            refused(|m| m.schedules = vec![schedule], "tick every");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Which function answers what: routes, message types, hooks and schedules of all live functions, as one
+//! immutable table. A new deployment makes a new table; `registry.rs` exchanges them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::manifest::{Access, Hook, Manifest, Method, Schedule};
+
+/// Why two functions cannot live together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Another function answers such paths.
+    #[error("the route {method} {path} conflicts with {with} of the function {owner}")]
+    Route {
+        /// The route's method.
+        method: Method,
+        /// The route's path.
+        path: String,
+        /// The path that is there.
+        with: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// The path cannot be matched.
+    #[error("the route {method} {path} cannot be matched: {reason}")]
+    Path {
+        /// The route's method.
+        method: Method,
+        /// The route's path.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another function takes this message type.
+    #[error("the message type {name} is taken by the function {owner}")]
+    Message {
+        /// The message type.
+        name: String,
+        /// Whose it is.
+        owner: String,
+    },
+}
+
+/// A path parameter's name and its decoded value.
+pub type Parameter = (String, String);
+
+/// What a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Matched<T> {
+    /// A function's route.
+    Found {
+        /// Whose.
+        target: T,
+        /// The route's path as the manifest spells it.
+        route: Arc<str>,
+        /// The path's parameters.
+        parameters: Vec<Parameter>,
+        /// Who may call it.
+        access: Access,
+    },
+    /// The path exists with other methods.
+    MethodNotAllowed {
+        /// These.
+        allow: Vec<Method>,
+    },
+    /// No such path.
+    NotFound,
+}
+
+#[derive(Clone)]
+struct Entry<T> {
+    target: T,
+    route: Arc<str>,
+    access: Access,
+}
+
+/// All live functions, `T` standing for a revision.
+#[derive(Clone)]
+pub(super) struct Table<T> {
+    functions: BTreeMap<String, (Arc<Manifest>, T)>,
+    routers: BTreeMap<Method, matchit::Router<Entry<T>>>,
+    messages: BTreeMap<String, T>,
+}
+
+impl<T: Clone> Table<T> {
+    pub(super) const fn empty() -> Self {
+        Self { functions: BTreeMap::new(), routers: BTreeMap::new(), messages: BTreeMap::new() }
+    }
+
+    /// A table with this function besides the others, in place of its earlier revision.
+    pub(super) fn with(&self, manifest: Arc<Manifest>, target: T) -> Result<Self, Conflict> {
+        let mut functions = self.functions.clone();
+        functions.remove(&manifest.name);
+        // The others first, so that a conflict is the newcomer's.
+        let mut table = Self::of(functions)?;
+        table.add(manifest, target)?;
+        Ok(table)
+    }
+
+    /// A table without this function; `None`: there is none of that name.
+    pub(super) fn without(&self, name: &str) -> Result<Option<Self>, Conflict> {
+        let mut functions = self.functions.clone();
+        match functions.remove(name) {
+            Some(_) => Self::of(functions).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn of(functions: BTreeMap<String, (Arc<Manifest>, T)>) -> Result<Self, Conflict> {
+        let mut table = Self::empty();
+        for (manifest, target) in functions.into_values() {
+            table.add(manifest, target)?;
+        }
+        Ok(table)
+    }
+
+    fn add(&mut self, manifest: Arc<Manifest>, target: T) -> Result<(), Conflict> {
+        for route in &manifest.routes {
+            let entry = Entry { target: target.clone(), route: route.path.as_str().into(), access: route.access };
+            let router = self.routers.entry(route.method).or_default();
+            if let Err(error) = router.insert(route.path.as_str(), entry) {
+                return Err(self.route_conflict(&manifest.name, route.method, &route.path, error));
+            }
+        }
+        for name in &manifest.messages {
+            if self.messages.insert(name.clone(), target.clone()).is_some() {
+                return Err(self.message_conflict(name));
+            }
+        }
+        self.functions.insert(manifest.name.clone(), (manifest, target));
+        Ok(())
+    }
+
+    fn route_conflict(&self, newcomer: &str, method: Method, path: &str, error: matchit::InsertError) -> Conflict {
+        let path = path.to_owned();
+        let matchit::InsertError::Conflict { with } = error else {
+            let reason = error.to_string();
+            return Conflict::Path { method, path, reason };
+        };
+        let owner = self
+            .owner(|manifest| manifest.routes.iter().any(|route| route.method == method && route.path == with))
+            .unwrap_or(newcomer)
+            .to_owned();
+        Conflict::Route { method, path, with, owner }
+    }
+
+    fn message_conflict(&self, name: &str) -> Conflict {
+        let owner = self
+            .owner(|manifest| manifest.messages.iter().any(|message| message == name))
+            .unwrap_or_default()
+            .to_owned();
+        Conflict::Message { name: name.to_owned(), owner }
+    }
+
+    fn owner(&self, has: impl Fn(&Manifest) -> bool) -> Option<&str> {
+        self.functions
+            .values()
+            .map(|(manifest, _)| manifest)
+            .find(|manifest| has(manifest))
+            .map(|manifest| manifest.name.as_str())
+    }
+
+    /// What this path leads to. `path` is as it stands in the request line, without a query.
+    pub(super) fn route(&self, method: &str, path: &str) -> Matched<T> {
+        let found =
+            Method::parse(method).and_then(|method| self.routers.get(&method)).and_then(|router| router.at(path).ok());
+        match found {
+            Some(found) => {
+                let parameters = found
+                    .params
+                    .iter()
+                    .map(|(name, value)| Some((name.to_owned(), decode(value)?)))
+                    .collect::<Option<Vec<_>>>();
+                parameters.map_or(Matched::NotFound, |parameters| Matched::Found {
+                    target: found.value.target.clone(),
+                    route: Arc::clone(&found.value.route),
+                    parameters,
+                    access: found.value.access,
+                })
+            }
+            None => self.other_methods(path),
+        }
+    }
+
+    fn other_methods(&self, path: &str) -> Matched<T> {
+        let allow: Vec<Method> =
+            self.routers.iter().filter(|(_, router)| router.at(path).is_ok()).map(|(method, _)| *method).collect();
+        if allow.is_empty() { Matched::NotFound } else { Matched::MethodNotAllowed { allow } }
+    }
+
+    pub(super) fn message(&self, name: &str) -> Option<T> {
+        self.messages.get(name).cloned()
+    }
+
+    pub(super) fn hooks(&self, hook: Hook) -> Vec<T> {
+        self.functions
+            .values()
+            .filter(|(manifest, _)| manifest.hooks.contains(&hook))
+            .map(|(_, target)| target.clone())
+            .collect()
+    }
+
+    pub(super) fn schedules(&self) -> Vec<(T, Schedule)> {
+        self.functions
+            .values()
+            .flat_map(|(manifest, target)| {
+                let each = |schedule: &Schedule| (target.clone(), schedule.clone());
+                manifest.schedules.iter().map(each)
+            })
+            .collect()
+    }
+
+    /// By name.
+    pub(super) fn functions(&self) -> impl Iterator<Item = (&Arc<Manifest>, &T)> {
+        self.functions.values().map(|(manifest, target)| (manifest, target))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&T> {
+        self.functions.get(name).map(|(_, target)| target)
+    }
+}
+
+/// Percent-decodes one path segment; `None`: not UTF-8, or an escape that is none.
+fn decode(segment: &str) -> Option<String> {
+    if !segment.contains('%') {
+        return Some(segment.to_owned());
+    }
+    let mut bytes = segment.bytes();
+    let mut decoded = Vec::with_capacity(segment.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            _ => byte,
+        });
+    }
+    String::from_utf8(decoded).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::grants::Grants;
+    use super::super::manifest::Route;
+    use super::*;
+
+    fn manifest(name: &str, routes: &[(Method, &str)], messages: &[&str]) -> Arc<Manifest> {
+        Arc::new(Manifest {
+            name: name.into(),
+            version: "1.0.0".into(),
+            routes: routes
+                .iter()
+                .map(|(method, path)| Route {
+                    method: *method,
+                    path: (*path).into(),
+                    access: Access::User,
+                    operation: serde_json::json!({}),
+                })
+                .collect(),
+            messages: messages.iter().map(|name| (*name).into()).collect(),
+            hooks: vec![Hook::Connected],
+            schedules: Vec::new(),
+            asks: Grants::default(),
+        })
+    }
+
+    fn table() -> Table<u8> {
+        Table::empty()
+            .with(
+                manifest(
+                    "presence",
+                    &[(Method::Get, "/v1/presence/{user}"), (Method::Post, "/v1/presence")],
+                    &["beat"],
+                ),
+                1,
+            )
+            .unwrap()
+    }
+
+    #[test]
+    fn a_path_finds_its_function_and_decodes_its_parameters() {
+        let Matched::Found { target, route, parameters, .. } = table().route("GET", "/v1/presence/a%20%C3%A9") else {
+            panic!("not found");
+        };
+        assert_eq!((target, &*route), (1, "/v1/presence/{user}"));
+        assert_eq!(parameters, [("user".to_owned(), "a é".to_owned())]);
+    }
+
+    #[test]
+    fn escapes_that_are_none_lead_nowhere() {
+        for path in ["/v1/presence/%", "/v1/presence/%zz", "/v1/presence/%ff"] {
+            assert_eq!(table().route("GET", path), Matched::NotFound, "{path}");
+        }
+    }
+
+    #[test]
+    fn another_method_is_told_what_is_allowed() {
+        let allow = vec![Method::Post];
+        assert_eq!(table().route("DELETE", "/v1/presence"), Matched::MethodNotAllowed { allow });
+        assert_eq!(table().route("GET", "/v1/nothing"), Matched::NotFound);
+        assert_eq!(table().route("BREW", "/v1/nothing"), Matched::NotFound);
+    }
+
+    #[test]
+    fn a_route_of_another_function_is_refused_naming_it() {
+        let newcomer = manifest("status", &[(Method::Get, "/v1/presence/{id}")], &[]);
+        let error = table().with(newcomer, 2).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "the route GET /v1/presence/{id} conflicts with /v1/presence/{user} of the function presence"
+        );
+    }
+
+    #[test]
+    fn a_message_type_of_another_function_is_refused_naming_it() {
+        let error = table().with(manifest("b", &[], &["beat"]), 2).err().unwrap();
+        assert_eq!(error.to_string(), "the message type beat is taken by the function presence");
+    }
+
+    #[test]
+    fn a_parameter_that_matchit_refuses_is_told() {
+        let newcomer = manifest("b", &[(Method::Get, "/v1/{a}-{b}")], &[]);
+        let error = table().with(newcomer, 2).err().unwrap();
+        assert!(matches!(error, Conflict::Path { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_new_revision_takes_its_own_routes_over() {
+        let next = manifest("presence", &[(Method::Get, "/v1/presence/{user}")], &["beat"]);
+        let table = table().with(next, 2).unwrap();
+        assert_eq!(table.message("beat"), Some(2));
+        assert_eq!(table.hooks(Hook::Connected), [2]);
+        assert_eq!(table.hooks(Hook::Sync), []);
+        assert_eq!(table.route("POST", "/v1/presence"), Matched::NotFound);
+    }
+
+    #[test]
+    fn a_removed_function_is_gone_and_the_others_stay() {
+        let both = table().with(manifest("typing", &[], &["typing"]), 2).unwrap();
+        let one = both.without("presence").unwrap().unwrap();
+        assert_eq!((one.message("beat"), one.message("typing")), (None, Some(2)));
+        assert!(one.without("presence").unwrap().is_none());
+    }
+}
