@@ -64,17 +64,10 @@ pub enum Replay {
 pub trait Feeds: Send + Sync {
     /// The position of the newest event of each user, in the order asked. A user without a feed gets
     /// [`Position::nowhere`] at the present moment.
-    fn positions(
-        &self,
-        users: &[UserId],
-    ) -> impl Future<Output = Result<Vec<Position>, StoreError>> + Send;
+    fn positions(&self, users: &[UserId]) -> impl Future<Output = Result<Vec<Position>, StoreError>> + Send;
 
-    /// Everything after `since`, or [`Replay::Gap`]. From [`Position::nowhere`] a feed replays as a whole, if it
-    /// still holds its first event and the moment is less than a feed's life ago; a feed that
-    /// does not exist replays nothing.
-    fn replay(
-        &self,
-        user: UserId,
-        since: &Position,
-    ) -> impl Future<Output = Result<Replay, StoreError>> + Send;
+    /// Everything after `since`, or [`Replay::Gap`]. From a [`Position::nowhere`] of less than a feed's life ago, a
+    /// feed replays as a whole if it still holds its first event, and no feed replays nothing; from one of
+    /// longer ago everything is a gap, because a feed could have begun and ended since.
+    fn replay(&self, user: UserId, since: &Position) -> impl Future<Output = Result<Replay, StoreError>> + Send;
 }

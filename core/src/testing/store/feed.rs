@@ -23,11 +23,15 @@ struct Feed {
 pub(super) struct Feeds {
     feeds: BTreeMap<UserId, Feed>,
     begun: u64,
+    /// Nobody who looked before this moment looked at these feeds.
+    since: Timestamp,
 }
 
 impl Feeds {
-    pub(super) fn clear(&mut self) {
+    /// Forgets everything, as a restart at this moment does.
+    pub(super) fn clear(&mut self, now: Timestamp) {
         self.feeds.clear();
+        self.since = now.plus(1);
     }
 
     /// A durable event takes the next place.
@@ -51,8 +55,9 @@ impl Feeds {
     }
 
     pub(super) fn replay(&self, now: Timestamp, user: UserId, since: &Position) -> Replay {
-        let from_nowhere = since.nowhere_since().is_some();
-        if from_nowhere && !since.nowhere_is_recent(now) {
+        let nowhere = since.nowhere_since();
+        let from_nowhere = nowhere.is_some();
+        if nowhere.is_some_and(|moment| moment < self.since || !since.nowhere_is_recent(now)) {
             return Replay::Gap;
         }
         match self.live(now, user) {
@@ -67,6 +72,7 @@ impl Feeds {
     fn live(&self, now: Timestamp, user: UserId) -> Option<&Feed> {
         self.feeds.get(&user).filter(|feed| now < feed.deadline)
     }
+
     fn open(&mut self, now: Timestamp, user: UserId) -> &mut Feed {
         if self.live(now, user).is_none() {
             self.begun += 1;

@@ -64,7 +64,7 @@ impl FakeStore {
     pub fn wipe(&self) {
         let mut state = self.state();
         state.keys.clear();
-        state.feeds.clear();
+        state.feeds.clear(self.clock.now());
         state.interrupt();
     }
 

@@ -26,6 +26,11 @@ impl<T: Ord> Due<T> {
         self.0.pop().map(|Reverse(note)| note)
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Most notes must be out of date, because there are so few things.
     pub(super) fn is_bloated(&self, things: usize) -> bool {
         self.0.len() > 2 * things + Self::SPARE

@@ -39,6 +39,8 @@ impl Epochs {
 pub(super) struct Feeds {
     feeds: HashMap<UserId, Feed>,
     due: Due<UserId>,
+    /// When the store began: nobody who looked before looked at these feeds.
+    began: Timestamp,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,11 @@ struct Feed {
 }
 
 impl Feeds {
+    /// Of a store that begins at this moment.
+    pub(super) fn beginning(began: Timestamp) -> Self {
+        Self { began, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.feeds.len()
     }
@@ -89,8 +96,9 @@ impl Feeds {
 
     /// Everything after a place, or nothing in part.
     pub(super) fn replay(&self, now: u64, user: UserId, since: &Position) -> Replay {
-        let nowhere = since.nowhere_since().is_some();
-        if nowhere && !since.nowhere_is_recent(Timestamp(now)) {
+        let moment = since.nowhere_since();
+        let nowhere = moment.is_some();
+        if moment.is_some_and(|moment| moment < self.began || !since.nowhere_is_recent(Timestamp(now))) {
             return Replay::Gap;
         }
         match self.live(now, user) {

@@ -23,6 +23,11 @@ impl Keys {
         self.entries.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn notes(&self) -> usize {
+        self.due.len()
+    }
+
     /// Rough size of everything.
     pub(super) fn bytes(&self) -> usize {
         let heap = |(name, entry): (&Name, &Entry)| name.heap_bytes() + entry.data.heap_bytes();

@@ -10,6 +10,8 @@ mod keys;
 mod mutate;
 mod name;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::pin;
@@ -59,10 +61,11 @@ impl MemoryStore {
     }
 
     fn on(clock: StoreClock) -> Self {
+        let began = clock.now();
         Self {
             clock,
             epochs: Epochs::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: std::array::from_fn(|_| Mutex::new(Shard::beginning(began))),
             evicted: AtomicU64::new(0),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::port::{Event, Outcome, Subscriber, Transaction};
+use roost_core::time::Timestamp;
 
 use super::feed::{Epochs, Feeds};
 use super::keys::Keys;
@@ -21,6 +22,11 @@ pub(super) struct Shard {
 }
 
 impl Shard {
+    /// Of a store that begins at this moment.
+    pub(super) fn beginning(began: Timestamp) -> Self {
+        Self { feeds: Feeds::beginning(began), ..Self::default() }
+    }
+
     /// A valid transaction of one of this shard's owners.
     pub(super) fn carry_out(&mut self, now: u64, epochs: &Epochs, transaction: &Transaction) -> Outcome {
         for (index, check) in (0..).zip(&transaction.checks) {
