@@ -31,25 +31,18 @@ pub struct PositionError;
 impl Position {
     /// The place of somebody who looked at this moment and found no feed.
     pub fn nowhere(now: Timestamp) -> Self {
-        Self {
-            epoch: format!("{NOWHERE}{}", now.0).into(),
-            offset: 0,
-        }
+        Self { epoch: format!("{NOWHERE}{}", now.0).into(), offset: 0 }
     }
 
     /// When [`Position::nowhere`] was taken; `None` for a place in a real feed.
     pub fn nowhere_since(&self) -> Option<Timestamp> {
-        self.epoch
-            .strip_prefix(NOWHERE)?
-            .parse()
-            .ok()
-            .map(Timestamp)
+        self.epoch.strip_prefix(NOWHERE)?.parse().ok().map(Timestamp)
     }
 
-    /// Whether a feed that begins now could still tell everything since this place was taken.
+    /// Whether a feed that begins now could still tell everything since this place was taken. Not if the moment is still
+    /// to come: then the clock was set back, and nobody knows how long ago it was.
     pub fn nowhere_is_recent(&self, now: Timestamp) -> bool {
-        self.nowhere_since()
-            .is_some_and(|moment| now.minus(FEED_TTL_MS) < moment)
+        self.nowhere_since().is_some_and(|moment| now.minus(FEED_TTL_MS) < moment && moment <= now)
     }
 }
 
@@ -64,17 +57,12 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self, PositionError> {
         let (epoch, offset) = text.split_once(':').ok_or(PositionError)?;
-        let clean = epoch
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let clean = epoch.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let digits = !offset.is_empty() && offset.bytes().all(|b| b.is_ascii_digit());
         if epoch.is_empty() || epoch.len() > EPOCH_BYTES_MAX || !clean || !digits {
             return Err(PositionError);
         }
-        Ok(Self {
-            epoch: epoch.into(),
-            offset: offset.parse().map_err(|_| PositionError)?,
-        })
+        Ok(Self { epoch: epoch.into(), offset: offset.parse().map_err(|_| PositionError)? })
     }
 }
 
@@ -95,11 +83,7 @@ pub enum Admission {
 /// shows that something is missing.
 pub fn admit(reader: &Position, event: &Position) -> Admission {
     if reader.epoch != event.epoch {
-        return if event.offset == 1 {
-            Admission::Next
-        } else {
-            Admission::Hole
-        };
+        return if event.offset == 1 { Admission::Next } else { Admission::Hole };
     }
     match event.offset {
         offset if offset <= reader.offset => Admission::Duplicate,
@@ -119,18 +103,7 @@ mod tests {
     #[test]
     fn a_position_survives_its_text() {
         assert_eq!(at("k3f:17").to_string(), "k3f:17");
-        for bad in [
-            "",
-            ":",
-            "k3f",
-            "k3f:",
-            ":1",
-            "K3F:1",
-            "k3f:-1",
-            "k3f:+1",
-            "k3f:1:2",
-            "k3f:99999999999999999999",
-        ] {
+        for bad in ["", ":", "k3f", "k3f:", ":1", "K3F:1", "k3f:-1", "k3f:+1", "k3f:1:2", "k3f:99999999999999999999"] {
             assert_eq!(bad.parse::<Position>(), Err(PositionError), "{bad}");
         }
     }
@@ -150,6 +123,7 @@ mod tests {
         assert_eq!(at(&position.to_string()), position);
         assert!(position.nowhere_is_recent(Timestamp(1_000_000 + FEED_TTL_MS - 1)));
         assert!(!position.nowhere_is_recent(Timestamp(1_000_000 + FEED_TTL_MS)));
+        assert!(!position.nowhere_is_recent(Timestamp(999_999)));
         assert_eq!(at("a:4").nowhere_since(), None);
     }
 }

@@ -59,6 +59,8 @@ pub const CALL_ITEMS_MAX: usize = 1_024;
 pub const TRANSACTION_ITEMS_MAX: usize = 4_096;
 /// A value, or one field of a hash.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// A key's time to live: a hundred years, so that no deadline is beyond any adapter's numbers.
+pub const LIFE_MS_MAX: u64 = 100 * 31_557_600_000;
 /// A field's name, an ordered set's member, a key's item.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Members read from an ordered set at a time.

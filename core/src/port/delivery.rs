@@ -67,7 +67,7 @@ pub trait Feeds: Send + Sync {
     fn positions(&self, users: &[UserId]) -> impl Future<Output = Result<Vec<Position>, StoreError>> + Send;
 
     /// Everything after `since`, or [`Replay::Gap`]. From a [`Position::nowhere`] of less than a feed's life ago, a
-    /// feed replays as a whole if it still holds its first event, and no feed replays nothing; from one of
-    /// longer ago everything is a gap, because a feed could have begun and ended since.
+    /// feed replays as a whole if it still holds its first event, and no feed replays nothing. From one of longer
+    /// ago, or of before the store began anew, everything is a gap: a feed could have begun and ended since.
     fn replay(&self, user: UserId, since: &Position) -> impl Future<Output = Result<Replay, StoreError>> + Send;
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::key::{Key, KeyError, Owner};
 use crate::limits::{
-    CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX,
-    RANGE_MAX, TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
+    CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, LIFE_MS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
+    TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
 };
 
 /// A question about one key.
@@ -194,12 +194,7 @@ pub struct Transaction {
 impl Transaction {
     /// Nothing yet, in this partition.
     pub const fn new(owner: Owner) -> Self {
-        Self {
-            owner,
-            checks: Vec::new(),
-            mutations: Vec::new(),
-            publications: Vec::new(),
-        }
+        Self { owner, checks: Vec::new(), mutations: Vec::new(), publications: Vec::new() }
     }
 
     /// With a further check.
@@ -277,16 +272,10 @@ impl From<KeyError> for StoreError {
 ///   anything happens; a wrong type or an unreachable partition is the outcome of its transaction alone.
 pub trait KeyValue: Send + Sync {
     /// Answers every query.
-    fn read(
-        &self,
-        queries: Vec<Query>,
-    ) -> impl Future<Output = Result<Vec<Value>, StoreError>> + Send;
+    fn read(&self, queries: Vec<Query>) -> impl Future<Output = Result<Vec<Value>, StoreError>> + Send;
 
     /// Tries every transaction.
-    fn commit(
-        &self,
-        transactions: Vec<Transaction>,
-    ) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
+    fn commit(&self, transactions: Vec<Transaction>) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
 }
 
 /// Refuses what no adapter may answer, in the same words for all of them.
@@ -296,24 +285,14 @@ pub fn validate_read(queries: &[Query]) -> Result<(), StoreError> {
         query.key().validate()?;
         match query {
             Query::OrderedRange { limit, .. } if *limit == 0 || *limit > RANGE_MAX => {
-                return Err(StoreError::Invalid(format!(
-                    "a range's limit is 1 to {RANGE_MAX}, not {limit}"
-                )));
+                return Err(StoreError::Invalid(format!("a range's limit is 1 to {RANGE_MAX}, not {limit}")));
             }
             Query::NamedFields(_, names) => {
-                bound(
-                    "field names of one query",
-                    names.len(),
-                    TRANSACTION_ITEMS_MAX,
-                )?;
-                names
-                    .iter()
-                    .try_for_each(|name| validate_name(name).map(|_| ()))?;
+                bound("field names of one query", names.len(), TRANSACTION_ITEMS_MAX)?;
+                names.iter().try_for_each(|name| validate_name(name).map(|_| ()))?;
             }
             Query::IndexedCounters { space, .. } if !space.has_item() => {
-                return Err(StoreError::Invalid(format!(
-                    "the space {space} has no items to index"
-                )));
+                return Err(StoreError::Invalid(format!("the space {space} has no items to index")));
             }
             _ => {}
         }
@@ -326,13 +305,8 @@ pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
     bound("transactions a call", transactions.len(), CALL_ITEMS_MAX)?;
     let mut bytes = 0_usize;
     for transaction in transactions {
-        let items =
-            transaction.checks.len() + transaction.mutations.len() + transaction.publications.len();
-        bound(
-            "checks, mutations and publications of a transaction",
-            items,
-            TRANSACTION_ITEMS_MAX,
-        )?;
+        let items = transaction.checks.len() + transaction.mutations.len() + transaction.publications.len();
+        bound("checks, mutations and publications of a transaction", items, TRANSACTION_ITEMS_MAX)?;
         for check in &transaction.checks {
             validate_owner(transaction.owner, check.key())?;
             bytes += validate_check(check)?;
@@ -342,9 +316,7 @@ pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
             bytes += validate_mutation(mutation)?;
         }
         if !transaction.publications.is_empty() && !matches!(transaction.owner, Owner::User(_)) {
-            return Err(StoreError::Invalid(
-                "only a user's transaction can publish".into(),
-            ));
+            return Err(StoreError::Invalid("only a user's transaction can publish".into()));
         }
         for event in &transaction.publications {
             bytes += validate_event(event)?;
@@ -355,39 +327,29 @@ pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
 
 /// Checks an event's bounds; answers its size in bytes.
 pub fn validate_event(event: &Event) -> Result<usize, StoreError> {
-    let clean = event
-        .name
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
+    let clean =
+        event.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
     if event.name.is_empty() || event.name.len() > EVENT_NAME_BYTES_MAX || !clean {
         return Err(StoreError::Invalid(format!(
             "an event's name is 1 to {EVENT_NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'"
         )));
     }
-    bound(
-        "bytes of an event's payload",
-        event.payload.len(),
-        PAYLOAD_BYTES_MAX,
-    )?;
+    bound("bytes of an event's payload", event.payload.len(), PAYLOAD_BYTES_MAX)?;
     Ok(event.name.len() + event.payload.len())
 }
 
 /// Refuses what no adapter may publish, in the same words for all of them.
 pub fn validate_publish(publications: &[super::Publication]) -> Result<(), StoreError> {
     bound("publications a call", publications.len(), CALL_ITEMS_MAX)?;
-    let bytes = publications.iter().try_fold(0, |sum, publication| {
-        Ok::<_, StoreError>(sum + validate_event(&publication.event)?)
-    })?;
+    let bytes = publications
+        .iter()
+        .try_fold(0, |sum, publication| Ok::<_, StoreError>(sum + validate_event(&publication.event)?))?;
     bound("bytes of a call", bytes, CALL_BYTES_MAX)
 }
 
 fn validate_owner(owner: Owner, key: &Key) -> Result<(), StoreError> {
     key.validate()?;
-    if key.owner == owner {
-        Ok(())
-    } else {
-        Err(StoreError::CrossPartition(key.physical()))
-    }
+    if key.owner == owner { Ok(()) } else { Err(StoreError::CrossPartition(key.physical())) }
 }
 
 fn validate_check(check: &Check) -> Result<usize, StoreError> {
@@ -413,34 +375,26 @@ fn validate_mutation(mutation: &Mutation) -> Result<usize, StoreError> {
             if fields.is_empty() {
                 return Err(StoreError::Invalid("set-fields without a field".into()));
             }
-            bound(
-                "fields of one mutation",
-                fields.len(),
-                TRANSACTION_ITEMS_MAX,
-            )?;
-            fields.iter().try_fold(0, |sum, (name, value)| {
-                Ok(sum + validate_name(name)? + validate_value(value.len())?)
-            })
+            bound("fields of one mutation", fields.len(), TRANSACTION_ITEMS_MAX)?;
+            fields
+                .iter()
+                .try_fold(0, |sum, (name, value)| Ok(sum + validate_name(name)? + validate_value(value.len())?))
         }
         Mutation::DeleteFields(_, names) => {
             bound("fields of one mutation", names.len(), TRANSACTION_ITEMS_MAX)?;
-            names
-                .iter()
-                .try_fold(0, |sum, name| Ok(sum + validate_name(name)?))
+            names.iter().try_fold(0, |sum, name| Ok(sum + validate_name(name)?))
         }
-        Mutation::AddField(_, name, _)
-        | Mutation::OrderedPut(_, name, _)
-        | Mutation::OrderedRemove(_, name) => validate_name(name),
+        Mutation::AddField(_, name, _) | Mutation::OrderedPut(_, name, _) | Mutation::OrderedRemove(_, name) => {
+            validate_name(name)
+        }
     }
 }
 
 fn validate_life(life_ms: u64) -> Result<(), StoreError> {
-    if life_ms == 0 {
-        Err(StoreError::Invalid(
-            "a time to live is at least 1 ms".into(),
-        ))
-    } else {
-        Ok(())
+    match life_ms {
+        0 => Err(StoreError::Invalid("a time to live is at least 1 ms".into())),
+        1..=LIFE_MS_MAX => Ok(()),
+        _ => Err(StoreError::TooLarge(format!("a time to live of {life_ms} ms, allowed are {LIFE_MS_MAX}"))),
     }
 }
 
@@ -448,11 +402,7 @@ fn validate_name(name: &str) -> Result<usize, StoreError> {
     if name.is_empty() {
         return Err(StoreError::Invalid("an empty field name or member".into()));
     }
-    bound(
-        "bytes of a field name or member",
-        name.len(),
-        NAME_BYTES_MAX,
-    )?;
+    bound("bytes of a field name or member", name.len(), NAME_BYTES_MAX)?;
     Ok(name.len())
 }
 
@@ -463,9 +413,7 @@ fn validate_value(length: usize) -> Result<usize, StoreError> {
 
 fn bound(what: &str, found: usize, allowed: usize) -> Result<(), StoreError> {
     if found > allowed {
-        return Err(StoreError::TooLarge(format!(
-            "{found} {what}, allowed are {allowed}"
-        )));
+        return Err(StoreError::TooLarge(format!("{found} {what}, allowed are {allowed}")));
     }
     Ok(())
 }

@@ -64,7 +64,8 @@ impl FakeStore {
     pub fn wipe(&self) {
         let mut state = self.state();
         state.keys.clear();
-        state.feeds.clear(self.clock.now());
+        let now = state.keys.now();
+        state.feeds.clear(now);
         state.interrupt();
     }
 
@@ -215,3 +216,6 @@ impl Feeds for FakeStore {
         Ok(state.feeds.replay(state.keys.now(), user, since))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use super::kit::{Scene, add, bytes, durable, range, set, set_field};
 use crate::ids::ConversationId;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{
-    CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
+    CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, LIFE_MS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
     TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
 };
 use crate::port::{Check, Event, KeyValue, Mutation, Outcome, PubSub, Publication, Query, StoreError, Transaction};
@@ -124,6 +124,8 @@ pub async fn what_is_too_large_is_refused<H: Harness>(harness: &H) {
     let large = "a".repeat(VALUE_BYTES_MAX + 1);
     let mutations = [
         set(&key, &large, None),
+        set(&key, "brief", Some(LIFE_MS_MAX + 1)),
+        Mutation::Expire(key.clone(), u64::MAX),
         set_field(&key, "field", &large),
         set_field(&key, &long, "value"),
         Mutation::DeleteFields(key.clone(), vec![long.clone()]),
@@ -166,7 +168,7 @@ pub async fn the_bounds_themselves_are_allowed<H: Harness>(harness: &H) {
     let long = "a".repeat(NAME_BYTES_MAX);
     let large = "a".repeat(VALUE_BYTES_MAX);
     let key = scene.key(&long);
-    scene.change([set(&key, &large, Some(u64::MAX))]).await;
+    scene.change([set(&key, &large, Some(LIFE_MS_MAX))]).await;
     assert_eq!(scene.ask(Query::Bytes(key.clone())).await, bytes(&large));
     scene.change([Mutation::Delete(key.clone()), set_field(&key, &long, &large)]).await;
     assert!(scene.holds(Check::FieldEquals(key, long, Some(large))).await);

@@ -1,0 +1,429 @@
+//! The store's contract, held against the fake and the memory store: every case of the suite on manual time, random
+//! calls that both must answer alike, and many threads at once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use roost::store::Store;
+use roost::store::memory::MemoryStore;
+use roost_core::each_store_case;
+use roost_core::feed::Position;
+use roost_core::ids::UserId;
+use roost_core::key::{Key, Owner, Space};
+use roost_core::limits::LIFE_MS_MAX;
+use roost_core::port::{
+    Bus, Check, Clock, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay,
+    StoreError, Subscriber, Transaction, Value,
+};
+use roost_core::testing::conformance::key_value::Harness;
+use roost_core::testing::{FakeStore, ManualClock, block_on};
+
+/// A store on manual time.
+struct Manual<S> {
+    store: S,
+    clock: ManualClock,
+    used: AtomicU64,
+}
+
+impl<S> Manual<S> {
+    fn new(make: impl FnOnce(ManualClock) -> S) -> Self {
+        let clock = ManualClock::new();
+        Self { store: make(clock.clone()), clock, used: AtomicU64::new(0) }
+    }
+}
+
+impl<S: KeyValue + PubSub + Bus + Feeds> Harness for Manual<S> {
+    type Store = S;
+
+    fn store(&self) -> &S {
+        &self.store
+    }
+
+    fn fresh(&self) -> u128 {
+        // Spread like real ids, so that owners live in different shards.
+        u128::from(self.used.fetch_add(1, Ordering::Relaxed) + 1)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+    }
+
+    async fn advance(&self, span_ms: u64) {
+        self.clock.advance(span_ms);
+    }
+
+    fn advance_max_ms(&self) -> u64 {
+        u64::MAX
+    }
+
+    async fn settle(&self) {}
+}
+
+fn memory_store(clock: ManualClock) -> MemoryStore {
+    MemoryStore::with_clock(move || clock.now())
+}
+
+macro_rules! tests {
+    ([$make:expr] $($group:ident::$case:ident)*) => {
+        $(
+            #[test]
+            fn $case() {
+                block_on(roost_core::testing::conformance::key_value::$group::$case(&Manual::new($make)));
+            }
+        )*
+    };
+}
+
+mod fake {
+    use super::*;
+
+    each_store_case!(tests, (FakeStore::new));
+}
+
+mod memory {
+    use super::*;
+
+    each_store_case!(tests, memory_store);
+}
+
+#[test]
+fn the_store_of_the_configuration_conforms() {
+    let harness = Manual::new(|clock| Store::Memory(Arc::new(memory_store(clock))));
+    block_on(roost_core::testing::conformance::key_value::all(&harness));
+}
+
+/// What happens to both stores.
+#[derive(Clone, Debug)]
+enum Step {
+    Read(Vec<Query>),
+    Commit(Vec<Transaction>),
+    Publish(Vec<Publication>),
+    Advance(u64),
+    Evict,
+    Join(UserId),
+    Leave(UserId),
+    Positions,
+    /// From one of the positions seen so far.
+    Replay(UserId, prop::sample::Index),
+}
+
+fn users() -> impl Strategy<Value = UserId> {
+    (1..=2_u128).prop_map(UserId::from_u128)
+}
+
+fn owners() -> impl Strategy<Value = Owner> {
+    prop_oneof![4 => users().prop_map(Owner::User), 1 => Just(Owner::Shard(3))]
+}
+
+fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::sample::select(words).prop_map(str::to_owned)
+}
+
+fn items() -> impl Strategy<Value = String> {
+    words(&["a", "b", "c", "00000000-0000-0000-0000-000000000007"])
+}
+
+fn fields() -> impl Strategy<Value = String> {
+    words(&["a", "b", "B", "00000000-0000-0000-0000-000000000007", "no item"])
+}
+
+fn values() -> impl Strategy<Value = String> {
+    words(&["", "0", "1", "-7", "01", "x", "9223372036854775807"])
+}
+
+fn numbers() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => -3..=3_i64, 1 => Just(i64::MAX), 1 => Just(i64::MIN)]
+}
+
+fn lives() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![1, 2, 50, 600_000, LIFE_MS_MAX])
+}
+
+fn keys(owner: Owner) -> impl Strategy<Value = Key> {
+    prop_oneof![
+        4 => items().prop_map(move |item| Key { space: Space::App, owner, item: Some(item) }),
+        1 => Just(Key::new(Space::Online, owner)),
+    ]
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    (any::<bool>(), any::<u8>()).prop_map(|(durable, number)| Event {
+        name: "step".into(),
+        payload: number.to_string().into(),
+        durable,
+    })
+}
+
+fn queries() -> impl Strategy<Value = Query> {
+    let query = |key: Key| {
+        let (of, named, range, index) = (key.clone(), key.clone(), key.clone(), key.clone());
+        prop_oneof![
+            prop::sample::select(vec![
+                Query::Bytes(of.clone()),
+                Query::Counter(of.clone()),
+                Query::Fields(of.clone()),
+                Query::TimeToLive(of.clone()),
+                Query::Presence(of),
+            ]),
+            prop::collection::vec(fields(), 0..3).prop_map(move |names| Query::NamedFields(named.clone(), names)),
+            (numbers(), numbers(), 1..4_u32).prop_map(move |(minimum, maximum, limit)| Query::OrderedRange {
+                key: range.clone(),
+                minimum,
+                maximum,
+                limit
+            }),
+            Just(Query::IndexedCounters { index, space: Space::App }),
+        ]
+    };
+    owners().prop_flat_map(keys).prop_flat_map(query)
+}
+
+fn checks(owner: Owner) -> impl Strategy<Value = Check> {
+    (keys(owner), 0..6, fields(), values(), numbers(), any::<bool>()).prop_map(
+        |(key, kind, name, value, number, some)| match kind {
+            0 => Check::Absent(key),
+            1 => Check::Present(key),
+            2 => Check::Equals(key, value.into_bytes()),
+            3 => Check::FieldEquals(key, name, some.then_some(value)),
+            4 => Check::FieldBelow(key, name, number),
+            _ => Check::ScoreEquals(key, name, some.then_some(number)),
+        },
+    )
+}
+
+fn mutations(owner: Owner) -> impl Strategy<Value = Mutation> {
+    let parts = (keys(owner), 0..10, prop::collection::vec((fields(), values()), 1..3), numbers());
+    (parts, lives(), prop::option::of(numbers())).prop_map(|((key, kind, pairs, number), life_ms, floor)| {
+        let (name, value) = pairs[0].clone();
+        match kind {
+            0 => Mutation::Set(key, value.into_bytes(), floor.map(|_| life_ms)),
+            1 => Mutation::Delete(key),
+            2 => Mutation::Add { key, delta: number, floor },
+            3 => Mutation::SetFields(key, pairs),
+            4 => Mutation::DeleteFields(key, pairs.into_iter().map(|(name, _)| name).collect()),
+            5 => Mutation::AddField(key, name, number),
+            6 => Mutation::Expire(key, life_ms),
+            7 => Mutation::Persist(key),
+            8 => Mutation::OrderedPut(key, name, number),
+            _ => Mutation::OrderedRemove(key, name),
+        }
+    })
+}
+
+fn transactions() -> impl Strategy<Value = Transaction> {
+    owners().prop_flat_map(|owner| {
+        let publications = if matches!(owner, Owner::User(_)) { 0..3 } else { 0..1 };
+        (
+            prop::collection::vec(checks(owner), 0..2),
+            prop::collection::vec(mutations(owner), 0..5),
+            prop::collection::vec(events(), publications),
+        )
+            .prop_map(move |(checks, mutations, publications)| Transaction {
+                owner,
+                checks,
+                mutations,
+                publications,
+            })
+    })
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let publications = (users(), events()).prop_map(|(user, event)| Publication { user, event });
+    prop_oneof![
+        6 => prop::collection::vec(transactions(), 0..4).prop_map(Step::Commit),
+        6 => prop::collection::vec(queries(), 0..6).prop_map(Step::Read),
+        3 => prop::sample::select(vec![0, 1, 1, 2, 49, 60, 599_999, 600_000]).prop_map(Step::Advance),
+        2 => prop::collection::vec(publications, 0..4).prop_map(Step::Publish),
+        2 => (users(), any::<prop::sample::Index>()).prop_map(|(user, since)| Step::Replay(user, since)),
+        1 => Just(Step::Positions),
+        1 => Just(Step::Evict),
+        1 => users().prop_map(Step::Join),
+        1 => users().prop_map(Step::Leave),
+    ]
+}
+
+/// Answers with what adapters may choose taken out: epochs are numbered as they are seen, errors have no text.
+#[derive(Default)]
+struct Plain {
+    epochs: BTreeMap<Arc<str>, usize>,
+}
+
+impl Plain {
+    fn position(&mut self, position: &Position) -> String {
+        if position.nowhere_since().is_some() {
+            return position.to_string();
+        }
+        let next = self.epochs.len();
+        let epoch = self.epochs.entry(position.epoch.clone()).or_insert(next);
+        format!("#{epoch}:{}", position.offset)
+    }
+
+    fn delivery(&mut self, delivery: &Delivery) -> String {
+        let position = delivery.position.as_ref().map(|position| self.position(position));
+        format!("{} {} {position:?}", delivery.name, delivery.payload)
+    }
+
+    fn replay(&mut self, replay: &Replay) -> Option<Vec<String>> {
+        match replay {
+            Replay::Gap => None,
+            Replay::Events(events) => Some(events.iter().map(|event| self.delivery(event)).collect()),
+        }
+    }
+}
+
+fn kind(error: &StoreError) -> String {
+    format!("{error:?}").chars().take_while(char::is_ascii_alphanumeric).collect()
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Failed(error) => kind(error),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Everything that a subscriber heard.
+#[derive(Default)]
+struct Listener(Mutex<Vec<(UserId, Delivery)>>);
+
+impl Subscriber for Listener {
+    fn deliver(&self, user: UserId, delivery: Delivery) {
+        self.0.lock().unwrap().push((user, delivery));
+    }
+
+    fn interrupted(&self) {}
+}
+
+/// One of the two stores, with what was seen of it.
+struct Side<S> {
+    store: S,
+    listener: Arc<Listener>,
+    plain: Plain,
+    positions: Vec<Position>,
+}
+
+impl<S: KeyValue + PubSub + Bus + Feeds> Side<S> {
+    fn new(store: S) -> Self {
+        let positions = vec![Position::nowhere(ManualClock::START)];
+        Self { store, listener: Arc::default(), plain: Plain::default(), positions }
+    }
+
+    /// The answer, without what adapters may choose.
+    async fn carry_out(&mut self, step: &Step) -> String {
+        match step {
+            Step::Read(queries) => {
+                let answer: Result<Vec<Value>, _> = self.store.read(queries.clone()).await;
+                format!("{:?}", answer.map_err(|error| kind(&error)))
+            }
+            Step::Commit(transactions) => {
+                let outcomes = self.store.commit(transactions.clone()).await.map_err(|error| kind(&error));
+                format!("{:?}", outcomes.map(|outcomes| outcomes.iter().map(outcome).collect::<Vec<_>>()))
+            }
+            Step::Publish(publications) => format!("{:?}", self.store.publish(publications.clone()).await),
+            Step::Join(user) => format!("{:?}", self.store.join(*user, self.listener.clone()).await),
+            Step::Leave(user) => format!("{:?}", self.store.leave(*user).await),
+            Step::Positions => {
+                let users = [UserId::from_u128(2), UserId::from_u128(1)];
+                let positions = self.store.positions(&users).await.unwrap();
+                self.positions.extend(positions.iter().cloned());
+                let plain = positions.iter().map(|position| self.plain.position(position));
+                format!("{:?}", plain.collect::<Vec<_>>())
+            }
+            Step::Replay(user, since) => {
+                let replay = self.store.replay(*user, since.get(&self.positions)).await.unwrap();
+                format!("{:?}", self.plain.replay(&replay))
+            }
+            Step::Advance(_) | Step::Evict => String::new(),
+        }
+    }
+
+    fn heard(&mut self) -> Vec<String> {
+        let heard = std::mem::take(&mut *self.listener.0.lock().unwrap());
+        heard.iter().map(|(user, delivery)| format!("{user} {}", self.plain.delivery(delivery))).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_memory_store_answers_like_the_fake(steps in prop::collection::vec(steps(), 1..80)) {
+        let clock = ManualClock::new();
+        let mut fake = Side::new(FakeStore::new(clock.clone()));
+        let mut memory = Side::new(memory_store(clock.clone()));
+        for step in steps {
+            match &step {
+                Step::Advance(span_ms) => clock.advance(*span_ms),
+                Step::Evict => drop(memory.store.evict()),
+                _ => {}
+            }
+            let expected = block_on(fake.carry_out(&step));
+            prop_assert_eq!(block_on(memory.carry_out(&step)), expected, "{:?}", step);
+            prop_assert_eq!(memory.heard(), fake.heard());
+        }
+    }
+}
+
+const THREADS: usize = 8;
+const ROUNDS: usize = 2_000;
+
+#[test]
+fn many_threads_on_one_owner_keep_totals_and_places_exact() {
+    let store = MemoryStore::new();
+    let user = UserId::from_u128(1);
+    let key = |item: &str| Key { space: Space::App, owner: Owner::User(user), item: Some(item.to_owned()) };
+    let listener = Arc::new(Listener::default());
+    block_on(store.join(user, listener.clone())).unwrap();
+    let add = |item: &str| Mutation::Add { key: key(item), delta: 1, floor: None };
+    let event = Event { name: "round".into(), payload: "0".into(), durable: true };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for round in 0..ROUNDS {
+                    let brief = Mutation::Set(key(&format!("brief{round}")), vec![0], Some(1));
+                    let transaction = Transaction::new(Owner::User(user)).mutate(add("one")).mutate(add("two"));
+                    let transaction = transaction.mutate(brief).publish(event.clone());
+                    block_on(store.commit(vec![transaction])).unwrap();
+                    let read = vec![Query::Counter(key("one")), Query::Counter(key("two"))];
+                    let answers = block_on(store.read(read)).unwrap();
+                    assert_eq!(answers[0], answers[1], "two counters that move together");
+                    if round.is_multiple_of(64) {
+                        store.evict();
+                    }
+                }
+            });
+        }
+    });
+    let total = THREADS * ROUNDS;
+    let answer = block_on(store.read(vec![Query::Counter(key("one"))])).unwrap();
+    assert_eq!(answer, [Value::Counter(total as i64)]);
+    let heard = listener.0.lock().unwrap();
+    let offsets = heard.iter().map(|(_, delivery)| delivery.position.as_ref().unwrap().offset);
+    assert!(offsets.eq(1..=total as u64), "every place once, in order");
+}
+
+#[test]
+fn many_threads_that_compare_and_set_end_exactly() {
+    let store = MemoryStore::new();
+    let owner = Owner::User(UserId::from_u128(1));
+    let key = Key { space: Space::App, owner, item: Some("text".into()) };
+    let set = |number: u64| Mutation::Set(key.clone(), number.to_string().into_bytes(), None);
+    block_on(store.commit(vec![Transaction::new(owner).mutate(set(0))])).unwrap();
+    let increment = || {
+        loop {
+            let answers = block_on(store.read(vec![Query::Bytes(key.clone())])).unwrap();
+            let Value::Bytes(before) = answers[0].clone() else { panic!("the key is there") };
+            let number: u64 = std::str::from_utf8(&before).unwrap().parse().unwrap();
+            let transaction = Transaction::new(owner).check(Check::Equals(key.clone(), before)).mutate(set(number + 1));
+            if block_on(store.commit(vec![transaction])).unwrap() == [Outcome::Committed(vec![])] {
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| (0..ROUNDS).for_each(|_| increment()));
+        }
+    });
+    let answers = block_on(store.read(vec![Query::Counter(key.clone())])).unwrap();
+    assert_eq!(answers, [Value::Counter((THREADS * ROUNDS) as i64)]);
+}
