@@ -1,0 +1,274 @@
+//! Cargo and rustup as programs: what a workspace holds, the WebAssembly target, and the one `cargo build`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use super::BuildError;
+
+/// What functions are compiled for: nothing is imported but the contract.
+pub(super) const TARGET: &str = "wasm32-unknown-unknown";
+/// The profile functions are compiled with; a workspace that defines it decides itself.
+const PROFILE: &str = "function";
+/// The same profile and linker flags as in Roost's own workspace, for one that has none.
+const PROFILE_SETTINGS: [&str; 8] = [
+    "profile.function.inherits=\"release\"",
+    "profile.function.opt-level=3",
+    "profile.function.lto=\"fat\"",
+    "profile.function.codegen-units=1",
+    "profile.function.panic=\"abort\"",
+    "profile.function.debug=false",
+    "profile.function.strip=\"debuginfo\"",
+    "target.wasm32-unknown-unknown.rustflags=[\"-C\",\"link-arg=-zstack-size=65536\"]",
+];
+/// The compiler's words that an error keeps: the first ones, where the first mistake stands.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// A function crate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Package {
+    pub(super) name: String,
+    /// As it stands in file names.
+    pub(super) library: String,
+    pub(super) manifest: PathBuf,
+}
+
+/// What cargo says of a workspace.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    root: PathBuf,
+    target_folder: PathBuf,
+    functions: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<MetadataPackage>,
+    workspace_root: PathBuf,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct MetadataPackage {
+    name: String,
+    manifest_path: PathBuf,
+    targets: Vec<MetadataTarget>,
+}
+
+#[derive(Deserialize)]
+struct MetadataTarget {
+    name: String,
+    crate_types: Vec<String>,
+}
+
+impl Workspace {
+    /// Asks cargo what is there.
+    pub(super) async fn read(source: &Path) -> Result<Self, BuildError> {
+        let arguments = ["metadata", "--no-deps", "--format-version", "1"];
+        let output = output("cargo", source, &arguments).await?;
+        let refused = |message: String| BuildError::Workspace { source_folder: source.to_owned(), message };
+        if !output.status.success() {
+            return Err(refused(text(&output.stderr)));
+        }
+        let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| refused(error.to_string()))?;
+        Ok(Self::of(metadata))
+    }
+
+    fn of(metadata: Metadata) -> Self {
+        let functions = metadata.packages.into_iter().filter_map(|package| {
+            let is_cdylib = |target: &MetadataTarget| target.crate_types.iter().any(|kind| kind == "cdylib");
+            let library = package.targets.into_iter().find(is_cdylib)?;
+            Some(Package {
+                name: package.name,
+                library: library.name.replace('-', "_"),
+                manifest: package.manifest_path,
+            })
+        });
+        Self { functions: functions.collect(), root: metadata.workspace_root, target_folder: metadata.target_directory }
+    }
+
+    /// The packages named, or those that a build without names means.
+    pub(super) fn select(&self, source: &Path, names: &[String]) -> Result<Vec<Package>, BuildError> {
+        if names.is_empty() {
+            return self.functions_of(source);
+        }
+        let find = |name: &String| {
+            let found = self.functions.iter().find(|package| package.name == *name);
+            found.cloned().ok_or_else(|| BuildError::Unknown { name: name.clone(), known: self.names() })
+        };
+        names.iter().map(find).collect()
+    }
+
+    fn functions_of(&self, source: &Path) -> Result<Vec<Package>, BuildError> {
+        // Cargo answers with real paths.
+        let source = source.canonicalize().map_err(|error| BuildError::File { path: source.to_owned(), error })?;
+        let (alone, functions) = (source.join("Cargo.toml"), source.join("functions"));
+        let belongs = |package: &&Package| package.manifest == alone || package.manifest.starts_with(&functions);
+        let packages: Vec<Package> = self.functions.iter().filter(belongs).cloned().collect();
+        if packages.is_empty() { Err(BuildError::Nothing(source)) } else { Ok(packages) }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.functions.iter().map(|package| package.name.clone()).collect()
+    }
+
+    /// One `cargo build` for all of them.
+    pub(super) async fn compile(
+        &self,
+        source: &Path,
+        packages: &[Package],
+        progress: &(impl Fn(&str) + Send + Sync),
+    ) -> Result<(), BuildError> {
+        let mut command = command("cargo", source);
+        command.args(["build", "--lib", "--target", TARGET, "--profile", PROFILE]);
+        for package in packages {
+            command.args(["--package", &package.name]);
+        }
+        if !self.defines_profile() {
+            for setting in PROFILE_SETTINGS {
+                command.args(["--config", setting]);
+            }
+        }
+        let message = run(command, progress).await?;
+        message.map_or(Ok(()), |message| Err(BuildError::Compiler { message }))
+    }
+
+    fn defines_profile(&self) -> bool {
+        std::fs::read_to_string(self.root.join("Cargo.toml"))
+            .ok()
+            .and_then(|manifest| manifest.parse::<toml::Table>().ok())
+            .is_some_and(|manifest| manifest.get("profile").is_some_and(|profile| profile.get(PROFILE).is_some()))
+    }
+
+    /// Where cargo puts this package's module.
+    pub(super) fn module(&self, package: &Package) -> PathBuf {
+        self.target_folder.join(TARGET).join(PROFILE).join(format!("{}.wasm", package.library))
+    }
+}
+
+/// Adds the WebAssembly target to the toolchain, if it is not there.
+pub(super) async fn ensure_target(source: &Path, progress: &(impl Fn(&str) + Send + Sync)) -> Result<(), BuildError> {
+    let output = output("rustc", source, &["--print", "target-libdir", "--target", TARGET]).await?;
+    if Path::new(text(&output.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    progress(&format!("the target {TARGET} is not installed; adding it with rustup"));
+    let mut command = command("rustup", source);
+    command.args(["target", "add", TARGET]);
+    let message = run(command, progress).await?;
+    message.map_or(Ok(()), |message| Err(BuildError::Target { message }))
+}
+
+/// In the source folder, so that its `.cargo/config.toml` and `rust-toolchain.toml` hold.
+fn command(program: &'static str, source: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(source).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn output(program: &'static str, source: &Path, arguments: &[&str]) -> Result<Output, BuildError> {
+    let output = command(program, source).args(arguments).output().await;
+    output.map_err(|error| BuildError::Program { program, error })
+}
+
+/// Runs to the end, passing every line on. `Some`: it failed, with these words.
+async fn run(mut command: Command, progress: &(impl Fn(&str) + Send + Sync)) -> Result<Option<String>, BuildError> {
+    let program = if command.as_std().get_program() == "cargo" { "cargo" } else { "rustup" };
+    let failed = |error| BuildError::Program { program, error };
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let mut message = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        let mut lines = BufReader::new(stderr).split(b'\n');
+        while let Some(line) = lines.next_segment().await.map_err(failed)? {
+            let line = text(&line);
+            progress(&line);
+            if message.len() + line.len() < MESSAGE_BYTES_MAX {
+                message.push_str(&line);
+                message.push('\n');
+            }
+        }
+    }
+    let status = child.wait().await.map_err(failed)?;
+    Ok((!status.success()).then_some(message))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace(root: &Path) -> Workspace {
+        let package = |name: &str, folder: &str| Package {
+            name: name.into(),
+            library: name.replace('-', "_"),
+            manifest: root.join(folder).join("Cargo.toml"),
+        };
+        Workspace {
+            root: root.to_owned(),
+            target_folder: root.join("target"),
+            functions: vec![
+                package("last-message", "functions/last-message"),
+                package("hostile", "tests/guests/hostile"),
+            ],
+        }
+    }
+
+    #[test]
+    fn without_names_the_functions_folder_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let workspace = workspace(&root);
+        let selected = workspace.select(&root, &[]).unwrap();
+        assert_eq!(selected.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["last-message"]);
+        assert!(workspace.module(&selected[0]).ends_with("wasm32-unknown-unknown/function/last_message.wasm"));
+    }
+
+    #[test]
+    fn a_name_finds_a_function_anywhere_in_the_workspace() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path());
+        assert_eq!(workspace.select(folder.path(), &["hostile".into()]).unwrap()[0].name, "hostile");
+        let error = workspace.select(folder.path(), &["typo".into()]).unwrap_err();
+        assert_eq!(error.to_string(), "no function crate is named typo; there are last-message, hostile");
+    }
+
+    #[test]
+    fn a_crate_of_its_own_is_built_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let mut workspace = workspace(&root);
+        workspace.functions.truncate(1);
+        workspace.functions[0].manifest = root.join("Cargo.toml");
+        assert_eq!(workspace.select(&root, &[]).unwrap().len(), 1);
+        workspace.functions.clear();
+        assert!(matches!(workspace.select(&root, &[]), Err(BuildError::Nothing(_))));
+    }
+
+    #[test]
+    fn only_a_workspace_without_the_profile_is_given_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = workspace(folder.path());
+        let manifest = folder.path().join("Cargo.toml");
+        std::fs::write(&manifest, "[package]\nname = \"a\"\n").unwrap();
+        assert!(!workspace.defines_profile());
+        std::fs::write(&manifest, "[profile.function]\ninherits = \"release\"\n").unwrap();
+        assert!(workspace.defines_profile());
+    }
+
+    #[test]
+    fn only_packages_with_a_cdylib_are_functions() {
+        let metadata: Metadata = serde_json::from_str(
+            r#"{"workspace_root":"/w","target_directory":"/w/target","packages":[
+                {"name":"core","manifest_path":"/w/core/Cargo.toml","targets":[{"name":"core","crate_types":["lib"]}]},
+                {"name":"a-b","manifest_path":"/w/a/Cargo.toml","targets":[{"name":"a_b","crate_types":["cdylib"]}]}]}"#,
+        )
+        .unwrap();
+        assert_eq!(Workspace::of(metadata).names(), ["a-b"]);
+    }
+}
