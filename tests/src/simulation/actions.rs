@@ -1,0 +1,363 @@
+//! What people do with their devices. Whoever gets no answer tries again, with the same ids, until it is acknowledged
+//! or given up.
+
+use std::future::Future;
+
+use roost_core::error::Error;
+use roost_core::ids::{ConversationId, MessageId, Seq};
+use roost_core::port::{Clock, ConversationQuery, Draft, Edit, MemberChange, NewConversation};
+use roost_core::{contacts, last_message, messaging, typing, unread};
+
+use super::client::Client;
+use super::mistake::{self, Mistake};
+use super::oracle::counters;
+use super::port::Port;
+
+const CHOICES: [(u64, Action); 20] = [
+    (320, Action::Send),
+    (60, Action::Edit),
+    (50, Action::Delete),
+    (130, Action::Read),
+    (50, Action::AskTotals),
+    (30, Action::AskOne),
+    (30, Action::AskLast),
+    (30, Action::AskInbox),
+    (30, Action::AskPresence),
+    (20, Action::Type),
+    (90, Action::BreakOff),
+    (30, Action::Forget),
+    (20, Action::AddMember),
+    (20, Action::RemoveMember),
+    (15, Action::Create),
+    (10, Action::AddContact),
+    (10, Action::RemoveContact),
+    (8, Action::Block),
+    (12, Action::Unblock),
+    (35, Action::Nothing),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Send,
+    Edit,
+    Delete,
+    Read,
+    AskTotals,
+    AskOne,
+    AskLast,
+    AskInbox,
+    AskPresence,
+    Type,
+    BreakOff,
+    Forget,
+    AddMember,
+    RemoveMember,
+    Create,
+    AddContact,
+    RemoveContact,
+    Block,
+    Unblock,
+    Nothing,
+}
+
+/// Everything one device does: busy for a while, then at rest, online or not.
+pub(crate) async fn live(client: Client) {
+    let (wait_ms, actions) = client.kernel().draw(|rng| (rng.below(3_000), client.world.plan.actions));
+    client.kernel().pause(wait_ms).await;
+    for _ in 0..actions {
+        if !client.is_connected() && client.kernel().draw(|rng| rng.chance(800)) {
+            client.connect().await;
+        }
+        client.catch_up().await;
+        act(&client).await;
+        let busy_ms = client.world.plan.busy_ms;
+        let pause_ms = client.kernel().draw(|rng| match rng.below(100) {
+            0..75 => rng.below(busy_ms),
+            75..95 => rng.below(6_000),
+            _ => rng.between(5_000, 100_000),
+        });
+        client.kernel().pause(pause_ms).await;
+        client.drain();
+    }
+    client.world.came_to_rest();
+    rest(client).await;
+}
+
+async fn rest(client: Client) {
+    let online = client.kernel().draw(|rng| rng.chance(700));
+    if !online {
+        client.disconnect().await;
+        return;
+    }
+    loop {
+        if !client.is_connected() {
+            client.connect().await;
+        }
+        client.catch_up().await;
+        client.kernel().pause(4_000).await;
+    }
+}
+
+async fn act(client: &Client) {
+    let index = client.kernel().draw(|rng| rng.weighted(&CHOICES.map(|(weight, _)| weight)));
+    let (_, action) = CHOICES[index];
+    client.kernel().note("act", [index as u64, 0], || format!("{} {action:?}", client.name));
+    let Some(host) = client.some_host() else { return };
+    match action {
+        Action::Send => send(client).await,
+        Action::Edit => edit(client).await,
+        Action::Delete => delete(client).await,
+        Action::Read => read(client).await,
+        Action::AskTotals => ask_totals(client, host).await,
+        Action::AskOne => ask_one(client, host).await,
+        Action::AskLast => ask_last(client, host).await,
+        Action::AskInbox => ask_inbox(client, host).await,
+        Action::AskPresence => client.look_around(host).await,
+        Action::Type => type_(client, host).await,
+        Action::BreakOff => break_off(client).await,
+        Action::Forget => forget(client, host).await,
+        Action::AddMember | Action::RemoveMember => change_members(client, action).await,
+        Action::Create => create(client).await,
+        Action::AddContact | Action::RemoveContact | Action::Block | Action::Unblock => {
+            meet(client, host, action).await;
+        }
+        Action::Nothing => {}
+    }
+}
+
+/// Tries until it is acknowledged, refused for good, or given up.
+async fn insist<T, F>(client: &Client, mut job: impl FnMut(Port) -> F) -> Option<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let tries = client.kernel().draw(|rng| rng.between(1, 6));
+    for _ in 0..tries {
+        if let Some(host) = client.some_host() {
+            match client.ask(host, &mut job).await {
+                Some(Ok(value)) => return Some(value),
+                Some(Err(error)) if !error.retry() => {
+                    client.kernel().note("refused", [0; 2], || format!("{}: {error}", client.name));
+                    return None;
+                }
+                Some(Err(_)) | None => {}
+            }
+        }
+        let pause_ms = client.kernel().draw(|rng| rng.between(50, 2_000));
+        client.kernel().pause(pause_ms).await;
+    }
+    None
+}
+
+fn some_conversation(client: &Client) -> Option<ConversationId> {
+    let mine = client.world.records.conversations_of(client.user);
+    client.kernel().draw(|rng| rng.pick(&mine))
+}
+
+async fn send(client: &Client) {
+    let Some(conversation) = some_conversation(client) else { return };
+    let id = client.world.message_id();
+    let content = format!("message {}", client.world.name());
+    client.world.ledger().contents.insert(content.clone(), conversation);
+    let sent = insist(client, |port| {
+        let content = content.clone();
+        let id = if client.world.makes(Mistake::NewIdOnRetry) { client.world.message_id() } else { id };
+        let sender = client.user;
+        async move {
+            let draft = Draft { conversation, sender, id: Some(id), kind: "text".into(), content, at: port.now() };
+            messaging::send(&port, draft).await
+        }
+    });
+    if let Some(sent) = sent.await {
+        client.kernel().note("acked", [sent.message.seq.0, 0], || format!("{}: {}", client.name, sent.message.content));
+        client.world.ledger().acknowledged.insert(sent.message.id, conversation);
+    }
+}
+
+/// One of the messages that the device shows and its user wrote.
+fn own_message(client: &Client) -> Option<(ConversationId, MessageId)> {
+    let shown: Vec<_> = {
+        let state = client.state();
+        state.view.messages.iter().map(|((conversation, _), (id, _))| (*conversation, *id)).collect()
+    };
+    let own: Vec<_> = {
+        let ledger = client.world.ledger();
+        let wrote = |(conversation, id): &(ConversationId, MessageId)| {
+            let steps = ledger.steps.get(conversation).into_iter().flatten();
+            steps.into_iter().any(|step| step.message == *id && step.sender == client.user)
+        };
+        shown.into_iter().filter(wrote).collect()
+    };
+    client.kernel().draw(|rng| rng.pick(&own))
+}
+
+async fn edit(client: &Client) {
+    let Some((conversation, message)) = own_message(client) else { return };
+    let content = format!("edit {}", client.world.name());
+    let editor = client.user;
+    insist(client, |port| {
+        let content = content.clone();
+        async move {
+            let edit = Edit { conversation, message, editor, content, at: port.now() };
+            messaging::edit(&port, edit).await
+        }
+    })
+    .await;
+}
+
+async fn delete(client: &Client) {
+    let Some((conversation, message)) = own_message(client) else { return };
+    let user = client.user;
+    insist(client, |port| async move { messaging::delete(&port, user, conversation, message).await }).await;
+}
+
+async fn read(client: &Client) {
+    let Some(conversation) = some_conversation(client) else { return };
+    let shown: Vec<Seq> = {
+        let state = client.state();
+        state.view.messages.keys().filter(|(id, _)| *id == conversation).map(|(_, seq)| *seq).collect()
+    };
+    let up_to = client.kernel().draw(|rng| if rng.chance(500) { None } else { rng.pick(&shown) });
+    let user = client.user;
+    if client.world.makes(Mistake::SetZeroOnRead) {
+        insist(client, |port| async move { mistake::mark_read(&port, user, conversation, up_to).await }).await;
+        return;
+    }
+    let reply = insist(client, |port| async move {
+        let certain = counters::certain(&port.world, user);
+        let reply = messaging::mark_read(&port, user, conversation, up_to).await;
+        if let Ok(reply) = &reply {
+            counters::one_answered(&port.world, user, &certain, conversation, reply.unread);
+        }
+        reply
+    });
+    if let Some(reply) = reply.await {
+        let mut ledger = client.world.ledger();
+        let read = ledger.read.entry((user, conversation)).or_default();
+        *read = reply.up_to.max(*read);
+    }
+}
+
+async fn ask_totals(client: &Client, host: usize) {
+    let user = client.user;
+    let answer = client.ask(host, |port| async move {
+        let certain = counters::certain(&port.world, user);
+        let zeros = port.world.makes(Mistake::MissingIsZero);
+        let answer = if zeros { mistake::totals(&port, user).await } else { unread::totals(&port, user).await };
+        if let Ok(totals) = answer {
+            counters::answered(&port.world, user, &certain, &totals);
+        }
+    });
+    answer.await;
+}
+
+async fn ask_one(client: &Client, host: usize) {
+    let Some(conversation) = some_conversation(client) else { return };
+    let user = client.user;
+    let answer = client.ask(host, move |port| async move {
+        let certain = counters::certain(&port.world, user);
+        if let Ok(count) = unread::of_conversation(&port, user, conversation).await {
+            counters::one_answered(&port.world, user, &certain, conversation, count);
+        }
+    });
+    answer.await;
+}
+
+async fn ask_last(client: &Client, host: usize) {
+    let Some(conversation) = some_conversation(client) else { return };
+    let user = client.user;
+    let answer = client.ask(host, move |port| async move {
+        let certain = counters::certain(&port.world, user);
+        let last = last_message::get(&port, user, conversation).await;
+        counters::last_answered(&port.world, user, &certain, conversation, &last);
+    });
+    answer.await;
+}
+
+async fn ask_inbox(client: &Client, host: usize) {
+    let user = client.user;
+    let answer = client.ask(host, move |port| async move {
+        let certain = counters::certain(&port.world, user);
+        let query = ConversationQuery::Page { cursor: None, limit: 50 };
+        let Ok(page) = messaging::inbox(&port, user, query).await else { return };
+        for entry in page.conversations {
+            counters::one_answered(&port.world, user, &certain, entry.id, entry.unread);
+            let last = entry.last_message.ok_or(Error::NoMessage);
+            counters::last_answered(&port.world, user, &certain, entry.id, &last);
+        }
+    });
+    answer.await;
+}
+
+async fn type_(client: &Client, host: usize) {
+    let Some(conversation) = some_conversation(client) else { return };
+    let user = client.user;
+    client.ask(host, move |port| async move { typing::typing(&port, user, conversation).await.ok() }).await;
+}
+
+async fn forget(client: &Client, host: usize) {
+    let user = client.user;
+    client.ask(host, move |port| async move { unread::forget(&port, user).await.ok() }).await;
+}
+
+async fn change_members(client: &Client, action: Action) {
+    let groups: Vec<_> = {
+        let mine = client.world.records.conversations_of(client.user).into_iter();
+        mine.filter(|id| !client.world.is_pair(*id)).collect()
+    };
+    let (group, user) = client.kernel().draw(|rng| (rng.pick(&groups), rng.pick(&client.world.users)));
+    let (Some(conversation), Some(user)) = (group, user) else { return };
+    let actor = Some(client.user);
+    insist(client, |port| async move {
+        let change = MemberChange { conversation, actor, user, at: port.now() };
+        match action {
+            Action::AddMember => messaging::add_member(&port, change).await,
+            _ => messaging::remove_member(&port, change).await,
+        }
+    })
+    .await;
+}
+
+async fn create(client: &Client) {
+    let (id, creator) = (client.world.conversation_id(), client.user);
+    let everybody = client.world.users.clone();
+    let members: Vec<_> =
+        client.kernel().draw(|rng| everybody.into_iter().filter(|user| *user == creator || rng.chance(500)).collect());
+    if members.len() < 2 {
+        return;
+    }
+    insist(client, |port| {
+        let members = members.clone();
+        async move {
+            let new = NewConversation { id: Some(id), creator, members, at: port.now() };
+            messaging::create(&port, new).await
+        }
+    })
+    .await;
+}
+
+/// Stays away for a moment, about as long as the grace, or about as long as a device lives.
+async fn break_off(client: &Client) {
+    client.disconnect().await;
+    let away_ms = client.kernel().draw(|rng| match rng.below(100) {
+        0..40 => 0,
+        40..70 => rng.between(9_000, 14_000),
+        70..90 => rng.between(57_000, 66_000),
+        _ => rng.between(0, 90_000),
+    });
+    client.kernel().pause(away_ms).await;
+}
+
+async fn meet(client: &Client, host: usize, action: Action) {
+    let (user, others) = (client.user, client.world.users.clone());
+    let Some(other) = client.kernel().draw(|rng| rng.pick(&others)).filter(|other| *other != user) else { return };
+    let answer = client.ask(host, move |port| async move {
+        match action {
+            Action::AddContact => contacts::add(&port, user, other).await.ok(),
+            Action::RemoveContact => contacts::remove(&port, user, other).await.ok(),
+            Action::Block => contacts::block(&port, user, other).await.ok(),
+            _ => contacts::unblock(&port, user, other).await.ok(),
+        }
+    });
+    answer.await;
+}

@@ -1,0 +1,315 @@
+//! A simulated device: it connects, breaks off, resumes where it stood, asks for the state when it is told to, and
+//! otherwise does what people do.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use roost_core::error::Error;
+use roost_core::event::PresenceView;
+use roost_core::feed::Position;
+use roost_core::ids::{ConnectionId, UserId};
+use roost_core::messaging;
+use roost_core::port::{ConversationQuery, Delivery, HistoryQuery};
+
+use super::executor::{Group, Kernel, TaskId};
+use super::host;
+use super::hub::{Frame, Wire};
+use super::mistake::Mistake;
+use super::oracle::counters::News;
+use super::oracle::{delivery, presence};
+use super::port::Port;
+use super::view::View;
+use super::world::World;
+
+/// One device. Clones are the same device.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) world: Arc<World>,
+    pub(crate) user: UserId,
+    pub(crate) name: String,
+    state: Arc<Mutex<State>>,
+}
+
+/// What a device remembers.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Its connection.
+    pub(crate) link: Option<Link>,
+    /// Where in its user's feed it stands.
+    pub(crate) since: Option<Position>,
+    /// The same, as a place in the ledger.
+    pub(crate) place: usize,
+    /// What it shows.
+    pub(crate) view: View,
+    /// Events since it was told to resynchronise; `None`: it knows the state.
+    pub(crate) waiting: Option<Vec<Delivery>>,
+    /// How often it was told to.
+    resyncs: u64,
+}
+
+/// An open connection.
+#[derive(Clone)]
+pub(crate) struct Link {
+    /// Where to.
+    pub(crate) host: usize,
+    /// Its name.
+    pub(crate) connection: ConnectionId,
+    /// When it asked for it.
+    pub(crate) since_ms: u64,
+    wire: Wire,
+}
+
+impl Client {
+    /// A device that was never connected.
+    pub(crate) fn new(world: Arc<World>, user: UserId, number: usize) -> Self {
+        let name = format!("{}/{number}", world.short(user));
+        Self { world, user, name, state: Arc::default() }
+    }
+
+    /// What it remembers.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.world.kernel
+    }
+
+    /// It has a connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state().link.is_some()
+    }
+
+    /// Asks a host; `None`: no answer in time, or the host died.
+    pub(crate) async fn ask<T, F>(&self, host: usize, job: impl FnOnce(Port) -> F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let patience_ms = self.kernel().draw(|rng| if rng.chance(100) { rng.between(1, 500) } else { 15_000 });
+        let work = job(Port { world: self.world.clone(), host });
+        let desk = Desk { answer: Arc::default(), kernel: self.kernel().clone(), waiter: self.kernel().current() };
+        let answer = desk.answer.clone();
+        self.kernel().spawn(Group::Host(host), async move {
+            let value = work.await;
+            desk.answer.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(value);
+        });
+        let until_ms = self.kernel().now_ms() + patience_ms;
+        loop {
+            {
+                let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
+                if answer.0.is_some() || answer.1 || self.kernel().now_ms() >= until_ms {
+                    return answer.0.take();
+                }
+            }
+            self.kernel().pause_until(until_ms).await;
+        }
+    }
+
+    /// A host for one request: mostly the one it is connected to.
+    pub(crate) fn some_host(&self) -> Option<usize> {
+        let linked = self.state().link.as_ref().map(|link| link.host);
+        let up = self.world.hosts_up();
+        let (stay, any) = self.kernel().draw(|rng| (rng.chance(700), rng.pick(&up)));
+        linked.filter(|host| stay && up.contains(host)).or(any)
+    }
+
+    /// Connects, mostly from where it stood.
+    pub(crate) async fn connect(&self) {
+        let up = self.world.hosts_up();
+        let (host, resume) = self.kernel().draw(|rng| (rng.pick(&up), rng.chance(850)));
+        let Some(host) = host else { return };
+        let since_ms = self.kernel().now_ms();
+        let since = self.state().since.clone().filter(|_| resume);
+        if since.is_none() && self.world.makes(Mistake::StateBeforePosition) {
+            self.synchronise(host).await;
+        }
+        let Ok(connection) = format!("c{}", self.world.name()).parse::<ConnectionId>() else { return };
+        let wire = Wire::default();
+        self.note(|| format!("{} connects to h{host} as {connection} from {since:?}", self.name));
+        let opening = host::Opening { user: self.user, connection: connection.clone(), since, wire: wire.clone() };
+        match self.ask(host, |port| host::open(port, opening)).await {
+            Some(Ok(views)) => {
+                self.state().link = Some(Link { host, connection, since_ms, wire });
+                self.show(views);
+            }
+            // Too late, or refused: whatever the host still sends goes nowhere.
+            _ => wire.cut(),
+        }
+    }
+
+    /// Breaks off: with a goodbye, without one, or so that the host notices only later.
+    pub(crate) async fn disconnect(&self) {
+        self.drain();
+        let Some(link) = self.state().link.take() else { return };
+        let (clean, noticed) = self.kernel().draw(|rng| (rng.chance(500), rng.chance(500)));
+        self.note(|| format!("{} breaks off {}, {clean} {noticed}", self.name, link.connection));
+        link.wire.cut();
+        if clean || noticed {
+            let (user, connection) = (self.user, link.connection);
+            self.ask(link.host, move |port| async move { host::close(&port, user, &connection).await }).await;
+        }
+    }
+
+    /// Takes everything that has arrived.
+    pub(crate) fn drain(&self) {
+        let Some(link) = self.state().link.clone() else { return };
+        while let Some(frame) = link.wire.take() {
+            self.take(frame);
+        }
+        if link.wire.is_cut() {
+            self.note(|| format!("{} lost its connection {}", self.name, link.connection));
+            self.state().link = None;
+        }
+    }
+
+    fn take(&self, frame: Frame) {
+        match frame {
+            Frame::Event(event) if event.position.is_some() => self.take_durable(event),
+            Frame::Event(event) => self.take_ephemeral(&event),
+            Frame::Resync(position, place) => {
+                self.note(|| format!("{} resynchronises at {position}", self.name));
+                let knows = self.world.makes(Mistake::StateBeforePosition);
+                let mut state = self.state();
+                state.since = Some(position);
+                state.place = place;
+                state.resyncs += 1;
+                state.view.newest.clear();
+                state.waiting = (!knows).then(Vec::new);
+            }
+            Frame::Presence(views) => self.show(views),
+        }
+    }
+
+    fn take_durable(&self, event: Delivery) {
+        let mut state = self.state();
+        let state = &mut *state;
+        delivery::received(&self.world, self.user, &self.name, &mut state.place, &event);
+        state.since.clone_from(&event.position);
+        if let Some(news) = News::read(&event.payload) {
+            if event.name.as_ref() == "message.new" {
+                delivery::new_message(&self.world, self.user, &self.name, &mut state.view, &news);
+            }
+            state.view.apply(&event.name, &news);
+        }
+        if let Some(waiting) = &mut state.waiting {
+            waiting.push(event);
+        }
+    }
+
+    fn take_ephemeral(&self, event: &Delivery) {
+        #[derive(serde::Deserialize)]
+        struct News {
+            user: UserId,
+            generation: u64,
+        }
+        let online = event.name.as_ref() == "user.online";
+        if let (true, Ok(news)) = (event.name.starts_with("user."), serde_json::from_str::<News>(&event.payload)) {
+            let mut state = self.state();
+            let known = state.view.presence.entry(news.user).or_default();
+            if news.generation >= known.1 {
+                *known = (online, news.generation);
+            }
+        }
+    }
+
+    fn show(&self, views: Vec<PresenceView>) {
+        let mut state = self.state();
+        for view in views {
+            state.view.presence.entry(view.user).or_default().0 = view.online;
+        }
+    }
+
+    /// Asks for the state if it has to, and takes it as the truth; events since then come on top.
+    pub(crate) async fn catch_up(&self) {
+        self.drain();
+        let host = {
+            let state = self.state();
+            state.link.as_ref().filter(|_| state.waiting.is_some()).map(|link| link.host)
+        };
+        if let Some(host) = host {
+            self.synchronise(host).await;
+        }
+    }
+
+    async fn synchronise(&self, host: usize) {
+        let before = self.state().resyncs;
+        let user = self.user;
+        let Some(Ok(messages)) = self.ask(host, move |port| fetch(port, user)).await else { return };
+        self.drain();
+        let mut state = self.state();
+        let state = &mut *state;
+        // Told to resynchronise again meanwhile: the answer may be older than that.
+        if state.resyncs != before {
+            return;
+        }
+        state.view.messages = messages;
+        for event in state.waiting.take().into_iter().flatten() {
+            if let Some(news) = News::read(&event.payload) {
+                state.view.apply(&event.name, &news);
+            }
+        }
+    }
+
+    fn note(&self, text: impl FnOnce() -> String) {
+        self.kernel().note("client", [self.user.as_u128() as u64, 0], text);
+    }
+
+    /// Asks about others, and lets the oracle judge the answer.
+    pub(crate) async fn look_around(&self, host: usize) {
+        let (asked_ms, alive) = (self.kernel().now_ms(), presence::alive(&self.world));
+        let (user, everybody) = (self.user, self.world.users.clone());
+        let answer = self.ask(host, move |port| async move {
+            let viewer = roost_core::presence::Viewer::User(user);
+            let views = roost_core::presence::query(&port, viewer, &everybody).await;
+            if let Ok(views) = &views {
+                presence::answered(&port.world, user, asked_ms, &alive, views);
+            }
+            views
+        });
+        answer.await;
+    }
+}
+
+type Messages = std::collections::BTreeMap<
+    (roost_core::ids::ConversationId, roost_core::ids::Seq),
+    (roost_core::ids::MessageId, String),
+>;
+
+/// Every message that the user may see.
+async fn fetch(port: Port, user: UserId) -> Result<Messages, Error> {
+    let page = ConversationQuery::Page { cursor: None, limit: 100 };
+    let mut messages = Messages::new();
+    for entry in messaging::inbox(&port, user, page).await?.conversations {
+        let mut before = None;
+        loop {
+            let query = HistoryQuery { user, conversation: entry.id, before, limit: 100 };
+            let history = match messaging::history(&port, query).await {
+                // Removed meanwhile.
+                Err(error) if !error.retry() => break,
+                history => history?,
+            };
+            let page = history.messages.into_iter();
+            messages.extend(page.map(|message| ((entry.id, message.seq), (message.id, message.content))));
+            before = history.next_before;
+            if before.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(messages)
+}
+
+/// Where an answer is left. Dropping it, answered or not, wakes whoever waits.
+struct Desk<T> {
+    answer: Arc<Mutex<(Option<T>, bool)>>,
+    kernel: Kernel,
+    waiter: TaskId,
+}
+
+impl<T> Drop for Desk<T> {
+    fn drop(&mut self) {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.kernel.wake(self.waiter);
+    }
+}

@@ -1,0 +1,240 @@
+//! One run from its seed to its verdict: the world is set up, faults have their time, then everything comes to rest
+//! and is judged.
+
+use std::fmt;
+use std::sync::Arc;
+
+use roost_core::port::{NewConversation, Records};
+use roost_core::testing::ManualClock;
+
+use super::actions;
+use super::client::Client;
+use super::executor::{Executor, Group, Kernel, at_once};
+use super::ledger::Violation;
+use super::mistake::Mistake;
+use super::oracle::{people, settled};
+use super::plan::{Plan, SKEW_MS_MAX};
+use super::port::Port;
+use super::rng::Rng;
+use super::trace::Trace;
+use super::world::World;
+use super::{bus, host};
+
+/// Faults end at the latest after so many steps, so that a run stays short.
+const STEPS_MAX: u64 = 8_000;
+/// Then so much time passes until everything must be in order: a device's life, a sweep, a beat, a recovery, and some.
+const REST_MS: u64 = 150_000;
+
+/// A run in which everything held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Steps of the scheduler.
+    pub steps: u64,
+    /// Of everything that happened.
+    pub hash: u64,
+}
+
+/// A run in which something did not hold.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Replays it.
+    pub seed: u64,
+    /// What the run was like.
+    pub plan: String,
+    /// What did not hold.
+    pub violation: Violation,
+    /// Steps of the scheduler until then.
+    pub steps: u64,
+    /// The last of what happened.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.trace {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f, "{}", self.plan)?;
+        writeln!(f, "seed {} after {} steps: {}", self.seed, self.steps, self.violation)
+    }
+}
+
+/// Runs a seed. On failure run [`replay`], which tells the story.
+pub fn simulate(seed: u64, mistake: Option<Mistake>) -> Result<Passed, Box<Failure>> {
+    Run::new(seed, mistake, false).to_the_end()
+}
+
+/// The same with the story of the last steps.
+pub fn replay(seed: u64, mistake: Option<Mistake>) -> Result<Passed, Box<Failure>> {
+    Run::new(seed, mistake, true).to_the_end()
+}
+
+struct Run {
+    seed: u64,
+    world: Arc<World>,
+    executor: Executor,
+    clients: Vec<Client>,
+    clock: ManualClock,
+    steps: u64,
+    second: u64,
+    /// Hosts that are down, and when they start again.
+    down: Vec<(u64, usize)>,
+}
+
+impl Run {
+    fn new(seed: u64, mistake: Option<Mistake>, text: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::draw(&mut rng);
+        let clock = ManualClock::new();
+        let kernel = Kernel::new(rng, Trace::new(text));
+        let executor = Executor::new(kernel.clone());
+        let world = Arc::new(World::new(kernel, clock.clone(), plan, mistake));
+        let mut run = Self { seed, world, executor, clients: Vec::new(), clock, steps: 0, second: 0, down: Vec::new() };
+        run.set_up();
+        run
+    }
+
+    fn set_up(&mut self) {
+        let world = &self.world;
+        for (index, one) in world.users.iter().enumerate() {
+            for other in &world.users[..index] {
+                let strangers = world.kernel.draw(|rng| rng.chance(100));
+                if !strangers {
+                    at_once(world.records.add_contact(*one, *other)).ok();
+                    at_once(world.records.add_contact(*other, *one)).ok();
+                    people::met(world, *one, *other);
+                }
+            }
+        }
+        conversations(world);
+        for index in 0..world.hosts_count() {
+            host::boot(world, index);
+        }
+        for user in &world.users {
+            let devices = world.kernel.draw(|rng| rng.between(1, world.plan.devices_max as u64));
+            for number in 1..=devices {
+                let client = Client::new(world.clone(), *user, number as usize);
+                world.kernel.spawn(Group::Outside, actions::live(client.clone()));
+                self.clients.push(client);
+            }
+        }
+    }
+
+    fn to_the_end(mut self) -> Result<Passed, Box<Failure>> {
+        while self.world.at_rest() < self.clients.len() && self.steps < STEPS_MAX && self.sound() {
+            self.step();
+            self.weather();
+        }
+        self.clear_up();
+        let end_ms = self.world.kernel.now_ms() + REST_MS;
+        while self.world.kernel.now_ms() < end_ms && self.sound() {
+            self.step();
+        }
+        if self.sound() {
+            settled::judge(&Port { world: self.world.clone(), host: 0 }, &self.clients);
+        }
+        self.verdict()
+    }
+
+    fn sound(&self) -> bool {
+        self.world.ledger().violation.is_none()
+    }
+
+    fn step(&mut self) {
+        self.steps += 1;
+        self.executor.advance(&self.clock);
+        self.executor.step();
+    }
+
+    /// What befalls hosts, store, records and clocks, second by second.
+    fn weather(&mut self) {
+        let second = self.world.kernel.now_ms() / 1_000;
+        if second == self.second {
+            return;
+        }
+        self.second = second;
+        self.start_again(second);
+        let plan = self.world.plan.clone();
+        let strikes = |rate| self.world.kernel.draw(|rng| rng.chance(rate));
+        let (crash, wipe, outage, skew) =
+            (strikes(plan.crash), strikes(plan.wipe), strikes(plan.outage), strikes(plan.skew));
+        if crash {
+            self.crash(second);
+        }
+        if wipe {
+            bus::wipe(&self.world);
+        }
+        if outage {
+            let (store, span_ms) = self.world.kernel.draw(|rng| (rng.chance(600), rng.between(500, 40_000)));
+            self.world.kernel.note("outage", [u64::from(store), span_ms], || format!("store: {store}, {span_ms} ms"));
+            if store {
+                self.world.take_store_away(span_ms);
+            } else {
+                self.world.take_records_away(span_ms);
+            }
+        }
+        if skew {
+            self.skew();
+        }
+    }
+
+    fn crash(&mut self, second: u64) {
+        let up = self.world.hosts_up();
+        let (victim, away) = self.world.kernel.draw(|rng| (rng.pick(&up), rng.between(1, 40)));
+        let Some(index) = victim else { return };
+        self.world.kernel.note("crash", [index as u64, away], || format!("h{index} dies for {away} s"));
+        self.executor.kill(Group::Host(index));
+        self.world.host_died(index);
+        self.down.push((second + away, index));
+    }
+
+    fn start_again(&mut self, second: u64) {
+        let (back, down) = self.down.drain(..).partition(|(moment, _)| *moment <= second);
+        self.down = down;
+        let back: Vec<(u64, usize)> = back;
+        for (_, index) in back {
+            host::boot(&self.world, index);
+        }
+    }
+
+    fn skew(&self) {
+        let hosts = self.world.hosts_count() as u64;
+        let (index, skew_ms) = self.world.kernel.draw(|rng| (rng.below(hosts), rng.below(2 * SKEW_MS_MAX + 1)));
+        let skew_ms = skew_ms as i64 - SKEW_MS_MAX as i64;
+        self.world.kernel.note("skew", [index, skew_ms.unsigned_abs()], || format!("h{index} is off by {skew_ms} ms"));
+        self.world.host(index as usize).skew_ms = skew_ms;
+    }
+
+    fn clear_up(&mut self) {
+        self.world.kernel.note("calm", [0; 2], || "no further faults".to_owned());
+        self.world.calm_down();
+        self.start_again(u64::MAX);
+    }
+
+    fn verdict(self) -> Result<Passed, Box<Failure>> {
+        let (hash, trace) = self.world.kernel.story();
+        let violation = self.world.ledger().violation.clone();
+        let Some(violation) = violation else { return Ok(Passed { steps: self.steps, hash }) };
+        let plan = format!("{:?}", self.world.plan);
+        Err(Box::new(Failure { seed: self.seed, plan, violation, steps: self.steps, trace }))
+    }
+}
+
+/// One conversation for every two people, and some groups.
+fn conversations(world: &World) {
+    let mut members = Vec::new();
+    for (index, one) in world.users.iter().enumerate() {
+        members.extend(world.users[..index].iter().map(|other| vec![*one, *other]));
+    }
+    members.truncate(4);
+    for _ in 0..world.plan.groups {
+        let outside = world.kernel.draw(|rng| rng.below(world.users.len() as u64)) as usize;
+        let inside = world.users.iter().enumerate().filter(|(index, _)| *index != outside || world.users.len() < 4);
+        members.push(inside.map(|(_, user)| *user).collect());
+    }
+    for members in members {
+        let id = Some(world.conversation_id());
+        let new = NewConversation { id, creator: members[0], members, at: ManualClock::START };
+        at_once(world.records.create_conversation(new)).ok();
+    }
+}
