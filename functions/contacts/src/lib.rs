@@ -1,9 +1,10 @@
 //! Contacts and blocks over HTTP: who may see whose presence.
 
 use roost_core::contacts;
+use roost_core::ids::UserId;
 use roost_core::port::Operation;
 use roost_function::{Access, Answer, Edge, Grants, Reply, Request, Route, Schema, run};
-use serde_json::json;
+use serde::Serialize;
 
 const CONTACTS: Schema = Schema::Object(&[("contacts", Schema::List(&Schema::Id))]);
 
@@ -38,8 +39,12 @@ roost_function::function! {
 }
 
 fn list(request: &Request) -> Answer {
+    #[derive(Serialize)]
+    struct Contacts {
+        contacts: Vec<UserId>,
+    }
     let contacts = run(contacts::list(&Edge, request.user()?))?;
-    Reply::ok(&json!({ "contacts": contacts }))
+    Reply::ok(&Contacts { contacts })
 }
 
 fn add(request: &Request) -> Answer {

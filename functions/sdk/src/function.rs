@@ -7,8 +7,9 @@ use crate::grants::Grants;
 use crate::input::{Connection, Frame, Request, Sync};
 use crate::invocation::{self, Asked};
 use crate::log::{Level, log};
+use crate::operation::Operation;
 use crate::panic::report_panics;
-use crate::schema::{Operation, Schema};
+use crate::schema::Schema;
 
 /// All that a function is. Declared with [`crate::function!`].
 pub struct Function {
@@ -107,7 +108,7 @@ impl Route {
         Self { method, path, access, handler, operation: Operation::EMPTY }
     }
 
-    fn describe(&self, function: &str) -> handler::Route {
+    fn describe(&self, function: &'static str) -> handler::Route {
         handler::Route {
             method: self.method.to_owned(),
             path: self.path.to_owned(),
@@ -117,7 +118,7 @@ impl Route {
                 Access::Service => handler::Access::Service,
                 Access::Public => handler::Access::Public,
             },
-            operation: self.operation.describe(function, self.path).to_string(),
+            operation: self.operation.describe(function, self.path),
         }
     }
 }

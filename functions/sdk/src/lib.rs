@@ -17,6 +17,7 @@ mod input;
 mod invocation;
 mod json;
 mod log;
+mod operation;
 mod panic;
 mod reply;
 mod run;

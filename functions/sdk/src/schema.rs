@@ -1,6 +1,7 @@
-//! The shapes of bodies, as constants, and the OpenAPI operation of a route made from them.
+//! The shapes of bodies, as constants, in the words of JSON Schema.
 
-use serde_json::{Map, Value, json};
+use roost_core::limits::{PAGE_DEFAULT, PAGE_MAX};
+use serde::{Serialize, Serializer};
 
 /// The shape of a JSON value.
 #[derive(Clone, Copy, Debug)]
@@ -46,85 +47,78 @@ impl Schema {
     pub const PRESENCE: Self =
         Self::Object(&[("user", Self::Id), ("online", Self::Flag), ("last_seen", Self::Nullable(&Self::Moment))]);
 
-    /// As JSON Schema.
-    fn describe(self) -> Value {
-        match self {
-            Self::Id => json!({"type": "string", "format": "uuid"}),
-            Self::Moment => json!({"type": "string", "format": "date-time"}),
-            Self::Text => json!({"type": "string"}),
-            Self::Number => json!({"type": "integer", "minimum": 0}),
-            Self::Limit => json!({
-                "type": "integer",
-                "minimum": 1,
-                "maximum": roost_core::limits::PAGE_MAX,
-                "default": roost_core::limits::PAGE_DEFAULT,
-            }),
-            Self::Flag => json!({"type": "boolean"}),
-            Self::List(item) => json!({"type": "array", "items": item.describe()}),
-            Self::ById(value) => json!({"type": "object", "additionalProperties": value.describe()}),
-            Self::Object(fields) => describe_object(fields),
-            Self::Optional(value) => value.describe(),
-            Self::Nullable(value) => json!({"anyOf": [value.describe(), {"type": "null"}]}),
-        }
+    /// Whether `{}` is too little.
+    pub(crate) fn has_required_fields(self) -> bool {
+        matches!(self, Self::Object(fields) if fields.iter().any(|(_, field)| !matches!(field, Self::Optional(_))))
     }
 }
 
-fn describe_object(fields: &[(&str, Schema)]) -> Value {
-    let properties: Map<_, _> = fields.iter().map(|(name, field)| ((*name).to_owned(), field.describe())).collect();
-    let required: Vec<_> =
-        fields.iter().filter(|(_, field)| !matches!(field, Schema::Optional(_))).map(|(name, _)| *name).collect();
-    json!({"type": "object", "properties": properties, "required": required})
-}
-
-/// What a route says of itself beyond method, path and access.
-pub(crate) struct Operation {
-    pub(crate) summary: &'static str,
-    pub(crate) query: &'static [(&'static str, Schema)],
-    pub(crate) body: Option<Schema>,
-    pub(crate) replies: &'static [(u16, Option<Schema>)],
-}
-
-impl Operation {
-    pub(crate) const EMPTY: Self = Self { summary: "", query: &[], body: None, replies: &[] };
-
-    /// An OpenAPI operation object.
-    pub(crate) fn describe(&self, function: &str, path: &str) -> Value {
-        let mut operation = json!({
-            "summary": self.summary,
-            "tags": [function],
-            "parameters": self.parameters(path),
-            "responses": self.responses(),
-        });
-        if let (Some(body), Some(fields)) = (self.body, operation.as_object_mut()) {
-            fields.insert("requestBody".to_owned(), json!({"content": content(body)}));
-        }
-        operation
-    }
-
-    fn parameters(&self, path: &str) -> Vec<Value> {
-        let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-        let in_path =
-            names.map(|name| json!({"name": name, "in": "path", "required": true, "schema": Schema::Text.describe()}));
-        let in_query =
-            self.query.iter().map(|(name, value)| json!({"name": name, "in": "query", "schema": value.describe()}));
-        in_path.chain(in_query).collect()
-    }
-
-    fn responses(&self) -> Map<String, Value> {
-        let refusal = json!({"description": "A problem document (application/problem+json) with a stable `code`."});
-        let replies = self.replies.iter().map(|(status, body)| {
-            let reply = match body {
-                Some(body) => json!({"description": "Done.", "content": content(*body)}),
-                None => json!({"description": "Done; no body."}),
-            };
-            (status.to_string(), reply)
-        });
-        replies.chain([("default".to_owned(), refusal)]).collect()
+impl Serialize for Schema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let node = match *self {
+            Self::Optional(value) => return value.serialize(serializer),
+            Self::Id => Node { format: Some("uuid"), ..Node::of("string") },
+            Self::Moment => Node { format: Some("date-time"), ..Node::of("string") },
+            Self::Text => Node::of("string"),
+            Self::Number => Node { minimum: Some(0), ..Node::of("integer") },
+            Self::Limit => {
+                Node { minimum: Some(1), maximum: Some(PAGE_MAX), default: Some(PAGE_DEFAULT), ..Node::of("integer") }
+            }
+            Self::Flag => Node::of("boolean"),
+            Self::List(items) => Node { items: Some(items), ..Node::of("array") },
+            Self::ById(value) => Node { additional_properties: Some(value), ..Node::of("object") },
+            Self::Object(fields) => {
+                let required = fields.iter().filter(|(_, field)| !matches!(field, Self::Optional(_)));
+                Node {
+                    properties: Some(Properties(fields)),
+                    required: required.map(|(name, _)| *name).collect(),
+                    ..Node::of("object")
+                }
+            }
+            Self::Nullable(value) => Node { any_of: Some((value, Node::of("null").into())), ..Node::default() },
+        };
+        node.serialize(serializer)
     }
 }
 
-fn content(body: Schema) -> Value {
-    json!({"application/json": {"schema": body.describe()}})
+/// One level of JSON Schema.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Node {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimum: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maximum: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<&'static Schema>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_properties: Option<&'static Schema>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<Properties>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    required: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    any_of: Option<(&'static Schema, Box<Node>)>,
+}
+
+impl Node {
+    fn of(kind: &'static str) -> Self {
+        Self { kind: Some(kind), ..Self::default() }
+    }
+}
+
+struct Properties(&'static [(&'static str, Schema)]);
+
+impl Serialize for Properties {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, schema)| (name, schema)))
+    }
 }
 
 #[cfg(test)]
@@ -132,17 +126,14 @@ mod tests {
     use roost_core::event::{MessageView, PresenceView};
     use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
     use roost_core::time::Timestamp;
-    use serde::Serialize;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn check_fields(schema: Schema, value: &impl Serialize) {
-        let Schema::Object(fields) = schema else { panic!("no object: {schema:?}") };
-        let mut told: Vec<_> = fields.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let mut sent: Vec<_> = serde_json::to_value(value).unwrap().as_object().unwrap().keys().cloned().collect();
-        told.sort();
-        sent.sort();
-        assert_eq!(told, sent);
+    fn check_fields(schema: Schema, sent: &impl Serialize) {
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let told = serde_json::to_value(schema).unwrap();
+        assert_eq!(names(&told["properties"]), names(&serde_json::to_value(sent).unwrap()));
     }
 
     #[test]
@@ -162,20 +153,23 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_names_parameters_body_and_replies() {
-        let operation = Operation {
-            summary: "Reads.",
-            query: &[("limit", Schema::Limit)],
-            body: Some(Schema::Object(&[("a", Schema::Id), ("b", Schema::Optional(&Schema::Flag))])),
-            replies: &[(200, Some(Schema::List(&Schema::Text))), (204, None)],
-        };
-        let told = operation.describe("reader", "/v1/things/{thing}");
-        let names: Vec<_> = told["parameters"].as_array().unwrap().iter().map(|p| p["name"].clone()).collect();
-        assert_eq!(names, ["thing", "limit"]);
-        let body = &told["requestBody"]["content"]["application/json"]["schema"];
-        assert_eq!(body["required"], json!(["a"]));
-        assert_eq!(body["properties"]["b"], json!({"type": "boolean"}));
-        let statuses: Vec<_> = told["responses"].as_object().unwrap().keys().cloned().collect();
-        assert_eq!(statuses, ["200", "204", "default"]);
+    fn shapes_are_json_schemas() {
+        let schema = Schema::Object(&[
+            ("ids", Schema::List(&Schema::Id)),
+            ("counts", Schema::Optional(&Schema::ById(&Schema::Number))),
+            ("limit", Schema::Optional(&Schema::Limit)),
+            ("cursor", Schema::Nullable(&Schema::Text)),
+        ]);
+        let told = json!({
+            "type": "object",
+            "required": ["ids", "cursor"],
+            "properties": {
+                "ids": {"type": "array", "items": {"type": "string", "format": "uuid"}},
+                "counts": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 50},
+                "cursor": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            },
+        });
+        assert_eq!(serde_json::to_value(schema).unwrap(), told);
     }
 }
