@@ -11,6 +11,11 @@ use crate::limits::LAST_MESSAGE_TTL_MS;
 use crate::port::{Check, LastMessage, Message, Mutation, Query, Transaction, Value, World};
 use crate::time::Timestamp;
 
+/// The only field of a hash that is being filled; readers take it for missing.
+const FILLING: &str = "filling";
+/// A filler that takes longer has to start over.
+const FILLING_TTL_MS: u64 = 10_000;
+
 /// The newest message that the member may see; one round trip to the store when it is cached.
 ///
 /// # Errors
@@ -51,19 +56,38 @@ pub(crate) async fn complete<W: World>(
         return Ok(found.into_iter().flatten().collect());
     }
     world.count("cache", &[("cache", "last_message"), ("outcome", "miss")], missing.len() as u64);
-    let mut filled = world.last_messages(missing).await?.into_iter();
-    let found: Vec<_> = found.into_iter().map(|last| last.or_else(|| filled.next())).collect();
-    let fill = found.iter().flatten().filter(|last| last.version > Seq::ZERO).map(put).collect();
-    // A newer version may stand there by now: then this one is refused, and still a true answer of its moment.
-    drive::commit_all(world, fill).await?;
-    Ok(found.into_iter().flatten().collect())
+    let mut filled = fill(world, missing).await?.into_iter();
+    Ok(found.into_iter().filter_map(|last| last.or_else(|| filled.next())).collect())
 }
 
 /// Puts what the records say now, if it is newer than what is cached.
 pub(crate) async fn refresh<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
-    let last = world.last_messages(vec![conversation]).await?;
-    let outcomes = drive::commit_all(world, last.iter().map(put).collect()).await?;
-    drive::failure(&outcomes).map_or(Ok(()), Err)
+    fill(world, vec![conversation]).await.map(|_| ())
+}
+
+/// Caches what the records say now, and answers it.
+///
+/// A placeholder comes first and the state goes only where something stands: whatever is announced after the
+/// placeholder writes through it and wins, and a store that restarts in between has lost the placeholder. So a
+/// slow filler never leaves something old behind.
+async fn fill<W: World>(world: &W, conversations: Vec<ConversationId>) -> Result<Vec<LastMessage>, Error> {
+    let placeholders = conversations.iter().map(|conversation| placeholder(*conversation)).collect();
+    let outcomes = drive::commit_all(world, placeholders).await?;
+    drive::failure(&outcomes).map_or(Ok(()), Err)?;
+    let found = world.last_messages(conversations).await?;
+    let states = found.iter().filter(|last| last.version > Seq::ZERO);
+    let states = states.map(|last| put(last).check(Check::Present(Key::last_message(last.conversation))));
+    // A newer version may stand there by now: then this one is refused, and still a true answer of its moment.
+    let outcomes = drive::commit_all(world, states.collect()).await?;
+    drive::failure(&outcomes).map_or(Ok(found), Err)
+}
+
+fn placeholder(conversation: ConversationId) -> Transaction {
+    let key = Key::last_message(conversation);
+    Transaction::new(Owner::Conversation(conversation))
+        .check(Check::Absent(key.clone()))
+        .mutate(Mutation::SetFields(key.clone(), vec![(FILLING.to_owned(), "1".to_owned())]))
+        .mutate(Mutation::Expire(key, FILLING_TTL_MS))
 }
 
 /// Caches a state of the conversation, unless the same or a newer one is cached.

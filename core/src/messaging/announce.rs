@@ -55,9 +55,11 @@ async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
         ChangeKind::Sent => announce_at_once(world, changed).await?,
         ChangeKind::Edited | ChangeKind::Deleted => changed.members.clone(),
     };
+    // Somebody knew of it already, or was cold: a newer change may have been announced, and its cached message lost.
+    let overtaken = !behind.is_empty();
     let targets = behind.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
     settle(world, targets, Cold::Fill).await?;
-    if change.kind != ChangeKind::Sent || change.message.deleted {
+    if overtaken || change.message.deleted {
         last_message::refresh(world, conversation).await?;
     }
     confirm(world, vec![Confirmation::Change(conversation, change.seq)]).await;

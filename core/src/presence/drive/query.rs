@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::at_most_a_list;
-use crate::drive::{read_all, unexpected};
+use crate::drive::read_all;
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::UserId;
-use crate::key::{Key, Space};
-use crate::port::{Query, Value, World};
-use crate::presence::standing::{LAST_SEEN, seconds};
+use crate::port::World;
+use crate::presence::standing::{Standing, Status};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,20 +53,13 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
     Ok(audiences.into_iter().next().map(|audience| audience.visible).unwrap_or_default())
 }
 
+/// By status, which is what contacts were told: between the last sign of life and the sweep, an answer that ran ahead
+/// of the announcement would never be corrected if the user came back.
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
-    let queries = users.iter().flat_map(|user| {
-        [
-            Query::Presence(Key::of_user(Space::Online, *user)),
-            Query::NamedFields(Key::of_user(Space::Presence, *user), vec![LAST_SEEN.into()]),
-        ]
-    });
-    let values = read_all(world, queries.collect(), 2).await?;
-    let views = users.into_iter().zip(values.chunks(2)).map(|(user, answer)| match answer {
-        [Value::Presence(online), Value::NamedFields(fields)] => {
-            let last_seen = seconds(fields.first().and_then(Option::as_deref));
-            Ok(PresenceView { user, online: *online, last_seen })
-        }
-        _ => Err(unexpected("a user's presence").into()),
+    let values = read_all(world, users.iter().map(|user| Standing::query(*user)).collect(), 1).await?;
+    let views = users.into_iter().zip(&values).map(|(user, value)| {
+        let standing = Standing::answered(value)?;
+        Ok(PresenceView { user, online: standing.status == Status::Online, last_seen: standing.last_seen })
     });
     views.collect()
 }

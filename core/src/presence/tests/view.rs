@@ -38,10 +38,10 @@ fn last_seen_outlives_the_time_to_live() {
     let last_seen = Some(scene.world.now());
     scene.beat("a");
     scene.pass(PRESENCE_TTL_MS);
-    let gone = PresenceView { user: ANN, online: false, last_seen };
-    assert_eq!(ask(&scene, Viewer::User(BOB), &[ANN]), [gone], "before any sweep");
+    let seen = PresenceView { user: ANN, online: true, last_seen };
+    assert_eq!(ask(&scene, Viewer::User(BOB), &[ANN]), [seen], "no answer runs ahead of the announcement");
     scene.sweep();
-    assert_eq!(ask(&scene, Viewer::User(BOB), &[ANN]), [gone]);
+    assert_eq!(ask(&scene, Viewer::User(BOB), &[ANN]), [PresenceView { online: false, ..seen }]);
 }
 
 #[test]
