@@ -153,6 +153,7 @@ mod tests {
         assert_eq!((announcement.status, announcement.generation), (Status::Online, 42));
         assert_eq!(announcement.last_seen, Some(Timestamp(1_790_000_000_000)));
         assert!(sets_status(&decision.transaction) && gives_a_sign(&decision.transaction));
+        assert_eq!(decision.transaction.checks, [standing(Status::Offline, Status::Offline).unmoved(USER)]);
         assert!(!decision.again);
     }
 

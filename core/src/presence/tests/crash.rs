@@ -153,8 +153,7 @@ fn records_that_do_not_answer_take_nobody_offline() {
 #[test]
 fn an_unreachable_shard_brings_nobody_online_whom_no_sweep_would_find() {
     let scene = Scene::new();
-    // The first commit holds the deadline (even) and the user (odd): the deadline is lost.
-    let host = Rig::failing(&scene.world, 0, Fault::Half(1));
+    let host = Rig::failing(&scene.world, 0, Fault::Shards);
     assert!(block_on(beat(&host, &[(ANN, connection("a"))])).is_err());
     assert_eq!(scene.due(), None);
     assert_eq!(scene.fields(), BTreeMap::new());

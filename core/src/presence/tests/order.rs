@@ -142,6 +142,8 @@ fn run(scene: &Scene, deeds: [Deed; 2], orders: &mut Orders) {
             turn = 0;
         }
         scene.check_swept();
+        // Time goes on, so that two first transitions would not get the same generation by chance.
+        scene.pass(1);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
+use crate::key::Owner;
 use crate::port::*;
 use crate::testing::{FakeWorld, yield_now};
 use crate::time::Timestamp;
@@ -16,10 +17,15 @@ pub(super) enum Fault {
     After,
     /// A commit takes effect for its even (0) or odd (1) transactions only, and its answer is lost.
     Half(usize),
+    /// The shards do not answer, users do.
+    Shards,
+    /// Users do not answer, the shards do.
+    Users,
 }
 
 /// Every way to lose a call.
-pub(super) const FAULTS: [Fault; 4] = [Fault::Before, Fault::After, Fault::Half(0), Fault::Half(1)];
+pub(super) const FAULTS: [Fault; 6] =
+    [Fault::Before, Fault::After, Fault::Half(0), Fault::Half(1), Fault::Shards, Fault::Users];
 
 /// A host in a world that it shares with others.
 pub(super) struct Rig {
@@ -71,10 +77,27 @@ impl Rig {
     async fn call<T, E>(&self, effect: impl Future<Output = Result<T, E>>, lost: E) -> Result<T, E> {
         match self.next().await {
             None => effect.await,
-            Some(Fault::Before) => Err(lost),
+            Some(Fault::Before | Fault::Shards | Fault::Users) => Err(lost),
             Some(Fault::After | Fault::Half(_)) => effect.await.and(Err(lost)),
         }
     }
+}
+
+/// Carries out what `reachable` answers for, and fails the rest alone.
+async fn commit_some(
+    world: &FakeWorld,
+    transactions: Vec<Transaction>,
+    reachable: impl Fn(Owner) -> bool,
+) -> Result<Vec<Outcome>, StoreError> {
+    let mut outcomes = Vec::new();
+    for transaction in transactions {
+        if reachable(transaction.owner) {
+            outcomes.append(&mut world.commit(vec![transaction]).await?);
+        } else {
+            outcomes.push(Outcome::Failed(STORE_LOST));
+        }
+    }
+    Ok(outcomes)
 }
 
 const STORE_LOST: StoreError = StoreError::Unavailable { retry_after_ms: 1 };
@@ -90,6 +113,12 @@ impl KeyValue for Rig {
             None => self.world.commit(transactions).await,
             Some(Fault::Before) => Err(STORE_LOST),
             Some(Fault::After) => self.world.commit(transactions).await.and(Err(STORE_LOST)),
+            Some(Fault::Shards) => {
+                commit_some(&self.world, transactions, |owner| !matches!(owner, Owner::Shard(_))).await
+            }
+            Some(Fault::Users) => {
+                commit_some(&self.world, transactions, |owner| matches!(owner, Owner::Shard(_))).await
+            }
             Some(Fault::Half(half)) => {
                 let some = transactions.into_iter().enumerate().filter(|(index, _)| index % 2 == half);
                 self.world.commit(some.map(|(_, transaction)| transaction).collect()).await.and(Err(STORE_LOST))
