@@ -50,9 +50,9 @@ impl Error {
         match self {
             Self::Invalid(_) | Self::Records(RecordsError::Invalid(_)) => ErrorKind::Invalid,
             Self::NoMessage | Self::Records(RecordsError::NotFound(_)) => ErrorKind::NotFound,
-            Self::Records(
-                RecordsError::NotAMember | RecordsError::Forbidden(_) | RecordsError::Blocked,
-            ) => ErrorKind::Forbidden,
+            Self::Records(RecordsError::NotAMember | RecordsError::Forbidden(_) | RecordsError::Blocked) => {
+                ErrorKind::Forbidden
+            }
             Self::Records(RecordsError::Conflict(_)) => ErrorKind::Conflict,
             Self::Records(RecordsError::TooLarge(_)) => ErrorKind::TooLarge,
             Self::Contended
@@ -84,9 +84,7 @@ impl Error {
     /// What the caller is told. Internal text stays inside.
     pub fn public_message(&self) -> String {
         match self.kind() {
-            ErrorKind::Internal => {
-                "the function could not do this; the operator's log has the reason".to_owned()
-            }
+            ErrorKind::Internal => "the function could not do this; the operator's log has the reason".to_owned(),
             _ => self.to_string(),
         }
     }

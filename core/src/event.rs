@@ -69,20 +69,12 @@ pub fn change(change: &Change) -> Option<Event> {
     }
     let message = &change.message;
     match change.kind {
-        ChangeKind::Sent if !message.deleted => {
-            Some(durable("message.new", &MessageView::from(message)))
-        }
-        ChangeKind::Edited if !message.deleted => {
-            Some(durable("message.updated", &MessageView::from(message)))
-        }
+        ChangeKind::Sent if !message.deleted => Some(durable("message.new", &MessageView::from(message))),
+        ChangeKind::Edited if !message.deleted => Some(durable("message.updated", &MessageView::from(message))),
         ChangeKind::Sent | ChangeKind::Edited => None,
         ChangeKind::Deleted => Some(durable(
             "message.deleted",
-            &Deleted {
-                conversation: message.conversation,
-                id: message.id,
-                seq: message.seq,
-            },
+            &Deleted { conversation: message.conversation, id: message.id, seq: message.seq },
         )),
     }
 }
@@ -95,14 +87,7 @@ pub fn read_update(conversation: ConversationId, reader: UserId, up_to: Seq) -> 
         reader: UserId,
         up_to: Seq,
     }
-    durable(
-        "message.read_update",
-        &Payload {
-            conversation,
-            reader,
-            up_to,
-        },
-    )
+    durable("message.read_update", &Payload { conversation, reader, up_to })
 }
 
 /// Told to the reader's devices: so many are left.
@@ -113,41 +98,18 @@ pub fn unread_update(conversation: ConversationId, unread: u64, total: u64) -> E
         unread: u64,
         total: u64,
     }
-    durable(
-        "unread.update",
-        &Payload {
-            conversation,
-            unread,
-            total,
-        },
-    )
+    durable("unread.update", &Payload { conversation, unread, total })
 }
 
 /// Told to contacts: `user.online` or `user.offline`.
-pub fn presence(
-    user: UserId,
-    online: bool,
-    last_seen: Option<Timestamp>,
-    generation: u64,
-) -> Event {
+pub fn presence(user: UserId, online: bool, last_seen: Option<Timestamp>, generation: u64) -> Event {
     #[derive(Serialize)]
     struct Payload {
         user: UserId,
         last_seen: Option<Timestamp>,
         generation: u64,
     }
-    ephemeral(
-        if online {
-            "user.online"
-        } else {
-            "user.offline"
-        },
-        &Payload {
-            user,
-            last_seen,
-            generation,
-        },
-    )
+    ephemeral(if online { "user.online" } else { "user.offline" }, &Payload { user, last_seen, generation })
 }
 
 /// Told to the other members: somebody is typing.
@@ -161,19 +123,11 @@ pub fn typing(conversation: ConversationId, user: UserId) -> Event {
 }
 
 fn durable(name: &str, payload: &impl Serialize) -> Event {
-    Event {
-        name: name.into(),
-        payload: encode(payload),
-        durable: true,
-    }
+    Event { name: name.into(), payload: encode(payload), durable: true }
 }
 
 fn ephemeral(name: &str, payload: &impl Serialize) -> Event {
-    Event {
-        name: name.into(),
-        payload: encode(payload),
-        durable: false,
-    }
+    Event { name: name.into(), payload: encode(payload), durable: false }
 }
 
 fn encode(payload: &impl Serialize) -> Arc<str> {

@@ -148,20 +148,14 @@ pub enum KeyError {
     #[error("a key of the space {0} takes no item")]
     ItemRefused(Space),
     /// The item's spelling.
-    #[error(
-        "an item of the space {0} is 1 to {NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'"
-    )]
+    #[error("an item of the space {0} is 1 to {NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'")]
     ItemSpelling(Space),
 }
 
 impl Key {
     /// A key of a space without items.
     pub const fn new(space: Space, owner: Owner) -> Self {
-        Self {
-            space,
-            owner,
-            item: None,
-        }
+        Self { space, owner, item: None }
     }
 
     /// A user's key of a space without items.
@@ -171,11 +165,7 @@ impl Key {
 
     /// A user's unread counter of one conversation.
     pub fn unread_conversation(user: UserId, conversation: ConversationId) -> Self {
-        Self {
-            space: Space::UnreadConversation,
-            owner: Owner::User(user),
-            item: Some(conversation.to_string()),
-        }
+        Self { space: Space::UnreadConversation, owner: Owner::User(user), item: Some(conversation.to_string()) }
     }
 
     /// A conversation's cached last message.
@@ -220,9 +210,7 @@ impl Key {
 fn is_item(item: &str) -> bool {
     !item.is_empty()
         && item.len() <= NAME_BYTES_MAX
-        && item.bytes().all(|b| {
-            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-')
-        })
+        && item.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 /// The physical key of a user's feed; functions have no key for it.

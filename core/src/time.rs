@@ -41,9 +41,7 @@ impl Timestamp {
     /// Reads RFC 3339; `None` for anything else and for moments before the epoch.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        u64::try_from(moment.unix_timestamp_nanos() / 1_000_000)
-            .ok()
-            .map(Self)
+        u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
     }
 }
 
@@ -77,10 +75,7 @@ mod tests {
         let moment = Timestamp(1_790_000_000_123);
         assert_eq!(moment.to_string(), "2026-09-21T14:13:20.123Z");
         assert_eq!(Timestamp::parse_rfc3339(&moment.to_string()), Some(moment));
-        assert_eq!(
-            serde_json::to_string(&moment).unwrap(),
-            "\"2026-09-21T14:13:20.123Z\""
-        );
+        assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2026-09-21T14:13:20.123Z\"");
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 }

@@ -11,15 +11,14 @@ pub mod records_bounds;
 
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
 pub use key_value::{
-    Check, Event, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value,
-    validate_commit, validate_event, validate_publish, validate_read,
+    Check, Event, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value, validate_commit, validate_event,
+    validate_publish, validate_read,
 };
 pub use number::parse_number;
 pub use records::{
-    Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation,
-    ConversationPage, ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery,
-    LastMessage, MemberChange, Membership, Message, NewConversation, Operation, Pending, ReadMark,
-    Records, RecordsError, UnreadRequest, UnreadSnapshot,
+    Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
+    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
+    Message, NewConversation, Operation, Pending, ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot,
 };
 
 use std::future::Future;
@@ -29,10 +28,7 @@ use crate::time::Timestamp;
 /// Telling users something without changing state.
 pub trait PubSub: Send + Sync {
     /// Publishes in order for each user. After an error some may have gone out and some not.
-    fn publish(
-        &self,
-        publications: Vec<Publication>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn publish(&self, publications: Vec<Publication>) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Time, in step with the store's clock.

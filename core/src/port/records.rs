@@ -295,10 +295,7 @@ pub enum Confirmation {
 
 /// The operations by name, for grants and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(
-    missing_docs,
-    reason = "each is named after the method of `Records` it stands for"
-)]
+#[allow(missing_docs, reason = "each is named after the method of `Records` it stands for")]
 pub enum Operation {
     AppendMessage,
     EditMessage,
@@ -456,16 +453,10 @@ pub trait Records: Send + Sync {
     ) -> impl Future<Output = Answer<ReadMark>> + Send;
 
     /// Standings, in the order asked. Each request is answered from one moment.
-    fn unread(
-        &self,
-        requests: Vec<UnreadRequest>,
-    ) -> impl Future<Output = Answer<Vec<UnreadSnapshot>>> + Send;
+    fn unread(&self, requests: Vec<UnreadRequest>) -> impl Future<Output = Answer<Vec<UnreadSnapshot>>> + Send;
 
     /// Changes, in the order asked, oldest first; of more than [`crate::limits::CHANGES_MAX`] the newest.
-    fn changes(
-        &self,
-        ranges: Vec<ChangeRange>,
-    ) -> impl Future<Output = Answer<Vec<Vec<Change>>>> + Send;
+    fn changes(&self, ranges: Vec<ChangeRange>) -> impl Future<Output = Answer<Vec<Vec<Change>>>> + Send;
 
     /// Newest messages, in the order asked.
     fn last_messages(
@@ -474,11 +465,8 @@ pub trait Records: Send + Sync {
     ) -> impl Future<Output = Answer<Vec<LastMessage>>> + Send;
 
     /// A member's view; [`RecordsError::NotAMember`] also for unknown conversations.
-    fn membership(
-        &self,
-        conversation: ConversationId,
-        user: UserId,
-    ) -> impl Future<Output = Answer<Membership>> + Send;
+    fn membership(&self, conversation: ConversationId, user: UserId)
+    -> impl Future<Output = Answer<Membership>> + Send;
 
     /// The user's conversations.
     fn conversations(
@@ -492,10 +480,7 @@ pub trait Records: Send + Sync {
 
     /// Creates. With two people of whom one has blocked the other: [`RecordsError::Blocked`]. An id that exists with
     /// the same creator and, now, the same members is a repetition; with others it is a [`RecordsError::Conflict`].
-    fn create_conversation(
-        &self,
-        conversation: NewConversation,
-    ) -> impl Future<Output = Answer<Created>> + Send;
+    fn create_conversation(&self, conversation: NewConversation) -> impl Future<Output = Answer<Created>> + Send;
 
     /// Adds a member, who sees what comes after. A member or a service may. Refuses somebody with whom the actor has a
     /// block in either direction. Adding a member again changes nothing. Answers the members afterwards.
@@ -503,30 +488,19 @@ pub trait Records: Send + Sync {
 
     /// Removes a member, who sees nothing any more. Members may leave; the creator and services may remove others.
     /// Removing a non-member changes nothing. Answers the members that remain.
-    fn remove_member(
-        &self,
-        change: MemberChange,
-    ) -> impl Future<Output = Answer<Vec<UserId>>> + Send;
+    fn remove_member(&self, change: MemberChange) -> impl Future<Output = Answer<Vec<UserId>>> + Send;
 
     /// Those the user has added, in ascending order.
     fn contacts(&self, user: UserId) -> impl Future<Output = Answer<Vec<UserId>>> + Send;
 
     /// Mutual contacts without a block, in the order asked.
-    fn audience(
-        &self,
-        users: Vec<UserId>,
-    ) -> impl Future<Output = Answer<Vec<ContactAudience>>> + Send;
+    fn audience(&self, users: Vec<UserId>) -> impl Future<Output = Answer<Vec<ContactAudience>>> + Send;
 
     /// Adds a contact; nobody is their own. At most [`crate::limits::CONTACTS_MAX`].
-    fn add_contact(&self, user: UserId, contact: UserId)
-    -> impl Future<Output = Answer<()>> + Send;
+    fn add_contact(&self, user: UserId, contact: UserId) -> impl Future<Output = Answer<()>> + Send;
 
     /// Removes a contact, if there is one.
-    fn remove_contact(
-        &self,
-        user: UserId,
-        contact: UserId,
-    ) -> impl Future<Output = Answer<()>> + Send;
+    fn remove_contact(&self, user: UserId, contact: UserId) -> impl Future<Output = Answer<()>> + Send;
 
     /// Blocks; nobody blocks themselves. At most [`crate::limits::CONTACTS_MAX`].
     fn block(&self, user: UserId, blocked: UserId) -> impl Future<Output = Answer<()>> + Send;
@@ -537,15 +511,8 @@ pub trait Records: Send + Sync {
     /// What was stored before `before` and is not confirmed, oldest first; `limit` is 1 to
     /// [`crate::limits::PENDING_PAGE`]. Changes name the members of now. A read mark names no moment; the records
     /// date it themselves.
-    fn pending(
-        &self,
-        before: Timestamp,
-        limit: u32,
-    ) -> impl Future<Output = Answer<Vec<Pending>>> + Send;
+    fn pending(&self, before: Timestamp, limit: u32) -> impl Future<Output = Answer<Vec<Pending>>> + Send;
 
     /// Confirms. A hint: it may take effect late or be lost, then the announcement is repeated, which is harmless.
-    fn announced(
-        &self,
-        confirmations: Vec<Confirmation>,
-    ) -> impl Future<Output = Answer<()>> + Send;
+    fn announced(&self, confirmations: Vec<Confirmation>) -> impl Future<Output = Answer<()>> + Send;
 }
