@@ -1,0 +1,75 @@
+//! Contacts, blocks, and who sees whom.
+
+use super::{ANN, BOB, CAT, DAN, Subject};
+use crate::ids::UserId;
+use crate::port::{ContactAudience, Records, RecordsError};
+
+async fn mutual<R: Records>(subject: &Subject<R>, one: UserId, other: UserId) {
+    subject.add_contact(one, other).await.unwrap();
+    subject.add_contact(other, one).await.unwrap();
+}
+
+async fn visible<R: Records>(subject: &Subject<R>, user: UserId) -> Vec<UserId> {
+    subject.audience(vec![user]).await.unwrap().remove(0).visible
+}
+
+/// Having somebody is not being had.
+pub async fn contacts_are_directed_and_in_order<R: Records>(subject: &Subject<R>) {
+    for contact in [CAT, BOB, DAN] {
+        subject.add_contact(ANN, contact).await.unwrap();
+    }
+    assert_eq!(subject.contacts(ANN).await.unwrap(), [BOB, CAT, DAN]);
+    assert!(subject.contacts(BOB).await.unwrap().is_empty());
+    subject.block(ANN, CAT).await.unwrap();
+    assert_eq!(subject.contacts(ANN).await.unwrap(), [BOB, CAT, DAN]);
+}
+
+/// Users in the order asked, those who see them in ascending order.
+pub async fn only_mutual_contacts_see_each_other<R: Records>(subject: &Subject<R>) {
+    mutual(subject, ANN, CAT).await;
+    mutual(subject, ANN, BOB).await;
+    subject.add_contact(ANN, DAN).await.unwrap();
+    subject.add_contact(DAN, BOB).await.unwrap();
+    let of = |user, visible: &[UserId]| ContactAudience { user, visible: visible.to_vec() };
+    let asked = vec![DAN, ANN, BOB, ANN, CAT];
+    let expected = [of(DAN, &[]), of(ANN, &[BOB, CAT]), of(BOB, &[ANN]), of(ANN, &[BOB, CAT]), of(CAT, &[ANN])];
+    assert_eq!(subject.audience(asked).await.unwrap(), expected);
+    subject.remove_contact(BOB, ANN).await.unwrap();
+    assert_eq!(visible(subject, ANN).await, [CAT]);
+    assert!(visible(subject, BOB).await.is_empty());
+    assert!(subject.audience(Vec::new()).await.unwrap().is_empty());
+}
+
+/// Whoever blocks whom, and only them.
+pub async fn a_block_hides_both_from_each_other<R: Records>(subject: &Subject<R>) {
+    mutual(subject, ANN, BOB).await;
+    mutual(subject, ANN, CAT).await;
+    for (user, blocked) in [(ANN, BOB), (BOB, ANN)] {
+        subject.block(user, blocked).await.unwrap();
+        assert_eq!(visible(subject, ANN).await, [CAT]);
+        assert!(visible(subject, BOB).await.is_empty());
+        assert_eq!(visible(subject, CAT).await, [ANN]);
+        subject.unblock(user, blocked).await.unwrap();
+        assert_eq!(visible(subject, ANN).await, [BOB, CAT]);
+        assert_eq!(visible(subject, BOB).await, [ANN]);
+    }
+}
+
+/// Doing it again is harmless; doing it to oneself makes no sense.
+pub async fn relations_can_be_made_and_ended_twice<R: Records>(subject: &Subject<R>) {
+    for _ in 0..2 {
+        subject.add_contact(ANN, BOB).await.unwrap();
+        subject.block(ANN, CAT).await.unwrap();
+    }
+    assert_eq!(subject.contacts(ANN).await.unwrap(), [BOB]);
+    for _ in 0..2 {
+        subject.remove_contact(ANN, BOB).await.unwrap();
+        subject.unblock(ANN, CAT).await.unwrap();
+    }
+    assert!(subject.contacts(ANN).await.unwrap().is_empty());
+    for answer in [subject.add_contact(ANN, ANN).await, subject.block(ANN, ANN).await] {
+        assert!(matches!(answer, Err(RecordsError::Invalid(_))), "{answer:?}");
+    }
+    subject.remove_contact(ANN, ANN).await.unwrap();
+    subject.unblock(ANN, ANN).await.unwrap();
+}
