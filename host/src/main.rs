@@ -1,1 +1,13 @@
-fn main() {}
+//! The binary `roost`: a runtime and the command line. Everything else is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("roost").build() {
+        Ok(runtime) => runtime.block_on(roost::cli::run()),
+        Err(error) => {
+            eprintln!("roost: the runtime does not start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,6 +5,11 @@
 
 use std::fmt;
 
+/// As HS256 demands.
+pub(super) const SECRET_BYTES_MIN: usize = 32;
+/// What nobody guesses.
+pub(super) const KEY_BYTES_MIN: usize = 16;
+
 /// One key.
 pub(super) struct Key {
     /// As the file spells it; a function's keys without their `function.<name>.`.
@@ -26,9 +31,16 @@ pub(super) enum Allowed {
     Records,
     LogFormat,
     LogFilter,
-    Whole { unit: &'static str, minimum: u64, maximum: u64 },
-    Secret { bytes_min: usize },
-    Secrets { bytes_min: usize },
+    Whole {
+        unit: &'static str,
+        minimum: u64,
+        maximum: u64,
+    },
+    /// Sign tokens; never sent.
+    Secrets,
+    /// Sent as bearer tokens.
+    BearerKey,
+    BearerKeys,
     Files,
     Origins,
     Spaces,
@@ -38,7 +50,7 @@ pub(super) enum Allowed {
 impl Allowed {
     /// Several values: an array in the file, separated by commas elsewhere.
     pub(super) const fn is_list(self) -> bool {
-        matches!(self, Self::Secrets { .. } | Self::Files | Self::Origins | Self::Spaces | Self::Operations)
+        matches!(self, Self::Secrets | Self::BearerKeys | Self::Files | Self::Origins | Self::Spaces | Self::Operations)
     }
 }
 
@@ -54,8 +66,11 @@ impl fmt::Display for Allowed {
             Self::LogFormat => f.write_str("`text` or `json`"),
             Self::LogFilter => f.write_str("levels and targets, such as `info` or `warn,roost=debug`"),
             Self::Whole { unit, minimum, maximum } => write!(f, "a whole number of {unit} from {minimum} to {maximum}"),
-            Self::Secret { bytes_min } => write!(f, "a text of at least {bytes_min} bytes"),
-            Self::Secrets { bytes_min } => write!(f, "texts of at least {bytes_min} bytes each, without commas"),
+            Self::Secrets => write!(f, "texts of at least {SECRET_BYTES_MIN} bytes each, without commas"),
+            Self::BearerKey => write!(f, "at least {KEY_BYTES_MIN} letters, digits and signs of ASCII"),
+            Self::BearerKeys => {
+                write!(f, "at least {KEY_BYTES_MIN} letters, digits and signs of ASCII each, no commas")
+            }
             Self::Files => f.write_str("paths of files that exist"),
             Self::Origins => f.write_str("origins such as https://chat.example.com"),
             Self::Spaces => f.write_str("key spaces"),
@@ -92,16 +107,16 @@ pub(super) const KEYS: &[Key] = &[
     key("log_format", "text", Allowed::LogFormat, "log lines for people or for machines"),
     key("shutdown_timeout_ms", "10000", milliseconds(100, 600_000), "how long a stop may take"),
     key("drain_spread_ms", "2000", milliseconds(1, 600_000), "over how long a stop spreads the closing of sockets"),
-    key("token_secret", "", Allowed::Secrets { bytes_min: 32 }, "verifies users' HS256 tokens; several for rotation"),
+    key("token_secret", "", Allowed::Secrets, "verifies users' HS256 tokens; several for rotation"),
     key("token_public_key", "", Allowed::Files, "PEM public keys for users' RS256, ES256 or EdDSA tokens"),
     key("token_jwks", "", Allowed::Files, "JWKS files for users' tokens"),
     key("token_audience", "", Allowed::Text, "what a token's `aud` must hold; unset: anything"),
     key("token_leeway_ms", "5000", milliseconds(1, 300_000), "clock difference forgiven in `exp` and `nbf`"),
-    key("service_key", "", Allowed::Secrets { bytes_min: 16 }, "keys of backends; unset: no service may come in"),
+    key("service_key", "", Allowed::BearerKeys, "keys of backends; unset: no service may come in"),
     key(
         "admin_key",
         "",
-        Allowed::Secret { bytes_min: 16 },
+        Allowed::BearerKey,
         "bearer token of the admin listener's `/functions`; unset: that answers nobody",
     ),
     key("allowed_origins", "", Allowed::Origins, "`Origin`s whose pages may open sockets; unset: any"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use roost_core::key::Space;
 use roost_core::port::Operation;
 
-use super::keys::{self, Allowed, Key};
+use super::keys::{self, Allowed, KEY_BYTES_MIN, Key, SECRET_BYTES_MIN};
 use super::layers::{Origin, Raw, Setting, Settings};
 use super::{LogFormat, RecordsUrl, Secret, SqliteLocation, StoreUrl};
 
@@ -208,11 +208,13 @@ fn whole(text: &str, key: &Key) -> Result<u64, String> {
 }
 
 fn secret(text: &str, key: &Key) -> Result<Secret, String> {
-    let (Allowed::Secret { bytes_min } | Allowed::Secrets { bytes_min }) = key.allowed else {
-        return Err("is no secret".to_owned());
-    };
+    let is_sent = !matches!(key.allowed, Allowed::Secrets);
+    let bytes_min = if is_sent { KEY_BYTES_MIN } else { SECRET_BYTES_MIN };
     if text.len() < bytes_min {
         return Err(format!("has {} bytes", text.len()));
+    }
+    if is_sent && !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("holds what cannot be sent as a bearer token".to_owned());
     }
     Ok(Secret(text.to_owned()))
 }

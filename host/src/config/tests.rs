@@ -22,8 +22,8 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("token_secret", SECRET),
         ("token_audience", "chat"),
         ("token_leeway_ms", "1"),
-        ("service_key", "a key of a backend"),
-        ("admin_key", "a key of an operator"),
+        ("service_key", "a-key-of-a-backend"),
+        ("admin_key", "a-key-of-an-operator"),
         ("allowed_origins", "https://chat.example.com"),
     ];
     let sockets = [

@@ -1,0 +1,224 @@
+//! The composition root: the one place where the configuration turns into parts. Nobody else makes parts.
+//!
+//! [`start`] returns a host that serves; [`Running`] stops it again, gracefully.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::admin::{self, AdminState};
+use crate::auth::Authenticator;
+use crate::config::{Config, HttpConfig};
+use crate::functions::{DeployError, Engine, Functions, HostWorld, Options};
+use crate::http::{self, PublicState};
+use crate::hub::Hub;
+use crate::records::RecordStore;
+use crate::shutdown::Signals;
+use crate::store::Store;
+use crate::{metrics, schedule};
+
+/// Compiled functions, in the data directory.
+const COMPILED: &str = "compiled";
+
+/// What becomes of a start when some function cannot be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFault {
+    /// There is no start: what is deployed wrongly must not serve in part.
+    Refuse,
+    /// The others serve; for development, where the next save mends it.
+    GoOn,
+}
+
+/// A host that serves. Dropping it ends it at once, without a word to its clients.
+pub struct Running {
+    /// Where the public listener listens.
+    pub listen: SocketAddr,
+    /// Where the admin listener listens.
+    pub admin_listen: SocketAddr,
+    /// The live functions.
+    pub functions: Functions,
+    /// The system of record.
+    pub records: RecordStore,
+    hub: Arc<Hub<Store>>,
+    admin: Arc<AdminState>,
+    stop: Stop,
+    /// The public listener and the schedules: they end when they have finished what they began.
+    work: JoinSet<()>,
+    background: JoinSet<()>,
+    shutdown_timeout: Duration,
+    drain_spread: Duration,
+}
+
+/// Two steps of stopping. Both are taken when the host is dropped.
+struct Stop {
+    /// No new requests, no new ticks.
+    serving: DropGuard,
+    /// The background ends with the admin listener.
+    everything: DropGuard,
+}
+
+/// A host with every function of its directory. Its listeners' addresses are real ones even where port 0 was asked for.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    start_with(config, OnFault::Refuse).await
+}
+
+/// As [`start`], with a choice.
+pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Running> {
+    // Before anything counts.
+    let recorder = metrics::install().context("the metrics recorder cannot be installed")?;
+    let auth = Authenticator::new(&config.auth)?;
+    prepare_data_dir(&config.data_dir)?;
+    // Bound first, so that a port that is taken is told before anything takes time.
+    let (listener, admin_listener) =
+        (bind(config.listen, "listen").await?, bind(config.admin_listen, "admin_listen").await?);
+    let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
+
+    let store = Store::memory();
+    let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
+    let functions = functions(&config, HostWorld { store: store.clone(), records: records.clone() })?;
+    let admin = Arc::new(AdminState {
+        store: store.clone(),
+        records: records.clone(),
+        functions: list(functions.clone()),
+        metrics: recorder.clone(),
+        key: config.auth.admin_key.clone(),
+        started: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+    });
+
+    let (serving, everything) = (CancellationToken::new(), CancellationToken::new());
+    let mut background = JoinSet::new();
+    background.spawn(serve(admin_listener, admin::router(admin.clone()), config.http.clone(), everything.clone()));
+    background.spawn(keep_house(store.clone(), everything.clone()));
+    background.spawn(metrics::upkeep(recorder, store.clone()));
+
+    load(&functions, &config.functions_dir, on_fault).await?;
+    let hub = Hub::start(Arc::new(store), &config.socket);
+    let state = PublicState::start(Arc::new(functions.clone()), hub.clone(), auth, &config);
+    let mut work = JoinSet::new();
+    work.spawn(serve(listener, http::router(state), config.http.clone(), serving.clone()));
+    work.spawn(schedule::run(functions.clone(), serving.clone()));
+    admin.started.store(true, Ordering::Release);
+    tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
+
+    let stop = Stop { serving: serving.drop_guard(), everything: everything.drop_guard() };
+    let (shutdown_timeout, drain_spread) = (config.shutdown_timeout, config.drain_spread);
+    Ok(Running {
+        listen,
+        admin_listen,
+        functions,
+        records,
+        hub,
+        admin,
+        stop,
+        work,
+        background,
+        shutdown_timeout,
+        drain_spread,
+    })
+}
+
+impl Running {
+    /// Serves until the first signal, then stops; a second one ends the stop. `false`: it was ended.
+    pub async fn wait(self, signals: &mut Signals) -> bool {
+        let signal = signals.next().await;
+        tracing::info!(signal, "stopping; a second signal ends at once");
+        tokio::select! {
+            () = self.shutdown() => true,
+            signal = signals.next() => {
+                tracing::warn!(signal, "ended before the stop was complete");
+                false
+            }
+        }
+    }
+
+    /// Takes no more clients, tells those there are, spreads their closing, finishes calls, writes what waits. Takes at
+    /// most the configured time; whatever is not done by then is cut off.
+    pub async fn shutdown(mut self) {
+        self.admin.draining.store(true, Ordering::Release);
+        ::metrics::gauge!("roost_draining").set(1.0);
+        self.hub.drain(self.drain_spread);
+        drop(self.stop.serving);
+        let finished = async {
+            self.hub.drained().await;
+            while self.work.join_next().await.is_some() {}
+        };
+        if timeout(self.shutdown_timeout, finished).await.is_err() {
+            tracing::warn!(connections = self.hub.connections(), "the stop took too long; the rest is cut off");
+        }
+        self.records.close().await;
+        drop(self.stop.everything);
+        tracing::info!("stopped");
+    }
+}
+
+fn functions(config: &Config, world: HostWorld) -> anyhow::Result<Functions> {
+    let options = Options {
+        defaults: config.function_defaults.clone(),
+        named: config.functions.clone(),
+        cache_dir: Some(config.data_dir.join(COMPILED)),
+    };
+    Ok(Functions::new(Engine::new()?, world, options)?)
+}
+
+/// As `/functions` shows them.
+fn list(functions: Functions) -> admin::List {
+    Box::new(move || functions.list().into_iter().filter_map(|info| serde_json::to_value(info).ok()).collect())
+}
+
+async fn load(functions: &Functions, folder: &Path, on_fault: OnFault) -> anyhow::Result<()> {
+    let faults = functions.load_dir(folder).await.err().unwrap_or_default();
+    if on_fault == OnFault::GoOn {
+        faults.iter().for_each(|fault| tracing::error!(%fault, "a function is not served"));
+        return Ok(());
+    }
+    if !faults.is_empty() {
+        bail!("functions in {} cannot be served:{}", folder.display(), lines(&faults));
+    }
+    if functions.list().is_empty() {
+        bail!(
+            "no *.wasm in {}: build functions with `roost build`, or name their folder with --functions-dir",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+fn lines(faults: &[DeployError]) -> String {
+    faults.iter().map(|fault| format!("\n  {fault}")).collect()
+}
+
+async fn serve(listener: TcpListener, router: axum::Router, bounds: HttpConfig, stop: CancellationToken) {
+    http::serve(listener, router, &bounds, stop.cancelled()).await;
+}
+
+async fn keep_house(store: Store, stop: CancellationToken) {
+    store.run(stop.cancelled()).await;
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    let flag = key.replace('_', "-");
+    bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{address} is taken by another program; choose another address with --{flag} (port 0 takes a free one)"
+        ),
+        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another address with --{flag}"),
+    })
+}
+
+/// Messages and secrets live there: for the host's own user only.
+fn prepare_data_dir(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("the data directory {} cannot be made", folder.display()))
+}

@@ -1,0 +1,101 @@
+//! `roost functions`: asks the admin listener of a running host, and shows its answer as a table or as it is.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::args::FunctionsArgs;
+use crate::config::Secret;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+const COLUMNS: [&str; 6] = ["FUNCTION", "VERSION", "DIGEST", "ROUTES", "CALLS", "LIMITS"];
+
+pub(super) async fn run(args: &FunctionsArgs) -> anyhow::Result<ExitCode> {
+    let config = super::of_running(&args.settings)?;
+    let asked = ask(config.admin_listen, config.auth.admin_key.as_ref());
+    let (status, body) = tokio::time::timeout(TIMEOUT, asked)
+        .await
+        .map_err(|_| anyhow!("no answer within {} s", TIMEOUT.as_secs()))
+        .and_then(|answer| answer)
+        .with_context(|| format!("asking the host at {} (--admin-listen)", config.admin_listen))?;
+    let answer: Value = serde_json::from_str(&body).context("the admin listener's answer is no JSON")?;
+    if status != 200 {
+        let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
+        bail!("the host at {} refused: {detail} ({status})", config.admin_listen);
+    }
+    super::say(&if args.json { format!("{answer:#}") } else { table(&answer) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One request over a connection of its own, which ends with the answer (HTTP/1.0).
+async fn ask(admin: SocketAddr, key: Option<&Secret>) -> anyhow::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(admin).await.context("is it running?")?;
+    let credentials = key.map(|key| format!("authorization: Bearer {}\r\n", key.0)).unwrap_or_default();
+    let request = format!("GET /functions HTTP/1.0\r\nhost: {admin}\r\n{credentials}\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is no HTTP")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("the answer has no status")?;
+    Ok((status, body.to_owned()))
+}
+
+/// Columns as wide as they need to be.
+fn table(answer: &Value) -> String {
+    let functions = answer.get("functions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut rows = vec![COLUMNS.map(str::to_owned)];
+    rows.extend(functions.iter().map(row));
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
+        cells.trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn row(function: &Value) -> [String; 6] {
+    let text = |key: &str| function.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+    let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let routes = function.get("routes").and_then(Value::as_array).map_or(0, Vec::len);
+    let limits = function.get("limits").unwrap_or(&Value::Null);
+    let memory_mib = number(limits, "memory_bytes_max") >> 20;
+    let reuse = if limits.get("reuse").and_then(Value::as_bool) == Some(true) { "reused" } else { "fresh" };
+    let deadline_ms = number(limits, "deadline_ms");
+    [
+        text("name"),
+        text("version"),
+        text("digest").chars().take(12).collect(),
+        routes.to_string(),
+        number(function, "calls").to_string(),
+        format!("{memory_mib} MiB, {deadline_ms} ms, {} calls, {reuse}", number(limits, "concurrency_max")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_for_each_function() {
+        let limits =
+            json!({ "memory_bytes_max": 16_777_216, "deadline_ms": 5000, "concurrency_max": 64, "reuse": true });
+        let answer = json!({ "functions": [
+            { "name": "typing", "version": "0.1.0", "digest": "0123456789abcdef", "routes": [], "calls": 7, "limits": limits },
+            { "name": "presence", "version": "0.1.0", "digest": "fedcba9876543210", "routes": ["GET /x"], "calls": 12, "limits": limits },
+        ] });
+        let expected = "\
+FUNCTION  VERSION  DIGEST        ROUTES  CALLS  LIMITS
+typing    0.1.0    0123456789ab  0       7      16 MiB, 5000 ms, 64 calls, reused
+presence  0.1.0    fedcba987654  1       12     16 MiB, 5000 ms, 64 calls, reused";
+        assert_eq!(table(&answer), expected);
+    }
+}
