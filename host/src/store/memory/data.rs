@@ -98,15 +98,6 @@ impl Data {
         }
     }
 
-    /// A hash or ordered set without an element is no key.
-    pub(super) fn is_hollow(&self) -> bool {
-        match self {
-            Self::Number(_) | Self::Bytes(_) => false,
-            Self::Hash(hash) => hash.fields.is_empty(),
-            Self::Ordered(ordered) => ordered.scores.is_empty(),
-        }
-    }
-
     /// Bytes beside the entry itself, roughly.
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
@@ -120,6 +111,10 @@ impl Data {
 
 impl Hash {
     const FIELD_BYTES: usize = size_of::<(Box<str>, Box<str>)>();
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(|value| &**value)
@@ -155,6 +150,10 @@ impl Hash {
 impl Ordered {
     /// Two places, and a name that usually is a UUID.
     const MEMBER_BYTES: usize = 2 * size_of::<(Arc<str>, i64)>() + 36;
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.scores.is_empty()
+    }
 
     pub(super) fn score(&self, member: &str) -> Option<i64> {
         self.scores.get(member).copied()

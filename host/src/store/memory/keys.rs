@@ -3,6 +3,7 @@
 //! Whoever calls holds the shard's lock and gives the present moment.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 
 use roost_core::key::{Key, Space};
 use roost_core::port::{Check, Query, StoreError, Value};
@@ -40,6 +41,25 @@ impl Keys {
 
     pub(super) fn live_mut(&mut self, now: u64, name: &Name) -> Option<&mut Entry> {
         self.entries.get_mut(name).filter(|entry| entry.is_live(now))
+    }
+
+    /// Puts a key in place of what was there, expired or not; answers that.
+    pub(super) fn replace(&mut self, name: &Name, mut entry: Entry) -> Option<Entry> {
+        let late = entry.deadline;
+        let before = match self.entries.entry(name.clone()) {
+            Slot::Occupied(mut slot) => {
+                entry.noted = slot.get().noted;
+                Some(slot.insert(entry))
+            }
+            Slot::Vacant(slot) => {
+                slot.insert(entry);
+                None
+            }
+        };
+        if late < before.as_ref().map_or(NEVER, |before| before.noted) {
+            self.note(name);
+        }
+        before
     }
 
     /// Sees to it that the key is looked at no later than its deadline. After every change of one.

@@ -104,7 +104,10 @@ impl<'a, 'k> Work<'a, 'k> {
             let before = hash.put(field, value.map(Box::from));
             undo.push(Undo::Field(name.clone(), field, before));
         }
-        self.drop_hollow(name);
+        // A hash that lost its last field is gone.
+        if hash.is_empty() {
+            self.remove(name);
+        }
         Ok(None)
     }
 
@@ -113,7 +116,10 @@ impl<'a, 'k> Work<'a, 'k> {
         let ordered = live_or_new(keys, *now, &name, undo, || Data::Ordered(Ordered::default())).ordered_mut()?;
         let before = ordered.put(member, score);
         undo.push(Undo::Score(name.clone(), member, before));
-        self.drop_hollow(name);
+        // So is an ordered set without a member.
+        if ordered.is_empty() {
+            self.remove(name);
+        }
         Ok(None)
     }
 
@@ -126,31 +132,14 @@ impl<'a, 'k> Work<'a, 'k> {
         Ok(None)
     }
 
-    fn replace(&mut self, name: Name, mut entry: Entry) {
-        let before = match self.keys.entries.entry(name.clone()) {
-            Slot::Occupied(mut slot) => {
-                entry.noted = slot.get().noted;
-                Some(slot.insert(entry))
-            }
-            Slot::Vacant(slot) => {
-                slot.insert(entry);
-                None
-            }
-        };
-        self.keys.note(&name);
+    fn replace(&mut self, name: Name, entry: Entry) {
+        let before = self.keys.replace(&name, entry);
         self.undo.push(Undo::Entry(name, before));
     }
 
     fn remove(&mut self, name: Name) {
         let before = self.keys.entries.remove(&name);
         self.undo.push(Undo::Entry(name, before));
-    }
-
-    /// A hash or ordered set that lost its last element is gone.
-    fn drop_hollow(&mut self, name: Name) {
-        if self.keys.entries.get(&name).is_some_and(|entry| entry.data.is_hollow()) {
-            self.remove(name);
-        }
     }
 
     /// The newest change first, so that each finds what it left.
