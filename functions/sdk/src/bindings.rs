@@ -8,4 +8,6 @@ wit_bindgen::generate!({
     path: "../../wit",
     world: "function",
     pub_export_macro: true,
+    // What goes out is lent: a message to a thousand members is not copied a thousand times.
+    ownership: Borrowing { duplicate_if_necessary: true },
 });

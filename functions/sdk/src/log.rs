@@ -23,9 +23,8 @@ pub fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
         Level::Warn => telemetry::Level::Warn,
         Level::Error => telemetry::Level::Error,
     };
-    let fields: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     #[cfg(target_family = "wasm")]
-    telemetry::log(level, message, &fields);
+    telemetry::log(level, message, fields);
     // A test has no host; whoever looks at its output is the operator.
     #[cfg(not(target_family = "wasm"))]
     eprintln!("{level:?} {message} {fields:?}");

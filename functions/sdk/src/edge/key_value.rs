@@ -3,16 +3,21 @@
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Check, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
 
-use super::{Edge, list};
+use super::{Edge, lent, list};
 use crate::bindings::roost::edge::key_value as wire;
 
 impl KeyValue for Edge {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
-        wire::read(&list::<_, wire::Query>(queries)).map(list).map_err(StoreError::from)
+        let names: Vec<_> = queries.iter().map(names_asked).collect();
+        let queries: Vec<_> = queries.iter().zip(&names).map(|(query, names)| lend_query(query, names)).collect();
+        wire::read(&queries).map(list).map_err(StoreError::from)
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        wire::commit(&list::<_, wire::Transaction>(transactions)).map(list).map_err(StoreError::from)
+        let lists: Vec<Vec<_>> = transactions.iter().map(|it| it.mutations.iter().map(Lists::of).collect()).collect();
+        let parts: Vec<_> = transactions.iter().zip(&lists).map(|(it, lists)| Parts::of(it, lists)).collect();
+        let transactions: Vec<_> = transactions.iter().zip(&parts).map(|(it, parts)| parts.lend(it)).collect();
+        wire::commit(&transactions).map(list).map_err(StoreError::from)
     }
 }
 
@@ -44,27 +49,35 @@ impl From<Owner> for wire::Owner {
     }
 }
 
-impl From<Key> for wire::Key {
-    fn from(key: Key) -> Self {
-        Self { space: key.space.into(), owner: key.owner.into(), item: key.item }
+impl<'a> From<&'a Key> for wire::Key<'a> {
+    fn from(key: &'a Key) -> Self {
+        Self { space: key.space.into(), owner: key.owner.into(), item: key.item.as_deref() }
     }
 }
 
-impl From<Query> for wire::Query {
-    fn from(query: Query) -> Self {
-        match query {
-            Query::Bytes(key) => Self::Bytes(key.into()),
-            Query::Counter(key) => Self::Counter(key.into()),
-            Query::Fields(key) => Self::Fields(key.into()),
-            Query::NamedFields(key, names) => Self::NamedFields(wire::NamedFields { key: key.into(), names }),
-            Query::TimeToLive(key) => Self::TimeToLive(key.into()),
-            Query::OrderedRange { key, minimum, maximum, limit } => {
-                Self::OrderedRange(wire::OrderedRange { key: key.into(), minimum, maximum, limit })
-            }
-            Query::Presence(key) => Self::Presence(key.into()),
-            Query::IndexedCounters { index, space } => {
-                Self::IndexedCounters(wire::IndexedCounters { index: index.into(), space: space.into() })
-            }
+fn names_asked(query: &Query) -> Vec<&str> {
+    match query {
+        Query::NamedFields(_, names) => names.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn lend_query<'a>(query: &'a Query, names: &'a [&'a str]) -> wire::Query<'a> {
+    match query {
+        Query::Bytes(key) => wire::Query::Bytes(key.into()),
+        Query::Counter(key) => wire::Query::Counter(key.into()),
+        Query::Fields(key) => wire::Query::Fields(key.into()),
+        Query::NamedFields(key, _) => wire::Query::NamedFields(wire::NamedFields { key: key.into(), names }),
+        Query::TimeToLive(key) => wire::Query::TimeToLive(key.into()),
+        Query::OrderedRange { key, minimum, maximum, limit } => wire::Query::OrderedRange(wire::OrderedRange {
+            key: key.into(),
+            minimum: *minimum,
+            maximum: *maximum,
+            limit: *limit,
+        }),
+        Query::Presence(key) => wire::Query::Presence(key.into()),
+        Query::IndexedCounters { index, space } => {
+            wire::Query::IndexedCounters(wire::IndexedCounters { index: index.into(), space: (*space).into() })
         }
     }
 }
@@ -85,53 +98,97 @@ impl From<wire::Value> for Value {
     }
 }
 
-impl From<Check> for wire::Check {
-    fn from(check: Check) -> Self {
+impl<'a> From<&'a Check> for wire::Check<'a> {
+    fn from(check: &'a Check) -> Self {
         match check {
             Check::Absent(key) => Self::Absent(key.into()),
             Check::Present(key) => Self::Present(key.into()),
             Check::Equals(key, value) => Self::Equals(wire::Equals { key: key.into(), value }),
             Check::FieldEquals(key, field, value) => {
-                Self::FieldEquals(wire::FieldEquals { key: key.into(), field, value })
+                Self::FieldEquals(wire::FieldEquals { key: key.into(), field, value: value.as_deref() })
             }
             Check::FieldBelow(key, field, limit) => {
-                Self::FieldBelow(wire::FieldBelow { key: key.into(), field, limit })
+                Self::FieldBelow(wire::FieldBelow { key: key.into(), field, limit: *limit })
             }
             Check::ScoreEquals(key, member, score) => {
-                Self::ScoreEquals(wire::ScoreEquals { key: key.into(), member, score })
+                Self::ScoreEquals(wire::ScoreEquals { key: key.into(), member, score: *score })
             }
         }
     }
 }
 
-impl From<Mutation> for wire::Mutation {
-    fn from(mutation: Mutation) -> Self {
+/// The lists inside a mutation, for its lent form to point at.
+enum Lists<'a> {
+    None,
+    Fields(Vec<(&'a str, &'a str)>),
+    Names(Vec<&'a str>),
+}
+
+impl<'a> Lists<'a> {
+    fn of(mutation: &'a Mutation) -> Self {
         match mutation {
-            Mutation::Set(key, value, time_to_live) => Self::Set(wire::Set { key: key.into(), value, time_to_live }),
-            Mutation::Delete(key) => Self::Delete(key.into()),
-            Mutation::Add { key, delta, floor } => Self::Add(wire::Add { key: key.into(), delta, floor }),
-            Mutation::SetFields(key, fields) => Self::SetFields(wire::SetFields { key: key.into(), fields }),
-            Mutation::DeleteFields(key, names) => Self::DeleteFields(wire::DeleteFields { key: key.into(), names }),
-            Mutation::AddField(key, field, delta) => Self::AddField(wire::AddField { key: key.into(), field, delta }),
-            Mutation::Expire(key, time_to_live) => Self::Expire(wire::Expire { key: key.into(), time_to_live }),
-            Mutation::Persist(key) => Self::Persist(key.into()),
-            Mutation::OrderedPut(key, member, score) => {
-                Self::OrderedPut(wire::OrderedPut { key: key.into(), member, score })
+            Mutation::SetFields(_, fields) => {
+                Self::Fields(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())
             }
-            Mutation::OrderedRemove(key, member) => {
-                Self::OrderedRemove(wire::OrderedRemove { key: key.into(), member })
-            }
+            Mutation::DeleteFields(_, names) => Self::Names(names.iter().map(String::as_str).collect()),
+            _ => Self::None,
         }
+    }
+
+    fn fields(&self) -> &[(&'a str, &'a str)] {
+        if let Self::Fields(fields) = self { fields } else { &[] }
+    }
+
+    fn names(&self) -> &[&'a str] {
+        if let Self::Names(names) = self { names } else { &[] }
     }
 }
 
-impl From<Transaction> for wire::Transaction {
-    fn from(transaction: Transaction) -> Self {
+fn lend_mutation<'a>(mutation: &'a Mutation, lists: &'a Lists<'a>) -> wire::Mutation<'a> {
+    use wire::Mutation as Wire;
+    match mutation {
+        Mutation::Set(key, value, life) => Wire::Set(wire::Set { key: key.into(), value, time_to_live: *life }),
+        Mutation::Delete(key) => Wire::Delete(key.into()),
+        Mutation::Add { key, delta, floor } => Wire::Add(wire::Add { key: key.into(), delta: *delta, floor: *floor }),
+        Mutation::SetFields(key, _) => Wire::SetFields(wire::SetFields { key: key.into(), fields: lists.fields() }),
+        Mutation::DeleteFields(key, _) => {
+            Wire::DeleteFields(wire::DeleteFields { key: key.into(), names: lists.names() })
+        }
+        Mutation::AddField(key, field, delta) => {
+            Wire::AddField(wire::AddField { key: key.into(), field, delta: *delta })
+        }
+        Mutation::Expire(key, life) => Wire::Expire(wire::Expire { key: key.into(), time_to_live: *life }),
+        Mutation::Persist(key) => Wire::Persist(key.into()),
+        Mutation::OrderedPut(key, member, score) => {
+            Wire::OrderedPut(wire::OrderedPut { key: key.into(), member, score: *score })
+        }
+        Mutation::OrderedRemove(key, member) => Wire::OrderedRemove(wire::OrderedRemove { key: key.into(), member }),
+    }
+}
+
+/// The lists inside a transaction, for its lent form to point at.
+struct Parts<'a> {
+    checks: Vec<wire::Check<'a>>,
+    mutations: Vec<wire::Mutation<'a>>,
+    publications: Vec<wire::Event<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(transaction: &'a Transaction, lists: &'a [Lists<'a>]) -> Self {
+        let mutations = transaction.mutations.iter().zip(lists);
         Self {
+            checks: lent(&transaction.checks),
+            mutations: mutations.map(|(mutation, lists)| lend_mutation(mutation, lists)).collect(),
+            publications: lent(&transaction.publications),
+        }
+    }
+
+    fn lend(&'a self, transaction: &Transaction) -> wire::Transaction<'a> {
+        wire::Transaction {
             owner: transaction.owner.into(),
-            checks: list(transaction.checks),
-            mutations: list(transaction.mutations),
-            publications: list(transaction.publications),
+            checks: &self.checks,
+            mutations: &self.mutations,
+            publications: &self.publications,
         }
     }
 }

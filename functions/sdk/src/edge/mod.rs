@@ -1,6 +1,7 @@
 //! The core's ports on the imports of `roost:edge`: [`Edge`] is the world that a function's use cases run in.
 //!
-//! Types are converted by hand, those of one interface in one file. No rule and no bound stands here: the host checks.
+//! Types are converted by hand, those of one interface in one file. What goes out points into the core's values instead of
+//! copying them. No rule and no bound stands here: the host checks.
 
 mod key_value;
 mod records;
@@ -27,18 +28,22 @@ impl Clock for Edge {
 
 impl PubSub for Edge {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
-        pub_sub::publish(&list::<_, pub_sub::Publication>(publications)).map_err(StoreError::from)
+        pub_sub::publish(&lent(&publications)).map_err(StoreError::from)
     }
 }
 
 impl Telemetry for Edge {
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
-        let labels: Vec<_> = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
-        telemetry::count(name, &labels, amount);
+        telemetry::count(name, labels, amount);
     }
 }
 
-/// Converts every item of a list.
+/// The items of a list in another form, which may point into them.
+pub(crate) fn lent<'a, A, B: From<&'a A>>(items: &'a [A]) -> Vec<B> {
+    items.iter().map(B::from).collect()
+}
+
+/// The items of a list in another form.
 pub(crate) fn list<A, B: From<A>>(items: Vec<A>) -> Vec<B> {
     items.into_iter().map(B::from).collect()
 }
@@ -62,19 +67,15 @@ macro_rules! same_id {
 
 same_id!(UserId, ConversationId, MessageId);
 
-impl From<Event> for wire::Event {
-    fn from(event: Event) -> Self {
-        Self {
-            name: event.name.as_ref().to_owned(),
-            payload: event.payload.as_ref().to_owned(),
-            durable: event.durable,
-        }
+impl<'a> From<&'a Event> for wire::Event<'a> {
+    fn from(event: &'a Event) -> Self {
+        Self { name: &event.name, payload: &event.payload, durable: event.durable }
     }
 }
 
-impl From<Publication> for pub_sub::Publication {
-    fn from(publication: Publication) -> Self {
-        Self { user: publication.user.into(), event: publication.event.into() }
+impl<'a> From<&'a Publication> for pub_sub::Publication<'a> {
+    fn from(publication: &'a Publication) -> Self {
+        Self { user: publication.user.into(), event: (&publication.event).into() }
     }
 }
 

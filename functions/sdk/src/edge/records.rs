@@ -13,11 +13,11 @@ use crate::bindings::roost::edge::records as wire;
 
 impl Records for Edge {
     async fn append_message(&self, draft: Draft) -> Answer<Changed> {
-        answer(wire::append_message(&draft.into()))
+        answer(wire::append_message((&draft).into()))
     }
 
     async fn edit_message(&self, edit: Edit) -> Answer<Changed> {
-        answer(wire::edit_message(&edit.into()))
+        answer(wire::edit_message((&edit).into()))
     }
 
     async fn delete_message(
@@ -35,7 +35,13 @@ impl Records for Edge {
     }
 
     async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
-        answers(wire::unread(&list::<_, wire::UnreadRequest>(requests)))
+        let lists: Vec<_> = requests.iter().map(|request| request.conversations.as_deref().map(ids)).collect();
+        let requests: Vec<_> = requests
+            .iter()
+            .zip(&lists)
+            .map(|(request, list)| wire::UnreadRequest { user: request.user.into(), conversations: list.as_deref() })
+            .collect();
+        answers(wire::unread(&requests))
     }
 
     async fn changes(&self, ranges: Vec<ChangeRange>) -> Answer<Vec<Vec<Change>>> {
@@ -44,7 +50,7 @@ impl Records for Edge {
     }
 
     async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
-        answers(wire::last_messages(&list::<_, wire::Id>(conversations)))
+        answers(wire::last_messages(&ids(&conversations)))
     }
 
     async fn membership(&self, conversation: ConversationId, user: UserId) -> Answer<Membership> {
@@ -52,7 +58,13 @@ impl Records for Edge {
     }
 
     async fn conversations(&self, user: UserId, query: ConversationQuery) -> Answer<ConversationPage> {
-        answer(wire::conversations(user.into(), &query.into()))
+        let user = user.into();
+        answer(match query {
+            ConversationQuery::Page { cursor, limit } => {
+                wire::conversations(user, wire::ConversationQuery::Page((cursor.as_deref(), limit)))
+            }
+            ConversationQuery::Named(named) => wire::conversations(user, wire::ConversationQuery::Named(&ids(&named))),
+        })
     }
 
     async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
@@ -60,7 +72,12 @@ impl Records for Edge {
     }
 
     async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {
-        answer(wire::create_conversation(&conversation.into()))
+        answer(wire::create_conversation(wire::NewConversation {
+            id: conversation.id.map(Into::into),
+            creator: conversation.creator.into(),
+            members: &ids(&conversation.members),
+            at: conversation.at.0,
+        }))
     }
 
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
@@ -76,7 +93,7 @@ impl Records for Edge {
     }
 
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
-        answers(wire::audience(&list::<_, wire::Id>(users)))
+        answers(wire::audience(&ids(&users)))
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
@@ -112,6 +129,10 @@ fn answers<A, B: From<A>>(result: Result<Vec<A>, wire::Error>) -> Answer<Vec<B>>
     result.map(list).map_err(RecordsError::from)
 }
 
+fn ids<T: Copy + Into<wire::Id>>(typed: &[T]) -> Vec<wire::Id> {
+    typed.iter().map(|id| (*id).into()).collect()
+}
+
 impl From<wire::Error> for RecordsError {
     fn from(error: wire::Error) -> Self {
         match error {
@@ -128,26 +149,26 @@ impl From<wire::Error> for RecordsError {
     }
 }
 
-impl From<Draft> for wire::Draft {
-    fn from(draft: Draft) -> Self {
+impl<'a> From<&'a Draft> for wire::Draft<'a> {
+    fn from(draft: &'a Draft) -> Self {
         Self {
             conversation: draft.conversation.into(),
             sender: draft.sender.into(),
             id: draft.id.map(Into::into),
-            kind: draft.kind,
-            content: draft.content,
+            kind: &draft.kind,
+            content: &draft.content,
             at: draft.at.0,
         }
     }
 }
 
-impl From<Edit> for wire::Edit {
-    fn from(edit: Edit) -> Self {
+impl<'a> From<&'a Edit> for wire::Edit<'a> {
+    fn from(edit: &'a Edit) -> Self {
         Self {
             conversation: edit.conversation.into(),
             message: edit.message.into(),
             editor: edit.editor.into(),
-            content: edit.content,
+            content: &edit.content,
             at: edit.at.0,
         }
     }
@@ -199,12 +220,6 @@ impl From<wire::Counter> for Counter {
     }
 }
 
-impl From<UnreadRequest> for wire::UnreadRequest {
-    fn from(request: UnreadRequest) -> Self {
-        Self { user: request.user.into(), conversations: request.conversations.map(list) }
-    }
-}
-
 impl From<wire::UnreadSnapshot> for UnreadSnapshot {
     fn from(snapshot: wire::UnreadSnapshot) -> Self {
         Self { user: snapshot.user.into(), counters: list(snapshot.counters) }
@@ -250,15 +265,6 @@ impl From<wire::Conversation> for Conversation {
     }
 }
 
-impl From<ConversationQuery> for wire::ConversationQuery {
-    fn from(query: ConversationQuery) -> Self {
-        match query {
-            ConversationQuery::Page { cursor, limit } => Self::Page((cursor, limit)),
-            ConversationQuery::Named(conversations) => Self::Named(list(conversations)),
-        }
-    }
-}
-
 impl From<wire::ConversationPage> for ConversationPage {
     fn from(page: wire::ConversationPage) -> Self {
         Self { conversations: list(page.conversations), next: page.next }
@@ -279,17 +285,6 @@ impl From<HistoryQuery> for wire::HistoryQuery {
 impl From<wire::HistoryPage> for HistoryPage {
     fn from(page: wire::HistoryPage) -> Self {
         Self { messages: list(page.messages), next_before: page.next_before.map(Seq) }
-    }
-}
-
-impl From<NewConversation> for wire::NewConversation {
-    fn from(conversation: NewConversation) -> Self {
-        Self {
-            id: conversation.id.map(Into::into),
-            creator: conversation.creator.into(),
-            members: list(conversation.members),
-            at: conversation.at.0,
-        }
     }
 }
 

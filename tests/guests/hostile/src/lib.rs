@@ -111,8 +111,9 @@ fn flood() -> Result<Reply, Failure> {
 
 /// Asks for more in one call than any call may carry.
 fn drain() -> usize {
-    let key = Key { space: Space::App, owner: Owner::Shard(0), item: Some("x".repeat(1_000)) };
-    let queries: Vec<_> = (0..100_000).map(|_| Query::Bytes(key.clone())).collect();
+    let item = "x".repeat(1_000);
+    let query = || Query::Bytes(Key { space: Space::App, owner: Owner::Shard(0), item: Some(&item) });
+    let queries: Vec<_> = (0..100_000).map(|_| query()).collect();
     key_value::read(&queries).map_or(0, |values| values.len())
 }
 
