@@ -1,0 +1,122 @@
+//! Keys that verify tokens. The kind of key fixes the one algorithm it verifies, so that a token cannot choose.
+
+use std::path::Path;
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+
+use crate::config::TokenKey;
+
+/// An uncompressed point of P-256, the curve of ES256.
+const P256_POINT_BYTES: usize = 65;
+
+/// A key, its algorithm, and the id by which tokens name it.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    pub(super) algorithm: Algorithm,
+    pub(super) id: Option<String>,
+    pub(super) key: DecodingKey,
+}
+
+impl std::fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifyingKey").field("algorithm", &self.algorithm).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why a configured key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file holds something else.
+    #[error("{path}: {reason}")]
+    Unusable {
+        /// Which.
+        path: String,
+        /// What is wrong and what is allowed.
+        reason: String,
+    },
+}
+
+impl VerifyingKey {
+    /// The keys of one configured source.
+    pub fn load(source: &TokenKey) -> Result<Vec<Self>, KeyError> {
+        match source {
+            TokenKey::Secret(secret) => Ok(vec![Self::secret(&secret.0)]),
+            TokenKey::PublicKey(path) => read(path, |text| Self::public_key(text).map(|key| vec![key])),
+            TokenKey::Jwks(path) => read(path, Self::key_set),
+        }
+    }
+
+    fn secret(secret: &str) -> Self {
+        Self { algorithm: Algorithm::HS256, id: None, key: DecodingKey::from_secret(secret.as_bytes()) }
+    }
+
+    /// Reads a PEM public key.
+    pub fn public_key(text: &str) -> Result<Self, String> {
+        if text.contains("PRIVATE KEY") {
+            return Err("this is a private key; the host needs only the public half".into());
+        }
+        let pem = text.as_bytes();
+        if let Ok(key) = DecodingKey::from_ec_pem(pem) {
+            return match key.try_get_as_bytes() {
+                Ok(point) if point.len() == P256_POINT_BYTES => Ok(Self { algorithm: Algorithm::ES256, id: None, key }),
+                _ => Err("an elliptic-curve key must be on the curve P-256, for ES256".into()),
+            };
+        }
+        let (algorithm, key) = DecodingKey::from_ed_pem(pem)
+            .map(|key| (Algorithm::EdDSA, key))
+            .or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
+            .map_err(|_| "this is no PEM public key of RSA, P-256 or Ed25519".to_owned())?;
+        Ok(Self { algorithm, id: None, key })
+    }
+
+    /// Reads a JWKS document: every signature key of RSA, P-256 and Ed25519.
+    pub fn key_set(text: &str) -> Result<Vec<Self>, String> {
+        let set: JwkSet = serde_json::from_str(text).map_err(|error| format!("this is no JWKS document: {error}"))?;
+        let mut keys = Vec::new();
+        for jwk in &set.keys {
+            if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
+                return Err("a JWKS file must not hold symmetric keys; use `token_secret`".into());
+            }
+            if let Some(algorithm) = signature_algorithm(jwk) {
+                let key = DecodingKey::from_jwk(jwk).map_err(|error| format!("a key is not valid: {error}"))?;
+                keys.push(Self { algorithm, id: jwk.common.key_id.clone(), key });
+            }
+        }
+        if keys.is_empty() {
+            return Err("no key for RS256, ES256 or EdDSA in it".into());
+        }
+        Ok(keys)
+    }
+}
+
+/// The algorithm that a published key is for; `None` for encryption and for what the host does not speak.
+fn signature_algorithm(jwk: &Jwk) -> Option<Algorithm> {
+    let (algorithm, name) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        _ => return None,
+    };
+    let signs = jwk.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature);
+    let agrees = jwk.common.key_algorithm.as_ref().is_none_or(|said| *said == name);
+    (signs && agrees).then_some(algorithm)
+}
+
+fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, KeyError> {
+    let name = || path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| KeyError::Unreadable { path: name(), source })?;
+    parse(&text).map_err(|reason| KeyError::Unusable { path: name(), reason })
+}

@@ -1,0 +1,46 @@
+//! A request's body: JSON or nothing, within a bound of bytes and of time.
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::timeout;
+
+use crate::config::HttpConfig;
+use crate::error::{Code, Fault};
+
+/// Reads the body to its end.
+pub(super) async fn read(headers: &HeaderMap, body: Body, bounds: &HttpConfig) -> Result<Bytes, Fault> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > bounds.body_bytes_max as u64) {
+        return Err(too_large(bounds));
+    }
+    let reading = timeout(bounds.read_timeout, Limited::new(body, bounds.body_bytes_max).collect());
+    let bytes = match reading.await {
+        Err(_) => return Err(Code::ReadTimeout.into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(bounds)),
+        Ok(Err(_)) => return Err(Fault::new(Code::InvalidBody, "the body broke off")),
+        Ok(Ok(collected)) => collected.to_bytes(),
+    };
+    if !bytes.is_empty() {
+        check_type(headers)?;
+    }
+    Ok(bytes)
+}
+
+fn too_large(bounds: &HttpConfig) -> Fault {
+    Fault::new(Code::BodyTooLarge, format!("a body has at most {} bytes", bounds.body_bytes_max))
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Fault> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+    if text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err(Fault::new(Code::UnsupportedMediaType, "bodies are sent without a Content-Encoding"));
+    }
+    match text(CONTENT_TYPE).map(|value| value.split(';').next().unwrap_or_default().trim()) {
+        None => Ok(()),
+        Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
+        Some(_) => Err(Fault::new(Code::UnsupportedMediaType, "a body's Content-Type is application/json")),
+    }
+}
