@@ -222,3 +222,75 @@ fn prepare_data_dir(folder: &Path) -> anyhow::Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.with_context(|| format!("the data directory {} cannot be made", folder.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::config::Sources;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn config(folder: &TempDir) -> Config {
+        let within = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::create_dir_all(within("functions")).unwrap();
+        let defaults = vec![
+            ("listen", "127.0.0.1:0".to_owned()),
+            ("admin_listen", "127.0.0.1:0".to_owned()),
+            ("data_dir", within("data")),
+            ("functions_dir", within("functions")),
+            ("token_secret", SECRET.to_owned()),
+            ("drain_spread_ms", "10".to_owned()),
+        ];
+        Sources { defaults, ..Sources::default() }.load().unwrap()
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    fn told(started: anyhow::Result<Running>) -> String {
+        format!("{:#}", started.err().expect("it started"))
+    }
+
+    #[tokio::test]
+    async fn a_host_serves_on_free_ports_until_it_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = start_with(config(&folder), OnFault::GoOn).await.unwrap();
+        let (listen, admin) = (running.listen, running.admin_listen);
+        assert!(get(admin, "/healthz").await.unwrap().starts_with("HTTP/1.0 200"));
+        let readiness = get(admin, "/readyz").await.unwrap();
+        assert!(readiness.contains("503") && readiness.contains("none is loaded"), "{readiness}");
+        assert!(get(listen, "/v1/nothing").await.unwrap().contains("\"code\":\"route_not_found\""));
+        assert!(get(admin, "/metrics").await.unwrap().contains("roost_http_requests_total"));
+        running.shutdown().await;
+        assert!(get(listen, "/v1/nothing").await.is_err() && get(admin, "/healthz").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_told_with_the_flag_that_changes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = config(&folder);
+        config.admin_listen = taken.local_addr().unwrap();
+        let told = told(start(config).await);
+        assert!(told.contains("is taken by another program") && told.contains("--admin-listen"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_without_functions_or_with_a_broken_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let told_of_none = told(start(config(&folder)).await);
+        assert!(told_of_none.contains("no *.wasm in") && told_of_none.contains("roost build"), "{told_of_none}");
+        std::fs::write(folder.path().join("functions/broken.wasm"), b"no module").unwrap();
+        let told_of_broken = told(start(config(&folder)).await);
+        assert!(told_of_broken.contains("broken.wasm: it is no WebAssembly component"), "{told_of_broken}");
+    }
+}

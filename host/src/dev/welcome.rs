@@ -19,32 +19,31 @@ pub(super) fn text(auth: &AuthConfig, listen: SocketAddr, admin: SocketAddr) -> 
         r#"
 Roost is up: http://{listen}
 
-Ada and Ben are contacts and have a conversation. Their tokens, good for 30 days:
-  Ada  {ADA}
-  {ada}
-  Ben  {BEN}
-  {ben}
+Ada and Ben are contacts and have a conversation. Paste this into two terminals; the tokens are good for 30 days:
+  ADA={ada}
+  BEN={ben}
+  ROOST={listen} TALK={TALK}
 
-1. Be Ben: open his socket in another terminal, with any WebSocket client (one of these)
-  websocat "ws://{listen}/v1/socket?token={ben}"
-  wscat -c "ws://{listen}/v1/socket?token={ben}"
-  python3 -m websockets "ws://{listen}/v1/socket?token={ben}"
-   or as Server-Sent Events
-  curl -N -H "Authorization: Bearer {ben}" http://{listen}/v1/events
+1. Be Ben: open his socket in one terminal, with any WebSocket client (one of these)
+  websocat "ws://$ROOST/v1/socket?token=$BEN"
+  wscat -c "ws://$ROOST/v1/socket?token=$BEN"
+  python3 -m websockets "ws://$ROOST/v1/socket?token=$BEN"
+   or follow the same events without one
+  curl -N -H "Authorization: Bearer $BEN" http://$ROOST/v1/events
 
-2. Be Ada: is Ben online? Write to him; his socket shows it at once
-  curl -H "Authorization: Bearer {ada}" http://{listen}/v1/presence/{BEN}
-  curl -H "Authorization: Bearer {ada}" -d '{{"content":"Hello Ben"}}' http://{listen}/v1/conversations/{TALK}/messages
+2. Be Ada in the other: is Ben online? Write to him; his terminal shows it at once
+  curl -H "Authorization: Bearer $ADA" http://$ROOST/v1/presence/{BEN}
+  curl -H "Authorization: Bearer $ADA" -H "Content-Type: application/json" -d '{{"content":"Hello Ben"}}' http://$ROOST/v1/conversations/$TALK/messages
 
-3. Ben's counter; then he reads everything, and it is zero on all of his devices
-  curl -H "Authorization: Bearer {ben}" http://{listen}/v1/unread
-  curl -H "Authorization: Bearer {ben}" -X POST http://{listen}/v1/conversations/{TALK}/read
+3. Ben's counter; then he reads everything, and every device of his is told that it is zero
+  curl -H "Authorization: Bearer $BEN" http://$ROOST/v1/unread
+  curl -H "Authorization: Bearer $BEN" -X POST http://$ROOST/v1/conversations/$TALK/read
 
 Save a file in functions/ and it is rebuilt and swapped in; the sockets stay up.
-Operators: http://{admin}/metrics, /readyz, /healthz; `roost functions`, or
-  curl -H "Authorization: Bearer {admin_key}" http://{admin}/functions
-Backends: any route as any user
+Backends act for anybody:
   curl -H "Authorization: Bearer {service_key}" -H "Roost-User: {ADA}" http://{listen}/v1/contacts
+Operators look at http://{admin}/metrics and /readyz, run `roost functions`, or
+  curl -H "Authorization: Bearer {admin_key}" http://{admin}/functions
 Ctrl-C stops.
 "#
     ))
@@ -56,5 +55,30 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => ([0, 0, 0, 0, 0, 0, 0, 1], v6.port()).into(),
         address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Secret, Sources, TokenKey};
+
+    #[test]
+    fn every_address_and_every_secret_that_a_line_needs_is_there() {
+        let mut auth = Sources::default().load().unwrap().auth;
+        auth.keys = vec![TokenKey::Secret(Secret("0123456789abcdef0123456789abcdef".to_owned()))];
+        auth.admin_key = Some(Secret("the-admin-key".to_owned()));
+        auth.service_keys = vec![Secret("the-service-key".to_owned())];
+        let text = text(&auth, ([0, 0, 0, 0], 8080).into(), ([127, 0, 0, 1], 9090).into()).unwrap();
+        for part in [
+            "ROOST=127.0.0.1:8080",
+            "http://127.0.0.1:9090/metrics",
+            "the-admin-key",
+            "the-service-key",
+            "ADA=ey",
+            "BEN=ey",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
     }
 }
