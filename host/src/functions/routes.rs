@@ -332,7 +332,7 @@ mod tests {
         let table = table().with(next, 2).unwrap();
         assert_eq!(table.message("beat"), Some(2));
         assert_eq!(table.hooks(Hook::Connected), [2]);
-        assert_eq!(table.hooks(Hook::Sync), []);
+        assert!(table.hooks(Hook::Sync).is_empty());
         assert_eq!(table.route("POST", "/v1/presence"), Matched::NotFound);
     }
 
