@@ -1,5 +1,11 @@
 //! The store's contract, held against the fake and the memory store: every case of the suite on manual time, random
 //! calls that both must answer alike, and many threads at once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a surprise in a test's helper is a failed test"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
