@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{self, AdminState};
 use crate::auth::Authenticator;
-use crate::config::{Config, HttpConfig};
+use crate::config::{Config, HttpConfig, StoreUrl};
 use crate::functions::{DeployError, Engine, Functions, HostWorld, Options};
 use crate::http::{self, PublicState};
 use crate::hub::Hub;
@@ -50,20 +50,14 @@ pub struct Running {
     pub records: RecordStore,
     hub: Arc<Hub<Store>>,
     admin: Arc<AdminState>,
-    stop: Stop,
+    /// Dropped: no new requests, no new ticks.
+    serving: DropGuard,
     /// The public listener and the schedules: they end when they have finished what they began.
     work: JoinSet<()>,
+    /// The admin listener, the store's and the metrics' upkeep: they never end by themselves.
     background: JoinSet<()>,
     shutdown_timeout: Duration,
     drain_spread: Duration,
-}
-
-/// Two steps of stopping. Both are taken when the host is dropped.
-struct Stop {
-    /// No new requests, no new ticks.
-    serving: DropGuard,
-    /// The background ends with the admin listener.
-    everything: DropGuard,
 }
 
 /// A host with every function of its directory. Its listeners' addresses are real ones even where port 0 was asked for.
@@ -82,24 +76,23 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
         (bind(config.listen, "listen").await?, bind(config.admin_listen, "admin_listen").await?);
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-    let store = Store::memory();
+    let store = match config.store {
+        StoreUrl::Memory => Store::memory(),
+    };
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
     let functions = functions(&config, HostWorld { store: store.clone(), records: records.clone() })?;
     let admin = Arc::new(AdminState {
         store: store.clone(),
         records: records.clone(),
         functions: list(functions.clone()),
-        metrics: recorder.clone(),
+        metrics: recorder,
         key: config.auth.admin_key.clone(),
         started: AtomicBool::new(false),
         draining: AtomicBool::new(false),
     });
 
-    let (serving, everything) = (CancellationToken::new(), CancellationToken::new());
-    let mut background = JoinSet::new();
-    background.spawn(serve(admin_listener, admin::router(admin.clone()), config.http.clone(), everything.clone()));
-    background.spawn(keep_house(store.clone(), everything.clone()));
-    background.spawn(metrics::upkeep(recorder, store.clone()));
+    let serving = CancellationToken::new();
+    let background = background(admin_listener, &admin, &config.http);
 
     load(&functions, &config.functions_dir, on_fault).await?;
     let hub = Hub::start(Arc::new(store), &config.socket);
@@ -110,7 +103,6 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
     admin.started.store(true, Ordering::Release);
     tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
 
-    let stop = Stop { serving: serving.drop_guard(), everything: everything.drop_guard() };
     let (shutdown_timeout, drain_spread) = (config.shutdown_timeout, config.drain_spread);
     Ok(Running {
         listen,
@@ -119,7 +111,7 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
         records,
         hub,
         admin,
-        stop,
+        serving: serving.drop_guard(),
         work,
         background,
         shutdown_timeout,
@@ -147,7 +139,7 @@ impl Running {
         self.admin.draining.store(true, Ordering::Release);
         ::metrics::gauge!("roost_draining").set(1.0);
         self.hub.drain(self.drain_spread);
-        drop(self.stop.serving);
+        drop(self.serving);
         let finished = async {
             self.hub.drained().await;
             while self.work.join_next().await.is_some() {}
@@ -156,9 +148,18 @@ impl Running {
             tracing::warn!(connections = self.hub.connections(), "the stop took too long; the rest is cut off");
         }
         self.records.close().await;
-        drop(self.stop.everything);
+        self.background.shutdown().await;
         tracing::info!("stopped");
     }
+}
+
+/// What runs beside the clients' work, from before the functions are loaded until after the last client is gone.
+fn background(listener: TcpListener, admin: &Arc<AdminState>, bounds: &HttpConfig) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(listener, admin::router(admin.clone()), bounds.clone(), CancellationToken::new()));
+    tasks.spawn(keep_house(admin.store.clone()));
+    tasks.spawn(metrics::upkeep(admin.metrics.clone(), admin.store.clone()));
+    tasks
 }
 
 fn functions(config: &Config, world: HostWorld) -> anyhow::Result<Functions> {
@@ -201,8 +202,8 @@ async fn serve(listener: TcpListener, router: axum::Router, bounds: HttpConfig, 
     http::serve(listener, router, &bounds, stop.cancelled()).await;
 }
 
-async fn keep_house(store: Store, stop: CancellationToken) {
-    store.run(stop.cancelled()).await;
+async fn keep_house(store: Store) {
+    store.run(std::future::pending()).await;
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

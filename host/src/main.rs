@@ -4,7 +4,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("roost").build() {
-        Ok(runtime) => runtime.block_on(roost::cli::run()),
+        Ok(runtime) => {
+            let code = runtime.block_on(roost::cli::run());
+            // A compilation under way would keep a process that was told to end at once.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => {
             eprintln!("roost: the runtime does not start: {error}");
             ExitCode::FAILURE
