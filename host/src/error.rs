@@ -12,7 +12,6 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use roost_core::port::StoreError;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::functions::{CallError, Failure, FailureKind};
 
@@ -37,7 +36,6 @@ pub enum Code {
     MethodNotAllowed,
     UpgradeRequired,
     InvalidUpgrade,
-    InvalidPath,
     InvalidQuery,
     InvalidSince,
     InvalidBody,
@@ -85,7 +83,7 @@ const fn again(status: u16, code: &'static str, title: &'static str) -> Row {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 36] = [
         Self::Unauthenticated,
         Self::TokenInvalid,
         Self::TokenExpired,
@@ -100,7 +98,6 @@ impl Code {
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
         Self::InvalidUpgrade,
-        Self::InvalidPath,
         Self::InvalidQuery,
         Self::InvalidSince,
         Self::InvalidBody,
@@ -128,7 +125,7 @@ impl Code {
     /// The code's line.
     pub const fn row(self) -> Row {
         match self {
-            Self::Unauthenticated => no(401, "unauthenticated", "Nobody showed a token"),
+            Self::Unauthenticated => no(401, "unauthenticated", "The request shows no token"),
             Self::TokenInvalid => no(401, "token_invalid", "The token is not valid"),
             Self::TokenExpired => no(401, "token_expired", "The token has expired"),
             Self::TokenNotYetValid => again(401, "token_not_yet_valid", "The token is not valid yet"),
@@ -142,7 +139,6 @@ impl Code {
             Self::MethodNotAllowed => no(405, "method_not_allowed", "The route has other methods"),
             Self::UpgradeRequired => no(426, "upgrade_required", "The route speaks WebSocket"),
             Self::InvalidUpgrade => no(400, "invalid_upgrade", "The WebSocket handshake is not valid"),
-            Self::InvalidPath => no(400, "invalid_path", "The path is not valid"),
             Self::InvalidQuery => no(400, "invalid_query", "The query is not valid"),
             Self::InvalidSince => no(400, "invalid_since", "The position is not valid"),
             Self::InvalidBody => no(400, "invalid_body", "The body did not arrive"),
@@ -271,16 +267,14 @@ impl Fault {
     }
 
     /// The `error` member of a socket frame.
-    pub fn socket_form(&self, trace: &str) -> Map<String, Value> {
-        let mut error = Map::new();
-        error.insert("code".into(), self.code.as_ref().into());
-        error.insert("message".into(), self.detail.as_str().into());
-        error.insert("retry".into(), self.retry.into());
-        if let Some(span) = self.retry_after {
-            error.insert("retry_after_ms".into(), milliseconds(span).into());
+    pub fn socket_form<'a>(&'a self, trace: &'a str) -> SocketError<'a> {
+        SocketError {
+            code: &self.code,
+            message: &self.detail,
+            retry: self.retry,
+            retry_after_ms: self.retry_after.map(milliseconds),
+            trace,
         }
-        error.insert("trace".into(), trace.into());
-        error
     }
 
     fn challenge(&self) -> HeaderValue {
@@ -290,6 +284,17 @@ impl Fault {
         let text = format!("Bearer realm=\"roost\", error=\"invalid_token\", error_description=\"{}\"", self.title);
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer realm=\"roost\""))
     }
+}
+
+/// What a socket frame says of an error.
+#[derive(Clone, Debug, Serialize)]
+pub struct SocketError<'a> {
+    code: &'a str,
+    message: &'a str,
+    retry: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    trace: &'a str,
 }
 
 impl From<Code> for Fault {
@@ -377,6 +382,6 @@ fn seconds_up(span: Duration) -> u64 {
 }
 
 /// Strings and numbers always encode.
-fn encode(value: &impl Serialize) -> String {
+pub(crate) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

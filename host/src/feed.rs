@@ -10,9 +10,8 @@ use bytes::Bytes;
 use roost_core::feed::Position;
 use roost_core::port::Delivery;
 use serde::Serialize;
-use serde_json::json;
 
-use crate::error::{Code, Fault};
+use crate::error::{Code, Fault, encode};
 
 /// Told when events cannot be told in order, each once.
 pub const RESYNC: &str = "resync";
@@ -61,7 +60,7 @@ impl Frame {
     /// `resync`: what follows begins at this position.
     pub fn resync(reason: ResyncReason, from: &Position) -> Self {
         metrics::counter!("roost_resyncs_total", "reason" => reason.as_str()).increment(1);
-        Self::ephemeral(RESYNC, resync_payload(reason, from).to_string())
+        Self::ephemeral(RESYNC, encode(&Resync::new(reason, from)))
     }
 
     fn of(name: Arc<str>, payload: Arc<str>, position: Option<Position>) -> Self {
@@ -92,7 +91,7 @@ impl Frame {
     /// The frame as part of an answer to `sync`.
     pub fn encode_text(&self) -> String {
         let mut text = String::with_capacity(self.cost() + 32);
-        let name = json_string(&self.name);
+        let name = encode(&self.name);
         let _ = write!(text, "{{\"type\":{name},\"payload\":{}", self.payload);
         if let Some(Position { epoch, offset }) = &self.position {
             let _ = write!(text, ",\"epoch\":\"{epoch}\",\"offset\":{offset}");
@@ -108,9 +107,19 @@ impl From<Delivery> for Frame {
     }
 }
 
-/// The payload of `resync`.
-pub fn resync_payload(reason: ResyncReason, from: &Position) -> serde_json::Value {
-    json!({ "reason": reason.as_str(), "epoch": from.epoch.as_ref(), "offset": from.offset })
+/// The payload of `resync`: why, and the position that what follows begins after.
+#[derive(Clone, Debug, Serialize)]
+pub struct Resync<'a> {
+    reason: &'static str,
+    epoch: &'a str,
+    offset: u64,
+}
+
+impl<'a> Resync<'a> {
+    /// What follows begins after this position.
+    pub fn new(reason: ResyncReason, from: &'a Position) -> Self {
+        Self { reason: reason.as_str(), epoch: &from.epoch, offset: from.offset }
+    }
 }
 
 /// One server-sent event. The payload may hold line breaks between its tokens, never inside its strings.
@@ -130,9 +139,4 @@ pub fn server_sent(name: &str, payload: &str, position: Option<&Position>) -> St
 /// Reads `since`: the position of the last event that the client has.
 pub fn parse_since(text: &str) -> Result<Position, Fault> {
     text.parse().map_err(|error: roost_core::feed::PositionError| Fault::new(Code::InvalidSince, error.to_string()))
-}
-
-/// A JSON string. Text always encodes.
-pub(crate) fn json_string<T: Serialize + ?Sized>(text: &T) -> String {
-    serde_json::to_string(text).unwrap_or_default()
 }

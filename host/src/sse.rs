@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::auth::Credentials;
 use crate::calls::FunctionTable;
-use crate::error::{Code, Fault, Traced};
+use crate::error::{Code, Fault, Traced, encode};
 use crate::feed::{DRAINING, Frame, HELLO, parse_since, server_sent};
 use crate::http::{PublicState, query, trace_of};
 use crate::hub::{Batch, Item};
@@ -173,7 +173,8 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> EventStream<F, S> {
 
     /// Says why the stream ends, unless the client takes nothing any more.
     fn last_words(&self, code: Code) {
-        let error = serde_json::Value::Object(Fault::from(code).socket_form(&self.visit.trace)).to_string();
+        let fault = Fault::from(code);
+        let error = encode(&fault.socket_form(&self.visit.trace));
         let _ = self.chunks.try_send(server_sent("error", &error, None).into());
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::calls::FunctionTable;
 use crate::error::{Code, Fault, Traced};
-use crate::feed::{Frame, ResyncReason, SYNC, parse_since, resync_payload};
+use crate::feed::{Frame, Resync, ResyncReason, SYNC, parse_since};
 use crate::hooks;
 use crate::http::{PublicState, query, respond, trace_of};
 
@@ -63,7 +63,10 @@ where
                 conversations = named_by(&events);
                 own.insert("events".into(), events.into_iter().filter_map(as_value).collect());
             }
-            Replay::Gap => drop(own.insert("resync".into(), resync_payload(ResyncReason::Gap, &position))),
+            Replay::Gap => {
+                let resync = Resync::new(ResyncReason::Gap, &position);
+                own.insert("resync".into(), serde_json::to_value(resync).unwrap_or_default());
+            }
         }
     }
     let gathered = hooks::sync(state.functions.as_ref(), trace, user, conversations).await;

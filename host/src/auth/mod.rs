@@ -64,7 +64,7 @@ impl Identity {
     pub fn enter(&self, access: Access) -> Result<Caller, Fault> {
         match (access, self) {
             (Access::Public, Self::Anonymous) => Ok(Caller::Anonymous),
-            (_, Self::Anonymous) => Err(Code::Unauthenticated.into()),
+            (_, Self::Anonymous) => Err(unauthenticated()),
             (Access::Service, Self::User { .. }) => Err(Code::ServiceOnly.into()),
             (Access::Service, Self::Service { .. }) => Ok(Caller::Service),
             (_, Self::User { user, .. }) => Ok(Caller::User(*user)),
@@ -81,6 +81,10 @@ impl Identity {
             _ => Err(user_required()),
         }
     }
+}
+
+fn unauthenticated() -> Fault {
+    Fault::new(Code::Unauthenticated, "send the header `Authorization: Bearer <token>`")
 }
 
 fn user_required() -> Fault {
@@ -125,7 +129,7 @@ impl Authenticator {
         }
         let Some(token) = credentials.token() else {
             return match credentials.user_header {
-                Some(_) => Err(Code::Unauthenticated.into()),
+                Some(_) => Err(unauthenticated()),
                 None => Ok(Identity::Anonymous),
             };
         };

@@ -25,7 +25,10 @@ where
             let methods: Vec<String> = methods.iter().map(ToString::to_string).collect();
             return Traced(Fault::from(Code::MethodNotAllowed).allowing(&methods), trace).into_response();
         }
-        Lookup::Unknown => return Traced(Code::NotFound.into(), trace).into_response(),
+        Lookup::Unknown => {
+            let detail = format!("nothing answers {}; GET /v1/openapi.json lists what does", request.uri().path());
+            return Traced(Fault::new(Code::NotFound, detail), trace).into_response();
+        }
     };
     let label = RouteLabel(matched.route.clone());
     let mut response = match answer(&state, matched, method, request).await {

@@ -16,9 +16,12 @@ pub struct Close {
 /// A binary frame.
 pub const BINARY_REFUSED: Close =
     Close { code: 1003, reason: "binary_refused", advice: "send JSON text frames; connecting again does not help" };
-/// Not WebSocket, or not UTF-8.
+/// Not WebSocket.
 pub const PROTOCOL_ERROR: Close =
     Close { code: 1002, reason: "protocol_error", advice: "correct the client; connecting again does not help" };
+/// Text that is not UTF-8.
+pub const NOT_TEXT: Close =
+    Close { code: 1007, reason: "not_utf8", advice: "send UTF-8; connecting again does not help" };
 /// A frame beyond the bound.
 pub const TOO_LARGE: Close =
     Close { code: 1009, reason: "frame_too_large", advice: "send smaller frames; connecting again does not help" };
@@ -42,8 +45,18 @@ pub const SLOW_CLIENT: Close =
     Close { code: 4008, reason: "slow_client", advice: "connect again with `since`; read faster" };
 
 /// The whole table, by code.
-pub const TABLE: [Close; 9] =
-    [PROTOCOL_ERROR, BINARY_REFUSED, TOO_LARGE, INTERNAL, DRAINING, TRY_LATER, TOKEN_EXPIRED, IDLE, SLOW_CLIENT];
+pub const TABLE: [Close; 10] = [
+    PROTOCOL_ERROR,
+    BINARY_REFUSED,
+    NOT_TEXT,
+    TOO_LARGE,
+    INTERNAL,
+    DRAINING,
+    TRY_LATER,
+    TOKEN_EXPIRED,
+    IDLE,
+    SLOW_CLIENT,
+];
 
 impl Close {
     /// The frame that says it.

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use crate::error::{Code, Fault};
-use crate::feed::json_string;
+use crate::error::{Code, Fault, SocketError, encode};
 
 const ID_BYTES_MAX: usize = 64;
 const TYPE_BYTES_MAX: usize = roost_core::limits::EVENT_NAME_BYTES_MAX;
@@ -81,15 +80,17 @@ fn name(value: Value) -> Result<String, Fault> {
 pub fn ok(id: &str, payload: &str) -> String {
     let mut text = String::with_capacity(payload.len() + id.len() + 40);
     let payload = if payload.is_empty() { "null" } else { payload };
-    let _ = write!(text, "{{\"id\":{},\"type\":\"ok\",\"payload\":{payload}}}", json_string(id));
+    let _ = write!(text, "{{\"id\":{},\"type\":\"ok\",\"payload\":{payload}}}", encode(&id));
     text
 }
 
 /// `{"id":"7","type":"error","error":{"code":…,"message":…,"retry":…}}`; without an id: `null`.
 pub fn error(id: Option<&str>, fault: &Fault, trace: &str) -> String {
-    let mut frame = Map::new();
-    frame.insert("id".into(), id.into());
-    frame.insert("type".into(), "error".into());
-    frame.insert("error".into(), fault.socket_form(trace).into());
-    Value::Object(frame).to_string()
+    #[derive(Serialize)]
+    struct ErrorFrame<'a> {
+        id: Option<&'a str>,
+        r#type: &'static str,
+        error: SocketError<'a>,
+    }
+    encode(&ErrorFrame { id, r#type: "error", error: fault.socket_form(trace) })
 }

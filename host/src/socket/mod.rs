@@ -135,9 +135,11 @@ where
 /// axum hides the error's type, so its text decides.
 fn read_error(error: &axum::Error) -> ReadError {
     let text = error.to_string();
-    if text.contains("too long") || text.contains("too big") {
+    if text.starts_with("Space limit exceeded") {
         ReadError::TooLarge
-    } else if text.contains("protocol error") || text.contains("UTF-8") || text.contains("utf-8") {
+    } else if text.starts_with("UTF-8") {
+        ReadError::NotText
+    } else if text.starts_with("WebSocket protocol error") && !text.contains("without closing handshake") {
         ReadError::Protocol
     } else {
         ReadError::Gone

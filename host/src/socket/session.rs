@@ -33,7 +33,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum ReadError {
     /// A frame beyond the bound.
     TooLarge,
-    /// Not WebSocket, or text that is not UTF-8.
+    /// Text that is not UTF-8.
+    NotText,
+    /// Not WebSocket.
     Protocol,
     /// The connection broke.
     Gone,
@@ -267,6 +269,7 @@ fn incoming(message: Option<Result<Message, ReadError>>) -> Result<Message, End>
     match message {
         Some(Ok(message)) => Ok(message),
         Some(Err(ReadError::TooLarge)) => Err(End::Close(close::TOO_LARGE)),
+        Some(Err(ReadError::NotText)) => Err(End::Close(close::NOT_TEXT)),
         Some(Err(ReadError::Protocol)) => Err(End::Close(close::PROTOCOL_ERROR)),
         Some(Err(ReadError::Gone)) | None => Err(End::Gone),
     }
@@ -282,7 +285,9 @@ async fn say_goodbye<W: Wire>(wire: &mut W, close: Close) {
             match wire.next().await {
                 Some(Ok(_)) => {}
                 // What cannot be read is still arriving; dropping the socket now would cut off our close frame.
-                Some(Err(ReadError::TooLarge | ReadError::Protocol)) => std::future::pending().await,
+                Some(Err(ReadError::TooLarge | ReadError::NotText | ReadError::Protocol)) => {
+                    std::future::pending().await
+                }
                 Some(Err(ReadError::Gone)) | None => return,
             }
         }

@@ -331,6 +331,7 @@ async fn what_is_no_text_frame_within_the_bound_closes_the_socket() {
     ends_with(Ok(Message::Binary(Bytes::from_static(b"x"))), 1003).await;
     ends_with(Ok(Message::Text("x".repeat(1_025).into())), 1009).await;
     ends_with(Err(ReadError::TooLarge), 1009).await;
+    ends_with(Err(ReadError::NotText), 1007).await;
     ends_with(Err(ReadError::Protocol), 1002).await;
 }
 
@@ -449,6 +450,19 @@ async fn bounds_come_from_the_configuration() {
     let host = FakeHost::with(socket, http_config());
     let mut client = connect(&host, Options::default()).await.greeted().await;
     assert_eq!(client.close_code().await, close::IDLE.code);
+}
+
+#[test]
+fn errors_of_the_wire_are_told_apart_by_their_text() {
+    for (text, expected) in [
+        ("Space limit exceeded: Message too long: 9 > 8", ReadError::TooLarge),
+        ("UTF-8 encoding error: invalid utf-8 sequence", ReadError::NotText),
+        ("WebSocket protocol error: Reserved bits are non-zero", ReadError::Protocol),
+        ("WebSocket protocol error: Connection reset without closing handshake", ReadError::Gone),
+        ("IO error: broken pipe", ReadError::Gone),
+    ] {
+        assert_eq!(super::read_error(&axum::Error::new(std::io::Error::other(text))), expected, "{text}");
+    }
 }
 
 #[test]
