@@ -1,0 +1,105 @@
+//! The system of record behind its port: which technology, and how long each operation takes.
+//!
+//! One more technology is one more variant of [`RecordStore`] and one more file beside `sqlite`.
+
+mod cursor;
+mod sqlite;
+
+use std::future::Future;
+use std::time::Instant;
+
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{
+    Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
+    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Operation, Pending,
+    ReadMark, Records, UnreadRequest, UnreadSnapshot,
+};
+use roost_core::time::Timestamp;
+
+pub use self::sqlite::{OpenError, SqliteRecords};
+use crate::config::RecordsUrl;
+
+/// Seconds that an operation took, by `operation`.
+const SECONDS: &str = "roost_records_seconds";
+
+/// The records that the configuration names. Clones share them.
+#[derive(Clone, Debug)]
+pub enum RecordStore {
+    /// In an SQLite database.
+    Sqlite(SqliteRecords),
+}
+
+/// Does the same with whatever the records are.
+macro_rules! each {
+    ($self:ident, $records:ident => $does:expr) => {
+        match $self {
+            Self::Sqlite($records) => $does,
+        }
+    };
+}
+
+impl RecordStore {
+    /// Opens what the URL names, and brings its schema up to date.
+    pub async fn open(url: &RecordsUrl) -> Result<Self, OpenError> {
+        match url {
+            RecordsUrl::Sqlite(location) => Ok(Self::Sqlite(SqliteRecords::open(location).await?)),
+        }
+    }
+
+    /// Whether the records answer.
+    pub async fn ready(&self) -> Answer<()> {
+        each!(self, records => records.ready().await)
+    }
+
+    /// Makes every confirmation accepted so far take effect.
+    pub async fn flush(&self) {
+        each!(self, records => records.flush().await);
+    }
+
+    /// Writes what waits and closes; nothing can be asked afterwards.
+    pub async fn close(&self) {
+        each!(self, records => records.close().await);
+    }
+}
+
+async fn timed<T>(operation: Operation, answer: impl Future<Output = T> + Send) -> T {
+    let start = Instant::now();
+    let answer = answer.await;
+    metrics::histogram!(SECONDS, "operation" => operation.name()).record(start.elapsed().as_secs_f64());
+    answer
+}
+
+macro_rules! delegate {
+    ($($operation:ident $method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl Records for RecordStore {
+            $(async fn $method(&self, $($name: $type),*) -> Answer<$answer> {
+                each!(self, records => timed(Operation::$operation, records.$method($($name),*)).await)
+            })*
+        }
+    };
+}
+
+delegate! {
+    AppendMessage append_message(draft: Draft) -> Changed;
+    EditMessage edit_message(edit: Edit) -> Changed;
+    DeleteMessage delete_message(
+        conversation: ConversationId, message: MessageId, actor: UserId, at: Timestamp) -> Changed;
+    MarkRead mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> ReadMark;
+    Unread unread(requests: Vec<UnreadRequest>) -> Vec<UnreadSnapshot>;
+    Changes changes(ranges: Vec<ChangeRange>) -> Vec<Vec<Change>>;
+    LastMessages last_messages(conversations: Vec<ConversationId>) -> Vec<LastMessage>;
+    Membership membership(conversation: ConversationId, user: UserId) -> Membership;
+    Conversations conversations(user: UserId, query: ConversationQuery) -> ConversationPage;
+    History history(query: HistoryQuery) -> HistoryPage;
+    CreateConversation create_conversation(conversation: NewConversation) -> Created;
+    AddMember add_member(change: MemberChange) -> Vec<UserId>;
+    RemoveMember remove_member(change: MemberChange) -> Vec<UserId>;
+    Contacts contacts(user: UserId) -> Vec<UserId>;
+    Audience audience(users: Vec<UserId>) -> Vec<ContactAudience>;
+    AddContact add_contact(user: UserId, contact: UserId) -> ();
+    RemoveContact remove_contact(user: UserId, contact: UserId) -> ();
+    Block block(user: UserId, blocked: UserId) -> ();
+    Unblock unblock(user: UserId, blocked: UserId) -> ();
+    Pending pending(before: Timestamp, limit: u32) -> Vec<Pending>;
+    Announced announced(confirmations: Vec<Confirmation>) -> ();
+}

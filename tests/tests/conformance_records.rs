@@ -1,0 +1,369 @@
+//! Every adapter of the records port keeps every promise of the port: the fake, and SQLite in a file and in memory.
+//!
+//! Beside the suite: what only a database can get wrong (reopening, several processes) and random operations on
+//! the fake and on SQLite, answer by answer.
+
+use std::future::Future;
+use std::path::Path;
+
+use proptest::prelude::*;
+use roost::config::{RecordsUrl, SqliteLocation};
+use roost::records::RecordStore;
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{
+    ChangeRange, Confirmation, ConversationQuery, Draft, Edit, HistoryQuery, MemberChange, NewConversation, Pending,
+    Records, RecordsError, UnreadRequest,
+};
+use roost_core::testing::conformance::records::{
+    Subject, announcing, blocks, bounds, changing, counting, creating, members, paging, people, sending,
+};
+use roost_core::testing::{FakeRecords, block_on};
+use roost_core::time::Timestamp;
+use tempfile::TempDir;
+
+const ANN: UserId = UserId::from_u128(1);
+const BOB: UserId = UserId::from_u128(2);
+const TALK: ConversationId = ConversationId::from_u128(3);
+const AT: Timestamp = Timestamp(1_790_000_000_000);
+const LATER: Timestamp = Timestamp(253_402_300_799_999);
+
+async fn open(location: SqliteLocation) -> RecordStore {
+    RecordStore::open(&RecordsUrl::Sqlite(location)).await.unwrap()
+}
+
+async fn in_file(folder: &Path) -> RecordStore {
+    open(SqliteLocation::File(folder.join("data/records.db"))).await
+}
+
+fn on_sqlite<F: Future<Output = ()>>(location: SqliteLocation, case: impl FnOnce(Subject<RecordStore>) -> F) {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let records = open(location).await;
+        case(Subject::new(records.clone(), |records| Box::pin(records.flush()))).await;
+        records.close().await;
+    });
+}
+
+macro_rules! on_every_adapter {
+    ($($module:ident::$case:ident),* $(,)?) => {
+        mod fake {
+            use super::*;
+            $(#[test]
+            fn $case() {
+                block_on($module::$case(&Subject::new(FakeRecords::new(7), |_| Box::pin(async {}))));
+            })*
+        }
+
+        mod sqlite_in_a_file {
+            use super::*;
+            $(#[test]
+            fn $case() {
+                let folder = TempDir::new().unwrap();
+                let file = SqliteLocation::File(folder.path().join("records.db"));
+                on_sqlite(file, async |subject| $module::$case(&subject).await);
+            })*
+        }
+
+        mod sqlite_in_memory {
+            use super::*;
+            $(#[test]
+            fn $case() {
+                on_sqlite(SqliteLocation::Memory, async |subject| $module::$case(&subject).await);
+            })*
+        }
+    };
+}
+
+roost_core::each_records_case!(on_every_adapter);
+
+fn draft(sender: UserId, id: Option<u128>, content: &str) -> Draft {
+    let id = id.map(MessageId::from_u128);
+    Draft { conversation: TALK, sender, id, kind: "text".into(), content: content.into(), at: AT }
+}
+
+async fn create(records: &RecordStore) {
+    let new = NewConversation { id: Some(TALK), creator: ANN, members: vec![BOB], at: AT };
+    records.create_conversation(new).await.unwrap();
+}
+
+#[tokio::test]
+async fn everything_is_there_after_reopening() {
+    let folder = TempDir::new().unwrap();
+    let records = in_file(folder.path()).await;
+    create(&records).await;
+    let first = records.append_message(draft(ANN, Some(1), "one")).await.unwrap().change;
+    records.append_message(draft(ANN, Some(2), "two")).await.unwrap();
+    records.mark_read(BOB, TALK, Some(Seq(1))).await.unwrap();
+    records.announced(vec![Confirmation::Change(TALK, Seq(1))]).await.unwrap();
+    records.add_contact(ANN, BOB).await.unwrap();
+    records.close().await;
+
+    let records = in_file(folder.path()).await;
+    let everywhere = vec![UnreadRequest { user: BOB, conversations: None }];
+    let counter = records.unread(everywhere).await.unwrap()[0].counters[0];
+    assert_eq!((counter.count, counter.read, counter.seq, counter.announced), (1, Seq(1), Seq(2), Seq(1)));
+    let history = HistoryQuery { user: BOB, conversation: TALK, before: Some(Seq(2)), limit: 10 };
+    assert_eq!(records.history(history).await.unwrap().messages, [first.message]);
+    assert_eq!(records.contacts(ANN).await.unwrap(), [BOB]);
+    let pending = records.pending(LATER, 100).await.unwrap();
+    assert!(matches!(&pending[..], [Pending::Change(changed), Pending::Member(TALK, BOB)] if changed.change.seq == Seq(2)));
+    assert_eq!(records.append_message(draft(BOB, None, "three")).await.unwrap().change.seq, Seq(3));
+}
+
+#[tokio::test]
+async fn a_write_that_was_acknowledged_survives_without_closing() {
+    let folder = TempDir::new().unwrap();
+    let records = in_file(folder.path()).await;
+    create(&records).await;
+    records.append_message(draft(ANN, Some(1), "one")).await.unwrap();
+    drop(records);
+    let records = in_file(folder.path()).await;
+    assert!(records.append_message(draft(ANN, Some(1), "one")).await.unwrap().repeated);
+}
+
+/// Four stores on one file contend as four processes do: they share nothing but the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_writers_of_one_file_leave_no_gap() {
+    const EACH: u64 = 50;
+    let folder = TempDir::new().unwrap();
+    let stores = [
+        in_file(folder.path()).await,
+        in_file(folder.path()).await,
+        in_file(folder.path()).await,
+        in_file(folder.path()).await,
+    ];
+    create(&stores[0]).await;
+    let writers = stores.clone().map(|records| {
+        tokio::spawn(async move {
+            let mut places = Vec::new();
+            for _ in 0..EACH {
+                places.push(records.append_message(draft(ANN, None, "at once")).await.unwrap().change.seq.0);
+            }
+            places
+        })
+    });
+    let mut places = Vec::new();
+    for writer in writers {
+        places.extend(writer.await.unwrap());
+    }
+    places.sort_unstable();
+    assert_eq!(places, (1..=4 * EACH).collect::<Vec<_>>());
+    let counter = stores[3].unread(vec![UnreadRequest { user: BOB, conversations: None }]).await.unwrap();
+    assert_eq!(counter[0].counters[0].count, 4 * EACH);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_stores_may_create_the_file_at_once() {
+    let folder = TempDir::new().unwrap();
+    let opening = [(); 4].map(|()| {
+        let folder = folder.path().to_owned();
+        tokio::spawn(async move { in_file(&folder).await })
+    });
+    for store in opening {
+        store.await.unwrap().ready().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_half_way_leaves_the_store_usable() {
+    let folder = TempDir::new().unwrap();
+    let records = in_file(folder.path()).await;
+    create(&records).await;
+    for polls in 1..40 {
+        let mut append = Box::pin(records.append_message(draft(ANN, None, "half")));
+        let mut polled = 0;
+        std::future::poll_fn(|context| {
+            polled += 1;
+            match append.as_mut().poll(context) {
+                std::task::Poll::Pending if polled < polls => std::task::Poll::Pending,
+                _ => std::task::Poll::Ready(()),
+            }
+        })
+        .await;
+        drop(append);
+    }
+    let last = records.append_message(draft(ANN, None, "whole")).await.unwrap().change.seq.0;
+    let range = ChangeRange { conversation: TALK, after: Seq::ZERO, up_to: Seq(last) };
+    assert_eq!(records.changes(vec![range]).await.unwrap()[0].len() as u64, last);
+}
+
+#[tokio::test]
+async fn a_closed_store_is_unavailable() {
+    let folder = TempDir::new().unwrap();
+    for records in [in_file(folder.path()).await, open(SqliteLocation::Memory).await] {
+        create(&records).await;
+        records.ready().await.unwrap();
+        records.close().await;
+        let answers = [
+            records.append_message(draft(ANN, None, "late")).await.map(|_| ()),
+            records.contacts(ANN).await.map(|_| ()),
+            records.ready().await,
+        ];
+        assert!(answers.iter().all(|answer| matches!(answer, Err(RecordsError::Unavailable { .. }))), "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused_with_its_name() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("records.db");
+    std::fs::write(&file, "this is no database, but long enough to be looked at as one".repeat(100)).unwrap();
+    let below = file.join("records.db");
+    for location in [file, below] {
+        let url = RecordsUrl::Sqlite(SqliteLocation::File(location));
+        let error = RecordStore::open(&url).await.unwrap_err().to_string();
+        assert!(error.contains(&folder.path().display().to_string()), "{error}");
+    }
+}
+
+/// One random operation. Users, conversations and messages are few, so that operations meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Append { conversation: u128, sender: u128, id: u128, content: u8, delay: u64 },
+    Edit { conversation: u128, editor: u128, message: u128, content: u8, delay: u64 },
+    Delete { conversation: u128, actor: u128, message: u128, delay: u64 },
+    MarkRead { user: u128, conversation: u128, up_to: Option<u64> },
+    Create { id: u128, creator: u128, members: Vec<u128>, delay: u64 },
+    Add { conversation: u128, actor: Option<u128>, user: u128, delay: u64 },
+    Remove { conversation: u128, actor: Option<u128>, user: u128, delay: u64 },
+    Contact { user: u128, other: u128, there: bool },
+    Block { user: u128, other: u128, there: bool },
+    Announce { conversation: u128, seq: u64, user: u128 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let user = || 1_u128..5;
+    let conversation = || 1_u128..4;
+    let message = || 1_u128..8;
+    let delay = || 0_u64..50;
+    let actor = || prop::option::weighted(0.8, 1_u128..5);
+    prop_oneof![
+        8 => (conversation(), user(), message(), 0_u8..3, delay()).prop_map(
+            |(conversation, sender, id, content, delay)| Step::Append { conversation, sender, id, content, delay }),
+        4 => (conversation(), user(), message(), 0_u8..3, delay()).prop_map(
+            |(conversation, editor, message, content, delay)| Step::Edit { conversation, editor, message, content, delay }),
+        3 => (conversation(), user(), message(), delay()).prop_map(
+            |(conversation, actor, message, delay)| Step::Delete { conversation, actor, message, delay }),
+        4 => (user(), conversation(), prop::option::of(0_u64..12)).prop_map(
+            |(user, conversation, up_to)| Step::MarkRead { user, conversation, up_to }),
+        4 => (conversation(), user(), prop::collection::vec(user(), 0..4), delay()).prop_map(
+            |(id, creator, members, delay)| Step::Create { id, creator, members, delay }),
+        2 => (conversation(), actor(), user(), delay()).prop_map(
+            |(conversation, actor, user, delay)| Step::Add { conversation, actor, user, delay }),
+        2 => (conversation(), actor(), user(), delay()).prop_map(
+            |(conversation, actor, user, delay)| Step::Remove { conversation, actor, user, delay }),
+        2 => (user(), user(), any::<bool>()).prop_map(|(user, other, there)| Step::Contact { user, other, there }),
+        1 => (user(), user(), prop::bool::weighted(0.4)).prop_map(
+            |(user, other, there)| Step::Block { user, other, there }),
+        2 => (conversation(), 1_u64..12, user()).prop_map(
+            |(conversation, seq, user)| Step::Announce { conversation, seq, user }),
+    ]
+}
+
+/// The answer as text, without the words of an error: those are each adapter's own.
+fn told<T: std::fmt::Debug>(answer: Result<T, RecordsError>) -> String {
+    match answer {
+        Ok(answer) => format!("{answer:?}"),
+        Err(error) => format!("{:?}", std::mem::discriminant(&error)),
+    }
+}
+
+async fn take<R: Records>(records: &R, step: Step) -> String {
+    let user = UserId::from_u128;
+    let talk = ConversationId::from_u128;
+    let at = |delay| AT.plus(delay);
+    match step {
+        Step::Append { conversation, sender, id, content, delay } => {
+            let id = Some(MessageId::from_u128(id));
+            let content = content.to_string();
+            let (conversation, sender, kind) = (talk(conversation), user(sender), "text".to_owned());
+            told(records.append_message(Draft { conversation, sender, id, kind, content, at: at(delay) }).await)
+        }
+        Step::Edit { conversation, editor, message, content, delay } => {
+            let (conversation, message) = (talk(conversation), MessageId::from_u128(message));
+            let content = content.to_string();
+            let edit = Edit { conversation, message, editor: user(editor), content, at: at(delay) };
+            told(records.edit_message(edit).await)
+        }
+        Step::Delete { conversation, actor, message, delay } => {
+            let message = MessageId::from_u128(message);
+            told(records.delete_message(talk(conversation), message, user(actor), at(delay)).await)
+        }
+        Step::MarkRead { user: reader, conversation, up_to } => {
+            told(records.mark_read(user(reader), talk(conversation), up_to.map(Seq)).await)
+        }
+        Step::Create { id, creator, members, delay } => {
+            let members = members.into_iter().map(user).collect();
+            let new = NewConversation { id: Some(talk(id)), creator: user(creator), members, at: at(delay) };
+            told(records.create_conversation(new).await)
+        }
+        Step::Add { conversation, actor, user: whom, delay } => {
+            let (conversation, actor) = (talk(conversation), actor.map(user));
+            told(records.add_member(MemberChange { conversation, actor, user: user(whom), at: at(delay) }).await)
+        }
+        Step::Remove { conversation, actor, user: whom, delay } => {
+            let (conversation, actor) = (talk(conversation), actor.map(user));
+            told(records.remove_member(MemberChange { conversation, actor, user: user(whom), at: at(delay) }).await)
+        }
+        Step::Contact { user: one, other, there: true } => told(records.add_contact(user(one), user(other)).await),
+        Step::Contact { user: one, other, there: false } => told(records.remove_contact(user(one), user(other)).await),
+        Step::Block { user: one, other, there: true } => told(records.block(user(one), user(other)).await),
+        Step::Block { user: one, other, there: false } => told(records.unblock(user(one), user(other)).await),
+        Step::Announce { conversation, seq, user: whom } => {
+            let change = Confirmation::Change(talk(conversation), Seq(seq));
+            let member = Confirmation::Member(talk(conversation), user(whom));
+            told(records.announced(vec![change, member]).await)
+        }
+    }
+}
+
+/// Everything that can be asked. What is pending has no order here: read marks are dated by each adapter itself.
+async fn everything<R: Records>(records: &R) -> Vec<String> {
+    let users: Vec<UserId> = (1..5).map(UserId::from_u128).collect();
+    let talks: Vec<ConversationId> = (1..4).map(ConversationId::from_u128).collect();
+    let mut told_all = Vec::new();
+    for &user in &users {
+        let everywhere = UnreadRequest { user, conversations: None };
+        let named = UnreadRequest { user, conversations: Some(talks.clone()) };
+        told_all.push(told(records.unread(vec![everywhere, named]).await));
+        told_all.push(told(records.contacts(user).await));
+        let first = records.conversations(user, ConversationQuery::Page { cursor: None, limit: 2 }).await.unwrap();
+        if let Some(cursor) = first.next {
+            let second = ConversationQuery::Page { cursor: Some(cursor), limit: 2 };
+            told_all.push(told(records.conversations(user, second).await.map(|page| page.conversations)));
+        }
+        told_all.push(format!("{:?}", first.conversations));
+        told_all.push(told(records.conversations(user, ConversationQuery::Named(talks.clone())).await));
+        for &conversation in &talks {
+            told_all.push(told(records.membership(conversation, user).await));
+            let query = HistoryQuery { user, conversation, before: None, limit: 3 };
+            told_all.push(told(records.history(query).await));
+        }
+    }
+    let range = |&conversation| ChangeRange { conversation, after: Seq(1), up_to: Seq(u64::MAX) };
+    told_all.push(told(records.changes(talks.iter().map(range).collect()).await));
+    told_all.push(told(records.last_messages(talks).await));
+    told_all.push(told(records.audience(users).await));
+    let mut pending: Vec<String> =
+        records.pending(LATER, 100).await.unwrap().iter().map(|pending| format!("{pending:?}")).collect();
+    pending.sort();
+    told_all.extend(pending);
+    told_all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sqlite_answers_as_the_fake_does(steps in prop::collection::vec(step(), 1..60)) {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let fake = FakeRecords::new(1);
+            let sqlite = open(SqliteLocation::Memory).await;
+            for step in steps {
+                assert_eq!(take(&sqlite, step.clone()).await, take(&fake, step.clone()).await, "{step:?}");
+                sqlite.flush().await;
+                assert_eq!(everything(&sqlite).await, everything(&fake).await, "after {step:?}");
+            }
+            sqlite.close().await;
+        });
+    }
+}
