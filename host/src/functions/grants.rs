@@ -162,3 +162,90 @@ impl Serialize for Grants {
         grants.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roost_core::ids::UserId;
+    use roost_core::key::{Key, Owner};
+    use roost_core::port::Event;
+
+    fn user() -> UserId {
+        UserId::from_u128(7)
+    }
+
+    fn key(space: Space) -> Key {
+        Key::of_user(space, user())
+    }
+
+    fn asks() -> Grants {
+        Grants {
+            read: [Space::Online, Space::Presence].into_iter().collect(),
+            write: [Space::Presence].into_iter().collect(),
+            publish: true,
+            records: [Operation::Unread, Operation::History].into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_granted_was_asked_for_and_allowed() {
+        let config = GrantsConfig {
+            read: vec!["presence".into(), "devices".into(), "nonsense".into()],
+            write: vec!["online".into()],
+            publish: false,
+            records: vec!["history".into(), "block".into()],
+        };
+        let granted = asks().intersection(Grants::allowed(&config));
+        assert_eq!(granted.read.names(), ["presence"]);
+        assert!(granted.write.names().is_empty());
+        assert!(!granted.publish);
+        assert_eq!(granted.records.names(), ["history"]);
+    }
+
+    #[test]
+    fn every_name_of_the_contract_can_be_allowed() {
+        let all = |names: Vec<&'static str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let spaces = Space::ALL.into_iter().collect::<Spaces>();
+        let operations = Operation::ALL.into_iter().collect::<Operations>();
+        let config = GrantsConfig {
+            read: all(spaces.names()),
+            write: all(spaces.names()),
+            publish: true,
+            records: all(operations.names()),
+        };
+        assert_eq!((spaces.names().len(), operations.names().len()), (Space::ALL.len(), Operation::ALL.len()));
+        let everything = Grants { read: spaces, write: spaces, publish: true, records: operations };
+        assert_eq!(Grants::allowed(&config), everything);
+    }
+
+    #[test]
+    fn a_question_needs_the_grant_to_read() {
+        assert_eq!(asks().check_read(&[Query::Bytes(key(Space::Online))]), Ok(()));
+        let foreign = [Query::Bytes(key(Space::Online)), Query::Fields(key(Space::Devices))];
+        assert_eq!(asks().check_read(&foreign).unwrap_err(), "reading the key space devices");
+        let indexed = Query::IndexedCounters { index: key(Space::Presence), space: Space::UnreadConversation };
+        assert_eq!(asks().check_read(&[indexed]).unwrap_err(), "reading the key space unread-conversation");
+    }
+
+    #[test]
+    fn a_transaction_needs_the_grants_of_all_its_parts() {
+        let transaction = || Transaction::new(Owner::User(user()));
+        let event = Event { name: "a".into(), payload: "{}".into(), durable: false };
+        let checks = |grants: Grants, transaction| grants.check_commit(&[transaction]);
+        let change =
+            transaction().check(Check::Present(key(Space::Online))).mutate(Mutation::Delete(key(Space::Presence)));
+        assert_eq!(checks(asks(), change), Ok(()));
+        let foreign_check = transaction().check(Check::Present(key(Space::Devices)));
+        assert_eq!(checks(asks(), foreign_check).unwrap_err(), "reading the key space devices");
+        let only_read = transaction().mutate(Mutation::Delete(key(Space::Online)));
+        assert_eq!(checks(asks(), only_read).unwrap_err(), "writing the key space online");
+        let silent = Grants { publish: false, ..asks() };
+        assert_eq!(checks(silent, transaction().publish(event)).unwrap_err(), "publishing to users");
+    }
+
+    #[test]
+    fn an_operation_that_was_not_granted_is_named() {
+        assert_eq!(asks().check_records(Operation::History), Ok(()));
+        assert_eq!(asks().check_records(Operation::Block).unwrap_err(), "the records operation block");
+    }
+}

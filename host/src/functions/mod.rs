@@ -21,6 +21,8 @@ mod registry;
 mod revision;
 mod routes;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use call::{CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, Reply, Request};
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};

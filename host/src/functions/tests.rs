@@ -1,0 +1,141 @@
+//! Deployments that must be refused, and what a refusal leaves behind: tiny components, made byte by byte.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::{FunctionConfig, RecordsUrl, SqliteLocation};
+use crate::records::RecordStore;
+use crate::store::Store;
+
+const HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    let mut section = vec![id, u8::try_from(content.len()).unwrap()];
+    section.extend_from_slice(content);
+    section
+}
+
+fn name(text: &str) -> Vec<u8> {
+    let mut name = vec![0, u8::try_from(text.len()).unwrap()];
+    name.extend_from_slice(text.as_bytes());
+    name
+}
+
+/// A component that imports an empty instance, and exports it again.
+fn component(import: &str, export: Option<&str>) -> Vec<u8> {
+    let mut bytes = HEADER.to_vec();
+    bytes.extend(section(7, &[1, 0x42, 0]));
+    bytes.extend(section(10, &[&[1], &name(import)[..], &[5, 0]].concat()));
+    if let Some(export) = export {
+        bytes.extend(section(11, &[&[1], &name(export)[..], &[5, 0, 0]].concat()));
+    }
+    bytes
+}
+
+fn config() -> FunctionConfig {
+    FunctionConfig {
+        memory_bytes_max: 1 << 20,
+        deadline: Duration::from_millis(100),
+        concurrency_max: 1,
+        queue_max: 0,
+        reply_bytes_max: 1024,
+        reuse: false,
+        reuse_calls_max: 1,
+        reuse_age: Duration::from_secs(1),
+        grants: None,
+    }
+}
+
+async fn functions(cache: Option<&std::path::Path>) -> Functions {
+    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
+    let world = HostWorld { store: Store::memory(), records };
+    let options =
+        Options { defaults: config(), named: Default::default(), cache_dir: cache.map(std::path::Path::to_owned) };
+    Functions::new(Engine::new().unwrap(), world, options).unwrap()
+}
+
+async fn refused(bytes: Vec<u8>) -> Fault {
+    let functions = functions(None).await;
+    let error = functions.deploy("probe.wasm", bytes).await.unwrap_err();
+    assert!(error.to_string().starts_with("probe.wasm: it "), "{error}");
+    assert!(functions.list().is_empty());
+    error.fault
+}
+
+#[tokio::test]
+async fn a_core_module_is_refused_with_the_way_out() {
+    let fault = refused(b"\0asm\x01\0\0\0".to_vec()).await;
+    assert_eq!(fault.to_string(), "it is a core module, not a component: build it with `roost build`");
+}
+
+#[tokio::test]
+async fn bytes_that_do_not_validate_are_refused() {
+    let fault = refused([HEADER, &[99, 1, 0]].concat()).await;
+    assert!(matches!(fault, Fault::Compile(_)), "{fault}");
+}
+
+#[tokio::test]
+async fn a_foreign_import_is_refused_naming_it_and_what_is_allowed() {
+    let fault = refused(component("acme:outside/sockets@1.0.0", None)).await;
+    let expected = "it imports acme:outside/sockets@1.0.0, but a function may import only roost:edge/{clock,key-value,";
+    assert!(fault.to_string().starts_with(expected), "{fault}");
+}
+
+#[tokio::test]
+async fn another_version_of_the_contract_is_refused_naming_both() {
+    let expected = "it was built for roost:edge@9.0.0, but this host speaks roost:edge@0.1.0";
+    let fault = refused(component("roost:edge/types@9.0.0", None)).await;
+    assert_eq!(fault.to_string(), expected);
+    let fault = refused(component("roost:edge/types@0.1.0", Some("roost:edge/handler@9.0.0"))).await;
+    assert_eq!(fault.to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_component_without_a_handler_is_refused() {
+    assert_eq!(refused(HEADER.to_vec()).await, Fault::NoHandler);
+    assert_eq!(refused(component("roost:edge/types@0.1.0", None)).await, Fault::NoHandler);
+}
+
+#[tokio::test]
+async fn a_handler_of_another_shape_is_refused() {
+    let fault = refused(component("roost:edge/types@0.1.0", Some("roost:edge/handler@0.1.0"))).await;
+    assert!(matches!(fault, Fault::Link(_)), "{fault}");
+}
+
+#[tokio::test]
+async fn a_folder_with_faults_names_every_one_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("b.wasm"), HEADER).unwrap();
+    std::fs::write(folder.path().join("a.wasm"), b"text").unwrap();
+    std::fs::write(folder.path().join("readme.txt"), b"text").unwrap();
+    let faults = functions(None).await.load_dir(folder.path()).await.unwrap_err();
+    let faults: Vec<_> = faults.into_iter().map(|error| (error.source_name, error.fault)).collect();
+    assert_eq!(faults, [("a.wasm".into(), Fault::NotWasm), ("b.wasm".into(), Fault::NoHandler)]);
+    let missing = functions(None).await.load_dir(&folder.path().join("missing")).await.unwrap_err();
+    assert!(matches!(missing[0].fault, Fault::Unreadable(_)));
+}
+
+#[tokio::test]
+async fn a_damaged_cache_entry_is_compiled_again() {
+    let cache = tempfile::tempdir().unwrap();
+    let functions = functions(Some(cache.path())).await;
+    let entry = || std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
+    // Refused for its shape, but only after it was compiled and cached.
+    assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().fault, Fault::NoHandler);
+    let sound = std::fs::read(entry()).unwrap();
+    for damaged in [&sound[..sound.len() - 1], b"", &[sound.as_slice(), b"x"].concat()] {
+        std::fs::write(entry(), damaged).unwrap();
+        assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().fault, Fault::NoHandler);
+        assert_eq!(std::fs::read(entry()).unwrap(), sound, "written anew");
+    }
+    assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_found_where_nothing_lives() {
+    let functions = functions(None).await;
+    assert_eq!(functions.route("GET", "/v1/presence"), RouteMatch::NotFound);
+    assert_eq!(functions.message("typing"), None);
+    assert!(!functions.remove("typing").await);
+    assert_eq!(*functions.changed().borrow(), 0);
+}
