@@ -1,0 +1,210 @@
+//! Functions are replaced while they are busy: no call fails, no socket closes, no event is lost, and a component that
+//! cannot serve leaves the one that serves as it is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a surprise here is a failed test"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use roost_tests::components;
+use roost_tests::server::{DEADLINE, Server};
+use roost_tests::socket::Socket;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+const PAIRS: usize = 6;
+const SWAPS: usize = 20;
+/// Rounds of all pairs that must end between one swap and the next.
+const ROUNDS_BETWEEN: usize = 6;
+
+/// A folder with the built-in components, for one host to follow.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(components()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    folder
+}
+
+/// The same function in other bytes: a custom section more.
+fn stamped(component: &[u8], stamp: u8) -> Vec<u8> {
+    const NAME: &[u8] = b"\x05stamp";
+    let length = u8::try_from(NAME.len() + 1).unwrap();
+    [component, &[0, length], NAME, &[stamp]].concat()
+}
+
+/// Puts a component in place as `roost build` does: whole, or not at all.
+fn place(folder: &Path, name: &str, bytes: &[u8]) {
+    let unfinished = folder.join(format!(".{name}.unfinished"));
+    fs::write(&unfinished, bytes).unwrap();
+    fs::rename(unfinished, folder.join(format!("{name}.wasm"))).unwrap();
+}
+
+/// The digest of each live function.
+async fn digests(server: &Server) -> BTreeMap<String, String> {
+    let answer = server.operator().get("/functions").await.json(200);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let functions = answer["functions"].as_array().unwrap().iter();
+    functions.map(|function| (text(&function["name"]), text(&function["digest"]))).collect()
+}
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until another component of this function serves; answers its digest.
+async fn swapped(server: &Server, name: &str, before: &str) -> String {
+    let mut digest = None;
+    until(&format!("a new {name}\n{}", server.log()), async || {
+        digest = digests(server).await.remove(name).filter(|digest| digest != before);
+        digest.is_some()
+    })
+    .await;
+    digest.unwrap()
+}
+
+/// Two people with a socket each, who write, read and count until they are told to stop.
+struct Pair {
+    from: Socket,
+    to: Socket,
+    reader: roost_tests::client::Client,
+    conversation: String,
+}
+
+impl Pair {
+    async fn meet(server: &Server) -> Self {
+        let (ann, ben) = (Uuid::new_v4(), Uuid::new_v4());
+        let conversation = server.user(ann).conversation(&[ann, ben]).await;
+        let (from, to) = (Socket::open(server, ann).await, Socket::open(server, ben).await);
+        Self { from, to, reader: server.user(ben), conversation }
+    }
+
+    /// A message by socket, told to the other's socket, counted and read over HTTP.
+    async fn round(&mut self, number: usize) {
+        let Self { from, to, reader, conversation } = self;
+        let content = format!("message {number}");
+        let sent = from.ok("message.send", json!({ "conversation": conversation, "content": content })).await;
+        assert_eq!(sent["seq"], number);
+        let told = to.payload("message.new").await;
+        assert_eq!((&told["seq"], &told["content"]), (&sent["seq"], &json!(content)));
+        assert_eq!(reader.get("/v1/unread").await.json(200)["total"], 1);
+        let read = reader.post(&format!("/v1/conversations/{conversation}/read"), json!({})).await.json(200);
+        assert_eq!(read["total"], 0);
+        let seen = from.payload("message.read_update").await;
+        assert_eq!(seen["up_to"], number);
+        let last = reader.get(&format!("/v1/conversations/{conversation}/last-message")).await.json(200);
+        assert_eq!(last["content"], content);
+    }
+
+    async fn talk(mut self, stop: Arc<AtomicBool>, rounds: Arc<AtomicUsize>) -> Self {
+        let mut number = 0;
+        while !stop.load(Ordering::Relaxed) {
+            number += 1;
+            self.round(number).await;
+            rounds.fetch_add(1, Ordering::Relaxed);
+        }
+        self
+    }
+
+    async fn is_still_open(&mut self) {
+        for socket in [&mut self.from, &mut self.to] {
+            socket.ok("presence.beat", json!(null)).await;
+            assert!(socket.kept().all(|frame| frame["type"] != "resync"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_swaps_under_load_fail_no_call_and_close_no_socket() {
+    let folder = folder();
+    let server = Server::develop(folder.path(), &[]).await;
+    let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut talks = JoinSet::new();
+    for _ in 0..PAIRS {
+        talks.spawn(Pair::meet(&server).await.talk(stop.clone(), rounds.clone()));
+    }
+    let mut served = BTreeSet::new();
+    for (stamp, name) in ["messaging", "unread", "last-message", "presence"].into_iter().cycle().take(SWAPS).enumerate()
+    {
+        let done = rounds.load(Ordering::Relaxed);
+        let before = digests(&server).await[name].clone();
+        let component = fs::read(components().join(format!("{name}.wasm"))).unwrap();
+        place(folder.path(), name, &stamped(&component, u8::try_from(stamp).unwrap()));
+        assert!(served.insert(swapped(&server, name, &before).await), "{name}: served before");
+        until("a few more rounds", async || {
+            // A talk that ended before its time has failed.
+            if let Some(ended) = talks.try_join_next() {
+                drop(ended.unwrap());
+                panic!("a pair has stopped talking");
+            }
+            rounds.load(Ordering::Relaxed) >= done + ROUNDS_BETWEEN
+        })
+        .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(pair) = talks.join_next().await {
+        pair.unwrap().is_still_open().await;
+    }
+    let log = server.log();
+    assert!(!log.contains("\"ERROR\""), "{log}");
+    let metrics = server.operator().get("/metrics").await.text;
+    let outcomes: BTreeSet<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("roost_function_calls_total") && !line.ends_with(" 0"))
+        .filter_map(|line| line.split("outcome=\"").nth(1)?.split('"').next())
+        .collect();
+    assert_eq!(outcomes, BTreeSet::from(["ok"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_serve_leaves_what_serves_and_what_is_gone_is_taken_out_of_service() {
+    let folder = folder();
+    let server = Server::develop(folder.path(), &[]).await;
+    let (ann, ben) = (Uuid::new_v4(), Uuid::new_v4());
+    let conversation = server.user(ann).conversation(&[ann, ben]).await;
+    let (mut from, mut to) = (Socket::open(&server, ann).await, Socket::open(&server, ben).await);
+    let typing = json!({ "conversation": conversation });
+    let before = digests(&server).await;
+    let component = fs::read(components().join("typing.wasm")).unwrap();
+
+    for broken in [&b"no component"[..], &component[..component.len() / 2], b"\0asm\x01\0\0\0"] {
+        let complaints = || server.log().matches("not deployed; what serves is left as it is").count();
+        let told = complaints();
+        place(folder.path(), "typing", broken);
+        until("the refusal in the log", async || complaints() > told).await;
+        assert_eq!(digests(&server).await, before);
+        from.ok("typing", typing.clone()).await;
+        assert_eq!(to.payload("typing").await["user"], json!(ann));
+    }
+
+    place(folder.path(), "typing", &stamped(&component, 1));
+    let mended = swapped(&server, "typing", &before["typing"]).await;
+    from.ok("typing", typing.clone()).await;
+    assert_eq!(to.payload("typing").await["user"], json!(ann));
+
+    fs::remove_file(folder.path().join("typing.wasm")).unwrap();
+    until("typing out of service", async || !digests(&server).await.contains_key("typing")).await;
+    from.refused("typing", typing.clone(), "unknown_type").await;
+    place(folder.path(), "typing", &component);
+    assert_ne!(swapped(&server, "typing", "").await, mended);
+    from.ok("typing", typing).await;
+    assert_eq!(to.payload("typing").await["user"], json!(ann));
+}
