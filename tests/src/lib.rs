@@ -8,6 +8,11 @@
 )]
 
 mod artifacts;
+pub mod client;
+pub mod events;
+pub mod server;
 pub mod simulation;
+pub mod socket;
+pub mod token;
 
 pub use artifacts::{binary, components, guests};

@@ -1,0 +1,128 @@
+//! A client over HTTP: requests with JSON bodies, and answers that are held against what was expected.
+
+use std::net::SocketAddr;
+
+use reqwest::header::{ALLOW, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::server::DEADLINE;
+
+/// One who asks one listener, with the same credentials each time.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: SocketAddr,
+    bearer: Option<String>,
+    client: reqwest::Client,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body as text.
+    pub text: String,
+    /// What was asked, for messages.
+    asked: String,
+}
+
+impl Client {
+    /// One who asks this listener.
+    pub fn new(address: SocketAddr, bearer: Option<&str>) -> Self {
+        let client = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build().expect("a client");
+        Self { address, bearer: bearer.map(str::to_owned), client }
+    }
+
+    /// A request to add to.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = self.client.request(method, format!("http://{}{path}", self.address));
+        match &self.bearer {
+            Some(bearer) => request.bearer_auth(bearer),
+            None => request,
+        }
+    }
+
+    /// Asks without a body.
+    pub async fn get(&self, path: &str) -> Answer {
+        send(self.request("GET", path)).await
+    }
+
+    /// Asks without a body.
+    pub async fn delete(&self, path: &str) -> Answer {
+        send(self.request("DELETE", path)).await
+    }
+
+    /// Asks without a body.
+    pub async fn put(&self, path: &str) -> Answer {
+        send(self.request("PUT", path)).await
+    }
+
+    /// Asks with a body.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        send(self.request("POST", path).json(&body)).await
+    }
+
+    /// Asks with a body.
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        send(self.request("PATCH", path).json(&body)).await
+    }
+
+    /// A conversation with these members, by its id.
+    pub async fn conversation(&self, members: &[Uuid]) -> String {
+        let created = self.post("/v1/conversations", serde_json::json!({ "members": members })).await.json(201);
+        created["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// Sends a request.
+pub async fn send(request: RequestBuilder) -> Answer {
+    let built = request.try_clone().and_then(|request| request.build().ok());
+    let asked = built.map_or_else(String::new, |request| format!("{} {}", request.method(), request.url()));
+    let response = request.send().await.unwrap_or_else(|error| panic!("{asked}: {error:?}"));
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await.unwrap_or_else(|error| panic!("{asked}: {error:?}"));
+    Answer { status, headers, text, asked }
+}
+
+impl Answer {
+    /// The body, if the status is this one.
+    pub fn json(&self, status: u16) -> Value {
+        self.expect(status, "application/json");
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}: no JSON: {}", self.asked, self.text))
+    }
+
+    /// A 204 has no body.
+    pub fn done(&self) {
+        assert_eq!((self.status, self.text.as_str()), (204, ""), "{}", self.asked);
+    }
+
+    /// The problem document, if it says this.
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        self.expect(status, "application/problem+json");
+        let problem: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        assert_eq!(problem["code"], code, "{}: {problem}", self.asked);
+        assert_eq!(problem["status"], status, "{}: {problem}", self.asked);
+        assert_eq!(problem["type"], format!("urn:roost:error:{code}"), "{}: {problem}", self.asked);
+        for member in ["title", "detail", "trace"] {
+            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{}: {problem}", self.asked);
+        }
+        assert!(problem["retry"].is_boolean(), "{}: {problem}", self.asked);
+        problem
+    }
+
+    /// What the header `Allow` says.
+    pub fn allow(&self) -> &str {
+        self.headers.get(ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn expect(&self, status: u16, media_type: &str) {
+        assert_eq!(self.status, status, "{}: {}", self.asked, self.text);
+        let found = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert!(found.starts_with(media_type), "{}: {found}: {}", self.asked, self.text);
+    }
+}

@@ -1,0 +1,75 @@
+//! A client of the event stream: Server-Sent Events, one after the other, each with its id.
+
+use std::time::Duration;
+
+use reqwest::RequestBuilder;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::server::DEADLINE;
+
+/// An open stream.
+pub struct Events {
+    response: reqwest::Response,
+    /// Came and was not yet asked for.
+    text: String,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The position; ephemeral events have none.
+    pub id: Option<String>,
+    /// The type.
+    pub name: String,
+    /// The payload.
+    pub data: Value,
+}
+
+impl Events {
+    /// Opens a stream.
+    pub async fn open(request: RequestBuilder) -> Self {
+        // A stream has no end, so the client's limit on a whole answer does not fit.
+        let response = request.timeout(Duration::from_secs(600)).send().await.expect("the stream opens");
+        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        assert_eq!((response.status().as_u16(), kind), (200, Some("text/event-stream")));
+        Self { response, text: String::new() }
+    }
+
+    /// The next event; `None`: the stream has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (event, rest) = (parse(block), rest.to_owned());
+                self.text = rest;
+                if event.is_some() {
+                    return event;
+                }
+            }
+            let chunk = timeout(DEADLINE, self.response.chunk()).await.expect("an event in time");
+            self.text.push_str(std::str::from_utf8(&chunk.ok()??).expect("events are text"));
+        }
+    }
+
+    /// The next event of this type; what else comes is passed over.
+    pub async fn expect(&mut self, name: &str) -> Event {
+        loop {
+            let event = self.next().await.unwrap_or_else(|| panic!("waiting for {name}: the stream has ended"));
+            if event.name == name {
+                return event;
+            }
+        }
+    }
+}
+
+/// Comments alone are no event.
+fn parse(block: &str) -> Option<Event> {
+    let field = |name: &'static str| block.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "));
+    let (name, id) = (field("event").next(), field("id").next());
+    let data: String = field("data").collect();
+    Some(Event {
+        id: id.map(str::to_owned),
+        name: name?.to_owned(),
+        data: serde_json::from_str(&data).expect("data is JSON"),
+    })
+}
