@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use roost_core::port::StoreError;
@@ -233,6 +233,9 @@ impl Fault {
         }
         if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
             headers.insert(ALLOW, allow);
+        }
+        if self.status == 426 {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         if self.status == 401 {
             headers.insert(WWW_AUTHENTICATE, self.challenge());

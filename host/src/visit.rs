@@ -59,7 +59,8 @@ pub struct Visit<F: FunctionTable, S> {
     /// The client has everything up to here already.
     floor: Option<Position>,
     seat: Seat<S>,
-    _goodbye: Goodbye<F>,
+    /// From the moment at which functions hear of the connection.
+    _goodbye: Option<Goodbye<F>>,
     _open: Gauge,
 }
 
@@ -97,7 +98,7 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
         let id = new_connection_id()?;
         let (connection, cursor) = seat.join(id).await?;
         let mut visit = Self {
-            _goodbye: Goodbye::new(&state, &connection, &opening.trace, seat.drain_watch()),
+            _goodbye: None,
             _open: Gauge::new(opening.kind),
             state,
             connection,
@@ -141,10 +142,15 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
         Ok((since, missed.map(|event| Arc::new(Frame::from(event))).collect()))
     }
 
-    async fn hello(&self, position: &Position) -> String {
+    async fn hello(&mut self, position: &Position) -> String {
         let user = self.connection.user;
+        self._goodbye = Some(Goodbye::new(&self.state, &self.connection, &self.trace, self.seat.drain_watch()));
         let opened = functions::Connection { user, id: self.connection.id.clone() };
         let gathered = hooks::connected(self.state.functions.as_ref(), &self.trace, &opened).await;
+        if !gathered.failures.is_empty() {
+            // Whoever did not hear of the connection hears of it with the next beat.
+            self.connection.alive();
+        }
         let mut hello = gathered.members;
         let interval = u64::try_from(self.state.socket.beat_interval.as_millis()).unwrap_or(u64::MAX);
         let own: [(&str, Value); 5] = [

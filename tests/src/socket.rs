@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -60,7 +61,7 @@ impl Socket {
     /// Opens a socket over a connection that takes little before somebody reads it.
     pub async fn narrow(server: &Server, user: Uuid) -> Self {
         let tcp = TcpSocket::new_v4().expect("a socket");
-        tcp.set_recv_buffer_size(4 * 1_024).expect("a small buffer");
+        tcp.set_recv_buffer_size(32 * 1_024).expect("a small buffer");
         let stream = tcp.connect(server.listen).await.expect("the host accepts");
         let request = request(server.listen, &format!("?token={}", Token::of(user).sign()));
         let (wire, _) = tokio_tungstenite::client_async(request, stream).await.expect("the socket opens");
@@ -109,6 +110,11 @@ impl Socket {
         self.find(name, |frame| frame["type"] == name && frame.get("id").is_none()).await
     }
 
+    /// The next error that answers no frame with an id.
+    pub async fn expect_error(&mut self) -> Value {
+        self.find("an error", |frame| frame["type"] == "error" && frame["id"].is_null()).await
+    }
+
     /// The payload of the next pushed frame of this type.
     pub async fn payload(&mut self, name: &str) -> Value {
         self.expect(name).await["payload"].take()
@@ -145,6 +151,17 @@ impl Socket {
                 Err(close) => return close,
             }
         }
+    }
+
+    /// Reads until the host closes and says nothing meanwhile, not even pongs; the close code and reason.
+    pub async fn watched_in_silence(self) -> (u16, String) {
+        let mut bytes = Vec::new();
+        let mut stream = self.wire.into_inner();
+        timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("in time").expect("the host closes");
+        // The last frame: its first byte says that it closes, the next how long it is.
+        let close = bytes.windows(2).rposition(|head| head[0] == 0x88 && usize::from(head[1]) + 2 <= bytes.len());
+        let frame = &bytes[close.expect("a close frame") + 2..];
+        (u16::from_be_bytes([frame[0], frame[1]]), String::from_utf8_lossy(&frame[2..]).into_owned())
     }
 
     /// Leaves with a goodbye.

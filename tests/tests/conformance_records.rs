@@ -105,7 +105,9 @@ async fn everything_is_there_after_reopening() {
     assert_eq!(records.history(history).await.unwrap().messages, [first.message]);
     assert_eq!(records.contacts(ANN).await.unwrap(), [BOB]);
     let pending = records.pending(LATER, 100).await.unwrap();
-    assert!(matches!(&pending[..], [Pending::Change(changed), Pending::Member(TALK, BOB)] if changed.change.seq == Seq(2)));
+    assert!(
+        matches!(&pending[..], [Pending::Change(changed), Pending::Member(TALK, BOB)] if changed.change.seq == Seq(2))
+    );
     assert_eq!(records.append_message(draft(BOB, None, "three")).await.unwrap().change.seq, Seq(3));
 }
 
@@ -154,12 +156,9 @@ async fn several_writers_of_one_file_leave_no_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_stores_may_create_the_file_at_once() {
     let folder = TempDir::new().unwrap();
-    let opening = [(); 4].map(|()| {
-        let folder = folder.path().to_owned();
-        tokio::spawn(async move { in_file(&folder).await })
-    });
-    for store in opening {
-        store.await.unwrap().ready().await.unwrap();
+    let opening = [(); 4].map(|()| in_file(folder.path()));
+    for store in futures_util::future::join_all(opening).await {
+        store.ready().await.unwrap();
     }
 }
 

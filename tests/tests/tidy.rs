@@ -56,11 +56,7 @@ fn manifests() -> Vec<(PathBuf, toml::Table)> {
 
 fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
     let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
-    tables
-        .iter()
-        .filter_map(|table| manifest.get(*table)?.as_table())
-        .flat_map(|table| table.keys().cloned())
-        .collect()
+    tables.iter().filter_map(|table| manifest.get(*table)?.as_table()).flat_map(|table| table.keys().cloned()).collect()
 }
 
 #[test]
@@ -166,7 +162,8 @@ fn components_import_nothing_but_the_contract() {
 #[test]
 fn nothing_is_left_unfinished() {
     // Spelled apart, so that this file does not find itself.
-    let banned = [["to", "do!("].concat(), ["unimple", "mented!("].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat()];
+    let banned =
+        [["to", "do!("].concat(), ["unimple", "mented!("].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat()];
     for path in files(&root(), "rs") {
         let text = fs::read_to_string(&path).unwrap();
         for word in &banned {

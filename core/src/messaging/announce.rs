@@ -3,7 +3,7 @@
 use crate::drive;
 use crate::error::Error;
 use crate::event;
-use crate::ids::{ConversationId, Seq, UserId};
+use crate::ids::{ConversationId, UserId};
 use crate::last_message;
 use crate::limits::{MEMBERS_MAX, PENDING_AFTER_MS, PENDING_PAGE};
 use crate::port::{
@@ -98,23 +98,9 @@ async fn restore_standing<W: World>(world: &W, conversation: ConversationId, use
     let request = UnreadRequest { user, conversations: Some(vec![conversation]) };
     let snapshots = world.unread(vec![request]).await?;
     let counter = snapshots.into_iter().next().and_then(|snapshot| snapshot.counters.into_iter().next());
-    if let Some(counter) = counter
-        && counter.read > counter.joined
-    {
-        let members = world.membership(conversation, user).await?.members;
-        receipts(world, conversation, user, counter.read, &members).await?;
+    if counter.is_some_and(|counter| counter.read > counter.joined) {
+        super::read::tell_again(world, user, conversation).await?;
     }
     confirm(world, vec![Confirmation::Member(conversation, user)]).await;
     Ok(())
-}
-
-async fn receipts<W: World>(
-    world: &W,
-    conversation: ConversationId,
-    reader: UserId,
-    up_to: Seq,
-    members: &[UserId],
-) -> Result<(), Error> {
-    let outcomes = drive::commit_all(world, super::read::receipts(conversation, reader, up_to, members)).await?;
-    drive::failure(&outcomes).map_or(Ok(()), Err)
 }

@@ -17,8 +17,7 @@ use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::limits::{CONTENT_BYTES_MAX, KIND_BYTES_MAX, MEMBERS_MAX, PAGE_MAX};
 use crate::port::{
-    Confirmation, Created, Draft, Edit, HistoryPage, HistoryQuery, MemberChange, Message, NewConversation,
-    RecordsError, World,
+    Created, Draft, Edit, HistoryPage, HistoryQuery, MemberChange, Message, NewConversation, RecordsError, World,
 };
 use crate::unread::{Cold, Target, settle};
 
@@ -93,17 +92,15 @@ pub async fn history<W: World>(world: &W, query: HistoryQuery) -> Result<History
     Ok(world.history(query).await?)
 }
 
-/// Brings members' counters in line with a membership that changed. If that fails, it stays pending.
+/// Brings members' counters in line with a membership that changed.
+///
+/// Nothing is confirmed: whether anything moved here, or something else of the same member is still pending, only the
+/// records know. [`recover`] looks once more and confirms.
 async fn standing_moved<W: World>(world: &W, conversation: ConversationId, users: &[UserId]) -> Result<(), Error> {
     let targets = users.iter().map(|user| Target::any(*user, conversation)).collect();
     match settle(world, targets, Cold::Leave).await {
-        Ok(()) => {
-            let moved = users.iter().map(|user| Confirmation::Member(conversation, *user)).collect();
-            announce::confirm(world, moved).await;
-            Ok(())
-        }
-        Err(error) if error.retry() => Ok(()),
-        Err(error) => Err(error),
+        Err(error) if !error.retry() => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

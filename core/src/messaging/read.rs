@@ -33,12 +33,30 @@ pub async fn mark_read<W: World>(
     conversation: ConversationId,
     up_to: Option<Seq>,
 ) -> Result<ReadReply, Error> {
-    let mut untold = Untold::default();
+    follow(world, user, conversation, up_to, Untold::default()).await
+}
+
+/// Tells the reader's devices and the other members how far was read, because a crash may have left it untold.
+pub(super) async fn tell_again<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<(), Error> {
+    follow(world, user, conversation, Some(Seq::ZERO), Untold::EVERYBODY).await.map(|_| ())
+}
+
+async fn follow<W: World>(
+    world: &W,
+    user: UserId,
+    conversation: ConversationId,
+    up_to: Option<Seq>,
+    mut untold: Untold,
+) -> Result<ReadReply, Error> {
+    let mut moved_here = false;
     for _ in 0..TRIES_MAX {
         let standing = read_one(world, user, conversation).await?;
         let mark = world.mark_read(user, conversation, up_to).await?;
-        if mark.moved {
-            untold = Untold { reader: true, others: true };
+        moved_here |= mark.moved;
+        // Moved by somebody who never got so far as to tell: the reader's own attempt before, perhaps.
+        let left_behind = standing.read.is_some_and(|read| read < mark.counter.read);
+        if mark.moved || left_behind {
+            untold = Untold::EVERYBODY;
         }
         if standing.total.is_none() {
             if !fill(world, &[user]).await?.is_empty() {
@@ -47,7 +65,10 @@ pub async fn mark_read<W: World>(
             continue;
         }
         if let Some(total) = apply(world, user, &standing, &mark, &mut untold).await? {
-            announce::confirm(world, vec![Confirmation::Member(conversation, user)]).await;
+            // Only the own move: what somebody else left untold stays pending.
+            if moved_here {
+                announce::confirm(world, vec![Confirmation::Member(conversation, user)]).await;
+            }
             return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
         }
     }
@@ -59,6 +80,10 @@ pub async fn mark_read<W: World>(
 struct Untold {
     reader: bool,
     others: bool,
+}
+
+impl Untold {
+    const EVERYBODY: Self = Self { reader: true, others: true };
 }
 
 /// Tries once, in one round trip. Answers the new total, or nothing if the race was lost.
@@ -107,12 +132,7 @@ fn tell_reader(own: Transaction, user: UserId, stored: &Standing, counter: &Coun
 }
 
 /// Tells the other members how far somebody has read.
-pub(super) fn receipts(
-    conversation: ConversationId,
-    reader: UserId,
-    up_to: Seq,
-    members: &[UserId],
-) -> Vec<Transaction> {
+fn receipts(conversation: ConversationId, reader: UserId, up_to: Seq, members: &[UserId]) -> Vec<Transaction> {
     let event = event::read_update(conversation, reader, up_to);
     let others = members.iter().filter(|member| **member != reader);
     others.map(|member| Transaction::new(Owner::User(*member)).publish(event.clone())).collect()

@@ -76,3 +76,71 @@ async fn pause_after(error: &io::Error) {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Notify, oneshot};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::fake::http_config;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// A listener whose one route answers when it is told to, and the means to stop it.
+    async fn start(read_timeout: Duration) -> (TcpStream, Arc<Notify>, Arc<Notify>, impl FnOnce() -> Stopped) {
+        let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let handler = {
+            let (asked, answer) = (asked.clone(), answer.clone());
+            move || async move {
+                asked.notify_one();
+                answer.notified().await;
+                "done"
+            }
+        };
+        let router = Router::new().route("/", get(handler));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let bounds = HttpConfig { read_timeout, ..http_config() };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(async move {
+            serve(listener, router, &bounds, async { drop(stopped.await) }).await;
+        });
+        (client, asked, answer, move || {
+            drop(stop);
+            serving
+        })
+    }
+
+    type Stopped = tokio::task::JoinHandle<()>;
+
+    async fn rest(client: &mut TcpStream) -> String {
+        let mut text = String::new();
+        timeout(DEADLINE, client.read_to_string(&mut text)).await.expect("the connection stays open").unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_head_that_never_ends_is_not_waited_for() {
+        let (mut client, _asked, _answer, stop) = start(Duration::from_millis(50)).await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx-slow:").await.unwrap();
+        assert!(!rest(&mut client).await.contains("200"));
+        timeout(DEADLINE, stop()).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_the_request_that_had_begun() {
+        let (mut client, asked, answer, stop) = start(DEADLINE).await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        asked.notified().await;
+        let mut stopped = stop();
+        assert!(timeout(Duration::from_millis(50), &mut stopped).await.is_err());
+        answer.notify_one();
+        assert!(rest(&mut client).await.ends_with("done"));
+        timeout(DEADLINE, stopped).await.unwrap().unwrap();
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, ConversationId, MessageId, Seq, UserId};
-use roost_core::port::{ChangeKind, Changed};
+use roost_core::port::{ChangeKind, Changed, ReadMark};
 
 /// An invariant of the design that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,15 @@ pub(crate) struct Step {
     pub(crate) message: MessageId,
     pub(crate) sender: UserId,
     pub(crate) members: Vec<UserId>,
+}
+
+/// A read position that moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MovedRead {
+    pub(crate) up_to: Seq,
+    pub(crate) moved_ms: u64,
+    /// How much had been published to the reader by then.
+    pub(crate) place: usize,
 }
 
 /// A user's counted positions in one conversation, as the store held them last.
@@ -82,6 +91,8 @@ pub(crate) struct Ledger {
     pub(crate) contents: BTreeMap<String, ConversationId>,
     /// Read positions that a client saw acknowledged.
     pub(crate) read: BTreeMap<(UserId, ConversationId), Seq>,
+    /// Read positions that moved.
+    pub(crate) moved_read: BTreeMap<(UserId, ConversationId), MovedRead>,
     /// `message.new` events ever published.
     pub(crate) announced: BTreeSet<(UserId, ConversationId, Seq)>,
     /// The same, since the store last forgot the user's position.
@@ -125,6 +136,15 @@ impl Ledger {
         });
     }
 
+    /// A read position may have moved.
+    pub(crate) fn marked(&mut self, reader: UserId, mark: &ReadMark, now_ms: u64) {
+        if mark.moved {
+            let place = self.feeds.get(&reader).map_or(0, Vec::len);
+            let moved = MovedRead { up_to: mark.counter.read, moved_ms: now_ms, place };
+            self.moved_read.insert((reader, mark.counter.conversation), moved);
+        }
+    }
+
     /// The store lost everything.
     pub(crate) fn wiped(&mut self, now_ms: u64) {
         self.wiped_ms = Some(now_ms);
@@ -144,6 +164,28 @@ impl Ledger {
     /// Until when the user is online for certain.
     pub(crate) fn alive_until_ms(&self, user: UserId) -> u64 {
         self.presence.get(&user).and_then(|standing| standing.devices.values().max()).copied().unwrap_or(0)
+    }
+
+    /// Whether the member was told that the reader had read so far; the reader's own devices are told what is left.
+    pub(crate) fn told_of_reading(
+        &self,
+        member: UserId,
+        reader: UserId,
+        conversation: ConversationId,
+        moved: MovedRead,
+    ) -> bool {
+        #[derive(serde::Deserialize)]
+        struct News {
+            conversation: ConversationId,
+            reader: Option<UserId>,
+            up_to: Option<Seq>,
+        }
+        let (name, since) = if member == reader { ("unread.update", moved.place) } else { ("message.read_update", 0) };
+        let told = self.feeds.get(&member).into_iter().flatten().skip(since).filter(|told| told.name.as_ref() == name);
+        told.filter_map(|told| serde_json::from_str::<News>(&told.payload).ok()).any(|news| {
+            let far = member == reader || (news.reader == Some(reader) && news.up_to >= Some(moved.up_to));
+            news.conversation == conversation && far
+        })
     }
 
     /// Unread messages of a member who joined at `joined` and read up to `read`, when the conversation stood at `seq`.

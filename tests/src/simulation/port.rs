@@ -301,7 +301,6 @@ impl Records for Port {
         history(query: HistoryQuery) -> HistoryPage;
         contacts(user: UserId) -> Vec<UserId>;
         audience(users: Vec<UserId>) -> Vec<ContactAudience>;
-        mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> ReadMark;
         pending(before: Timestamp, limit: u32) -> Vec<Pending>;
     }
 
@@ -322,6 +321,14 @@ impl Records for Port {
     ) -> Answer<Changed> {
         let delete = |world: &Shared| at_once(world.records.delete_message(conversation, message, actor, at));
         self.ask("delete", |world| changed(world, delete(world))).await
+    }
+
+    async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
+        self.ask("mark_read", |world| {
+            let answer = at_once(world.records.mark_read(user, conversation, up_to));
+            answer.inspect(|mark| world.ledger().marked(user, mark, world.kernel.now_ms()))
+        })
+        .await
     }
 
     /// Each request is answered from one moment; others of the same call may be answered later.

@@ -51,8 +51,7 @@ fn existing(
 ) -> Result<Created, RecordsError> {
     let conflict = || RecordsError::Conflict("the conversation's id is taken".into());
     let place = talk.place.filter(|_| talk.creator == new.creator && talk.members == members).ok_or_else(conflict)?;
-    let conversation =
-        Conversation { id, members: talk.members, joined: place.joined, updated_at: talk.updated_at };
+    let conversation = Conversation { id, members: talk.members, joined: place.joined, updated_at: talk.updated_at };
     Ok(Created { conversation, repeated: true })
 }
 
@@ -63,7 +62,8 @@ pub(super) async fn page(
 ) -> Stored<ConversationPage> {
     match query {
         ConversationQuery::Named(ids) => {
-            let rows = sqlx::query(CONVERSATIONS_NAMED).bind(user.blob()).bind(list(&ids)).fetch_all(connection).await?;
+            let rows =
+                sqlx::query(CONVERSATIONS_NAMED).bind(user.blob()).bind(list(&ids)).fetch_all(connection).await?;
             let conversations = rows.iter().map(read_conversation).collect::<Read<_>>()?;
             Ok(ConversationPage { conversations, next: None })
         }

@@ -39,8 +39,6 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 const READERS: usize = 4;
 /// Another process may hold the write lock this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A statement that takes longer is logged.
-const SLOW_STATEMENT: Duration = Duration::from_millis(250);
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]

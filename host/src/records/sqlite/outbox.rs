@@ -27,11 +27,7 @@ const BATCH_MAX: usize = 512;
 /// The first confirmation of a batch waits this long for more.
 const GATHER: Duration = Duration::from_millis(20);
 
-pub(super) async fn pending(
-    connection: &mut SqliteConnection,
-    before: Timestamp,
-    limit: u32,
-) -> Stored<Vec<Pending>> {
+pub(super) async fn pending(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Stored<Vec<Pending>> {
     let rows = sqlx::query(PENDING_CHANGES).bind(before.score()).bind(limit).fetch_all(&mut *connection).await?;
     let changes = rows.iter().map(|row| {
         let changed = Changed { change: read_change(row)?, members: read_list(row, 12)?, repeated: false };

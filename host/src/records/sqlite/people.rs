@@ -8,9 +8,7 @@ use sqlx::SqliteConnection;
 
 use super::fault::Stored;
 use super::rows::{Id, Read, list, read_id, read_list};
-use super::statements::{
-    ADD_CONTACT, AUDIENCE, BLOCK, BLOCK_COUNT, CONTACT_COUNT, CONTACTS, REMOVE_CONTACT, UNBLOCK,
-};
+use super::statements::{ADD_CONTACT, AUDIENCE, BLOCK, BLOCK_COUNT, CONTACT_COUNT, CONTACTS, REMOVE_CONTACT, UNBLOCK};
 
 /// A directed relation between users.
 #[derive(Clone, Copy, Debug)]

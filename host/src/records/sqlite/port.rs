@@ -8,7 +8,7 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 
-use super::fault::{Stored, answer};
+use super::fault::answer;
 use super::lane::begin;
 use super::people::{ADDED, BLOCKED};
 use super::talk::Talk;

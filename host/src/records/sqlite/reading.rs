@@ -11,10 +11,7 @@ use super::fault::Stored;
 use super::rows::{Id, Read, is_null, list, read_change, read_id, read_message, read_seq, seq};
 use super::statements::{CHANGES, HISTORY, LAST_MESSAGES};
 
-pub(super) async fn changes(
-    connection: &mut SqliteConnection,
-    ranges: Vec<ChangeRange>,
-) -> Stored<Vec<Vec<Change>>> {
+pub(super) async fn changes(connection: &mut SqliteConnection, ranges: Vec<ChangeRange>) -> Stored<Vec<Vec<Change>>> {
     let mut answers = Vec::with_capacity(ranges.len());
     for range in ranges {
         let rows = sqlx::query(CHANGES)

@@ -66,10 +66,6 @@ impl Talk {
         })
     }
 
-    pub(super) fn has(&self, user: UserId) -> bool {
-        self.members.binary_search(&user).is_ok()
-    }
-
     pub(super) const fn refuse_blocked(&self) -> Result<(), RecordsError> {
         if self.blocked { Err(RecordsError::Blocked) } else { Ok(()) }
     }

@@ -20,6 +20,7 @@ pub(crate) fn judge(port: &Port, clients: &[Client]) {
     let world = &port.world;
     nothing_lost(world);
     everybody_told(world);
+    readers_told(world);
     for user in &world.users {
         warm_counters(world, *user);
         answers_without_records(port, *user);
@@ -87,6 +88,28 @@ fn everybody_told(world: &World) {
     }
     if let Some((user, conversation, seq)) = untold {
         ledger.violate(9, || format!("message {seq} of {conversation} was never announced to {}", world.short(user)));
+    }
+}
+
+/// Invariant 9: when a read position moved, the reader's devices and the other members were told.
+fn readers_told(world: &World) {
+    let moved = world.ledger().moved_read.clone();
+    for ((reader, conversation), moved) in moved {
+        let members = world.records.members_of(conversation);
+        if !members.contains(&reader) {
+            continue;
+        }
+        for member in members {
+            let mut ledger = world.ledger();
+            let came_ms = ledger.moved_ms.get(&(conversation, member)).copied().unwrap_or(0);
+            let told = came_ms >= moved.moved_ms || ledger.told_of_reading(member, reader, conversation, moved);
+            if !told {
+                let (reader, member) = (world.short(reader), world.short(member));
+                ledger.violate(9, || {
+                    format!("{reader} read {conversation} up to {}, and {member} was never told", moved.up_to)
+                });
+            }
+        }
     }
 }
 
