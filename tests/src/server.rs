@@ -22,7 +22,7 @@ use crate::token::{ADMIN_KEY, SECRET, SERVICE_KEY, Token};
 use crate::{binary, components};
 
 /// How long anything may take before a test fails; on a busy machine compiling six functions is the longest.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A host that serves.
 pub struct Server {

@@ -1,0 +1,70 @@
+//! The real binary over Server-Sent Events: the same feed with positions as ids, resumed by `Last-Event-ID`.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
+
+use std::time::Duration;
+
+use roost_tests::events::Events;
+use roost_tests::server::Server;
+use roost_tests::socket::{Socket, position};
+use roost_tests::token::Token;
+use serde_json::json;
+use uuid::Uuid;
+
+#[tokio::test]
+async fn a_stream_tells_the_feed_and_resumes_after_the_last_event() {
+    let server = Server::start(&[]).await;
+    let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
+    let (ann, bob) = (server.user(ann_id), server.user(bob_id));
+    let talk = ann.conversation(&[bob_id]).await;
+    let say = async |text: &str| {
+        ann.post(&format!("/v1/conversations/{talk}/messages"), json!({ "content": text })).await.json(201)
+    };
+    let mut stream = Events::open(bob.request("GET", "/v1/events")).await;
+    let hello = stream.next().await.unwrap();
+    assert_eq!((hello.name.as_str(), hello.id.as_deref()), ("hello", Some(position(&hello.data).as_str())));
+    assert_eq!(hello.data["user"], json!(bob_id));
+
+    let sent = say("one").await;
+    let first = stream.expect("message.new").await;
+    assert_eq!(first.data, sent);
+    bob.post(&format!("/v1/conversations/{talk}/read"), json!({})).await.json(200);
+    let update = stream.expect("unread.update").await;
+    assert_eq!(update.data, json!({ "conversation": talk, "unread": 0, "total": 0 }));
+    let mut ann_socket = Socket::open(&server, ann_id).await;
+    ann_socket.ok("typing", json!({ "conversation": talk })).await;
+    let typing = stream.expect("typing").await;
+    assert_eq!((typing.id, &typing.data["user"]), (None, &json!(ann_id)), "what is not replayed has no id");
+    drop(stream);
+
+    say("two").await;
+    let resumed = bob.request("GET", "/v1/events").header("last-event-id", update.id.as_deref().unwrap());
+    let mut stream = Events::open(resumed).await;
+    let hello = stream.next().await.unwrap();
+    assert_eq!((hello.id, &hello.data["unread"]["total"]), (update.id, &json!(1)));
+    let missed = stream.next().await.unwrap();
+    assert_eq!((missed.name.as_str(), &missed.data["content"]), ("message.new", &json!("two")));
+    let mut stream = Events::open(bob.request("GET", "/v1/events?since=elsewhere:9")).await;
+    assert_eq!(stream.next().await.unwrap().name, "hello");
+    let resync = stream.next().await.unwrap();
+    assert_eq!((resync.name.as_str(), &resync.data["reason"]), ("resync", &json!("gap")));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_says_why_it_ends() {
+    let mut server = Server::start(&[("token_leeway_ms", "1")]).await;
+    let short = Token::of(Uuid::new_v4()).lives(Duration::from_millis(1_500)).sign();
+    let mut stream = Events::open(server.bearer(&short).request("GET", "/v1/events")).await;
+    let notice = stream.expect("error").await;
+    assert_eq!((notice.id, &notice.data["code"]), (None, &json!("token_expired")));
+    assert_eq!(stream.next().await, None);
+
+    let mut stream = Events::open(server.user(Uuid::new_v4()).request("GET", "/v1/events")).await;
+    stream.expect("hello").await;
+    server.terminate().await;
+    assert!(stream.expect("server.draining").await.data["close_in_ms"].is_u64());
+    assert_eq!(stream.expect("error").await.data["code"], "draining");
+    assert_eq!(stream.next().await, None);
+    assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
+}
