@@ -47,3 +47,51 @@ pub fn secret(auth: &AuthConfig) -> Option<&Secret> {
         TokenKey::PublicKey(_) | TokenKey::Jwks(_) => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Authenticator, Credentials, Identity};
+    use crate::config::Sources;
+    use crate::error::Code;
+
+    const USER: UserId = UserId::from_u128(7);
+    const LIFE: Duration = Duration::from_secs(60);
+
+    fn auth(secrets: &[&str], audience: Option<&str>) -> AuthConfig {
+        let keys = secrets.iter().map(|secret| TokenKey::Secret(Secret((*secret).repeat(8))));
+        let auth = Sources::default().load().unwrap().auth;
+        AuthConfig { keys: keys.collect(), audience: audience.map(str::to_owned), ..auth }
+    }
+
+    fn identify(token: String, by: &AuthConfig, at: SystemTime) -> Result<Identity, crate::error::Fault> {
+        let credentials = Credentials { header: Some(token), ..Credentials::default() };
+        Authenticator::new(by).unwrap().identify(&credentials, at)
+    }
+
+    #[test]
+    fn a_token_lets_its_user_in_until_it_expires() {
+        let auth = auth(&["0123", "4567"], Some("chat"));
+        let token = sign(&auth, USER, LIFE).unwrap();
+        let identity = identify(token.clone(), &auth, SystemTime::now()).unwrap();
+        assert_eq!(identity.user(), Some(USER));
+        let later = SystemTime::now() + LIFE + auth.leeway + Duration::from_secs(2);
+        assert!(identify(token, &auth, later).is_err_and(|fault| fault.is(Code::TokenExpired)));
+    }
+
+    #[test]
+    fn a_token_of_another_secret_or_for_another_audience_lets_nobody_in() {
+        let ours = auth(&["0123"], Some("chat"));
+        let forged = sign(&auth(&["4567"], Some("chat")), USER, LIFE).unwrap();
+        assert!(identify(forged, &ours, SystemTime::now()).is_err_and(|fault| fault.is(Code::TokenInvalid)));
+        let elsewhere = sign(&auth(&["0123"], Some("mail")), USER, LIFE).unwrap();
+        assert!(identify(elsewhere, &ours, SystemTime::now()).is_err_and(|fault| fault.is(Code::TokenAudience)));
+    }
+
+    #[test]
+    fn public_keys_sign_nothing() {
+        let mut auth = auth(&[], None);
+        auth.keys.push(TokenKey::PublicKey("key.pem".into()));
+        assert!(matches!(sign(&auth, USER, LIFE), Err(TokenError::NoSecret)));
+    }
+}

@@ -9,7 +9,7 @@ use std::io::Write;
 use roost_tests::simulation::{Mistake, Passed, replay, simulate};
 
 /// Run by the test command, on two threads.
-const SEEDS: u64 = 4_000;
+const SEEDS: u64 = 3_000;
 /// A planted mistake is caught within so many seeds.
 const SEEDS_UNTIL_CAUGHT: u64 = 300;
 

@@ -6,6 +6,7 @@
 mod delivery;
 mod key_value;
 mod number;
+mod operation;
 mod records;
 pub mod records_bounds;
 
@@ -15,10 +16,11 @@ pub use key_value::{
     validate_publish, validate_read,
 };
 pub use number::parse_number;
+pub use operation::Operation;
 pub use records::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
-    Message, NewConversation, Operation, Pending, ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot,
+    Message, NewConversation, Pending, ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot,
 };
 
 use std::future::Future;
