@@ -1,0 +1,292 @@
+//! Guests that misbehave: a call of theirs costs one reply, a deployment of theirs is refused in one sentence, and the
+//! functions beside them notice nothing. Every guest of `tests/guests` and every way of `hostile` is expected here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a surprise here is a failed test"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use roost::config::{RecordsUrl, Sources, SqliteLocation};
+use roost::functions::{Engine, Functions, HostWorld, Options};
+use roost::records::RecordStore;
+use roost::store::Store;
+use roost_tests::client::{Answer, Client};
+use roost_tests::server::{DEADLINE, Server};
+use roost_tests::{components, guests};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The guest that is deployed and misbehaves when it is called.
+const DEPLOYED: &str = "hostile";
+/// What becomes of deploying each of the others.
+const REFUSED: [(&str, &str); 4] = [
+    ("describe-trap", "describe-trap.wasm: its describe failed: wasm trap: wasm `unreachable` instruction executed"),
+    (
+        "foreign-import",
+        "foreign-import.wasm: it imports acme:outside/sockets@1.0.0, but a function may import only \
+         roost:edge/{clock,key-value,pub-sub,records,telemetry,types}@0.1.0",
+    ),
+    (
+        "future-contract",
+        "future-contract.wasm: it was built for roost:edge@9.0.0, but this host speaks roost:edge@0.1.0",
+    ),
+    ("route-thief", "route-thief.wasm: the route GET /v1/unread conflicts with /v1/unread of the function unread"),
+];
+/// How long a call of the hostile function may take.
+const CALL_DEADLINE: Duration = Duration::from_millis(2_000);
+
+/// What a way of misbehaving is answered with, and what the log says about that call.
+struct Expected {
+    answer: fn(&Answer) -> Option<Value>,
+    /// All of these, in the lines that carry the answer's trace id.
+    logged: &'static [&'static str],
+}
+
+fn failed(answer: &Answer) -> Option<Value> {
+    Some(answer.problem(502, "function_failed"))
+}
+
+fn timed_out(answer: &Answer) -> Option<Value> {
+    let problem = answer.problem(504, "function_timeout");
+    assert_eq!(problem["retry"], true);
+    Some(problem)
+}
+
+fn too_large(answer: &Answer) -> Option<Value> {
+    Some(answer.problem(502, "reply_too_large"))
+}
+
+fn denied(answer: &Answer) -> Option<Value> {
+    let told = answer.json(200).to_string();
+    assert!(told.contains("Denied") && told.contains("presence-due"), "{told}");
+    None
+}
+
+fn expected(way: &str) -> Option<Expected> {
+    let of = |answer, logged| Some(Expected { answer, logged });
+    match way {
+        "panic" => of(failed, &["the guest gave up", "the function trapped", "give_up"]),
+        "bomb" => of(failed, &["the function trapped", "memory_refused_bytes", "memory_allowed_bytes"]),
+        "recurse" => of(failed, &["the function trapped", "hostile::recurse", "out of bounds memory access"]),
+        "spin" => of(timed_out, &["computed past its deadline", "#handle"]),
+        // It computes between two waits, and may be caught there.
+        "wait" => of(timed_out, &["past its deadline"]),
+        "giant" => of(too_large, &["a reply of 4194306 bytes, allowed are 1048576"]),
+        "no-json" => of(failed, &["a reply whose body is no JSON"]),
+        "odd-status" => of(failed, &["a reply with status 999"]),
+        "snoop" => of(denied, &[]),
+        // How far it comes before its deadline depends on the machine; what it may do has a test of its own.
+        "flood" => of(|answer| (answer.status != 200).then(|| answer.problem(504, "function_timeout")), &[]),
+        "drain" => of(|answer| (answer.json(200) != 0).then(|| panic!("{}", answer.text)), &[]),
+        "behave" => of(|answer| (answer.json(200) != "well").then(|| panic!("{}", answer.text)), &[]),
+        _ => None,
+    }
+}
+
+/// A host with the built-in functions and the hostile one.
+async fn host() -> Server {
+    host_with(CALL_DEADLINE).await
+}
+
+/// As `host`, where a call of the hostile function may take this long.
+async fn host_with(deadline: Duration) -> Server {
+    let folder = tempfile::tempdir().unwrap();
+    for built in wasm_files(&components()) {
+        fs::copy(components().join(&built), folder.path().join(&built)).unwrap();
+    }
+    fs::copy(guests().join("hostile.wasm"), folder.path().join("hostile.wasm")).unwrap();
+    let deadline = deadline.as_millis().to_string();
+    // Memory enough to build a reply that is too large.
+    let set = [("function.hostile.deadline_ms", deadline.as_str()), ("function.hostile.memory_bytes_max", "33554432")];
+    Server::serve(folder.path(), &set).await
+}
+
+fn wasm_files(folder: &Path) -> BTreeSet<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".wasm")).collect()
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The last words of the hostile function's routes, as its manifest lists them.
+async fn ways(server: &Server) -> Vec<String> {
+    let answer = server.operator().get("/functions").await.json(200);
+    let functions = answer["functions"].as_array().unwrap();
+    let hostile = functions.iter().find(|function| function["name"] == DEPLOYED).unwrap();
+    let routes = hostile["routes"].as_array().unwrap().iter().map(|route| route.as_str().unwrap());
+    routes.map(|route| route.strip_prefix("GET /v1/hostile/").unwrap().to_owned()).collect()
+}
+
+fn lines_of<'a>(log: &'a str, trace: &str) -> Vec<&'a str> {
+    log.lines().filter(|line| line.contains(trace)).collect()
+}
+
+/// Two people talk, and their counters are right: messaging, unread and the last message work.
+async fn built_in_functions_answer(server: &Server) {
+    let (ann, ben) = (Uuid::new_v4(), Uuid::new_v4());
+    let (from, to) = (server.user(ann), server.user(ben));
+    let conversation = from.conversation(&[ann, ben]).await;
+    let sent =
+        from.post(&format!("/v1/conversations/{conversation}/messages"), json!({ "content": "still here" })).await;
+    assert_eq!(sent.json(201)["seq"], 1);
+    assert_eq!(to.get("/v1/unread").await.json(200)["total"], 1);
+    let last = to.get(&format!("/v1/conversations/{conversation}/last-message")).await.json(200);
+    assert_eq!(last["content"], "still here");
+}
+
+async fn call(client: &Client, way: &str) -> Answer {
+    client.get(&format!("/v1/hostile/{way}")).await
+}
+
+#[tokio::test]
+async fn each_way_of_misbehaving_costs_one_reply_and_is_explained_in_the_log() {
+    let server = host().await;
+    let ways = ways(&server).await;
+    assert!(ways.len() > 10, "{ways:?}");
+    for way in ways {
+        let expected = expected(&way).unwrap_or_else(|| panic!("nothing is expected of the way `{way}`"));
+        let answer = call(&server.anonymous(), &way).await;
+        let Some(problem) = (expected.answer)(&answer) else { continue };
+        let trace = problem["trace"].as_str().unwrap().to_owned();
+        let explained = || {
+            let log = server.log();
+            let lines = lines_of(&log, &trace).join("\n");
+            expected.logged.iter().all(|text| lines.contains(text))
+        };
+        until(&format!("{:?} of `{way}` in the log:\n{}", expected.logged, server.log()), explained).await;
+        // What is for the operator is not for the caller.
+        assert!(!answer.text.contains("gave up") && !answer.text.contains("hostile"), "{}", answer.text);
+    }
+    built_in_functions_answer(&server).await;
+}
+
+#[tokio::test]
+async fn a_call_without_an_end_is_ended_at_its_deadline_while_others_are_answered() {
+    let server = host().await;
+    let client = server.anonymous();
+    for way in ["spin", "wait"] {
+        let began = Instant::now();
+        let stuck = async {
+            let calls = (0..8).map(|_| call(&client, way));
+            futures_util::future::join_all(calls).await
+        };
+        let (stuck, ()) = tokio::join!(stuck, built_in_functions_answer(&server));
+        let took = began.elapsed();
+        stuck.iter().for_each(|answer| drop(timed_out(answer)));
+        assert!(took >= CALL_DEADLINE && took < CALL_DEADLINE * 4, "{way}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_log_lines_is_cut_and_counted() {
+    let server = host_with(DEADLINE).await;
+    call(&server.anonymous(), "flood").await.json(200);
+    // The lines of one call stand before those of the next.
+    let trace = call(&server.anonymous(), "panic").await.problem(502, "function_failed")["trace"].clone();
+    until("the next call in the log", || !lines_of(&server.log(), trace.as_str().unwrap()).is_empty()).await;
+    let log = server.log();
+    let flooded: Vec<&str> = log.lines().filter(|line| line.contains("xxxxxxxx")).collect();
+    assert_eq!(flooded.len(), 100);
+    assert!(flooded.iter().all(|line| line.len() < 10_000));
+    let metrics = server.operator().get("/metrics").await.text;
+    let value = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{{function=\"hostile\"")));
+        line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse::<u64>().ok())
+    };
+    assert_eq!(value("roost_function_log_lines_dropped_total"), Some(9_900), "{metrics}");
+    assert_eq!(value("roost_function_flood_total"), Some(10_000), "{metrics}");
+}
+
+/// Memory of a process, in MiB.
+fn resident(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
+
+#[tokio::test]
+async fn a_hundred_memory_bombs_leave_no_memory_behind() {
+    let server = host().await;
+    let client = server.anonymous();
+    let bombs = async |rounds: usize| {
+        for _ in 0..rounds {
+            let calls = (0..4).map(|_| call(&client, "bomb"));
+            futures_util::future::join_all(calls).await.iter().for_each(|answer| drop(failed(answer)));
+        }
+    };
+    // The first ones fill what is kept for the next, by design.
+    bombs(3).await;
+    let before = resident(server.id());
+    bombs(25).await;
+    let after = resident(server.id());
+    assert!(after < before + 24, "{before} MiB before, {after} MiB after");
+    built_in_functions_answer(&server).await;
+}
+
+/// The built-in functions in this process.
+async fn functions() -> Functions {
+    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
+    let config = Sources::default().load().unwrap();
+    let options = Options { defaults: config.function_defaults, named: config.functions, cache_dir: None };
+    Functions::new(Engine::new().unwrap(), HostWorld { store: Store::memory(), records }, options).unwrap()
+}
+
+async fn refusal(functions: &Functions, name: &str, bytes: Vec<u8>) -> String {
+    functions.deploy(name, bytes).await.expect_err(name).to_string()
+}
+
+#[tokio::test]
+async fn a_component_that_breaks_the_contract_is_refused_in_one_sentence_and_the_others_stay() {
+    let functions = functions().await;
+    functions.deploy_file(&components().join("unread.wasm")).await.unwrap();
+    let before = functions.route("GET", "/v1/unread");
+    for (guest, sentence) in REFUSED {
+        let file = format!("{guest}.wasm");
+        let bytes = fs::read(guests().join(&file)).unwrap();
+        assert_eq!(refusal(&functions, &file, bytes).await, sentence);
+    }
+    assert_eq!(functions.route("GET", "/v1/unread"), before);
+    assert_eq!(functions.message("typing"), None);
+    assert_eq!((functions.list().len(), *functions.changed().borrow()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_no_whole_component_is_refused_in_one_sentence() {
+    let functions = functions().await;
+    let whole = fs::read(components().join("typing.wasm")).unwrap();
+    let torn = refusal(&functions, "torn.wasm", whole[..whole.len() / 2].to_vec()).await;
+    assert!(torn.starts_with("torn.wasm: it does not compile: "), "{torn}");
+    let core = refusal(&functions, "core.wasm", b"\0asm\x01\0\0\0".to_vec()).await;
+    assert_eq!(core, "core.wasm: it is a core module, not a component: build it with `roost build`");
+    let garbage = refusal(&functions, "garbage.wasm", vec![0xAA; 4_096]).await;
+    assert_eq!(
+        garbage,
+        "garbage.wasm: it is no WebAssembly component: it does not begin with the WebAssembly magic number"
+    );
+    assert!(functions.list().is_empty());
+}
+
+#[test]
+fn every_guest_of_the_tests_is_expected_here() {
+    let expected: BTreeSet<String> =
+        REFUSED.iter().map(|(guest, _)| *guest).chain([DEPLOYED]).map(str::to_owned).collect();
+    let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")).unwrap();
+    let sources: BTreeSet<String> = sources.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(sources, expected);
+    let built: BTreeSet<String> =
+        wasm_files(&guests()).iter().map(|file| file.trim_end_matches(".wasm").to_owned()).collect();
+    assert_eq!(built, expected);
+}
