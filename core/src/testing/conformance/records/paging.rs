@@ -121,7 +121,8 @@ pub async fn history_goes_back_in_pages<R: Records>(subject: &Subject<R>) {
         subject.say(talk, ANN, &n.to_string()).await;
     }
     let query = |before, limit| HistoryQuery { user: BOB, conversation: talk, before, limit };
-    let expected: [(Option<u64>, u32, &[u64], Option<u64>); 7] = [
+    type Case<'a> = (Option<u64>, u32, &'a [u64], Option<u64>);
+    let expected: [Case<'_>; 7] = [
         (None, 2, &[5, 4], Some(4)),
         (Some(4), 2, &[3, 2], Some(2)),
         (Some(2), 2, &[1], None),
