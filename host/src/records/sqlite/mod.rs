@@ -39,6 +39,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 const READERS: usize = 4;
 /// Another process may hold the write lock this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages of 4 KiB that the log gathers until they move into the database. A send writes about ten of them and the
+/// move waits for the disk, so SQLite's own 1,000 would hold up every hundredth send.
+const LOG_PAGES: &str = "8000";
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +140,7 @@ fn in_file(file: &Path) -> Result<SqliteConnectOptions, OpenError> {
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
+        .pragma("wal_autocheckpoint", LOG_PAGES)
         .synchronous(SqliteSynchronous::Normal))
 }
 
