@@ -89,7 +89,9 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Loose {
             Mistake::SnapshotWithoutPositions if sets_unread(transaction) => transaction.checks.clear(),
             Mistake::LastMessageWithoutNewerWins => drop_checks(transaction, Space::LastMessage),
             Mistake::OfflineWithoutGeneration if goes_offline(transaction) => without_generation(transaction),
-            Mistake::SnapshotSwallowsAnnouncement if sets_unread(transaction) => transaction.publications.clear(),
+            Mistake::SnapshotSwallowsAnnouncement if sets_unread(transaction) => {
+                transaction.publications.retain(|event| event.name.as_ref() == "unread.update");
+            }
             Mistake::OfflineWithoutRecheck => {
                 drop_checks(transaction, Space::Devices);
                 drop_checks(transaction, Space::Online);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-const LINES_MAX: usize = 10000;
+const LINES_MAX: usize = 300;
 
 /// The story of one run.
 #[derive(Debug)]
