@@ -36,8 +36,12 @@ impl Events {
         Self { response, text: String::new() }
     }
 
-    /// The next event; `None`: the stream has ended.
+    /// The next event; `None`: the stream has ended. Comments that keep the stream alive do not extend the deadline.
     pub async fn next(&mut self) -> Option<Event> {
+        timeout(DEADLINE, self.read()).await.expect("an event in time")
+    }
+
+    async fn read(&mut self) -> Option<Event> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (parse(block), rest.to_owned());
@@ -46,8 +50,8 @@ impl Events {
                     return event;
                 }
             }
-            let chunk = timeout(DEADLINE, self.response.chunk()).await.expect("an event in time");
-            self.text.push_str(std::str::from_utf8(&chunk.ok()??).expect("events are text"));
+            let chunk = self.response.chunk().await.ok()??;
+            self.text.push_str(std::str::from_utf8(&chunk).expect("events are text"));
         }
     }
 

@@ -189,17 +189,20 @@ impl Socket {
         }
     }
 
+    /// The next frame, or how the socket was closed. Pings do not extend the deadline.
     async fn read(&mut self) -> Result<Value, (u16, String)> {
-        loop {
-            let message = timeout(DEADLINE, self.wire.next()).await;
-            match message.unwrap_or_else(|_| panic!("nothing came; before: {:?}", self.pending)) {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("frames are JSON")),
-                Some(Ok(Message::Close(Some(close)))) => {
-                    return Err((close.code.into(), close.reason.as_str().to_owned()));
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => return Err((0, format!("{other:?}"))),
-            }
+        let read = timeout(DEADLINE, read(&mut self.wire)).await;
+        read.unwrap_or_else(|_| panic!("nothing came; before: {:?}", self.pending))
+    }
+}
+
+async fn read(wire: &mut WebSocketStream<TcpStream>) -> Result<Value, (u16, String)> {
+    loop {
+        match wire.next().await {
+            Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("frames are JSON")),
+            Some(Ok(Message::Close(Some(close)))) => return Err((close.code.into(), close.reason.as_str().to_owned())),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            other => return Err((0, format!("{other:?}"))),
         }
     }
 }

@@ -61,12 +61,12 @@ impl fmt::Display for Failure {
 
 /// Runs a seed. On failure run [`replay`], which tells the story.
 pub fn simulate(seed: u64, mistake: Option<Mistake>) -> Result<Passed, Box<Failure>> {
-    Run::new(seed, mistake, false).to_the_end()
+    Run::new(seed, mistake, false).run_out()
 }
 
 /// The same with the story of the last steps.
 pub fn replay(seed: u64, mistake: Option<Mistake>) -> Result<Passed, Box<Failure>> {
-    Run::new(seed, mistake, true).to_the_end()
+    Run::new(seed, mistake, true).run_out()
 }
 
 struct Run {
@@ -120,7 +120,7 @@ impl Run {
         }
     }
 
-    fn to_the_end(mut self) -> Result<Passed, Box<Failure>> {
+    fn run_out(mut self) -> Result<Passed, Box<Failure>> {
         while self.world.at_rest() < self.clients.len() && self.steps < STEPS_MAX && self.sound() {
             self.step();
             self.weather();
