@@ -77,7 +77,7 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
 
     let store = match config.store {
-        StoreUrl::Memory => Store::memory(),
+        StoreUrl::Memory => Store::memory_within(config.memory_bytes_max),
     };
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
     let functions = functions(&config, HostWorld { store: store.clone(), records: records.clone() })?;

@@ -101,6 +101,12 @@ pub(super) const KEYS: &[Key] = &[
     key("admin_listen", "127.0.0.1:9090", Allowed::Address, "the admin listener: health, metrics, functions"),
     key("data_dir", ".roost", Allowed::Path, "where SQLite and compiled functions live"),
     key("store_url", "memory:", Allowed::Store, "where the live state lives"),
+    key(
+        "memory_bytes_max",
+        "1073741824",
+        bytes(16_777_216, 1_099_511_627_776),
+        "size of a store in memory; a larger one takes nothing more, so that messages are still saved but told later",
+    ),
     key("records_url", "sqlite:records.db", Allowed::Records, "where messages live; a relative file lies in data_dir"),
     key("functions_dir", "functions.d", Allowed::Path, "components to serve, *.wasm (`roost dev`: target/functions)"),
     key("log", "info", Allowed::LogFilter, "what is logged"),

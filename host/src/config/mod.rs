@@ -32,6 +32,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the live state lives. `store_url`
     pub store: StoreUrl,
+    /// Size of a store in this process. `memory_bytes_max`
+    pub memory_bytes_max: u64,
     /// Where messages live. `records_url`
     pub records: RecordsUrl,
     /// Built components, `*.wasm`. `functions_dir`

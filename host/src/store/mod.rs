@@ -47,6 +47,11 @@ impl Store {
         Self::Memory(Arc::new(MemoryStore::new()))
     }
 
+    /// The same, for so many bytes at most.
+    pub fn memory_within(bytes_max: u64) -> Self {
+        Self::Memory(Arc::new(MemoryStore::new().with_bytes_max(bytes_max)))
+    }
+
     /// The store's clock: deadlines are meant by it.
     pub fn now(&self) -> Timestamp {
         match self {

@@ -15,15 +15,15 @@ mod tests;
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::port::{
-    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
+    Bus, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
     validate_commit, validate_publish, validate_read,
 };
 use roost_core::time::Timestamp;
@@ -38,6 +38,10 @@ const SHARDS: usize = 64;
 /// A shard's lock is held for so many evictions at a time.
 const EVICTIONS_MAX: usize = 256;
 const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
+/// The store's size is taken this often.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// When a store without room may be asked again.
+const RETRY_AFTER_MS: u32 = 1_000;
 /// Until the next look, when the last one left work behind.
 const EVICTION_INTERVAL_BUSY: Duration = Duration::from_millis(5);
 
@@ -47,6 +51,9 @@ pub struct MemoryStore {
     epochs: Epochs,
     shards: [Mutex<Shard>; SHARDS],
     evicted: AtomicU64,
+    bytes_max: u64,
+    /// Larger than allowed when it was measured last: nothing may be added.
+    full: AtomicBool,
 }
 
 impl MemoryStore {
@@ -67,7 +74,17 @@ impl MemoryStore {
             epochs: Epochs::new(),
             shards: std::array::from_fn(|_| Mutex::new(Shard::beginning(began))),
             evicted: AtomicU64::new(0),
+            bytes_max: u64::MAX,
+            full: AtomicBool::new(false),
         }
+    }
+
+    /// Refuses whatever could make it larger while it is larger than this. Measured once a second, so that the bound can
+    /// be passed by what one second brings.
+    #[must_use]
+    pub const fn with_bytes_max(mut self, bytes_max: u64) -> Self {
+        self.bytes_max = bytes_max;
+        self
     }
 
     /// The present moment.
@@ -84,10 +101,26 @@ impl MemoryStore {
         stats
     }
 
-    /// Gives the memory of expired keys and feeds back, and keeps the clock right, until `shutdown`.
+    /// Sees whether the store is larger than allowed. Looks at every key.
+    pub fn measure(&self) {
+        let full = self.stats().bytes > self.bytes_max;
+        if full != self.full.swap(full, Ordering::Relaxed) {
+            match full {
+                true => tracing::error!(bytes_max = self.bytes_max, "the store is full; it takes nothing more"),
+                false => tracing::info!("the store has room again"),
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Gives the memory of expired keys and feeds back, and keeps the clock and the bound right, until `shutdown`.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown);
         let mut pause = EVICTION_INTERVAL;
+        let mut measured = Instant::now();
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
@@ -95,6 +128,10 @@ impl MemoryStore {
             }
             self.clock.correct();
             pause = if self.evict() { EVICTION_INTERVAL } else { EVICTION_INTERVAL_BUSY };
+            if measured.elapsed() >= MEASURE_INTERVAL {
+                self.measure();
+                measured = Instant::now();
+            }
         }
     }
 
@@ -123,6 +160,23 @@ impl MemoryStore {
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     // A panic cannot leave half a change behind: changes are undone, not abandoned.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const NO_ROOM: StoreError = StoreError::Unavailable { retry_after_ms: RETRY_AFTER_MS };
+
+/// Whether a transaction could need memory.
+fn grows(transaction: &Transaction) -> bool {
+    let shrinks = |mutation: &Mutation| {
+        matches!(
+            mutation,
+            Mutation::Delete(_)
+                | Mutation::DeleteFields(_, _)
+                | Mutation::OrderedRemove(_, _)
+                | Mutation::Expire(_, _)
+                | Mutation::Persist(_)
+        )
+    };
+    !transaction.mutations.iter().all(shrinks) || transaction.publications.iter().any(|event| event.durable)
 }
 
 fn shard_index(owner: Owner) -> usize {
@@ -165,15 +219,21 @@ impl KeyValue for MemoryStore {
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         validate_commit(&transactions)?;
         let now = self.now().0;
-        let outcomes =
-            transactions.iter().map(|each| self.shard(each.owner).carry_out(now, &self.epochs, each)).collect();
-        Ok(outcomes)
+        let full = self.is_full();
+        let outcomes = transactions.iter().map(|each| match full && grows(each) {
+            true => Outcome::Failed(NO_ROOM),
+            false => self.shard(each.owner).carry_out(now, &self.epochs, each),
+        });
+        Ok(outcomes.collect())
     }
 }
 
 impl PubSub for MemoryStore {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
         validate_publish(&publications)?;
+        if self.is_full() && publications.iter().any(|publication| publication.event.durable) {
+            return Err(NO_ROOM);
+        }
         let now = self.now().0;
         for Publication { user, event } in &publications {
             self.shard(Owner::User(*user)).tell(now, &self.epochs, *user, event);

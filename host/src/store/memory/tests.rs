@@ -125,3 +125,23 @@ async fn housekeeping_ends_at_shutdown() {
     let forever = std::time::Duration::from_millis(1);
     assert!(tokio::time::timeout(forever, store.run(pending())).await.is_err());
 }
+
+#[tokio::test]
+async fn a_full_store_takes_nothing_more_until_something_goes() {
+    let store = on_manual_time().0;
+    let bytes_max = store.stats().bytes + 100_000;
+    let store = store.with_bytes_max(bytes_max);
+    store.measure();
+    change(&store, Mutation::Set(key(1), vec![0; 60_000], None)).await;
+    change(&store, Mutation::Set(key(2), vec![0; 60_000], None)).await;
+    store.measure();
+    let grow = Transaction::new(Owner::User(USER)).mutate(Mutation::Set(key(3), vec![0], None));
+    assert_eq!(store.commit(vec![grow]).await.unwrap(), [Outcome::Failed(NO_ROOM)]);
+    let event = |durable| Event { name: "event".into(), payload: "0".into(), durable };
+    let publish = |durable| store.publish(vec![Publication { user: USER, event: event(durable) }]);
+    assert_eq!(publish(true).await, Err(NO_ROOM));
+    assert_eq!(publish(false).await, Ok(()));
+    change(&store, Mutation::Delete(key(1))).await;
+    store.measure();
+    change(&store, Mutation::Set(key(3), vec![0], None)).await;
+}
