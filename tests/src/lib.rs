@@ -10,6 +10,7 @@
 mod artifacts;
 pub mod client;
 pub mod events;
+pub mod redis;
 pub mod server;
 pub mod simulation;
 pub mod socket;
