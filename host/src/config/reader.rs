@@ -237,7 +237,8 @@ fn store(text: &str) -> Result<Option<RedisUrl>, String> {
     if text == "memory:" {
         return Ok(None);
     }
-    let url = RedisUrl::parse(text).unwrap_or_else(|| Err(unsupported(text, "the live state is kept in Redis or in this process")));
+    let url = RedisUrl::parse(text)
+        .unwrap_or_else(|| Err(unsupported(text, "the live state is kept in Redis or in this process")));
     url.map(Some)
 }
 

@@ -59,10 +59,13 @@ pub(super) async fn publish(client: &Client, names: &Names, publications: Vec<Pu
         }
     }
     let outcomes = commit(client, names, &transactions).await?;
-    outcomes.into_iter().find_map(|outcome| match outcome {
-        Outcome::Failed(error) => Some(Err(error)),
-        Outcome::Committed(_) | Outcome::Refused(_) => None,
-    }).unwrap_or(Ok(()))
+    outcomes
+        .into_iter()
+        .find_map(|outcome| match outcome {
+            Outcome::Failed(error) => Some(Err(error)),
+            Outcome::Committed(_) | Outcome::Refused(_) => None,
+        })
+        .unwrap_or(Ok(()))
 }
 
 enum Plan {
@@ -130,7 +133,9 @@ fn plain(mutation: &Mutation, names: &Names) -> Cmd {
         Mutation::Set(_, value, Some(life_ms)) => command.arg(value).arg("PX").arg(life_ms),
         Mutation::Delete(_) | Mutation::Persist(_) => &mut command,
         Mutation::Add { delta, .. } => command.arg(delta),
-        Mutation::SetFields(_, fields) => fields.iter().fold(&mut command, |command, (name, text)| command.arg(name).arg(text)),
+        Mutation::SetFields(_, fields) => {
+            fields.iter().fold(&mut command, |command, (name, text)| command.arg(name).arg(text))
+        }
         Mutation::DeleteFields(_, fields) => command.arg(fields),
         Mutation::AddField(_, field, delta) => command.arg(field).arg(delta),
         Mutation::Expire(_, life_ms) => command.arg(life_ms),
@@ -165,7 +170,8 @@ fn call(transaction: &Transaction, names: &Names) -> Cmd {
     checks.iter().for_each(|check| write_check(check, &mut keys, &mut arguments));
     mutations.iter().for_each(|mutation| write_mutation(mutation, &mut keys, &mut arguments));
     if !publications.is_empty() {
-        arguments.extend([Argument::Bytes(names.publish().as_bytes()), Argument::Text(channel(transaction.owner, names))]);
+        arguments
+            .extend([Argument::Bytes(names.publish().as_bytes()), Argument::Text(channel(transaction.owner, names))]);
         arguments.extend([Argument::Number(FEED_EVENTS_MAX as i64), Argument::Number(FEED_TTL_MS as i64)]);
     }
     for event in publications {

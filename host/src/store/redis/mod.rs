@@ -149,8 +149,7 @@ impl RedisStore {
         let answers = session.exchange(redis::pipe().cmd("TIME")).await?;
         let answered = Instant::now();
         let answer = answers.into_iter().next().unwrap_or_default();
-        let (seconds, microseconds): (u64, u64) =
-            redis::from_redis_value(answer).map_err(|_| fault::unavailable())?;
+        let (seconds, microseconds): (u64, u64) = redis::from_redis_value(answer).map_err(|_| fault::unavailable())?;
         self.time.learn(seconds * 1_000_000 + microseconds, asked, answered);
         Ok(())
     }

@@ -70,7 +70,10 @@ enum Link {
     /// The first attempt, or the first after a loss.
     Opening(Instant),
     Up(Arc<Session>),
-    Down { retry_at: Instant, why: Arc<Unusable> },
+    Down {
+        retry_at: Instant,
+        why: Arc<Unusable>,
+    },
 }
 
 /// A server and the way to it.

@@ -103,11 +103,15 @@ fn interpret(query: &Query, reply: Reply) -> Result<Value, StoreError> {
         (Query::Counter(_), Reply::BulkString(text)) => Ok(Value::Counter(number(&key, &text)?)),
         (Query::Fields(_), Reply::Map(fields)) => fields_of(fields),
         (Query::NamedFields(..), Reply::Int(_)) => Ok(Value::NamedFields(Vec::new())),
-        (Query::NamedFields(..), Reply::Array(fields)) => Ok(Value::NamedFields(fields.into_iter().map(text).collect())),
+        (Query::NamedFields(..), Reply::Array(fields)) => {
+            Ok(Value::NamedFields(fields.into_iter().map(text).collect()))
+        }
         (Query::TimeToLive(_), Reply::Int(-2)) => Ok(Value::Missing),
         (Query::TimeToLive(_), Reply::Int(-1)) => Ok(Value::TimeToLive(None)),
         // In its last millisecond a key has none left and is still there.
-        (Query::TimeToLive(_), Reply::Int(left)) => Ok(Value::TimeToLive(Some(u64::try_from(left).unwrap_or(0).max(1)))),
+        (Query::TimeToLive(_), Reply::Int(left)) => {
+            Ok(Value::TimeToLive(Some(u64::try_from(left).unwrap_or(0).max(1))))
+        }
         (Query::Presence(_), Reply::Int(count)) => Ok(Value::Presence(count > 0)),
         (Query::OrderedRange { .. }, Reply::Array(members)) => {
             Ok(Value::Ordered(members.into_iter().filter_map(member).collect()))
@@ -125,9 +129,9 @@ pub(super) fn number(key: &str, text: &[u8]) -> Result<i64, StoreError> {
 /// A text, if there is one. What another program wrote may be none; it is shown as well as it can be.
 pub(super) fn text(reply: Reply) -> Option<String> {
     match reply {
-        Reply::BulkString(bytes) => {
-            Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-        }
+        Reply::BulkString(bytes) => Some(
+            String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        ),
         Reply::SimpleString(text) => Some(text),
         _ => None,
     }

@@ -87,7 +87,8 @@ impl Server {
             return Err(Unusable::Replica);
         }
         let name: String = line(server, "run_id")?.chars().take(NAME_BYTES).collect();
-        let uptime_ms = line(server, "uptime_in_seconds")?.parse::<u64>().map_err(|_| Unusable::Strange("INFO"))? * 1_000;
+        let uptime_ms =
+            line(server, "uptime_in_seconds")?.parse::<u64>().map_err(|_| Unusable::Strange("INFO"))? * 1_000;
         // A promoted replica, or a snapshot's reader, holds what another process wrote: how long it serves is unknown.
         let inherited = line(replication, "master_replid2")?.bytes().any(|byte| byte != b'0');
         Ok(Self { name, began: if inherited { now } else { now.minus(uptime_ms) } })

@@ -94,8 +94,13 @@ impl Channels {
     }
 
     async fn move_all(&self) {
-        let moved: Vec<(UserId, Address)> =
-            self.context.seats.lines().into_iter().filter(|(user, line)| self.leader(*user).as_ref() != Some(line)).collect();
+        let moved: Vec<(UserId, Address)> = self
+            .context
+            .seats
+            .lines()
+            .into_iter()
+            .filter(|(user, line)| self.leader(*user).as_ref() != Some(line))
+            .collect();
         if moved.is_empty() {
             return;
         }
