@@ -70,7 +70,11 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
     let all = own.into_iter().chain(sockets).chain(functions);
     let mut samples: Vec<_> = all.map(|(key, value)| (key, value.to_owned())).collect();
     let pem = pem.to_str().unwrap();
-    samples.extend([("token_public_key", pem.to_owned()), ("token_jwks", pem.to_owned()), ("store_ca_file", pem.to_owned())]);
+    samples.extend([
+        ("token_public_key", pem.to_owned()),
+        ("token_jwks", pem.to_owned()),
+        ("store_ca_file", pem.to_owned()),
+    ]);
     samples
 }
 

@@ -68,12 +68,13 @@ impl Wanted {
         self.users.is_empty()
     }
 
-    /// The connection is a new one: nobody is subscribed.
-    pub(super) fn begin_anew(&mut self) {
+    /// The connection is a new one: nobody is subscribed. Answers how many are to be.
+    pub(super) fn begin_anew(&mut self) -> usize {
         self.leaving.clear();
         self.users.retain(|_, standing| standing.is_wanted);
         self.users.values_mut().for_each(|standing| standing.is_subscribed = false);
         self.changed = self.users.keys().copied().collect();
+        self.changed.len()
     }
 
     /// The next steps, at most so many.
