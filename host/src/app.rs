@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{self, AdminState};
 use crate::auth::Authenticator;
-use crate::config::{Config, HttpConfig, StoreUrl};
+use crate::config::{Config, HttpConfig};
 use crate::functions::{DeployError, Engine, Functions, HostWorld, Options};
 use crate::http::{self, PublicState};
 use crate::hub::Hub;
@@ -76,9 +76,8 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
         (bind(config.listen, "listen").await?, bind(config.admin_listen, "admin_listen").await?);
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-    let store = match config.store {
-        StoreUrl::Memory => Store::memory_within(config.memory_bytes_max),
-    };
+    install_tls();
+    let store = Store::open(config.store.clone()).await?;
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
     let functions = functions(&config, HostWorld { store: store.clone(), records: records.clone() })?;
     let admin = Arc::new(AdminState {
@@ -117,6 +116,12 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
         shutdown_timeout,
         drain_spread,
     })
+}
+
+/// Chooses who encrypts, for the whole process. Again changes nothing.
+pub fn install_tls() {
+    // It fails only if somebody chose before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 impl Running {

@@ -11,6 +11,7 @@ mod artifacts;
 pub mod client;
 pub mod events;
 pub mod postgres;
+pub mod redis;
 pub mod server;
 pub mod simulation;
 pub mod socket;

@@ -21,7 +21,6 @@ impl Settings {
             listen: reader.address("listen"),
             admin_listen: reader.address("admin_listen"),
             store: reader.store(),
-            memory_bytes_max: reader.whole("memory_bytes_max"),
             records: reader.records(&data_dir),
             data_dir,
             functions_dir: reader.path("functions_dir"),

@@ -9,6 +9,7 @@ mod keys;
 mod layers;
 mod mistake;
 mod reader;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use keys::reference;
 pub use layers::{Flag, Sources, environment};
 pub use mistake::{Mistake, Mistakes};
+pub use redis::{RedisConfig, RedisMode, RedisUrl};
 
 /// A validated configuration.
 #[derive(Clone, Debug)]
@@ -32,8 +34,6 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the live state lives. `store_url`
     pub store: StoreUrl,
-    /// Size of a store in this process. `memory_bytes_max`
-    pub memory_bytes_max: u64,
     /// Where messages live. `records_url`
     pub records: RecordsUrl,
     /// Built components, `*.wasm`. `functions_dir`
@@ -69,7 +69,12 @@ impl Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `memory:`: in this process.
-    Memory,
+    Memory {
+        /// Its size. `store_memory_bytes_max`
+        bytes_max: u64,
+    },
+    /// `redis://…` and its kin: in Redis, shared by all hosts.
+    Redis(RedisConfig),
 }
 
 /// Where messages live.
