@@ -112,6 +112,8 @@ impl Keeper {
                         tracing::warn!(server = %self.address, %error, "no subscriptions here; trying again");
                     }
                     self.context.topology.doubt();
+                    // Whoever left, or was moved to another server, is no reason to go on trying.
+                    self.shared.wanted().begin_anew();
                     sleep(backoff.next()).await;
                 }
             }
