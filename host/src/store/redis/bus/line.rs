@@ -143,10 +143,10 @@ impl Keeper {
             PushKind::Message | PushKind::SMessage => hand_on(&context, &info.data),
             PushKind::Disconnection => end.cancel(),
             // The crate would take an end that nobody asked for as an answer to something else.
-            PushKind::Unsubscribe | PushKind::SUnsubscribe => {
-                if user_of(&context, &info.data).is_some_and(|user| shared.wanted().is_lost(user)) {
-                    end.cancel();
-                }
+            PushKind::Unsubscribe | PushKind::SUnsubscribe
+                if user_of(&context, &info.data).is_some_and(|user| shared.wanted().is_lost(user)) =>
+            {
+                end.cancel();
             }
             _ => {}
         };
