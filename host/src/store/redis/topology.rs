@@ -67,7 +67,10 @@ impl Topology {
             let mut fault = Unusable::Strange("the URL");
             for seed in self.dial.seeds() {
                 match self.ask_stranger(&seed).await {
-                    Ok(leaders) => return Ok(self.replace(leaders)),
+                    Ok(leaders) => {
+                        self.replace(leaders);
+                        return Ok(());
+                    }
                     Err(error) => fault = error,
                 }
             }

@@ -112,6 +112,8 @@ impl Keeper {
                         tracing::warn!(server = %self.address, %error, "no subscriptions here; trying again");
                     }
                     self.context.topology.doubt();
+                    // Whoever left, or was moved to another server, is no reason to go on trying.
+                    self.shared.wanted().begin_anew();
                     sleep(backoff.next()).await;
                 }
             }
@@ -141,10 +143,10 @@ impl Keeper {
             PushKind::Message | PushKind::SMessage => hand_on(&context, &info.data),
             PushKind::Disconnection => end.cancel(),
             // The crate would take an end that nobody asked for as an answer to something else.
-            PushKind::Unsubscribe | PushKind::SUnsubscribe => {
-                if user_of(&context, &info.data).is_some_and(|user| shared.wanted().is_lost(user)) {
-                    end.cancel();
-                }
+            PushKind::Unsubscribe | PushKind::SUnsubscribe
+                if user_of(&context, &info.data).is_some_and(|user| shared.wanted().is_lost(user)) =>
+            {
+                end.cancel();
             }
             _ => {}
         };
