@@ -16,6 +16,7 @@ pub mod limits;
 pub mod messaging;
 pub mod port;
 pub mod presence;
+pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
