@@ -8,10 +8,12 @@ use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner};
 use crate::limits::LAST_MESSAGE_TTL_MS;
-use crate::port::{Check, LastMessage, Message, Mutation, Query, Telemetry, Transaction, Value, World};
+use crate::port::{Check, LastMessage, Message, Mutation, Outcome, Query, Telemetry, Transaction, Value, World};
 use crate::source::{Sourced, or_records};
 use crate::time::Timestamp;
 
+/// The conversation's sequence at which the cached state was true.
+const VERSION: &str = "version";
 /// The only field of a hash that is being filled; readers take it for missing.
 const FILLING: &str = "filling";
 /// A filler that takes longer has to start over.
@@ -82,6 +84,20 @@ pub(crate) async fn refresh<W: World>(world: &W, conversations: Vec<Conversation
     fill(world, conversations).await.map(|_| ())
 }
 
+/// Drops what is cached, unless it changes meanwhile, and caches what the records say now.
+pub(crate) async fn renew<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
+    let key = Key::last_message(conversation);
+    let version = Query::NamedFields(key.clone(), vec![VERSION.to_owned()]);
+    let found = drive::seq_field(world.read(vec![version]).await?.into_iter().next())?.map(|seq| seq.to_string());
+    let dropped = Transaction::new(Owner::Conversation(conversation))
+        .check(Check::FieldEquals(key.clone(), VERSION.to_owned(), found))
+        .mutate(Mutation::Delete(key));
+    match drive::commit_one(world, dropped).await? {
+        Outcome::Failed(error) => Err(error.into()),
+        Outcome::Committed(_) | Outcome::Refused(_) => refresh(world, vec![conversation]).await,
+    }
+}
+
 /// Caches what the records say now, and answers it.
 ///
 /// A placeholder comes first and the state goes only where something stands: whatever is announced after the
@@ -111,7 +127,7 @@ fn placeholder(conversation: ConversationId) -> Transaction {
 pub(crate) fn put(last: &LastMessage) -> Transaction {
     let key = Key::last_message(last.conversation);
     let version = i64::try_from(last.version.0).unwrap_or(i64::MAX);
-    let mut fields = vec![("version".to_owned(), last.version.to_string())];
+    let mut fields = vec![(VERSION.to_owned(), last.version.to_string())];
     if let Some(message) = &last.message {
         fields.extend(
             [
@@ -127,7 +143,7 @@ pub(crate) fn put(last: &LastMessage) -> Transaction {
         fields.extend(message.edited_at.map(|moment| ("edited_at".to_owned(), moment.to_string())));
     }
     Transaction::new(Owner::Conversation(last.conversation))
-        .check(Check::FieldBelow(key.clone(), "version".to_owned(), version))
+        .check(Check::FieldBelow(key.clone(), VERSION.to_owned(), version))
         .mutate(Mutation::Delete(key.clone()))
         .mutate(Mutation::SetFields(key.clone(), fields))
         .mutate(Mutation::Expire(key, LAST_MESSAGE_TTL_MS))
@@ -136,7 +152,7 @@ pub(crate) fn put(last: &LastMessage) -> Transaction {
 /// A cached state; `None` when nothing is cached, or nothing that can be understood.
 pub(crate) fn parse(conversation: ConversationId, fields: &[(String, String)]) -> Option<LastMessage> {
     let field = |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
-    let version = drive::seq(field("version")?).ok()?;
+    let version = drive::seq(field(VERSION)?).ok()?;
     let Some(id) = field("id") else { return Some(LastMessage { conversation, version, message: None }) };
     let message = Message {
         id: id.parse().ok()?,

@@ -14,7 +14,7 @@ mod standing;
 use std::collections::BTreeMap;
 
 pub use answer::{of_conversation, totals};
-pub(crate) use answer::{count_look, recorded, warm_totals, warm_up};
+pub(crate) use answer::{count_look, recorded, warm_totals};
 pub(crate) use fill::fill;
 pub(crate) use settle::{Cold, Target, settle, steps};
 pub(crate) use standing::{Standing, read_one, read_standings};

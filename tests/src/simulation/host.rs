@@ -76,7 +76,7 @@ async fn greet(port: &Port, user: UserId, connection: &ConnectionId) -> Result<V
     presence_oracle::answered(world, user, began_ms, &alive, &views);
     let certain = counters::certain(world, user);
     let totals = unread::totals(port, user).await?;
-    counters::answered(world, user, &certain, &totals);
+    counters::answered(world, user, &certain, &totals.value);
     Ok(views)
 }
 

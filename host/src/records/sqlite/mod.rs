@@ -4,6 +4,7 @@
 //! survives the process; with `synchronous = NORMAL` the last ones before a power failure may be lost.
 
 mod conversations;
+mod directory;
 mod fault;
 mod lane;
 mod messages;

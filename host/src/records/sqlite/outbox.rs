@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::fault::Stored;
 use super::lane::{Lane, begin};
-use super::rows::{Id, Read, read_change, read_id, read_list, read_moment, seq};
+use super::rows::{Id, Read, read_change, read_id, read_list, read_moment, read_number, seq};
 use super::statements::{ANNOUNCED_CHANGES, ANNOUNCED_MEMBERS, PENDING_CHANGES, PENDING_MEMBERS};
 
 /// Confirmations that wait.
@@ -36,7 +36,9 @@ pub(super) async fn pending(connection: &mut SqliteConnection, before: Timestamp
     let mut all = changes.collect::<Read<Vec<(Timestamp, Pending)>>>()?;
     let rows = sqlx::query(PENDING_MEMBERS).bind(before.score()).bind(limit).fetch_all(connection).await?;
     for row in &rows {
-        all.push((read_moment(row, 2)?, Pending::Member(read_id(row, 0)?, read_id(row, 1)?)));
+        let member = (read_moment(row, 2)?, Pending::Member(read_id(row, 0)?, read_id(row, 1)?));
+        let moves = read_number(row, 3)?.min(limit.into());
+        all.extend((0..moves).map(|_| member.clone()));
     }
     all.sort_by_key(|(since, _)| *since);
     all.truncate(limit as usize);

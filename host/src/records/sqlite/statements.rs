@@ -124,6 +124,10 @@ statements! {
         WHERE m.conversation IN (SELECT unhex(value) FROM json_each(?2)) AND m.user = ?1
         ORDER BY c.updated_at DESC, c.id DESC"
     );
+    /// Members above ?1, at most ?2.
+    USERS = "SELECT DISTINCT user FROM members WHERE user > ?1 ORDER BY user LIMIT ?2";
+    /// Conversations above ?1, at most ?2.
+    CONVERSATION_IDS = "SELECT id FROM conversations WHERE id > ?1 ORDER BY id LIMIT ?2";
     CREATE_CONVERSATION =
         "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
         INSERT INTO members (conversation, user, joined, read)
@@ -162,7 +166,7 @@ statements! {
         WHERE u.since < ?1 ORDER BY u.since, u.conversation, u.seq LIMIT ?2"
     );
     PENDING_MEMBERS =
-        "SELECT conversation, user, since FROM unannounced_members
+        "SELECT conversation, user, since, moves FROM unannounced_members
         WHERE since < ?1 ORDER BY since, conversation, user LIMIT ?2";
     /// The changes ?1, a list of [conversation, sequence], are announced.
     ANNOUNCED_CHANGES =
