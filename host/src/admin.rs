@@ -108,7 +108,8 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/functions", get(functions))
         .route("/verify", post(verify))
         .fallback(async || {
-            Fault::new(Code::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify").response(&trace::new_id())
+            Fault::new(Code::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify")
+                .response(&trace::new_id())
         })
         .with_state(state)
 }

@@ -66,12 +66,7 @@ where
     gather(state, user, standing, trace).await
 }
 
-async fn gather<F, S>(
-    state: &PublicState<F, S>,
-    user: UserId,
-    standing: Standing,
-    trace: &str,
-) -> Result<Value, Fault>
+async fn gather<F, S>(state: &PublicState<F, S>, user: UserId, standing: Standing, trace: &str) -> Result<Value, Fault>
 where
     F: FunctionTable,
     S: Bus + Feeds + 'static,

@@ -30,8 +30,8 @@ pub async fn repair<W: World>(world: &W, subjects: &Subjects) -> Result<Report, 
     }
     let after = verify(world, &broken).await?;
     for finding in &mut report.drift {
-        let left = after.drift.iter().chain(&after.unsettled);
-        finding.repaired = !left.into_iter().any(|left| left.is_about_the_same(finding));
+        let mut left = after.drift.iter().chain(&after.unsettled);
+        finding.repaired = !left.any(|left| left.is_about_the_same(finding));
         if finding.repaired {
             world.count("repair", &[("what", finding.what.name())], 1);
         }

@@ -7,8 +7,8 @@ use crate::messaging::{self, mark_read, send};
 use crate::port::{
     Clock, Draft, KeyValue, MemberChange, Mutation, NewConversation, Outcome, Records, Transaction, World,
 };
-use crate::testing::{BoxFuture, FakeTelemetry, FakeWorld, ManualClock, OutageStore, TestWorld, block_on, join_all};
 use crate::testing::FakeRecords;
+use crate::testing::{BoxFuture, FakeTelemetry, FakeWorld, ManualClock, OutageStore, TestWorld, block_on, join_all};
 use crate::{last_message, unread};
 
 const ADA: UserId = UserId::from_u128(0xA);
@@ -138,11 +138,15 @@ fn a_read_position_that_fell_behind_is_found_and_mended() {
 #[test]
 fn a_store_that_went_back_is_found_and_the_lost_announcement_made_up_for() {
     let world = world();
-    plant(&world, Owner::User(BEN), vec![
-        fields(Space::UnreadSequence, 2),
-        set(Key::unread_conversation(BEN, TALK), 2),
-        set(Key::of_user(Space::UnreadTotal, BEN), 5),
-    ]);
+    plant(
+        &world,
+        Owner::User(BEN),
+        vec![
+            fields(Space::UnreadSequence, 2),
+            set(Key::unread_conversation(BEN, TALK), 2),
+            set(Key::of_user(Space::UnreadTotal, BEN), 5),
+        ],
+    );
     world.store.take_published();
     let mended = block_on(repair(&world, &everybody())).unwrap();
     assert_eq!(seen(&mended), [(What::Position, Some(2), Some(3))]);
@@ -155,10 +159,14 @@ fn a_store_that_went_back_is_found_and_the_lost_announcement_made_up_for() {
 fn a_conversation_that_the_user_left_is_found_and_dropped() {
     let world = world();
     let strange = ConversationId::from_u128(0x79);
-    plant(&world, Owner::User(BEN), vec![Mutation::SetFields(
-        Key::of_user(Space::UnreadSequence, BEN),
-        vec![(strange.to_string(), "4".to_owned())],
-    )]);
+    plant(
+        &world,
+        Owner::User(BEN),
+        vec![Mutation::SetFields(
+            Key::of_user(Space::UnreadSequence, BEN),
+            vec![(strange.to_string(), "4".to_owned())],
+        )],
+    );
     let mended = block_on(repair(&world, &everybody())).unwrap();
     assert_eq!(seen(&mended), [(What::Membership, Some(4), None)]);
     assert!(mended.drift[0].repaired && mended.drift[0].conversation == Some(strange));

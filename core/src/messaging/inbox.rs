@@ -9,9 +9,7 @@ use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
 use crate::last_message;
 use crate::limits::LIST_MAX;
-use crate::port::{
-    Conversation, ConversationQuery, LastMessage, Message, Query, RecordsError, Value, World,
-};
+use crate::port::{Conversation, ConversationQuery, LastMessage, Message, Query, RecordsError, Value, World};
 use crate::source::{Sourced, or_records};
 use crate::time::Timestamp;
 use crate::unread::{self, Cold, Target, settle};

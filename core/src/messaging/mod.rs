@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::limits::{CONTENT_BYTES_MAX, KIND_BYTES_MAX, MEMBERS_MAX, PAGE_MAX};
 use crate::port::{
-    Changed, Created, Draft, Edit, HistoryPage, HistoryQuery, MemberChange, Message, NewConversation, RecordsError, World,
+    Changed, Created, Draft, Edit, HistoryPage, HistoryQuery, MemberChange, Message, NewConversation, RecordsError,
+    World,
 };
 use crate::unread::{Cold, Target, settle};
 

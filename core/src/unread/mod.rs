@@ -13,8 +13,8 @@ mod standing;
 
 use std::collections::BTreeMap;
 
-pub use answer::{of_conversation, totals};
 pub(crate) use answer::{count_look, recorded, warm_totals};
+pub use answer::{of_conversation, totals};
 pub(crate) use fill::fill;
 pub(crate) use settle::{Cold, Target, settle, steps};
 pub(crate) use standing::{Standing, read_one, read_standings};

@@ -10,11 +10,8 @@ use roost_core::unread;
 use roost_function::{Access, Answer, Edge, Failure, Grants, Hook, Reply, Request, Route, Schema, run};
 use serde::Serialize;
 
-const TOTALS: Schema = Schema::Object(&[
-    ("total", Schema::Number),
-    ("conversations", Schema::ById(&Schema::Number)),
-    Schema::SOURCE,
-]);
+const TOTALS: Schema =
+    Schema::Object(&[("total", Schema::Number), ("conversations", Schema::ById(&Schema::Number)), Schema::SOURCE]);
 const ONE: Schema = Schema::Object(&[("conversation", Schema::Id), ("unread", Schema::Number), Schema::SOURCE]);
 const SPACES: &[Space] =
     &[Space::UnreadTotal, Space::UnreadConversation, Space::UnreadSequence, Space::UnreadRead, Space::UnreadLease];

@@ -11,8 +11,8 @@ use std::time::Instant;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Operation, Pending,
-    ReadMark, Records, UnreadRequest, UnreadSnapshot,
+    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation,
+    Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 

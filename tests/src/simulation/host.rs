@@ -182,7 +182,8 @@ async fn keep_verifying(port: Port) {
     loop {
         let span_ms = world.kernel.draw(|rng| rng.between(5_000, 60_000));
         world.kernel.pause(span_ms).await;
-        for subjects in [Subjects::Users(world.users.clone()), Subjects::Conversations(world.records.conversation_ids())]
+        for subjects in
+            [Subjects::Users(world.users.clone()), Subjects::Conversations(world.records.conversation_ids())]
         {
             let Ok(report) = audit::verify(&port, &subjects).await else { continue };
             if let (Some(finding), None) = (report.drift.first(), world.mistake) {

@@ -6,7 +6,7 @@ use crate::presence::{self, Viewer};
 use crate::source::Source;
 use crate::testing::{FakeTelemetry, ManualClock, OutageStore};
 
-pub(super) type OutageWorld = TestWorld<OutageStore, FakeRecords>;
+type OutageWorld = TestWorld<OutageStore, FakeRecords>;
 
 /// Three people who have talked, all of them warm.
 pub(super) fn outage_world() -> OutageWorld {
@@ -60,7 +60,7 @@ fn reads_answer_from_the_records_and_say_so() {
     }
     assert_eq!(world.telemetry.series("degraded{what=unread}"), 4);
     assert_eq!(world.telemetry.series("degraded{what=inbox}"), 2);
-    assert_eq!(world.telemetry.series("cache{cache=unread,outcome=away}"), 7);
+    assert_eq!(world.telemetry.series("cache{cache=unread,outcome=away}"), 8);
 }
 
 #[test]
@@ -140,11 +140,8 @@ fn a_long_message_to_many_gives_up_at_the_first_attempt() {
     let many = NewConversation { id: Some(ConversationId::from_u128(5)), ..talk(&members[1..]) };
     block_on(create(&world, many)).unwrap();
     world.store.go_away();
-    let long = Draft {
-        conversation: ConversationId::from_u128(5),
-        content: "x".repeat(CONTENT_BYTES_MAX),
-        ..now(&world, 9)
-    };
+    let long =
+        Draft { conversation: ConversationId::from_u128(5), content: "x".repeat(CONTENT_BYTES_MAX), ..now(&world, 9) };
     assert!(block_on(send(&world, long)).unwrap().delayed);
     assert_eq!(world.store.take_refused(), 1);
 }

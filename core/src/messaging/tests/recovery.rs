@@ -2,8 +2,9 @@
 
 use super::away::{events, now, outage_world};
 use super::*;
+use crate::key::Owner;
 use crate::limits::{PENDING_AFTER_MS, PENDING_PAGE, RECOVERY_PAGES_MAX};
-use crate::port::{Clock, Mutation, Owner};
+use crate::port::{Mutation, Transaction};
 
 const TALKS: u128 = 40;
 
