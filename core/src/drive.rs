@@ -10,16 +10,19 @@ use crate::port::{KeyValue, Mutation, Outcome, Query, StoreError, Transaction, V
 
 /// Commits any number of transactions in as few calls as the bounds allow; outcomes in the order given.
 ///
-/// An unreachable store is the outcome of the transactions it concerns, so that the others still count.
+/// An unreachable store is the outcome of the transactions it concerns, so that what was done before still counts.
+/// It is asked no further: a store that did not answer one call would only hold up the caller with the next.
 pub(crate) async fn commit_all<S: KeyValue>(store: &S, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, Error> {
-    let mut outcomes = Vec::with_capacity(transactions.len());
+    let all = transactions.len();
+    let mut outcomes = Vec::with_capacity(all);
     for chunk in chunks(transactions) {
         let size = chunk.len();
         match store.commit(chunk).await {
             Ok(answers) if answers.len() == size => outcomes.extend(answers),
             Ok(_) => return Err(unexpected("as many outcomes as transactions").into()),
             Err(error @ StoreError::Unavailable { .. }) => {
-                outcomes.extend(std::iter::repeat_n(Outcome::Failed(error), size));
+                outcomes.resize(all, Outcome::Failed(error));
+                break;
             }
             Err(error) => return Err(error.into()),
         }

@@ -89,6 +89,11 @@ impl Error {
         }
     }
 
+    /// The store could not be asked: what the records know as well may be had from them.
+    pub const fn store_is_away(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable { .. }))
+    }
+
     /// Trying the same again can help.
     pub const fn retry(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable)

@@ -101,6 +101,15 @@ pub fn unread_update(conversation: ConversationId, unread: u64, total: u64) -> E
     durable("unread.update", &Payload { conversation, unread, total })
 }
 
+/// Told to one whose events were too many to be told one by one: ask for the present state, and go on from here.
+pub fn resync() -> Event {
+    #[derive(Serialize)]
+    struct Payload {
+        reason: &'static str,
+    }
+    durable("resync", &Payload { reason: "behind" })
+}
+
 /// Told to contacts: `user.online` or `user.offline`.
 pub fn presence(user: UserId, online: bool, last_seen: Option<Timestamp>, generation: u64) -> Event {
     #[derive(Serialize)]

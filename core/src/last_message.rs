@@ -8,9 +8,12 @@ use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner};
 use crate::limits::LAST_MESSAGE_TTL_MS;
-use crate::port::{Check, LastMessage, Message, Mutation, Query, Transaction, Value, World};
+use crate::port::{Check, LastMessage, Message, Mutation, Outcome, Query, Telemetry, Transaction, Value, World};
+use crate::source::{Sourced, or_records};
 use crate::time::Timestamp;
 
+/// The conversation's sequence at which the cached state was true.
+const VERSION: &str = "version";
 /// The only field of a hash that is being filled; readers take it for missing.
 const FILLING: &str = "filling";
 /// A filler that takes longer has to start over.
@@ -20,17 +23,34 @@ const FILLING_TTL_MS: u64 = 10_000;
 ///
 /// # Errors
 /// [`Error::NoMessage`] when there is none; `not_a_member` for everybody else.
-pub async fn get<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<Message, Error> {
+pub async fn get<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<Sourced<Message>, Error> {
     let membership = world.membership(conversation, user).await?;
-    let last = of_many(world, &[conversation]).await?.into_iter().next();
-    last.and_then(|last| last.message).filter(|message| message.seq > membership.joined).ok_or(Error::NoMessage)
+    let recorded = async { Ok(world.last_messages(vec![conversation]).await?) };
+    let last = or_records(world, "last_message", cached(world, &[conversation]).await, recorded).await?;
+    let message = last.value.into_iter().next().and_then(|last| last.message);
+    let visible = message.filter(|message| message.seq > membership.joined).ok_or(Error::NoMessage)?;
+    Ok(Sourced { value: visible, source: last.source })
 }
 
 /// The newest message of each conversation, in the order asked; misses are filled in one go.
-pub(crate) async fn of_many<W: World>(world: &W, conversations: &[ConversationId]) -> Result<Vec<LastMessage>, Error> {
+async fn cached<W: World>(world: &W, conversations: &[ConversationId]) -> Result<Vec<LastMessage>, Error> {
     let queries = conversations.iter().map(|conversation| query(*conversation)).collect();
-    let values = drive::read_all(world, queries, 1).await?;
-    complete(world, conversations, values).await
+    match drive::read_all(world, queries, 1).await {
+        Ok(values) => complete(world, conversations, values).await,
+        Err(error) => {
+            if error.store_is_away() {
+                count_looks(world, "away", conversations.len());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Questions to the cache, by what came of them: hit, miss, or away when the store could not be asked.
+pub(crate) fn count_looks(world: &impl Telemetry, outcome: &'static str, looks: usize) {
+    if looks > 0 {
+        world.count("cache", &[("cache", "last_message"), ("outcome", outcome)], looks as u64);
+    }
 }
 
 /// The question that [`complete`] takes the answer of.
@@ -50,19 +70,32 @@ pub(crate) async fn complete<W: World>(
     }
     let missing: Vec<_> =
         conversations.iter().zip(&found).filter(|(_, last)| last.is_none()).map(|(id, _)| *id).collect();
-    let hits = (found.len() - missing.len()) as u64;
-    world.count("cache", &[("cache", "last_message"), ("outcome", "hit")], hits);
+    count_looks(world, "hit", found.len() - missing.len());
+    count_looks(world, "miss", missing.len());
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().collect());
     }
-    world.count("cache", &[("cache", "last_message"), ("outcome", "miss")], missing.len() as u64);
     let mut filled = fill(world, missing).await?.into_iter();
     Ok(found.into_iter().filter_map(|last| last.or_else(|| filled.next())).collect())
 }
 
-/// Puts what the records say now, if it is newer than what is cached.
-pub(crate) async fn refresh<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
-    fill(world, vec![conversation]).await.map(|_| ())
+/// Puts what the records say now, where it is newer than what is cached; at most [`crate::limits::LIST_MAX`].
+pub(crate) async fn refresh<W: World>(world: &W, conversations: Vec<ConversationId>) -> Result<(), Error> {
+    fill(world, conversations).await.map(|_| ())
+}
+
+/// Drops what is cached, unless it changes meanwhile, and caches what the records say now.
+pub(crate) async fn renew<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
+    let key = Key::last_message(conversation);
+    let version = Query::NamedFields(key.clone(), vec![VERSION.to_owned()]);
+    let found = drive::seq_field(world.read(vec![version]).await?.into_iter().next())?.map(|seq| seq.to_string());
+    let dropped = Transaction::new(Owner::Conversation(conversation))
+        .check(Check::FieldEquals(key.clone(), VERSION.to_owned(), found))
+        .mutate(Mutation::Delete(key));
+    match drive::commit_one(world, dropped).await? {
+        Outcome::Failed(error) => Err(error.into()),
+        Outcome::Committed(_) | Outcome::Refused(_) => refresh(world, vec![conversation]).await,
+    }
 }
 
 /// Caches what the records say now, and answers it.
@@ -94,7 +127,7 @@ fn placeholder(conversation: ConversationId) -> Transaction {
 pub(crate) fn put(last: &LastMessage) -> Transaction {
     let key = Key::last_message(last.conversation);
     let version = i64::try_from(last.version.0).unwrap_or(i64::MAX);
-    let mut fields = vec![("version".to_owned(), last.version.to_string())];
+    let mut fields = vec![(VERSION.to_owned(), last.version.to_string())];
     if let Some(message) = &last.message {
         fields.extend(
             [
@@ -110,16 +143,16 @@ pub(crate) fn put(last: &LastMessage) -> Transaction {
         fields.extend(message.edited_at.map(|moment| ("edited_at".to_owned(), moment.to_string())));
     }
     Transaction::new(Owner::Conversation(last.conversation))
-        .check(Check::FieldBelow(key.clone(), "version".to_owned(), version))
+        .check(Check::FieldBelow(key.clone(), VERSION.to_owned(), version))
         .mutate(Mutation::Delete(key.clone()))
         .mutate(Mutation::SetFields(key.clone(), fields))
         .mutate(Mutation::Expire(key, LAST_MESSAGE_TTL_MS))
 }
 
 /// A cached state; `None` when nothing is cached, or nothing that can be understood.
-fn parse(conversation: ConversationId, fields: &[(String, String)]) -> Option<LastMessage> {
+pub(crate) fn parse(conversation: ConversationId, fields: &[(String, String)]) -> Option<LastMessage> {
     let field = |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
-    let version = drive::seq(field("version")?).ok()?;
+    let version = drive::seq(field(VERSION)?).ok()?;
     let Some(id) = field("id") else { return Some(LastMessage { conversation, version, message: None }) };
     let message = Message {
         id: id.parse().ok()?,

@@ -4,6 +4,7 @@
 //! neither WIT nor a store. A rule decides from plain values; the use cases in `drive` read, ask the rule,
 //! commit and try again, through the ports in [`port`].
 
+pub mod audit;
 pub mod contacts;
 mod drive;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod limits;
 pub mod messaging;
 pub mod port;
 pub mod presence;
+pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;

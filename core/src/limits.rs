@@ -25,9 +25,17 @@ pub const LEASE_WAIT_MS: u32 = 40;
 /// A use case tries a lost race again this often, then answers `contended`.
 pub const TRIES_MAX: u32 = 32;
 /// Stored changes that nobody confirmed are announced again after this.
-pub const PENDING_AFTER_MS: u64 = 5_000;
+pub const PENDING_AFTER_MS: u64 = 2_000;
+/// Whether there are such changes is asked this often.
+pub const RECOVERY_INTERVAL_MS: u32 = 1_000;
 /// So many unconfirmed changes are taken up in one go.
 pub const PENDING_PAGE: u32 = 100;
+/// A round of recovery takes at most so many pages; the next one goes on.
+pub const RECOVERY_PAGES_MAX: u32 = 50;
+/// A round of recovery takes up no further page after this: half of a function's deadline.
+pub const RECOVERY_MS_MAX: u64 = 2_500;
+/// A confirmation may take this long until it is no longer pending.
+pub const CONFIRMATION_WAIT_MS: u32 = 40;
 
 /// A feed keeps so many durable events.
 pub const FEED_EVENTS_MAX: usize = 256;
@@ -69,5 +77,7 @@ pub const RANGE_MAX: u32 = 1_000;
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// An event's name.
 pub const EVENT_NAME_BYTES_MAX: usize = 64;
+/// Events that one transaction tells a user who fell behind; beyond, the user's clients ask for the state.
+pub const UNTOLD_BYTES_MAX: usize = CALL_BYTES_MAX / 2;
 /// All values, names and payloads of one call.
 pub const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,6 +1,7 @@
 //! The admin listener: is the host alive, is it ready, what does it count, which functions does it serve.
 //!
-//! `/functions` needs the admin key; without one configured it answers nobody. Nothing here changes anything.
+//! `/functions` and `/verify` need the admin key; without one configured they answer nobody. Only a verification that is
+//! told to repair changes anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,11 +12,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Response;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use axum::routing::get;
+use axum::routing::{get, post};
+use bytes::Bytes;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
+use crate::audit;
 use crate::auth::Credentials;
 use crate::config::Secret;
 use crate::error::{Code, Fault};
@@ -40,7 +43,7 @@ pub struct AdminState {
     pub functions: List,
     /// What was counted.
     pub metrics: PrometheusHandle,
-    /// Opens `/functions`.
+    /// Opens `/functions` and `/verify`.
     pub key: Option<Secret>,
     /// The host has loaded everything it was told to.
     pub started: AtomicBool,
@@ -102,8 +105,10 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .route("/functions", get(functions))
+        .route("/verify", post(verify))
         .fallback(async || {
-            Fault::new(Code::NotFound, "try /healthz, /readyz, /metrics or /functions").response(&trace::new_id())
+            Fault::new(Code::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify")
+                .response(&trace::new_id())
         })
         .with_state(state)
 }
@@ -127,6 +132,21 @@ async fn functions(State(state): State<Arc<AdminState>>, headers: HeaderMap) -> 
     }
     match state.admit(&headers) {
         Ok(()) => json(200, &Functions { functions: (state.functions)() }),
+        Err(fault) => fault.response(&trace::new_id()),
+    }
+}
+
+/// Compares a part of the live state with the records: [`audit::Order`] in, [`audit::Part`] out.
+async fn verify(State(state): State<Arc<AdminState>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let answer = async {
+        state.admit(&headers)?;
+        let order = serde_json::from_slice(&body)
+            .map_err(|error| Fault::new(Code::InvalidBody, format!("the body is no order to verify: {error}")))?;
+        let world = audit::World { store: state.store.clone(), records: state.records.clone() };
+        audit::carry_out(&world, &order).await.map_err(|error| audit::fault(&error))
+    };
+    match answer.await {
+        Ok(part) => json(200, &part),
         Err(fault) => fault.response(&trace::new_id()),
     }
 }
@@ -206,6 +226,25 @@ mod tests {
         }
         let (status, problem) = get(&state(None).await, "/functions", Some(KEY)).await;
         assert!(status == 403 && problem.contains("admin_key_unset"), "{status} {problem}");
+    }
+
+    #[tokio::test]
+    async fn parts_of_the_state_are_verified_for_the_admin_key() {
+        let keyed = state(Some(KEY)).await;
+        let ask = async |key: &str, body: &'static str| {
+            let request = axum::http::Request::post("/verify").header("authorization", format!("Bearer {key}"));
+            let response = router(keyed.clone()).oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        };
+        let (status, part) = ask(KEY, r#"{"of":"users"}"#).await;
+        assert!(status == 200 && part.contains(r#""users":0"#) && part.contains(r#""next":null"#), "{status} {part}");
+        assert_eq!(ask("another-key", r#"{"of":"users"}"#).await.0, 401);
+        for wrong in ["", r#"{"of":"presence"}"#, r#"{"of":"users","limit":0}"#, r#"{"of":"users","limt":5}"#] {
+            let (status, problem) = ask(KEY, wrong).await;
+            assert!(status == 400 && problem.contains("\"detail\""), "{wrong}: {status} {problem}");
+        }
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod golden;
 
 pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod beat;
 pub mod build;

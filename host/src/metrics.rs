@@ -27,7 +27,7 @@ enum Kind {
 
 /// Every metric: those that the host counts, and, as `roost_function_…`, those that the built-in functions count.
 #[rustfmt::skip]
-const METRICS: [(Kind, &str, &str); 35] = [
+const METRICS: [(Kind, &str, &str); 37] = [
     (Kind::Counter, "roost_function_calls_total",
         "Calls by function, revision and outcome: ok, failed (the function said no), busy, trapped, timeout, reply_too_large, cancelled."),
     (Kind::Histogram, "roost_function_call_seconds",
@@ -41,13 +41,15 @@ const METRICS: [(Kind, &str, &str); 35] = [
     (Kind::Counter, "roost_ticks_total",
         "Ticks of schedules by function, schedule and outcome: ok or error."),
     (Kind::Counter, "roost_function_cache_total",
-        "What caches answered, by function, cache and outcome, such as hit or miss."),
+        "Questions to caches by function, cache and outcome: hit, miss, or away when the store did not answer."),
+    (Kind::Counter, "roost_function_degraded_total",
+        "Answers given by the records because the store was away, by function and what."),
     (Kind::Counter, "roost_function_fill_total",
         "Cold caches filled from the records, by function and cache."),
     (Kind::Counter, "roost_function_repair_total",
         "Stale state put right, by function and what."),
     (Kind::Counter, "roost_function_announcements_total",
-        "Announcements of changes that did not go out at once, by outcome."),
+        "Announcements of changes that did not go out at once, by outcome: delayed, recovered, failed, unconfirmed."),
     (Kind::Counter, "roost_function_presence_swept_total",
         "Users looked at because their deadline passed, by result."),
     (Kind::Counter, "roost_function_presence_announced_total",
@@ -96,6 +98,8 @@ const METRICS: [(Kind, &str, &str); 35] = [
         "Time of an operation of the records, by operation."),
     (Kind::Counter, "roost_records_confirmations_dropped_total",
         "Confirmations of announcements that were given up; the announcement is repeated."),
+    (Kind::Counter, "roost_drift_total",
+        "Disagreements of store and records that a verification found, by what and whether it was repaired."),
     (Kind::Gauge, "roost_draining",
         "1 while the host is stopping."),
 ];

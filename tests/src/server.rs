@@ -110,6 +110,11 @@ impl Server {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// The host's data directory.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.child.id().expect("the host runs")

@@ -61,6 +61,8 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("history", "an_id(1, 7), an_id(2, 50), 9223372036854775807, 51"),
     ("conversations", "an_id(2, 50), 9223372036854775807, 'ffffffff-ffff-ffff-ffff-ffffffffffff', 51"),
     ("conversations_named", "an_id(2, 50), ids(1, 50)"),
+    ("users", "an_id(2, 50), 500"),
+    ("conversation_ids", "an_id(1, 7), 500"),
     ("create_conversation", "an_id(1, 9000), an_id(2, 50), 1, ids(2, 20)"),
     ("add_member", "an_id(1, 7), an_id(2, 4001), 1, 250"),
     ("remove_member", "an_id(1, 7), an_id(2, 50), 1"),

@@ -38,11 +38,20 @@ fn every_seed_keeps_every_invariant() {
         return;
     }
     let halves = [0, 1].map(|half| {
-        std::thread::spawn(move || (0..SEEDS).filter(|seed| seed % 2 == half).map(|seed| hold(seed).steps).sum::<u64>())
+        std::thread::spawn(move || (0..SEEDS).filter(|seed| seed % 2 == half).map(hold).collect::<Vec<Passed>>())
     });
-    let steps: u64 = halves.into_iter().map(|half| half.join().expect("a seed failed: see above")).sum();
-    say(&format!("simulation: {SEEDS} seeds, {steps} steps, every invariant held"));
+    let runs: Vec<Passed> =
+        halves.into_iter().flat_map(|half| half.join().expect("a seed failed: see above")).collect();
+    let sum = |of: fn(&Passed) -> u64| runs.iter().map(of).sum::<u64>();
+    let steps = sum(|run| run.steps);
+    let (sends, reads, marks) =
+        (sum(|run| run.degraded.sends), sum(|run| run.degraded.reads), sum(|run| run.degraded.marks));
+    say(&format!(
+        "simulation: {SEEDS} seeds, {steps} steps, every invariant held; without the store {sends} sends, {reads} \
+         reads, {marks} mark-reads"
+    ));
     assert!(steps > SEEDS * 300, "a run of {steps} steps is too quiet to find anything");
+    assert!(sends.min(reads).min(marks) > SEEDS / 10, "the store is hardly ever away when it is needed");
 }
 
 #[test]

@@ -3,15 +3,13 @@
 use crate::drive;
 use crate::error::Error;
 use crate::event;
-use crate::ids::{ConversationId, UserId};
+use crate::ids::UserId;
 use crate::last_message;
-use crate::limits::{MEMBERS_MAX, PENDING_AFTER_MS, PENDING_PAGE};
-use crate::port::{
-    Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Pending, Transaction, UnreadRequest, World,
-};
+use crate::limits::LIST_MAX;
+use crate::port::{Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Transaction, World};
 use crate::unread::{Cold, Target, rule, settle};
 
-/// Announces a stored change. `true`: not now; it stays pending and [`recover`] announces it.
+/// Announces a stored change. `true`: not now; it stays pending and [`super::recover`] announces it.
 pub(super) async fn announce_or_delay<W: World>(world: &W, changed: &Changed) -> Result<bool, Error> {
     match announce(world, changed).await {
         Ok(()) => Ok(false),
@@ -23,25 +21,9 @@ pub(super) async fn announce_or_delay<W: World>(world: &W, changed: &Changed) ->
     }
 }
 
-/// Announces again what was stored a while ago and never confirmed: after a crash, or while the store was away.
-/// Answers how much there was.
-pub async fn recover<W: World>(world: &W) -> Result<usize, Error> {
-    let before = world.now().minus(PENDING_AFTER_MS);
-    let pending = world.pending(before, PENDING_PAGE).await?;
-    let count = pending.len();
-    for item in pending {
-        match item {
-            Pending::Change(changed) => announce(world, &changed).await?,
-            Pending::Member(conversation, user) => restore_standing(world, conversation, user).await?,
-        }
-        world.count("announcements", &[("outcome", "recovered")], 1);
-    }
-    Ok(count)
-}
-
 /// Tells the records what need not be announced again. Only a hint: a failure makes a repetition, nothing worse.
 pub(super) async fn confirm<W: World>(world: &W, confirmations: Vec<Confirmation>) {
-    for chunk in confirmations.chunks(MEMBERS_MAX / 2) {
+    for chunk in confirmations.chunks(LIST_MAX) {
         if world.announced(chunk.to_vec()).await.is_err() {
             world.count("announcements", &[("outcome", "unconfirmed")], 1);
         }
@@ -60,7 +42,7 @@ async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
     let targets = behind.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
     settle(world, targets, Cold::Fill).await?;
     if overtaken || change.message.deleted {
-        last_message::refresh(world, conversation).await?;
+        last_message::refresh(world, vec![conversation]).await?;
     }
     confirm(world, vec![Confirmation::Change(conversation, change.seq)]).await;
     Ok(())
@@ -90,17 +72,4 @@ fn newest(change: &Change) -> LastMessage {
         version: change.seq,
         message: Some(change.message.clone()),
     }
-}
-
-/// Repeats what a moved read position or membership should have brought about.
-async fn restore_standing<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<(), Error> {
-    settle(world, vec![Target::any(user, conversation)], Cold::Leave).await?;
-    let request = UnreadRequest { user, conversations: Some(vec![conversation]) };
-    let snapshots = world.unread(vec![request]).await?;
-    let counter = snapshots.into_iter().next().and_then(|snapshot| snapshot.counters.into_iter().next());
-    if counter.is_some_and(|counter| counter.read > counter.joined) {
-        super::read::tell_again(world, user, conversation).await?;
-    }
-    confirm(world, vec![Confirmation::Member(conversation, user)]).await;
-    Ok(())
 }

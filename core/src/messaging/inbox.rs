@@ -9,9 +9,10 @@ use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
 use crate::last_message;
 use crate::limits::LIST_MAX;
-use crate::port::{Conversation, ConversationQuery, Message, Query, RecordsError, Value, World};
+use crate::port::{Conversation, ConversationQuery, LastMessage, Message, Query, RecordsError, Value, World};
+use crate::source::{Sourced, or_records};
 use crate::time::Timestamp;
-use crate::unread;
+use crate::unread::{self, Cold, Target, settle};
 
 /// One conversation of the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct InboxPage {
 }
 
 /// The user's conversations; one round trip to the store when everything is cached.
-pub async fn inbox<W: World>(world: &W, user: UserId, query: ConversationQuery) -> Result<InboxPage, Error> {
+pub async fn inbox<W: World>(world: &W, user: UserId, query: ConversationQuery) -> Result<Sourced<InboxPage>, Error> {
     match &query {
         ConversationQuery::Page { limit, .. } => validate_page(*limit)?,
         ConversationQuery::Named(ids) if ids.len() > LIST_MAX => {
@@ -48,18 +49,56 @@ pub async fn inbox<W: World>(world: &W, user: UserId, query: ConversationQuery) 
     }
     let page = world.conversations(user, query).await?;
     let ids: Vec<_> = page.conversations.iter().map(|conversation| conversation.id).collect();
+    let cached = cached(world, user, &ids).await;
+    let known = or_records(world, "inbox", cached, recorded(world, user, &ids)).await?;
+    Ok(known.map(|(counts, last)| {
+        let conversations = page.conversations.into_iter().zip(last).map(|(conversation, last)| {
+            let unread = counts.get(&conversation.id).copied().unwrap_or(0);
+            entry(conversation, last.message, unread)
+        });
+        InboxPage { conversations: conversations.collect(), next: page.next }
+    }))
+}
+
+type Counts = BTreeMap<ConversationId, u64>;
+
+async fn cached<W: World>(
+    world: &W,
+    user: UserId,
+    ids: &[ConversationId],
+) -> Result<(Counts, Vec<LastMessage>), Error> {
+    let answer = look(world, user, ids).await;
+    unread::count_look(world, &answer);
+    if answer.as_ref().is_err_and(Error::store_is_away) {
+        last_message::count_looks(world, "away", ids.len());
+    }
+    let ((counts, messages), _) = answer?;
+    Ok((counts, last_message::complete(world, ids, messages).await?))
+}
+
+/// Counters, filled where they were missing, and cached messages as they were found; and whether no counter was missing.
+async fn look<W: World>(
+    world: &W,
+    user: UserId,
+    ids: &[ConversationId],
+) -> Result<((Counts, Vec<Value>), bool), Error> {
     let mut queries = vec![Query::Counter(Key::of_user(Space::UnreadTotal, user))];
     queries.extend(ids.iter().map(|id| Query::Counter(Key::unread_conversation(user, *id))));
     queries.extend(ids.iter().map(|id| last_message::query(*id)));
-    let mut values = drive::read_all(world, queries, 1).await?.into_iter();
-    let counted: Vec<_> = values.by_ref().take(ids.len() + 1).collect();
-    let counts = counts(world, user, &ids, counted).await?;
-    let last = last_message::complete(world, &ids, values.collect()).await?;
-    let conversations = page.conversations.into_iter().zip(last).map(|(conversation, last)| {
-        let unread = counts.get(&conversation.id).copied().unwrap_or(0);
-        entry(conversation, last.message, unread)
-    });
-    Ok(InboxPage { conversations: conversations.collect(), next: page.next })
+    let mut values = drive::read_all(world, queries, 1).await?;
+    let messages = values.split_off((ids.len() + 1).min(values.len()));
+    let (counts, found) = counts(world, user, ids, values).await?;
+    Ok(((counts, messages), found))
+}
+
+async fn recorded<W: World>(
+    world: &W,
+    user: UserId,
+    ids: &[ConversationId],
+) -> Result<(Counts, Vec<LastMessage>), Error> {
+    let counters = unread::recorded(world, user, Some(ids.to_vec())).await?;
+    let counts = counters.into_iter().map(|counter| (counter.conversation, counter.count)).collect();
+    Ok((counts, world.last_messages(ids.to_vec()).await?))
 }
 
 fn entry(conversation: Conversation, last: Option<Message>, unread: u64) -> InboxEntry {
@@ -72,28 +111,35 @@ fn entry(conversation: Conversation, last: Option<Message>, unread: u64) -> Inbo
     }
 }
 
-/// The counters that were read, if the user is warm and none is missing; otherwise after filling them.
+/// The counters that were read, if the user is warm and none is missing; otherwise after filling them. And whether
+/// nothing had to be filled.
 async fn counts<W: World>(
     world: &W,
     user: UserId,
     ids: &[ConversationId],
     values: Vec<Value>,
-) -> Result<BTreeMap<ConversationId, u64>, Error> {
+) -> Result<(Counts, bool), Error> {
     let mut values = values.into_iter();
     if drive::counter(values.next())?.is_none() {
-        return Ok(unread::totals(world, user).await?.conversations);
+        let (totals, _) = unread::warm_totals(world, user).await?;
+        return Ok((totals.conversations, false));
     }
-    let mut counts = BTreeMap::new();
+    let mut counts = Counts::new();
+    let mut missing = Vec::new();
     for (id, value) in ids.iter().zip(values) {
-        let count = match drive::counter(Some(value))? {
-            Some(count) => count.unsigned_abs(),
-            // A conversation that nobody has written to since the user joined it, or one just left.
-            None => match unread::of_conversation(world, user, *id).await {
-                Err(Error::Records(RecordsError::NotAMember)) => 0,
-                answer => answer?,
-            },
-        };
-        counts.insert(*id, count);
+        match drive::counter(Some(value))? {
+            Some(count) => drop(counts.insert(*id, count.unsigned_abs())),
+            None => missing.push(*id),
+        }
     }
-    Ok(counts)
+    if missing.is_empty() {
+        return Ok((counts, true));
+    }
+    // Conversations that nobody has written to since the user joined them, and those just left.
+    let targets = missing.iter().map(|id| Target::any(user, *id)).collect();
+    settle(world, targets, Cold::Fill).await?;
+    let standings = unread::read_standings(world, missing.iter().map(|id| (user, *id))).await?;
+    let counted = missing.into_iter().zip(standings);
+    counts.extend(counted.map(|(id, standing)| (id, standing.count.unwrap_or(0).unsigned_abs())));
+    Ok((counts, false))
 }

@@ -6,10 +6,11 @@
 mod announce;
 mod inbox;
 mod read;
+mod recover;
 
-pub use announce::recover;
 pub use inbox::{InboxEntry, InboxPage, inbox};
 pub use read::{ReadReply, mark_read};
+pub use recover::recover;
 
 use announce::announce_or_delay;
 
@@ -17,18 +18,26 @@ use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::limits::{CONTENT_BYTES_MAX, KIND_BYTES_MAX, MEMBERS_MAX, PAGE_MAX};
 use crate::port::{
-    Created, Draft, Edit, HistoryPage, HistoryQuery, MemberChange, Message, NewConversation, RecordsError, World,
+    Changed, Created, Draft, Edit, HistoryPage, HistoryQuery, MemberChange, Message, NewConversation, RecordsError,
+    World,
 };
 use crate::unread::{Cold, Target, settle};
 
-/// A message that is stored.
+/// A message that is stored, as it was sent or edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// As it is stored.
     pub message: Message,
-    /// It was stored before under the same id.
+    /// It was stored before, under the same id or with the same content; nothing was changed now.
     pub repeated: bool,
     /// It is safe, but the members will be told later: the live state could not be changed now.
+    pub delayed: bool,
+}
+
+/// A message that was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// As [`Sent::delayed`].
     pub delayed: bool,
 }
 
@@ -36,17 +45,18 @@ pub struct Sent {
 pub async fn send<W: World>(world: &W, draft: Draft) -> Result<Sent, Error> {
     validate_content(&draft.content)?;
     validate_kind(&draft.kind)?;
-    let changed = world.append_message(draft).await?;
-    let delayed = announce_or_delay(world, &changed).await?;
-    Ok(Sent { message: changed.change.message, repeated: changed.repeated, delayed })
+    tell(world, world.append_message(draft).await?).await
 }
 
 /// Changes a message's content and tells every member that may see it.
-pub async fn edit<W: World>(world: &W, edit: Edit) -> Result<Message, Error> {
+pub async fn edit<W: World>(world: &W, edit: Edit) -> Result<Sent, Error> {
     validate_content(&edit.content)?;
-    let changed = world.edit_message(edit).await?;
-    announce_or_delay(world, &changed).await?;
-    Ok(changed.change.message)
+    tell(world, world.edit_message(edit).await?).await
+}
+
+async fn tell<W: World>(world: &W, changed: Changed) -> Result<Sent, Error> {
+    let delayed = announce_or_delay(world, &changed).await?;
+    Ok(Sent { message: changed.change.message, repeated: changed.repeated, delayed })
 }
 
 /// Takes a message back and tells every member that could see it; counters that held it go down.
@@ -55,10 +65,9 @@ pub async fn delete<W: World>(
     user: UserId,
     conversation: ConversationId,
     message: MessageId,
-) -> Result<(), Error> {
+) -> Result<Deleted, Error> {
     let changed = world.delete_message(conversation, message, user, world.now()).await?;
-    announce_or_delay(world, &changed).await?;
-    Ok(())
+    Ok(Deleted { delayed: announce_or_delay(world, &changed).await? })
 }
 
 /// Creates a conversation; with the same id and members again it answers the one that is there.

@@ -9,9 +9,10 @@ use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::{LEASE_WAIT_MS, TRIES_MAX};
-use crate::port::{Check, Confirmation, Counter, Outcome, ReadMark, Transaction, World};
+use crate::port::{Check, Confirmation, Counter, Outcome, ReadMark, RecordsError, Transaction, World};
+use crate::source::{Sourced, or_records};
 use crate::unread::rule::{self, Settlement};
-use crate::unread::{Standing, fill, read_one, steps};
+use crate::unread::{self, Standing, fill, read_one, steps};
 
 /// A reader's standing after reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -27,13 +28,32 @@ pub struct ReadReply {
 }
 
 /// Marks everything up to `up_to` as read (`None`: everything); never back. Two round trips to the store when warm.
+///
+/// While the store is away the position moves all the same; counters and announcements follow when
+/// [`super::recover`] finds the move pending.
 pub async fn mark_read<W: World>(
     world: &W,
     user: UserId,
     conversation: ConversationId,
     up_to: Option<Seq>,
+) -> Result<Sourced<ReadReply>, Error> {
+    let answer = follow(world, user, conversation, up_to, Untold::default()).await;
+    or_records(world, "mark_read", answer, record(world, user, conversation, up_to)).await
+}
+
+/// The position in the records alone. Again after an attempt that broke off, which is harmless.
+async fn record<W: World>(
+    world: &W,
+    user: UserId,
+    conversation: ConversationId,
+    up_to: Option<Seq>,
 ) -> Result<ReadReply, Error> {
-    follow(world, user, conversation, up_to, Untold::default()).await
+    world.mark_read(user, conversation, up_to).await?;
+    let counters = unread::recorded(world, user, None).await?;
+    let total = counters.iter().map(|counter| counter.count).sum();
+    let own = counters.into_iter().find(|counter| counter.conversation == conversation);
+    let own = own.ok_or(RecordsError::NotAMember)?;
+    Ok(ReadReply { conversation, unread: own.count, total, up_to: own.read })
 }
 
 /// Tells the reader's devices and the other members how far was read, because a crash may have left it untold.

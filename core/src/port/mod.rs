@@ -4,6 +4,7 @@
 //! tokio, and in the simulator that may switch tasks at every call.
 
 mod delivery;
+mod directory;
 mod key_value;
 mod number;
 mod operation;
@@ -11,6 +12,7 @@ mod records;
 pub mod records_bounds;
 
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
+pub use directory::Directory;
 pub use key_value::{
     Check, Event, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value, validate_commit, validate_event,
     validate_publish, validate_read,

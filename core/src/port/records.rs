@@ -429,7 +429,8 @@ pub trait Records: Send + Sync {
 
     /// What was stored before `before` and is not confirmed, oldest first; `limit` is 1 to
     /// [`crate::limits::PENDING_PAGE`]. Changes name the members of now. A read mark names no moment; the records
-    /// date it themselves.
+    /// date it themselves. A member that moved several times may stand there as often, so that all moves are told
+    /// and confirmed at once.
     fn pending(&self, before: Timestamp, limit: u32) -> impl Future<Output = Answer<Vec<Pending>>> + Send;
 
     /// Confirms. A hint: it may take effect late or be lost, then the announcement is repeated, which is harmless.

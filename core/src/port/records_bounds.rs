@@ -70,6 +70,11 @@ pub fn pending(limit: u32) -> Answer<()> {
     page(limit, PENDING_PAGE)
 }
 
+/// A page of the directory.
+pub fn directory(limit: u32) -> Answer<()> {
+    page(limit, LIST_MAX as u32)
+}
+
 /// A conversation to create: its members in ascending order, the creator among them, each once.
 pub fn members(conversation: &NewConversation) -> Answer<Vec<UserId>> {
     moment(conversation.at)?;

@@ -12,6 +12,7 @@
 
 mod clock;
 pub mod conformance;
+mod outage;
 mod records;
 mod store;
 mod task;
@@ -19,6 +20,7 @@ mod telemetry;
 mod world;
 
 pub use clock::ManualClock;
+pub use outage::OutageStore;
 pub use records::FakeRecords;
 pub use store::{Calls, FakeStore, Stored};
 pub use task::{BoxFuture, block_on, join_all, yield_now};

@@ -143,3 +143,13 @@ delegate! {
     pending(before: Timestamp, limit: u32) -> Vec<Pending>;
     announced(confirmations: Vec<Confirmation>) -> ();
 }
+
+impl<S: Send + Sync, R: Directory, C: Send + Sync> Directory for TestWorld<S, R, C> {
+    async fn users(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {
+        self.records.users(after, limit).await
+    }
+
+    async fn conversation_ids(&self, after: Option<ConversationId>, limit: u32) -> Answer<Vec<ConversationId>> {
+        self.records.conversation_ids(after, limit).await
+    }
+}

@@ -6,6 +6,7 @@ use super::Standing;
 use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
+use crate::limits::{FEED_EVENTS_MAX, UNTOLD_BYTES_MAX};
 use crate::port::{Change, ChangeKind, Check, Counter, Event, Mutation, Transaction, UnreadSnapshot};
 
 /// A change as it is told to members: encoded once, whoever it goes to.
@@ -99,7 +100,7 @@ pub(crate) fn settle(
             vec![(field.clone(), counter.seq.to_string())],
         ))
         .mutate(Mutation::SetFields(Key::of_user(Space::UnreadRead, user), vec![(field, counter.read.to_string())]));
-    transaction.publications.extend(untold(stored.seq, counter, steps));
+    transaction.publications = bounded(untold(stored.seq, counter, steps));
     Settlement::Apply(transaction)
 }
 
@@ -127,12 +128,14 @@ pub(crate) fn fill(
         .mutate(Mutation::Delete(reads.clone()))
         .mutate(Mutation::Delete(lease));
     let mut gone = positions.clone();
+    let mut events = Vec::new();
     for counter in &snapshot.counters {
         let position = gone.remove(&counter.conversation);
         let key = Key::unread_conversation(user, counter.conversation);
         transaction = transaction.mutate(Mutation::Set(key, decimal(signed(counter.count)), None));
-        transaction.publications.extend(untold(position, counter, steps));
+        events.extend(untold(position, counter, steps));
     }
+    transaction.publications = bounded(events);
     for conversation in gone.keys() {
         transaction = transaction.mutate(Mutation::Delete(Key::unread_conversation(user, *conversation)));
     }
@@ -177,14 +180,25 @@ fn leave(user: UserId, conversation: ConversationId, stored: &Standing) -> Settl
     )
 }
 
-fn untold(position: Option<Seq>, counter: &Counter, steps: &Steps) -> impl Iterator<Item = Event> {
+/// What moving the position to the snapshot passes. Where the steps do not reach back to the position the client is
+/// told to ask for the state instead: never a part of what it missed.
+fn untold(position: Option<Seq>, counter: &Counter, steps: &Steps) -> Vec<Event> {
     let from = told_up_to(position, counter);
-    steps
-        .get(&counter.conversation)
-        .into_iter()
-        .flatten()
-        .filter(move |step| step.seq > from && step.seq <= counter.seq && step.message > counter.joined)
-        .filter_map(|step| step.event.clone())
+    if from >= counter.seq {
+        return Vec::new();
+    }
+    let known = steps.get(&counter.conversation).map_or(&[][..], Vec::as_slice);
+    if known.first().is_none_or(|oldest| oldest.seq > from.next()) {
+        return vec![event::resync()];
+    }
+    let passed = known.iter().filter(|step| step.seq > from && step.seq <= counter.seq);
+    passed.filter(|step| step.message > counter.joined).filter_map(|step| step.event.clone()).collect()
+}
+
+/// No more than a feed keeps and a call takes; beyond, the client asks for the state.
+fn bounded(events: Vec<Event>) -> Vec<Event> {
+    let bytes: usize = events.iter().map(|event| event.name.len() + event.payload.len()).sum();
+    if events.len() > FEED_EVENTS_MAX || bytes > UNTOLD_BYTES_MAX { vec![event::resync()] } else { events }
 }
 
 fn add_to_total(user: UserId, delta: i64) -> Mutation {

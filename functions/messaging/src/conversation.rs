@@ -5,6 +5,7 @@ use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::PAGE_DEFAULT;
 use roost_core::messaging::{self, InboxEntry};
 use roost_core::port::{Clock, ConversationQuery, NewConversation};
+use roost_core::source::Sourced;
 use roost_core::time::Timestamp;
 use roost_function::{Answer, Edge, Reply, Request, Schema, Sync, run};
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,11 @@ const ENTRY: Schema = Schema::Object(&[
     ("updated_at", Schema::Moment),
 ]);
 
-pub(crate) const PAGE: Schema =
-    Schema::Object(&[("conversations", Schema::List(&ENTRY)), ("next_cursor", Schema::Nullable(&Schema::Text))]);
+pub(crate) const PAGE: Schema = Schema::Object(&[
+    ("conversations", Schema::List(&ENTRY)),
+    ("next_cursor", Schema::Nullable(&Schema::Text)),
+    Schema::SOURCE,
+]);
 
 #[derive(Deserialize)]
 struct New {
@@ -68,8 +72,9 @@ fn told(user: UserId, query: ConversationQuery) -> Answer {
         conversations: Vec<Entry<'a>>,
         next_cursor: Option<String>,
     }
-    let page = run(messaging::inbox(&Edge, user, query))?;
-    Reply::ok(&Page { conversations: page.conversations.iter().map(Entry::from).collect(), next_cursor: page.next })
+    let Sourced { value: page, source } = run(messaging::inbox(&Edge, user, query))?;
+    let conversations = page.conversations.iter().map(Entry::from).collect();
+    Reply::ok(&Sourced { value: Page { conversations, next_cursor: page.next }, source })
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ mod message;
 mod position;
 
 use roost_core::key::Space;
+use roost_core::limits::RECOVERY_INTERVAL_MS;
 use roost_core::messaging;
 use roost_core::port::Operation;
 use roost_function::{Access, Edge, Grants, Hook, Reply, Route, Schedule, Schema, run};
@@ -38,7 +39,7 @@ roost_function::function! {
         Route::post("/v1/conversations/{id}/messages", Access::User, message::post)
             .about("Sends a message. The same id again: 200 and the message as it stands.")
             .takes(message::DRAFT)
-            .gives(&[(201, Some(Schema::MESSAGE)), (200, Some(Schema::MESSAGE))]),
+            .gives(&[(201, Some(message::STORED)), (200, Some(message::STORED))]),
         Route::get("/v1/conversations/{id}/messages", Access::User, message::history)
             .about("Messages, newest first, below the sequence number `before`.")
             .queries(&[("before", Schema::Number), ("limit", Schema::Limit)])
@@ -46,10 +47,10 @@ roost_function::function! {
         Route::patch("/v1/conversations/{id}/messages/{message}", Access::User, message::patch)
             .about("Changes the content of a message of one's own.")
             .takes(message::CONTENT)
-            .gives(&[(200, Some(Schema::MESSAGE))]),
+            .gives(&[(200, Some(message::STORED))]),
         Route::delete("/v1/conversations/{id}/messages/{message}", Access::User, message::remove)
-            .about("Takes a message of one's own back.")
-            .gives(&[(204, None)]),
+            .about("Takes a message of one's own back. 200 if the members are told later.")
+            .gives(&[(204, None), (200, Some(message::LATER))]),
         Route::post("/v1/conversations/{id}/read", Access::User, position::post)
             .about("Marks everything up to a sequence number as read; without one, everything.")
             .takes(position::UP_TO)
@@ -64,7 +65,7 @@ roost_function::function! {
     hooks: &[Hook::Sync(conversation::sync)],
     schedules: &[Schedule {
         name: "recover",
-        every_ms: 2_000,
+        every_ms: RECOVERY_INTERVAL_MS,
         shards: 1,
         handler: |_| {
             run(messaging::recover(&Edge))?;

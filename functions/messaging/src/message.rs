@@ -1,5 +1,7 @@
 //! Sending, editing, deleting and reading back messages, over HTTP and as frames.
 
+use std::collections::BTreeMap;
+
 use roost_core::event::MessageView;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::messaging;
@@ -17,6 +19,28 @@ pub(crate) const CONTENT: Schema = Schema::Object(&[("content", Schema::Text)]);
 
 pub(crate) const HISTORY: Schema =
     Schema::Object(&[("messages", Schema::List(&Schema::MESSAGE)), ("next_before", Schema::Nullable(&Schema::Number))]);
+
+/// Only there when the members are told later, because the store is away.
+const DELIVERY: (&str, Schema) = ("delivery", Schema::Optional(&Schema::Word(&[DELAYED])));
+const DELAYED: &str = "delayed";
+
+pub(crate) const STORED: Schema = Schema::With(&Schema::MESSAGE, &[DELIVERY]);
+pub(crate) const LATER: Schema = Schema::Object(&[DELIVERY]);
+
+/// What is stored, and whether the members are told of it later.
+#[derive(Serialize)]
+struct Stored<T> {
+    #[serde(flatten)]
+    what: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<&'static str>,
+}
+
+impl<T> Stored<T> {
+    fn new(what: T, delayed: bool) -> Self {
+        Self { what, delivery: delayed.then_some(DELAYED) }
+    }
+}
 
 /// A message's type when the client does not say.
 const KIND: &str = "text";
@@ -50,7 +74,7 @@ pub(crate) fn send(frame: &Frame) -> Answer {
 
 fn store(draft: Draft) -> Answer {
     let sent = run(messaging::send(&Edge, draft))?;
-    let view = MessageView::from(&sent.message);
+    let view = Stored::new(MessageView::from(&sent.message), sent.delayed);
     if sent.repeated { Reply::ok(&view) } else { Reply::created(&view) }
 }
 
@@ -76,14 +100,16 @@ pub(crate) fn edit(frame: &Frame) -> Answer {
 }
 
 fn change(edit: Edit) -> Answer {
-    let message = run(messaging::edit(&Edge, edit))?;
-    Reply::ok(&MessageView::from(&message))
+    let edited = run(messaging::edit(&Edge, edit))?;
+    Reply::ok(&Stored::new(MessageView::from(&edited.message), edited.delayed))
 }
 
 pub(crate) fn remove(request: &Request) -> Answer {
     let (conversation, message) = (request.parameter("id")?, request.parameter("message")?);
-    run(messaging::delete(&Edge, request.user()?, conversation, message))?;
-    Ok(Reply::done())
+    let deleted = run(messaging::delete(&Edge, request.user()?, conversation, message))?;
+    // A map without entries: only the delivery has something to say.
+    let nothing = BTreeMap::<&str, &str>::new();
+    if deleted.delayed { Reply::ok(&Stored::new(nothing, true)) } else { Ok(Reply::done()) }
 }
 
 pub(crate) fn delete(frame: &Frame) -> Answer {
@@ -93,8 +119,8 @@ pub(crate) fn delete(frame: &Frame) -> Answer {
         id: MessageId,
     }
     let which: Which = frame.payload()?;
-    run(messaging::delete(&Edge, frame.user, which.conversation, which.id))?;
-    Reply::ok(&which)
+    let deleted = run(messaging::delete(&Edge, frame.user, which.conversation, which.id))?;
+    Reply::ok(&Stored::new(which, deleted.delayed))
 }
 
 pub(crate) fn history(request: &Request) -> Answer {

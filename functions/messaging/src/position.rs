@@ -12,6 +12,7 @@ pub(crate) const READ: Schema = Schema::Object(&[
     ("unread", Schema::Number),
     ("total", Schema::Number),
     ("up_to", Schema::Number),
+    Schema::SOURCE,
 ]);
 
 pub(crate) fn post(request: &Request) -> Answer {

@@ -18,12 +18,16 @@ pub enum Schema {
     Limit,
     /// Yes or no.
     Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// A list of one shape.
     List(&'static Self),
     /// An object from UUIDs to one shape.
     ById(&'static Self),
     /// An object with these fields, all of them there unless [`Schema::Optional`].
     Object(&'static [(&'static str, Self)]),
+    /// An object with the fields of another and these.
+    With(&'static Self, &'static [(&'static str, Self)]),
     /// A field that may be left out.
     Optional(&'static Self),
     /// Or `null`.
@@ -47,9 +51,20 @@ impl Schema {
     pub const PRESENCE: Self =
         Self::Object(&[("user", Self::Id), ("online", Self::Flag), ("last_seen", Self::Nullable(&Self::Moment))]);
 
+    /// Who answered, where it was not the store: a field of what may be read while the store is away.
+    pub const SOURCE: (&'static str, Self) = ("source", Self::Optional(&Self::Word(&["records"])));
+
     /// Whether `{}` is too little.
     pub(crate) fn has_required_fields(self) -> bool {
-        matches!(self, Self::Object(fields) if fields.iter().any(|(_, field)| !matches!(field, Self::Optional(_))))
+        self.fields().iter().any(|(_, field)| !matches!(field, Self::Optional(_)))
+    }
+
+    fn fields(self) -> Vec<&'static (&'static str, Self)> {
+        match self {
+            Self::Object(fields) => fields.iter().collect(),
+            Self::With(base, more) => base.fields().into_iter().chain(more).collect(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -67,13 +82,12 @@ impl Serialize for Schema {
             Self::Flag => Node::of("boolean"),
             Self::List(items) => Node { items: Some(items), ..Node::of("array") },
             Self::ById(value) => Node { additional_properties: Some(value), ..Node::of("object") },
-            Self::Object(fields) => {
+            Self::Word(words) => Node { words: Some(words), ..Node::of("string") },
+            Self::Object(_) | Self::With(..) => {
+                let fields = self.fields();
                 let required = fields.iter().filter(|(_, field)| !matches!(field, Self::Optional(_)));
-                Node {
-                    properties: Some(Properties(fields)),
-                    required: required.map(|(name, _)| *name).collect(),
-                    ..Node::of("object")
-                }
+                let required = required.map(|(name, _)| *name).collect();
+                Node { required, properties: Some(Properties(fields)), ..Node::of("object") }
             }
             Self::Nullable(value) => Node { any_of: Some((value, Node::of("null").into())), ..Node::default() },
         };
@@ -89,6 +103,8 @@ struct Node {
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<&'static str>,
+    #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
+    words: Option<&'static [&'static str]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     minimum: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,7 +129,7 @@ impl Node {
     }
 }
 
-struct Properties(&'static [(&'static str, Schema)]);
+struct Properties(Vec<&'static (&'static str, Schema)>);
 
 impl Serialize for Properties {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -160,6 +176,16 @@ mod tests {
             ("limit", Schema::Optional(&Schema::Limit)),
             ("cursor", Schema::Nullable(&Schema::Text)),
         ]);
+        let with = Schema::With(&Schema::Object(&[("total", Schema::Number)]), &[Schema::SOURCE]);
+        let told = json!({
+            "type": "object",
+            "required": ["total"],
+            "properties": {
+                "total": {"type": "integer", "minimum": 0},
+                "source": {"type": "string", "enum": ["records"]},
+            },
+        });
+        assert_eq!(serde_json::to_value(with).unwrap(), told);
         let told = json!({
             "type": "object",
             "required": ["ids", "cursor"],

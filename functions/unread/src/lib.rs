@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::Space;
 use roost_core::port::Operation;
+use roost_core::source::Sourced;
 use roost_core::unread;
 use roost_function::{Access, Answer, Edge, Failure, Grants, Hook, Reply, Request, Route, Schema, run};
 use serde::Serialize;
 
-const TOTALS: Schema = Schema::Object(&[("total", Schema::Number), ("conversations", Schema::ById(&Schema::Number))]);
-const ONE: Schema = Schema::Object(&[("conversation", Schema::Id), ("unread", Schema::Number)]);
+const TOTALS: Schema =
+    Schema::Object(&[("total", Schema::Number), ("conversations", Schema::ById(&Schema::Number)), Schema::SOURCE]);
+const ONE: Schema = Schema::Object(&[("conversation", Schema::Id), ("unread", Schema::Number), Schema::SOURCE]);
 const SPACES: &[Space] =
     &[Space::UnreadTotal, Space::UnreadConversation, Space::UnreadSequence, Space::UnreadRead, Space::UnreadLease];
 
@@ -45,9 +47,9 @@ struct Totals {
     conversations: BTreeMap<ConversationId, u64>,
 }
 
-fn totals(user: UserId) -> Result<Totals, Failure> {
-    let unread::Totals { total, conversations } = run(unread::totals(&Edge, user))?;
-    Ok(Totals { total, conversations })
+fn totals(user: UserId) -> Result<Sourced<Totals>, Failure> {
+    let answer = run(unread::totals(&Edge, user))?;
+    Ok(answer.map(|unread::Totals { total, conversations }| Totals { total, conversations }))
 }
 
 fn all(request: &Request) -> Answer {
@@ -61,8 +63,8 @@ fn one(request: &Request) -> Answer {
         unread: u64,
     }
     let conversation = request.parameter("conversation")?;
-    let unread = run(unread::of_conversation(&Edge, request.user()?, conversation))?;
-    Reply::ok(&One { conversation, unread })
+    let answer = run(unread::of_conversation(&Edge, request.user()?, conversation))?;
+    Reply::ok(&answer.map(|unread| One { conversation, unread }))
 }
 
 fn forget(request: &Request) -> Answer {
@@ -74,7 +76,7 @@ fn forget(request: &Request) -> Answer {
 fn part(user: UserId) -> Answer {
     #[derive(Serialize)]
     struct Part {
-        unread: Totals,
+        unread: Sourced<Totals>,
     }
     Reply::ok(&Part { unread: totals(user)? })
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use roost_core::ids::UserId;
+use uuid::Uuid;
 
 use crate::config::{self, Flag, Sources};
 
@@ -54,6 +55,23 @@ Examples:
   roost functions
   roost functions --json | jq '.functions[].digest'")]
     Functions(FunctionsArgs),
+    /// Compare counters, positions and last messages with the records, while hosts serve
+    #[command(after_help = "\
+Examples:
+  roost verify                           all users and conversations, 200 a second
+  roost verify --user 6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55 --format json
+
+Exit code 0: no drift, 1: drift, 2: it could not be told. What an announcement under way explains is pending, not drift.")]
+    Verify(AuditArgs),
+    /// The same, and mend what drifted
+    #[command(after_help = "\
+Examples:
+  roost repair --user 6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55
+  roost repair --rate 50
+
+Exit code 0: no drift is left, 1: some is, 2: it could not be told. Safe while hosts serve: counters are forgotten and \
+filled from the records.")]
+    Repair(AuditArgs),
     /// Check the configuration and show what it comes to
     #[command(after_help = "\
 Examples:
@@ -102,6 +120,38 @@ pub(super) struct FunctionsArgs {
     /// The admin listener's answer as it is
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    #[command(flatten)]
+    pub(super) settings: SettingArgs,
+    /// Whose counters; again for more. Without --user and --conversation: everybody's
+    #[arg(long, value_name = "UUID", value_parser = super::verify::parse_id)]
+    pub(super) user: Vec<Uuid>,
+    /// Whose last message; again for more
+    #[arg(long, value_name = "UUID", value_parser = super::verify::parse_id)]
+    pub(super) conversation: Vec<Uuid>,
+    /// Users or conversations a second, at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) rate: u32,
+    /// Users or conversations at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(super) batch: u32,
+    /// How the report is told
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(super) format: ReportFormat,
+}
+
+/// How a report is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// The Prometheus text form
+    Metrics,
 }
 
 #[derive(Debug, Args)]

@@ -1,48 +1,19 @@
 //! `roost functions`: asks the admin listener of a running host, and shows its answer as a table or as it is.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::args::FunctionsArgs;
-use crate::config::Secret;
+use super::ask::ask;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
 const COLUMNS: [&str; 6] = ["FUNCTION", "VERSION", "DIGEST", "ROUTES", "CALLS", "LIMITS"];
 
 pub(super) async fn run(args: &FunctionsArgs) -> anyhow::Result<ExitCode> {
     let config = super::of_running(&args.settings)?;
-    let asked = ask(config.admin_listen, config.auth.admin_key.as_ref());
-    let (status, body) = tokio::time::timeout(TIMEOUT, asked)
-        .await
-        .map_err(|_| anyhow!("no answer within {} s", TIMEOUT.as_secs()))
-        .and_then(|answer| answer)
-        .with_context(|| format!("asking the host at {} (--admin-listen)", config.admin_listen))?;
-    let answer: Value = serde_json::from_str(&body).context("the admin listener's answer is no JSON")?;
-    if status != 200 {
-        let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
-        bail!("the host at {} refused: {detail} ({status})", config.admin_listen);
-    }
+    let answer = ask(&config, "GET", "/functions", "").await?;
     super::say(&if args.json { format!("{answer:#}") } else { table(&answer) })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// One request over a connection of its own, which ends with the answer (HTTP/1.0).
-async fn ask(admin: SocketAddr, key: Option<&Secret>) -> anyhow::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(admin).await.context("is it running?")?;
-    let credentials = key.map(|key| format!("authorization: Bearer {}\r\n", key.0)).unwrap_or_default();
-    let request = format!("GET /functions HTTP/1.0\r\nhost: {admin}\r\n{credentials}\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is no HTTP")?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("the answer has no status")?;
-    Ok((status, body.to_owned()))
 }
 
 /// Columns as wide as they need to be.

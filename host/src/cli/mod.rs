@@ -1,12 +1,15 @@
 //! The command line: what each command is called, what it takes, and how it ends. The work is done elsewhere.
 //!
 //! Exit codes: 0 done, 1 it did not work, 2 the command line or the configuration is wrong, 130 ended by a second signal.
+//! `verify` and `repair` have their own.
 
 mod args;
+mod ask;
 pub(crate) mod build;
 mod functions;
 mod source;
 mod token;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -44,6 +47,8 @@ impl Command {
             Self::Build(args) => build::run(&args).await,
             Self::Token(args) => token::run(&args),
             Self::Functions(args) => functions::run(&args).await,
+            Self::Verify(args) => Ok(verify::run(&args, false).await),
+            Self::Repair(args) => Ok(verify::run(&args, true).await),
             Self::CheckConfig(args) => check_config(&args),
         }
     }

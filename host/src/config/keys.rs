@@ -143,7 +143,7 @@ pub(super) const KEYS: &[Key] = &[
         "admin_key",
         "",
         Allowed::BearerKey,
-        "bearer token of the admin listener's `/functions`; unset: that answers nobody",
+        "bearer token of the admin listener's `/functions` and `/verify`; unset: they answer nobody",
     ),
     key("allowed_origins", "", Allowed::Origins, "`Origin`s whose pages may open sockets; unset: any"),
     key("socket.connections_max", "10000", count("connections", 1_000_000), "connections of this host"),

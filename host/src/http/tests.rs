@@ -201,8 +201,28 @@ async fn sync_answers_over_http_too() {
     assert!(state.get("events").is_none() && state.get("resync").is_none());
     problem(send(&host, empty(as_user(get("/v1/sync?since=x")))).await, 400, "invalid_since").await;
     problem(send(&host, empty(get("/v1/sync"))).await, 401, "unauthenticated").await;
+}
+
+#[tokio::test]
+async fn sync_tells_what_it_can_while_the_store_is_away() {
+    let host = FakeHost::start();
     host.store.set_down(true);
-    problem(send(&host, empty(as_user(get("/v1/sync")))).await, 503, "store_unavailable").await;
+    host.functions.answer("sync", reply(200, r#"{"unread":{"total":2,"source":"records"}}"#));
+    let response = send(&host, empty(as_user(get("/v1/sync?since=abc:7")))).await;
+    let state: Value = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!((&state["source"], &state["unread"]["total"]), (&json!("records"), &json!(2)));
+    assert_eq!(state["resync"]["reason"], "interrupted", "nobody knows what the client missed");
+    let position = format!("{}:{}", state["epoch"].as_str().unwrap(), state["offset"]);
+    assert!(position.parse::<roost_core::feed::Position>().unwrap().nowhere_since().is_some(), "{position}");
+
+    host.functions.answer("sync", failure(FailureKind::Unavailable, "store_unavailable"));
+    let response = send(&host, empty(as_user(get("/v1/sync")))).await;
+    assert_eq!(response.status(), StatusCode::OK, "what needs the store is left out");
+    host.functions.answer("sync", failure(FailureKind::Unavailable, "records_unavailable"));
+    problem(send(&host, empty(as_user(get("/v1/sync")))).await, 503, "records_unavailable").await;
+    let response = send(&host, empty(as_user(get("/v1/events")))).await;
+    assert_eq!(header(&response, "retry-after"), "1");
+    problem(response, 503, "store_unavailable").await;
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use std::time::Instant;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Operation, Pending,
-    ReadMark, Records, UnreadRequest, UnreadSnapshot,
+    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation,
+    Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 
@@ -69,6 +69,16 @@ impl RecordStore {
     /// Writes what waits and closes; nothing can be asked afterwards.
     pub async fn close(&self) {
         each!(self, records => records.close().await);
+    }
+}
+
+impl Directory for RecordStore {
+    async fn users(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {
+        each!(self, records => records.users(after, limit).await)
+    }
+
+    async fn conversation_ids(&self, after: Option<ConversationId>, limit: u32) -> Answer<Vec<ConversationId>> {
+        each!(self, records => records.conversation_ids(after, limit).await)
     }
 }
 

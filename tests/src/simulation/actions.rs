@@ -227,9 +227,9 @@ async fn read(client: &Client) {
         let certain = counters::certain(&port.world, user);
         let reply = messaging::mark_read(&port, user, conversation, up_to).await;
         if let Ok(reply) = &reply {
-            counters::one_answered(&port.world, user, &certain, conversation, reply.unread);
+            counters::one_answered(&port.world, user, &certain, conversation, reply.value.unread);
         }
-        reply
+        reply.map(|reply| reply.value)
     });
     if let Some(reply) = reply.await {
         let mut ledger = client.world.ledger();
@@ -243,7 +243,11 @@ async fn ask_totals(client: &Client, host: usize) {
     let answer = client.ask(host, |port| async move {
         let certain = counters::certain(&port.world, user);
         let zeros = port.world.makes(Mistake::MissingIsZero);
-        let answer = if zeros { mistake::totals(&port, user).await } else { unread::totals(&port, user).await };
+        let answer = if zeros {
+            mistake::totals(&port, user).await
+        } else {
+            unread::totals(&port, user).await.map(|totals| totals.value)
+        };
         if let Ok(totals) = answer {
             counters::answered(&port.world, user, &certain, &totals);
         }
@@ -257,7 +261,7 @@ async fn ask_one(client: &Client, host: usize) {
     let answer = client.ask(host, move |port| async move {
         let certain = counters::certain(&port.world, user);
         if let Ok(count) = unread::of_conversation(&port, user, conversation).await {
-            counters::one_answered(&port.world, user, &certain, conversation, count);
+            counters::one_answered(&port.world, user, &certain, conversation, count.value);
         }
     });
     answer.await;
@@ -268,7 +272,7 @@ async fn ask_last(client: &Client, host: usize) {
     let user = client.user;
     let answer = client.ask(host, move |port| async move {
         let certain = counters::certain(&port.world, user);
-        let last = last_message::get(&port, user, conversation).await;
+        let last = last_message::get(&port, user, conversation).await.map(|last| last.value);
         counters::last_answered(&port.world, user, &certain, conversation, &last);
     });
     answer.await;
@@ -280,7 +284,7 @@ async fn ask_inbox(client: &Client, host: usize) {
         let certain = counters::certain(&port.world, user);
         let query = ConversationQuery::Page { cursor: None, limit: 50 };
         let Ok(page) = messaging::inbox(&port, user, query).await else { return };
-        for entry in page.conversations {
+        for entry in page.value.conversations {
             counters::one_answered(&port.world, user, &certain, entry.id, entry.unread);
             let last = entry.last_message.ok_or(Error::NoMessage);
             counters::last_answered(&port.world, user, &certain, entry.id, &last);

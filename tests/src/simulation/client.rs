@@ -280,7 +280,7 @@ type Messages = std::collections::BTreeMap<
 async fn fetch(port: Port, user: UserId) -> Result<Messages, Error> {
     let page = ConversationQuery::Page { cursor: None, limit: 100 };
     let mut messages = Messages::new();
-    for entry in messaging::inbox(&port, user, page).await?.conversations {
+    for entry in messaging::inbox(&port, user, page).await?.value.conversations {
         let mut before = None;
         loop {
             let query = HistoryQuery { user, conversation: entry.id, before, limit: 100 };

@@ -1,6 +1,7 @@
-//! What a host does by itself: beats for its live connections, sweeps, recovers announcements, compares positions;
-//! and how a connection opens and closes.
+//! What a host does by itself: beats for its live connections, sweeps, recovers announcements, verifies, compares
+//! positions; and how a connection opens and closes.
 
+use roost_core::audit::{self, Subjects};
 use roost_core::error::Error;
 use roost_core::event::PresenceView;
 use roost_core::feed::Position;
@@ -39,6 +40,7 @@ pub(crate) fn boot(world: &Arc<World>, index: usize) {
     world.kernel.spawn(group, keep_beating(port.clone()));
     world.kernel.spawn(group, keep_sweeping(port.clone()));
     world.kernel.spawn(group, keep_recovering(port.clone()));
+    world.kernel.spawn(group, keep_verifying(port.clone()));
     world.kernel.spawn(group, keep_checking(port));
 }
 
@@ -76,7 +78,7 @@ async fn greet(port: &Port, user: UserId, connection: &ConnectionId) -> Result<V
     presence_oracle::answered(world, user, began_ms, &alive, &views);
     let certain = counters::certain(world, user);
     let totals = unread::totals(port, user).await?;
-    counters::answered(world, user, &certain, &totals);
+    counters::answered(world, user, &certain, &totals.value);
     Ok(views)
 }
 
@@ -170,6 +172,23 @@ async fn keep_recovering(port: Port) {
         let pending = at_once(port.world.records.pending(before, 1)).is_ok_and(|pending| !pending.is_empty());
         if pending && !port.world.makes(Mistake::NeverRecover) {
             messaging::recover(&port).await.ok();
+        }
+    }
+}
+
+/// Whatever goes on and whatever fails: a verification never takes it for drift.
+async fn keep_verifying(port: Port) {
+    let world = port.world.clone();
+    loop {
+        let span_ms = world.kernel.draw(|rng| rng.between(5_000, 60_000));
+        world.kernel.pause(span_ms).await;
+        for subjects in
+            [Subjects::Users(world.users.clone()), Subjects::Conversations(world.records.conversation_ids())]
+        {
+            let Ok(report) = audit::verify(&port, &subjects).await else { continue };
+            if let (Some(finding), None) = (report.drift.first(), world.mistake) {
+                world.ledger().violate(3, || format!("a verification found {finding:?} where nothing is wrong"));
+            }
         }
     }
 }

@@ -29,3 +29,4 @@ mod world;
 pub use ledger::Violation;
 pub use mistake::Mistake;
 pub use run::{Failure, Passed, replay, simulate};
+pub use world::Degraded;

@@ -54,7 +54,7 @@ impl Plan {
         let mut sometimes = |most: u64| if rng.chance(500) { rng.between(1, most) } else { 0 };
         let (slow, very_slow, fail, torn) = (sometimes(120), sometimes(15), sometimes(60), sometimes(400));
         let (lose, duplicate, unconfirmed) = (sometimes(80), sometimes(80), sometimes(300));
-        let (crash, wipe, outage, skew) = (sometimes(25), sometimes(12), sometimes(12), sometimes(60));
+        let (crash, wipe, outage, skew) = (sometimes(25), sometimes(12), sometimes(20), sometimes(60));
         Self {
             hosts: rng.between(2, 3) as usize,
             users: rng.between(3, 6) as usize,

@@ -17,7 +17,7 @@ use super::plan::{Plan, SKEW_MS_MAX};
 use super::port::Port;
 use super::rng::Rng;
 use super::trace::Trace;
-use super::world::World;
+use super::world::{Degraded, World};
 use super::{bus, host};
 
 /// Faults end at the latest after so many steps, so that a run stays short.
@@ -32,6 +32,8 @@ pub struct Passed {
     pub steps: u64,
     /// Of everything that happened.
     pub hash: u64,
+    /// What was done without the store.
+    pub degraded: Degraded,
 }
 
 /// A run in which something did not hold.
@@ -211,10 +213,14 @@ impl Run {
         self.start_again(u64::MAX);
     }
 
+    fn passed(&self, hash: u64) -> Passed {
+        Passed { steps: self.steps, hash, degraded: *self.world.degraded() }
+    }
+
     fn verdict(self) -> Result<Passed, Box<Failure>> {
         let (hash, trace) = self.world.kernel.story();
         let violation = self.world.ledger().violation.clone();
-        let Some(violation) = violation else { return Ok(Passed { steps: self.steps, hash }) };
+        let Some(violation) = violation else { return Ok(self.passed(hash)) };
         let plan = format!("{:?}", self.world.plan);
         Err(Box::new(Failure { seed: self.seed, plan, violation, steps: self.steps, trace }))
     }

@@ -31,6 +31,18 @@ pub(crate) struct World {
     names: AtomicU64,
     at_rest: AtomicU64,
     records_asked: AtomicU64,
+    degraded: Mutex<Degraded>,
+}
+
+/// What was done without the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Degraded {
+    /// Answers that the records gave instead.
+    pub reads: u64,
+    /// Read positions that moved and were announced later.
+    pub marks: u64,
+    /// Messages, edits and deletions that were announced later.
+    pub sends: u64,
 }
 
 impl World {
@@ -53,6 +65,7 @@ impl World {
             names: AtomicU64::new(0),
             at_rest: AtomicU64::new(0),
             records_asked: AtomicU64::new(0),
+            degraded: Mutex::default(),
         }
     }
 
@@ -69,6 +82,11 @@ impl World {
     /// How many hosts there are, up or not.
     pub(crate) fn hosts_count(&self) -> usize {
         self.hosts.len()
+    }
+
+    /// What was done without the store so far.
+    pub(crate) fn degraded(&self) -> MutexGuard<'_, Degraded> {
+        self.degraded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What happened so far.

@@ -4,6 +4,7 @@
 //! Every call takes effect at once, also `announced`. Ids that it makes up are counted from its seed. It has no
 //! clock: a read mark counts as stored at the latest moment that any call has named so far.
 
+mod directory;
 mod oracle;
 mod people;
 mod state;

@@ -309,7 +309,9 @@ impl State {
                 Some((since, Pending::Change(talk.changed(seq, false).ok()?)))
             })
         });
-        let members = self.moved.iter().map(|(&(talk, user), moved)| (moved.since, Pending::Member(talk, user)));
+        let members = self.moved.iter().flat_map(|(&(talk, user), moved)| {
+            (0..moved.moves).map(move |_| (moved.since, Pending::Member(talk, user)))
+        });
         let mut all: Vec<_> = changes.chain(members).filter(|(since, _)| *since < before).collect();
         all.sort_by_key(|(since, _)| *since);
         all.into_iter().map(|(_, pending)| pending).take(limit).collect()

@@ -208,6 +208,8 @@ pub(super) static STATEMENTS: Statements = Statements {
     unblock: "DELETE FROM blocks WHERE user_id = $1 AND blocked = $2",
     apart: "SELECT EXISTS (SELECT 1 FROM blocks WHERE user_id = $1 AND blocked = $2)
             OR EXISTS (SELECT 1 FROM blocks WHERE user_id = $2 AND blocked = $1)",
+    users: "SELECT DISTINCT user_id FROM members WHERE user_id >= $1 ORDER BY user_id LIMIT $2",
+    conversation_ids: "SELECT id FROM conversations WHERE id >= $1 ORDER BY id LIMIT $2",
     pending_changes: concat!(
         "SELECT ",
         message!(),
@@ -220,7 +222,7 @@ pub(super) static STATEMENTS: Statements = Statements {
             CROSS JOIN LATERAL (SELECT * FROM messages WHERE id = c.message OFFSET 0) m
         ORDER BY u.since, u.conversation, u.seq"
     ),
-    pending_members: "SELECT conversation, user_id, since FROM unannounced_members
+    pending_members: "SELECT conversation, user_id, since, moves FROM unannounced_members
         WHERE since < $1 ORDER BY since, conversation, user_id LIMIT $2",
     // A row that somebody holds is being confirmed by them.
     announced_changes: "WITH done AS MATERIALIZED (

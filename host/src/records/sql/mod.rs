@@ -4,6 +4,7 @@
 //! beside this one. What it promises there is what makes the operations right here.
 
 mod conversations;
+mod directory;
 mod fault;
 mod messages;
 mod open;

@@ -11,7 +11,7 @@ use roost_core::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::rows::{Read, read_change, read_id, read_ids, read_moment};
+use super::rows::{Read, read_change, read_id, read_ids, read_moment, read_number};
 use super::values::{Id, Value, number};
 use super::{Database, Sql, Stored, run};
 
@@ -32,7 +32,9 @@ pub(super) async fn pending<C: Sql>(sql: &mut C, before: Timestamp, limit: u32) 
     let mut all = changes.collect::<Read<Vec<(Timestamp, Pending)>>>()?;
     let rows = sql.rows(C::STATEMENTS.pending_members, asked()).await?;
     for row in &rows {
-        all.push((read_moment(row, 2)?, Pending::Member(read_id(row, 0)?, read_id(row, 1)?)));
+        let member = (read_moment(row, 2)?, Pending::Member(read_id(row, 0)?, read_id(row, 1)?));
+        let moves = read_number(row, 3)?.min(limit.into());
+        all.extend((0..moves).map(|_| member.clone()));
     }
     all.sort_by_key(|(since, _)| *since);
     all.truncate(limit as usize);

@@ -56,6 +56,10 @@ statements! {
     conversations,
     /// Those of conversations 2, a list, that user 1 is a member of; as above.
     conversations_named,
+    /// Members of any conversation, from user 1 on, at most 2: user.
+    users,
+    /// Conversations from 1 on, at most 2: conversation.
+    conversation_ids,
     /// Creates conversation 1 by 2 at moment 3 with members 4, a list.
     create_conversation,
     /// Conversation 1 gets member 2 at moment 3, who joins at sequence 4.
@@ -82,7 +86,7 @@ statements! {
     apart,
     /// Changes stored before moment 1 and not announced, at most 2: message, sequence, kind, since, members.
     pending_changes,
-    /// The same of members: conversation, user, since.
+    /// The same of members: conversation, user, since, how many moves.
     pending_members,
     /// Changes 1, a list of steps, are announced.
     announced_changes,

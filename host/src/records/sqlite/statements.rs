@@ -134,6 +134,8 @@ pub(super) static STATEMENTS: Statements = Statements {
         WHERE m.conversation IN (SELECT unhex(value) FROM json_each(?2)) AND m.user = ?1
         ORDER BY c.updated_at DESC, c.id DESC"
     ),
+    users: "SELECT DISTINCT user FROM members WHERE user >= ?1 ORDER BY user LIMIT ?2",
+    conversation_ids: "SELECT id FROM conversations WHERE id >= ?1 ORDER BY id LIMIT ?2",
     create_conversation: "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
         INSERT INTO members (conversation, user, joined, read)
             SELECT ?1, unhex(value), 0, 0 FROM json_each(?4)",
@@ -165,7 +167,7 @@ pub(super) static STATEMENTS: Statements = Statements {
             CROSS JOIN messages m ON m.number = c.message
         WHERE u.since < ?1 ORDER BY u.since, u.conversation, u.seq LIMIT ?2"
     ),
-    pending_members: "SELECT conversation, user, since FROM unannounced_members
+    pending_members: "SELECT conversation, user, since, moves FROM unannounced_members
         WHERE since < ?1 ORDER BY since, conversation, user LIMIT ?2",
     announced_changes: "DELETE FROM unannounced_changes WHERE (conversation, seq) IN (
             SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1))",

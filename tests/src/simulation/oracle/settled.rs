@@ -149,7 +149,8 @@ fn answers_without_records(port: &Port, user: UserId) {
             ledger.violate(4, || format!("{name} is warm and yet the records were asked"));
         }
         match answer {
-            Ok(mut totals) => {
+            Ok(answer) => {
+                let mut totals = answer.value;
                 totals.conversations.retain(|_, count| *count > 0);
                 if totals.conversations != truth {
                     ledger.violate(3, || format!("{name} was answered {totals:?}, the records say {truth:?}"));
@@ -206,10 +207,10 @@ fn rebuilt(port: &Port, user: UserId) {
         world.ledger().violate(8, || format!("no inbox after the loss of the store: {page:?}"));
         return;
     };
-    for entry in page.conversations {
+    for entry in page.value.conversations {
         let Some(counter) = truth.get(&entry.id) else { continue };
         let last = world.records.last_message_of(entry.id).filter(|message| message.seq > counter.joined);
-        let same = at_once(last_message::get(port, user, entry.id)).ok() == last;
+        let same = at_once(last_message::get(port, user, entry.id)).ok().map(|last| last.value) == last;
         if entry.unread != counter.count || entry.last_message != last || !same {
             world.ledger().violate(8, || {
                 format!("after the loss of the store {entry:?}, the records say {counter:?} and {last:?}")

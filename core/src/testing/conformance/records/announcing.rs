@@ -73,6 +73,31 @@ pub async fn a_moved_reader_is_pending_until_confirmed<R: Records>(subject: &Sub
     assert!(subject.unconfirmed().await.is_empty());
 }
 
+/// As often as it is listed it can be confirmed, and then it is done.
+pub async fn a_member_that_moved_often_is_pending_at_most_as_often<R: Records>(subject: &Subject<R>) {
+    let talk = subject.talk(&[ANN, BOB]).await;
+    for content in ["1", "2", "3"] {
+        subject.say(talk, ANN, content).await;
+    }
+    for position in 1..=3 {
+        confirm(subject, change(talk, position)).await;
+        subject.read_to(BOB, talk, position).await;
+    }
+    let mut confirmed = 0;
+    loop {
+        let pending = subject.unconfirmed().await;
+        if pending.is_empty() {
+            break;
+        }
+        assert!(pending.iter().all(|pending| *pending == Pending::Member(talk, BOB)), "{pending:?}");
+        confirmed += pending.len();
+        subject.announced(vec![Confirmation::Member(talk, BOB); pending.len()]).await.unwrap();
+        subject.settle().await;
+        assert!(confirmed <= 3, "three moves were listed {confirmed} times");
+    }
+    assert_eq!(confirmed, 3);
+}
+
 /// A slow announcer of the first move does not confirm the second.
 pub async fn each_move_needs_its_own_confirmation<R: Records>(subject: &Subject<R>) {
     let talk = subject.talk(&[ANN, BOB]).await;

@@ -9,6 +9,7 @@ pub mod bounds;
 pub mod changing;
 pub mod counting;
 pub mod creating;
+pub mod listing;
 pub mod members;
 pub mod paging;
 pub mod people;
@@ -150,6 +151,7 @@ macro_rules! each_records_case {
             announcing::a_change_is_pending_until_it_is_confirmed,
             announcing::a_moved_reader_is_pending_until_confirmed,
             announcing::a_repetition_is_not_pending_again,
+            announcing::a_member_that_moved_often_is_pending_at_most_as_often,
             announcing::announced_is_a_low_water_mark,
             announcing::confirming_what_is_not_pending_is_harmless,
             announcing::each_move_needs_its_own_confirmation,
@@ -195,6 +197,8 @@ macro_rules! each_records_case {
             creating::creating_again_is_a_repetition,
             creating::made_up_conversations_differ,
             creating::the_same_id_with_others_is_a_conflict,
+            listing::members_and_conversations_are_listed_in_ascending_pages,
+            listing::those_who_left_everything_are_not_listed,
             members::adding_a_member_again_changes_nothing,
             members::members_and_services_add,
             members::members_leave_and_only_the_creator_removes_others,
@@ -260,6 +264,7 @@ mod tests {
             include_str!("changing.rs"),
             include_str!("counting.rs"),
             include_str!("creating.rs"),
+            include_str!("listing.rs"),
             include_str!("members.rs"),
             include_str!("paging.rs"),
             include_str!("people.rs"),
