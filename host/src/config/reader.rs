@@ -11,7 +11,7 @@ use roost_core::port::Operation;
 
 use super::keys::{self, Allowed, KEY_BYTES_MIN, Key, SECRET_BYTES_MIN};
 use super::layers::{Origin, Raw, Setting, Settings};
-use super::{LogFormat, RecordsUrl, Secret, SqliteLocation, StoreUrl};
+use super::{BackendConfig, LogFormat, RecordsUrl, Secret, SqliteLocation, StoreUrl};
 
 pub(super) struct Reader {
     pub(super) settings: Settings,
@@ -58,7 +58,14 @@ impl Reader {
     }
 
     pub(super) fn records(&mut self, data_dir: &Path) -> RecordsUrl {
-        let read = self.one("records_url", |text, _| records(text, data_dir));
+        let (key, ca) = (self.secret("records_key"), self.files("records_ca"));
+        let (timeout, calls_max) = (self.duration("records_timeout_ms"), self.size("records_calls_max"));
+        let backend =
+            |url| RecordsUrl::Http(BackendConfig { url, key: key.clone(), timeout, calls_max, ca: ca.clone() });
+        let read = self.one("records_url", |text, _| match text.split_once(':') {
+            Some(("http" | "https", _)) => backend_url(text).map(backend),
+            _ => records(text, data_dir),
+        });
         read.unwrap_or(RecordsUrl::Sqlite(SqliteLocation::Memory))
     }
 
@@ -234,8 +241,22 @@ fn records(text: &str, data_dir: &Path) -> Result<RecordsUrl, String> {
             Ok(RecordsUrl::Sqlite(SqliteLocation::File(data_dir.join(file))))
         }
         Some(_) => Err(quoted(text, "without a file")),
-        None => Err(unsupported(text, "messages are kept in SQLite only")),
+        None => Err(unsupported(text, "messages are kept in SQLite or behind HTTP")),
     }
+}
+
+/// Without a word of the URL in what is wrong: it may hold a password.
+fn backend_url(text: &str) -> Result<reqwest::Url, String> {
+    let mut url = reqwest::Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a name or a password, which belong into records_key".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("holds a query or a fragment".to_owned());
+    }
+    let path = format!("{}/v1", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
 }
 
 /// Shows the scheme alone: what follows may hold a password.

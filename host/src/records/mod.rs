@@ -3,6 +3,7 @@
 //! One more technology is one more variant of [`RecordStore`] and one more file beside `sqlite`.
 
 mod cursor;
+mod http;
 mod sqlite;
 
 use std::future::Future;
@@ -16,17 +17,31 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 
-pub use self::sqlite::{OpenError, SqliteRecords};
+pub use self::http::{HttpRecords, wire};
+pub use self::sqlite::SqliteRecords;
 use crate::config::RecordsUrl;
 
 /// Seconds that an operation took, by `operation`.
 const SECONDS: &str = "roost_records_seconds";
+
+/// Why the records cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A database.
+    #[error(transparent)]
+    Database(#[from] sqlite::OpenError),
+    /// Somebody else's backend.
+    #[error(transparent)]
+    Backend(#[from] http::OpenError),
+}
 
 /// The records that the configuration names. Clones share them.
 #[derive(Clone, Debug)]
 pub enum RecordStore {
     /// In an SQLite database.
     Sqlite(SqliteRecords),
+    /// In a backend that answers over HTTP.
+    Http(HttpRecords),
 }
 
 /// Does the same with whatever the records are.
@@ -34,15 +49,17 @@ macro_rules! each {
     ($self:ident, $records:ident => $does:expr) => {
         match $self {
             Self::Sqlite($records) => $does,
+            Self::Http($records) => $does,
         }
     };
 }
 
 impl RecordStore {
-    /// Opens what the URL names, and brings its schema up to date.
+    /// Opens what the URL names. A database's schema is brought up to date.
     pub async fn open(url: &RecordsUrl) -> Result<Self, OpenError> {
         match url {
             RecordsUrl::Sqlite(location) => Ok(Self::Sqlite(SqliteRecords::open(location).await?)),
+            RecordsUrl::Http(config) => Ok(Self::Http(HttpRecords::open(config).await?)),
         }
     }
 
