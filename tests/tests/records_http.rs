@@ -179,7 +179,8 @@ async fn a_giant_answer_is_refused() {
         let body = Body::from_stream(zeros);
         Response::builder().header("content-length", "1099511627776").body(body).unwrap()
     };
-    let endless = || respond(200, Body::from_stream(stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 65_536]))));
+    let endless =
+        || respond(200, Body::from_stream(stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 65_536]))));
     for address in [stub(announced).await, stub(endless).await] {
         let records = open(backend::config(address)).await;
         is_unavailable(timeout(DEADLINE, records.contacts(ANN)).await.expect("it was read without end"));
@@ -192,8 +193,14 @@ async fn an_answer_that_makes_no_sense_is_unavailable() {
         (200, "<html>"),
         (200, ""),
         (200, r#"{"last_messages":[]}"#),
-        (200, r#"{"last_messages":[{"conversation":"00000000-0000-0000-0000-0000000000ff","version":1,"message":null}]}"#),
-        (200, r#"{"last_messages":[{"conversation":"00000000-0000-0000-0000-0000000000d4","version":-1,"message":null}]}"#),
+        (
+            200,
+            r#"{"last_messages":[{"conversation":"00000000-0000-0000-0000-0000000000ff","version":1,"message":null}]}"#,
+        ),
+        (
+            200,
+            r#"{"last_messages":[{"conversation":"00000000-0000-0000-0000-0000000000d4","version":-1,"message":null}]}"#,
+        ),
         (204, ""),
         (302, ""),
         (404, "not found"),
@@ -292,7 +299,8 @@ async fn a_host_on_a_backend_sends_reads_and_looks_back() {
     let conversation = ann.conversation(&[ben_id]).await;
     let messages = format!("/v1/conversations/{conversation}/messages");
     let sent = ann.post(&messages, json!({ "content": "hello" })).await;
-    let traces: Vec<_> = backend.traffic().into_iter().filter(|exchange| exchange.operation == "append-message").collect();
+    let traces: Vec<_> =
+        backend.traffic().into_iter().filter(|exchange| exchange.operation == "append-message").collect();
     assert_eq!(traces[0].trace.as_deref(), sent.headers.get("roost-trace").and_then(|trace| trace.to_str().ok()));
     let sent = sent.json(201);
     let read = ben.post(&format!("/v1/conversations/{conversation}/read"), json!({})).await.json(200);

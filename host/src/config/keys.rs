@@ -105,7 +105,12 @@ pub(super) const KEYS: &[Key] = &[
     key("records_key", "", Allowed::BearerKey, "bearer token that an HTTP records backend is shown; unset: none"),
     key("records_timeout_ms", "2000", milliseconds(10, 60_000), "time for an HTTP records backend to answer"),
     key("records_calls_max", "64", count("calls", 1_024), "calls in flight to an HTTP records backend; more wait"),
-    key("records_ca", "", Allowed::Files, "PEM authorities that an https records backend is trusted by, beside the system's"),
+    key(
+        "records_ca",
+        "",
+        Allowed::Files,
+        "PEM authorities that an https records backend is trusted by, beside the system's",
+    ),
     key("functions_dir", "functions.d", Allowed::Path, "components to serve, *.wasm (`roost dev`: target/functions)"),
     key("log", "info", Allowed::LogFilter, "what is logged"),
     key("log_format", "text", Allowed::LogFormat, "log lines for people or for machines"),

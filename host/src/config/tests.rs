@@ -234,7 +234,8 @@ fn a_grant_that_is_named_narrows_all_of_them() {
 #[test]
 fn a_backends_url_holds_no_secret_and_gets_its_version() {
     let load = |url: &str| sources("backend", &format!("records_url = \"{url}\"\n")).load();
-    for (said, meant) in [("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"), ("https://a.b/c/", "https://a.b/c/v1")] {
+    for (said, meant) in [("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"), ("https://a.b/c/", "https://a.b/c/v1")]
+    {
         let RecordsUrl::Http(backend) = load(said).unwrap().records else { panic!("{said} is no backend") };
         assert_eq!(backend.url.as_str(), meant);
     }

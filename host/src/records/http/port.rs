@@ -160,11 +160,7 @@ impl HttpRecords {
 }
 
 /// Whoever asked takes the answers apart by their places.
-fn as_asked<T: PartialEq + Copy>(
-    operation: Operation,
-    asked: &[T],
-    answered: impl Iterator<Item = T>,
-) -> Answer<()> {
+fn as_asked<T: PartialEq + Copy>(operation: Operation, asked: &[T], answered: impl Iterator<Item = T>) -> Answer<()> {
     if answered.eq(asked.iter().copied()) {
         return Ok(());
     }

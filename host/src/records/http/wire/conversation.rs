@@ -61,9 +61,7 @@ impl From<ListConversations> for (UserId, port::ConversationQuery) {
     fn from(list: ListConversations) -> Self {
         let query = match list.named {
             Some(ids) => port::ConversationQuery::Named(ids),
-            None => {
-                port::ConversationQuery::Page { cursor: list.cursor, limit: list.limit.unwrap_or(PAGE_DEFAULT) }
-            }
+            None => port::ConversationQuery::Page { cursor: list.cursor, limit: list.limit.unwrap_or(PAGE_DEFAULT) },
         };
         (list.user, query)
     }
@@ -99,9 +97,7 @@ pub struct ReadHistory {
     pub limit: u32,
 }
 
-both_ways!(ReadHistory, port::HistoryQuery {
-    user: user, conversation: conversation, before: before, limit: limit,
-});
+both_ways!(ReadHistory, port::HistoryQuery { user: user, conversation: conversation, before: before, limit: limit });
 
 /// The answer to `history`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

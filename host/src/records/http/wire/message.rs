@@ -6,7 +6,7 @@ use roost_core::port;
 use roost_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{bounded, both_ways, in_order};
+use super::{both_ways, bounded, in_order};
 
 /// A message as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,10 +27,20 @@ pub struct Message {
     pub deleted: bool,
 }
 
-both_ways!(Message, port::Message {
-    id: id, conversation: conversation, seq: seq, sender_id: sender, kind: kind, content: content,
-    created_at: created_at, edited_at: edited_at, deleted: deleted,
-});
+both_ways!(
+    Message,
+    port::Message {
+        id: id,
+        conversation: conversation,
+        seq: seq,
+        sender_id: sender,
+        kind: kind,
+        content: content,
+        created_at: created_at,
+        edited_at: edited_at,
+        deleted: deleted,
+    }
+);
 
 /// What a change did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,9 +109,10 @@ pub struct AppendMessage {
     pub at: Timestamp,
 }
 
-both_ways!(AppendMessage, port::Draft {
-    conversation: conversation, sender_id: sender, id: id, kind: kind, content: content, at: at,
-});
+both_ways!(
+    AppendMessage,
+    port::Draft { conversation: conversation, sender_id: sender, id: id, kind: kind, content: content, at: at }
+);
 
 /// `edit-message`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,9 +125,10 @@ pub struct EditMessage {
     pub at: Timestamp,
 }
 
-both_ways!(EditMessage, port::Edit {
-    conversation: conversation, id: message, editor: editor, content: content, at: at,
-});
+both_ways!(
+    EditMessage,
+    port::Edit { conversation: conversation, id: message, editor: editor, content: content, at: at }
+);
 
 /// `delete-message`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,9 +34,17 @@ pub struct Counter {
     pub announced: Seq,
 }
 
-both_ways!(Counter, port::Counter {
-    conversation: conversation, count: count, seq: seq, joined: joined, read: read, announced: announced,
-});
+both_ways!(
+    Counter,
+    port::Counter {
+        conversation: conversation,
+        count: count,
+        seq: seq,
+        joined: joined,
+        read: read,
+        announced: announced,
+    }
+);
 
 /// `mark-read`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
