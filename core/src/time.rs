@@ -6,9 +6,9 @@ use std::fmt;
 
 use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Milliseconds since the Unix epoch. Serialises as RFC 3339 in UTC.
+/// Milliseconds since the Unix epoch. Its wire form is RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub u64);
 
@@ -66,6 +66,13 @@ impl Serialize for Timestamp {
     }
 }
 
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse_rfc3339(&text).ok_or_else(|| serde::de::Error::custom("no RFC 3339 moment since 1970"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +83,8 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-09-21T14:13:20.123Z");
         assert_eq!(Timestamp::parse_rfc3339(&moment.to_string()), Some(moment));
         assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2026-09-21T14:13:20.123Z\"");
+        assert_eq!(serde_json::from_str::<Timestamp>("\"2026-09-21T16:13:20.123+02:00\"").unwrap(), moment);
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+        assert!(serde_json::from_str::<Timestamp>("\"1969-12-31T23:59:59Z\"").is_err());
     }
 }

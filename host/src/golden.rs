@@ -141,6 +141,25 @@ fn close_codes_keep_their_meaning() {
     check("frames/close-codes.txt", &lines(table));
 }
 
+/// What clients are told stands where those who write them look.
+#[test]
+fn codes_and_frames_are_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
+    let documentation = std::fs::read_to_string(path).unwrap();
+    let (errors, closes) = documentation.split_once("### Why a socket closes").unwrap();
+    for code in Code::ALL {
+        let code = code.row().code;
+        assert!(errors.contains(&format!("`{code}`")), "{code}: no error of docs/api.md");
+    }
+    for close in close::TABLE {
+        assert!(closes.contains(&close.code.to_string()), "{}: no close code of docs/api.md", close.code);
+    }
+    let own = ["hello", "resync", "server.draining", "message.send", "presence.beat", "sync"].map(Arc::from);
+    for frame in events().into_iter().map(|event| event.name).chain(own) {
+        assert!(documentation.contains(&format!("`{frame}`")), "{frame}: no frame of docs/api.md");
+    }
+}
+
 #[test]
 fn channel_payloads_keep_their_form() {
     let channel = events().into_iter().map(|event| {

@@ -1,10 +1,26 @@
-//! Trace ids: one for each request, in its answer and in every log line about it.
+//! Trace ids: one for each request, in its answer, in every log line about it, and in what is asked of others for it.
+
+use std::future::Future;
 
 use axum::http::HeaderMap;
 use uuid::Uuid;
 
 /// A client's own id longer than this is replaced.
 const ID_BYTES_MAX: usize = 64;
+
+tokio::task_local! {
+    static CURRENT: String;
+}
+
+/// Does this under a trace id, which [`current`] tells whatever is called meanwhile.
+pub async fn within<T>(id: String, work: impl Future<Output = T>) -> T {
+    CURRENT.scope(id, work).await
+}
+
+/// The id of the call that is being made; `None`: there is none.
+pub fn current() -> Option<String> {
+    CURRENT.try_with(Clone::clone).ok()
+}
 
 /// A new id: 32 hexadecimal digits, as in a `traceparent`.
 pub fn new_id() -> String {

@@ -8,6 +8,7 @@
 )]
 
 mod artifacts;
+pub mod backend;
 pub mod client;
 pub mod events;
 pub mod postgres;

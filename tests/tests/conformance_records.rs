@@ -1,5 +1,5 @@
 //! Every adapter of the records port keeps every promise of the port: the fake, SQLite in a file and in memory, and
-//! PostgreSQL.
+//! PostgreSQL, and a backend behind HTTP.
 //!
 //! Beside the suite: what only a database can get wrong (reopening, several processes) and random operations on
 //! the fake and on each database, answer by answer.
@@ -20,6 +20,7 @@ use roost_core::testing::conformance::records::{
 };
 use roost_core::testing::{FakeRecords, block_on};
 use roost_core::time::Timestamp;
+use roost_tests::backend::{Backend, url};
 use roost_tests::postgres::Postgres;
 use tempfile::TempDir;
 
@@ -49,6 +50,15 @@ fn on<F: Future<Output = ()>>(
         let records = opening.await;
         case(Subject::new(records.clone(), |records| Box::pin(records.flush()))).await;
         records.close().await;
+    });
+}
+
+/// The sample backend answers from the fake.
+fn on_a_backend<F: Future<Output = ()>>(case: impl FnOnce(Subject<RecordStore>) -> F) {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let backend = Backend::start(FakeRecords::new(7)).await;
+        let records = RecordStore::open(&url(backend.config())).await.unwrap();
+        case(Subject::new(records, |records| Box::pin(records.flush()))).await;
     });
 }
 
@@ -85,6 +95,14 @@ macro_rules! on_every_adapter {
             $(#[test]
             fn $case() {
                 on(on_postgres(), async |subject| $module::$case(&subject).await);
+            })*
+        }
+
+        mod a_backend_behind_http {
+            use super::*;
+            $(#[test]
+            fn $case() {
+                on_a_backend(async |subject| $module::$case(&subject).await);
             })*
         }
     };

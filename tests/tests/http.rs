@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::stream;
 use jsonwebtoken::Algorithm;
+use reqwest::Body;
 use roost_tests::client::{Client, send};
 use roost_tests::server::{self, Server};
 use roost_tests::socket::{Socket, position};
@@ -168,6 +170,14 @@ async fn people_members_and_sync_answer_as_documented() {
     for path in ["/v1/unread", "/v1/conversations/{id}/messages", "/v1/presence/query", "/v1/socket"] {
         assert!(described["paths"].get(path).is_some(), "{path} is not described");
     }
+    let documentation = include_str!("../../docs/api.md");
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        let names = [format!("{path}`"), format!("{path}?")];
+        let lines: Vec<_> = documentation.lines().filter(|line| names.iter().any(|name| line.contains(name))).collect();
+        for method in methods.as_object().unwrap().keys().map(|method| method.to_ascii_uppercase()) {
+            assert!(lines.iter().any(|line| line.contains(&method)), "docs/api.md does not show {method} {path}");
+        }
+    }
     let head = send(ann.request("HEAD", "/v1/unread")).await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
     server.stop().await;
@@ -232,6 +242,7 @@ async fn every_class_of_refusal_is_a_problem_document() {
     server.user(bob_id).post(&messages, draft).await.problem(409, "conflict");
 
     ann.post(&messages, json!({ "content": "x".repeat(16 * 1_024 + 1) })).await.problem(413, "too_large");
+    ann.post(&messages, json!({ "content": "x".repeat(64 * 1_024) })).await.problem(413, "body_too_large");
     let text = ann.request("POST", &messages).header("content-type", "text/plain").body("{\"content\":\"x\"}");
     send(text).await.problem(415, "unsupported_media_type");
     let packed = ann.request("POST", &messages).header("content-encoding", "gzip").json(&json!({ "content": "x" }));
@@ -288,6 +299,22 @@ async fn bounds_of_the_configuration_are_held() {
     let mut late = String::new();
     stream.read_to_string(&mut late).await.unwrap();
     assert!(late.starts_with("HTTP/1.1 408") && late.contains("\"read_timeout\""), "{late}");
+}
+
+/// A megabyte does not fit into the buffers between the two, so that the client is still sending when it is refused.
+#[tokio::test]
+async fn a_client_that_is_still_sending_hears_that_its_body_is_too_large() {
+    let server = Server::start(&[]).await;
+    let client = server.user(Uuid::new_v4());
+    for _ in 0..8 {
+        let announced = client.request("POST", "/v1/presence").body("x".repeat(1 << 20));
+        send(announced).await.problem(413, "body_too_large");
+        let chunks = stream::iter(vec![Ok::<_, std::convert::Infallible>("x".repeat(1 << 16)); 16]);
+        let unannounced = client.request("POST", "/v1/presence").body(Body::wrap_stream(chunks));
+        let response = unannounced.send().await.unwrap();
+        assert_eq!(response.status(), 413);
+    }
+    server.stop().await;
 }
 
 #[tokio::test]

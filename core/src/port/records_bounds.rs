@@ -10,7 +10,7 @@ use crate::limits::{CONTACTS_MAX, CONTENT_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, M
 use crate::time::Timestamp;
 
 /// The last moment that has an RFC 3339 form: the end of the year 9999.
-const MOMENT_MAX: Timestamp = Timestamp(253_402_300_799_999);
+pub const MOMENT_MAX: Timestamp = Timestamp(253_402_300_799_999);
 
 /// A message to store.
 pub fn draft(draft: &Draft) -> Answer<()> {

@@ -71,7 +71,8 @@ impl fmt::Display for Allowed {
             Self::Prefix => write!(f, "up to {PREFIX_BYTES_MAX} letters, digits, ':', '.', '_' and '-'"),
             Self::File => f.write_str("the path of a file that exists"),
             Self::Records => f.write_str(
-                "`sqlite:<file>`, `sqlite::memory:` or `postgres://<user>:<password>@<host>:<port>/<database>`",
+                "`sqlite:<file>`, `sqlite::memory:`, `postgres://<user>:<password>@<host>:<port>/<database>` or \
+                 `https://<host>/<path>` of a backend",
             ),
             Self::LogFormat => f.write_str("`text` or `json`"),
             Self::LogFilter => f.write_str("levels and targets, such as `info` or `warn,roost=debug`"),
@@ -128,6 +129,15 @@ pub(super) const KEYS: &[Key] = &[
         "size of a store in memory; a larger one takes nothing more, so that messages are still saved but told later",
     ),
     key("records_url", "sqlite:records.db", Allowed::Records, "where messages live; a relative file lies in data_dir"),
+    key("records_key", "", Allowed::BearerKey, "bearer token that an HTTP records backend is shown; unset: none"),
+    key("records_timeout_ms", "2000", milliseconds(10, 60_000), "time for an HTTP records backend to answer"),
+    key("records_calls_max", "64", count("calls", 1_024), "calls in flight to an HTTP records backend; more wait"),
+    key(
+        "records_ca",
+        "",
+        Allowed::Files,
+        "PEM authorities that an https records backend is trusted by, beside the system's",
+    ),
     key("functions_dir", "functions.d", Allowed::Path, "components to serve, *.wasm (`roost dev`: target/functions)"),
     key("log", "info", Allowed::LogFilter, "what is logged"),
     key("log_format", "text", Allowed::LogFormat, "log lines for people or for machines"),

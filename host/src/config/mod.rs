@@ -84,6 +84,8 @@ pub enum RecordsUrl {
     Sqlite(SqliteLocation),
     /// `postgres://…` or `postgresql://…`: a database that hosts may share.
     Postgres(PostgresConfig),
+    /// `http://…` or `https://…`: a backend that speaks `docs/records-http.md`.
+    Http(BackendConfig),
 }
 
 /// A PostgreSQL database and how it is used.
@@ -97,6 +99,21 @@ pub struct PostgresConfig {
     pub acquire_timeout: Duration,
     /// A statement's time. `postgres.statement_timeout_ms`
     pub statement_timeout: Duration,
+}
+
+/// A records backend and how it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendConfig {
+    /// What operations stand below: `records_url` with `/v1`. Holds no secret.
+    pub url: reqwest::Url,
+    /// Sent as a bearer token. `records_key`
+    pub key: Option<Secret>,
+    /// A call's time, waiting included. `records_timeout_ms`
+    pub timeout: Duration,
+    /// Calls in flight. `records_calls_max`
+    pub calls_max: usize,
+    /// Files of authorities, beside the system's, that the backend's certificate may come from. `records_ca`
+    pub ca: Vec<PathBuf>,
 }
 
 /// Where an SQLite database lies.

@@ -13,7 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::keys::{self, Allowed, KEY_BYTES_MIN, Key, SECRET_BYTES_MIN};
 use super::layers::{Origin, Raw, Setting, Settings};
 use super::redis::{self, RedisConfig, RedisUrl};
-use super::{LogFormat, PostgresConfig, RecordsUrl, Secret, SqliteLocation, StoreUrl};
+use super::{BackendConfig, LogFormat, PostgresConfig, RecordsUrl, Secret, SqliteLocation, StoreUrl};
 
 pub(super) struct Reader {
     pub(super) settings: Settings,
@@ -73,22 +73,28 @@ impl Reader {
     }
 
     pub(super) fn records(&mut self, data_dir: &Path) -> RecordsUrl {
-        let (connections_max, acquire_timeout, statement_timeout) = (
-            u32::try_from(self.whole("postgres.connections_max")).unwrap_or(u32::MAX),
-            self.duration("postgres.acquire_timeout_ms"),
-            self.duration("postgres.statement_timeout_ms"),
-        );
-        let postgres = |url: &str| PostgresConfig {
-            url: Secret(url.to_owned()),
-            connections_max,
-            acquire_timeout,
-            statement_timeout,
-        };
+        let (postgres, backend) = (self.postgres(), self.backend());
         let read = self.one("records_url", |text, _| match text.split_once(':') {
             Some(("postgres" | "postgresql", _)) => postgres_url(text).map(postgres).map(RecordsUrl::Postgres),
+            Some(("http" | "https", _)) => backend_url(text).map(backend).map(RecordsUrl::Http),
             _ => records(text, data_dir),
         });
         read.unwrap_or(RecordsUrl::Sqlite(SqliteLocation::Memory))
+    }
+
+    /// Reads how a database is used, wherever it is.
+    fn postgres(&mut self) -> impl Fn(&str) -> PostgresConfig + use<> {
+        let (acquire_timeout, statement_timeout) =
+            (self.duration("postgres.acquire_timeout_ms"), self.duration("postgres.statement_timeout_ms"));
+        let connections_max = u32::try_from(self.whole("postgres.connections_max")).unwrap_or(u32::MAX);
+        move |url| PostgresConfig { url: Secret(url.to_owned()), connections_max, acquire_timeout, statement_timeout }
+    }
+
+    /// Reads how a backend is asked, wherever it is.
+    fn backend(&mut self) -> impl Fn(reqwest::Url) -> BackendConfig + use<> {
+        let (key, ca) = (self.secret("records_key"), self.files("records_ca"));
+        let (timeout, calls_max) = (self.duration("records_timeout_ms"), self.size("records_calls_max"));
+        move |url| BackendConfig { url, key: key.clone(), timeout, calls_max, ca: ca.clone() }
     }
 
     pub(super) fn log_format(&mut self) -> LogFormat {
@@ -270,7 +276,7 @@ fn records(text: &str, data_dir: &Path) -> Result<RecordsUrl, String> {
             Ok(RecordsUrl::Sqlite(SqliteLocation::File(data_dir.join(file))))
         }
         Some(_) => Err(quoted(text, "without a file")),
-        None => Err(unsupported(text, "messages are kept in SQLite or PostgreSQL")),
+        None => Err(unsupported(text, "messages are kept in SQLite, in PostgreSQL or behind HTTP")),
     }
 }
 
@@ -289,6 +295,20 @@ fn postgres_url(text: &str) -> Result<&str, String> {
         return Err("is no URL; special characters of a password are spelled %40 and the like".to_owned());
     }
     text.parse::<PgConnectOptions>().map(|_| text).map_err(|_| parameters_wrong.to_owned())
+}
+
+/// Without a word of the URL in what is wrong: it may hold a password.
+fn backend_url(text: &str) -> Result<reqwest::Url, String> {
+    let mut url = reqwest::Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a name or a password, which belong into records_key".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("holds a query or a fragment".to_owned());
+    }
+    let path = format!("{}/v1", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
 }
 
 /// Shows the scheme alone: what follows may hold a password.

@@ -20,6 +20,9 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("store_commands_max", "500"),
         ("store_memory_bytes_max", "17000000"),
         ("records_url", "sqlite:other.db"),
+        ("records_key", "a-key-for-the-records"),
+        ("records_timeout_ms", "14"),
+        ("records_calls_max", "15"),
         ("functions_dir", "wasm"),
         ("log", "warn,roost=debug"),
         ("log_format", "json"),
@@ -74,12 +77,19 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
     let all = own.into_iter().chain(sockets).chain(functions);
     let mut samples: Vec<_> = all.map(|(key, value)| (key, value.to_owned())).collect();
     let pem = pem.to_str().unwrap();
-    samples.extend([
-        ("token_public_key", pem.to_owned()),
-        ("token_jwks", pem.to_owned()),
-        ("store_ca_file", pem.to_owned()),
-    ]);
+    samples.extend(["token_public_key", "token_jwks", "store_ca_file", "records_ca"].map(|key| (key, pem.to_owned())));
     samples
+}
+
+/// How Redis, PostgreSQL and a records backend are used matters only where they are.
+fn where_it_matters(key: &str) -> &'static str {
+    match key.split_once(['_', '.']) {
+        Some(("store", "url" | "memory_bytes_max")) => "",
+        Some(("store", _)) => "store_url = \"redis://a\"\n",
+        Some(("postgres", _)) => "records_url = \"postgres://db/roost\"\n",
+        Some(("records", "key" | "timeout_ms" | "calls_max" | "ca")) => "records_url = \"http://127.0.0.1:1\"\n",
+        _ => "",
+    }
 }
 
 /// A file in a folder of its own, so that no `roost.toml` of the current directory is read.
@@ -117,27 +127,17 @@ fn toml_line(key: &str, value: &str) -> String {
     }
 }
 
-/// How Redis and PostgreSQL are used matters only where they are.
-fn where_it_matters(key: &str) -> &'static str {
-    match key {
-        "store_url" | "store_memory_bytes_max" => "",
-        _ if key.starts_with("store_") => "store_url = \"redis://a\"\n",
-        _ if key.starts_with("postgres.") => "records_url = \"postgres://db/roost\"\n",
-        _ => "",
-    }
-}
-
 #[test]
 fn every_key_can_be_said_in_the_file_the_environment_and_on_the_command_line() {
     let pem = file("pem", "any text");
     let mut said = BTreeSet::new();
     for (key, value) in samples(&pem) {
-        let base = where_it_matters(key);
-        let plain = format!("{:?}", sources("plain", base).load().unwrap());
-        let from_file = sources(key, &(base.to_owned() + &toml_line(key, &value)));
-        let mut from_environment = sources("plain", base);
+        let beside = where_it_matters(key);
+        let plain = format!("{:?}", sources(&format!("plain-{key}"), beside).load().unwrap());
+        let from_file = sources(key, &format!("{beside}{}", toml_line(key, &value)));
+        let mut from_environment = sources(&format!("plain-{key}"), beside);
         from_environment.environment = vec![variable(&keys::variable(key), &value)];
-        let mut from_flag = sources("plain", base);
+        let mut from_flag = sources(&format!("plain-{key}"), beside);
         from_flag.flags = vec![flag("--set", key, &value)];
         let loaded = [from_file, from_environment, from_flag].map(|from| format!("{:?}", from.load().unwrap()));
         assert_ne!(loaded[0], plain, "{key} has no effect");
@@ -258,6 +258,20 @@ fn a_grant_that_is_named_narrows_all_of_them() {
     let grants = config.function("typing").grants.clone().unwrap();
     assert_eq!(grants, GrantsConfig { publish: true, ..GrantsConfig::default() });
     assert_eq!(config.function("unread").grants, None);
+}
+
+#[test]
+fn a_backends_url_holds_no_secret_and_gets_its_version() {
+    let load = |url: &str| sources("backend", &format!("records_url = \"{url}\"\n")).load();
+    for (said, meant) in [("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"), ("https://a.b/c/", "https://a.b/c/v1")]
+    {
+        let RecordsUrl::Http(backend) = load(said).unwrap().records else { panic!("{said} is no backend") };
+        assert_eq!(backend.url.as_str(), meant);
+    }
+    for wrong in ["http://", "https://roost:hunter2@a.b", "http://a.b/?key=hunter2", "http://a.b/#hunter2"] {
+        let told = load(wrong).unwrap_err().to_string();
+        assert!(told.contains("records_url") && !told.contains("hunter2"), "{told}");
+    }
 }
 
 #[test]

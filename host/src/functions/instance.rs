@@ -11,6 +11,7 @@ use super::bindings::{self, FunctionPre, handler};
 use super::call::{Failure, Invocation, Reply};
 use super::manifest::RawManifest;
 use super::state::State;
+use crate::trace;
 
 /// The guest computed past its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,10 +73,14 @@ impl Instance {
         self.calls = self.calls.saturating_add(1);
         self.store.data_mut().begin(trace.clone(), deadline);
         self.store.set_epoch_deadline(1);
-        let invocation =
-            handler::Invocation { caller: caller.into(), trace, deadline: deadline_ms, request: request.into() };
+        let invocation = handler::Invocation {
+            caller: caller.into(),
+            trace: trace.clone(),
+            deadline: deadline_ms,
+            request: request.into(),
+        };
         let handler = self.function.roost_edge_handler();
-        let answer = handler.call_handle(&mut self.store, &invocation).await?;
+        let answer = trace::within(trace, handler.call_handle(&mut self.store, &invocation)).await?;
         Ok(answer.map(Into::into).map_err(Into::into))
     }
 }

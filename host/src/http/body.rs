@@ -1,8 +1,11 @@
-//! A request's body: JSON or nothing, within a bound of bytes and of time.
+//! A request's body: JSON or nothing, within a bound of bytes and of time. A larger one is refused, and what is still
+//! under way is taken and dropped, within bounds as well.
+
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
@@ -10,16 +13,28 @@ use tokio::time::timeout;
 use crate::config::HttpConfig;
 use crate::error::{Code, Fault};
 
+/// Of a body that is refused, so much is taken and dropped; more meets a closed connection.
+const DROPPED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// And for so long.
+const DROPPED_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// Reads the body to its end.
-pub(super) async fn read(headers: &HeaderMap, body: Body, bounds: &HttpConfig) -> Result<Bytes, Fault> {
+pub(super) async fn read(headers: &HeaderMap, mut body: Body, bounds: &HttpConfig) -> Result<Bytes, Fault> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bounds.body_bytes_max as u64) {
+        // Whoever asks before sending has sent nothing, and goes on only if the body is read.
+        if !headers.contains_key(EXPECT) {
+            drop_rest(body, bounds).await;
+        }
         return Err(too_large(bounds));
     }
-    let reading = timeout(bounds.read_timeout, Limited::new(body, bounds.body_bytes_max).collect());
+    let reading = timeout(bounds.read_timeout, Limited::new(&mut body, bounds.body_bytes_max).collect());
     let bytes = match reading.await {
         Err(_) => return Err(Code::ReadTimeout.into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(bounds)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            drop_rest(body, bounds).await;
+            return Err(too_large(bounds));
+        }
         Ok(Err(_)) => return Err(Fault::new(Code::InvalidBody, "the body broke off")),
         Ok(Ok(collected)) => collected.to_bytes(),
     };
@@ -27,6 +42,19 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, bounds: &HttpConfig) -
         check_type(headers)?;
     }
     Ok(bytes)
+}
+
+/// A connection that is closed while its client still sends is reset, and the client may never see the answer.
+async fn drop_rest(mut body: Body, bounds: &HttpConfig) {
+    let mut left = DROPPED_BYTES_MAX;
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(less) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { break };
+            left = less;
+        }
+    };
+    // Whatever comes of it: the answer is the same.
+    let _ = timeout(DROPPED_TIME_MAX.min(bounds.read_timeout), rest).await;
 }
 
 fn too_large(bounds: &HttpConfig) -> Fault {

@@ -4,6 +4,7 @@
 //! share what is in `sql`, or on its own.
 
 mod cursor;
+mod http;
 mod postgres;
 mod sql;
 mod sqlite;
@@ -19,14 +20,27 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 
+pub use self::http::{HttpRecords, wire};
 use self::postgres::Postgres;
 pub use self::postgres::statements as postgres_statements;
-pub use self::sql::{OpenError, SqlRecords, Statements};
+use self::sql::OpenError as SqlError;
+pub use self::sql::{SqlRecords, Statements};
 use self::sqlite::Sqlite;
 use crate::config::RecordsUrl;
 
 /// Seconds that an operation took, by `operation`.
 const SECONDS: &str = "roost_records_seconds";
+
+/// Why the records cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A database.
+    #[error(transparent)]
+    Database(#[from] SqlError),
+    /// Somebody else's backend.
+    #[error(transparent)]
+    Backend(#[from] http::OpenError),
+}
 
 /// The records that the configuration names. Clones share them.
 #[derive(Clone, Debug)]
@@ -35,6 +49,8 @@ pub enum RecordStore {
     Sqlite(SqlRecords<Sqlite>),
     /// In a PostgreSQL database.
     Postgres(SqlRecords<Postgres>),
+    /// In a backend that answers over HTTP.
+    Http(HttpRecords),
 }
 
 /// Does the same with whatever the records are.
@@ -43,16 +59,18 @@ macro_rules! each {
         match $self {
             Self::Sqlite($records) => $does,
             Self::Postgres($records) => $does,
+            Self::Http($records) => $does,
         }
     };
 }
 
 impl RecordStore {
-    /// Opens what the URL names, and brings its schema up to date.
+    /// Opens what the URL names. A database's schema is brought up to date.
     pub async fn open(url: &RecordsUrl) -> Result<Self, OpenError> {
         match url {
             RecordsUrl::Sqlite(location) => Ok(Self::Sqlite(sqlite::open(location).await?)),
             RecordsUrl::Postgres(config) => Ok(Self::Postgres(postgres::open(config).await?)),
+            RecordsUrl::Http(config) => Ok(Self::Http(HttpRecords::open(config).await?)),
         }
     }
 

@@ -1,0 +1,169 @@
+//! The port on this backend: bounds first, then one request. Answers to lists must be of what was asked, in its order.
+
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{
+    Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
+    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Operation, Pending,
+    ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+};
+use roost_core::time::Timestamp;
+
+use super::fault::Fault;
+use super::{HttpRecords, wire};
+
+impl Records for HttpRecords {
+    async fn append_message(&self, draft: Draft) -> Answer<Changed> {
+        bounds::draft(&draft)?;
+        let answer: wire::Changed = self.ask(Operation::AppendMessage, wire::AppendMessage::from(draft)).await?;
+        Ok(answer.into())
+    }
+
+    async fn edit_message(&self, edit: Edit) -> Answer<Changed> {
+        bounds::edit(&edit)?;
+        let answer: wire::Changed = self.ask(Operation::EditMessage, wire::EditMessage::from(edit)).await?;
+        Ok(answer.into())
+    }
+
+    async fn delete_message(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        actor: UserId,
+        at: Timestamp,
+    ) -> Answer<Changed> {
+        bounds::moment(at)?;
+        let question = wire::DeleteMessage { conversation, id: message, actor, at };
+        let answer: wire::Changed = self.ask(Operation::DeleteMessage, question).await?;
+        Ok(answer.into())
+    }
+
+    async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
+        let question = wire::MarkRead { user, conversation, up_to };
+        let answer: wire::ReadMark = self.ask(Operation::MarkRead, question).await?;
+        Ok(answer.into())
+    }
+
+    async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
+        bounds::unread(&requests)?;
+        let asked: Vec<UserId> = requests.iter().map(|request| request.user).collect();
+        let question = wire::ReadUnread { requests: wire::list(requests) };
+        let answer: wire::UnreadSnapshots = self.ask(Operation::Unread, question).await?;
+        as_asked(Operation::Unread, &asked, answer.snapshots.iter().map(|snapshot| snapshot.user))?;
+        Ok(wire::list(answer.snapshots))
+    }
+
+    async fn changes(&self, ranges: Vec<ChangeRange>) -> Answer<Vec<Vec<Change>>> {
+        bounds::changes(&ranges)?;
+        let asked = ranges.len();
+        let question = wire::ReadChanges { ranges: wire::list(ranges) };
+        let answer: wire::ChangeLists = self.ask(Operation::Changes, question).await?;
+        as_asked(Operation::Changes, &vec![(); asked], answer.changes.iter().map(|_| ()))?;
+        Ok(answer.changes.into_iter().map(wire::list).collect())
+    }
+
+    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
+        bounds::list(&conversations)?;
+        let question = wire::ReadLastMessages { conversations };
+        let answer: wire::LastMessages = self.ask(Operation::LastMessages, &question).await?;
+        let answered = answer.last_messages.iter().map(|last| last.conversation);
+        as_asked(Operation::LastMessages, &question.conversations, answered)?;
+        Ok(wire::list(answer.last_messages))
+    }
+
+    async fn membership(&self, conversation: ConversationId, user: UserId) -> Answer<Membership> {
+        let answer: wire::Membership = self.ask(Operation::Membership, wire::OfMember { conversation, user }).await?;
+        Ok(answer.into())
+    }
+
+    async fn conversations(&self, user: UserId, query: ConversationQuery) -> Answer<ConversationPage> {
+        bounds::conversations(&query)?;
+        let question = wire::ListConversations::from((user, query));
+        let answer: wire::ConversationPage = self.ask(Operation::Conversations, question).await?;
+        Ok(answer.into())
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
+        bounds::history(&query)?;
+        let answer: wire::HistoryPage = self.ask(Operation::History, wire::ReadHistory::from(query)).await?;
+        Ok(answer.into())
+    }
+
+    async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {
+        let members = bounds::members(&conversation)?;
+        let question = wire::CreateConversation::from(NewConversation { members, ..conversation });
+        let answer: wire::Created = self.ask(Operation::CreateConversation, question).await?;
+        Ok(answer.into())
+    }
+
+    async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
+        bounds::moment(change.at)?;
+        let answer: wire::Members = self.ask(Operation::AddMember, wire::MemberChange::from(change)).await?;
+        Ok(answer.members)
+    }
+
+    async fn remove_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
+        bounds::moment(change.at)?;
+        let answer: wire::Members = self.ask(Operation::RemoveMember, wire::MemberChange::from(change)).await?;
+        Ok(answer.members)
+    }
+
+    async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
+        let answer: wire::Contacts = self.ask(Operation::Contacts, wire::OfUser { user }).await?;
+        Ok(answer.contacts)
+    }
+
+    async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
+        bounds::list(&users)?;
+        let question = wire::ReadAudience { users };
+        let answer: wire::Audiences = self.ask(Operation::Audience, &question).await?;
+        as_asked(Operation::Audience, &question.users, answer.audiences.iter().map(|audience| audience.user))?;
+        Ok(wire::list(answer.audiences))
+    }
+
+    async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
+        bounds::two_people(user, contact)?;
+        self.tell(Operation::AddContact, wire::Contact { user, contact }).await
+    }
+
+    async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
+        self.tell(Operation::RemoveContact, wire::Contact { user, contact }).await
+    }
+
+    async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
+        bounds::two_people(user, blocked)?;
+        self.tell(Operation::Block, wire::Blocked { user, blocked }).await
+    }
+
+    async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
+        self.tell(Operation::Unblock, wire::Blocked { user, blocked }).await
+    }
+
+    async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
+        bounds::pending(limit)?;
+        // A moment without a wire form stands for all of them.
+        let before = before.min(bounds::MOMENT_MAX);
+        let answer: wire::PendingPage = self.ask(Operation::Pending, wire::ReadPending { before, limit }).await?;
+        Ok(wire::list(answer.pending))
+    }
+
+    async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
+        bounds::list(&confirmations)?;
+        self.tell(Operation::Announced, wire::Announced { confirmations: wire::list(confirmations) }).await
+    }
+}
+
+impl HttpRecords {
+    /// Asks for something to be done, of which there is nothing to be told.
+    async fn tell(&self, operation: Operation, question: impl serde::Serialize + Send) -> Answer<()> {
+        self.ask::<wire::Done>(operation, question).await.map(|_| ())
+    }
+}
+
+/// Whoever asked takes the answers apart by their places.
+fn as_asked<T: PartialEq + Copy>(operation: Operation, asked: &[T], answered: impl Iterator<Item = T>) -> Answer<()> {
+    if answered.eq(asked.iter().copied()) {
+        return Ok(());
+    }
+    let problem = format!("the list does not answer the {} entries asked, in their order", asked.len());
+    Err(Fault::Malformed(problem).told(operation.name()))
+}

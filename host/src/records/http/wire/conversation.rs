@@ -1,0 +1,163 @@
+//! Conversations, their members, and pages of both them and their messages.
+
+use roost_core::ids::{ConversationId, Seq, UserId};
+use roost_core::limits::PAGE_DEFAULT;
+use roost_core::port;
+use roost_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::message::Message;
+use super::{both_ways, in_order, list};
+
+/// The answer to `membership`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::Membership`, described in docs/records-http.md")]
+pub struct Membership {
+    pub joined: Seq,
+    #[serde(deserialize_with = "in_order")]
+    pub members: Vec<UserId>,
+    #[serde(default)]
+    pub blocked: bool,
+}
+
+both_ways!(Membership, port::Membership { joined: joined, members: members, blocked: blocked });
+
+/// A conversation as one member sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::Conversation`")]
+pub struct Conversation {
+    pub id: ConversationId,
+    #[serde(deserialize_with = "in_order")]
+    pub members: Vec<UserId>,
+    pub joined: Seq,
+    pub updated_at: Timestamp,
+}
+
+both_ways!(Conversation, port::Conversation { id: id, members: members, joined: joined, updated_at: updated_at });
+
+/// `conversations`: those named, or otherwise a page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the arguments of `Records::conversations`")]
+pub struct ListConversations {
+    pub user: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Vec<ConversationId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+impl From<(UserId, port::ConversationQuery)> for ListConversations {
+    fn from((user, query): (UserId, port::ConversationQuery)) -> Self {
+        match query {
+            port::ConversationQuery::Named(ids) => Self { user, named: Some(ids), cursor: None, limit: None },
+            port::ConversationQuery::Page { cursor, limit } => Self { user, named: None, cursor, limit: Some(limit) },
+        }
+    }
+}
+
+impl From<ListConversations> for (UserId, port::ConversationQuery) {
+    fn from(list: ListConversations) -> Self {
+        let query = match list.named {
+            Some(ids) => port::ConversationQuery::Named(ids),
+            None => port::ConversationQuery::Page { cursor: list.cursor, limit: list.limit.unwrap_or(PAGE_DEFAULT) },
+        };
+        (list.user, query)
+    }
+}
+
+/// The answer to `conversations`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::ConversationPage`")]
+pub struct ConversationPage {
+    pub conversations: Vec<Conversation>,
+    pub next_cursor: Option<String>,
+}
+
+impl From<port::ConversationPage> for ConversationPage {
+    fn from(page: port::ConversationPage) -> Self {
+        Self { conversations: list(page.conversations), next_cursor: page.next }
+    }
+}
+
+impl From<ConversationPage> for port::ConversationPage {
+    fn from(page: ConversationPage) -> Self {
+        Self { conversations: list(page.conversations), next: page.next_cursor }
+    }
+}
+
+/// `history`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::HistoryQuery`")]
+pub struct ReadHistory {
+    pub user: UserId,
+    pub conversation: ConversationId,
+    pub before: Option<Seq>,
+    pub limit: u32,
+}
+
+both_ways!(ReadHistory, port::HistoryQuery { user: user, conversation: conversation, before: before, limit: limit });
+
+/// The answer to `history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::HistoryPage`")]
+pub struct HistoryPage {
+    pub messages: Vec<Message>,
+    pub next_before: Option<Seq>,
+}
+
+impl From<port::HistoryPage> for HistoryPage {
+    fn from(page: port::HistoryPage) -> Self {
+        Self { messages: list(page.messages), next_before: page.next_before }
+    }
+}
+
+impl From<HistoryPage> for port::HistoryPage {
+    fn from(page: HistoryPage) -> Self {
+        Self { messages: list(page.messages), next_before: page.next_before }
+    }
+}
+
+/// `create-conversation`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::NewConversation`")]
+pub struct CreateConversation {
+    pub id: Option<ConversationId>,
+    pub creator: UserId,
+    pub members: Vec<UserId>,
+    pub at: Timestamp,
+}
+
+both_ways!(CreateConversation, port::NewConversation { id: id, creator: creator, members: members, at: at });
+
+/// The answer to `create-conversation`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::Created`")]
+pub struct Created {
+    pub conversation: Conversation,
+    #[serde(default)]
+    pub repeated: bool,
+}
+
+both_ways!(Created, port::Created { conversation: conversation, repeated: repeated });
+
+/// `add-member` and `remove-member`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::MemberChange`")]
+pub struct MemberChange {
+    pub conversation: ConversationId,
+    pub actor: Option<UserId>,
+    pub user: UserId,
+    pub at: Timestamp,
+}
+
+both_ways!(MemberChange, port::MemberChange { conversation: conversation, actor: actor, user: user, at: at });
+
+/// The answer to `add-member` and `remove-member`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the members afterwards")]
+pub struct Members {
+    #[serde(deserialize_with = "in_order")]
+    pub members: Vec<UserId>,
+}

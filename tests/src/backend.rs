@@ -1,0 +1,274 @@
+//! A sample records backend: what `docs/records-http.md` asks for, over any records, on a free port.
+//!
+//! It is what a team would write in front of its own messages, as short as that can be, and it remembers what went
+//! over the wire. Ends when dropped.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use roost::config::{BackendConfig, RecordsUrl, Secret};
+use roost::records::wire::{self, Problem, ProblemCode};
+use roost_core::port::{Directory, Records};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::server::DEADLINE;
+
+/// What the backend lets in.
+pub const KEY: &str = "a-key-for-the-records";
+
+/// A backend that answers.
+#[derive(Debug)]
+pub struct Backend {
+    /// Where.
+    pub address: SocketAddr,
+    traffic: Arc<Mutex<Vec<Exchange>>>,
+    serving: JoinHandle<()>,
+}
+
+/// A question and its answer, as they went over the wire.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The operation's name.
+    pub operation: String,
+    /// The trace id that came along.
+    pub trace: Option<String>,
+    /// The body that came.
+    pub question: String,
+    /// The body that went.
+    pub answer: String,
+}
+
+struct Shared<R> {
+    records: R,
+    traffic: Arc<Mutex<Vec<Exchange>>>,
+}
+
+impl Backend {
+    /// Answers from these records.
+    pub async fn start<R: Records + Directory + 'static>(records: R) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::serve(listener, records)
+    }
+
+    /// Answers where another may have answered before.
+    pub fn serve<R: Records + Directory + 'static>(listener: TcpListener, records: R) -> Self {
+        let address = listener.local_addr().expect("an address");
+        let traffic = Arc::<Mutex<Vec<Exchange>>>::default();
+        let shared = Arc::new(Shared { records, traffic: traffic.clone() });
+        let router = Router::new()
+            .route("/chat/v1", get(greet))
+            .route("/chat/v1/{operation}", post(answer::<R>))
+            .with_state(shared);
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        Self { address, traffic, serving }
+    }
+
+    /// Its `records_url`.
+    pub fn url(&self) -> String {
+        format!("http://{}/chat", self.address)
+    }
+
+    /// As the configuration says it.
+    pub fn config(&self) -> BackendConfig {
+        config(self.address)
+    }
+
+    /// Everything that was asked so far, in order.
+    pub fn traffic(&self) -> Vec<Exchange> {
+        self.traffic.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Of a backend at this address that knows [`KEY`].
+pub fn config(address: SocketAddr) -> BackendConfig {
+    BackendConfig {
+        url: format!("http://{address}/chat/v1").parse().expect("a URL"),
+        key: Some(Secret(KEY.to_owned())),
+        timeout: DEADLINE,
+        calls_max: 64,
+        ca: Vec::new(),
+    }
+}
+
+/// The same as a choice of records.
+pub fn url(config: BackendConfig) -> RecordsUrl {
+    RecordsUrl::Http(config)
+}
+
+async fn greet(headers: HeaderMap) -> Response {
+    match admit(&headers) {
+        Ok(()) => json(StatusCode::OK, encode(&wire::Greeting::current())),
+        Err(problem) => refuse(&problem),
+    }
+}
+
+async fn answer<R: Records + Directory>(
+    State(shared): State<Arc<Shared<R>>>,
+    Path(operation): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if let Err(problem) = admit(&headers) {
+        return refuse(&problem);
+    }
+    let answer = perform(&shared.records, &operation, &body).await;
+    let (response, told) = match answer {
+        Ok(answer) => (json(StatusCode::OK, answer.clone()), answer),
+        Err(problem) => (refuse(&problem), encode(&problem)),
+    };
+    let trace = headers.get("roost-trace").and_then(|trace| trace.to_str().ok()).map(str::to_owned);
+    let question = String::from_utf8_lossy(&body).into_owned();
+    shared.traffic.lock().unwrap().push(Exchange { operation, trace, question, answer: told });
+    response
+}
+
+fn admit(headers: &HeaderMap) -> Result<(), Problem> {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if shown == Some(&format!("Bearer {KEY}")) {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemCode::Unauthenticated, "this is not the key"))
+}
+
+/// Does one operation: reads the question, asks the records, tells the answer in its wire form.
+async fn perform<R: Records + Directory>(records: &R, operation: &str, body: &[u8]) -> Result<String, Problem> {
+    macro_rules! tell {
+        ($wire:ty: $answer:expr) => {
+            Ok(encode(&<$wire>::from($answer.await?)))
+        };
+    }
+    match operation {
+        "append-message" => {
+            tell!(wire::Changed: records.append_message(question::<wire::AppendMessage>(body)?.into()))
+        }
+        "edit-message" => tell!(wire::Changed: records.edit_message(question::<wire::EditMessage>(body)?.into())),
+        "delete-message" => {
+            let wire::DeleteMessage { conversation, id, actor, at } = question(body)?;
+            tell!(wire::Changed: records.delete_message(conversation, id, actor, at))
+        }
+        "mark-read" => {
+            let wire::MarkRead { user, conversation, up_to } = question(body)?;
+            tell!(wire::ReadMark: records.mark_read(user, conversation, up_to))
+        }
+        "membership" => {
+            let wire::OfMember { conversation, user } = question(body)?;
+            tell!(wire::Membership: records.membership(conversation, user))
+        }
+        "conversations" => {
+            let (user, query) = question::<wire::ListConversations>(body)?.into();
+            tell!(wire::ConversationPage: records.conversations(user, query))
+        }
+        "history" => tell!(wire::HistoryPage: records.history(question::<wire::ReadHistory>(body)?.into())),
+        "create-conversation" => {
+            tell!(wire::Created: records.create_conversation(question::<wire::CreateConversation>(body)?.into()))
+        }
+        _ => list(records, operation, body).await,
+    }
+}
+
+/// As [`perform`], for what is answered with a list.
+async fn list<R: Records + Directory>(records: &R, operation: &str, body: &[u8]) -> Result<String, Problem> {
+    Ok(match operation {
+        "unread" => {
+            let snapshots = records.unread(wire::list(question::<wire::ReadUnread>(body)?.requests)).await?;
+            encode(&wire::UnreadSnapshots { snapshots: wire::list(snapshots) })
+        }
+        "changes" => {
+            let changes = records.changes(wire::list(question::<wire::ReadChanges>(body)?.ranges)).await?;
+            encode(&wire::ChangeLists { changes: changes.into_iter().map(wire::list).collect() })
+        }
+        "last-messages" => {
+            let asked = question::<wire::ReadLastMessages>(body)?.conversations;
+            let last_messages = wire::list(records.last_messages(asked).await?);
+            encode(&wire::LastMessages { last_messages })
+        }
+        "add-member" => {
+            let members = records.add_member(question::<wire::MemberChange>(body)?.into()).await?;
+            encode(&wire::Members { members })
+        }
+        "remove-member" => {
+            let members = records.remove_member(question::<wire::MemberChange>(body)?.into()).await?;
+            encode(&wire::Members { members })
+        }
+        "audience" => {
+            let audiences = records.audience(question::<wire::ReadAudience>(body)?.users).await?;
+            encode(&wire::Audiences { audiences: wire::list(audiences) })
+        }
+        "users" => {
+            let wire::ReadIds { after, limit } = question(body)?;
+            encode(&wire::Users { users: records.users(after, limit).await? })
+        }
+        "conversation-ids" => {
+            let wire::ReadIds { after, limit } = question(body)?;
+            encode(&wire::ConversationIds { conversations: records.conversation_ids(after, limit).await? })
+        }
+        "pending" => {
+            let wire::ReadPending { before, limit } = question(body)?;
+            encode(&wire::PendingPage { pending: wire::list(records.pending(before, limit).await?) })
+        }
+        _ => return relate(records, operation, body).await,
+    })
+}
+
+/// As [`perform`], for people, and for what is answered with nothing.
+async fn relate<R: Records + Directory>(records: &R, operation: &str, body: &[u8]) -> Result<String, Problem> {
+    match operation {
+        "contacts" => {
+            let contacts = records.contacts(question::<wire::OfUser>(body)?.user).await?;
+            return Ok(encode(&wire::Contacts { contacts }));
+        }
+        "add-contact" => {
+            let wire::Contact { user, contact } = question(body)?;
+            records.add_contact(user, contact).await?;
+        }
+        "remove-contact" => {
+            let wire::Contact { user, contact } = question(body)?;
+            records.remove_contact(user, contact).await?;
+        }
+        "block" => {
+            let wire::Blocked { user, blocked } = question(body)?;
+            records.block(user, blocked).await?;
+        }
+        "unblock" => {
+            let wire::Blocked { user, blocked } = question(body)?;
+            records.unblock(user, blocked).await?;
+        }
+        "announced" => {
+            records.announced(wire::list(question::<wire::Announced>(body)?.confirmations)).await?;
+        }
+        other => return Err(Problem::new(ProblemCode::Invalid, format!("there is no operation {other}"))),
+    }
+    Ok(encode(&wire::Done {}))
+}
+
+fn question<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::new(ProblemCode::Invalid, error.to_string()))
+}
+
+fn encode(answer: &impl Serialize) -> String {
+    serde_json::to_string(answer).expect("answers encode")
+}
+
+fn json(status: StatusCode, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn refuse(problem: &Problem) -> Response {
+    let status = StatusCode::from_u16(problem.code.status()).expect("a status");
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], encode(problem)).into_response()
+}

@@ -1,0 +1,327 @@
+//! The records behind HTTP beyond the conformance suite: the wire's fixed form, backends that fail in every way, and
+//! the real binary with a sample backend.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, Response};
+use futures_util::stream;
+use roost::config::{BackendConfig, Secret};
+use roost::records::{RecordStore, wire};
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{
+    ChangeRange, Confirmation, ConversationQuery, Draft, Edit, HistoryQuery, MemberChange, NewConversation, Operation,
+    Records, RecordsError, UnreadRequest,
+};
+use roost_core::testing::FakeRecords;
+use roost_core::time::Timestamp;
+use roost_tests::backend::{self, Backend, KEY};
+use roost_tests::components;
+use roost_tests::server::{self, DEADLINE, Server};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+const ANN: UserId = UserId::from_u128(0xA1);
+const BEN: UserId = UserId::from_u128(0xB2);
+const CAT: UserId = UserId::from_u128(0xC3);
+const TALK: ConversationId = ConversationId::from_u128(0xD4);
+const AT: Timestamp = Timestamp(1_790_000_000_123);
+
+async fn open(config: BackendConfig) -> RecordStore {
+    RecordStore::open(&backend::url(config)).await.unwrap()
+}
+
+async fn refused(config: BackendConfig) -> String {
+    RecordStore::open(&backend::url(config)).await.unwrap_err().to_string()
+}
+
+fn draft(id: u128, content: &str) -> Draft {
+    let id = Some(MessageId::from_u128(id));
+    Draft { conversation: TALK, sender: ANN, id, kind: "text".into(), content: content.into(), at: AT }
+}
+
+/// Asks for everything once, on a conversation of two to which a third comes and goes.
+async fn ask_everything(records: &RecordStore) {
+    let service = MemberChange { conversation: TALK, actor: None, user: CAT, at: AT.plus(4_000) };
+    let new = NewConversation { id: Some(TALK), creator: ANN, members: vec![ANN, BEN], at: AT };
+    records.create_conversation(new).await.unwrap();
+    let sent = records.append_message(draft(0xE5, "See you at 8?")).await.unwrap().change.message;
+    records.append_message(draft(0xE6, "Hm")).await.unwrap();
+    let (conversation, message) = (TALK, sent.id);
+    let edit = Edit { conversation, message, editor: ANN, content: "See you at 9?".into(), at: AT.plus(1_000) };
+    records.edit_message(edit).await.unwrap();
+    records.delete_message(TALK, MessageId::from_u128(0xE6), ANN, AT.plus(2_000)).await.unwrap();
+    records.pending(AT.plus(5_000), 1).await.unwrap();
+    records.unread(vec![UnreadRequest { user: BEN, conversations: None }]).await.unwrap();
+    records.mark_read(BEN, TALK, Some(Seq(1))).await.unwrap();
+    records.changes(vec![ChangeRange { conversation, after: Seq(2), up_to: Seq(3) }]).await.unwrap();
+    records.last_messages(vec![TALK]).await.unwrap();
+    records.membership(TALK, BEN).await.unwrap();
+    records.conversations(BEN, ConversationQuery::Page { cursor: None, limit: 50 }).await.unwrap();
+    records.history(HistoryQuery { user: BEN, conversation, before: None, limit: 50 }).await.unwrap();
+    records.add_member(service).await.unwrap();
+    records.remove_member(MemberChange { actor: Some(CAT), ..service }).await.unwrap();
+    let confirmations = vec![Confirmation::Change(TALK, Seq(1)), Confirmation::Member(TALK, BEN)];
+    records.announced(confirmations).await.unwrap();
+    records.add_contact(ANN, BEN).await.unwrap();
+    records.add_contact(BEN, ANN).await.unwrap();
+    records.contacts(ANN).await.unwrap();
+    records.audience(vec![ANN, CAT]).await.unwrap();
+    records.remove_contact(BEN, ANN).await.unwrap();
+    records.block(BEN, CAT).await.unwrap();
+    records.unblock(BEN, CAT).await.unwrap();
+    records.mark_read(CAT, TALK, None).await.unwrap_err();
+}
+
+/// A change of these lines is a change for every backend that somebody wrote; the documentation shows each of them.
+#[tokio::test]
+async fn traffic_keeps_its_form_and_is_documented() {
+    let backend = Backend::start(FakeRecords::new(1)).await;
+    ask_everything(&open(backend.config()).await).await;
+    let traffic = backend.traffic();
+    let line = |exchange: &backend::Exchange| {
+        format!("{}\n> {}\n< {}\n", exchange.operation, exchange.question, exchange.answer)
+    };
+    let found: String = traffic.iter().map(line).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let expected = fs::read_to_string(root.join("golden/records-http/traffic.txt")).unwrap_or_default();
+    assert_eq!(found, expected, "tests/golden/records-http/traffic.txt should hold:\n{found}");
+
+    let documentation = fs::read_to_string(root.join("../docs/records-http.md")).unwrap();
+    for operation in Operation::ALL.map(Operation::name) {
+        let exchange = traffic.iter().find(|exchange| exchange.operation == operation);
+        let shown = line(exchange.unwrap_or_else(|| panic!("{operation} was not asked for")));
+        assert!(documentation.contains(&shown), "docs/records-http.md does not show\n{shown}");
+    }
+    for code in wire::ProblemCode::ALL {
+        let name = serde_json::to_string(&code).unwrap().replace('"', "`");
+        let row = format!("| {name} | {} |", code.status());
+        assert!(documentation.contains(&row), "docs/records-http.md does not show {row}");
+    }
+}
+
+/// A server that answers everything in one way, but greets as a backend does unless told not to.
+async fn stub(answer: impl Fn() -> Response<Body> + Clone + Send + Sync + 'static) -> SocketAddr {
+    let respond = move |request: Request<Body>| {
+        let greeting = serde_json::to_string(&wire::Greeting::current()).unwrap();
+        let response = if request.method() == Method::GET { Response::new(greeting.into()) } else { answer() };
+        std::future::ready(response)
+    };
+    serve(Router::new().fallback(respond)).await
+}
+
+async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+fn respond(status: u16, body: impl Into<Body>) -> Response<Body> {
+    Response::builder().status(status).body(body.into()).unwrap()
+}
+
+#[track_caller]
+fn is_unavailable<T: std::fmt::Debug>(answer: Result<T, RecordsError>) -> u32 {
+    match answer {
+        Err(RecordsError::Unavailable { retry_after_ms }) => retry_after_ms,
+        other => panic!("not unavailable: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_is_down_is_unavailable_until_it_is_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let records = open(backend::config(address)).await;
+    is_unavailable(records.ready().await);
+    is_unavailable(records.append_message(draft(1, "hello")).await);
+    let backend = Backend::serve(TcpListener::bind(address).await.unwrap(), FakeRecords::new(1));
+    records.ready().await.unwrap();
+    assert_eq!(records.contacts(ANN).await, Ok(vec![]));
+    drop(backend);
+}
+
+#[tokio::test]
+async fn a_slow_backend_is_unavailable_in_bounded_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // It takes connections and says nothing. The second call waits for the first one's turn.
+    let config = BackendConfig {
+        timeout: Duration::from_millis(50),
+        calls_max: 1,
+        ..backend::config(listener.local_addr().unwrap())
+    };
+    let asked = async {
+        let records = open(config).await;
+        tokio::join!(records.contacts(ANN), records.append_message(draft(1, "hello")), records.ready())
+    };
+    let (first, second, ready) = timeout(DEADLINE, asked).await.expect("it was waited for without end");
+    is_unavailable(first);
+    is_unavailable(second);
+    is_unavailable(ready);
+}
+
+#[tokio::test]
+async fn a_giant_answer_is_refused() {
+    let announced = || {
+        let zeros = stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 65_536]));
+        let body = Body::from_stream(zeros);
+        Response::builder().header("content-length", "1099511627776").body(body).unwrap()
+    };
+    let endless =
+        || respond(200, Body::from_stream(stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 65_536]))));
+    for address in [stub(announced).await, stub(endless).await] {
+        let records = open(backend::config(address)).await;
+        is_unavailable(timeout(DEADLINE, records.contacts(ANN)).await.expect("it was read without end"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_unavailable() {
+    let nonsense: [(u16, &'static str); 10] = [
+        (200, "<html>"),
+        (200, ""),
+        (200, r#"{"last_messages":[]}"#),
+        (
+            200,
+            r#"{"last_messages":[{"conversation":"00000000-0000-0000-0000-0000000000ff","version":1,"message":null}]}"#,
+        ),
+        (
+            200,
+            r#"{"last_messages":[{"conversation":"00000000-0000-0000-0000-0000000000d4","version":-1,"message":null}]}"#,
+        ),
+        (204, ""),
+        (302, ""),
+        (404, "not found"),
+        (409, r#"{"code":"something_else"}"#),
+        (500, "{}"),
+    ];
+    for (status, body) in nonsense {
+        let address = stub(move || respond(status, body)).await;
+        let records = open(backend::config(address)).await;
+        is_unavailable(records.last_messages(vec![TALK]).await);
+    }
+}
+
+#[tokio::test]
+async fn content_beyond_the_bound_is_refused() {
+    let message = json!({
+        "id": Uuid::nil(), "conversation": Uuid::nil(), "seq": 1, "sender_id": Uuid::nil(), "type": "text",
+        "content": "x".repeat(16 * 1_024 + 1), "created_at": AT,
+    });
+    let page = json!({ "messages": [message], "next_before": null }).to_string();
+    let records = open(backend::config(stub(move || respond(200, page.clone())).await)).await;
+    is_unavailable(records.history(HistoryQuery { user: ANN, conversation: TALK, before: None, limit: 1 }).await);
+}
+
+#[tokio::test]
+async fn each_code_is_its_refusal() {
+    let text = || "why".to_owned();
+    let unavailable = RecordsError::Unavailable { retry_after_ms: 1_000 };
+    let table = [
+        (wire::ProblemCode::Invalid, RecordsError::Invalid(text())),
+        (wire::ProblemCode::NotAMember, RecordsError::NotAMember),
+        (wire::ProblemCode::Forbidden, RecordsError::Forbidden(text())),
+        (wire::ProblemCode::Blocked, RecordsError::Blocked),
+        (wire::ProblemCode::NotFound, RecordsError::NotFound(text())),
+        (wire::ProblemCode::Conflict, RecordsError::Conflict(text())),
+        (wire::ProblemCode::TooLarge, RecordsError::TooLarge(text())),
+        (wire::ProblemCode::Denied, RecordsError::Denied(text())),
+        (wire::ProblemCode::Unauthenticated, unavailable.clone()),
+        (wire::ProblemCode::Unavailable, unavailable),
+    ];
+    assert_eq!(table.len(), wire::ProblemCode::ALL.len());
+    for (code, expected) in table {
+        let body = serde_json::to_string(&wire::Problem::new(code, "why")).unwrap();
+        let records = open(backend::config(stub(move || respond(code.status(), body.clone())).await)).await;
+        assert_eq!(records.contacts(ANN).await, Err(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_backend_may_say_when_to_come_back() {
+    for (said, understood) in [("7", 7_000), ("86400", 60_000), ("Sun, 06 Nov 1994 08:49:37 GMT", 1_000)] {
+        let busy = move || Response::builder().status(503).header("retry-after", said).body(Body::empty()).unwrap();
+        let records = open(backend::config(stub(busy).await)).await;
+        assert_eq!(is_unavailable(records.contacts(ANN).await), understood, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_at_the_start_and_by_readiness() {
+    let backend = Backend::start(FakeRecords::new(1)).await;
+    for key in [None, Some(Secret("another-key-altogether".to_owned()))] {
+        let told = refused(BackendConfig { key, ..backend.config() }).await;
+        assert!(told.contains("refuses records_key") && !told.contains("another-key"), "{told}");
+    }
+    let open_to_us = Arc::new(AtomicBool::new(true));
+    let door = open_to_us.clone();
+    let greet = move || {
+        let greeting = serde_json::to_string(&wire::Greeting::current()).unwrap();
+        let response = if door.load(Ordering::Acquire) { respond(200, greeting) } else { respond(401, "") };
+        std::future::ready(response)
+    };
+    let records = open(backend::config(serve(Router::new().fallback(greet)).await)).await;
+    records.ready().await.unwrap();
+    open_to_us.store(false, Ordering::Release);
+    let told = records.ready().await.unwrap_err().to_string();
+    assert!(told.contains("refuses records_key"), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_no_backend_is_told_at_the_start() {
+    let page = Router::new().fallback(async || "<html>");
+    let told = refused(backend::config(serve(page).await)).await;
+    assert!(told.contains("is no records backend"), "{told}");
+    let newer = Router::new().fallback(async || r#"{"protocol":"roost.records","version":2}"#);
+    let told = refused(backend::config(serve(newer).await)).await;
+    assert!(told.contains("version 2, this is `roost.records` version 1"), "{told}");
+}
+
+#[tokio::test]
+async fn a_host_on_a_backend_sends_reads_and_looks_back() {
+    let backend = Backend::start(FakeRecords::new(1)).await;
+    let (url, key) = (backend.url(), KEY);
+    let server = Server::start(&[("records_url", &url), ("records_key", key), ("records_timeout_ms", "10000")]).await;
+    let (ann, ben) = (Uuid::now_v7(), Uuid::now_v7());
+    let (ann, ben_id, ben) = (server.user(ann), ben, server.user(ben));
+    let conversation = ann.conversation(&[ben_id]).await;
+    let messages = format!("/v1/conversations/{conversation}/messages");
+    let sent = ann.post(&messages, json!({ "content": "hello" })).await;
+    let traces: Vec<_> =
+        backend.traffic().into_iter().filter(|exchange| exchange.operation == "append-message").collect();
+    assert_eq!(traces[0].trace.as_deref(), sent.headers.get("roost-trace").and_then(|trace| trace.to_str().ok()));
+    let sent = sent.json(201);
+    let read = ben.post(&format!("/v1/conversations/{conversation}/read"), json!({})).await.json(200);
+    assert_eq!((&read["unread"], &read["up_to"]), (&json!(0), &sent["seq"]));
+    assert_eq!(ben.get(&messages).await.json(200)["messages"], json!([sent]));
+    assert!(!server.log().contains(key), "the key was shown");
+
+    drop(backend);
+    ann.post(&messages, json!({ "content": "anybody?" })).await.problem(503, "records_unavailable");
+    assert_eq!(server.operator().get("/readyz").await.status, 503);
+}
+
+#[tokio::test]
+async fn a_host_does_not_start_on_a_backend_that_refuses_its_key() {
+    let backend = Backend::start(FakeRecords::new(1)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = server::command(folder.path());
+    command.args(["serve", "--functions-dir"]).arg(components()).args(["--records-url", &backend.url()]);
+    command.args(["--set", "records_key=another-key-altogether"]).kill_on_drop(true);
+    let ended = timeout(DEADLINE, command.stderr(std::process::Stdio::piped()).output()).await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("refuses records_key") && !told.contains("another-key"), "{told}");
+}

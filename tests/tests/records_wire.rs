@@ -1,0 +1,184 @@
+//! Every value of the records port survives its wire form: as JSON and back it is the same.
+
+#![allow(clippy::unwrap_used, reason = "test")]
+
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use roost::records::wire;
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::*;
+use roost_core::time::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The last moment of the year 9999.
+const MOMENT_MAX: u64 = 253_402_300_799_999;
+
+fn user() -> impl Strategy<Value = UserId> {
+    any::<u128>().prop_map(UserId::from_u128)
+}
+
+fn talk() -> impl Strategy<Value = ConversationId> {
+    any::<u128>().prop_map(ConversationId::from_u128)
+}
+
+fn message_id() -> impl Strategy<Value = MessageId> {
+    any::<u128>().prop_map(MessageId::from_u128)
+}
+
+fn seq() -> impl Strategy<Value = Seq> {
+    any::<u64>().prop_map(Seq)
+}
+
+fn at() -> impl Strategy<Value = Timestamp> {
+    (0..=MOMENT_MAX).prop_map(Timestamp)
+}
+
+/// In ascending order, each once, as the port promises.
+fn users() -> impl Strategy<Value = Vec<UserId>> {
+    prop::collection::btree_set(user(), 0..5).prop_map(|users| users.into_iter().collect())
+}
+
+fn few<T: Debug>(item: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> {
+    prop::collection::vec(item, 0..4)
+}
+
+fn maybe<T: Debug>(item: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    prop::option::of(item)
+}
+
+prop_compose! {
+    fn message()(
+        id in message_id(), conversation in talk(), seq in seq(), sender in user(), kind in "[a-z]{1,32}",
+        content in ".{0,64}", created_at in at(), edited_at in maybe(at()), deleted in any::<bool>(),
+    ) -> Message {
+        Message { id, conversation, seq, sender, kind, content, created_at, edited_at, deleted }
+    }
+}
+
+prop_compose! {
+    fn change()(
+        seq in seq(), kind in prop::sample::select(vec![ChangeKind::Sent, ChangeKind::Edited, ChangeKind::Deleted]),
+        message in message(),
+    ) -> Change {
+        Change { seq, kind, message }
+    }
+}
+
+prop_compose! {
+    fn changed()(change in change(), members in users(), repeated in any::<bool>()) -> Changed {
+        Changed { change, members, repeated }
+    }
+}
+
+prop_compose! {
+    fn counter()(
+        conversation in talk(), count in any::<u64>(), seq in seq(), joined in seq(), read in seq(), announced in seq(),
+    ) -> Counter {
+        Counter { conversation, count, seq, joined, read, announced }
+    }
+}
+
+prop_compose! {
+    fn conversation()(id in talk(), members in users(), joined in seq(), updated_at in at()) -> Conversation {
+        Conversation { id, members, joined, updated_at }
+    }
+}
+
+fn query() -> impl Strategy<Value = ConversationQuery> {
+    prop_oneof![
+        few(talk()).prop_map(ConversationQuery::Named),
+        (maybe(".{0,16}"), any::<u32>()).prop_map(|(cursor, limit)| ConversationQuery::Page { cursor, limit }),
+    ]
+}
+
+fn pending() -> impl Strategy<Value = Pending> {
+    prop_oneof![
+        changed().prop_map(Pending::Change),
+        (talk(), user()).prop_map(|(conversation, user)| Pending::Member(conversation, user)),
+    ]
+}
+
+fn confirmation() -> impl Strategy<Value = Confirmation> {
+    prop_oneof![
+        (talk(), seq()).prop_map(|(conversation, seq)| Confirmation::Change(conversation, seq)),
+        (talk(), user()).prop_map(|(conversation, user)| Confirmation::Member(conversation, user)),
+    ]
+}
+
+#[track_caller]
+fn survives<W, D>(value: D)
+where
+    W: From<D> + Into<D> + Serialize + DeserializeOwned,
+    D: Clone + Debug + PartialEq,
+{
+    let text = serde_json::to_string(&W::from(value.clone())).unwrap();
+    let back: W = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(back.into(), value, "{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn messages_survive(changed in changed(), version in seq(), last in maybe(message()), id in maybe(message_id())) {
+        let Message { conversation, sender, kind, content, created_at: at, .. } = changed.change.message.clone();
+        survives::<wire::EditMessage, _>(Edit {
+            conversation, message: changed.change.message.id, editor: sender, content: content.clone(), at,
+        });
+        survives::<wire::AppendMessage, _>(Draft { conversation, sender, id, kind, content, at });
+        survives::<wire::LastMessage, _>(LastMessage { conversation, version, message: last });
+        survives::<wire::Changed, _>(changed);
+    }
+
+    #[test]
+    fn standings_survive(
+        counters in few(counter()), one in counter(), moved in any::<bool>(), members in users(), user in user(),
+        conversations in maybe(few(talk())),
+    ) {
+        let mut counters = counters;
+        counters.sort_by_key(|counter| counter.conversation);
+        survives::<wire::UnreadSnapshot, _>(UnreadSnapshot { user, counters });
+        survives::<wire::ReadMark, _>(ReadMark { counter: one, moved, members });
+        survives::<wire::UnreadRequest, _>(UnreadRequest { user, conversations });
+        survives::<wire::ChangeRange, _>(ChangeRange { conversation: one.conversation, after: one.read, up_to: one.seq });
+    }
+
+    #[test]
+    fn conversations_survive(
+        list in few(conversation()), next in maybe(".{0,16}"), one in conversation(), flag in any::<bool>(),
+        query in query(), user in user(), id in maybe(talk()), members in few(user()),
+    ) {
+        survives::<wire::Membership, _>(Membership { joined: one.joined, members: one.members.clone(), blocked: flag });
+        survives::<wire::CreateConversation, _>(NewConversation { id, creator: user, members, at: one.updated_at });
+        survives::<wire::Created, _>(Created { conversation: one, repeated: flag });
+        survives::<wire::ConversationPage, _>(ConversationPage { conversations: list, next });
+        survives::<wire::ListConversations, _>((user, query));
+    }
+
+    #[test]
+    fn history_and_members_survive(
+        messages in few(message()), before in maybe(seq()), limit in any::<u32>(), user in user(), actor in maybe(user()),
+        conversation in talk(), at in at(), visible in users(),
+    ) {
+        survives::<wire::HistoryPage, _>(HistoryPage { messages, next_before: before });
+        survives::<wire::ReadHistory, _>(HistoryQuery { user, conversation, before, limit });
+        survives::<wire::MemberChange, _>(MemberChange { conversation, actor, user, at });
+        survives::<wire::Audience, _>(ContactAudience { user, visible });
+    }
+
+    #[test]
+    fn the_outbox_survives(pending in pending(), confirmation in confirmation()) {
+        survives::<wire::Pending, _>(pending);
+        survives::<wire::Confirmation, _>(confirmation);
+    }
+
+    #[test]
+    fn users_may_come_in_any_order_and_twice(users in users()) {
+        let shuffled: Vec<_> = users.iter().rev().chain(&users).collect();
+        let text = serde_json::json!({ "members": shuffled }).to_string();
+        let read: wire::Members = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.members, users);
+    }
+}
