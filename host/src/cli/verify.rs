@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::args::{AuditArgs, ReportFormat};
 use super::ask::ask;
+use crate::app;
 use crate::audit::{self, Order, Part, World};
 use crate::config::{Config, StoreUrl};
 use crate::records::RecordStore;
@@ -84,7 +85,11 @@ enum Place {
 
 impl Place {
     async fn of(config: Config) -> anyhow::Result<Self> {
-        let Some(store) = shared(&config.store) else { return Ok(Self::Host(Box::new(config))) };
+        if let StoreUrl::Memory { .. } = config.store {
+            return Ok(Self::Host(Box::new(config)));
+        }
+        app::install_tls();
+        let store = Store::open(config.store).await?;
         let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
         Ok(Self::Here(World { store, records }))
     }
@@ -103,13 +108,6 @@ impl Place {
         if let Self::Here(world) = self {
             world.records.close().await;
         }
-    }
-}
-
-/// The store, if it is one that this process can reach as well as the hosts.
-const fn shared(url: &StoreUrl) -> Option<Store> {
-    match url {
-        StoreUrl::Memory => None,
     }
 }
 

@@ -75,8 +75,8 @@ impl Reader {
     pub(super) fn records(&mut self, data_dir: &Path) -> RecordsUrl {
         let (postgres, backend) = (self.postgres(), self.backend());
         let read = self.one("records_url", |text, _| match text.split_once(':') {
-            Some(("postgres" | "postgresql", _)) => postgres_url(text).map(postgres).map(RecordsUrl::Postgres),
-            Some(("http" | "https", _)) => backend_url(text).map(backend).map(RecordsUrl::Http),
+            Some(("postgres" | "postgresql", _)) => postgres_url(text).map(&postgres).map(RecordsUrl::Postgres),
+            Some(("http" | "https", _)) => backend_url(text).map(&backend).map(RecordsUrl::Http),
             _ => records(text, data_dir),
         });
         read.unwrap_or(RecordsUrl::Sqlite(SqliteLocation::Memory))

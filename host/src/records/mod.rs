@@ -23,8 +23,7 @@ use roost_core::time::Timestamp;
 pub use self::http::{HttpRecords, wire};
 use self::postgres::Postgres;
 pub use self::postgres::statements as postgres_statements;
-use self::sql::OpenError as SqlError;
-pub use self::sql::{SqlRecords, Statements};
+pub use self::sql::{OpenError as DatabaseError, SqlRecords, Statements};
 use self::sqlite::Sqlite;
 use crate::config::RecordsUrl;
 
@@ -36,7 +35,7 @@ const SECONDS: &str = "roost_records_seconds";
 pub enum OpenError {
     /// A database.
     #[error(transparent)]
-    Database(#[from] SqlError),
+    Database(#[from] DatabaseError),
     /// Somebody else's backend.
     #[error(transparent)]
     Backend(#[from] http::OpenError),

@@ -24,19 +24,18 @@ impl<D: Database> Directory for SqlRecords<D> {
 
 #[allow(private_bounds, reason = "as above")]
 impl<D: Database> SqlRecords<D> {
-    async fn page<I: Id + Send + Sync>(
+    async fn page<I: Id + Send + Sync + 'static>(
         &self,
         statement: &'static str,
         after: Option<I>,
         limit: u32,
     ) -> Stored<Vec<I>> {
         let Some(from) = after.map_or(Some(0), |after| after.bits().checked_add(1)) else { return Ok(Vec::new()) };
-        let question = move |sql: &mut D::Connection| -> super::Running<'_, Vec<I>> {
-            Box::pin(async move {
-                let rows = sql.rows(statement, vec![Value::Id(from), u64::from(limit).into()]).await?;
-                Ok(rows.iter().map(|row| read_id(row, 0)).collect::<Read<Vec<I>>>()?)
-            })
-        };
-        self.database.read(question).await
+        self.database.read(move |sql| Box::pin(ids(sql, statement, (from, limit)))).await
     }
+}
+
+async fn ids<C: Sql, I: Id>(sql: &mut C, statement: &'static str, (from, limit): (u128, u32)) -> Stored<Vec<I>> {
+    let rows = sql.rows(statement, vec![Value::Id(from), u64::from(limit).into()]).await?;
+    Ok(rows.iter().map(|row| read_id(row, 0)).collect::<Read<Vec<I>>>()?)
 }

@@ -23,8 +23,8 @@ use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::port::{
-    Bus, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
-    validate_commit, validate_publish, validate_read,
+    Bus, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction,
+    Value, validate_commit, validate_publish, validate_read,
 };
 use roost_core::time::Timestamp;
 
