@@ -10,6 +10,10 @@
 mod artifacts;
 pub mod client;
 pub mod events;
+pub mod fleet;
+pub mod ledger;
+pub mod patience;
+pub mod proxy;
 pub mod server;
 pub mod simulation;
 pub mod socket;
