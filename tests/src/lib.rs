@@ -13,6 +13,7 @@ pub mod events;
 pub mod fleet;
 pub mod ledger;
 pub mod patience;
+pub mod postgres;
 pub mod proxy;
 pub mod server;
 pub mod simulation;

@@ -62,7 +62,9 @@ impl fmt::Display for Allowed {
             Self::Text => f.write_str("a text"),
             Self::Switch => f.write_str("`true` or `false`"),
             Self::Store => f.write_str("`memory:`"),
-            Self::Records => f.write_str("`sqlite:<file>` or `sqlite::memory:`"),
+            Self::Records => f.write_str(
+                "`sqlite:<file>`, `sqlite::memory:` or `postgres://<user>:<password>@<host>:<port>/<database>`",
+            ),
             Self::LogFormat => f.write_str("`text` or `json`"),
             Self::LogFilter => f.write_str("levels and targets, such as `info` or `warn,roost=debug`"),
             Self::Whole { unit, minimum, maximum } => write!(f, "a whole number of {unit} from {minimum} to {maximum}"),
@@ -137,6 +139,9 @@ pub(super) const KEYS: &[Key] = &[
     key("http.body_bytes_max", "65536", bytes(1_024, 1_048_576), "largest request body"),
     key("http.read_timeout_ms", "10000", milliseconds(100, 300_000), "time for a request's head and body to arrive"),
     key("http.requests_max", "1024", count("requests", 100_000), "requests in flight; more are answered 503"),
+    key("postgres.connections_max", "16", count("connections", 1_000), "connections of this host to PostgreSQL"),
+    key("postgres.acquire_timeout_ms", "2000", milliseconds(10, 60_000), "a call waits this long for a connection"),
+    key("postgres.statement_timeout_ms", "5000", milliseconds(10, 600_000), "PostgreSQL ends a statement after this"),
 ];
 
 /// Keys of `function_defaults` and of each `function.<name>`.

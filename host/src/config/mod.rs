@@ -75,6 +75,21 @@ pub enum StoreUrl {
 pub enum RecordsUrl {
     /// `sqlite:<file>`; a relative file lies in the data directory. `sqlite::memory:` forgets with the process.
     Sqlite(SqliteLocation),
+    /// `postgres://…` or `postgresql://…`: a database that hosts may share.
+    Postgres(PostgresConfig),
+}
+
+/// A PostgreSQL database and how it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresConfig {
+    /// Where it is; may hold a password.
+    pub url: Secret,
+    /// Connections of this host. `postgres.connections_max`
+    pub connections_max: u32,
+    /// How long a call waits for a connection, and a connection for the server. `postgres.acquire_timeout_ms`
+    pub acquire_timeout: Duration,
+    /// A statement's time. `postgres.statement_timeout_ms`
+    pub statement_timeout: Duration,
 }
 
 /// Where an SQLite database lies.

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use roost_core::key::Space;
 use roost_core::port::Operation;
+use sqlx::postgres::PgConnectOptions;
 
 use super::keys::{self, Allowed, KEY_BYTES_MIN, Key, SECRET_BYTES_MIN};
 use super::layers::{Origin, Raw, Setting, Settings};
-use super::{LogFormat, RecordsUrl, Secret, SqliteLocation, StoreUrl};
+use super::{LogFormat, PostgresConfig, RecordsUrl, Secret, SqliteLocation, StoreUrl};
 
 pub(super) struct Reader {
     pub(super) settings: Settings,
@@ -58,7 +59,21 @@ impl Reader {
     }
 
     pub(super) fn records(&mut self, data_dir: &Path) -> RecordsUrl {
-        let read = self.one("records_url", |text, _| records(text, data_dir));
+        let (connections_max, acquire_timeout, statement_timeout) = (
+            u32::try_from(self.whole("postgres.connections_max")).unwrap_or(u32::MAX),
+            self.duration("postgres.acquire_timeout_ms"),
+            self.duration("postgres.statement_timeout_ms"),
+        );
+        let postgres = |url: &str| PostgresConfig {
+            url: Secret(url.to_owned()),
+            connections_max,
+            acquire_timeout,
+            statement_timeout,
+        };
+        let read = self.one("records_url", |text, _| match text.split_once(':') {
+            Some(("postgres" | "postgresql", _)) => postgres_url(text).map(postgres).map(RecordsUrl::Postgres),
+            _ => records(text, data_dir),
+        });
         read.unwrap_or(RecordsUrl::Sqlite(SqliteLocation::Memory))
     }
 
@@ -234,8 +249,25 @@ fn records(text: &str, data_dir: &Path) -> Result<RecordsUrl, String> {
             Ok(RecordsUrl::Sqlite(SqliteLocation::File(data_dir.join(file))))
         }
         Some(_) => Err(quoted(text, "without a file")),
-        None => Err(unsupported(text, "messages are kept in SQLite only")),
+        None => Err(unsupported(text, "messages are kept in SQLite or PostgreSQL")),
     }
+}
+
+/// What a URL may say beside the place; everything else has a key, or is refused by pools between hosts and servers.
+const POSTGRES_PARAMETERS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
+
+/// Says what is wrong without a word of the URL: any part of it may be a piece of a password.
+fn postgres_url(text: &str) -> Result<&str, String> {
+    let query = text.split_once('?').map_or("", |(_, query)| query);
+    let known = |parameter: &str| POSTGRES_PARAMETERS.contains(&parameter.split('=').next().unwrap_or_default());
+    if !query.split('&').filter(|parameter| !parameter.is_empty()).all(known) {
+        return Err(format!("has a parameter that is none of {}", POSTGRES_PARAMETERS.join(", ")));
+    }
+    let (place, parameters_wrong) = (text.split('?').next().unwrap_or_default(), "has a parameter of a wrong value");
+    if place.parse::<PgConnectOptions>().is_err() {
+        return Err("is no URL; special characters of a password are spelled %40 and the like".to_owned());
+    }
+    text.parse::<PgConnectOptions>().map(|_| text).map_err(|_| parameters_wrong.to_owned())
 }
 
 /// Shows the scheme alone: what follows may hold a password.

@@ -1,8 +1,11 @@
 //! The system of record behind its port: which technology, and how long each operation takes.
 //!
-//! One more technology is one more variant of [`RecordStore`] and one more file beside `sqlite`.
+//! One more technology is one more variant of [`RecordStore`] and one more folder: beside `sqlite` and `postgres`, which
+//! share what is in `sql`, or on its own.
 
 mod cursor;
+mod postgres;
+mod sql;
 mod sqlite;
 
 use std::future::Future;
@@ -16,7 +19,10 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 
-pub use self::sqlite::{OpenError, SqliteRecords};
+use self::postgres::Postgres;
+pub use self::postgres::statements as postgres_statements;
+pub use self::sql::{OpenError, SqlRecords, Statements};
+use self::sqlite::Sqlite;
 use crate::config::RecordsUrl;
 
 /// Seconds that an operation took, by `operation`.
@@ -26,7 +32,9 @@ const SECONDS: &str = "roost_records_seconds";
 #[derive(Clone, Debug)]
 pub enum RecordStore {
     /// In an SQLite database.
-    Sqlite(SqliteRecords),
+    Sqlite(SqlRecords<Sqlite>),
+    /// In a PostgreSQL database.
+    Postgres(SqlRecords<Postgres>),
 }
 
 /// Does the same with whatever the records are.
@@ -34,6 +42,7 @@ macro_rules! each {
     ($self:ident, $records:ident => $does:expr) => {
         match $self {
             Self::Sqlite($records) => $does,
+            Self::Postgres($records) => $does,
         }
     };
 }
@@ -42,7 +51,8 @@ impl RecordStore {
     /// Opens what the URL names, and brings its schema up to date.
     pub async fn open(url: &RecordsUrl) -> Result<Self, OpenError> {
         match url {
-            RecordsUrl::Sqlite(location) => Ok(Self::Sqlite(SqliteRecords::open(location).await?)),
+            RecordsUrl::Sqlite(location) => Ok(Self::Sqlite(sqlite::open(location).await?)),
+            RecordsUrl::Postgres(config) => Ok(Self::Postgres(postgres::open(config).await?)),
         }
     }
 

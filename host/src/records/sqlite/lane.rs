@@ -12,7 +12,8 @@ use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::time::timeout;
 
-use super::fault::{Fault, Stored};
+use super::super::sql::{Fault, Stored};
+use super::statements::STATEMENTS;
 
 /// An operation waits this long for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,7 +71,7 @@ impl Lane {
         let Some(connection) = slot.connection() else {
             return self.ready(slot).await.map(|_| ());
         };
-        let answer = sqlx::query("SELECT 1 FROM conversations LIMIT 1").fetch_optional(connection).await;
+        let answer = sqlx::query(STATEMENTS.probe).fetch_optional(connection).await;
         if answer.is_err() && self.lasting {
             *slot = Slot::Broken;
         }

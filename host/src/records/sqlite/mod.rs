@@ -3,33 +3,22 @@
 //! One connection writes, each operation in one transaction; a few read beside it. An acknowledged write
 //! survives the process; with `synchronous = NORMAL` the last ones before a power failure may be lost.
 
-mod conversations;
-mod fault;
+mod dialect;
 mod lane;
-mod messages;
-mod outbox;
-mod people;
 #[cfg(test)]
 mod plan;
-mod port;
-mod reading;
-mod rows;
-mod standing;
 mod statements;
-mod talk;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_core::port::Answer;
-use sqlx::ConnectOptions;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection};
 
-use self::fault::{Fault, answer};
 use self::lane::{Lane, Readers, begin};
-use self::outbox::Confirmations;
+use super::sql::{Database, Fault, OpenError, SqlRecords, Stored, Work};
 use crate::config::SqliteLocation;
 
 /// The schema's history; embedded, so that the binary brings its database up to date by itself.
@@ -43,82 +32,55 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// move waits for the disk, so SQLite's own 1,000 would hold up every hundredth send.
 const LOG_PAGES: &str = "8000";
 
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder of the file.
-    #[error("cannot create the folder {}: {source}", folder.display())]
-    Folder {
-        /// Which one.
-        folder: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file itself, or its use as a database.
-    #[error("cannot open the records in {place}: {source}")]
-    Open {
-        /// A file, or memory.
-        place: String,
-        /// Why.
-        source: sqlx::Error,
-    },
-    /// Its schema: a newer Roost wrote it, or somebody else did.
-    #[error("cannot bring the records in {place} up to date: {source}")]
-    Migrate {
-        /// A file, or memory.
-        place: String,
-        /// Why.
-        source: MigrateError,
-    },
-}
-
-/// Records in SQLite. Clones share the connections.
+/// Connections to an SQLite database. Clones share them.
 #[derive(Clone, Debug)]
-pub struct SqliteRecords {
+pub struct Sqlite {
     writer: Arc<Lane>,
     readers: Arc<Readers>,
-    confirmations: Confirmations,
 }
 
-impl SqliteRecords {
-    /// Opens the database, and creates or updates it first where needed. Needs a tokio runtime.
-    pub async fn open(location: &SqliteLocation) -> Result<Self, OpenError> {
-        let (options, place, readers) = match location {
-            SqliteLocation::File(file) => (in_file(file)?, format!("the file {}", file.display()), READERS),
-            SqliteLocation::Memory => (common().in_memory(true), "memory".to_owned(), 0),
-        };
-        let failed = |source| OpenError::Open { place: place.clone(), source };
-        let writer = Arc::new(Lane::open(options.clone(), readers > 0).await.map_err(failed)?);
-        migrate(&writer).await.map_err(|source| OpenError::Migrate { place: place.clone(), source })?;
-        let mut lanes = Vec::new();
-        for _ in 0..readers {
-            let options = options.clone().create_if_missing(false).pragma("query_only", "ON");
-            lanes.push(Arc::new(Lane::open(options, true).await.map_err(failed)?));
-        }
-        if lanes.is_empty() {
-            lanes.push(Arc::clone(&writer));
-        }
-        let confirmations = Confirmations::start(Arc::clone(&writer));
-        Ok(Self { writer, readers: Arc::new(Readers::new(lanes)), confirmations })
+/// Opens the database, and creates or updates it first where needed. Needs a tokio runtime.
+pub(super) async fn open(location: &SqliteLocation) -> Result<SqlRecords<Sqlite>, OpenError> {
+    let (options, place, readers) = match location {
+        SqliteLocation::File(file) => (in_file(file)?, format!("the file {}", file.display()), READERS),
+        SqliteLocation::Memory => (common().in_memory(true), "memory".to_owned(), 0),
+    };
+    let failed = |source| OpenError::Open { place: place.clone(), source };
+    let writer = Arc::new(Lane::open(options.clone(), readers > 0).await.map_err(failed)?);
+    migrate(&writer).await.map_err(|source| OpenError::Migrate { place: place.clone(), source })?;
+    let mut lanes = Vec::new();
+    for _ in 0..readers {
+        let options = options.clone().create_if_missing(false).pragma("query_only", "ON");
+        lanes.push(Arc::new(Lane::open(options, true).await.map_err(failed)?));
+    }
+    if lanes.is_empty() {
+        lanes.push(Arc::clone(&writer));
+    }
+    Ok(SqlRecords::new(Sqlite { writer, readers: Arc::new(Readers::new(lanes)) }))
+}
+
+impl Database for Sqlite {
+    type Connection = SqliteConnection;
+
+    async fn read<T: Send>(&self, question: impl Work<SqliteConnection, T>) -> Stored<T> {
+        let mut turn = self.readers.turn().await?;
+        question(&mut turn).await
     }
 
-    /// Makes every confirmation accepted so far take effect.
-    pub async fn flush(&self) {
-        self.confirmations.flush().await;
+    async fn write<T: Send>(&self, change: impl Work<SqliteConnection, T>) -> Stored<T> {
+        let mut turn = self.writer.turn().await?;
+        let mut transaction = begin(&mut turn).await?;
+        let done = change(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(done)
     }
 
-    /// Whether the database answers on every connection.
-    pub async fn ready(&self) -> Answer<()> {
-        let probe = async {
-            self.writer.probe().await?;
-            self.readers.probe().await
-        };
-        answer("ready", probe.await)
+    async fn probe(&self) -> Stored<()> {
+        self.writer.probe().await?;
+        self.readers.probe().await
     }
 
-    /// Writes what waits and closes. Whatever is asked afterwards is [`roost_core::port::RecordsError::Unavailable`].
-    pub async fn close(&self) {
-        self.flush().await;
+    async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -148,7 +110,7 @@ fn in_file(file: &Path) -> Result<SqliteConnectOptions, OpenError> {
 async fn migrate(writer: &Lane) -> Result<(), MigrateError> {
     let broken = |fault| match fault {
         Fault::Broken(error) => MigrateError::Execute(error),
-        Fault::Refused(_) | Fault::Crowded => MigrateError::Execute(sqlx::Error::PoolTimedOut),
+        Fault::Refused(_) | Fault::Crowded | Fault::Slow => MigrateError::Execute(sqlx::Error::PoolTimedOut),
     };
     let mut turn = writer.turn().await.map_err(broken)?;
     let mut transaction = begin(&mut turn).await.map_err(broken)?;

@@ -3,7 +3,7 @@
 use sqlx::{Connection, Executor, Row, SqliteConnection};
 
 use super::MIGRATIONS;
-use super::statements::ALL;
+use super::statements::STATEMENTS;
 
 /// What a plan may read whole: the caller's list, the page just selected, the three rows of a count.
 const SMALL: [&str; 5] = ["SCAN json_each", "SCAN pair", "SCAN page", "SCAN few", "SCAN CONSTANT ROW"];
@@ -18,9 +18,9 @@ async fn plans() -> Vec<(&'static str, Vec<String>)> {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
     MIGRATIONS.run(&mut connection).await.unwrap();
     let mut plans = Vec::new();
-    for (name, sql) in ALL {
+    for (name, sql) in STATEMENTS.all() {
         for statement in sql.split(';') {
-            plans.push((*name, plan(&mut connection, statement).await));
+            plans.push((name, plan(&mut connection, statement).await));
         }
     }
     plans
@@ -39,7 +39,7 @@ async fn no_statement_scans_a_table() {
 #[tokio::test]
 async fn counting_unread_touches_only_an_index() {
     let plans = plans().await;
-    let counts = plans.iter().filter(|(name, _)| name.starts_with("COUNTERS"));
+    let counts = plans.iter().filter(|(name, _)| name.starts_with("counters"));
     for (name, steps) in counts {
         let counting = "SEARCH s USING COVERING INDEX messages_standing (conversation=? AND seq>?)";
         assert!(steps.iter().any(|step| step == counting), "{name}: {steps:#?}");
@@ -50,6 +50,6 @@ async fn counting_unread_touches_only_an_index() {
 async fn history_and_changes_stop_at_their_limit() {
     for (name, steps) in plans().await {
         let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
-        assert!(!sorts || name.starts_with("CONVERSATIONS"), "{name}: {steps:#?}");
+        assert!(!sorts || name.starts_with("conversations"), "{name}: {steps:#?}");
     }
 }

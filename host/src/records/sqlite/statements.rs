@@ -1,7 +1,9 @@
-//! Every SQL text of the adapter, in one place so that a test can hold all of them to the indexes.
+//! The statements in SQLite's words.
 //!
 //! Lists go in as one JSON text and ids in lists as hexadecimal text; lists of ids come out as one hexadecimal text.
 //! That is one row instead of a thousand. A text with several statements runs in one trip to the connection's thread.
+
+use super::super::sql::Statements;
 
 macro_rules! message {
     () => {
@@ -42,17 +44,12 @@ macro_rules! counter {
     };
 }
 
-macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
-        $($(#[$doc])* pub(super) const $name: &str = $sql;)*
-        #[cfg(test)]
-        pub(super) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),*];
-    };
-}
-
-statements! {
-    /// Conversation ?1 and the place of user ?2 in it.
-    TALK = concat!(
+pub(super) static STATEMENTS: Statements = Statements {
+    lock_conversation: "",
+    lock_member: "",
+    lock_user: "",
+    lock_pair: "",
+    talk: concat!(
         "SELECT c.seq, c.creator, c.updated_at, me.joined, me.read, ", members!("c.id"), ",
             CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM members WHERE conversation = c.id LIMIT 3) AS few) = 2
             THEN EXISTS (
@@ -62,117 +59,99 @@ statements! {
             ELSE 0 END
         FROM conversations c LEFT JOIN members me ON me.conversation = c.id AND me.user = ?2
         WHERE c.id = ?1"
-    );
-    MESSAGE = concat!("SELECT ", message!(), ", m.number, m.changed FROM messages m WHERE m.id = ?1");
-    APPEND = concat!(
+    ),
+    message: concat!("SELECT ", message!(), ", m.changed FROM messages m WHERE m.id = ?1"),
+    append: concat!(
         "INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed)
             VALUES (?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2);
         INSERT INTO changes (conversation, seq, kind, message) VALUES (?1, ?2, 0, last_insert_rowid());
         ", advance!()
-    );
-    EDIT = concat!(
-        "UPDATE messages SET content = ?5, edited_at = ?3, changed = ?2 WHERE number = ?4;
-        INSERT INTO changes (conversation, seq, kind, message) VALUES (?1, ?2, 1, ?4);
+    ),
+    edit: concat!(
+        "UPDATE messages SET content = ?5, edited_at = ?3, changed = ?2 WHERE id = ?4;
+        INSERT INTO changes (conversation, seq, kind, message) SELECT ?1, ?2, 1, number FROM messages WHERE id = ?4;
         ", advance!()
-    );
-    DELETE = concat!(
-        "UPDATE messages SET content = '', deleted = 1, changed = ?2 WHERE number = ?4;
-        INSERT INTO changes (conversation, seq, kind, message) VALUES (?1, ?2, 2, ?4);
+    ),
+    delete: concat!(
+        "UPDATE messages SET content = '', deleted = 1, changed = ?2 WHERE id = ?4;
+        INSERT INTO changes (conversation, seq, kind, message) SELECT ?1, ?2, 2, number FROM messages WHERE id = ?4;
         ", advance!()
-    );
-    MARK_READ = concat!("UPDATE members SET read = ?4 WHERE conversation = ?1 AND user = ?2; ", moved!());
-    /// Standings of the users ?1, a list.
-    COUNTERS_OF_USERS = concat!(
+    ),
+    mark_read: concat!("UPDATE members SET read = ?4 WHERE conversation = ?1 AND user = ?2; ", moved!()),
+    counters_of_users: concat!(
         "SELECT ", counter!(), " FROM members m CROSS JOIN conversations c ON c.id = m.conversation
         WHERE m.user IN (SELECT unhex(value) FROM json_each(?1))"
-    );
-    /// Standings of the pairs ?1, a list of [conversation, user].
-    COUNTERS_OF_PAIRS = concat!(
+    ),
+    counters_of_pairs: concat!(
         "SELECT ", counter!(), " FROM json_each(?1) AS pair
             CROSS JOIN members m ON m.conversation = unhex(pair.value ->> 0) AND m.user = unhex(pair.value ->> 1)
             CROSS JOIN conversations c ON c.id = m.conversation"
-    );
-    /// Changes of conversation ?1 in (?2, ?3], newest first, at most ?4.
-    CHANGES = concat!(
+    ),
+    changes: concat!(
         "SELECT ", message!(), ", c.seq, c.kind FROM changes c CROSS JOIN messages m ON m.number = c.message
         WHERE c.conversation = ?1 AND c.seq > ?2 AND c.seq <= ?3 ORDER BY c.seq DESC LIMIT ?4"
-    );
-    LAST_MESSAGES = concat!(
+    ),
+    last_messages: concat!(
         "SELECT ", message!(), ", c.id, c.seq FROM conversations c LEFT JOIN messages m ON m.number = (
             SELECT s.number FROM messages s WHERE s.conversation = c.id AND s.deleted = 0
             ORDER BY s.seq DESC LIMIT 1)
         WHERE c.id IN (SELECT unhex(value) FROM json_each(?1))"
-    );
-    /// Messages of conversation ?1 that user ?2 sees below ?3, at most ?4. A member without any gets one row of nulls.
-    HISTORY = concat!(
+    ),
+    history: concat!(
         "SELECT ", message!(), " FROM members me LEFT JOIN messages m
             ON m.conversation = me.conversation AND m.deleted = 0 AND m.seq > me.joined AND m.seq < ?3
         WHERE me.conversation = ?1 AND me.user = ?2 ORDER BY m.seq DESC LIMIT ?4"
-    );
-    /// Conversations of user ?1 below activity ?2 and id ?3, at most ?4.
-    CONVERSATIONS = concat!(
+    ),
+    conversations: concat!(
         "SELECT id, updated_at, joined, ", members!("page.id"), " FROM (
             SELECT c.id, c.updated_at, m.joined FROM members m CROSS JOIN conversations c ON c.id = m.conversation
             WHERE m.user = ?1 AND (c.updated_at, c.id) < (?2, ?3)
             ORDER BY c.updated_at DESC, c.id DESC LIMIT ?4) AS page
         ORDER BY updated_at DESC, id DESC"
-    );
-    /// Those of the conversations ?2, a list, that user ?1 is a member of.
-    CONVERSATIONS_NAMED = concat!(
+    ),
+    conversations_named: concat!(
         "SELECT c.id, c.updated_at, m.joined, ", members!("c.id"), "
         FROM members m CROSS JOIN conversations c ON c.id = m.conversation
         WHERE m.conversation IN (SELECT unhex(value) FROM json_each(?2)) AND m.user = ?1
         ORDER BY c.updated_at DESC, c.id DESC"
-    );
-    CREATE_CONVERSATION =
-        "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
+    ),
+    create_conversation: "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
         INSERT INTO members (conversation, user, joined, read)
-            SELECT ?1, unhex(value), 0, 0 FROM json_each(?4)";
-    ADD_MEMBER = concat!(
+            SELECT ?1, unhex(value), 0, 0 FROM json_each(?4)",
+    add_member: concat!(
         "INSERT INTO members (conversation, user, joined, read) VALUES (?1, ?2, ?4, ?4); ", moved!()
-    );
-    REMOVE_MEMBER = concat!("DELETE FROM members WHERE conversation = ?1 AND user = ?2; ", moved!());
-    CONTACTS = "SELECT group_concat(hex(contact), '') FROM contacts WHERE user = ?1";
-    /// For each of the users ?1, a list, who may see them.
-    AUDIENCE =
-        "SELECT c.user, group_concat(hex(c.contact), '') FROM contacts c
+    ),
+    remove_member: concat!("DELETE FROM members WHERE conversation = ?1 AND user = ?2; ", moved!()),
+    contacts: "SELECT group_concat(hex(contact), '') FROM contacts WHERE user = ?1",
+    audience: "SELECT c.user, group_concat(hex(c.contact), '') FROM contacts c
         WHERE c.user IN (SELECT unhex(value) FROM json_each(?1))
             AND EXISTS (SELECT 1 FROM contacts r WHERE r.user = c.contact AND r.contact = c.user)
             AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.user = c.user AND b.blocked = c.contact)
             AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.user = c.contact AND b.blocked = c.user)
-        GROUP BY c.user";
-    /// How many contacts user ?1 has, and whether ?2 is one.
-    CONTACT_COUNT = "SELECT count(*), total(contact = ?2) > 0 FROM contacts WHERE user = ?1";
-    ADD_CONTACT = "INSERT INTO contacts (user, contact) VALUES (?1, ?2)";
-    REMOVE_CONTACT = "DELETE FROM contacts WHERE user = ?1 AND contact = ?2";
-    /// How many user ?1 has blocked, and whether ?2 is one.
-    BLOCK_COUNT = "SELECT count(*), total(blocked = ?2) > 0 FROM blocks WHERE user = ?1";
-    BLOCK = "INSERT INTO blocks (user, blocked) VALUES (?1, ?2)";
-    UNBLOCK = "DELETE FROM blocks WHERE user = ?1 AND blocked = ?2";
-    /// One of ?1 and ?2 has blocked the other.
-    APART =
-        "SELECT EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = ?2)
-            OR EXISTS (SELECT 1 FROM blocks WHERE user = ?2 AND blocked = ?1)";
-    /// Changes stored before ?1 and not confirmed, at most ?2.
-    PENDING_CHANGES = concat!(
+        GROUP BY c.user",
+    contact_count: "SELECT count(*), total(contact = ?2) > 0 FROM contacts WHERE user = ?1",
+    add_contact: "INSERT INTO contacts (user, contact) VALUES (?1, ?2)",
+    remove_contact: "DELETE FROM contacts WHERE user = ?1 AND contact = ?2",
+    block_count: "SELECT count(*), total(blocked = ?2) > 0 FROM blocks WHERE user = ?1",
+    block: "INSERT INTO blocks (user, blocked) VALUES (?1, ?2)",
+    unblock: "DELETE FROM blocks WHERE user = ?1 AND blocked = ?2",
+    apart: "SELECT EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = ?2)
+            OR EXISTS (SELECT 1 FROM blocks WHERE user = ?2 AND blocked = ?1)",
+    pending_changes: concat!(
         "SELECT ", message!(), ", c.seq, c.kind, u.since, ", members!("u.conversation"), "
         FROM unannounced_changes u
             CROSS JOIN changes c ON c.conversation = u.conversation AND c.seq = u.seq
             CROSS JOIN messages m ON m.number = c.message
         WHERE u.since < ?1 ORDER BY u.since, u.conversation, u.seq LIMIT ?2"
-    );
-    PENDING_MEMBERS =
-        "SELECT conversation, user, since FROM unannounced_members
-        WHERE since < ?1 ORDER BY since, conversation, user LIMIT ?2";
-    /// The changes ?1, a list of [conversation, sequence], are announced.
-    ANNOUNCED_CHANGES =
-        "DELETE FROM unannounced_changes WHERE (conversation, seq) IN (
-            SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1))";
-    /// The members ?1, a list of [conversation, user, moves], are announced.
-    ANNOUNCED_MEMBERS =
-        "UPDATE unannounced_members SET moves = moves - (pair.value ->> 2)
+    ),
+    pending_members: "SELECT conversation, user, since FROM unannounced_members
+        WHERE since < ?1 ORDER BY since, conversation, user LIMIT ?2",
+    announced_changes: "DELETE FROM unannounced_changes WHERE (conversation, seq) IN (
+            SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1))",
+    announced_members: "UPDATE unannounced_members SET moves = moves - (pair.value ->> 2)
             FROM json_each(?1) AS pair
             WHERE conversation = unhex(pair.value ->> 0) AND user = unhex(pair.value ->> 1);
         DELETE FROM unannounced_members WHERE moves <= 0 AND (conversation, user) IN (
-            SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?1))";
-}
+            SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?1))",
+    probe: "SELECT 1 FROM conversations LIMIT 1",
+};

@@ -3,39 +3,34 @@
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{Change, ChangeKind, Changed, Draft, Edit, Message, RecordsError};
 use roost_core::time::Timestamp;
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::fault::Stored;
-use super::rows::{Id, read_message, read_seq, seq};
-use super::statements::{APPEND, DELETE, EDIT, MESSAGE};
+use super::rows::{read_message, read_seq};
 use super::talk::Talk;
+use super::{Sql, Stored, run};
 
 /// A message and what its row knows besides.
 struct Known {
     message: Message,
-    number: i64,
     /// The sequence of its newest change.
     changed: Seq,
 }
 
 impl Known {
-    async fn find(connection: &mut SqliteConnection, id: MessageId) -> Stored<Option<Self>> {
-        use sqlx::Row;
-        let Some(row) = sqlx::query(MESSAGE).bind(id.blob()).fetch_optional(connection).await? else {
-            return Ok(None);
-        };
-        Ok(Some(Self { message: read_message(&row)?, number: row.try_get(9)?, changed: read_seq(&row, 10)? }))
+    async fn find<C: Sql>(sql: &mut C, id: MessageId) -> Stored<Option<Self>> {
+        let rows = sql.rows(C::STATEMENTS.message, vec![id.into()]).await?;
+        let known = rows.first().map(|row| Ok(Self { message: read_message(row)?, changed: read_seq(row, 9)? }));
+        Ok(known.transpose().map_err(|error: sqlx::Error| error)?)
     }
 
     /// A message that a member with this place may see.
-    async fn visible(
-        connection: &mut SqliteConnection,
+    async fn visible<C: Sql>(
+        sql: &mut C,
         conversation: ConversationId,
         id: MessageId,
         joined: Seq,
     ) -> Stored<Self> {
-        let known = Self::find(connection, id).await?;
+        let known = Self::find(sql, id).await?;
         let visible = known.filter(|known| known.message.conversation == conversation && known.message.seq > joined);
         Ok(visible.ok_or_else(|| RecordsError::NotFound("no such message".into()))?)
     }
@@ -58,10 +53,10 @@ impl Known {
     }
 }
 
-pub(super) async fn append(connection: &mut SqliteConnection, draft: Draft) -> Stored<Changed> {
-    let (talk, _) = Talk::of_member(connection, draft.conversation, draft.sender).await?;
+pub(super) async fn append<C: Sql>(sql: &mut C, draft: Draft) -> Stored<Changed> {
+    let (talk, _) = Talk::of_member_to_change(sql, draft.conversation, draft.sender).await?;
     if let Some(id) = draft.id
-        && let Some(known) = Known::find(connection, id).await?
+        && let Some(known) = Known::find(sql, id).await?
     {
         return Ok(repetition(known.message, &draft, talk.members)?);
     }
@@ -77,16 +72,16 @@ pub(super) async fn append(connection: &mut SqliteConnection, draft: Draft) -> S
         edited_at: None,
         deleted: false,
     };
-    sqlx::query(APPEND)
-        .bind(message.conversation.blob())
-        .bind(seq(message.seq))
-        .bind(message.created_at.score())
-        .bind(message.id.blob())
-        .bind(message.sender.blob())
-        .bind(message.kind.as_str())
-        .bind(message.content.as_str())
-        .execute(connection)
-        .await?;
+    let stored = vec![
+        message.conversation.into(),
+        message.seq.into(),
+        message.created_at.into(),
+        message.id.into(),
+        message.sender.into(),
+        message.kind.as_str().into(),
+        message.content.as_str().into(),
+    ];
+    run(sql, C::STATEMENTS.append, stored).await?;
     let change = Change { seq: message.seq, kind: ChangeKind::Sent, message };
     Ok(Changed { change, members: talk.members, repeated: false })
 }
@@ -99,9 +94,9 @@ fn repetition(known: Message, draft: &Draft, members: Vec<UserId>) -> Result<Cha
     Ok(Changed { change, members, repeated: true })
 }
 
-pub(super) async fn edit(connection: &mut SqliteConnection, edit: Edit) -> Stored<Changed> {
-    let (talk, place) = Talk::of_member(connection, edit.conversation, edit.editor).await?;
-    let known = Known::visible(connection, edit.conversation, edit.message, place.joined).await?;
+pub(super) async fn edit<C: Sql>(sql: &mut C, edit: Edit) -> Stored<Changed> {
+    let (talk, place) = Talk::of_member_to_change(sql, edit.conversation, edit.editor).await?;
+    let known = Known::visible(sql, edit.conversation, edit.message, place.joined).await?;
     if known.message.deleted {
         return Err(RecordsError::NotFound("the message was deleted".into()).into());
     }
@@ -111,39 +106,28 @@ pub(super) async fn edit(connection: &mut SqliteConnection, edit: Edit) -> Store
     }
     talk.refuse_blocked()?;
     let next = talk.seq.next();
-    sqlx::query(EDIT)
-        .bind(edit.conversation.blob())
-        .bind(seq(next))
-        .bind(edit.at.score())
-        .bind(known.number)
-        .bind(edit.content.as_str())
-        .execute(connection)
-        .await?;
+    let content = edit.content.as_str().into();
+    let stored = vec![edit.conversation.into(), next.into(), edit.at.into(), edit.message.into(), content];
+    run(sql, C::STATEMENTS.edit, stored).await?;
     let message = Message { content: edit.content, edited_at: Some(edit.at), ..known.message };
     let change = Change { seq: next, kind: ChangeKind::Edited, message };
     Ok(Changed { change, members: talk.members, repeated: false })
 }
 
-pub(super) async fn delete(
-    connection: &mut SqliteConnection,
+pub(super) async fn delete<C: Sql>(
+    sql: &mut C,
     (conversation, id): (ConversationId, MessageId),
     actor: UserId,
     at: Timestamp,
 ) -> Stored<Changed> {
-    let (talk, place) = Talk::of_member(connection, conversation, actor).await?;
-    let known = Known::visible(connection, conversation, id, place.joined).await?;
+    let (talk, place) = Talk::of_member_to_change(sql, conversation, actor).await?;
+    let known = Known::visible(sql, conversation, id, place.joined).await?;
     known.own(actor)?;
     if known.message.deleted {
         return Ok(known.repeated(talk.members));
     }
     let next = talk.seq.next();
-    sqlx::query(DELETE)
-        .bind(conversation.blob())
-        .bind(seq(next))
-        .bind(at.score())
-        .bind(known.number)
-        .execute(connection)
-        .await?;
+    run(sql, C::STATEMENTS.delete, vec![conversation.into(), next.into(), at.into(), id.into()]).await?;
     let message = Message { content: String::new(), deleted: true, ..known.message };
     let change = Change { seq: next, kind: ChangeKind::Deleted, message };
     Ok(Changed { change, members: talk.members, repeated: false })

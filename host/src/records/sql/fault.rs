@@ -7,14 +7,16 @@ use roost_core::port::{Answer, RecordsError};
 const RETRY_AFTER_MS: u32 = 200;
 
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(in crate::records) enum Fault {
     Refused(RecordsError),
     Broken(sqlx::Error),
     /// Every connection stayed taken.
     Crowded,
+    /// The database did not answer in time.
+    Slow,
 }
 
-pub(super) type Stored<T> = Result<T, Fault>;
+pub(in crate::records) type Stored<T> = Result<T, Fault>;
 
 impl From<RecordsError> for Fault {
     fn from(error: RecordsError) -> Self {
@@ -24,22 +26,26 @@ impl From<RecordsError> for Fault {
 
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
-        Self::Broken(error)
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Crowded,
+            error => Self::Broken(error),
+        }
     }
 }
 
 impl Fault {
     /// For the caller.
-    pub(super) fn told(self, operation: &str) -> RecordsError {
+    fn told(self, operation: &str) -> RecordsError {
         match self {
             Self::Refused(error) => return error,
             Self::Broken(error) => tracing::error!(operation, %error, "the records' database failed"),
-            Self::Crowded => tracing::warn!(operation, "the records' database is busy"),
+            Self::Crowded => tracing::warn!(operation, "no connection to the records' database was free in time"),
+            Self::Slow => tracing::warn!(operation, "the records' database did not answer in time"),
         }
         RecordsError::Unavailable { retry_after_ms: RETRY_AFTER_MS }
     }
 }
 
-pub(super) fn answer<T>(operation: &str, stored: Stored<T>) -> Answer<T> {
+pub(in crate::records) fn answer<T>(operation: &str, stored: Stored<T>) -> Answer<T> {
     stored.map_err(|fault| fault.told(operation))
 }

@@ -4,35 +4,29 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use roost_core::ids::{ConversationId, Seq, UserId};
-use roost_core::port::{Counter, ReadMark, UnreadRequest, UnreadSnapshot};
+use roost_core::port::{Counter, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot};
 use roost_core::time::Timestamp;
-use serde_json::Value;
-use sqlx::SqliteConnection;
 
-use super::fault::Stored;
-use super::rows::{Id, list, read_counter, seq};
-use super::statements::{COUNTERS_OF_PAIRS, COUNTERS_OF_USERS, MARK_READ};
-use super::talk::{Talk, counter};
+use super::rows::read_counter;
+use super::talk::Talk;
+use super::values::{Id, Value};
+use super::{Sql, Stored, lock, run};
 
-pub(super) async fn mark_read(
-    connection: &mut SqliteConnection,
+pub(super) async fn mark_read<C: Sql>(
+    sql: &mut C,
     user: UserId,
     conversation: ConversationId,
     up_to: Option<Seq>,
 ) -> Stored<ReadMark> {
-    let (talk, place) = Talk::of_member(connection, conversation, user).await?;
+    lock(sql, C::STATEMENTS.lock_member, vec![conversation.into(), user.into()]).await?;
+    let (talk, place) = Talk::of_member(sql, conversation, user).await?;
     let read = up_to.unwrap_or(talk.seq).min(talk.seq);
     let moved = read > place.read;
     if moved {
-        sqlx::query(MARK_READ)
-            .bind(conversation.blob())
-            .bind(user.blob())
-            .bind(now().score())
-            .bind(seq(read))
-            .execute(&mut *connection)
-            .await?;
+        run(sql, C::STATEMENTS.mark_read, vec![conversation.into(), user.into(), now().into(), read.into()]).await?;
     }
-    let counter = counter(connection, conversation, user).await?;
+    let counter = counters(sql, C::STATEMENTS.counters_of_pairs, Value::Pairs(vec![(conversation.bits(), user.bits())]));
+    let counter = counter.await?.remove(&(user, conversation)).ok_or(RecordsError::NotAMember)?;
     Ok(ReadMark { counter, moved, members: talk.members })
 }
 
@@ -43,35 +37,32 @@ fn now() -> Timestamp {
 }
 
 /// At most two statements, each one moment: all standings of the users that ask for all, and the named ones.
-pub(super) async fn unread(
-    connection: &mut SqliteConnection,
+pub(super) async fn unread<C: Sql>(
+    sql: &mut C,
     requests: Vec<UnreadRequest>,
 ) -> Stored<Vec<UnreadSnapshot>> {
     let mut everywhere = Vec::new();
     let mut named = Vec::new();
     for request in &requests {
         match &request.conversations {
-            None => everywhere.push(request.user),
-            Some(ids) => named.extend(ids.iter().map(|id| Value::from(vec![id.hex(), request.user.hex()]))),
+            None => everywhere.push(request.user.bits()),
+            Some(ids) => named.extend(ids.iter().map(|id| (id.bits(), request.user.bits()))),
         }
     }
-    let all = counters(connection, COUNTERS_OF_USERS, everywhere.is_empty(), list(&everywhere)).await?;
-    let some = counters(connection, COUNTERS_OF_PAIRS, named.is_empty(), Value::from(named).to_string()).await?;
+    let (mut all, mut some) = (Counters::new(), Counters::new());
+    if !everywhere.is_empty() {
+        all = counters(sql, C::STATEMENTS.counters_of_users, Value::Ids(everywhere)).await?;
+    }
+    if !named.is_empty() {
+        some = counters(sql, C::STATEMENTS.counters_of_pairs, Value::Pairs(named)).await?;
+    }
     Ok(requests.into_iter().map(|request| snapshot(request, &all, &some)).collect())
 }
 
 type Counters = BTreeMap<(UserId, ConversationId), Counter>;
 
-async fn counters(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-    nobody: bool,
-    whose: String,
-) -> Stored<Counters> {
-    if nobody {
-        return Ok(Counters::new());
-    }
-    let rows = sqlx::query(sql).bind(whose).fetch_all(connection).await?;
+async fn counters<C: Sql>(sql: &mut C, statement: &'static str, whose: Value) -> Stored<Counters> {
+    let rows = sql.rows(statement, vec![whose]).await?;
     let read = |row| read_counter(row).map(|(user, counter)| ((user, counter.conversation), counter));
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }

@@ -3,22 +3,17 @@
 //! A confirmation is a hint, so it costs its caller nothing: it waits in a bounded queue until a task writes many
 //! of them in one transaction. When the queue is full it is dropped, and the announcement repeated later.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::port::{Changed, Confirmation, Pending};
 use roost_core::time::Timestamp;
-use serde_json::json;
-use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::fault::Stored;
-use super::lane::{Lane, begin};
-use super::rows::{Id, Read, read_change, read_id, read_list, read_moment, seq};
-use super::statements::{ANNOUNCED_CHANGES, ANNOUNCED_MEMBERS, PENDING_CHANGES, PENDING_MEMBERS};
+use super::rows::{Read, read_change, read_id, read_ids, read_moment};
+use super::values::{Id, Value, number};
+use super::{Database, Sql, Stored, run};
 
 /// Confirmations that wait.
 const QUEUE_MAX: usize = 16_384;
@@ -27,14 +22,15 @@ const BATCH_MAX: usize = 512;
 /// The first confirmation of a batch waits this long for more.
 const GATHER: Duration = Duration::from_millis(20);
 
-pub(super) async fn pending(connection: &mut SqliteConnection, before: Timestamp, limit: u32) -> Stored<Vec<Pending>> {
-    let rows = sqlx::query(PENDING_CHANGES).bind(before.score()).bind(limit).fetch_all(&mut *connection).await?;
+pub(super) async fn pending<C: Sql>(sql: &mut C, before: Timestamp, limit: u32) -> Stored<Vec<Pending>> {
+    let asked = || vec![before.into(), u64::from(limit).into()];
+    let rows = sql.rows(C::STATEMENTS.pending_changes, asked()).await?;
     let changes = rows.iter().map(|row| {
-        let changed = Changed { change: read_change(row)?, members: read_list(row, 12)?, repeated: false };
+        let changed = Changed { change: read_change(row)?, members: read_ids(row, 12)?, repeated: false };
         Ok((read_moment(row, 11)?, Pending::Change(changed)))
     });
     let mut all = changes.collect::<Read<Vec<(Timestamp, Pending)>>>()?;
-    let rows = sqlx::query(PENDING_MEMBERS).bind(before.score()).bind(limit).fetch_all(connection).await?;
+    let rows = sql.rows(C::STATEMENTS.pending_members, asked()).await?;
     for row in &rows {
         all.push((read_moment(row, 2)?, Pending::Member(read_id(row, 0)?, read_id(row, 1)?)));
     }
@@ -54,9 +50,9 @@ enum Command {
 pub(super) struct Confirmations(mpsc::Sender<Command>);
 
 impl Confirmations {
-    pub(super) fn start(writer: Arc<Lane>) -> Self {
+    pub(super) fn start(database: impl Database) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(writer, receiver));
+        tokio::spawn(write_all(database, receiver));
         Self(sender)
     }
 
@@ -78,10 +74,10 @@ impl Confirmations {
     }
 }
 
-async fn run(writer: Arc<Lane>, mut queue: mpsc::Receiver<Command>) {
+async fn write_all(database: impl Database, mut queue: mpsc::Receiver<Command>) {
     while let Some(first) = queue.recv().await {
         let (batch, flushed) = gather(first, &mut queue).await;
-        if let Err(fault) = write(&writer, batch).await {
+        if let Err(fault) = write(&database, batch).await {
             tracing::warn!(?fault, "confirmations were lost; their announcements will be repeated");
         }
         // Whoever asked for the flush may have gone.
@@ -109,31 +105,46 @@ async fn gather(
     (batch, None)
 }
 
-async fn write(writer: &Lane, batch: Vec<Confirmation>) -> Stored<()> {
-    let mut changes: Vec<(String, i64)> = Vec::new();
-    let mut members: BTreeMap<(ConversationId, UserId), u64> = BTreeMap::new();
-    for confirmation in batch {
-        match confirmation {
-            Confirmation::Change(conversation, at) => changes.push(named(conversation, at)),
-            Confirmation::Member(conversation, user) => *members.entry((conversation, user)).or_default() += 1,
-        }
-    }
-    let moves: Vec<_> =
-        members.iter().map(|((conversation, user), moves)| json!([conversation.hex(), user.hex(), moves])).collect();
-    if changes.is_empty() && moves.is_empty() {
-        return Ok(());
-    }
-    let mut turn = writer.turn().await?;
-    let mut transaction = begin(&mut turn).await?;
-    if !changes.is_empty() {
-        sqlx::query(ANNOUNCED_CHANGES).bind(json!(changes).to_string()).execute(&mut *transaction).await?;
-    }
-    if !moves.is_empty() {
-        sqlx::query(ANNOUNCED_MEMBERS).bind(json!(moves).to_string()).execute(&mut *transaction).await?;
-    }
-    Ok(transaction.commit().await?)
+/// Confirmations in the order in which the database keeps them, each place once.
+#[derive(Clone, Debug, Default)]
+struct Batch {
+    changes: BTreeSet<(u128, i64)>,
+    members: BTreeMap<(u128, u128), i64>,
 }
 
-fn named(conversation: ConversationId, at: Seq) -> (String, i64) {
-    (conversation.hex(), seq(at))
+impl Batch {
+    fn of(confirmations: Vec<Confirmation>) -> Self {
+        let mut batch = Self::default();
+        for confirmation in confirmations {
+            match confirmation {
+                Confirmation::Change(conversation, seq) => {
+                    batch.changes.insert((conversation.bits(), number(seq.0)));
+                }
+                Confirmation::Member(conversation, user) => {
+                    *batch.members.entry((conversation.bits(), user.bits())).or_default() += 1;
+                }
+            }
+        }
+        batch
+    }
+}
+
+async fn write(database: &impl Database, confirmations: Vec<Confirmation>) -> Stored<()> {
+    if confirmations.is_empty() {
+        return Ok(());
+    }
+    let batch = Batch::of(confirmations);
+    database.write(move |sql| Box::pin(confirm(sql, batch.clone()))).await
+}
+
+async fn confirm<C: Sql>(sql: &mut C, batch: Batch) -> Stored<()> {
+    if !batch.changes.is_empty() {
+        let steps = Value::Steps(batch.changes.into_iter().collect());
+        run(sql, C::STATEMENTS.announced_changes, vec![steps]).await?;
+    }
+    if !batch.members.is_empty() {
+        let moves = batch.members.into_iter().map(|((conversation, user), moves)| (conversation, user, moves));
+        run(sql, C::STATEMENTS.announced_members, vec![Value::Moves(moves.collect())]).await?;
+    }
+    Ok(())
 }

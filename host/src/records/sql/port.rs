@@ -1,0 +1,128 @@
+//! The port on this database: bounds first, then the database; what breaks is told as unavailable.
+
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{
+    Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
+    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Operation, Pending,
+    ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+};
+use roost_core::time::Timestamp;
+
+use super::people::Relation;
+use super::talk::Talk;
+use super::{Database, Sql, SqlRecords, Stored, conversations, messages, outbox, people, reading, standing};
+
+#[allow(private_bounds, reason = "the databases are this folder's own affair")]
+impl<D: Database> Records for SqlRecords<D> {
+    async fn append_message(&self, draft: Draft) -> Answer<Changed> {
+        bounds::draft(&draft)?;
+        self.write(Operation::AppendMessage, move |sql| Box::pin(messages::append(sql, draft.clone()))).await
+    }
+
+    async fn edit_message(&self, edit: Edit) -> Answer<Changed> {
+        bounds::edit(&edit)?;
+        self.write(Operation::EditMessage, move |sql| Box::pin(messages::edit(sql, edit.clone()))).await
+    }
+
+    async fn delete_message(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        actor: UserId,
+        at: Timestamp,
+    ) -> Answer<Changed> {
+        bounds::moment(at)?;
+        self.write(Operation::DeleteMessage, move |sql| Box::pin(messages::delete(sql, (conversation, message), actor, at))).await
+    }
+
+    async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
+        self.write(Operation::MarkRead, move |sql| Box::pin(standing::mark_read(sql, user, conversation, up_to))).await
+    }
+
+    async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
+        bounds::unread(&requests)?;
+        self.read(Operation::Unread, move |sql| Box::pin(standing::unread(sql, requests.clone()))).await
+    }
+
+    async fn changes(&self, ranges: Vec<ChangeRange>) -> Answer<Vec<Vec<Change>>> {
+        bounds::changes(&ranges)?;
+        self.read(Operation::Changes, move |sql| Box::pin(reading::changes(sql, ranges.clone()))).await
+    }
+
+    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
+        bounds::list(&conversations)?;
+        self.read(Operation::LastMessages, move |sql| Box::pin(reading::last_messages(sql, conversations.clone()))).await
+    }
+
+    async fn membership(&self, conversation: ConversationId, user: UserId) -> Answer<Membership> {
+        self.read(Operation::Membership, move |sql| Box::pin(membership(sql, conversation, user))).await
+    }
+
+    async fn conversations(&self, user: UserId, query: ConversationQuery) -> Answer<ConversationPage> {
+        bounds::conversations(&query)?;
+        self.read(Operation::Conversations, move |sql| Box::pin(conversations::page(sql, user, query.clone()))).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
+        bounds::history(&query)?;
+        self.read(Operation::History, move |sql| Box::pin(reading::history(sql, query))).await
+    }
+
+    async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {
+        let members = bounds::members(&conversation)?;
+        self.write(Operation::CreateConversation, move |sql| Box::pin(conversations::create(sql, conversation.clone(), members.clone()))).await
+    }
+
+    async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
+        bounds::moment(change.at)?;
+        self.write(Operation::AddMember, move |sql| Box::pin(conversations::add_member(sql, change))).await
+    }
+
+    async fn remove_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
+        bounds::moment(change.at)?;
+        self.write(Operation::RemoveMember, move |sql| Box::pin(conversations::remove_member(sql, change))).await
+    }
+
+    async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
+        self.read(Operation::Contacts, move |sql| Box::pin(people::contacts(sql, user))).await
+    }
+
+    async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
+        bounds::list(&users)?;
+        self.read(Operation::Audience, move |sql| Box::pin(people::audience(sql, users.clone()))).await
+    }
+
+    async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
+        bounds::two_people(user, contact)?;
+        self.write(Operation::AddContact, move |sql| Box::pin(people::add(sql, Relation::Contact, user, contact))).await
+    }
+
+    async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
+        self.write(Operation::RemoveContact, move |sql| Box::pin(people::remove(sql, Relation::Contact, user, contact))).await
+    }
+
+    async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
+        bounds::two_people(user, blocked)?;
+        self.write(Operation::Block, move |sql| Box::pin(people::add(sql, Relation::Block, user, blocked))).await
+    }
+
+    async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
+        self.write(Operation::Unblock, move |sql| Box::pin(people::remove(sql, Relation::Block, user, blocked))).await
+    }
+
+    async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
+        bounds::pending(limit)?;
+        self.read(Operation::Pending, move |sql| Box::pin(outbox::pending(sql, before, limit))).await
+    }
+
+    async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
+        bounds::list(&confirmations)?;
+        self.confirmations.accept(confirmations);
+        Ok(())
+    }
+}
+
+async fn membership<C: Sql>(sql: &mut C, conversation: ConversationId, user: UserId) -> Stored<Membership> {
+    let (talk, place) = Talk::of_member(sql, conversation, user).await?;
+    Ok(talk.membership(place))
+}

@@ -1,0 +1,194 @@
+//! A PostgreSQL server of the tests' own: in a folder of its own, on a free port of the loopback, stopped and removed
+//! when it is dropped, or when the test's process ends in whatever way.
+//!
+//! Nothing waits for the disk (`fsync` is off): the operating system outlives every stop that a test makes.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sqlx::{Connection, Executor, PgConnection};
+use tempfile::TempDir;
+
+/// The account that Roost uses in tests; it owns every database.
+const USER: &str = "roost";
+/// Its password: tests look for it where it must not be.
+pub const PASSWORD: &str = "spelled-out-nowhere";
+
+const SETTINGS: &str = "listen_addresses = '127.0.0.1'
+max_connections = 300
+shared_buffers = '256MB'
+max_wal_size = '4GB'
+fsync = off
+full_page_writes = off
+";
+
+/// Waits until its input ends, which is when the test's process ends, then stops the server and removes its folder.
+const WATCH: &str = r#"cat > /dev/null; "$0" -D "$1/data" stop -s -m immediate; rm -rf "$1"/*"#;
+
+/// A server that runs, unless a test has stopped it.
+pub struct Postgres {
+    programs: PathBuf,
+    account: Option<(u32, u32)>,
+    folder: TempDir,
+    port: u16,
+    databases: AtomicUsize,
+    watch: Child,
+    alive: Option<ChildStdin>,
+}
+
+impl Postgres {
+    /// The server that all tests of this process share. Nobody stops it.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A server for one test, which may stop and restart it.
+    pub fn start() -> Self {
+        let programs = programs();
+        let folder = tempfile::tempdir().expect("a folder");
+        let account = lesser_account(folder.path());
+        if let Some((user, group)) = account {
+            chown(folder.path(), Some(user), Some(group)).expect("the folder is given away");
+        }
+        initialise(&programs, account, folder.path());
+        let mut watch = as_account(Command::new("sh"), account);
+        watch.arg("-c").arg(WATCH).arg(programs.join("pg_ctl")).arg(folder.path()).process_group(0);
+        let mut watch = watch.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh runs");
+        let alive = watch.stdin.take();
+        let mut server = Self { programs, account, folder, port: 0, databases: AtomicUsize::new(0), watch, alive };
+        // Somebody else may take a free port before the server does.
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.control(&["start"]).status.success() {
+                return server;
+            }
+        }
+        panic!("PostgreSQL does not start:\n{}", server.log());
+    }
+
+    /// A database that nobody has used, as an URL.
+    pub async fn database(&self) -> String {
+        let name = format!("case_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("the server answers");
+        let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        connection.execute(create).await.expect("a database");
+        connection.close().await.expect("the connection closes");
+        self.url(&name)
+    }
+
+    /// The URL of a database of this name.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Where the server listens, on the loopback.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends the server as a crash would: nothing is said to clients, nothing is written any more.
+    pub fn stop_immediately(&self) {
+        self.controlled(&["stop", "-m", "immediate"]);
+    }
+
+    /// Starts the server again after a stop, on the same port, with the same data.
+    pub fn start_again(&self) {
+        self.controlled(&["start"]);
+    }
+
+    /// Stops as an operator does, ending every connection, and starts again.
+    pub fn restart(&self) {
+        self.controlled(&["stop", "-m", "fast"]);
+        self.start_again();
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn controlled(&self, arguments: &[&str]) {
+        let done = self.control(arguments);
+        assert!(done.status.success(), "pg_ctl {arguments:?}: {}\n{}", told(&done), self.log());
+    }
+
+    fn control(&self, arguments: &[&str]) -> Output {
+        let folder = self.folder.path();
+        let mut command = as_account(Command::new(self.programs.join("pg_ctl")), self.account);
+        command.args(arguments).arg("-w").arg("-D").arg(folder.join("data")).arg("-l").arg(folder.join("log"));
+        command.args(["-o", &format!("-p {}", self.port)]).stdin(Stdio::null());
+        command.output().expect("pg_ctl runs")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        // A failure leaves a folder in the temporary one, and must not hide the test's own.
+        let _ = self.watch.wait();
+    }
+}
+
+/// Where PostgreSQL's programs are: the newest of Debian's, or whatever is in the path.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    let mut found: Vec<(u32, PathBuf)> = versions
+        .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))
+        .filter(|(_, folder)| folder.join("initdb").exists())
+        .collect();
+    found.sort();
+    let in_path = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())
+    };
+    let newest = found.pop().map(|(_, folder)| folder);
+    newest.or_else(in_path).expect("no PostgreSQL: `tests/run` installs it (Debian's package `postgresql`)")
+}
+
+/// PostgreSQL refuses to run as root, so a test that does uses `nobody`.
+fn lesser_account(folder: &Path) -> Option<(u32, u32)> {
+    let own = fs::metadata(folder).expect("the folder is there").uid();
+    let id = |flag: &str| {
+        let output = Command::new("id").args([flag, "nobody"]).output().expect("id runs");
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("there is a user nobody")
+    };
+    (own == 0).then(|| (id("-u"), id("-g")))
+}
+
+fn as_account(mut command: Command, account: Option<(u32, u32)>) -> Command {
+    if let Some((user, group)) = account {
+        command.uid(user).gid(group);
+    }
+    // The current folder may be one that the account cannot enter.
+    command.current_dir("/");
+    command
+}
+
+fn initialise(programs: &Path, account: Option<(u32, u32)>, folder: &Path) {
+    let data = folder.join("data");
+    let password = folder.join("password");
+    fs::write(&password, PASSWORD).expect("a password file");
+    let mut command = as_account(Command::new(programs.join("initdb")), account);
+    command.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--username", USER]);
+    command.arg("--pwfile").arg(&password).arg("-D").arg(&data).stdin(Stdio::null());
+    let done = command.output().expect("initdb runs");
+    assert!(done.status.success(), "initdb: {}", told(&done));
+    let mut settings = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).expect("its settings");
+    writeln!(settings, "{SETTINGS}unix_socket_directories = '{}'", folder.display()).expect("its settings");
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its number").port()
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
