@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod patience;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;
 pub mod server;
 pub mod simulation;
 pub mod socket;

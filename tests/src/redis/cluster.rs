@@ -1,0 +1,164 @@
+//! A Redis Cluster of three primaries with one replica each.
+
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+
+use super::eventually;
+use super::options::Options;
+use super::standalone::{RedisServer, free_port};
+
+const PRIMARIES: usize = 3;
+const SLOTS: usize = 16_384;
+
+/// Six servers that know each other. Who leads what changes with failovers.
+pub struct RedisCluster {
+    /// The first three began as primaries of a third of the slots each, the fourth as the first one's replica, and so on.
+    pub nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// An empty Cluster that answers, every replica in step.
+    pub async fn start() -> Self {
+        let mut nodes = Vec::new();
+        for _ in 0..2 * PRIMARIES {
+            nodes.push(RedisServer::start_with(node_options()).await);
+        }
+        let cluster = Self { nodes };
+        cluster.introduce().await;
+        cluster.share_slots().await;
+        cluster.settle().await;
+        cluster
+    }
+
+    /// `redis+cluster://…` with all nodes.
+    pub fn url(&self) -> String {
+        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        format!("redis+cluster://{}", nodes.join(","))
+    }
+
+    /// A foreign client.
+    pub async fn client(&self) -> ClusterConnection {
+        let nodes: Vec<String> = self.nodes.iter().map(RedisServer::url).collect();
+        ClusterClient::new(nodes).expect("addresses").get_async_connection().await.expect("the Cluster answers")
+    }
+
+    /// The index of the node that leads this key's slot.
+    pub async fn primary_of(&self, key: &str) -> usize {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let Ok(mut connection) = node.connect().await else { continue };
+            let slot: u16 = redis::cmd("CLUSTER").arg("KEYSLOT").arg(key).query_async(&mut connection).await.unwrap();
+            let mine: String = redis::cmd("CLUSTER").arg("MYID").query_async(&mut connection).await.unwrap();
+            let nodes: String = redis::cmd("CLUSTER").arg("NODES").query_async(&mut connection).await.unwrap();
+            if nodes.lines().any(|line| line.starts_with(&mine) && leads(line, slot)) {
+                return index;
+            }
+        }
+        panic!("nobody leads the slot of {key}");
+    }
+
+    /// The index of a replica of this node.
+    pub async fn replica_of(&self, primary: usize) -> usize {
+        let port = self.nodes[primary].port().to_string();
+        for (index, node) in self.nodes.iter().enumerate() {
+            if index != primary
+                && node.connect().await.is_ok()
+                && node.info("role").await == "slave"
+                && node.info("master_port").await == port
+            {
+                return index;
+            }
+        }
+        panic!("node {primary} has no replica");
+    }
+
+    /// Hands a primary's slots over to its replica, which loses nothing; answers the new primary's index.
+    pub async fn failover(&self, primary: usize) -> usize {
+        let replica = self.replica_of(primary).await;
+        self.nodes[replica].ask::<()>("CLUSTER FAILOVER").await;
+        self.promoted(replica).await;
+        replica
+    }
+
+    /// Kills a primary with -9; answers the index of the replica that took over.
+    pub async fn kill_primary(&self, primary: usize) -> usize {
+        let replica = self.replica_of(primary).await;
+        self.nodes[primary].kill();
+        self.promoted(replica).await;
+        replica
+    }
+
+    /// Returns when every living node finds the Cluster in order, and every replica is in step with a living primary.
+    pub async fn settle(&self) {
+        for node in &self.nodes {
+            eventually("a Cluster in order", || async {
+                let Ok(_alive) = node.connect().await else { return true };
+                let state: String = node.ask("CLUSTER INFO").await;
+                let linked = node.info("role").await == "master" || node.info("master_link_status").await == "up";
+                state.contains("cluster_state:ok") && linked
+            })
+            .await;
+        }
+    }
+
+    async fn promoted(&self, replica: usize) {
+        let node = &self.nodes[replica];
+        eventually("a replica that leads", || async { node.info("role").await == "master" }).await;
+        eventually("a Cluster in order", || async {
+            node.ask::<String>("CLUSTER INFO").await.contains("cluster_state:ok")
+        })
+        .await;
+    }
+
+    /// Makes all nodes know each other.
+    async fn introduce(&self) {
+        let Some((first, others)) = self.nodes.split_first() else { return };
+        for (number, node) in self.nodes.iter().enumerate() {
+            node.ask::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1)).await;
+        }
+        for node in others {
+            first.ask::<()>(&format!("CLUSTER MEET 127.0.0.1 {} {}", node.port(), bus_port(node).await)).await;
+        }
+        for node in &self.nodes {
+            eventually("a node that knows all others", || async {
+                let known: String = node.ask("CLUSTER NODES").await;
+                known.lines().count() == self.nodes.len() && !known.contains("handshake")
+            })
+            .await;
+        }
+    }
+
+    async fn share_slots(&self) {
+        for (number, primary) in self.nodes.iter().take(PRIMARIES).enumerate() {
+            let (from, to) = (number * SLOTS / PRIMARIES, (number + 1) * SLOTS / PRIMARIES - 1);
+            primary.ask::<()>(&format!("CLUSTER ADDSLOTSRANGE {from} {to}")).await;
+            let id: String = primary.ask("CLUSTER MYID").await;
+            self.nodes[PRIMARIES + number].ask::<()>(&format!("CLUSTER REPLICATE {id}")).await;
+        }
+    }
+}
+
+fn node_options() -> Options {
+    Options::new()
+        .set("cluster-enabled", &["yes"])
+        .set("cluster-port", &[&free_port().to_string()])
+        .set("cluster-node-timeout", &["1000"])
+        .set("cluster-replica-validity-factor", &["0"])
+        .set("cluster-allow-replica-migration", &["no"])
+        .set("repl-diskless-sync-delay", &["0"])
+        .set("repl-ping-replica-period", &["1"])
+}
+
+async fn bus_port(node: &RedisServer) -> u16 {
+    let (_, port): (String, u16) = node.ask::<Vec<(String, u16)>>("CONFIG GET cluster-port").await.remove(0);
+    port
+}
+
+/// Whether a line of `CLUSTER NODES` is a primary's with this slot.
+fn leads(line: &str, slot: u16) -> bool {
+    let ranges = line.split(' ').skip(8).filter(|range| !range.starts_with('['));
+    let mut bounds = ranges.map(|range| {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        from.parse::<u16>().unwrap()..=to.parse::<u16>().unwrap()
+    });
+    line.contains("master") && bounds.any(|range| range.contains(&slot))
+}

@@ -1,0 +1,208 @@
+//! One `redis-server` process.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, FromRedisValue, ProtocolVersion};
+
+use super::guardian::Guardian;
+use super::options::{Data, Options};
+use super::{DEADLINE, eventually};
+
+/// Below the ports that outgoing connections take, so that a killed server finds its own again.
+const PORTS: std::ops::Range<u32> = 12_000..32_000;
+
+/// A server of this test's own, without persistence unless a test asks for a snapshot.
+pub struct RedisServer {
+    port: u16,
+    folder: PathBuf,
+    options: Options,
+    guardian: Mutex<Option<Guardian>>,
+}
+
+impl RedisServer {
+    /// An empty server that answers.
+    pub async fn start() -> Self {
+        Self::start_with(Options::new()).await
+    }
+
+    /// An empty server with these settings.
+    pub async fn start_with(options: Options) -> Self {
+        for _ in 0..20 {
+            let folder = tempfile::Builder::new().prefix("roost-redis-").tempdir().expect("a folder").keep();
+            let server = Self { port: free_port(), folder, options: options.clone(), guardian: Mutex::new(None) };
+            server.launch();
+            if server.is_up().await {
+                return server;
+            }
+        }
+        panic!("redis-server does not start; `tests/run` says what is missing");
+    }
+
+    /// Where it listens.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// `redis://…`, or `rediss://…`, with the default user's password if it has one.
+    pub fn url(&self) -> String {
+        let scheme = if self.options.tls { "rediss" } else { "redis" };
+        let password = self.options.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
+        format!("{scheme}://{password}127.0.0.1:{}", self.port)
+    }
+
+    /// A foreign client: plain commands, no code of Roost's. Not for servers that speak TLS only.
+    pub async fn client(&self) -> MultiplexedConnection {
+        self.connect().await.unwrap_or_else(|error| panic!("no connection to {}: {error}", self.port))
+    }
+
+    /// What a command, given as words, is answered.
+    pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split_whitespace();
+        let mut asked = redis::cmd(words.next().expect("a command"));
+        words.for_each(|word| drop(asked.arg(word)));
+        asked.query_async(&mut self.client().await).await.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// One line of `INFO`.
+    pub async fn info(&self, name: &str) -> String {
+        let info: String = self.ask("INFO everything").await;
+        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("INFO has no {name}")).to_owned()
+    }
+
+    /// Stops the process as if its machine hung: connections stay, nothing is answered.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Kills the process with -9.
+    pub fn kill(&self) {
+        let guardian = self.guardian.lock().unwrap().take().expect("the server runs");
+        guardian.kill();
+    }
+
+    /// Starts a killed server again, or kills and starts a running one, on the same port.
+    pub async fn restart(&self, data: Data) {
+        if let Some(guardian) = self.guardian.lock().unwrap().take() {
+            guardian.kill();
+        }
+        if data == Data::Empty {
+            let _ = std::fs::remove_file(self.folder.join("dump.rdb"));
+        }
+        self.launch();
+        assert!(self.is_up().await, "the server does not come back:\n{}", self.log());
+    }
+
+    /// Takes a snapshot for [`Data::Snapshot`].
+    pub async fn save(&self) {
+        self.ask::<()>("SAVE").await;
+    }
+
+    /// Removes everything from all databases.
+    pub async fn flush(&self) {
+        self.ask::<()>("FLUSHALL").await;
+    }
+
+    /// Cuts every subscriber off.
+    pub async fn kill_subscribers(&self) -> u64 {
+        self.ask("CLIENT KILL TYPE pubsub").await
+    }
+
+    /// What the server logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    pub(super) async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let client = redis::Client::open(format!("{}/?protocol=resp3", self.url()))?;
+        debug_assert_eq!(client.get_connection_info().redis_settings().protocol(), ProtocolVersion::RESP3);
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    fn signal(&self, name: &str) {
+        self.guardian.lock().unwrap().as_ref().expect("the server runs").signal(name);
+    }
+
+    fn launch(&self) {
+        let port = self.port.to_string();
+        let folder = self.folder.display().to_string();
+        let mut command = vec!["redis-server".to_owned()];
+        let mut set = |name: &str, value: &str| command.extend([format!("--{name}"), value.to_owned()]);
+        set("bind", "127.0.0.1");
+        set(if self.options.tls { "tls-port" } else { "port" }, &port);
+        if self.options.tls {
+            set("port", "0");
+        }
+        set("dir", &folder);
+        set("save", "");
+        set("appendonly", "no");
+        command.extend(self.options.arguments.iter().cloned());
+        *self.guardian.lock().unwrap() = Some(Guardian::start(&self.folder, &command));
+    }
+
+    /// Whether this very server, not another one that took its port first, answers in time.
+    async fn is_up(&self) -> bool {
+        if self.options.tls {
+            eventually("a TLS listener", || async { self.log().contains("Ready to accept connections") }).await;
+            return true;
+        }
+        let start = Instant::now();
+        while start.elapsed() < DEADLINE && self.is_alive() {
+            if let Ok(mut connection) = self.connect().await {
+                let info: Result<String, _> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
+                let loading = info.as_ref().is_err_and(|error| error.code() == Some("LOADING"));
+                if !loading {
+                    let id = self.guardian.lock().unwrap().as_ref().map(Guardian::server).unwrap_or_default();
+                    return info.is_ok_and(|info| info.contains(&format!("process_id:{id}\r\n")));
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        false
+    }
+
+    fn is_alive(&self) -> bool {
+        let id = self.guardian.lock().unwrap().as_ref().map(Guardian::server).unwrap_or_default();
+        Command::new("kill")
+            .args(["-0", &id.to_string()])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        drop(self.guardian.lock().unwrap().take());
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A port that nobody listens on at the moment. Different test processes begin at different ones.
+pub(super) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 61;
+        let port = (PORTS.start + step % (PORTS.end - PORTS.start)) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
