@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 use crate::components;
+use crate::redis::free_port;
 use crate::server::Server;
 
 /// What one host is told: keys of the configuration and their values.
@@ -36,13 +37,18 @@ impl Fleet {
         let mut members = Vec::with_capacity(all.len());
         for mut settings in all {
             let folder = tempfile::tempdir().expect("a folder");
+            // Whoever lost it finds it again at the same address.
+            settings.push(("listen".to_owned(), format!("127.0.0.1:{}", free_port())));
             let server = serve(folder, &settings).await;
             let address = server.listen;
-            // Whoever lost it finds it again at the same address.
-            settings.push(("listen".to_owned(), address.to_string()));
             members.push(Member { settings, address, state: State::Up(Box::new(server)) });
         }
         Self { members }
+    }
+
+    /// Starts so many hosts with the same settings.
+    pub async fn alike(count: usize, settings: &Settings) -> Self {
+        Self::start(vec![settings.clone(); count]).await
     }
 
     /// Where the hosts listen, those that are down too.
@@ -78,6 +84,11 @@ impl Fleet {
             up => up,
         };
     }
+}
+
+/// Over this store and these records.
+pub fn over(store: &str, records: &str) -> Settings {
+    vec![("store_url".to_owned(), store.to_owned()), ("records_url".to_owned(), records.to_owned())]
 }
 
 async fn serve(folder: TempDir, settings: &Settings) -> Server {

@@ -10,6 +10,7 @@ mod line;
 mod outbox;
 mod recovery;
 mod sheet;
+mod stored;
 mod tally;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use audit::Counters;
+pub use stored::Stored;
 pub use tally::Tally;
 
 use crate::client::Client;

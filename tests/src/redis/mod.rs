@@ -11,6 +11,7 @@ mod standalone;
 pub use cluster::RedisCluster;
 pub use options::{Data, Options};
 pub use standalone::RedisServer;
+pub(crate) use standalone::free_port;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
