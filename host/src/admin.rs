@@ -13,7 +13,6 @@ use axum::http::Response;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use roost_core::port::KeyValue;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
@@ -61,7 +60,7 @@ pub struct Readiness {
 impl AdminState {
     /// Looks at every part.
     pub async fn readiness(&self) -> Readiness {
-        let store = self.store.read(Vec::new()).await.map(drop);
+        let store = self.store.ready().await;
         let records = self.records.ready().await;
         let functions = match (self.started.load(Ordering::Acquire), (self.functions)().len()) {
             (false, _) => Err("still loading"),

@@ -27,7 +27,7 @@ enum Kind {
 
 /// Every metric: those that the host counts, and, as `roost_function_…`, those that the built-in functions count.
 #[rustfmt::skip]
-const METRICS: [(Kind, &str, &str); 32] = [
+const METRICS: [(Kind, &str, &str); 35] = [
     (Kind::Counter, "roost_function_calls_total",
         "Calls by function, revision and outcome: ok, failed (the function said no), busy, trapped, timeout, reply_too_large, cancelled."),
     (Kind::Histogram, "roost_function_call_seconds",
@@ -86,6 +86,12 @@ const METRICS: [(Kind, &str, &str); 32] = [
         "Users whose events this host listens to."),
     (Kind::Gauge, "roost_store_evicted",
         "Keys and feeds whose time was over, since the start."),
+    (Kind::Counter, "roost_redis_round_trips_total",
+        "Round trips to Redis: pipelines, each to one server."),
+    (Kind::Counter, "roost_redis_commands_total",
+        "Commands in those round trips."),
+    (Kind::Counter, "roost_redis_disconnects_total",
+        "Connections to Redis that were lost."),
     (Kind::Histogram, "roost_records_seconds",
         "Time of an operation of the records, by operation."),
     (Kind::Counter, "roost_records_confirmations_dropped_total",

@@ -77,7 +77,10 @@ async fn say(world: &World, conversation: ConversationId, sender: UserId) {
 fn talks(users: &[UserId], members: usize) -> Vec<Vec<UserId>> {
     let rounds = CONVERSATIONS_PER_USER / members;
     let talk = |first: usize, step: usize| (0..members).map(|place| users[(first + place * step) % USERS]).collect();
-    (1..=rounds).flat_map(|step| (0..USERS).map(move |first| (first, step))).map(|(first, step)| talk(first, step)).collect()
+    (1..=rounds)
+        .flat_map(|step| (0..USERS).map(move |first| (first, step)))
+        .map(|(first, step)| talk(first, step))
+        .collect()
 }
 
 async fn used_memory(redis: &RedisServer) -> f64 {

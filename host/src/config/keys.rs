@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::redis::PREFIX_BYTES_MAX;
+
 /// As HS256 demands.
 pub(super) const SECRET_BYTES_MIN: usize = 32;
 /// What nobody guesses.
@@ -28,6 +30,8 @@ pub(super) enum Allowed {
     Text,
     Switch,
     Store,
+    Prefix,
+    File,
     Records,
     LogFormat,
     LogFilter,
@@ -61,7 +65,11 @@ impl fmt::Display for Allowed {
             Self::Path => f.write_str("a path"),
             Self::Text => f.write_str("a text"),
             Self::Switch => f.write_str("`true` or `false`"),
-            Self::Store => f.write_str("`memory:`"),
+            Self::Store => f.write_str(
+                "`memory:`, `redis://…`, `rediss://…`, `redis+cluster://…`, `rediss+cluster://…` or `redis+sentinel://…`",
+            ),
+            Self::Prefix => write!(f, "up to {PREFIX_BYTES_MAX} letters, digits, ':', '.', '_' and '-'"),
+            Self::File => f.write_str("the path of a file that exists"),
             Self::Records => f.write_str(
                 "`sqlite:<file>`, `sqlite::memory:` or `postgres://<user>:<password>@<host>:<port>/<database>`",
             ),
@@ -103,6 +111,16 @@ pub(super) const KEYS: &[Key] = &[
     key("admin_listen", "127.0.0.1:9090", Allowed::Address, "the admin listener: health, metrics, functions"),
     key("data_dir", ".roost", Allowed::Path, "where SQLite and compiled functions live"),
     key("store_url", "memory:", Allowed::Store, "where the live state lives"),
+    key("store_prefix", "", Allowed::Prefix, "stands before every key and channel in Redis"),
+    key("store_ca_file", "", Allowed::File, "PEM certificates that rediss:// trusts instead of the system's"),
+    key("store_connect_timeout_ms", "2000", milliseconds(50, 60_000), "for opening a connection to Redis"),
+    key("store_response_timeout_ms", "1000", milliseconds(10, 60_000), "for an answer of Redis"),
+    key(
+        "store_commands_max",
+        "16384",
+        Allowed::Whole { unit: "commands", minimum: 64, maximum: 1_000_000 },
+        "commands to Redis in flight; more wait a moment and are answered 503",
+    ),
     key("records_url", "sqlite:records.db", Allowed::Records, "where messages live; a relative file lies in data_dir"),
     key("functions_dir", "functions.d", Allowed::Path, "components to serve, *.wasm (`roost dev`: target/functions)"),
     key("log", "info", Allowed::LogFilter, "what is logged"),

@@ -9,6 +9,7 @@ mod keys;
 mod layers;
 mod mistake;
 mod reader;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use keys::reference;
 pub use layers::{Flag, Sources, environment};
 pub use mistake::{Mistake, Mistakes};
+pub use redis::{RedisConfig, RedisMode, RedisUrl};
 
 /// A validated configuration.
 #[derive(Clone, Debug)]
@@ -68,6 +70,8 @@ impl Config {
 pub enum StoreUrl {
     /// `memory:`: in this process.
     Memory,
+    /// `redis://…` and its kin: in Redis, shared by all hosts.
+    Redis(RedisConfig),
 }
 
 /// Where messages live.

@@ -12,6 +12,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::keys::{self, Allowed, KEY_BYTES_MIN, Key, SECRET_BYTES_MIN};
 use super::layers::{Origin, Raw, Setting, Settings};
+use super::redis::{self, RedisConfig, RedisUrl};
 use super::{LogFormat, PostgresConfig, RecordsUrl, Secret, SqliteLocation, StoreUrl};
 
 pub(super) struct Reader {
@@ -55,7 +56,19 @@ impl Reader {
     }
 
     pub(super) fn store(&mut self) -> StoreUrl {
-        self.one("store_url", |text, _| store(text)).unwrap_or(StoreUrl::Memory)
+        let read = self.one("store_url", |text, _| store(text)).flatten();
+        let config = RedisConfig {
+            prefix: self.one("store_prefix", prefix).unwrap_or_default(),
+            ca_file: self.files("store_ca_file").pop(),
+            connect_timeout: self.duration("store_connect_timeout_ms"),
+            response_timeout: self.duration("store_response_timeout_ms"),
+            commands_max: u32::try_from(self.whole("store_commands_max")).unwrap_or(u32::MAX),
+            url: match read {
+                Some(url) => url,
+                None => return StoreUrl::Memory,
+            },
+        };
+        StoreUrl::Redis(config)
     }
 
     pub(super) fn records(&mut self, data_dir: &Path) -> RecordsUrl {
@@ -234,11 +247,18 @@ fn secret(text: &str, key: &Key) -> Result<Secret, String> {
     Ok(Secret(text.to_owned()))
 }
 
-fn store(text: &str) -> Result<StoreUrl, String> {
+/// `None`: in this process.
+fn store(text: &str) -> Result<Option<RedisUrl>, String> {
     if text == "memory:" {
-        return Ok(StoreUrl::Memory);
+        return Ok(None);
     }
-    Err(unsupported(text, "the live state is kept in this process only"))
+    let url = RedisUrl::parse(text)
+        .unwrap_or_else(|| Err(unsupported(text, "the live state is kept in Redis or in this process")));
+    url.map(Some)
+}
+
+fn prefix(text: &str, _: &Key) -> Result<String, String> {
+    if redis::is_prefix(text) { Ok(text.to_owned()) } else { Err(quoted(text, "no prefix")) }
 }
 
 fn records(text: &str, data_dir: &Path) -> Result<RecordsUrl, String> {

@@ -4,6 +4,7 @@
 
 mod clock;
 pub mod memory;
+pub mod redis;
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
@@ -18,12 +19,16 @@ use roost_core::port::{
 use roost_core::time::Timestamp;
 
 use self::memory::MemoryStore;
+use self::redis::RedisStore;
+use crate::config::StoreUrl;
 
 /// The store that the configuration names. Clones share it.
 #[derive(Clone)]
 pub enum Store {
     /// In this process.
     Memory(Arc<MemoryStore>),
+    /// In Redis.
+    Redis(Arc<RedisStore>),
 }
 
 /// What a store holds.
@@ -42,6 +47,22 @@ pub struct Stats {
 }
 
 impl Store {
+    /// The store of the configuration; Redis must answer.
+    pub async fn open(url: StoreUrl) -> anyhow::Result<Self> {
+        match url {
+            StoreUrl::Memory => Ok(Self::memory()),
+            StoreUrl::Redis(config) => Ok(Self::Redis(Arc::new(RedisStore::open(config).await?))),
+        }
+    }
+
+    /// Whether the store can be asked; otherwise why not, in words for the operator.
+    pub async fn ready(&self) -> Result<(), String> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(store) => store.ready().await,
+        }
+    }
+
     /// An empty store in this process's memory.
     pub fn memory() -> Self {
         Self::Memory(Arc::new(MemoryStore::new()))
@@ -51,6 +72,7 @@ impl Store {
     pub fn now(&self) -> Timestamp {
         match self {
             Self::Memory(store) => store.now(),
+            Self::Redis(store) => store.now(),
         }
     }
 
@@ -58,6 +80,7 @@ impl Store {
     pub fn stats(&self) -> Stats {
         match self {
             Self::Memory(store) => store.stats(),
+            Self::Redis(store) => store.stats(),
         }
     }
 
@@ -65,6 +88,7 @@ impl Store {
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         match self {
             Self::Memory(store) => store.run(shutdown).await,
+            Self::Redis(store) => store.run(shutdown).await,
         }
     }
 }
@@ -73,12 +97,14 @@ impl KeyValue for Store {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         match self {
             Self::Memory(store) => timed(&TIMES.read, store.read(queries)).await,
+            Self::Redis(store) => timed(&TIMES.read, store.read(queries)).await,
         }
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         match self {
             Self::Memory(store) => timed(&TIMES.commit, store.commit(transactions)).await,
+            Self::Redis(store) => timed(&TIMES.commit, store.commit(transactions)).await,
         }
     }
 }
@@ -87,6 +113,7 @@ impl PubSub for Store {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => timed(&TIMES.publish, store.publish(publications)).await,
+            Self::Redis(store) => timed(&TIMES.publish, store.publish(publications)).await,
         }
     }
 }
@@ -95,12 +122,14 @@ impl Bus for Store {
     async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => timed(&TIMES.join, store.join(user, subscriber)).await,
+            Self::Redis(store) => timed(&TIMES.join, store.join(user, subscriber)).await,
         }
     }
 
     async fn leave(&self, user: UserId) {
         match self {
             Self::Memory(store) => timed(&TIMES.leave, store.leave(user)).await,
+            Self::Redis(store) => timed(&TIMES.leave, store.leave(user)).await,
         }
     }
 }
@@ -109,12 +138,14 @@ impl Feeds for Store {
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         match self {
             Self::Memory(store) => timed(&TIMES.positions, store.positions(users)).await,
+            Self::Redis(store) => timed(&TIMES.positions, store.positions(users)).await,
         }
     }
 
     async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
         match self {
             Self::Memory(store) => timed(&TIMES.replay, store.replay(user, since)).await,
+            Self::Redis(store) => timed(&TIMES.replay, store.replay(user, since)).await,
         }
     }
 }

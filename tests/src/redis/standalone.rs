@@ -69,7 +69,9 @@ impl RedisServer {
     pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
         let mut words = command.split_whitespace();
         let mut asked = redis::cmd(words.next().expect("a command"));
-        words.for_each(|word| drop(asked.arg(word)));
+        words.for_each(|word| {
+            asked.arg(word);
+        });
         asked.query_async(&mut self.client().await).await.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 

@@ -69,12 +69,18 @@ pub(super) static STATEMENTS: Statements = Statements {
             SELECT me.conversation FROM members me WHERE me.user_id = $1
                 AND EXISTS (SELECT 1 FROM members other
                     WHERE other.conversation = me.conversation AND other.user_id = $2 OFFSET 0)
-                AND ", two_members!("me.conversation"), ")
+                AND ",
+        two_members!("me.conversation"),
+        ")
         ORDER BY c.id FOR NO KEY UPDATE"
     ),
     talk: concat!(
-        "SELECT c.seq, c.creator, c.updated_at, me.joined, me.read, ", members!("c.id"), ",
-            CASE WHEN ", two_members!("c.id"), " THEN EXISTS (
+        "SELECT c.seq, c.creator, c.updated_at, me.joined, me.read, ",
+        members!("c.id"),
+        ",
+            CASE WHEN ",
+        two_members!("c.id"),
+        " THEN EXISTS (
                 SELECT 1 FROM members one
                     JOIN members other ON other.conversation = one.conversation AND other.user_id <> one.user_id
                     JOIN LATERAL (SELECT 1 FROM blocks
@@ -89,55 +95,71 @@ pub(super) static STATEMENTS: Statements = Statements {
         "WITH message AS (INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed)
             VALUES ($4, $1, $2, $5, $6, $7, $3, $2)),
         change AS (INSERT INTO changes (conversation, seq, kind, message) VALUES ($1, $2, 0, $4)),
-        ", advance!()
+        ",
+        advance!()
     ),
     edit: concat!(
         "WITH message AS (UPDATE messages SET content = $5, edited_at = $3, changed = $2 WHERE id = $4),
         change AS (INSERT INTO changes (conversation, seq, kind, message) VALUES ($1, $2, 1, $4)),
-        ", advance!()
+        ",
+        advance!()
     ),
     delete: concat!(
         "WITH message AS (UPDATE messages SET content = '', deleted = true, changed = $2 WHERE id = $4),
         change AS (INSERT INTO changes (conversation, seq, kind, message) VALUES ($1, $2, 2, $4)),
-        ", advance!()
+        ",
+        advance!()
     ),
     mark_read: concat!(
         "WITH moved AS (UPDATE members SET read = $4 WHERE conversation = $1 AND user_id = $2
             RETURNING conversation, user_id)
-        ", moved!()
+        ",
+        moved!()
     ),
     counters_of_users: concat!(
-        "SELECT ", counter!(), " FROM unnest($1::uuid[]) AS asked(id)
+        "SELECT ",
+        counter!(),
+        " FROM unnest($1::uuid[]) AS asked(id)
             CROSS JOIN LATERAL (SELECT * FROM members WHERE user_id = asked.id OFFSET 0) m"
     ),
     counters_of_pairs: concat!(
-        "SELECT ", counter!(), " FROM unnest($1::uuid[], $2::uuid[]) AS asked(conversation, id)
+        "SELECT ",
+        counter!(),
+        " FROM unnest($1::uuid[], $2::uuid[]) AS asked(conversation, id)
             CROSS JOIN LATERAL (SELECT * FROM members
                 WHERE conversation = asked.conversation AND user_id = asked.id OFFSET 0) m"
     ),
     changes: concat!(
-        "SELECT ", message!(), ", c.seq, c.kind::bigint
+        "SELECT ",
+        message!(),
+        ", c.seq, c.kind::bigint
         FROM (SELECT * FROM changes WHERE conversation = $1 AND seq > $2 AND seq <= $3
                 ORDER BY seq DESC LIMIT $4) c
             CROSS JOIN LATERAL (SELECT * FROM messages WHERE id = c.message OFFSET 0) m
         ORDER BY c.seq DESC"
     ),
     last_messages: concat!(
-        "SELECT ", message!(), ", c.id, c.seq
+        "SELECT ",
+        message!(),
+        ", c.id, c.seq
         FROM unnest($1::uuid[]) AS asked(id)
             CROSS JOIN LATERAL (SELECT id, seq FROM conversations WHERE id = asked.id OFFSET 0) c
             LEFT JOIN LATERAL (SELECT * FROM messages WHERE conversation = c.id AND NOT deleted
                 ORDER BY seq DESC LIMIT 1) m ON true"
     ),
     history: concat!(
-        "SELECT ", message!(), " FROM members me
+        "SELECT ",
+        message!(),
+        " FROM members me
             LEFT JOIN LATERAL (SELECT * FROM messages
                 WHERE conversation = me.conversation AND NOT deleted AND seq > me.joined AND seq < $3
                 ORDER BY seq DESC LIMIT $4) m ON true
         WHERE me.conversation = $1 AND me.user_id = $2 ORDER BY m.seq DESC"
     ),
     conversations: concat!(
-        "SELECT page.id, page.updated_at, page.joined, ", members!("page.id"), " FROM (
+        "SELECT page.id, page.updated_at, page.joined, ",
+        members!("page.id"),
+        " FROM (
             SELECT c.id, c.updated_at, m.joined FROM members m
                 CROSS JOIN LATERAL (SELECT id, updated_at FROM conversations WHERE id = m.conversation OFFSET 0) c
             WHERE m.user_id = $1 AND (c.updated_at, c.id) < ($2, $3)
@@ -145,7 +167,9 @@ pub(super) static STATEMENTS: Statements = Statements {
         ORDER BY page.updated_at DESC, page.id DESC"
     ),
     conversations_named: concat!(
-        "SELECT c.id, c.updated_at, m.joined, ", members!("c.id"), "
+        "SELECT c.id, c.updated_at, m.joined, ",
+        members!("c.id"),
+        "
         FROM (SELECT DISTINCT unnest($2::uuid[]) AS id) asked
             CROSS JOIN LATERAL (SELECT joined FROM members
                 WHERE conversation = asked.id AND user_id = $1 OFFSET 0) m
@@ -159,12 +183,14 @@ pub(super) static STATEMENTS: Statements = Statements {
     add_member: concat!(
         "WITH moved AS (INSERT INTO members (conversation, user_id, joined, read) VALUES ($1, $2, $4, $4)
             RETURNING conversation, user_id)
-        ", moved!()
+        ",
+        moved!()
     ),
     remove_member: concat!(
         "WITH moved AS (DELETE FROM members WHERE conversation = $1 AND user_id = $2
             RETURNING conversation, user_id)
-        ", moved!()
+        ",
+        moved!()
     ),
     contacts: "SELECT ARRAY(SELECT contact FROM contacts WHERE user_id = $1 ORDER BY contact)",
     audience: "SELECT asked.id, ARRAY(
@@ -183,7 +209,11 @@ pub(super) static STATEMENTS: Statements = Statements {
     apart: "SELECT EXISTS (SELECT 1 FROM blocks WHERE user_id = $1 AND blocked = $2)
             OR EXISTS (SELECT 1 FROM blocks WHERE user_id = $2 AND blocked = $1)",
     pending_changes: concat!(
-        "SELECT ", message!(), ", c.seq, c.kind::bigint, u.since, ", members!("u.conversation"), "
+        "SELECT ",
+        message!(),
+        ", c.seq, c.kind::bigint, u.since, ",
+        members!("u.conversation"),
+        "
         FROM (SELECT * FROM unannounced_changes WHERE since < $1
                 ORDER BY since, conversation, seq LIMIT $2) u
             CROSS JOIN LATERAL (SELECT * FROM changes WHERE conversation = u.conversation AND seq = u.seq OFFSET 0) c

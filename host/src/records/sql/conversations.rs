@@ -13,11 +13,7 @@ use super::rows::{Read, read_conversation};
 use super::talk::Talk;
 use super::{Sql, Stored, run};
 
-pub(super) async fn create<C: Sql>(
-    sql: &mut C,
-    new: NewConversation,
-    members: Vec<UserId>,
-) -> Stored<Created> {
+pub(super) async fn create<C: Sql>(sql: &mut C, new: NewConversation, members: Vec<UserId>) -> Stored<Created> {
     if let Some(id) = new.id
         && let Some(talk) = Talk::find(sql, id, new.creator).await?
     {
@@ -48,11 +44,7 @@ fn existing(
     Ok(Created { conversation, repeated: true })
 }
 
-pub(super) async fn page<C: Sql>(
-    sql: &mut C,
-    user: UserId,
-    query: ConversationQuery,
-) -> Stored<ConversationPage> {
+pub(super) async fn page<C: Sql>(sql: &mut C, user: UserId, query: ConversationQuery) -> Stored<ConversationPage> {
     match query {
         ConversationQuery::Named(ids) => {
             let asked = vec![user.into(), ids.as_slice().into()];

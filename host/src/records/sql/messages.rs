@@ -24,12 +24,7 @@ impl Known {
     }
 
     /// A message that a member with this place may see.
-    async fn visible<C: Sql>(
-        sql: &mut C,
-        conversation: ConversationId,
-        id: MessageId,
-        joined: Seq,
-    ) -> Stored<Self> {
+    async fn visible<C: Sql>(sql: &mut C, conversation: ConversationId, id: MessageId, joined: Seq) -> Stored<Self> {
         let known = Self::find(sql, id).await?;
         let visible = known.filter(|known| known.message.conversation == conversation && known.message.seq > joined);
         Ok(visible.ok_or_else(|| RecordsError::NotFound("no such message".into()))?)

@@ -32,7 +32,10 @@ impl<D: Database> Records for SqlRecords<D> {
         at: Timestamp,
     ) -> Answer<Changed> {
         bounds::moment(at)?;
-        self.write(Operation::DeleteMessage, move |sql| Box::pin(messages::delete(sql, (conversation, message), actor, at))).await
+        self.write(Operation::DeleteMessage, move |sql| {
+            Box::pin(messages::delete(sql, (conversation, message), actor, at))
+        })
+        .await
     }
 
     async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
@@ -51,7 +54,8 @@ impl<D: Database> Records for SqlRecords<D> {
 
     async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
         bounds::list(&conversations)?;
-        self.read(Operation::LastMessages, move |sql| Box::pin(reading::last_messages(sql, conversations.clone()))).await
+        self.read(Operation::LastMessages, move |sql| Box::pin(reading::last_messages(sql, conversations.clone())))
+            .await
     }
 
     async fn membership(&self, conversation: ConversationId, user: UserId) -> Answer<Membership> {
@@ -70,7 +74,10 @@ impl<D: Database> Records for SqlRecords<D> {
 
     async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {
         let members = bounds::members(&conversation)?;
-        self.write(Operation::CreateConversation, move |sql| Box::pin(conversations::create(sql, conversation.clone(), members.clone()))).await
+        self.write(Operation::CreateConversation, move |sql| {
+            Box::pin(conversations::create(sql, conversation.clone(), members.clone()))
+        })
+        .await
     }
 
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
@@ -98,7 +105,8 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 
     async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
-        self.write(Operation::RemoveContact, move |sql| Box::pin(people::remove(sql, Relation::Contact, user, contact))).await
+        self.write(Operation::RemoveContact, move |sql| Box::pin(people::remove(sql, Relation::Contact, user, contact)))
+            .await
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {

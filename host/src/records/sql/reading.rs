@@ -20,10 +20,7 @@ pub(super) async fn changes<C: Sql>(sql: &mut C, ranges: Vec<ChangeRange>) -> St
     Ok(answers)
 }
 
-pub(super) async fn last_messages<C: Sql>(
-    sql: &mut C,
-    conversations: Vec<ConversationId>,
-) -> Stored<Vec<LastMessage>> {
+pub(super) async fn last_messages<C: Sql>(sql: &mut C, conversations: Vec<ConversationId>) -> Stored<Vec<LastMessage>> {
     let rows = sql.rows(C::STATEMENTS.last_messages, vec![conversations.as_slice().into()]).await?;
     let found = rows
         .iter()

@@ -25,7 +25,8 @@ pub(super) async fn mark_read<C: Sql>(
     if moved {
         run(sql, C::STATEMENTS.mark_read, vec![conversation.into(), user.into(), now().into(), read.into()]).await?;
     }
-    let counter = counters(sql, C::STATEMENTS.counters_of_pairs, Value::Pairs(vec![(conversation.bits(), user.bits())]));
+    let counter =
+        counters(sql, C::STATEMENTS.counters_of_pairs, Value::Pairs(vec![(conversation.bits(), user.bits())]));
     let counter = counter.await?.remove(&(user, conversation)).ok_or(RecordsError::NotAMember)?;
     Ok(ReadMark { counter, moved, members: talk.members })
 }
@@ -37,10 +38,7 @@ fn now() -> Timestamp {
 }
 
 /// At most two statements, each one moment: all standings of the users that ask for all, and the named ones.
-pub(super) async fn unread<C: Sql>(
-    sql: &mut C,
-    requests: Vec<UnreadRequest>,
-) -> Stored<Vec<UnreadSnapshot>> {
+pub(super) async fn unread<C: Sql>(sql: &mut C, requests: Vec<UnreadRequest>) -> Stored<Vec<UnreadSnapshot>> {
     let mut everywhere = Vec::new();
     let mut named = Vec::new();
     for request in &requests {

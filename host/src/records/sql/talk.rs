@@ -28,11 +28,7 @@ pub(super) struct Talk {
 
 impl Talk {
     /// `None`: there is no such conversation.
-    pub(super) async fn find<C: Sql>(
-        sql: &mut C,
-        conversation: ConversationId,
-        user: UserId,
-    ) -> Stored<Option<Self>> {
+    pub(super) async fn find<C: Sql>(sql: &mut C, conversation: ConversationId, user: UserId) -> Stored<Option<Self>> {
         let rows = sql.rows(C::STATEMENTS.talk, vec![conversation.into(), user.into()]).await?;
         Ok(rows.first().map(Self::read).transpose()?)
     }

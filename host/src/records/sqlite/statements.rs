@@ -50,7 +50,9 @@ pub(super) static STATEMENTS: Statements = Statements {
     lock_user: "",
     lock_pair: "",
     talk: concat!(
-        "SELECT c.seq, c.creator, c.updated_at, me.joined, me.read, ", members!("c.id"), ",
+        "SELECT c.seq, c.creator, c.updated_at, me.joined, me.read, ",
+        members!("c.id"),
+        ",
             CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM members WHERE conversation = c.id LIMIT 3) AS few) = 2
             THEN EXISTS (
                 SELECT 1 FROM members one CROSS JOIN members other CROSS JOIN blocks b
@@ -65,52 +67,69 @@ pub(super) static STATEMENTS: Statements = Statements {
         "INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed)
             VALUES (?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2);
         INSERT INTO changes (conversation, seq, kind, message) VALUES (?1, ?2, 0, last_insert_rowid());
-        ", advance!()
+        ",
+        advance!()
     ),
     edit: concat!(
         "UPDATE messages SET content = ?5, edited_at = ?3, changed = ?2 WHERE id = ?4;
         INSERT INTO changes (conversation, seq, kind, message) SELECT ?1, ?2, 1, number FROM messages WHERE id = ?4;
-        ", advance!()
+        ",
+        advance!()
     ),
     delete: concat!(
         "UPDATE messages SET content = '', deleted = 1, changed = ?2 WHERE id = ?4;
         INSERT INTO changes (conversation, seq, kind, message) SELECT ?1, ?2, 2, number FROM messages WHERE id = ?4;
-        ", advance!()
+        ",
+        advance!()
     ),
     mark_read: concat!("UPDATE members SET read = ?4 WHERE conversation = ?1 AND user = ?2; ", moved!()),
     counters_of_users: concat!(
-        "SELECT ", counter!(), " FROM members m CROSS JOIN conversations c ON c.id = m.conversation
+        "SELECT ",
+        counter!(),
+        " FROM members m CROSS JOIN conversations c ON c.id = m.conversation
         WHERE m.user IN (SELECT unhex(value) FROM json_each(?1))"
     ),
     counters_of_pairs: concat!(
-        "SELECT ", counter!(), " FROM json_each(?1) AS pair
+        "SELECT ",
+        counter!(),
+        " FROM json_each(?1) AS pair
             CROSS JOIN members m ON m.conversation = unhex(pair.value ->> 0) AND m.user = unhex(pair.value ->> 1)
             CROSS JOIN conversations c ON c.id = m.conversation"
     ),
     changes: concat!(
-        "SELECT ", message!(), ", c.seq, c.kind FROM changes c CROSS JOIN messages m ON m.number = c.message
+        "SELECT ",
+        message!(),
+        ", c.seq, c.kind FROM changes c CROSS JOIN messages m ON m.number = c.message
         WHERE c.conversation = ?1 AND c.seq > ?2 AND c.seq <= ?3 ORDER BY c.seq DESC LIMIT ?4"
     ),
     last_messages: concat!(
-        "SELECT ", message!(), ", c.id, c.seq FROM conversations c LEFT JOIN messages m ON m.number = (
+        "SELECT ",
+        message!(),
+        ", c.id, c.seq FROM conversations c LEFT JOIN messages m ON m.number = (
             SELECT s.number FROM messages s WHERE s.conversation = c.id AND s.deleted = 0
             ORDER BY s.seq DESC LIMIT 1)
         WHERE c.id IN (SELECT unhex(value) FROM json_each(?1))"
     ),
     history: concat!(
-        "SELECT ", message!(), " FROM members me LEFT JOIN messages m
+        "SELECT ",
+        message!(),
+        " FROM members me LEFT JOIN messages m
             ON m.conversation = me.conversation AND m.deleted = 0 AND m.seq > me.joined AND m.seq < ?3
         WHERE me.conversation = ?1 AND me.user = ?2 ORDER BY m.seq DESC LIMIT ?4"
     ),
     conversations: concat!(
-        "SELECT id, updated_at, joined, ", members!("page.id"), " FROM (
+        "SELECT id, updated_at, joined, ",
+        members!("page.id"),
+        " FROM (
             SELECT c.id, c.updated_at, m.joined FROM members m CROSS JOIN conversations c ON c.id = m.conversation
             WHERE m.user = ?1 AND (c.updated_at, c.id) < (?2, ?3)
             ORDER BY c.updated_at DESC, c.id DESC LIMIT ?4) AS page
         ORDER BY updated_at DESC, id DESC"
     ),
     conversations_named: concat!(
-        "SELECT c.id, c.updated_at, m.joined, ", members!("c.id"), "
+        "SELECT c.id, c.updated_at, m.joined, ",
+        members!("c.id"),
+        "
         FROM members m CROSS JOIN conversations c ON c.id = m.conversation
         WHERE m.conversation IN (SELECT unhex(value) FROM json_each(?2)) AND m.user = ?1
         ORDER BY c.updated_at DESC, c.id DESC"
@@ -118,9 +137,7 @@ pub(super) static STATEMENTS: Statements = Statements {
     create_conversation: "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
         INSERT INTO members (conversation, user, joined, read)
             SELECT ?1, unhex(value), 0, 0 FROM json_each(?4)",
-    add_member: concat!(
-        "INSERT INTO members (conversation, user, joined, read) VALUES (?1, ?2, ?4, ?4); ", moved!()
-    ),
+    add_member: concat!("INSERT INTO members (conversation, user, joined, read) VALUES (?1, ?2, ?4, ?4); ", moved!()),
     remove_member: concat!("DELETE FROM members WHERE conversation = ?1 AND user = ?2; ", moved!()),
     contacts: "SELECT group_concat(hex(contact), '') FROM contacts WHERE user = ?1",
     audience: "SELECT c.user, group_concat(hex(c.contact), '') FROM contacts c
@@ -138,7 +155,11 @@ pub(super) static STATEMENTS: Statements = Statements {
     apart: "SELECT EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = ?2)
             OR EXISTS (SELECT 1 FROM blocks WHERE user = ?2 AND blocked = ?1)",
     pending_changes: concat!(
-        "SELECT ", message!(), ", c.seq, c.kind, u.since, ", members!("u.conversation"), "
+        "SELECT ",
+        message!(),
+        ", c.seq, c.kind, u.since, ",
+        members!("u.conversation"),
+        "
         FROM unannounced_changes u
             CROSS JOIN changes c ON c.conversation = u.conversation AND c.seq = u.seq
             CROSS JOIN messages m ON m.number = c.message

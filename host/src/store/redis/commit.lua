@@ -1,0 +1,301 @@
+#!lua
+-- One transaction of one owner: all checks hold and everything happens, or nothing does.
+--
+-- A script that fails half-way leaves its writes behind. So nothing is written before every type, number and sum has
+-- been looked at; later steps are judged by what earlier ones will have done. Numbers stay text: Lua's are doubles.
+--
+-- KEYS   every key of the transaction once; the owner's feed is the last, if anything durable is published
+-- ARGV   how many checks, mutations and publications follow; then each with its arguments (K: a place in KEYS):
+--   checks        absent K | present K | equals K bytes | field-equals K field text | field-missing K field
+--                 | field-below K field limit | score-equals K member score | score-missing K member
+--   mutations     set K bytes | set-for K bytes ms | delete K | add K delta | add-floor K delta floor
+--                 | set-fields K n (field text)*n | delete-fields K n field*n | add-field K field delta
+--                 | expire K ms | persist K | ordered-put K member score | ordered-remove K member
+--   publications  only if there are any: PUBLISH or SPUBLISH, the channel, entries a feed keeps, its life in ms; then
+--                 durable name payload | ephemeral name payload
+--   at the end    what names the serving process (appended when the connection is known)
+-- Answer {'ok', result of each add and add-field…} | {'refused', index of the check} | {'wrong', K, what is wrong}
+
+local at = 0
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+local function take_number() return tonumber(take()) end
+
+local check_count, mutation_count, publication_count = take_number(), take_number(), take_number()
+local server = ARGV[#ARGV]
+
+-- Whether one decimal text is the smaller number.
+local function below(one, other)
+  local negative, other_negative = string.sub(one, 1, 1) == '-', string.sub(other, 1, 1) == '-'
+  if negative ~= other_negative then return negative end
+  if negative then one, other = string.sub(other, 2), string.sub(one, 2) end
+  if #one ~= #other then return #one < #other end
+  return one < other
+end
+
+-- Whether a text is a number of 64 bits in its only spelling.
+local function is_number(text)
+  if text == '0' then return true end
+  if not string.find(text, '^%-?[1-9]%d*$') or #text > 20 then return false end
+  return not below(text, '-9223372036854775808') and not below('9223372036854775807', text)
+end
+
+-- The sum of two numbers; nothing if it has more than 64 bits. Where doubles are not exact, Redis itself adds.
+local function add(number, delta)
+  if #number <= 15 and #delta <= 15 then return string.format('%.0f', tonumber(number) + tonumber(delta)) end
+  local scratch = KEYS[1] .. ':sum'
+  redis.call('SET', scratch, number)
+  local added = redis.pcall('INCRBY', scratch, delta)
+  local sum = redis.call('GET', scratch)
+  redis.call('DEL', scratch)
+  if type(added) == 'table' then return nil end
+  return sum
+end
+
+local NO_BYTES, NO_NUMBER, NO_HASH = 'holds no bytes', 'holds no number', 'holds no hash'
+local NO_FIELD_NUMBER, NO_SET = 'holds a field that is no number', 'holds no ordered set'
+local TOO_LARGE, NO_FEED = 'would pass 64 bits', 'holds no feed'
+
+-- What a command answers, or nothing if the key is of another type.
+local function ask(...)
+  local answer = redis.pcall(...)
+  if type(answer) == 'table' and answer.err then return nil, true end
+  return answer
+end
+
+local checks = {}
+function checks.absent(key) return redis.call('EXISTS', key) == 0 end
+function checks.present(key) return redis.call('EXISTS', key) == 1 end
+function checks.equals(key)
+  local wanted = take()
+  local found, wrong = ask('GET', key)
+  return found == wanted, wrong and NO_BYTES
+end
+checks['field-equals'] = function(key)
+  local field, wanted = take(), take()
+  local found, wrong = ask('HGET', key, field)
+  return found == wanted, wrong and NO_HASH
+end
+checks['field-missing'] = function(key)
+  local found, wrong = ask('HGET', key, take())
+  return not found, wrong and NO_HASH
+end
+checks['field-below'] = function(key)
+  local field, limit = take(), take()
+  local found, wrong = ask('HGET', key, field)
+  if wrong then return false, NO_HASH end
+  if not found then return true end
+  if not is_number(found) then return false, NO_FIELD_NUMBER end
+  return below(found, limit)
+end
+checks['score-equals'] = function(key)
+  local member, wanted = take(), take()
+  local found, wrong = ask('ZSCORE', key, member)
+  return found == wanted, wrong and NO_SET
+end
+checks['score-missing'] = function(key)
+  local found, wrong = ask('ZSCORE', key, take())
+  return not found, wrong and NO_SET
+end
+
+for index = 0, check_count - 1 do
+  local word, place = take(), take_number()
+  local holds, wrong = checks[word](KEYS[place])
+  if wrong then return {'wrong', place, wrong} end
+  if not holds then return {'refused', index} end
+end
+
+-- What the keys will be, as far as it was looked at. `kind` is Redis's word for the type. A `new` key owes nothing to what
+-- Redis holds now. `parts` are fields (their text) and members (true); false: will be gone.
+local plans = {}
+local writes, results = {}, {}
+
+local function plan(key)
+  local known = plans[key]
+  if not known then
+    known = {kind = redis.call('TYPE', key).ok, parts = {}}
+    known.new = known.kind == 'none'
+    plans[key] = known
+  end
+  return known
+end
+
+local function replaced(key, kind, text) plans[key] = {kind = kind, text = text, parts = {}, new = true} end
+
+local function write(...) writes[#writes + 1] = {...} end
+
+local function held(key, known, part)
+  if known.new then return false end
+  if known.kind == 'hash' then return redis.call('HEXISTS', key, part) == 1 end
+  return redis.call('ZSCORE', key, part) ~= false
+end
+
+-- Whether the key will be of this kind, or missing. One that loses its last part is missing.
+local function fits(key, kind)
+  local known = plan(key)
+  if known.kind ~= kind and known.shrunk then
+    local left = 0
+    if not known.new then left = redis.call(known.kind == 'hash' and 'HLEN' or 'ZCARD', key) end
+    for part, present in pairs(known.parts) do
+      left = left + (present and 1 or 0) - (held(key, known, part) and 1 or 0)
+    end
+    if left == 0 then
+      replaced(key, 'none')
+      known = plans[key]
+    end
+  end
+  return known.kind == kind or known.kind == 'none', known
+end
+
+-- A key that is written to is of the kind from here on.
+local function becomes(known, kind)
+  known.kind = kind
+  return known
+end
+
+local function add_to(key, floor_follows)
+  local delta = take()
+  local floor = floor_follows and take()
+  local right, known = fits(key, 'string')
+  if not right then return NO_NUMBER end
+  local number = known.text
+  if not number then number = not known.new and redis.call('GET', key) or '0' end
+  if not is_number(number) then return NO_NUMBER end
+  local sum = add(number, delta)
+  if not sum then return TOO_LARGE end
+  if floor and below(sum, floor) then sum = floor end
+  becomes(known, 'string').text = sum
+  results[#results + 1] = sum
+  write('SET', key, sum, 'KEEPTTL')
+end
+
+local mutations = {}
+function mutations.set(key)
+  local value = take()
+  replaced(key, 'string', value)
+  write('SET', key, value)
+end
+mutations['set-for'] = function(key)
+  local value, life_ms = take(), take()
+  replaced(key, 'string', value)
+  write('SET', key, value, 'PX', life_ms)
+end
+function mutations.delete(key)
+  replaced(key, 'none')
+  write('DEL', key)
+end
+function mutations.add(key) return add_to(key, false) end
+mutations['add-floor'] = function(key) return add_to(key, true) end
+mutations['set-fields'] = function(key)
+  local count = take_number()
+  local right, known = fits(key, 'hash')
+  if not right then return NO_HASH end
+  becomes(known, 'hash')
+  for _ = 1, count do
+    local field, text = take(), take()
+    known.parts[field] = text
+    write('HSET', key, field, text)
+  end
+end
+mutations['delete-fields'] = function(key)
+  local count = take_number()
+  local right, known = fits(key, 'hash')
+  if not right then return NO_HASH end
+  known.shrunk = true
+  for _ = 1, count do
+    local field = take()
+    known.parts[field] = false
+    if known.kind == 'hash' then write('HDEL', key, field) end
+  end
+end
+mutations['add-field'] = function(key)
+  local field, delta = take(), take()
+  local right, known = fits(key, 'hash')
+  if not right then return NO_HASH end
+  local number = known.parts[field]
+  if number == nil and not known.new then number = redis.call('HGET', key, field) end
+  number = number or '0'
+  if not is_number(number) then return NO_FIELD_NUMBER end
+  local sum = add(number, delta)
+  if not sum then return TOO_LARGE end
+  becomes(known, 'hash').parts[field] = sum
+  results[#results + 1] = sum
+  write('HSET', key, field, sum)
+end
+function mutations.expire(key) write('PEXPIRE', key, take()) end
+function mutations.persist(key) write('PERSIST', key) end
+mutations['ordered-put'] = function(key)
+  local member, score = take(), take()
+  local right, known = fits(key, 'zset')
+  if not right then return NO_SET end
+  becomes(known, 'zset').parts[member] = true
+  write('ZADD', key, score, member)
+end
+mutations['ordered-remove'] = function(key)
+  local member = take()
+  local right, known = fits(key, 'zset')
+  if not right then return NO_SET end
+  known.shrunk = true
+  known.parts[member] = false
+  if known.kind == 'zset' then write('ZREM', key, member) end
+end
+
+for _ = 1, mutation_count do
+  local word, place = take(), take_number()
+  local wrong = mutations[word](KEYS[place])
+  if wrong then return {'wrong', place, wrong} end
+end
+
+-- The feed's epoch and newest offset. Another process may serve an older copy of the feed; it begins a new epoch, so that
+-- no offset is ever given twice in one.
+local function feed_position(feed)
+  local newest, wrong = ask('XREVRANGE', feed, '+', '-', 'COUNT', 1)
+  if wrong then return nil end
+  local passed = 0
+  if newest[1] then
+    local epoch, offset = string.match(newest[1][1], '^(%d+)%-(%d+)$')
+    if newest[1][2][6] == server then return {epoch = epoch, offset = tonumber(offset)} end
+    passed = tonumber(epoch)
+  end
+  local time = redis.call('TIME')
+  local epoch = math.max(time[1] * 1000000 + time[2], passed + 1)
+  return {epoch = string.format('%.0f', epoch), offset = 0, stale = redis.call('EXISTS', feed) == 1}
+end
+
+local messages = {}
+local publish, channel
+if publication_count > 0 then
+  local entries_max, life_ms
+  publish, channel, entries_max, life_ms = take(), take(), take(), take()
+  local feed, position = KEYS[#KEYS], nil
+  local appended = {}
+  for index = 1, publication_count do
+    local word, name, payload = take(), take(), take()
+    local message = '{"type":"' .. name .. '","payload":' .. payload
+    if word == 'durable' then
+      position = position or feed_position(feed)
+      if not position then return {'wrong', #KEYS, NO_FEED} end
+      position.offset = position.offset + 1
+      local offset = string.format('%.0f', position.offset)
+      message = message .. ',"offset":' .. offset .. ',"epoch":"' .. position.epoch .. '"'
+      appended[#appended + 1] = {
+        'XADD', feed, 'MAXLEN', '=', entries_max, position.epoch .. '-' .. offset,
+        'type', name, 'payload', payload, 'server', server,
+      }
+    end
+    messages[index] = message .. '}'
+  end
+  if position then
+    if position.stale then redis.call('DEL', feed) end
+    for _, command in ipairs(appended) do redis.call(unpack(command)) end
+    redis.call('PEXPIRE', feed, life_ms)
+  end
+end
+
+for _, command in ipairs(writes) do redis.call(unpack(command)) end
+for _, message in ipairs(messages) do redis.call(publish, channel, message) end
+
+table.insert(results, 1, 'ok')
+return results

@@ -1,0 +1,22 @@
+#!lua flags=no-writes
+-- Every counter that a hash names by its fields.
+--
+-- KEYS   the hash
+-- ARGV   the counters' key up to the item
+-- Answer field, text, field, text… of the counters that exist; an error if one holds no text
+
+local counters = {}
+local fields = redis.call('HKEYS', KEYS[1])
+for first = 1, #fields, 1000 do
+  local keys = {}
+  for index = first, math.min(first + 999, #fields) do keys[#keys + 1] = ARGV[1] .. fields[index] end
+  for index, text in ipairs(redis.call('MGET', unpack(keys))) do
+    if text then
+      counters[#counters + 1] = fields[first + index - 1]
+      counters[#counters + 1] = text
+    elseif redis.call('EXISTS', keys[index]) == 1 then
+      return redis.error_reply('WRONGTYPE ' .. keys[index] .. ' holds no number')
+    end
+  end
+end
+return counters

@@ -1,0 +1,209 @@
+//! Which server leads which slot. Without a Cluster one server leads them all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use redis::Value;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::address::{Address, Dial};
+use super::fault;
+use super::names::SLOTS;
+use super::node::Node;
+use super::server::Unusable;
+use crate::config::RedisMode;
+
+/// A topology that nobody doubts is looked up again after this.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(15);
+/// Doubts within this lead to one look-up.
+const REFRESH_PAUSE: Duration = Duration::from_millis(50);
+
+/// Slots up to and with `last` are led by `node`, from where the range before ended.
+struct Range {
+    last: u16,
+    node: Option<Arc<Node>>,
+}
+
+/// Who leads what, kept up to date by [`Topology::keep`].
+pub(super) struct Topology {
+    dial: Arc<Dial>,
+    ranges: ArcSwap<Vec<Range>>,
+    /// Every node that leads slots or was named by a redirection.
+    nodes: Mutex<HashMap<Address, Arc<Node>>>,
+    doubted: Notify,
+    changes: watch::Sender<u64>,
+}
+
+impl Topology {
+    /// Connects to the servers, or says why that is impossible.
+    pub(super) async fn open(dial: Arc<Dial>) -> Result<Arc<Self>, Unusable> {
+        let topology = Arc::new(Self {
+            dial,
+            ranges: ArcSwap::default(),
+            nodes: Mutex::default(),
+            doubted: Notify::new(),
+            changes: watch::Sender::new(0),
+        });
+        let deadline = Instant::now() + topology.dial.config().connect_timeout;
+        let seeds: Vec<Arc<Node>> = topology.dial.seeds().into_iter().map(|seed| topology.node_at(&seed)).collect();
+        if topology.dial.config().url.mode != RedisMode::Cluster {
+            let node = seeds.first().cloned().ok_or(Unusable::Strange("the URL"))?;
+            topology.ranges.store(Arc::new(vec![Range { last: SLOTS - 1, node: Some(node) }]));
+        } else {
+            topology.look_up_first(&seeds, deadline).await?;
+        }
+        for node in topology.primaries() {
+            node.first_session(deadline).await.map_err(|why| silent(&node, why))?;
+        }
+        Ok(topology)
+    }
+
+    async fn look_up_first(&self, seeds: &[Arc<Node>], deadline: Instant) -> Result<(), Unusable> {
+        loop {
+            for seed in seeds {
+                if seed.first_session(deadline.min(Instant::now() + REFRESH_PAUSE)).await.is_ok()
+                    && self.look_up_at(seed).await
+                {
+                    return Ok(());
+                }
+            }
+            if Instant::now() >= deadline {
+                let first = seeds.first().ok_or(Unusable::Strange("the URL"))?;
+                let why = first.first_session(Instant::now()).await.err().flatten();
+                return Err(silent(first, why));
+            }
+            sleep(REFRESH_PAUSE).await;
+        }
+    }
+
+    /// The node that leads a slot; `None`: nobody does.
+    pub(super) fn leader(&self, slot: u16) -> Option<Arc<Node>> {
+        let ranges = self.ranges.load();
+        ranges.get(ranges.partition_point(|range| range.last < slot)).and_then(|range| range.node.clone())
+    }
+
+    /// Every node that leads slots.
+    pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
+        let ranges = self.ranges.load();
+        let mut nodes: Vec<Arc<Node>> = ranges.iter().filter_map(|range| range.node.clone()).collect();
+        nodes.sort_by(|one, other| one.address.cmp(&other.address));
+        nodes.dedup_by(|one, other| one.address == other.address);
+        nodes
+    }
+
+    /// The node at an address, known or not.
+    pub(super) fn node_at(&self, address: &Address) -> Arc<Node> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || Node::start(self.dial.clone(), address.clone());
+        nodes.entry(address.clone()).or_insert_with(start).clone()
+    }
+
+    /// Something did not answer as this says.
+    pub(super) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Changes whenever other servers lead.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Looks up who leads, whenever it is doubted and now and then, until it is dropped.
+    pub(super) async fn keep(self: Arc<Self>) {
+        if self.dial.config().url.mode != RedisMode::Cluster {
+            return;
+        }
+        loop {
+            let _ = timeout(REFRESH_INTERVAL, self.doubted.notified()).await;
+            if !self.look_up().await {
+                self.doubt();
+            }
+            sleep(REFRESH_PAUSE).await;
+        }
+    }
+
+    /// Asks the known nodes and then the configured ones, beginning with another one each time.
+    async fn look_up(&self) -> bool {
+        let mut nodes = self.primaries();
+        if !nodes.is_empty() {
+            let first = rand::random_range(0..nodes.len());
+            nodes.rotate_left(first);
+        }
+        nodes.extend(self.dial.seeds().iter().map(|seed| self.node_at(seed)));
+        for node in nodes {
+            if self.look_up_at(&node).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn look_up_at(&self, node: &Node) -> bool {
+        let Ok(session) = node.session().await else { return false };
+        let mut asked = redis::pipe();
+        asked.cmd("CLUSTER").arg("SLOTS");
+        let Ok(answers) = session.exchange(&asked).await else { return false };
+        let Some(Value::Array(slots)) = answers.first() else { return false };
+        let mut leaders: Vec<(u16, u16, Address)> =
+            slots.iter().filter_map(|entry| read_range(entry, &node.address)).collect();
+        leaders.sort_unstable();
+        if leaders.is_empty() {
+            return false;
+        }
+        self.replace(leaders);
+        true
+    }
+
+    fn replace(&self, leaders: Vec<(u16, u16, Address)>) {
+        let mut ranges = Vec::new();
+        let mut next = 0;
+        for (first, last, address) in leaders {
+            if first > next {
+                ranges.push(Range { last: first - 1, node: None });
+            }
+            ranges.push(Range { last, node: Some(self.node_at(&address)) });
+            next = last.saturating_add(1);
+        }
+        let spell = |ranges: &[Range]| -> Vec<(u16, Option<Address>)> {
+            ranges.iter().map(|range| (range.last, range.node.as_ref().map(|node| node.address.clone()))).collect()
+        };
+        if spell(&self.ranges.load()) == spell(&ranges) {
+            return;
+        }
+        self.ranges.store(Arc::new(ranges));
+        self.forget_followers();
+        tracing::info!(primaries = self.primaries().len(), "the Redis Cluster's leaders are known anew");
+        self.changes.send_modify(|change| *change += 1);
+    }
+
+    /// Only leaders are worth a connection.
+    fn forget_followers(&self) {
+        let leaders = self.primaries();
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.retain(|address, _| leaders.iter().any(|leader| leader.address == *address));
+    }
+}
+
+fn silent(node: &Node, why: Option<Arc<Unusable>>) -> Unusable {
+    match why.and_then(Arc::into_inner) {
+        Some(why) => why,
+        None => Unusable::Silent(node.fault().unwrap_or_else(|| fault::unavailable().to_string())),
+    }
+}
+
+/// Reads `[first, last, [host, port, …], replicas…]`. A node that does not know its host has the one it was asked at.
+fn read_range(entry: &Value, asked: &Address) -> Option<(u16, u16, Address)> {
+    let Value::Array(parts) = entry else { return None };
+    let [Value::Int(first), Value::Int(last), Value::Array(leader), ..] = parts.as_slice() else { return None };
+    let [host, Value::Int(port), ..] = leader.as_slice() else { return None };
+    let host = match host {
+        Value::BulkString(host) if !host.is_empty() && host != b"?" => String::from_utf8(host.clone()).ok()?,
+        Value::SimpleString(host) => host.clone(),
+        _ => asked.host.clone(),
+    };
+    let address = Address { host, port: u16::try_from(*port).ok()? };
+    Some((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, address))
+}
