@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use roost_tests::fleet::{Fleet, over};
@@ -11,6 +12,7 @@ use roost_tests::ledger::{Ledger, Stored};
 use roost_tests::patience::until;
 use roost_tests::postgres::Postgres;
 use roost_tests::redis::{RedisCluster, RedisServer};
+use roost_tests::server::command;
 use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -142,4 +144,20 @@ async fn who_was_on_a_host_that_died_goes_offline_and_exactly_their_contacts_are
     }
     let cid = fleet.host(0).user(ann_id).get(&format!("/v1/presence/{cid_id}")).await.json(200);
     assert_eq!(cid["online"], true, "another host holds him: {cid}");
+}
+
+#[tokio::test]
+async fn the_files_for_servers_are_accepted() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/deploy");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path());
+    let secrets = std::fs::read_to_string(files.join("roost.env")).unwrap();
+    for line in secrets.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (name, value) = line.split_once('=').unwrap();
+        command.env(name, value);
+    }
+    // The file says it, so the variables of other tests must not.
+    command.env_remove("ROOST_LISTEN").env_remove("ROOST_ADMIN_LISTEN").env_remove("ROOST_DRAIN_SPREAD_MS");
+    let checked = command.arg("check-config").arg("--config").arg(files.join("roost.toml")).output().await.unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, stream};
 use redis::aio::MultiplexedConnection;
+use roost::config::{RedisConfig, RedisUrl, StoreUrl};
 use roost::store::Store;
 use roost_core::ids::{ConnectionId, ConversationId, UserId};
 use roost_core::port::{Clock, Draft, NewConversation};
@@ -81,6 +82,20 @@ fn talks(users: &[UserId], members: usize) -> Vec<Vec<UserId>> {
         .flat_map(|step| (0..USERS).map(move |first| (first, step)))
         .map(|(first, step)| talk(first, step))
         .collect()
+}
+
+/// The adapter as a host has it.
+async fn store(redis: &RedisServer) -> Store {
+    let url = RedisUrl::parse(&redis.url()).unwrap().unwrap();
+    let config = RedisConfig {
+        url,
+        prefix: String::new(),
+        ca_file: None,
+        connect_timeout: Duration::from_secs(10),
+        response_timeout: Duration::from_secs(10),
+        commands_max: 16_384,
+    };
+    Store::open(StoreUrl::Redis(config)).await.unwrap()
 }
 
 async fn used_memory(redis: &RedisServer) -> f64 {
