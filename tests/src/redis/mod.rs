@@ -7,6 +7,7 @@ mod cluster;
 mod guardian;
 mod options;
 mod standalone;
+pub mod store;
 
 pub use cluster::RedisCluster;
 pub use options::{Data, Options};

@@ -100,10 +100,11 @@ impl Node {
         };
         let mut link = self.link.clone();
         let settled = link.wait_for(|link| !matches!(link, Link::Opening(_)));
-        match timeout(GRACE.saturating_sub(since.elapsed()), settled).await.as_deref() {
-            Ok(Ok(Link::Up(session))) => Ok(session.clone()),
-            Ok(Ok(Link::Down { retry_at, .. })) => Err(until(*retry_at)),
-            _ => Err(fault::unavailable()),
+        let _ = timeout(GRACE.saturating_sub(since.elapsed()), settled).await;
+        match &*self.link.borrow() {
+            Link::Up(session) => Ok(session.clone()),
+            Link::Down { retry_at, .. } => Err(until(*retry_at)),
+            Link::Opening(_) => Err(fault::unavailable()),
         }
     }
 

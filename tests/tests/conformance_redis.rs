@@ -1,0 +1,143 @@
+//! The store's contract, held against Redis: every case of the suite on one server and on a Cluster of three primaries,
+//! and from within a compiled function. All cases share one server of each kind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a surprise here is a failed test")]
+
+use std::time::Duration;
+
+use roost::config::{RecordsUrl, Sources, SqliteLocation};
+use roost::functions::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteMatch};
+use roost::records::RecordStore;
+use roost::store::Store;
+use roost::store::redis::RedisStore;
+use roost_core::each_store_case;
+use roost_core::testing::conformance::key_value::Harness;
+use roost_tests::guests;
+use roost_tests::redis::store::{fresh_user, open, settle};
+use roost_tests::redis::{RedisCluster, RedisServer};
+use tokio::sync::OnceCell;
+
+static SERVER: OnceCell<RedisServer> = OnceCell::const_new();
+static CLUSTER: OnceCell<RedisCluster> = OnceCell::const_new();
+
+/// A store on a server that other cases use too. Time passes by itself.
+struct Real(RedisStore);
+
+impl Real {
+    async fn standalone() -> Self {
+        Self(open(&SERVER.get_or_init(RedisServer::start).await.url()).await)
+    }
+
+    async fn cluster() -> Self {
+        Self(open(&CLUSTER.get_or_init(RedisCluster::start).await.url()).await)
+    }
+}
+
+impl Harness for Real {
+    type Store = RedisStore;
+
+    fn store(&self) -> &RedisStore {
+        &self.0
+    }
+
+    fn fresh(&self) -> u128 {
+        fresh_user().as_u128()
+    }
+
+    async fn advance(&self, span_ms: u64) {
+        // Redis ends a key in the millisecond after its last one.
+        tokio::time::sleep(Duration::from_millis(span_ms + 2)).await;
+    }
+
+    fn advance_max_ms(&self) -> u64 {
+        1_000
+    }
+
+    async fn settle(&self) {
+        settle(&self.0).await;
+    }
+}
+
+macro_rules! tests {
+    ([$make:ident] $($group:ident::$case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                roost_core::testing::conformance::key_value::$group::$case(&Real::$make().await).await;
+            }
+        )*
+    };
+}
+
+mod standalone {
+    use super::*;
+
+    each_store_case!(tests, standalone);
+}
+
+mod cluster {
+    use super::*;
+
+    each_store_case!(tests, cluster);
+}
+
+/// Cases of the delivery side, which functions do not have, and of time, for which they cannot wait.
+fn is_for_functions(group: &str, case: &str) -> bool {
+    let asks_feeds = ["an_impossible_publication_is_refused", "a_refused_call_changes_nothing"];
+    !matches!(group, "feeds" | "bus" | "expiry") && !asks_feeds.contains(&case)
+}
+
+macro_rules! names {
+    ([] $($group:ident::$case:ident)*) => {
+        [$((stringify!($group), stringify!($case))),*]
+    };
+}
+
+#[tokio::test]
+async fn a_compiled_function_finds_the_same_contract() {
+    let server = SERVER.get_or_init(RedisServer::start).await;
+    let functions = guest_on(&server.url()).await;
+    let mut held = 0;
+    for (number, (group, case)) in (1_u64..).zip(each_store_case!(names)) {
+        if is_for_functions(group, case) {
+            let answer = ask(&functions, case, number).await;
+            assert!(answer.contains("it holds"), "{group}::{case}: {answer}");
+            held += 1;
+        }
+    }
+    assert!(held > 30, "{held}");
+}
+
+/// The guest whose calls hold the suite's cases, on a Redis.
+async fn guest_on(url: &str) -> Functions {
+    let mut config = Sources::default().load().unwrap();
+    config.function_defaults.memory_bytes_max = 64 << 20;
+    config.function_defaults.deadline = Duration::from_secs(60);
+    let cache = guests().with_file_name("compiled-for-tests");
+    let options = Options { defaults: config.function_defaults, named: config.functions, cache_dir: Some(cache) };
+    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
+    let world = HostWorld { store: Store::Redis(std::sync::Arc::new(open(url).await)), records };
+    let functions = Functions::new(Engine::new().unwrap(), world, options).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(guests().join("conformance.wasm"), folder.path().join("conformance.wasm")).unwrap();
+    functions.load_dir(folder.path()).await.unwrap();
+    functions
+}
+
+async fn ask(functions: &Functions, case: &str, number: u64) -> String {
+    let path = format!("/v1/conformance/{case}/{number}");
+    let RouteMatch::Found { target, route, parameters, .. } = functions.route("GET", &path) else {
+        panic!("{path} leads nowhere");
+    };
+    let request = HttpRequest {
+        method: "GET".to_owned(),
+        route: route.to_string(),
+        parameters,
+        query: Vec::new(),
+        body: String::new().into(),
+    };
+    let invocation = Invocation { caller: Caller::Anonymous, trace: case.to_owned(), request: Request::Http(request) };
+    match functions.call(&target, invocation).await {
+        Ok(reply) => reply.body,
+        Err(error) => error.to_string(),
+    }
+}
