@@ -13,8 +13,11 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use roost::config::{PostgresConfig, Secret};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
+
+use crate::server::DEADLINE;
 
 /// The account that Roost uses in tests; it owns every database.
 const USER: &str = "roost";
@@ -82,6 +85,16 @@ impl Postgres {
         connection.execute(create).await.expect("a database");
         connection.close().await.expect("the connection closes");
         self.url(&name)
+    }
+
+    /// As the host is told of a database that nobody has used. Its times suit a busy machine.
+    pub async fn fresh(&self) -> PostgresConfig {
+        PostgresConfig {
+            url: Secret(self.database().await),
+            connections_max: 8,
+            acquire_timeout: DEADLINE,
+            statement_timeout: DEADLINE,
+        }
     }
 
     /// The URL of a database of this name.

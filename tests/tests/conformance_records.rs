@@ -1,7 +1,8 @@
-//! Every adapter of the records port keeps every promise of the port: the fake, and SQLite in a file and in memory.
+//! Every adapter of the records port keeps every promise of the port: the fake, SQLite in a file and in memory, and
+//! PostgreSQL.
 //!
 //! Beside the suite: what only a database can get wrong (reopening, several processes) and random operations on
-//! the fake and on SQLite, answer by answer.
+//! the fake and on each database, answer by answer.
 
 use std::future::Future;
 use std::path::Path;
@@ -19,6 +20,7 @@ use roost_core::testing::conformance::records::{
 };
 use roost_core::testing::{FakeRecords, block_on};
 use roost_core::time::Timestamp;
+use roost_tests::postgres::Postgres;
 use tempfile::TempDir;
 
 const ANN: UserId = UserId::from_u128(1);
@@ -35,9 +37,16 @@ async fn in_file(folder: &Path) -> RecordStore {
     open(SqliteLocation::File(folder.join("data/records.db"))).await
 }
 
-fn on_sqlite<F: Future<Output = ()>>(location: SqliteLocation, case: impl FnOnce(Subject<RecordStore>) -> F) {
+async fn on_postgres() -> RecordStore {
+    RecordStore::open(&RecordsUrl::Postgres(Postgres::shared().fresh().await)).await.unwrap()
+}
+
+fn on<F: Future<Output = ()>>(
+    opening: impl Future<Output = RecordStore>,
+    case: impl FnOnce(Subject<RecordStore>) -> F,
+) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let records = open(location).await;
+        let records = opening.await;
         case(Subject::new(records.clone(), |records| Box::pin(records.flush()))).await;
         records.close().await;
     });
@@ -59,7 +68,7 @@ macro_rules! on_every_adapter {
             fn $case() {
                 let folder = TempDir::new().unwrap();
                 let file = SqliteLocation::File(folder.path().join("records.db"));
-                on_sqlite(file, async |subject| $module::$case(&subject).await);
+                on(open(file), async |subject| $module::$case(&subject).await);
             })*
         }
 
@@ -67,7 +76,15 @@ macro_rules! on_every_adapter {
             use super::*;
             $(#[test]
             fn $case() {
-                on_sqlite(SqliteLocation::Memory, async |subject| $module::$case(&subject).await);
+                on(open(SqliteLocation::Memory), async |subject| $module::$case(&subject).await);
+            })*
+        }
+
+        mod postgres {
+            use super::*;
+            $(#[test]
+            fn $case() {
+                on(on_postgres(), async |subject| $module::$case(&subject).await);
             })*
         }
     };
@@ -165,8 +182,13 @@ async fn several_stores_may_create_the_file_at_once() {
 #[tokio::test]
 async fn a_call_that_is_dropped_half_way_leaves_the_store_usable() {
     let folder = TempDir::new().unwrap();
-    let records = in_file(folder.path()).await;
-    create(&records).await;
+    for records in [in_file(folder.path()).await, on_postgres().await] {
+        drop_calls(&records).await;
+    }
+}
+
+async fn drop_calls(records: &RecordStore) {
+    create(records).await;
     for polls in 1..40 {
         let mut append = Box::pin(records.append_message(draft(ANN, None, "half")));
         let mut polled = 0;
@@ -188,7 +210,7 @@ async fn a_call_that_is_dropped_half_way_leaves_the_store_usable() {
 #[tokio::test]
 async fn a_closed_store_is_unavailable() {
     let folder = TempDir::new().unwrap();
-    for records in [in_file(folder.path()).await, open(SqliteLocation::Memory).await] {
+    for records in [in_file(folder.path()).await, open(SqliteLocation::Memory).await, on_postgres().await] {
         create(&records).await;
         records.ready().await.unwrap();
         records.close().await;
@@ -349,20 +371,39 @@ async fn everything<R: Records>(records: &R) -> Vec<String> {
     told_all
 }
 
+/// Takes the steps on both, and asks both everything after each.
+fn answers_as_the_fake_does(opening: impl Future<Output = RecordStore>, steps: Vec<Step>) {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let fake = FakeRecords::new(1);
+        let records = opening.await;
+        for step in steps {
+            assert_eq!(take(&records, step.clone()).await, take(&fake, step.clone()).await, "{step:?}");
+            records.flush().await;
+            assert_eq!(everything(&records).await, everything(&fake).await, "after {step:?}");
+        }
+        records.close().await;
+    });
+}
+
+const fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn sqlite_answers_as_the_fake_does(steps in prop::collection::vec(step(), 1..60)) {
-        tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let fake = FakeRecords::new(1);
-            let sqlite = open(SqliteLocation::Memory).await;
-            for step in steps {
-                assert_eq!(take(&sqlite, step.clone()).await, take(&fake, step.clone()).await, "{step:?}");
-                sqlite.flush().await;
-                assert_eq!(everything(&sqlite).await, everything(&fake).await, "after {step:?}");
-            }
-            sqlite.close().await;
-        });
+        answers_as_the_fake_does(open(SqliteLocation::Memory), steps);
+    }
+}
+
+proptest! {
+    // A server takes a trip for each of the dozens of questions after a step.
+    #![proptest_config(cases(6))]
+
+    #[test]
+    fn postgres_answers_as_the_fake_does(steps in prop::collection::vec(step(), 1..60)) {
+        answers_as_the_fake_does(on_postgres(), steps);
     }
 }

@@ -39,6 +39,9 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("http.body_bytes_max", "4096"),
         ("http.read_timeout_ms", "7000"),
         ("http.requests_max", "8"),
+        ("postgres.connections_max", "9"),
+        ("postgres.acquire_timeout_ms", "100"),
+        ("postgres.statement_timeout_ms", "200"),
     ];
     let functions = [
         ("function_defaults.memory_bytes_max", "2000000"),
@@ -107,13 +110,15 @@ fn toml_line(key: &str, value: &str) -> String {
 #[test]
 fn every_key_can_be_said_in_the_file_the_environment_and_on_the_command_line() {
     let pem = file("pem", "any text");
-    let plain = format!("{:?}", sources("plain", "").load().unwrap());
     let mut said = BTreeSet::new();
     for (key, value) in samples(&pem) {
-        let from_file = sources(key, &toml_line(key, &value));
-        let mut from_environment = sources("plain", "");
+        // How PostgreSQL is used matters only where it is.
+        let base = if key.starts_with("postgres.") { "records_url = \"postgres://db/roost\"\n" } else { "" };
+        let plain = format!("{:?}", sources("plain", base).load().unwrap());
+        let from_file = sources(key, &format!("{base}{}", toml_line(key, &value)));
+        let mut from_environment = sources("plain", base);
         from_environment.environment = vec![variable(&keys::variable(key), &value)];
-        let mut from_flag = sources("plain", "");
+        let mut from_flag = sources("plain", base);
         from_flag.flags = vec![flag("--set", key, &value)];
         let loaded = [from_file, from_environment, from_flag].map(|from| format!("{:?}", from.load().unwrap()));
         assert_ne!(loaded[0], plain, "{key} has no effect");
@@ -164,6 +169,24 @@ fn every_mistake_is_told_at_once_with_its_place_and_what_is_allowed() {
     assert!(!told.contains("hunter2"), "a secret was shown:\n{told}");
     let expected = std::fs::read_to_string(golden.join("broken.txt")).unwrap_or_default();
     assert_eq!(told, expected.trim_end(), "tests/golden/config/broken.txt should hold:\n{told}");
+}
+
+#[test]
+fn a_postgres_url_is_checked_and_shown_nowhere() {
+    for url in ["postgres://u:hunter2@db.internal:5433/roost?sslmode=require", "postgresql://db/roost"] {
+        let config = sources("postgres", &format!("records_url = \"{url}\"")).load().unwrap();
+        assert!(matches!(&config.records, RecordsUrl::Postgres(postgres) if postgres.url.0 == url));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+    for (url, problem) in [
+        ("postgres://u:hunter2/@db/roost", "is no URL"),
+        ("postgres://u:p@db/roost?sslmode=hunter2", "has a parameter of a wrong value"),
+        ("postgres://u:p@db/roost?hunter2=1", "has a parameter that is none of sslmode, "),
+        ("postgres://u:p@db/roost?password=hunter2", "has a parameter that is none of sslmode, "),
+    ] {
+        let told = mistakes(sources("postgres", &format!("records_url = \"{url}\""))).remove(0);
+        assert!(told.contains(problem) && !told.contains("hunter2"), "{told}");
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub(super) static STATEMENTS: Statements = Statements {
         advance!()
     ),
     mark_read: concat!(
-        "WITH moved AS (UPDATE members SET read = $4 WHERE conversation = $1 AND user_id = $2
+        "WITH moved AS (UPDATE members SET read = greatest(read, $4) WHERE conversation = $1 AND user_id = $2
             RETURNING conversation, user_id)
         ",
         moved!()

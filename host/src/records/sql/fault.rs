@@ -39,7 +39,7 @@ impl Fault {
         match self {
             Self::Refused(error) => return error,
             Self::Broken(error) => tracing::error!(operation, %error, "the records' database failed"),
-            Self::Crowded => tracing::warn!(operation, "no connection to the records' database was free in time"),
+            Self::Crowded => tracing::warn!(operation, "no connection to the records' database could be had in time"),
             Self::Slow => tracing::warn!(operation, "the records' database did not answer in time"),
         }
         RecordsError::Unavailable { retry_after_ms: RETRY_AFTER_MS }

@@ -1,0 +1,300 @@
+//! PostgreSQL as several hosts use it at once: contention, restarts, time limits. The suite of the port is elsewhere.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use roost::config::{PostgresConfig, RecordsUrl, Secret};
+use roost::records::RecordStore;
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{
+    Change, ChangeRange, Confirmation, Draft, HistoryQuery, MemberChange, NewConversation, Records, RecordsError,
+    UnreadRequest,
+};
+use roost_core::time::Timestamp;
+use roost_tests::postgres::{PASSWORD, Postgres};
+use roost_tests::server::DEADLINE;
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+const ANN: UserId = UserId::from_u128(1);
+const BOB: UserId = UserId::from_u128(2);
+const TALK: ConversationId = ConversationId::from_u128(3);
+const OTHER: ConversationId = ConversationId::from_u128(4);
+const AT: Timestamp = Timestamp(1_790_000_000_000);
+
+async fn open(config: &PostgresConfig) -> RecordStore {
+    RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap()
+}
+
+/// Two hosts with a conversation of two.
+async fn two_hosts(config: &PostgresConfig) -> [RecordStore; 2] {
+    let hosts = [open(config).await, open(config).await];
+    create(&hosts[0], TALK).await;
+    hosts
+}
+
+async fn create(records: &RecordStore, id: ConversationId) {
+    let new = NewConversation { id: Some(id), creator: ANN, members: vec![BOB], at: AT };
+    records.create_conversation(new).await.unwrap();
+}
+
+fn draft(id: Option<u128>) -> Draft {
+    let id = id.map(MessageId::from_u128);
+    Draft { conversation: TALK, sender: ANN, id, kind: "text".into(), content: "at once".into(), at: AT }
+}
+
+async fn all_changes(records: &RecordStore) -> Vec<Change> {
+    let mut all: Vec<Change> = Vec::new();
+    loop {
+        let after = all.last().map_or(Seq::ZERO, |change| change.seq);
+        let range = ChangeRange { conversation: TALK, after, up_to: Seq(after.0 + 200) };
+        let page = records.changes(vec![range]).await.unwrap().remove(0);
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+fn unavailable<T>(answer: &Result<T, RecordsError>) -> bool {
+    matches!(answer, Err(RecordsError::Unavailable { .. }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_two_writers_on_two_hosts_leave_no_gap() {
+    const EACH: u64 = 10;
+    let hosts = two_hosts(&Postgres::shared().fresh().await).await;
+    let writers = (0..32).map(|writer| {
+        let records = hosts[writer % 2].clone();
+        tokio::spawn(async move {
+            let mut places = Vec::new();
+            for _ in 0..EACH {
+                places.push(records.append_message(draft(None)).await.unwrap().change.seq.0);
+            }
+            places
+        })
+    });
+    let mut places: Vec<u64> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+    places.sort_unstable();
+    assert_eq!(places, (1..=32 * EACH).collect::<Vec<_>>());
+    let counters = hosts[1].unread(vec![UnreadRequest { user: BOB, conversations: None }]).await.unwrap();
+    assert_eq!(counters[0].counters[0].count, 32 * EACH);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_message_at_two_hosts_at_once_is_stored_once() {
+    let hosts = two_hosts(&Postgres::shared().fresh().await).await;
+    for id in 1..=50 {
+        let both = hosts.each_ref().map(|records| records.append_message(draft(Some(id))));
+        let answers: Vec<_> = join_all(both).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers.iter().filter(|answer| answer.repeated).count(), 1);
+        assert_eq!(answers[0].change, answers[1].change);
+        assert_eq!(answers[0].change.seq, Seq(u64::try_from(id).unwrap()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_in_two_conversations_at_once_is_a_conflict_for_one() {
+    let hosts = two_hosts(&Postgres::shared().fresh().await).await;
+    create(&hosts[0], OTHER).await;
+    for id in 1..=50 {
+        let elsewhere = Draft { conversation: OTHER, ..draft(Some(id)) };
+        let (here, there) = tokio::join!(hosts[0].append_message(draft(Some(id))), hosts[1].append_message(elsewhere));
+        let conflicts = [&here, &there].map(|answer| matches!(answer, Err(RecordsError::Conflict(_))));
+        assert_eq!(conflicts.iter().filter(|conflict| **conflict).count(), 1, "{here:?} {there:?}");
+    }
+}
+
+/// Everything is Ann's and nothing is deleted, so that what Bob has not read is what lies behind his position.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_races_messages_answers_an_exact_snapshot() {
+    let hosts = two_hosts(&Postgres::shared().fresh().await).await;
+    let writer = hosts[0].clone();
+    let writing = tokio::spawn(async move {
+        for _ in 0..150 {
+            writer.append_message(draft(None)).await.unwrap();
+        }
+    });
+    let mut up_to = None;
+    while !writing.is_finished() {
+        let counter = hosts[1].mark_read(BOB, TALK, up_to).await.unwrap().counter;
+        assert_eq!(counter.count, counter.seq.0 - counter.read.0, "{counter:?}");
+        up_to = Some(counter.seq);
+    }
+    writing.await.unwrap();
+    let counter = hosts[1].mark_read(BOB, TALK, None).await.unwrap().counter;
+    assert_eq!((counter.count, counter.read), (0, Seq(150)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_start_at_once_share_one_schema() {
+    let config = Postgres::shared().fresh().await;
+    let url = RecordsUrl::Postgres(config);
+    for opened in join_all((0..6).map(|_| RecordStore::open(&url))).await {
+        opened.unwrap().ready().await.unwrap();
+    }
+}
+
+/// Each host changes everything about two conversations in an order of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_mixture_of_changes_waits_in_a_circle() {
+    let server = Postgres::start();
+    let hosts = two_hosts(&server.fresh().await).await;
+    create(&hosts[0], OTHER).await;
+    let mixing = (0..8_usize).map(|worker| {
+        let records = hosts[worker % 2].clone();
+        tokio::spawn(async move {
+            for round in 0..30 {
+                mix(&records, worker, round).await;
+            }
+        })
+    });
+    join_all(mixing).await.into_iter().for_each(Result::unwrap);
+    hosts[0].flush().await;
+    hosts[1].flush().await;
+    assert!(!server.log().contains("deadlock detected"), "{}", server.log());
+}
+
+async fn mix(records: &RecordStore, worker: usize, round: usize) {
+    let conversation = if (worker + round) % 2 == 0 { TALK } else { OTHER };
+    let third = UserId::from_u128(9);
+    let change = MemberChange { conversation, actor: None, user: third, at: AT };
+    let confirmations = [TALK, OTHER].map(|talk| Confirmation::Member(talk, BOB));
+    let answer = match (worker + round) % 7 {
+        0 => records.add_member(change).await.map(|_| ()),
+        1 => records.remove_member(change).await.map(|_| ()),
+        2 => records.block(BOB, ANN).await,
+        3 => records.unblock(BOB, ANN).await,
+        4 => records.mark_read(BOB, conversation, None).await.map(|_| ()),
+        5 => records.announced(confirmations.into()).await,
+        _ => records.append_message(Draft { conversation, ..draft(None) }).await.map(|_| ()),
+    };
+    assert!(!unavailable(&answer), "{worker} {round}");
+}
+
+/// A client that repeats what was not acknowledged, as clients do; tells how it goes.
+async fn write_until(
+    records: RecordStore,
+    writer: u128,
+    stop: watch::Receiver<bool>,
+    told: Arc<watch::Sender<(u64, u64)>>,
+) -> BTreeSet<(MessageId, Seq)> {
+    let mut acknowledged = BTreeSet::new();
+    for number in 0.. {
+        let id = writer << 64 | number;
+        loop {
+            match records.append_message(draft(Some(id))).await {
+                Ok(changed) => {
+                    acknowledged.insert((MessageId::from_u128(id), changed.change.seq));
+                    told.send_modify(|(stored, _)| *stored += 1);
+                    break;
+                }
+                Err(RecordsError::Unavailable { retry_after_ms }) => {
+                    told.send_modify(|(_, refused)| *refused += 1);
+                    tokio::time::sleep(Duration::from_millis(retry_after_ms.into())).await;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        if *stop.borrow() {
+            break;
+        }
+    }
+    acknowledged
+}
+
+/// Waits until so many writes were acknowledged and so many refused.
+async fn reached(heard: &mut watch::Receiver<(u64, u64)>, stored: u64, refused: u64) -> (u64, u64) {
+    let enough = heard.wait_for(|now| now.0 >= stored && now.1 >= refused);
+    *timeout(DEADLINE, enough).await.expect("in time").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_under_load_loses_nothing_acknowledged() {
+    let server = Postgres::start();
+    let config = PostgresConfig { acquire_timeout: Duration::from_secs(2), ..server.fresh().await };
+    let hosts = two_hosts(&config).await;
+    let (stop, stopped) = watch::channel(false);
+    let (told, mut heard) = watch::channel((0, 0));
+    let told = Arc::new(told);
+    let writers: Vec<_> = (0..8_usize)
+        .map(|writer| {
+            let records = hosts[writer % 2].clone();
+            tokio::spawn(write_until(records, 1 + writer as u128, stopped.clone(), told.clone()))
+        })
+        .collect();
+    reached(&mut heard, 100, 0).await;
+    server.stop_immediately();
+    let (before, _) = reached(&mut heard, 100, 1).await;
+    server.start_again();
+    reached(&mut heard, before + 100, 1).await;
+    stop.send_replace(true);
+    let acknowledged: BTreeSet<_> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+
+    let stored = all_changes(&hosts[0]).await;
+    let places: Vec<u64> = stored.iter().map(|change| change.seq.0).collect();
+    assert_eq!(places, (1..=stored.len() as u64).collect::<Vec<_>>());
+    let stored: BTreeSet<_> = stored.iter().map(|change| (change.message.id, change.seq)).collect();
+    assert_eq!(stored, acknowledged);
+}
+
+/// A connection that is no host's, to hold what hosts wait for.
+async fn intruder(config: &PostgresConfig, statement: &'static str) -> PgConnection {
+    let mut connection = PgConnection::connect(&config.url.0).await.unwrap();
+    connection.execute("BEGIN").await.unwrap();
+    connection.execute(statement).await.unwrap();
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_too_long_is_told_and_can_go_on_later() {
+    let config = Postgres::shared().fresh().await;
+    create(&open(&config).await, TALK).await;
+    let hasty = open(&PostgresConfig { statement_timeout: Duration::from_millis(200), ..config.clone() }).await;
+
+    let mut holding = intruder(&config, "SELECT 1 FROM conversations FOR UPDATE").await;
+    assert!(unavailable(&hasty.append_message(draft(Some(1))).await));
+    holding.execute("ROLLBACK; BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let history = HistoryQuery { user: ANN, conversation: TALK, before: None, limit: 10 };
+    assert!(unavailable(&hasty.history(history).await));
+    holding.close().await.unwrap();
+
+    let deadline = async { while unavailable(&hasty.append_message(draft(Some(1))).await) {} };
+    timeout(DEADLINE, deadline).await.expect("in time");
+    assert_eq!(all_changes(&open(&config).await).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_finds_no_free_connection_is_told_in_time() {
+    let config = Postgres::shared().fresh().await;
+    create(&open(&config).await, TALK).await;
+    let short = Duration::from_millis(300);
+    let narrow = open(&PostgresConfig { connections_max: 1, acquire_timeout: short, ..config.clone() }).await;
+    let holding = intruder(&config, "SELECT 1 FROM conversations FOR UPDATE").await;
+    let waiting = tokio::spawn({
+        let records = narrow.clone();
+        async move { records.append_message(draft(Some(1))).await }
+    });
+    let refused = async { while !unavailable(&narrow.contacts(ANN).await) {} };
+    timeout(DEADLINE, refused).await.expect("in time");
+    holding.close().await.unwrap();
+    waiting.await.unwrap().unwrap();
+    narrow.contacts(ANN).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_is_named_without_the_password() {
+    let server = Postgres::shared();
+    let wrong = server.url("postgres").replace(PASSWORD, "wr0ng-passw0rd");
+    let nowhere = server.url("no_such_database");
+    for (url, secret) in [(wrong, "wr0ng-passw0rd"), (nowhere, PASSWORD)] {
+        let config = PostgresConfig { url: Secret(url), ..server.fresh().await };
+        let error = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap_err();
+        let told = format!("{error} {error:?} {config:?}");
+        assert!(!told.contains(secret), "{told}");
+        assert!(told.contains(&format!("at 127.0.0.1:{}", server.port())), "{told}");
+    }
+}
