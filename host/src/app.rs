@@ -76,8 +76,7 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
         (bind(config.listen, "listen").await?, bind(config.admin_listen, "admin_listen").await?);
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-    // TLS to the store and to the records is ours to choose; whoever chose before chose for a test's process.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let store = Store::open(config.store.clone()).await?;
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
     let functions = functions(&config, HostWorld { store: store.clone(), records: records.clone() })?;
@@ -117,6 +116,12 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
         shutdown_timeout,
         drain_spread,
     })
+}
+
+/// Chooses who encrypts, for the whole process. Again changes nothing.
+pub fn install_tls() {
+    // It fails only if somebody chose before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 impl Running {

@@ -118,23 +118,7 @@ impl Client {
         may_repeat: bool,
         replies: &mut [Option<Replied>],
     ) -> Vec<(usize, Way)> {
-        let mut parcels: Vec<Parcel> = Vec::new();
-        for (index, way) in waiting {
-            let (node, asks) = match way {
-                Way::Leader => (units.get(index).and_then(|unit| self.topology.leader(unit.slot)), false),
-                Way::Node(node) => (Some(node), false),
-                Way::Asking(node) => (Some(node), true),
-            };
-            let Some(node) = node else {
-                self.topology.doubt();
-                put(replies, index, Err(fault::unavailable()));
-                continue;
-            };
-            match parcels.iter_mut().find(|parcel| parcel.node.address == node.address) {
-                Some(parcel) => parcel.contents.push((index, asks)),
-                None => parcels.push(Parcel { node, contents: vec![(index, asks)] }),
-            }
-        }
+        let parcels = self.pack(units, waiting, replies);
         let mut again = Vec::new();
         for (parcel, answers) in join_all(parcels.into_iter().map(|parcel| parcel.deliver(units))).await {
             match answers {
@@ -154,6 +138,28 @@ impl Client {
             }
         }
         again
+    }
+
+    /// Puts units with the same way together. One that leads nowhere has its reply.
+    fn pack(&self, units: &[Unit], waiting: Vec<(usize, Way)>, replies: &mut [Option<Replied>]) -> Vec<Parcel> {
+        let mut parcels: Vec<Parcel> = Vec::new();
+        for (index, way) in waiting {
+            let (node, asks) = match way {
+                Way::Leader => (units.get(index).and_then(|unit| self.topology.leader(unit.slot)), false),
+                Way::Node(node) => (Some(node), false),
+                Way::Asking(node) => (Some(node), true),
+            };
+            let Some(node) = node else {
+                self.topology.doubt();
+                put(replies, index, Err(fault::unavailable()));
+                continue;
+            };
+            match parcels.iter_mut().find(|parcel| parcel.node.address == node.address) {
+                Some(parcel) => parcel.contents.push((index, asks)),
+                None => parcels.push(Parcel { node, contents: vec![(index, asks)] }),
+            }
+        }
+        parcels
     }
 
     /// The unit's reply, or the way it must take next.

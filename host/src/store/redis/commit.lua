@@ -158,6 +158,12 @@ end
 local function add_to(key, floor_follows)
   local delta = take()
   local floor = floor_follows and take()
+  -- A counter nobody looked at yet tells its type with its number.
+  if not plans[key] then
+    local number, wrong = ask('GET', key)
+    if wrong then return NO_NUMBER end
+    plans[key] = {kind = number and 'string' or 'none', text = number or nil, parts = {}, new = not number}
+  end
   local right, known = fits(key, 'string')
   if not right then return NO_NUMBER end
   local number = known.text

@@ -3,14 +3,13 @@
 //! One unchecked mutation is one plain command; every other transaction is one call of `commit.lua`.
 
 use redis::{Cmd, Value as Reply, cmd};
-use roost_core::key::{Key, Owner};
-use roost_core::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};
-use roost_core::port::{Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};
+use roost_core::key::Owner;
+use roost_core::port::{Event, Mutation, Outcome, Publication, StoreError, Transaction};
 
 use super::client::{Client, Unit};
 use super::names::Names;
 use super::read::number;
-use super::{fault, read, script};
+use super::{fault, invocation, read};
 
 /// Scores are doubles in Redis, which hold whole numbers exactly up to here.
 const SCORE_MAX: u64 = 1 << 53;
@@ -86,7 +85,7 @@ fn plan(transaction: &Transaction, names: &Names) -> Result<Plan, StoreError> {
         ([], [], []) => Ok(Plan::Nothing),
         ([], [only], []) if is_plain(only) => Ok(Plan::Send(Unit::one(slot, plain(only, names)))),
         ([], [], [only]) if !only.durable => Ok(Plan::Send(Unit::one(slot, tell(transaction.owner, only, names)))),
-        _ => Ok(Plan::Send(Unit { slot, commands: vec![call(transaction, names)], is_signed: true })),
+        _ => Ok(Plan::Send(Unit { slot, commands: vec![invocation::of(transaction, names)], is_signed: true })),
     }
 }
 
@@ -153,138 +152,12 @@ fn tell(owner: Owner, event: &Event, names: &Names) -> Cmd {
     command
 }
 
-fn channel(owner: Owner, names: &Names) -> String {
+/// The channel of whoever publishes.
+pub(super) fn channel(owner: Owner, names: &Names) -> String {
     match owner {
         Owner::User(user) => names.channel(user),
         // What publishes is a user's; everything else was refused before.
         Owner::Conversation(_) | Owner::Shard(_) => String::new(),
-    }
-}
-
-/// The script's call, without the serving process's name.
-fn call(transaction: &Transaction, names: &Names) -> Cmd {
-    let Transaction { checks, mutations, publications, .. } = transaction;
-    let mut keys = Keys { names, spelt: Vec::new(), known: Vec::new() };
-    let mut arguments: Vec<Argument<'_>> =
-        [checks.len(), mutations.len(), publications.len()].map(|count| Argument::Number(count as i64)).into();
-    checks.iter().for_each(|check| write_check(check, &mut keys, &mut arguments));
-    mutations.iter().for_each(|mutation| write_mutation(mutation, &mut keys, &mut arguments));
-    if !publications.is_empty() {
-        arguments
-            .extend([Argument::Bytes(names.publish().as_bytes()), Argument::Text(channel(transaction.owner, names))]);
-        arguments.extend([Argument::Number(FEED_EVENTS_MAX as i64), Argument::Number(FEED_TTL_MS as i64)]);
-    }
-    for event in publications {
-        let word = if event.durable { "durable" } else { "ephemeral" };
-        arguments.extend([word, &event.name, &event.payload].map(|text| Argument::Bytes(text.as_bytes())));
-    }
-    if let (Owner::User(user), true) = (transaction.owner, publications.iter().any(|event| event.durable)) {
-        keys.spelt.push(names.feed(user));
-    }
-    let mut call = script::commit().call(keys.spelt.iter());
-    for argument in arguments {
-        match argument {
-            Argument::Bytes(bytes) => call.arg(bytes),
-            Argument::Number(number) => call.arg(number),
-            Argument::Text(text) => call.arg(text),
-        };
-    }
-    call
-}
-
-enum Argument<'t> {
-    Bytes(&'t [u8]),
-    Number(i64),
-    Text(String),
-}
-
-/// The keys of a transaction, each once.
-struct Keys<'t, 'n> {
-    names: &'n Names,
-    spelt: Vec<String>,
-    known: Vec<&'t Key>,
-}
-
-impl<'t> Keys<'t, '_> {
-    /// The key's place, from 1.
-    fn place(&mut self, key: &'t Key) -> i64 {
-        let place = self.known.iter().position(|known| *known == key).unwrap_or_else(|| {
-            self.known.push(key);
-            self.spelt.push(self.names.key(key));
-            self.known.len() - 1
-        });
-        place as i64 + 1
-    }
-}
-
-fn write_check<'t>(check: &'t Check, keys: &mut Keys<'t, '_>, arguments: &mut Vec<Argument<'t>>) {
-    use Argument::{Bytes, Number};
-    let word = match check {
-        Check::Absent(_) => "absent",
-        Check::Present(_) => "present",
-        Check::Equals(..) => "equals",
-        Check::FieldEquals(_, _, Some(_)) => "field-equals",
-        Check::FieldEquals(_, _, None) => "field-missing",
-        Check::FieldBelow(..) => "field-below",
-        Check::ScoreEquals(_, _, Some(_)) => "score-equals",
-        Check::ScoreEquals(_, _, None) => "score-missing",
-    };
-    arguments.extend([Bytes(word.as_bytes()), Number(keys.place(check.key()))]);
-    match check {
-        Check::Absent(_) | Check::Present(_) => {}
-        Check::Equals(_, bytes) => arguments.push(Bytes(bytes)),
-        Check::FieldEquals(_, field, text) => {
-            arguments.push(Bytes(field.as_bytes()));
-            arguments.extend(text.as_ref().map(|text| Bytes(text.as_bytes())));
-        }
-        Check::FieldBelow(_, field, limit) => arguments.extend([Bytes(field.as_bytes()), Number(*limit)]),
-        Check::ScoreEquals(_, member, score) => {
-            arguments.push(Bytes(member.as_bytes()));
-            arguments.extend(score.map(Number));
-        }
-    }
-}
-
-fn write_mutation<'t>(mutation: &'t Mutation, keys: &mut Keys<'t, '_>, arguments: &mut Vec<Argument<'t>>) {
-    use Argument::{Bytes, Number};
-    let word = match mutation {
-        Mutation::Set(_, _, None) => "set",
-        Mutation::Set(_, _, Some(_)) => "set-for",
-        Mutation::Delete(_) => "delete",
-        Mutation::Add { floor: None, .. } => "add",
-        Mutation::Add { floor: Some(_), .. } => "add-floor",
-        Mutation::SetFields(..) => "set-fields",
-        Mutation::DeleteFields(..) => "delete-fields",
-        Mutation::AddField(..) => "add-field",
-        Mutation::Expire(..) => "expire",
-        Mutation::Persist(_) => "persist",
-        Mutation::OrderedPut(..) => "ordered-put",
-        Mutation::OrderedRemove(..) => "ordered-remove",
-    };
-    arguments.extend([Bytes(word.as_bytes()), Number(keys.place(mutation.key()))]);
-    let life = |life_ms: u64| Argument::Text(life_ms.to_string());
-    match mutation {
-        Mutation::Delete(_) | Mutation::Persist(_) => {}
-        Mutation::Set(_, value, life_ms) => {
-            arguments.push(Bytes(value));
-            arguments.extend(life_ms.map(life));
-        }
-        Mutation::Add { delta, floor, .. } => {
-            arguments.push(Number(*delta));
-            arguments.extend(floor.map(Number));
-        }
-        Mutation::SetFields(_, fields) => {
-            arguments.push(Number(fields.len() as i64));
-            arguments.extend(fields.iter().flat_map(|(name, text)| [Bytes(name.as_bytes()), Bytes(text.as_bytes())]));
-        }
-        Mutation::DeleteFields(_, fields) => {
-            arguments.push(Number(fields.len() as i64));
-            arguments.extend(fields.iter().map(|field| Bytes(field.as_bytes())));
-        }
-        Mutation::AddField(_, field, delta) => arguments.extend([Bytes(field.as_bytes()), Number(*delta)]),
-        Mutation::Expire(_, life_ms) => arguments.push(life(*life_ms)),
-        Mutation::OrderedPut(_, member, score) => arguments.extend([Bytes(member.as_bytes()), Number(*score)]),
-        Mutation::OrderedRemove(_, member) => arguments.push(Bytes(member.as_bytes())),
     }
 }
 

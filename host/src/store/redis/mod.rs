@@ -12,6 +12,7 @@ mod clock;
 mod commit;
 mod fault;
 mod feed;
+mod invocation;
 mod names;
 mod node;
 mod read;

@@ -12,7 +12,7 @@ use redis::{Pipeline, PushKind, Value};
 use roost_core::port::StoreError;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::address::{Address, Dial};
@@ -67,7 +67,7 @@ impl Session {
 /// Whether a server can be asked.
 #[derive(Clone)]
 enum Link {
-    /// The first attempt, or the first after a loss.
+    /// The first attempt, or the first after a loss. Requests wait for it until then.
     Opening(Instant),
     Up(Arc<Session>),
     Down {
@@ -86,21 +86,22 @@ pub(super) struct Node {
 impl Node {
     /// Begins to connect.
     pub(super) fn start(dial: Arc<Dial>, address: Address) -> Arc<Self> {
-        let (told, link) = watch::channel(Link::Opening(Instant::now()));
+        let until = Instant::now() + dial.config().connect_timeout;
+        let (told, link) = watch::channel(Link::Opening(until));
         let keeper = tokio::spawn(keep(dial, address.clone(), told)).abort_handle();
         Arc::new(Self { address, link, keeper })
     }
 
     /// The connection, if there is one or there is about to be.
     pub(super) async fn session(&self) -> Result<Arc<Session>, StoreError> {
-        let since = match &*self.link.borrow() {
+        let deadline = match &*self.link.borrow() {
             Link::Up(session) => return Ok(session.clone()),
             Link::Down { retry_at, .. } => return Err(until(*retry_at)),
-            Link::Opening(since) => *since,
+            Link::Opening(deadline) => *deadline,
         };
         let mut link = self.link.clone();
         let settled = link.wait_for(|link| !matches!(link, Link::Opening(_)));
-        let _ = timeout(GRACE.saturating_sub(since.elapsed()), settled).await;
+        let _ = timeout_at(deadline, settled).await;
         match &*self.link.borrow() {
             Link::Up(session) => Ok(session.clone()),
             Link::Down { retry_at, .. } => Err(until(*retry_at)),
@@ -116,7 +117,7 @@ impl Node {
             Link::Up(_) => true,
             Link::Down { why, .. } => why.is_permanent(),
         });
-        let _ = tokio::time::timeout_at(deadline, settled).await;
+        let _ = timeout_at(deadline, settled).await;
         match &*self.link.borrow() {
             Link::Up(session) => Ok(session.clone()),
             Link::Down { why, .. } => Err(Some(why.clone())),
@@ -162,7 +163,7 @@ async fn keep(dial: Arc<Dial>, address: Address, link: watch::Sender<Link>) {
                 session.ended.cancelled().await;
                 metrics::counter!("roost_redis_disconnects_total").increment(1);
                 tracing::warn!(server = %session.address, "the connection to redis is lost");
-                link.send_replace(Link::Opening(Instant::now()));
+                link.send_replace(Link::Opening(Instant::now() + GRACE));
             }
             Err(error) => {
                 if !is_known_down {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use redis::Value;
+use redis::{Cmd, RedisError, Value, cmd};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -48,12 +48,12 @@ impl Topology {
             changes: watch::Sender::new(0),
         });
         let deadline = Instant::now() + topology.dial.config().connect_timeout;
-        let seeds: Vec<Arc<Node>> = topology.dial.seeds().into_iter().map(|seed| topology.node_at(&seed)).collect();
-        if topology.dial.config().url.mode != RedisMode::Cluster {
-            let node = seeds.first().cloned().ok_or(Unusable::Strange("the URL"))?;
-            topology.ranges.store(Arc::new(vec![Range { last: SLOTS - 1, node: Some(node) }]));
+        if topology.dial.config().url.mode == RedisMode::Cluster {
+            topology.look_up_first(deadline).await?;
         } else {
-            topology.look_up_first(&seeds, deadline).await?;
+            let server = topology.dial.seeds().into_iter().next().ok_or(Unusable::Strange("the URL"))?;
+            let node = Some(topology.node_at(&server));
+            topology.ranges.store(Arc::new(vec![Range { last: SLOTS - 1, node }]));
         }
         for node in topology.primaries() {
             node.first_session(deadline).await.map_err(|why| silent(&node, why))?;
@@ -61,19 +61,21 @@ impl Topology {
         Ok(topology)
     }
 
-    async fn look_up_first(&self, seeds: &[Arc<Node>], deadline: Instant) -> Result<(), Unusable> {
+    /// Asks the configured nodes until one knows who leads.
+    async fn look_up_first(&self, deadline: Instant) -> Result<(), Unusable> {
         loop {
-            for seed in seeds {
-                if seed.first_session(deadline.min(Instant::now() + REFRESH_PAUSE)).await.is_ok()
-                    && self.look_up_at(seed).await
-                {
-                    return Ok(());
+            let mut fault = Unusable::Strange("the URL");
+            for seed in self.dial.seeds() {
+                match self.ask_stranger(&seed).await {
+                    Ok(leaders) => {
+                        self.replace(leaders);
+                        return Ok(());
+                    }
+                    Err(error) => fault = error,
                 }
             }
-            if Instant::now() >= deadline {
-                let first = seeds.first().ok_or(Unusable::Strange("the URL"))?;
-                let why = first.first_session(Instant::now()).await.err().flatten();
-                return Err(silent(first, why));
+            if fault.is_permanent() || Instant::now() >= deadline {
+                return Err(fault);
             }
             sleep(REFRESH_PAUSE).await;
         }
@@ -125,39 +127,42 @@ impl Topology {
         }
     }
 
-    /// Asks the known nodes and then the configured ones, beginning with another one each time.
+    /// Asks the leaders, beginning with another one each time, and then the configured nodes.
     async fn look_up(&self) -> bool {
-        let mut nodes = self.primaries();
-        if !nodes.is_empty() {
-            let first = rand::random_range(0..nodes.len());
-            nodes.rotate_left(first);
+        let mut leaders = self.primaries();
+        if !leaders.is_empty() {
+            let first = rand::random_range(0..leaders.len());
+            leaders.rotate_left(first);
         }
-        nodes.extend(self.dial.seeds().iter().map(|seed| self.node_at(seed)));
-        for node in nodes {
-            if self.look_up_at(&node).await {
+        for node in leaders {
+            if let Some(leaders) = ask_leader(&node).await {
+                self.replace(leaders);
+                return true;
+            }
+        }
+        for seed in self.dial.seeds() {
+            if let Ok(leaders) = self.ask_stranger(&seed).await {
+                self.replace(leaders);
                 return true;
             }
         }
         false
     }
 
-    async fn look_up_at(&self, node: &Node) -> bool {
-        let Ok(session) = node.session().await else { return false };
-        let mut asked = redis::pipe();
-        asked.cmd("CLUSTER").arg("SLOTS");
-        let Ok(answers) = session.exchange(&asked).await else { return false };
-        let Some(Value::Array(slots)) = answers.first() else { return false };
-        let mut leaders: Vec<(u16, u16, Address)> =
-            slots.iter().filter_map(|entry| read_range(entry, &node.address)).collect();
-        leaders.sort_unstable();
-        if leaders.is_empty() {
-            return false;
+    /// Asks a node that may lead nothing, over a connection of its own.
+    async fn ask_stranger(&self, address: &Address) -> Result<Leaders, Unusable> {
+        let mut connection = self.dial.connect(address, |_| {}).await?;
+        let answer: Result<Value, RedisError> = slots().query_async(&mut connection).await;
+        match answer {
+            Ok(slots) => read_slots(&slots, address).ok_or(Unusable::Strange("CLUSTER SLOTS")),
+            Err(error) if error.detail().is_some_and(|text| text.contains("support disabled")) => {
+                Err(Unusable::NoCluster)
+            }
+            Err(error) => Err(error.into()),
         }
-        self.replace(leaders);
-        true
     }
 
-    fn replace(&self, leaders: Vec<(u16, u16, Address)>) {
+    fn replace(&self, leaders: Leaders) {
         let mut ranges = Vec::new();
         let mut next = 0;
         for (first, last, address) in leaders {
@@ -192,6 +197,29 @@ fn silent(node: &Node, why: Option<Arc<Unusable>>) -> Unusable {
         Some(why) => why,
         None => Unusable::Silent(node.fault().unwrap_or_else(|| fault::unavailable().to_string())),
     }
+}
+
+/// First slot, last slot, who leads them; in this order.
+type Leaders = Vec<(u16, u16, Address)>;
+
+fn slots() -> Cmd {
+    let mut command = cmd("CLUSTER");
+    command.arg("SLOTS");
+    command
+}
+
+async fn ask_leader(node: &Node) -> Option<Leaders> {
+    let session = node.session().await.ok()?;
+    let answers = session.exchange(redis::pipe().add_command(slots())).await.ok()?;
+    read_slots(answers.first()?, &session.address)
+}
+
+/// `None`: nobody leads anything, as far as this node knows.
+fn read_slots(answer: &Value, asked: &Address) -> Option<Leaders> {
+    let Value::Array(entries) = answer else { return None };
+    let mut leaders: Leaders = entries.iter().filter_map(|entry| read_range(entry, asked)).collect();
+    leaders.sort_unstable();
+    (!leaders.is_empty()).then_some(leaders)
 }
 
 /// Reads `[first, last, [host, port, …], replicas…]`. A node that does not know its host has the one it was asked at.

@@ -72,11 +72,6 @@ impl Line {
     pub(super) fn is_down(&self) -> bool {
         self.shared.is_down.load(std::sync::atomic::Ordering::Relaxed)
     }
-
-    /// Nobody is or should be subscribed here.
-    pub(super) fn is_idle(&self) -> bool {
-        self.shared.wanted().is_idle()
-    }
 }
 
 impl Drop for Line {
@@ -103,12 +98,13 @@ impl Keeper {
                 Ok(connection) => {
                     backoff = Backoff::new();
                     self.set_down(false);
-                    self.shared.wanted().begin_anew();
-                    if self.serve(connection, &ended, was_connected).await {
+                    let returning = self.shared.wanted().begin_anew();
+                    let returning = was_connected.then_some(returning);
+                    was_connected = self.serve(connection, &ended, returning).await;
+                    if was_connected {
                         metrics::counter!("roost_redis_disconnects_total").increment(1);
                         tracing::warn!(server = %self.address, "a subscription connection is lost");
                     }
-                    was_connected = true;
                     self.context.topology.doubt();
                 }
                 Err(error) => {
@@ -116,6 +112,8 @@ impl Keeper {
                         tracing::warn!(server = %self.address, %error, "no subscriptions here; trying again");
                     }
                     self.context.topology.doubt();
+                    // Whoever left, or was moved to another server, is no reason to go on trying.
+                    self.shared.wanted().begin_anew();
                     sleep(backoff.next()).await;
                 }
             }
@@ -145,19 +143,24 @@ impl Keeper {
             PushKind::Message | PushKind::SMessage => hand_on(&context, &info.data),
             PushKind::Disconnection => end.cancel(),
             // The crate would take an end that nobody asked for as an answer to something else.
-            PushKind::Unsubscribe | PushKind::SUnsubscribe => {
-                if user_of(&context, &info.data).is_some_and(|user| shared.wanted().is_lost(user)) {
-                    end.cancel();
-                }
+            PushKind::Unsubscribe | PushKind::SUnsubscribe
+                if user_of(&context, &info.data).is_some_and(|user| shared.wanted().is_lost(user)) =>
+            {
+                end.cancel();
             }
             _ => {}
         };
         Ok(dial.connect(&address, heard).await?)
     }
 
-    /// Takes steps until the connection ends; `false`: nobody needs it any more.
-    async fn serve(&self, mut connection: MultiplexedConnection, ended: &CancellationToken, again: bool) -> bool {
-        let mut must_tell = again;
+    /// Takes steps until the connection ends; `false`: nobody needs it any more. When those who are `returning` from
+    /// an earlier connection are subscribed again, they are told.
+    async fn serve(
+        &self,
+        mut connection: MultiplexedConnection,
+        ended: &CancellationToken,
+        mut returning: Option<usize>,
+    ) -> bool {
         loop {
             let steps = self.shared.wanted().next(STEPS_MAX);
             if !steps.is_empty() {
@@ -168,11 +171,15 @@ impl Keeper {
                 if !taken {
                     return true;
                 }
-                continue;
+                returning = returning.map(|left| left.saturating_sub(steps.len()));
             }
-            if must_tell {
+            // Those who join meanwhile stand behind them in the queue.
+            if returning.is_some_and(|left| left == 0 || steps.is_empty()) {
                 self.context.seats.interrupted();
-                must_tell = false;
+                returning = None;
+            }
+            if !steps.is_empty() {
+                continue;
             }
             if self.shared.wanted().is_idle() {
                 return false;

@@ -58,6 +58,11 @@ impl Channels {
         if self.context.seats.sit(user, subscriber) {
             return Ok(());
         }
+        // A server that is known not to answer is not waited for.
+        if self.line(user).is_some_and(|line| line.is_down()) {
+            self.context.seats.stand_up(user);
+            return Err(fault::unavailable());
+        }
         let joined = timeout(self.patience, self.subscribe(user)).await;
         if matches!(joined, Ok(Ok(()))) {
             return Ok(());
@@ -120,7 +125,6 @@ impl Channels {
             }
         });
         futures_util::future::join_all(moves).await;
-        self.lines().retain(|_, line| !line.is_idle());
         self.context.seats.interrupted();
     }
 

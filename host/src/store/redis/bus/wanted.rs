@@ -68,12 +68,13 @@ impl Wanted {
         self.users.is_empty()
     }
 
-    /// The connection is a new one: nobody is subscribed.
-    pub(super) fn begin_anew(&mut self) {
+    /// The connection is a new one: nobody is subscribed. Answers how many are to be.
+    pub(super) fn begin_anew(&mut self) -> usize {
         self.leaving.clear();
         self.users.retain(|_, standing| standing.is_wanted);
         self.users.values_mut().for_each(|standing| standing.is_subscribed = false);
         self.changed = self.users.keys().copied().collect();
+        self.changed.len()
     }
 
     /// The next steps, at most so many.
@@ -174,7 +175,9 @@ mod tests {
         wanted.leave(user(2));
         wanted.begin_anew();
         let mut steps = wanted.next(9);
-        steps.sort_by_key(|Step::Join(user)| Step::Leave(user) | *user);
+        steps.sort_by_key(|step| match step {
+            Step::Join(user) | Step::Leave(user) => *user,
+        });
         assert_eq!(steps, [Step::Join(user(1)), Step::Join(user(3))]);
     }
 

@@ -1,0 +1,260 @@
+//! What happens to Redis, and what the store makes of it: it fails at once instead of hanging, comes back by itself, says
+//! when events may be missing, and never gives a position twice.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a surprise here is a failed test")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roost::config::RedisConfig;
+use roost::store::redis::RedisStore;
+use roost_core::feed::Position;
+use roost_core::ids::UserId;
+use roost_core::key::{Key, Owner, Space};
+use roost_core::port::{
+    Bus, Feeds, KeyValue, Mutation, Outcome, Query, Replay, StoreError, Subscriber, Transaction, Value,
+};
+use roost_tests::redis::store::{Listener, config, durable, fresh_user, open, publish, settle};
+use roost_tests::redis::{Data, RedisCluster, RedisServer, eventually};
+
+/// A store that gives up soon.
+async fn hasty(url: &str) -> RedisStore {
+    let config = RedisConfig {
+        connect_timeout: Duration::from_millis(1_500),
+        response_timeout: Duration::from_millis(300),
+        ..config(url)
+    };
+    RedisStore::open(config).await.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+fn any_query() -> Vec<Query> {
+    vec![Query::Presence(Key::of_user(Space::Online, UserId::from_u128(1)))]
+}
+
+async fn answers(store: &RedisStore) -> bool {
+    store.read(any_query()).await.is_ok()
+}
+
+async fn join(store: &RedisStore, user: UserId) -> Arc<Listener> {
+    let listener = Arc::new(Listener::default());
+    let subscriber: Arc<dyn Subscriber> = listener.clone();
+    store.join(user, subscriber).await.unwrap();
+    listener
+}
+
+async fn position(store: &RedisStore, user: UserId) -> Position {
+    store.positions(&[user]).await.unwrap().remove(0)
+}
+
+async fn replayed(store: &RedisStore, user: UserId, since: &Position) -> Option<Vec<String>> {
+    match store.replay(user, since).await.unwrap() {
+        Replay::Events(events) => Some(events.iter().map(|event| event.payload.to_string()).collect()),
+        Replay::Gap => None,
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_and_found_again() {
+    let server = RedisServer::start().await;
+    let store = hasty(&server.url()).await;
+    assert!(answers(&store).await && store.ready().await.is_ok());
+    server.pause();
+    eventually("a circuit that opens", || async { !answers(&store).await && store.ready().await.is_err() }).await;
+    eventually("refusals at once", || async {
+        let began = Instant::now();
+        let refused = matches!(store.read(any_query()).await, Err(StoreError::Unavailable { retry_after_ms: 1.. }));
+        refused && began.elapsed() < Duration::from_millis(100)
+    })
+    .await;
+    let told = store.ready().await.unwrap_err();
+    assert!(told.contains(&server.url()), "{told}");
+    server.resume();
+    eventually("an answer", || answers(&store)).await;
+    eventually("readiness", || async { store.ready().await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_is_missed_at_once_and_found_again() {
+    let server = RedisServer::start().await;
+    let store = hasty(&server.url()).await;
+    let user = fresh_user();
+    let listener = join(&store, user).await;
+    server.kill();
+    eventually("a circuit that opens", || async { !answers(&store).await }).await;
+    server.restart(Data::Empty).await;
+    eventually("an answer", || answers(&store)).await;
+    eventually("word of the interruption", || async { listener.interruptions() > 0 }).await;
+    publish(&store, user, durable("after")).await.unwrap();
+    eventually("a live event", || async { listener.payloads(user) == ["after"] }).await;
+}
+
+#[tokio::test]
+async fn cut_subscribers_come_back_and_the_feed_has_what_they_missed() {
+    let server = RedisServer::start().await;
+    let store = Arc::new(open(&server.url()).await);
+    let users: Vec<UserId> = (0..50).map(|_| fresh_user()).collect();
+    let listener = Arc::new(Listener::default());
+    for user in &users {
+        let subscriber: Arc<dyn Subscriber> = listener.clone();
+        store.join(*user, subscriber).await.unwrap();
+        publish(&*store, *user, durable("0")).await.unwrap();
+    }
+    let starts = store.positions(&users).await.unwrap();
+    let mut cuts = 0;
+    for round in 1..=20 {
+        for user in &users {
+            publish(&*store, *user, durable(&round.to_string())).await.unwrap();
+        }
+        if round % 7 == 0 {
+            assert_eq!(server.kill_subscribers().await, 1, "one connection for all users");
+            cuts += 1;
+            eventually("word of each cut", || async { listener.interruptions() == cuts }).await;
+        }
+    }
+    settle(&*store).await;
+    let all: Vec<String> = (1..=20).map(|round| round.to_string()).collect();
+    for (user, start) in users.iter().zip(&starts) {
+        let heard = listener.payloads(*user);
+        assert_eq!(heard.last().map(String::as_str), Some("20"), "live again");
+        assert_eq!(replayed(&store, *user, start).await.as_ref(), Some(&all), "nothing is lost");
+    }
+}
+
+#[tokio::test]
+async fn an_older_snapshot_begins_a_new_epoch() {
+    let server = RedisServer::start().await;
+    let store = hasty(&server.url()).await;
+    let (user, quiet) = (fresh_user(), fresh_user());
+    publish(&store, user, durable("1")).await.unwrap();
+    server.save().await;
+    let nowhere = position(&store, quiet).await;
+    for payload in ["2", "3"] {
+        publish(&store, user, durable(payload)).await.unwrap();
+    }
+    publish(&store, quiet, durable("lost")).await.unwrap();
+    let before = position(&store, user).await;
+    assert_eq!(before.offset, 3);
+    server.restart(Data::Snapshot).await;
+    eventually("an answer", || answers(&store)).await;
+    assert_eq!(server.ask::<usize>(&format!("XLEN feed:{user}")).await, 1, "the snapshot is older");
+    assert!(position(&store, user).await.nowhere_since().is_some(), "another process's feed is none");
+    let older = Position { offset: 1, ..before.clone() };
+    for since in [&before, &older] {
+        assert_eq!(replayed(&store, user, since).await, None, "{since}");
+    }
+    assert_eq!(replayed(&store, quiet, &nowhere).await, None, "its feed began and was lost");
+    publish(&store, user, durable("2 again")).await.unwrap();
+    let after = position(&store, user).await;
+    assert_eq!((after.offset, after.epoch == before.epoch), (1, false));
+    assert_eq!(replayed(&store, user, &before).await, None);
+}
+
+#[tokio::test]
+async fn thousands_join_at_once_while_events_flow() {
+    let server = RedisServer::start().await;
+    let store = Arc::new(open(&server.url()).await);
+    let first = fresh_user();
+    let listener = join(&store, first).await;
+    let users: Vec<UserId> = (0..5_000).map(|_| fresh_user()).collect();
+    let joins = futures_util::future::join_all(users.iter().map(|user| {
+        let subscriber: Arc<dyn Subscriber> = listener.clone();
+        store.join(*user, subscriber)
+    }));
+    let flow = async {
+        for number in 0..100 {
+            publish(&*store, first, durable(&number.to_string())).await.unwrap();
+        }
+    };
+    let (joined, ()) = tokio::join!(joins, flow);
+    assert!(joined.iter().all(Result::is_ok));
+    eventually("all events", || async { listener.payloads(first).len() == 100 }).await;
+    let channels: Vec<String> = server.ask("PUBSUB CHANNELS chat:user:*").await;
+    assert_eq!(channels.len(), 5_001);
+    for user in &users {
+        store.leave(*user).await;
+    }
+    eventually("channels that are left", || async { server.ask::<Vec<String>>("PUBSUB CHANNELS *").await.len() == 1 })
+        .await;
+}
+
+#[tokio::test]
+async fn the_clock_is_the_stores() {
+    let server = RedisServer::start().await;
+    let store = open(&server.url()).await;
+    let (before, (seconds, microseconds), after) = (store.now(), server.ask::<(u64, u64)>("TIME").await, store.now());
+    let theirs = seconds * 1_000 + microseconds / 1_000;
+    assert!(before.0 <= theirs + 100 && theirs <= after.0 + 100, "{before:?} {theirs} {after:?}");
+}
+
+/// Counts one up and publishes it, as long as the store lets it.
+async fn step(store: &RedisStore, user: UserId) -> bool {
+    let key = Key::of_user(Space::UnreadTotal, user);
+    let add = Mutation::Add { key, delta: 1, floor: Some(0) };
+    let transaction = Transaction::new(Owner::User(user)).mutate(add).publish(durable("1"));
+    matches!(store.commit(vec![transaction]).await.as_deref(), Ok([Outcome::Committed(_)]))
+}
+
+async fn total(store: &RedisStore, user: UserId) -> i64 {
+    match store.read(vec![Query::Counter(Key::of_user(Space::UnreadTotal, user))]).await.unwrap()[0] {
+        Value::Counter(number) => number,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_hands_over_its_slots_loses_and_doubles_nothing() {
+    let cluster = RedisCluster::start().await;
+    let store = Arc::new(open(&cluster.url()).await);
+    let users: Vec<UserId> = (0..30).map(|_| fresh_user()).collect();
+    let mut listeners = Vec::new();
+    for user in &users {
+        listeners.push(join(&store, *user).await);
+    }
+    let working = {
+        let (store, users) = (store.clone(), users.clone());
+        tokio::spawn(async move {
+            let mut done = vec![0_i64; users.len()];
+            let mut unsure = vec![0_i64; users.len()];
+            for _ in 0..100 {
+                for (index, user) in users.iter().enumerate() {
+                    if step(&store, *user).await { done[index] += 1 } else { unsure[index] += 1 }
+                }
+            }
+            (done, unsure)
+        })
+    };
+    cluster.failover(0).await;
+    cluster.failover(1).await;
+    let (done, unsure) = working.await.unwrap();
+    cluster.settle().await;
+    for (index, user) in users.iter().enumerate() {
+        let total = total(&store, *user).await;
+        assert!((done[index]..=done[index] + unsure[index]).contains(&total), "{total}, {} sure", done[index]);
+    }
+    eventually("word of the move", || async { listeners.iter().all(|listener| listener.interruptions() > 0) }).await;
+    for (user, listener) in users.iter().zip(&listeners) {
+        let heard = listener.payloads(*user).len();
+        publish(&*store, *user, durable("last")).await.unwrap();
+        eventually("a live event", || async { listener.payloads(*user).len() > heard }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_whose_primary_dies_goes_on_with_new_epochs() {
+    let cluster = RedisCluster::start().await;
+    let store = open(&cluster.url()).await;
+    let user = fresh_user();
+    let listener = join(&store, user).await;
+    assert!(step(&store, user).await);
+    let before = position(&store, user).await;
+    let primary = cluster.primary_of(&format!("{{{user}}}")).await;
+    cluster.kill_primary(primary).await;
+    eventually("writes that get through", || step(&store, user)).await;
+    let after = position(&store, user).await;
+    assert_ne!(after.epoch, before.epoch, "another process gives the offsets");
+    assert_eq!(replayed(&store, user, &before).await, None);
+    eventually("word of the loss", || async { listener.interruptions() > 0 }).await;
+    let heard = listener.payloads(user).len();
+    publish(&store, user, durable("2")).await.unwrap();
+    eventually("a live event", || async { listener.payloads(user).len() > heard }).await;
+    eventually("readiness", || async { store.ready().await.is_ok() }).await;
+}

@@ -1,0 +1,61 @@
+//! The real binary with its live state in Redis: people chat, readiness names the store when it is away, and clients whose
+//! feed is lost are told so.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a surprise here is a failed test")]
+
+use roost_tests::redis::{Data, RedisServer, eventually};
+use roost_tests::server::Server;
+use roost_tests::socket::Socket;
+use serde_json::json;
+use uuid::Uuid;
+
+async fn host(server: &RedisServer) -> Server {
+    Server::start(&[("store_url", &server.url()), ("store_response_timeout_ms", "300")]).await
+}
+
+async fn readiness(host: &Server) -> (u16, String) {
+    let answer = host.operator().get("/readyz").await;
+    (answer.status, answer.text)
+}
+
+#[tokio::test]
+async fn people_chat_and_their_counters_stand_in_redis() {
+    let redis = RedisServer::start().await;
+    let host = host(&redis).await;
+    let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
+    let (mut ann, mut bob) = (Socket::open(&host, ann_id).await, Socket::open(&host, bob_id).await);
+    let talk = host.user(ann_id).conversation(&[bob_id]).await;
+    for number in 1..=5 {
+        let said = json!({ "conversation": talk, "content": number.to_string() });
+        let sent = ann.ok("message.send", said).await;
+        assert_eq!(bob.payload("message.new").await, sent);
+    }
+    assert_eq!(redis.ask::<i64>(&format!("GET unread:conv:{bob_id}:{talk}")).await, 5);
+    assert_eq!(host.user(bob_id).get("/v1/unread").await.json(200)["total"], 5);
+    bob.ok("conversation.read", json!({ "conversation": talk })).await;
+    assert_eq!(redis.ask::<i64>(&format!("GET unread:total:{bob_id}")).await, 0);
+    let metrics = host.operator().get("/metrics").await.text;
+    assert!(metrics.contains("roost_redis_round_trips_total ") && metrics.contains("roost_redis_commands_total "));
+}
+
+#[tokio::test]
+async fn a_host_without_its_store_is_not_ready_and_comes_back_with_a_resync() {
+    let redis = RedisServer::start().await;
+    let host = host(&redis).await;
+    let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
+    let (mut ann, mut bob) = (Socket::open(&host, ann_id).await, Socket::open(&host, bob_id).await);
+    let talk = host.user(ann_id).conversation(&[bob_id]).await;
+    ann.ok("message.send", json!({ "conversation": talk, "content": "before" })).await;
+    bob.expect("message.new").await;
+    assert_eq!(readiness(&host).await.0, 200);
+    redis.kill();
+    eventually("a host that is not ready", || async { readiness(&host).await.0 == 503 }).await;
+    let (_, told) = readiness(&host).await;
+    assert!(told.contains(&format!("\"store\":\"{}", redis.url())), "{told}");
+    redis.restart(Data::Empty).await;
+    eventually("a host that is ready", || async { readiness(&host).await.0 == 200 }).await;
+    bob.expect("resync").await;
+    eventually("a rebuilt counter", || async { host.user(bob_id).get("/v1/unread").await.status == 200 }).await;
+    assert_eq!(host.user(bob_id).get("/v1/unread").await.json(200)["total"], 1);
+    ann.ok("message.send", json!({ "conversation": talk, "content": "after" })).await;
+    assert_eq!(bob.payload("message.new").await["content"], "after");
+}
