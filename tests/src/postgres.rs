@@ -33,7 +33,7 @@ full_page_writes = off
 ";
 
 /// Waits until its input ends, which is when the test's process ends, then stops the server and removes its folder.
-const WATCH: &str = r#"cat > /dev/null; "$0" -D "$1/data" stop -s -m immediate; rm -rf "$1"/*"#;
+const WATCH: &str = r#"cat > /dev/null; "$0" -D "$1/data" stop -s -m immediate; rm -rf "$1""#;
 
 /// A server that runs, unless a test has stopped it.
 pub struct Postgres {

@@ -385,7 +385,7 @@ fn answers_as_the_fake_does(opening: impl Future<Output = RecordStore>, steps: V
     });
 }
 
-const fn cases(cases: u32) -> ProptestConfig {
+fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

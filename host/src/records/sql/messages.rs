@@ -19,8 +19,8 @@ struct Known {
 impl Known {
     async fn find<C: Sql>(sql: &mut C, id: MessageId) -> Stored<Option<Self>> {
         let rows = sql.rows(C::STATEMENTS.message, vec![id.into()]).await?;
-        let known = rows.first().map(|row| Ok(Self { message: read_message(row)?, changed: read_seq(row, 9)? }));
-        Ok(known.transpose().map_err(|error: sqlx::Error| error)?)
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(Self { message: read_message(row)?, changed: read_seq(row, 9)? }))
     }
 
     /// A message that a member with this place may see.

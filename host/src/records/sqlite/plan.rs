@@ -30,7 +30,9 @@ async fn plans() -> Vec<(&'static str, Vec<String>)> {
 async fn no_statement_scans_a_table() {
     for (name, steps) in plans().await {
         for step in &steps {
-            let whole = step.starts_with("SCAN") && !SMALL.iter().any(|small| step.starts_with(small));
+            // The smallest question takes the first row that there is.
+            let whole =
+                name != "probe" && step.starts_with("SCAN") && !SMALL.iter().any(|small| step.starts_with(small));
             assert!(!whole, "{name}: {step} in {steps:#?}");
         }
     }
