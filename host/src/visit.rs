@@ -126,10 +126,9 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
         if events.is_empty() && since.nowhere_since().is_some() {
             return Ok((cursor, Vec::new()));
         }
-        if events.is_empty() && is_after(&since, &cursor) {
+        if since.nowhere_since().is_none() && is_after(&since, &cursor) {
             // The client was told more than this host has heard of yet; unless the feed knows nothing of it.
-            let newest = store.positions(&[self.connection.user]).await?.into_iter().next();
-            if newest.is_none_or(|newest| newest.epoch != since.epoch || newest.offset < since.offset) {
+            if events.is_empty() && !self.is_known(&since).await? {
                 return Ok(resync(cursor));
             }
             self.floor = Some(since.clone());
@@ -140,6 +139,12 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
             event.position.as_ref().is_some_and(|at| at.epoch == cursor.epoch && at.offset <= cursor.offset)
         });
         Ok((since, missed.map(|event| Arc::new(Frame::from(event))).collect()))
+    }
+
+    /// Whether the feed has come this far.
+    async fn is_known(&self, since: &Position) -> Result<bool, StoreError> {
+        let newest = self.state.hub.store().positions(&[self.connection.user]).await?.into_iter().next();
+        Ok(newest.is_some_and(|newest| newest.epoch == since.epoch && newest.offset >= since.offset))
     }
 
     async fn hello(&mut self, position: &Position) -> String {

@@ -140,6 +140,12 @@ impl Server {
         ended.unwrap_or_else(|_| panic!("the host does not end:\n{}", self.log())).expect("it can be waited for")
     }
 
+    /// Ends the host as a crash does; answers its folder, in which another may start.
+    pub async fn kill(mut self) -> TempDir {
+        self.child.kill().await.expect("the host runs");
+        self.folder
+    }
+
     /// Stops the host gracefully; answers its folder, in which another may start.
     pub async fn stop(mut self) -> TempDir {
         self.terminate().await;

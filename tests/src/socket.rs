@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -141,6 +142,23 @@ impl Socket {
     /// Sends a message as it is.
     pub async fn send(&mut self, message: Message) {
         timeout(DEADLINE, self.wire.send(message)).await.expect("in time").expect("the socket is open");
+    }
+
+    /// Reads for so long, which answers the host's pings. What comes is kept.
+    ///
+    /// # Panics
+    /// When the host closes.
+    pub async fn listen(&mut self, span: Duration) {
+        let reading = async {
+            loop {
+                match read(&mut self.wire).await {
+                    Ok(frame) => self.pending.push_back(frame),
+                    Err(close) => panic!("the socket was closed: {close:?}; {:?}", self.pending),
+                }
+            }
+        };
+        // It always ends with the time.
+        let _ = timeout(span, reading).await;
     }
 
     /// Reads until the host closes; the close code and reason. What came before is kept.

@@ -159,7 +159,7 @@ async fn no_mixture_of_changes_waits_in_a_circle() {
 }
 
 async fn mix(records: &RecordStore, worker: usize, round: usize) {
-    let conversation = if (worker + round) % 2 == 0 { TALK } else { OTHER };
+    let conversation = if (worker + round).is_multiple_of(2) { TALK } else { OTHER };
     let third = UserId::from_u128(9);
     let change = MemberChange { conversation, actor: None, user: third, at: AT };
     let confirmations = [TALK, OTHER].map(|talk| Confirmation::Member(talk, BOB));

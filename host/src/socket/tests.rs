@@ -282,6 +282,22 @@ async fn a_position_that_the_feed_never_reached_is_answered_with_resync() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_was_told_more_elsewhere_is_told_nothing_twice() {
+    let (host, mut client) = start().await;
+    host.store.publish(user(1), "a").await;
+    let since: &'static str = Box::leak(format!("{}:2", epoch(&client.frame().await)).into_boxed_str());
+    host.store.lose(3);
+    for text in ["b", "c", "d"] {
+        host.store.publish(user(1), text).await;
+    }
+    let mut back = connect(&host, Options { since: Some(since), ..Options::default() }).await.greeted().await;
+    host.store.publish(user(1), "e").await;
+    for text in ["c", "d", "e"] {
+        assert_eq!(back.frame().await["payload"]["text"], text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_hole_the_client_is_pushed_the_present_state() {
     let (host, mut client) = start().await;
     host.functions.answer("sync", reply(200, r#"{"presence":[]}"#));

@@ -12,6 +12,7 @@ pub mod store;
 pub use cluster::RedisCluster;
 pub use options::{Data, Options};
 pub use standalone::RedisServer;
+pub(crate) use standalone::free_port;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -198,7 +198,7 @@ impl Drop for RedisServer {
 }
 
 /// A port that nobody listens on at the moment. Different test processes begin at different ones.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 61;

@@ -1,0 +1,163 @@
+//! Several real hosts over one Redis and one PostgreSQL: whoever is on one host is told what happens on another, and a
+//! host that dies is noticed by exactly those whom it concerns.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use roost_tests::fleet::{Fleet, over};
+use roost_tests::ledger::{Ledger, Stored};
+use roost_tests::patience::until;
+use roost_tests::postgres::Postgres;
+use roost_tests::redis::{RedisCluster, RedisServer};
+use roost_tests::server::command;
+use roost_tests::socket::Socket;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A device's life without a beat, a sweep, and room for a busy machine.
+const GONE_WITHIN: Duration = Duration::from_secs(60 + 2 + 25);
+
+/// The living answer pings for so long between looks at the dead.
+const ATTENTION: Duration = Duration::from_millis(500);
+
+async fn fleet(hosts: usize, store: &str) -> Fleet {
+    Fleet::alike(hosts, &over(store, &Postgres::shared().database().await)).await
+}
+
+/// They are each other's contacts.
+async fn befriend(fleet: &Fleet, one: Uuid, other: Uuid) {
+    fleet.host(0).user(one).put(&format!("/v1/contacts/{other}")).await.done();
+    fleet.host(1).user(other).put(&format!("/v1/contacts/{one}")).await.done();
+}
+
+/// Messages, receipts and counters, between two people of whom one has a device on every host.
+async fn chat(fleet: &Fleet, hosts: usize) {
+    let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
+    let mut ann = Socket::open(fleet.host(0), ann_id).await;
+    let mut bobs = Vec::new();
+    for host in 0..hosts {
+        bobs.push(Socket::open(fleet.host(host), bob_id).await);
+    }
+    let talk = fleet.host(0).user(ann_id).conversation(&[bob_id]).await;
+    let sent = ann.ok("message.send", json!({ "conversation": talk, "content": "hello" })).await;
+    for bob in &mut bobs {
+        assert_eq!(bob.payload("message.new").await, sent);
+    }
+    for host in 0..hosts {
+        let counted = fleet.host(host).user(bob_id).get("/v1/unread").await.json(200);
+        assert_eq!(counted, json!({ "total": 1, "conversations": { talk.as_str(): 1 } }), "host {host}");
+    }
+    ann.ok("typing", json!({ "conversation": talk })).await;
+    for bob in &mut bobs {
+        assert_eq!(bob.payload("typing").await, json!({ "conversation": talk, "user": ann_id }));
+    }
+    let reader = bobs.last_mut().unwrap();
+    let read = reader.ok("conversation.read", json!({ "conversation": talk })).await;
+    assert_eq!(read, json!({ "conversation": talk, "unread": 0, "total": 0, "up_to": 1 }));
+    let receipt = json!({ "conversation": talk, "reader": bob_id, "up_to": 1 });
+    assert_eq!(ann.payload("message.read_update").await, receipt);
+    for bob in &mut bobs {
+        let update = bob.payload("unread.update").await;
+        assert_eq!(update, json!({ "conversation": talk, "unread": 0, "total": 0 }));
+    }
+    for host in 0..hosts {
+        let counted = fleet.host(host).user(bob_id).get("/v1/unread").await.json(200);
+        assert_eq!(counted["total"], 0, "host {host}: {counted}");
+    }
+}
+
+#[tokio::test]
+async fn messages_receipts_and_counters_reach_every_device_on_every_host() {
+    let redis = RedisServer::start().await;
+    let fleet = fleet(3, &redis.url()).await;
+    chat(&fleet, 3).await;
+    let ledger = Ledger::open("three hosts in peace", fleet.addresses()).await;
+    ledger.flows().await;
+    let tally = ledger.settle(&mut Stored::alone(redis.client().await)).await;
+    assert!(tally.is_undisturbed(), "{tally}");
+}
+
+#[tokio::test]
+async fn messages_receipts_and_counters_cross_hosts_over_a_cluster_too() {
+    let cluster = RedisCluster::start().await;
+    let fleet = fleet(2, &cluster.url()).await;
+    chat(&fleet, 2).await;
+    let ledger = Ledger::open("two hosts over a Cluster in peace", fleet.addresses()).await;
+    ledger.flows().await;
+    let tally = ledger.settle(&mut Stored::in_cluster(cluster.client().await)).await;
+    assert!(tally.is_undisturbed(), "{tally}");
+}
+
+/// What is pushed about other people's presence: user, type, generation.
+fn presence(frame: &Value) -> Option<(Uuid, bool, u64)> {
+    let name = frame["type"].as_str()?;
+    let payload = &frame["payload"];
+    let online = match name {
+        "user.online" => true,
+        "user.offline" => false,
+        _ => return None,
+    };
+    Some((payload["user"].as_str()?.parse().ok()?, online, payload["generation"].as_u64()?))
+}
+
+#[tokio::test]
+async fn who_was_on_a_host_that_died_goes_offline_and_exactly_their_contacts_are_told_once() {
+    let redis = RedisServer::start().await;
+    let mut fleet = fleet(3, &redis.url()).await;
+    let [ann_id, bob_id, cid_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    befriend(&fleet, ann_id, bob_id).await;
+    befriend(&fleet, ann_id, cid_id).await;
+    let (mut ann, mut eve) = (Socket::open(fleet.host(0), ann_id).await, Socket::open(fleet.host(2), eve_id).await);
+    let _lost = Socket::open(fleet.host(1), bob_id).await;
+    let (_also_lost, mut left) = (Socket::open(fleet.host(1), cid_id).await, Socket::open(fleet.host(2), cid_id).await);
+    let mut online = BTreeSet::new();
+    while online.len() < 2 {
+        let (user, is_online, generation) = presence(&ann.next().await).unwrap();
+        assert!(is_online && online.insert((user, generation)), "{user} {generation}");
+    }
+
+    fleet.kill(1).await;
+    let seen = format!("/v1/presence/{bob_id}");
+    let asked = fleet.host(2).user(ann_id);
+    until("Bob is offline", GONE_WITHIN, async || {
+        tokio::join!(ann.listen(ATTENTION), eve.listen(ATTENTION), left.listen(ATTENTION));
+        asked.get(&seen).await.json(200)["online"] == false
+    })
+    .await;
+    let told = presence(&ann.expect("user.offline").await).unwrap();
+    let born = online.iter().find(|(user, _)| *user == bob_id).unwrap().1;
+    assert_eq!((told.0, told.2), (bob_id, born + 1), "the next transition of the same life");
+
+    fleet.revive(1).await;
+    let mut bob = Socket::open(fleet.host(1), bob_id).await;
+    let told = presence(&ann.expect("user.online").await).unwrap();
+    assert_eq!((told.0, told.2), (bob_id, born + 2));
+    // Whatever was told wrongly or twice would have come before this.
+    let talk = fleet.host(2).user(ann_id).conversation(&[bob_id, cid_id, eve_id]).await;
+    bob.ok("message.send", json!({ "conversation": talk, "content": "back" })).await;
+    for socket in [&mut ann, &mut eve] {
+        socket.expect("message.new").await;
+        assert_eq!(socket.kept().filter_map(presence).count(), 0, "{:?}", socket.kept().collect::<Vec<_>>());
+    }
+    let cid = fleet.host(0).user(ann_id).get(&format!("/v1/presence/{cid_id}")).await.json(200);
+    assert_eq!(cid["online"], true, "another host holds him: {cid}");
+}
+
+#[tokio::test]
+async fn the_files_for_servers_are_accepted() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/deploy");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path());
+    let secrets = std::fs::read_to_string(files.join("roost.env")).unwrap();
+    for line in secrets.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (name, value) = line.split_once('=').unwrap();
+        command.env(name, value);
+    }
+    // The file says it, so the variables of other tests must not.
+    command.env_remove("ROOST_LISTEN").env_remove("ROOST_ADMIN_LISTEN").env_remove("ROOST_DRAIN_SPREAD_MS");
+    let checked = command.arg("check-config").arg("--config").arg(files.join("roost.toml")).output().await.unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
