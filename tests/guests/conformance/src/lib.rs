@@ -36,7 +36,7 @@ macro_rules! cases {
     ([$name:ident $guest:ident] $($group:ident::$case:ident)*) => {
         match $name.as_str() {
             $(stringify!($case) => block_on(suite::$group::$case(&$guest)),)*
-            _ => return Reply::ok("no such case"),
+            _ => return Reply::ok(&"no such case"),
         }
     };
 }
@@ -45,7 +45,7 @@ fn hold(request: &Request) -> Answer {
     let name: String = request.parameter("case")?;
     let guest = Guest { store: Imports, first: request.parameter("fresh")?, used: AtomicU64::new(0) };
     each_store_case!(cases, name, guest);
-    Reply::ok("it holds")
+    Reply::ok(&"it holds")
 }
 
 impl suite::Harness for Guest {
