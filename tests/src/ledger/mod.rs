@@ -37,7 +37,10 @@ const CONVERSATIONS: [&[usize]; 4] = [&[0, 1, 2, 3], &[0, 1], &[2, 3], &[0, 2, 3
 const ONE_DEVICE: [usize; 2] = [1, 3];
 /// The reader, of the first conversation.
 const READER: usize = 1;
-/// How long messages may take to flow.
+/// Messages flow when every writer got so many acknowledgements and every device heard so many more.
+const ACKNOWLEDGED: usize = 12;
+const HEARD: usize = 20;
+/// How long they may take to.
 const FLOW_WITHIN: Duration = Duration::from_secs(30);
 /// How long everything may take to come right after the last fault.
 const SETTLED_WITHIN: Duration = Duration::from_secs(45);
@@ -88,8 +91,8 @@ impl Ledger {
         let before: Vec<Tally> = self.devices.iter().map(|device| device.sheet().tally).collect();
         let grown = |device: &Device, before: &Tally| {
             let now = device.sheet().tally;
-            let heard = now.delivered + now.recovered >= before.delivered + before.recovered + 10;
-            heard && (!device.role.writes || now.acknowledged >= before.acknowledged + 5)
+            let heard = now.delivered + now.recovered >= before.delivered + before.recovered + HEARD;
+            heard && (!device.role.writes || now.acknowledged >= before.acknowledged + ACKNOWLEDGED)
         };
         self.until("messages flow", || self.devices.iter().zip(&before).all(|(d, b)| grown(d, b))).await;
     }
