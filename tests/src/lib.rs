@@ -10,6 +10,9 @@
 mod artifacts;
 pub mod client;
 pub mod events;
+pub mod house;
+pub mod native;
+pub mod scene;
 pub mod server;
 pub mod simulation;
 pub mod socket;
