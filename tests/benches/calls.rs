@@ -24,20 +24,20 @@ use roost_tests::{components, house};
 
 const SIZE: Size = Size { people: 100, partners: 1, messages: 40, groups: &[100] };
 
-/// What is measured, and how many calls make a batch: some milliseconds.
+/// What is measured, and how many calls make a batch: a few milliseconds at most.
 const CASES: [(Operation, u32); 5] = [
-    (Operation::Beat, 400),
-    (Operation::PresenceOf100, 40),
-    (Operation::Send, 20),
-    (Operation::SendTo(100), 4),
-    (Operation::Read, 20),
+    (Operation::Beat, 100),
+    (Operation::PresenceOf100, 10),
+    (Operation::Send, 10),
+    (Operation::SendTo(100), 2),
+    (Operation::Read, 10),
 ];
 
 /// Measures calls of functions without HTTP.
 #[derive(Parser)]
 struct Arguments {
     /// Turns of each variant
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 200)]
     turns: u32,
     /// Only cases whose name contains this
     #[arg(long)]
@@ -45,6 +45,9 @@ struct Arguments {
     /// Only one variant, for a profiler: native, fresh or reused
     #[arg(long)]
     variant: Option<String>,
+    /// Walk over so many KiB between two calls, so that each meets caches as a busy server leaves them
+    #[arg(long, default_value_t = 0)]
+    between_kib: usize,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -69,7 +72,7 @@ async fn run(arguments: &Arguments) {
     println!("| --- | {} |", columns(&subjects, |_| "---: | ---:".to_owned()));
     for (operation, batch) in CASES {
         if arguments.only.as_ref().is_none_or(|only| operation.name().contains(only)) {
-            let times = measure(&subjects, &scene, (operation, batch), arguments.turns).await;
+            let times = measure(&subjects, &scene, (operation, batch), arguments).await;
             println!("| {} | {} |", operation.name(), cells(&times));
         }
     }
@@ -89,13 +92,14 @@ async fn measure(
     subjects: &[(&str, Subject)],
     scene: &Scene,
     (operation, batch): (Operation, u32),
-    turns: u32,
+    arguments: &Arguments,
 ) -> Vec<Times> {
+    let mut watch = Stopwatch::new(arguments.between_kib);
     let mut times = vec![Times::new(); subjects.len()];
-    for turn in 0..turns {
+    for turn in 0..arguments.turns {
         for (times, (_, subject)) in times.iter_mut().zip(subjects) {
             let asks = (turn * batch..(turn + 1) * batch).map(|number| scene.ask(operation, number));
-            let took = subject.take(asks.collect()).await;
+            let took = subject.take(asks.collect(), &mut watch).await;
             times.push(took.as_secs_f64() * 1e6 / f64::from(batch));
         }
     }
@@ -131,29 +135,51 @@ impl Subject {
             "native" => Self::Native(native::world(world.store, world.records)),
             _ => Self::Functions(house::functions(engine.clone(), world, name == "reused").await),
         };
-        subject.take(scene.awakening()).await;
+        subject.take(scene.awakening(), &mut Stopwatch::new(0)).await;
         subject
     }
 
     /// The time that these take one after the other; what has to be prepared is not in it.
-    async fn take(&self, asks: Vec<Ask>) -> Duration {
+    async fn take(&self, asks: Vec<Ask>, watch: &mut Stopwatch) -> Duration {
+        watch.took = Duration::ZERO;
         match self {
             Self::Native(world) => {
-                let began = Instant::now();
                 for Ask { caller, question, body } in asks {
-                    black_box(native::answer(world, caller, question, body.as_bytes()).await.unwrap());
+                    let answer = native::answer(world, caller, question, body.as_bytes());
+                    black_box(watch.time(answer).await.unwrap());
                 }
-                began.elapsed()
             }
             Self::Functions(functions) => {
                 let calls: Vec<_> = asks.into_iter().map(|ask| call(functions, ask)).collect();
-                let began = Instant::now();
                 for (target, invocation) in calls {
-                    black_box(functions.call(&target, invocation).await.unwrap());
+                    black_box(watch.time(functions.call(&target, invocation)).await.unwrap());
                 }
-                began.elapsed()
             }
         }
+        watch.took
+    }
+}
+
+/// Sums up calls and leaves out what happens between them.
+struct Stopwatch {
+    /// What a server's other work would pass through the caches between two calls.
+    other: Vec<u8>,
+    took: Duration,
+}
+
+impl Stopwatch {
+    fn new(between_kib: usize) -> Self {
+        Self { other: vec![0; between_kib * 1024], took: Duration::ZERO }
+    }
+
+    async fn time<T>(&mut self, call: impl Future<Output = T>) -> T {
+        const CACHE_LINE: usize = 64;
+        self.other.iter_mut().step_by(CACHE_LINE).for_each(|byte| *byte = byte.wrapping_add(1));
+        black_box(&self.other);
+        let began = Instant::now();
+        let answer = call.await;
+        self.took += began.elapsed();
+        answer
     }
 }
 

@@ -24,6 +24,9 @@ const REQUESTS: u32 = 10_000;
 /// Functions whose instances are reused unless told otherwise.
 const BUILT_IN: [&str; 6] = ["contacts", "last-message", "messaging", "presence", "typing", "unread"];
 
+/// Caches whose hits are told.
+const CACHES: [&str; 2] = ["unread", "last_message"];
+
 /// All servers, ready and warm.
 pub struct Contest<'a> {
     arguments: &'a Arguments,
@@ -37,6 +40,8 @@ struct Contestant {
     address: SocketAddr,
     meter: Meter,
     native: bool,
+    /// What it had counted when it was warm.
+    warm: Metrics,
     /// Its process and its folder, which end with it.
     _kept: Kept,
 }
@@ -59,7 +64,7 @@ impl<'a> Contest<'a> {
         write_records(&scene, template.path(), &arguments.records_url).await?;
         let mut servers = Vec::new();
         for name in &arguments.servers {
-            let contestant = Contestant::start(name, template.path(), arguments).await?;
+            let mut contestant = Contestant::start(name, template.path(), arguments).await?;
             contestant.awake(&scene).await.with_context(|| format!("the server {name} cannot be warmed"))?;
             servers.push(contestant);
         }
@@ -81,13 +86,15 @@ impl<'a> Contest<'a> {
         standings.into_iter().map(|(_, _, standing)| standing).collect()
     }
 
-    /// What the hosts' caches came to, by server.
-    pub async fn caches(&self) -> Vec<(String, Metrics)> {
-        let mut all = Vec::new();
+    /// How often the hosts' caches knew the answer since they were warm, by server and cache.
+    pub async fn hit_rates(&self) -> Vec<(&str, &'static str, f64)> {
+        let mut rates = Vec::new();
         for server in self.servers.iter().filter(|server| !server.native) {
-            all.push((server.name.clone(), server.meter.metrics().await));
+            let now = server.meter.metrics().await;
+            let known = CACHES.iter().filter_map(|cache| Some((*cache, now.hit_rate(cache, &server.warm)?)));
+            rates.extend(known.map(|(cache, rate)| (server.name.as_str(), cache, rate)));
         }
-        all
+        rates
     }
 }
 
@@ -103,7 +110,14 @@ impl Contestant {
             let native = Native::start(folder.path(), &lent(&set)).await;
             let meter = Meter::new(native.id(), None, &arguments.store_url);
             let (address, name) = (native.listen, name.to_owned());
-            return Ok(Self { name, address, meter, native: true, _kept: (None, Some((native, folder))) });
+            return Ok(Self {
+                name,
+                address,
+                meter,
+                native: true,
+                warm: Metrics::none(),
+                _kept: (None, Some((native, folder))),
+            });
         }
         let reuse = name == "reused";
         set.extend(BUILT_IN.map(|function| (format!("function.{function}.reuse"), reuse.to_string())));
@@ -114,14 +128,15 @@ impl Contestant {
         let server = Server::serve_in(folder, &components(), &lent(&set)).await;
         let meter = Meter::new(server.id(), Some(server.operator()), &arguments.store_url);
         let (address, name) = (server.listen, name.to_owned());
-        Ok(Self { name, address, meter, native: false, _kept: (Some(server), None) })
+        Ok(Self { name, address, meter, native: false, warm: Metrics::none(), _kept: (Some(server), None) })
     }
 
-    async fn awake(&self, scene: &Scene) -> anyhow::Result<()> {
+    async fn awake(&mut self, scene: &Scene) -> anyhow::Result<()> {
         let mut connection = Connection::open(self.address).await?;
         for request in rendered(&scene.awakening()) {
             connection.ask(&request).await?;
         }
+        self.warm = self.meter.metrics().await;
         Ok(())
     }
 

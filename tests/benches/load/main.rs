@@ -110,6 +110,6 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             report::operation(operation, &contest.hold(operation, with_native).await);
         }
     }
-    report::caches(&contest.caches().await);
+    report::hit_rates(&contest.hit_rates().await);
     Ok(())
 }

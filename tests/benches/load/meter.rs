@@ -71,7 +71,7 @@ impl Meter {
     pub async fn metrics(&self) -> Metrics {
         match &self.admin {
             Some(admin) => Metrics(admin.get("/metrics").await.text),
-            None => Metrics(String::new()),
+            None => Metrics::none(),
         }
     }
 }
@@ -80,6 +80,11 @@ impl Meter {
 pub struct Metrics(String);
 
 impl Metrics {
+    /// An empty page.
+    pub const fn none() -> Self {
+        Self(String::new())
+    }
+
     /// The sum of all series of this name that have all of these labels, spelt `name="value"`.
     pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let series = self.0.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
@@ -88,12 +93,15 @@ impl Metrics {
         meant.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
     }
 
-    /// Hits among all answers of a cache; `None`: it was never asked.
-    pub fn hit_rate(&self, cache: &str) -> Option<f64> {
-        let label = format!("cache=\"{cache}\"");
-        let all = self.sum("roost_function_cache_total", &[&label]);
-        let hits = self.sum("roost_function_cache_total", &[&label, "outcome=\"hit\""]);
-        (all > 0.0).then(|| hits / all)
+    /// Hits among all answers of a cache since an earlier page; `None`: it was not asked.
+    pub fn hit_rate(&self, cache: &str, since: &Self) -> Option<f64> {
+        let (cache, hit) = (format!("cache=\"{cache}\""), "outcome=\"hit\"");
+        let grown = |labels: &[&str]| {
+            let name = "roost_function_cache_total";
+            self.sum(name, labels) - since.sum(name, labels)
+        };
+        let all = grown(&[&cache]);
+        (all > 0.0).then(|| grown(&[&cache, hit]) / all)
     }
 }
 

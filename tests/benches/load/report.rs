@@ -3,7 +3,6 @@
 use roost_tests::scene::Operation;
 
 use crate::contest::Standing;
-use crate::meter::Metrics;
 
 pub fn head() {
     println!(
@@ -46,14 +45,10 @@ fn ratio(standing: &Standing, native: &Standing) -> f64 {
     ratios[ratios.len() / 2]
 }
 
-/// How often each cache knew the answer, from the hosts' own counters since their start.
-pub fn caches(hosts: &[(String, Metrics)]) {
+/// How often each cache knew the answer.
+pub fn hit_rates(rates: &[(&str, &str, f64)]) {
     println!();
-    for (server, metrics) in hosts {
-        for cache in ["unread", "last_message"] {
-            if let Some(rate) = metrics.hit_rate(cache) {
-                println!("{server}: the cache {cache} knew {:.2} % of the answers", rate * 100.0);
-            }
-        }
+    for (server, cache, rate) in rates {
+        println!("{server}: the cache {cache} knew {:.2} % of the answers", rate * 100.0);
     }
 }
