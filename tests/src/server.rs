@@ -156,7 +156,12 @@ impl Server {
 
 /// The binary with the secrets of the tests and nothing else from this process's environment.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(binary());
+    configured(&binary(), folder)
+}
+
+/// Any program that reads the host's configuration, likewise.
+pub fn configured(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
     for (name, value) in [
         ("ROOST_LISTEN", "127.0.0.1:0"),

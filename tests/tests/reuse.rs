@@ -10,16 +10,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roost::config::{RecordsUrl, Sources, SqliteLocation};
-use roost::functions::{
-    Caller, Connection, Engine, Functions, Hook, HostWorld, HttpRequest, Invocation, Options, Reply, Request,
-    RouteMatch, Target,
-};
+use roost::config::{RecordsUrl, SqliteLocation};
+use roost::functions::{Caller, Connection, Engine, Functions, Hook, HostWorld, Invocation, Reply, Request, Target};
 use roost::records::RecordStore;
 use roost::store::Store;
 use roost_core::ids::UserId;
 use roost_core::port::{Records, UnreadRequest};
-use roost_tests::components;
+use roost_tests::house;
 use serde_json::{Value, json};
 
 const SEEDS: [u64; 3] = [1, 0x5EED, 0xB00_B1E5];
@@ -38,16 +35,8 @@ struct House {
 impl House {
     async fn build(engine: Engine, reuse: bool) -> Self {
         let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-        let mut config = Sources::default().load().unwrap();
-        for function in config.functions.values_mut() {
-            function.reuse = reuse;
-        }
-        let cache = components().with_file_name("compiled-for-tests");
-        let options = Options { defaults: config.function_defaults, named: config.functions, cache_dir: Some(cache) };
         let world = HostWorld { store: Store::memory(), records: records.clone() };
-        let functions = Functions::new(engine, world, options).unwrap();
-        functions.load_dir(&components()).await.unwrap();
-        assert!(functions.list().iter().all(|function| function.limits.reuse == reuse));
+        let functions = house::functions(engine, world, reuse).await;
         Self { functions, records }
     }
 
@@ -89,18 +78,8 @@ impl House {
     }
 
     fn http(&self, method: &str, path: &str, query: &[(&str, &str)], body: &Value) -> (Target, Request) {
-        let RouteMatch::Found { target, route, parameters, .. } = self.functions.route(method, path) else {
-            panic!("{method} {path} leads nowhere");
-        };
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let request = HttpRequest {
-            method: method.to_owned(),
-            route: route.to_string(),
-            parameters,
-            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: body.into(),
-        };
-        (target, Request::Http(request))
+        house::http(&self.functions, (method, path), query, body)
     }
 
     /// Every user's counters as the functions answer them, beside those that follow from the records.

@@ -8,10 +8,10 @@ use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::*;
 use crate::time::Timestamp;
 
-/// A [`World`] of any store, any records and any clock. Clones share the parts, so that several hosts can live
+/// A [`World`] of any store, any records, any clock and any counts. Clones share the parts, so that several hosts can live
 /// in one world: give each its own clock.
 #[derive(Debug)]
-pub struct TestWorld<S, R, C = ManualClock> {
+pub struct TestWorld<S, R, C = ManualClock, T = FakeTelemetry> {
     /// The live state.
     pub store: Arc<S>,
     /// The system of record.
@@ -19,7 +19,7 @@ pub struct TestWorld<S, R, C = ManualClock> {
     /// The time that use cases see.
     pub clock: C,
     /// What was counted.
-    pub telemetry: FakeTelemetry,
+    pub telemetry: T,
 }
 
 /// The world of unit tests: every part a fake, one clock for all.
@@ -44,7 +44,7 @@ impl Default for FakeWorld {
     }
 }
 
-impl<S, R, C: Clone> Clone for TestWorld<S, R, C> {
+impl<S, R, C: Clone, T: Clone> Clone for TestWorld<S, R, C, T> {
     fn clone(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
@@ -55,7 +55,7 @@ impl<S, R, C: Clone> Clone for TestWorld<S, R, C> {
     }
 }
 
-impl<S: KeyValue, R: Send + Sync, C: Send + Sync> KeyValue for TestWorld<S, R, C> {
+impl<S: KeyValue, R: Send + Sync, C: Send + Sync, T: Send + Sync> KeyValue for TestWorld<S, R, C, T> {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         self.store.read(queries).await
     }
@@ -65,13 +65,13 @@ impl<S: KeyValue, R: Send + Sync, C: Send + Sync> KeyValue for TestWorld<S, R, C
     }
 }
 
-impl<S: PubSub, R: Send + Sync, C: Send + Sync> PubSub for TestWorld<S, R, C> {
+impl<S: PubSub, R: Send + Sync, C: Send + Sync, T: Send + Sync> PubSub for TestWorld<S, R, C, T> {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
         self.store.publish(publications).await
     }
 }
 
-impl<S: Bus, R: Send + Sync, C: Send + Sync> Bus for TestWorld<S, R, C> {
+impl<S: Bus, R: Send + Sync, C: Send + Sync, T: Send + Sync> Bus for TestWorld<S, R, C, T> {
     async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
         self.store.join(user, subscriber).await
     }
@@ -81,7 +81,7 @@ impl<S: Bus, R: Send + Sync, C: Send + Sync> Bus for TestWorld<S, R, C> {
     }
 }
 
-impl<S: Feeds, R: Send + Sync, C: Send + Sync> Feeds for TestWorld<S, R, C> {
+impl<S: Feeds, R: Send + Sync, C: Send + Sync, T: Send + Sync> Feeds for TestWorld<S, R, C, T> {
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         self.store.positions(users).await
     }
@@ -91,7 +91,7 @@ impl<S: Feeds, R: Send + Sync, C: Send + Sync> Feeds for TestWorld<S, R, C> {
     }
 }
 
-impl<S: Send + Sync, R: Send + Sync, C: Clock> Clock for TestWorld<S, R, C> {
+impl<S: Send + Sync, R: Send + Sync, C: Clock, T: Send + Sync> Clock for TestWorld<S, R, C, T> {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -101,7 +101,7 @@ impl<S: Send + Sync, R: Send + Sync, C: Clock> Clock for TestWorld<S, R, C> {
     }
 }
 
-impl<S: Send + Sync, R: Send + Sync, C: Send + Sync> Telemetry for TestWorld<S, R, C> {
+impl<S: Send + Sync, R: Send + Sync, C: Send + Sync, T: Telemetry> Telemetry for TestWorld<S, R, C, T> {
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
         self.telemetry.count(name, labels, amount);
     }
@@ -110,7 +110,7 @@ impl<S: Send + Sync, R: Send + Sync, C: Send + Sync> Telemetry for TestWorld<S, 
 /// Hands every operation on to the part that has it.
 macro_rules! delegate {
     ($($operation:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
-        impl<S: Send + Sync, R: Records, C: Send + Sync> Records for TestWorld<S, R, C> {
+        impl<S: Send + Sync, R: Records, C: Send + Sync, T: Send + Sync> Records for TestWorld<S, R, C, T> {
             $(async fn $operation(&self, $($argument: $type),*) -> Answer<$answer> {
                 self.records.$operation($($argument),*).await
             })*

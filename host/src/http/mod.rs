@@ -4,6 +4,7 @@
 //! [`PublicState`] and one [`router`]; nothing here makes parts.
 
 mod body;
+mod count;
 mod observe;
 pub mod query;
 pub mod respond;
@@ -47,6 +48,7 @@ pub struct PublicState<F, S> {
     /// HTTP bounds.
     pub http: HttpConfig,
     in_flight: Semaphore,
+    requests: count::Requests,
     openapi: openapi::Cache,
     beat: AbortHandle,
 }
@@ -65,7 +67,8 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> PublicState<F, S> {
     ) -> Arc<Self> {
         let beat = tokio::spawn(beat::run(functions.clone(), hub.clone(), socket.beat_interval)).abort_handle();
         let in_flight = Semaphore::new(http.requests_max);
-        Arc::new(Self { functions, hub, auth, socket, http, in_flight, openapi: openapi::Cache::default(), beat })
+        let (requests, openapi) = (count::Requests::default(), openapi::Cache::default());
+        Arc::new(Self { functions, hub, auth, socket, http, in_flight, requests, openapi, beat })
     }
 }
 

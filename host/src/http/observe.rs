@@ -10,6 +10,7 @@ use axum::response::Response;
 use roost_core::port::{Bus, Feeds};
 
 use super::PublicState;
+use super::count::Labels;
 use crate::calls::FunctionTable;
 use crate::error::{Code, Fault, TraceId};
 use crate::trace;
@@ -44,17 +45,12 @@ where
         Some(route) => route.0,
         None => own_route.unwrap_or("none").into(),
     };
-    let status = response.status();
-    metrics::histogram!("roost_http_request_seconds", "route" => route.clone()).record(began.elapsed());
-    metrics::counter!(
-        "roost_http_requests_total",
-        "route" => route, "method" => method, "status" => status.as_str().to_owned()
-    )
-    .increment(1);
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    state.requests.count(Labels { route, method, status }, took);
     if let Ok(value) = HeaderValue::from_str(&trace.0) {
         response.headers_mut().insert(TRACE_HEADER, value);
     }
-    tracing::debug!(trace = %trace.0, status = status.as_u16(), took = ?began.elapsed(), "request");
+    tracing::debug!(trace = %trace.0, status, ?took, "request");
     response
 }
 

@@ -1,0 +1,115 @@
+//! Load over HTTP: the real binary, with reused and with fresh instances, beside a native axum server that runs the same core
+//! on the same kind of store and records. They take turns within one run, so that a ratio compares neighbours.
+//!
+//! Bounded in connections, rounds and seconds. `--help` lists what can be chosen; the store and the records are
+//! parameters, so that the same program measures the embedded parts, Redis and PostgreSQL.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a benchmark that meets a surprise shall end; its modules are nobody else's"
+)]
+
+mod client;
+mod contest;
+mod drive;
+mod meter;
+mod native;
+mod report;
+
+use std::time::Duration;
+
+use clap::Parser;
+use roost_tests::scene::{Operation, Scene, Size};
+
+use contest::Contest;
+
+const SIZE: Size = Size { people: 100, partners: 25, messages: 4, groups: &[100, 1_000] };
+
+/// What is measured, and whether the native server takes part where both share one store but not the records.
+const CASES: [(Operation, bool); 11] = [
+    (Operation::Beat, true),
+    (Operation::Presence, true),
+    (Operation::PresenceOf100, true),
+    (Operation::PresenceOfContact, true),
+    (Operation::Unread, true),
+    (Operation::UnreadOf, true),
+    (Operation::Inbox, true),
+    (Operation::Read, false),
+    (Operation::Send, false),
+    (Operation::SendTo(100), false),
+    (Operation::SendTo(1_000), false),
+];
+
+/// Puts load on the real binary and on a native server, and compares them.
+#[derive(Parser)]
+struct Arguments {
+    /// Kept-alive connections
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Seconds of each round
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Rounds of each server and operation
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// The store of all servers: memory: or redis://…
+    #[arg(long, default_value = "memory:")]
+    store_url: String,
+    /// The records of all servers; SQLite files are each server's own
+    #[arg(long, default_value = "sqlite:records.db")]
+    records_url: String,
+    /// Only operations with one of these names, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these servers, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "native,reused,fresh")]
+    servers: Vec<String>,
+    /// Requests a second, sent whether earlier ones are answered or not, instead of as many as the connections carry
+    #[arg(long)]
+    rate: Option<u32>,
+    /// Further keys of the host's configuration, as KEY=VALUE
+    #[arg(long)]
+    set: Vec<String>,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Arguments {
+    fn span(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    fn asks_for(&self, operation: Operation) -> bool {
+        self.only.is_empty() || self.only.contains(&operation.name())
+    }
+
+    /// Sends and reads move both records and store: on a common store the native server's records would fall behind.
+    fn separate_stores(&self) -> bool {
+        self.store_url == "memory:"
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(native::COMMAND) {
+        return native::serve();
+    }
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(&arguments))
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let contest = Contest::prepare(arguments, Scene::new(SIZE)).await?;
+    report::head();
+    for (operation, comparable) in CASES {
+        if arguments.asks_for(operation) {
+            let with_native = comparable || arguments.separate_stores();
+            report::operation(operation, &contest.hold(operation, with_native).await);
+        }
+    }
+    report::hit_rates(&contest.hit_rates().await);
+    Ok(())
+}

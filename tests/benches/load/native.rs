@@ -1,0 +1,130 @@
+//! The rival: an axum server that runs the core natively on the same kind of store and records, with the host's own
+//! authentication and the same JSON. It runs in a process of its own, as the host does.
+
+use std::net::SocketAddr;
+use std::path::Path as FilePath;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Path, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use roost::auth::{Authenticator, Credentials};
+use roost::config::{Sources, StoreUrl, environment};
+use roost::functions::{Access, Caller};
+use roost::records::RecordStore;
+use roost::store::Store;
+use roost_core::ids::{ConversationId, UserId};
+use roost_tests::native::{self, NativeWorld};
+use roost_tests::scene::Question;
+use roost_tests::server::configured;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::Child;
+
+/// The argument that makes this program the server.
+pub const COMMAND: &str = "serve-natively";
+
+/// A native server in its process. Killed when dropped.
+pub struct Native {
+    pub listen: SocketAddr,
+    child: Child,
+}
+
+impl Native {
+    /// Serves from a folder, with these keys of the host's configuration.
+    pub async fn start(folder: &FilePath, set: &[(&str, &str)]) -> Self {
+        let program = std::env::current_exe().expect("this program has a path");
+        let mut command = configured(&program, folder);
+        for (key, value) in set {
+            command.env(format!("ROOST_{}", key.to_uppercase()), value);
+        }
+        command.arg(COMMAND).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the native server starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output is piped")).lines();
+        let line = lines.next_line().await.expect("it can be read").expect("the native server serves");
+        Self { listen: line.parse().expect("an address"), child }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the native server runs")
+    }
+}
+
+/// Serves until it is killed.
+pub fn serve() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let config = Sources { environment: environment(), needs_token_key: true, ..Sources::default() }.load()?;
+        let store = match config.store {
+            StoreUrl::Memory => Store::memory(),
+        };
+        let records = RecordStore::open(&config.records).await?;
+        let auth = Authenticator::new(&config.auth)?;
+        let listener = TcpListener::bind(config.listen).await?;
+        println!("{}", listener.local_addr()?);
+        Ok(axum::serve(listener, router(Rival { auth, world: native::world(store, records) })).await?)
+    })
+}
+
+/// The server's parts.
+struct Rival {
+    auth: Authenticator,
+    world: NativeWorld,
+}
+
+fn router(rival: Rival) -> Router {
+    Router::new()
+        .route("/v1/presence", post(|asked: Asked| asked.answer(Question::Beat)))
+        .route("/v1/presence/query", post(|asked: Asked| asked.answer(Question::PresenceOf)))
+        .route("/v1/presence/{user}", get(|Path(id): Path<UserId>, asked: Asked| asked.answer(Question::Presence(id))))
+        .route("/v1/unread", get(|asked: Asked| asked.answer(Question::Unread)))
+        .route(
+            "/v1/unread/{id}",
+            get(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(Question::UnreadOf(id))),
+        )
+        .route(
+            "/v1/conversations/{id}/read",
+            post(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(Question::Read(id))),
+        )
+        .route(
+            "/v1/conversations/{id}/messages",
+            post(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(Question::Send(id))),
+        )
+        .route("/v1/conversations", get(|asked: Asked| asked.answer(Question::Inbox)))
+        .with_state(Arc::new(rival))
+}
+
+/// A request whose caller is known.
+struct Asked {
+    rival: Arc<Rival>,
+    caller: Caller,
+    body: Bytes,
+}
+
+impl FromRequest<Arc<Rival>> for Asked {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, rival: &Arc<Rival>) -> Result<Self, Response> {
+        let caller = Credentials::of_headers(request.headers())
+            .and_then(|credentials| rival.auth.identify(&credentials, SystemTime::now()))
+            .and_then(|identity| identity.enter(Access::ServiceOrUser))
+            .map_err(|fault| fault.response(""))?;
+        let body = Bytes::from_request(request, rival).await.map_err(IntoResponse::into_response)?;
+        Ok(Self { rival: Arc::clone(rival), caller, body })
+    }
+}
+
+impl Asked {
+    async fn answer(self, question: Question) -> Response {
+        match native::answer(&self.rival.world, self.caller, question, &self.body).await {
+            Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
+    }
+}
