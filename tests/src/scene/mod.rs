@@ -22,6 +22,11 @@ use roost::functions::Caller;
 /// How many are asked about in one bulk question.
 const BULK: u32 = 100;
 
+/// So many groups of one size: enough that those who write at once seldom write to the same one.
+const GROUPS: u32 = 32;
+/// Members of groups are numbered from here on.
+const FIRST_MEMBER: u32 = 1_000_000;
+
 /// How large a scene is.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
@@ -31,7 +36,7 @@ pub struct Size {
     pub partners: u32,
     /// Messages in each conversation of two.
     pub messages: u32,
-    /// A group of each of these numbers of members. Members beyond `people` are in groups only.
+    /// Groups of each of these numbers of members, [`GROUPS`] of each; their members talk in no pairs.
     pub groups: &'static [u32],
 }
 
@@ -113,7 +118,10 @@ impl Scene {
                 (self.caller(asker), Question::Read(self.pair(asker, partner)), json!({ "up_to": up_to }))
             }
             Operation::Send => (self.caller(asker), Question::Send(self.pair(asker, partner)), said(number)),
-            Operation::SendTo(members) => (self.caller(asker), Question::Send(self.group(members)), said(number)),
+            Operation::SendTo(members) => {
+                let group = self.group(members, number % GROUPS);
+                (self.caller(FIRST_MEMBER + number % members), Question::Send(group), said(number))
+            }
             Operation::Inbox => (self.caller(asker), Question::Inbox, json!({})),
         };
         Ask { caller, question, body: body.to_string() }
@@ -122,8 +130,7 @@ impl Scene {
     /// What warms a cold store: everybody is online and knows their counters.
     pub fn awakening(&self) -> Vec<Ask> {
         let beats = (0..self.size.people).map(|number| self.ask(Operation::Beat, number));
-        let everybody = 0..self.everybody();
-        let counters = everybody.map(|user| Ask {
+        let counters = self.everybody().map(|user| Ask {
             caller: self.caller(user),
             question: Question::Unread,
             body: json!({}).to_string(),
@@ -145,8 +152,10 @@ impl Scene {
             }
         }
         for members in self.size.groups {
-            let all: Vec<u32> = (0..*members).collect();
-            self.talk(&world, self.group(*members), &all).await;
+            let all: Vec<u32> = (FIRST_MEMBER..FIRST_MEMBER + members).collect();
+            for number in 0..GROUPS {
+                self.talk(&world, self.group(*members, number), &all).await;
+            }
         }
         records.flush().await;
     }
@@ -164,8 +173,9 @@ impl Scene {
         }
     }
 
-    fn everybody(&self) -> u32 {
-        self.size.groups.iter().copied().fold(self.size.people, u32::max)
+    fn everybody(&self) -> impl Iterator<Item = u32> {
+        let members = self.size.groups.iter().copied().max().unwrap_or(0);
+        (0..self.size.people).chain(FIRST_MEMBER..FIRST_MEMBER + members)
     }
 
     fn caller(&self, number: u32) -> Caller {
@@ -180,8 +190,8 @@ impl Scene {
         ConversationId::from_u128(self.id(2, u64::from(person) << 16 | u64::from(partner)))
     }
 
-    fn group(&self, members: u32) -> ConversationId {
-        ConversationId::from_u128(self.id(3, u64::from(members)))
+    fn group(&self, members: u32, number: u32) -> ConversationId {
+        ConversationId::from_u128(self.id(3, u64::from(members) << 16 | u64::from(number)))
     }
 
     fn id(&self, kind: u128, number: u64) -> u128 {
