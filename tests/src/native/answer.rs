@@ -10,6 +10,7 @@ use roost_core::limits::{BEAT_INTERVAL_MS, PAGE_DEFAULT};
 use roost_core::messaging;
 use roost_core::port::{Clock, ConversationQuery, Draft};
 use roost_core::presence::{self, Viewer};
+use roost_core::source::Sourced;
 use roost_core::time::Timestamp;
 use roost_core::unread;
 use serde::{Deserialize, Serialize};
@@ -83,8 +84,8 @@ async fn unread_all(world: &NativeWorld, user: UserId) -> Answered {
         total: u64,
         conversations: BTreeMap<ConversationId, u64>,
     }
-    let unread::Totals { total, conversations } = unread::totals(world, user).await?;
-    json(&Totals { total, conversations })
+    let found = unread::totals(world, user).await?;
+    json(&found.map(|unread::Totals { total, conversations }| Totals { total, conversations }))
 }
 
 async fn unread_of(world: &NativeWorld, user: UserId, conversation: ConversationId) -> Answered {
@@ -93,8 +94,8 @@ async fn unread_of(world: &NativeWorld, user: UserId, conversation: Conversation
         conversation: ConversationId,
         unread: u64,
     }
-    let unread = unread::of_conversation(world, user, conversation).await?;
-    json(&One { conversation, unread })
+    let found = unread::of_conversation(world, user, conversation).await?;
+    json(&found.map(|unread| One { conversation, unread }))
 }
 
 async fn read(world: &NativeWorld, user: UserId, conversation: ConversationId, body: &[u8]) -> Answered {
@@ -135,7 +136,7 @@ async fn inbox(world: &NativeWorld, user: UserId) -> Answered {
         updated_at: Timestamp,
     }
     let query = ConversationQuery::Page { cursor: None, limit: PAGE_DEFAULT };
-    let page = messaging::inbox(world, user, query).await?;
+    let Sourced { value: page, source } = messaging::inbox(world, user, query).await?;
     let entries = page.conversations.iter().map(|entry| Entry {
         id: entry.id,
         members: &entry.members,
@@ -143,5 +144,5 @@ async fn inbox(world: &NativeWorld, user: UserId) -> Answered {
         unread: entry.unread,
         updated_at: entry.updated_at,
     });
-    json(&Page { conversations: entries.collect(), next_cursor: page.next })
+    json(&Sourced { value: Page { conversations: entries.collect(), next_cursor: page.next }, source })
 }
