@@ -6,6 +6,7 @@ use std::future::Future;
 use roost_core::error::Error;
 use roost_core::ids::{ConversationId, MessageId, Seq};
 use roost_core::port::{Clock, ConversationQuery, Draft, Edit, MemberChange, NewConversation};
+use roost_core::source::Source;
 use roost_core::{contacts, last_message, messaging, typing, unread};
 
 use super::client::Client;
@@ -229,12 +230,17 @@ async fn read(client: &Client) {
         if let Ok(reply) = &reply {
             counters::one_answered(&port.world, user, &certain, conversation, reply.value.unread);
         }
-        reply.map(|reply| reply.value)
+        reply
     });
     if let Some(reply) = reply.await {
-        let mut ledger = client.world.ledger();
+        let (up_to, mut ledger) = (reply.value.up_to, client.world.ledger());
         let read = ledger.read.entry((user, conversation)).or_default();
-        *read = reply.up_to.max(*read);
+        *read = up_to.max(*read);
+        // What the records noted while the store was away reaches the counters with the recovery.
+        if reply.source == Source::Store {
+            let applied = ledger.read_applied.entry((user, conversation)).or_default();
+            *applied = up_to.max(*applied);
+        }
     }
 }
 

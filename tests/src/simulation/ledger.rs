@@ -91,6 +91,8 @@ pub(crate) struct Ledger {
     pub(crate) contents: BTreeMap<String, ConversationId>,
     /// Read positions that a client saw acknowledged.
     pub(crate) read: BTreeMap<(UserId, ConversationId), Seq>,
+    /// The same, where the counters had followed.
+    pub(crate) read_applied: BTreeMap<(UserId, ConversationId), Seq>,
     /// Read positions that moved.
     pub(crate) moved_read: BTreeMap<(UserId, ConversationId), MovedRead>,
     /// `message.new` events ever published.

@@ -151,7 +151,7 @@ pub(crate) fn certain(world: &World, user: UserId) -> Certain {
     let ledger = world.ledger();
     let standings = world.records.standings_of(user).into_iter();
     let floors = standings.map(|(id, counter)| {
-        let read = ledger.read.get(&(user, id)).copied().unwrap_or_default().max(counter.joined);
+        let read = ledger.read_applied.get(&(user, id)).copied().unwrap_or_default().max(counter.joined);
         (id, Floor { announced: counter.announced, read })
     });
     Certain { asked_ms: world.kernel.now_ms(), floors: floors.collect() }
