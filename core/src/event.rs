@@ -55,6 +55,8 @@ pub struct PresenceView {
     pub online: bool,
     /// The last beat; `None`: never seen.
     pub last_seen: Option<Timestamp>,
+    /// Of the transition to this state: a transition at or below it is older. Zero: none is known.
+    pub generation: u64,
 }
 
 /// Told to every member: `message.new`, `message.updated` or `message.deleted`.

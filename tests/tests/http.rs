@@ -118,10 +118,13 @@ async fn people_members_and_sync_answer_as_documented() {
     has_exactly(&beat, &["beat_interval_ms"]);
     for asked_by in [&service, &bob] {
         let seen = asked_by.get(&format!("/v1/presence/{ann_id}")).await.json(200);
-        has_exactly(&seen, &["user", "online", "last_seen"]);
-        assert!(seen["online"] == true && seen["last_seen"].is_string(), "{seen}");
+        has_exactly(&seen, &["user", "online", "last_seen", "generation"]);
+        assert!(
+            seen["online"] == true && seen["last_seen"].is_string() && seen["generation"].as_u64() > Some(0),
+            "{seen}"
+        );
     }
-    let unseen = json!({ "user": ann_id, "online": false, "last_seen": null });
+    let unseen = json!({ "user": ann_id, "online": false, "last_seen": null, "generation": 0 });
     assert_eq!(eve.get(&format!("/v1/presence/{ann_id}")).await.json(200), unseen, "a stranger sees nothing");
     let asked = json!({ "users": [eve_id, ann_id, eve_id] });
     let found = service.post("/v1/presence/query", asked).await.json(200);

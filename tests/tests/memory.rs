@@ -52,7 +52,7 @@ async fn fill(world: &World, members: usize, messages: usize) {
     stream::iter(&users)
         .for_each_concurrent(AT_ONCE, async |user| {
             let device: ConnectionId = Uuid::new_v4().simple().to_string().parse().unwrap();
-            presence::connected(world, *user, device).await.unwrap();
+            presence::connected(world, *user, &device).await.unwrap();
             unread::totals(world, *user).await.unwrap();
         })
         .await;

@@ -48,8 +48,12 @@ impl Schema {
     ]);
 
     /// Somebody's presence, as everywhere.
-    pub const PRESENCE: Self =
-        Self::Object(&[("user", Self::Id), ("online", Self::Flag), ("last_seen", Self::Nullable(&Self::Moment))]);
+    pub const PRESENCE: Self = Self::Object(&[
+        ("user", Self::Id),
+        ("online", Self::Flag),
+        ("last_seen", Self::Nullable(&Self::Moment)),
+        ("generation", Self::Number),
+    ]);
 
     /// Who answered, where it was not the store: a field of what may be read while the store is away.
     pub const SOURCE: (&'static str, Self) = ("source", Self::Optional(&Self::Word(&["records"])));
@@ -165,7 +169,8 @@ mod tests {
             edited_at: Some(Timestamp(6)),
         };
         check_fields(Schema::MESSAGE, &message);
-        check_fields(Schema::PRESENCE, &PresenceView { user: UserId::from_u128(1), online: true, last_seen: None });
+        let user = UserId::from_u128(1);
+        check_fields(Schema::PRESENCE, &PresenceView { user, online: true, last_seen: None, generation: 7 });
     }
 
     #[test]

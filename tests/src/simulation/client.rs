@@ -131,6 +131,7 @@ impl Client {
         match self.ask(host, |port| host::open(port, opening)).await {
             Some(Ok(views)) => {
                 self.state().link = Some(Link { host, connection, since_ms, wire });
+                self.state().view.presence.clear();
                 self.show(views);
             }
             // Too late, or refused: whatever the host still sends goes nowhere.
@@ -207,16 +208,20 @@ impl Client {
         if let (true, Ok(news)) = (event.name.starts_with("user."), serde_json::from_str::<News>(&event.payload)) {
             let mut state = self.state();
             let known = state.view.presence.entry(news.user).or_default();
-            if news.generation >= known.1 {
+            if news.generation > known.1 {
                 *known = (online, news.generation);
             }
         }
     }
 
+    /// A state, which may have been read before what was told meanwhile.
     fn show(&self, views: Vec<PresenceView>) {
         let mut state = self.state();
         for view in views {
-            state.view.presence.entry(view.user).or_default().0 = view.online;
+            let known = state.view.presence.entry(view.user).or_default();
+            if view.generation >= known.1 || view.generation == 0 {
+                *known = (view.online, view.generation);
+            }
         }
     }
 

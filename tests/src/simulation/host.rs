@@ -51,11 +51,13 @@ pub(crate) async fn open(port: Port, opening: Opening) -> Result<Vec<PresenceVie
     // Joining the bus is a call like any other: whatever is published after it returns reaches this host.
     port.publish(Vec::new()).await?;
     world.host(port.host).joined.insert(user);
-    let (position, frames) = match since {
-        Some(since) => (since.clone(), fill(&port, user, &since).await?),
-        None => {
-            let (position, place) = port.positions(user).await?;
-            (position.clone(), vec![Frame::Resync(position, place)])
+    // A place that was looked up before an interruption may belong to a feed that is gone; there was no session yet that
+    // the interruption could have sent back to its feed.
+    let (position, frames) = loop {
+        let heard = world.host(port.host).interruptions;
+        let found = place(&port, user, since.as_ref()).await?;
+        if world.host(port.host).interruptions == heard {
+            break found;
         }
     };
     let mut session = Session { user, position, wire };
@@ -66,6 +68,15 @@ pub(crate) async fn open(port: Port, opening: Opening) -> Result<Vec<PresenceVie
         world.close_session(port.host, &connection);
     }
     greeted
+}
+
+/// Where a connection begins, and what it is sent first.
+async fn place(port: &Port, user: UserId, since: Option<&Position>) -> Result<(Position, Vec<Frame>), Error> {
+    if let Some(since) = since {
+        return Ok((since.clone(), fill(port, user, since).await?));
+    }
+    let (position, place) = port.positions(user).await?;
+    Ok((position.clone(), vec![Frame::Resync(position, place)]))
 }
 
 async fn greet(port: &Port, user: UserId, connection: &ConnectionId) -> Result<Vec<PresenceView>, Error> {

@@ -26,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) joined: BTreeSet<UserId>,
     /// Its connections.
     pub(crate) sessions: BTreeMap<ConnectionId, Session>,
+    /// How often the bus was cut off.
+    pub(crate) interruptions: u64,
     inbox: VecDeque<Mail>,
     pump: Option<TaskId>,
 }
@@ -108,6 +110,7 @@ impl World {
         if matches!(mail, Mail::Interrupted) {
             // Covered by the comparison that follows, and of an older life of the feed perhaps.
             host.inbox.clear();
+            host.interruptions += 1;
         }
         host.inbox.push_back(mail);
         if let Some(pump) = host.pump {

@@ -13,7 +13,7 @@ pub(crate) struct View {
     pub(crate) messages: BTreeMap<(ConversationId, Seq), (MessageId, String)>,
     /// The newest message that came as an event, since the last resync.
     pub(crate) newest: BTreeMap<ConversationId, Seq>,
-    /// Everybody's presence; the generation where an event brought it.
+    /// Everybody's presence, and the generation of the transition to it.
     pub(crate) presence: BTreeMap<UserId, (bool, u64)>,
 }
 

@@ -30,7 +30,7 @@ pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Res
     }
     let found: BTreeMap<UserId, PresenceView> =
         look_up(world, asked.into_iter().collect()).await?.into_iter().map(|view| (view.user, view)).collect();
-    let hidden = |user| PresenceView { user, online: false, last_seen: None };
+    let hidden = |user| PresenceView { user, online: false, last_seen: None, generation: 0 };
     Ok(users.iter().map(|user| found.get(user).copied().unwrap_or_else(|| hidden(*user))).collect())
 }
 
@@ -58,8 +58,9 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
     let values = read_all(world, users.iter().map(|user| Standing::query(*user)).collect(), 1).await?;
     let views = users.into_iter().zip(&values).map(|(user, value)| {
-        let standing = Standing::answered(value)?;
-        Ok(PresenceView { user, online: standing.status == Status::Online, last_seen: standing.last_seen })
+        let Standing { status, last_seen, generation, .. } = Standing::answered(value)?;
+        let generation = generation.unwrap_or_default();
+        Ok(PresenceView { user, online: status == Status::Online, last_seen, generation })
     });
     views.collect()
 }

@@ -9,11 +9,11 @@ use crate::presence::{Viewer, connected, of_contacts, query};
 use crate::time::Timestamp;
 
 fn online(user: UserId, at: Timestamp) -> PresenceView {
-    PresenceView { user, online: true, last_seen: Some(at) }
+    PresenceView { user, online: true, last_seen: Some(at), generation: at.0 }
 }
 
 fn unseen(user: UserId) -> PresenceView {
-    PresenceView { user, online: false, last_seen: None }
+    PresenceView { user, online: false, last_seen: None, generation: 0 }
 }
 
 fn ask(scene: &Scene, viewer: Viewer, users: &[UserId]) -> Vec<PresenceView> {
@@ -35,13 +35,16 @@ fn answers_come_in_the_order_asked_and_as_often() {
 #[test]
 fn last_seen_outlives_the_time_to_live() {
     let scene = Scene::new();
-    let last_seen = Some(scene.world.now());
+    let now = scene.world.now();
     scene.beat("a");
     scene.pass(PRESENCE_TTL_MS);
-    let seen = PresenceView { user: ANN, online: true, last_seen };
+    let seen = online(ANN, now);
     assert_eq!(ask(&scene, Viewer::User(BOB), &[ANN]), [seen], "no answer runs ahead of the announcement");
     scene.sweep();
-    assert_eq!(ask(&scene, Viewer::User(BOB), &[ANN]), [PresenceView { online: false, ..seen }]);
+    assert_eq!(
+        ask(&scene, Viewer::User(BOB), &[ANN]),
+        [PresenceView { online: false, generation: seen.generation + 1, ..seen }]
+    );
 }
 
 #[test]
