@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{self, AdminState};
+use crate::audit::World;
 use crate::auth::Authenticator;
 use crate::config::{Config, HttpConfig};
 use crate::functions::{DeployError, Engine, Functions, HostWorld, Options};
@@ -24,7 +25,7 @@ use crate::hub::Hub;
 use crate::records::RecordStore;
 use crate::shutdown::Signals;
 use crate::store::Store;
-use crate::{metrics, schedule};
+use crate::{mend, metrics, schedule};
 
 /// Compiled functions, in the data directory.
 const COMPILED: &str = "compiled";
@@ -164,6 +165,10 @@ fn background(listener: TcpListener, admin: &Arc<AdminState>, bounds: &HttpConfi
     tasks.spawn(serve(listener, admin::router(admin.clone()), bounds.clone(), CancellationToken::new()));
     tasks.spawn(keep_house(admin.store.clone()));
     tasks.spawn(metrics::upkeep(admin.metrics.clone(), admin.store.clone()));
+    if let Some(replaced) = admin.store.replaced() {
+        let world = World { store: admin.store.clone(), records: admin.records.clone() };
+        tasks.spawn(mend::run(world, replaced));
+    }
     tasks
 }
 

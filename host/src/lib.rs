@@ -23,6 +23,7 @@ pub mod hooks;
 pub mod http;
 pub mod hub;
 pub mod log;
+pub mod mend;
 pub mod metrics;
 pub mod openapi;
 pub mod records;

@@ -70,6 +70,18 @@ async fn redis_is_killed_and_restarted_empty() {
 }
 
 #[tokio::test]
+async fn redis_is_restarted_from_an_older_snapshot() {
+    let redis = RedisServer::start().await;
+    let fleet = pair(&redis.url()).await;
+    let ledger = Ledger::open("Redis restarted from an older snapshot", fleet.addresses()).await;
+    redis.save().await;
+    ledger.flows().await;
+    redis.restart(Data::Snapshot).await;
+    let tally = settle(ledger, &redis).await;
+    assert!(tally.resyncs > 0, "{tally}");
+}
+
+#[tokio::test]
 async fn redis_is_paused() {
     let redis = RedisServer::start().await;
     let fleet = pair(&redis.url()).await;

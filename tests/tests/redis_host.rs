@@ -59,3 +59,25 @@ async fn a_host_without_its_store_is_not_ready_and_comes_back_with_a_resync() {
     ann.ok("message.send", json!({ "conversation": talk, "content": "after" })).await;
     assert_eq!(bob.payload("message.new").await["content"], "after");
 }
+
+#[tokio::test]
+async fn an_older_copy_of_the_state_is_mended_without_a_further_message() {
+    let redis = RedisServer::start().await;
+    let host = host(&redis).await;
+    let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
+    let talk = host.user(ann_id).conversation(&[bob_id]).await;
+    let messages = format!("/v1/conversations/{talk}/messages");
+    let say = async |content: &str| host.user(ann_id).post(&messages, json!({ "content": content })).await.json(201);
+    assert_eq!(host.user(bob_id).get("/v1/unread").await.json(200)["total"], 0);
+    say("in the snapshot").await;
+    redis.save().await;
+    say("after it").await;
+    assert_eq!(redis.ask::<i64>(&format!("GET unread:total:{bob_id}")).await, 2);
+    redis.restart(Data::Snapshot).await;
+    let (counter, last) = (format!("GET unread:total:{bob_id}"), format!("HGET last_msg:{talk} content"));
+    eventually("a counter that was mended", || async { redis.ask::<i64>(&counter).await == 2 }).await;
+    eventually("a last message that was mended", || async {
+        redis.ask::<Option<String>>(&last).await.as_deref() == Some("after it")
+    })
+    .await;
+}

@@ -17,6 +17,7 @@ use roost_core::port::{
     Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
 };
 use roost_core::time::Timestamp;
+use tokio::sync::watch;
 
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
@@ -60,6 +61,14 @@ impl Store {
         match self {
             Self::Memory(_) => Ok(()),
             Self::Redis(store) => store.ready().await,
+        }
+    }
+
+    /// Changes when another server process holds the store, perhaps with an older copy; `None`: that cannot be.
+    pub fn replaced(&self) -> Option<watch::Receiver<u64>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(store) => Some(store.replaced()),
         }
     }
 

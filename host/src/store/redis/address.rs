@@ -10,8 +10,8 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisConnectionInfo,
     RedisResult, TlsCertificates,
 };
-
 use roost_core::time::Timestamp;
+use tokio::sync::watch;
 
 use crate::config::{RedisConfig, RedisMode};
 
@@ -43,13 +43,15 @@ pub(super) struct Dial {
     authority: Option<Vec<u8>>,
     /// Since when each server process is known to serve.
     began: Mutex<HashMap<String, Timestamp>>,
+    /// Counts server processes, at their first meeting.
+    met: watch::Sender<u64>,
 }
 
 impl Dial {
     /// Reads the file with the certificates that are trusted, if there is one.
     pub(super) fn new(config: RedisConfig) -> std::io::Result<Self> {
         let authority = config.ca_file.as_ref().map(std::fs::read).transpose()?;
-        Ok(Self { config, authority, began: Mutex::default() })
+        Ok(Self { config, authority, began: Mutex::default(), met: watch::Sender::new(0) })
     }
 
     pub(super) const fn config(&self) -> &RedisConfig {
@@ -62,9 +64,17 @@ impl Dial {
         if known.len() >= SERVERS_MAX {
             known.clear();
         }
-        let earliest = known.entry(server.to_owned()).or_insert(began);
+        let earliest = known.entry(server.to_owned()).or_insert_with(|| {
+            self.met.send_modify(|met| *met += 1);
+            began
+        });
         *earliest = began.min(*earliest);
         *earliest
+    }
+
+    /// Changes when a process is met that was not known.
+    pub(super) fn met(&self) -> watch::Receiver<u64> {
+        self.met.subscribe()
     }
 
     pub(super) fn seeds(&self) -> Vec<Address> {

@@ -37,6 +37,7 @@ use roost_core::port::{
     validate_commit, validate_publish, validate_read,
 };
 use roost_core::time::Timestamp;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::address::Dial;
@@ -56,6 +57,7 @@ const FIRST_MEASUREMENTS: usize = 3;
 /// A store in Redis.
 pub struct RedisStore {
     names: Names,
+    met: watch::Receiver<u64>,
     topology: Arc<Topology>,
     client: Client,
     channels: Arc<Channels>,
@@ -83,13 +85,14 @@ impl RedisStore {
         let opened = Topology::open(dial.clone()).await;
         let topology = opened.with_context(|| format!("the store {url} cannot be used"))?;
         let channels = Arc::new(Channels::new(dial.clone(), names.clone(), topology.clone()));
+        let met = dial.met();
         let mut keepers = JoinSet::new();
         keepers.spawn(topology.clone().keep());
         let following = channels.clone();
         keepers.spawn(async move { following.follow().await });
         let client = Client::new(topology.clone(), dial.config().commands_max);
         let (time, figures) = (StoreTime::new(), Figures::default());
-        let store = Self { names, topology, client, channels, time, figures, url, _keepers: keepers };
+        let store = Self { names, met, topology, client, channels, time, figures, url, _keepers: keepers };
         for _ in 0..FIRST_MEASUREMENTS {
             store.measure_time().await.with_context(|| format!("the store {} does not tell the time", store.url))?;
         }
@@ -99,6 +102,11 @@ impl RedisStore {
     /// The present moment by the clock of the first primary.
     pub fn now(&self) -> Timestamp {
         self.time.now()
+    }
+
+    /// Changes when another server process was met: it may hold an older copy.
+    pub fn replaced(&self) -> watch::Receiver<u64> {
+        self.met.clone()
     }
 
     /// What was found out last; feeds are among the keys.
