@@ -146,7 +146,7 @@ async fn behind_proxies(redis: &RedisServer) -> (Fleet, Proxy, Proxy) {
 #[tokio::test]
 async fn the_network_to_redis_is_cut_held_and_halved() {
     let redis = RedisServer::start().await;
-    let (fleet, network, _) = behind_proxies(&redis).await;
+    let (fleet, network, _records) = behind_proxies(&redis).await;
     let ledger = Ledger::open("the network to Redis spoiled", fleet.addresses()).await;
     network.cut();
     ledger.flows().await;

@@ -23,6 +23,8 @@ const USERS: usize = 1_000;
 const CONVERSATIONS_PER_USER: usize = 50;
 /// A message of ordinary length.
 const CONTENT: &str = "See you at eight, in front of the station? I bring the tickets.";
+/// In an ordinary ten minutes one conversation in so many is spoken in: ten events in every user's feed.
+const QUIET: usize = 5;
 /// Use cases under way at once.
 const AT_ONCE: usize = 64;
 /// Keys looked at for each space.
@@ -46,8 +48,8 @@ impl Clock for RealClock {
 
 type World = TestWorld<Store, FakeRecords, RealClock>;
 
-/// Everybody is online and has conversations with so many members each, every one with this many recent messages.
-async fn fill(world: &World, members: usize, messages: usize) {
+/// Everybody is online and warm, and has conversations with so many members each. Answers those.
+async fn fill(world: &World, members: usize) -> Vec<(ConversationId, UserId)> {
     let users: Vec<UserId> = (0..USERS).map(|_| UserId::from_u128(Uuid::new_v4().as_u128())).collect();
     stream::iter(&users)
         .for_each_concurrent(AT_ONCE, async |user| {
@@ -56,14 +58,17 @@ async fn fill(world: &World, members: usize, messages: usize) {
             unread::totals(world, *user).await.unwrap();
         })
         .await;
-    stream::iter(talks(&users, members))
-        .for_each_concurrent(AT_ONCE, async |members| {
-            let new = NewConversation { id: None, creator: members[0], members: members.clone(), at: world.now() };
-            let conversation = messaging::create(world, new).await.unwrap().conversation.id;
-            for number in 0..messages {
-                say(world, conversation, members[number % members.len()]).await;
-            }
-        })
+    let conversations = stream::iter(talks(&users, members)).map(async |members| {
+        let new = NewConversation { id: None, creator: members[0], members: members.clone(), at: world.now() };
+        (messaging::create(world, new).await.unwrap().conversation.id, members[0])
+    });
+    conversations.buffer_unordered(AT_ONCE).collect().await
+}
+
+/// A message in each of these conversations.
+async fn say_in(world: &World, conversations: impl Iterator<Item = &(ConversationId, UserId)>) {
+    stream::iter(conversations)
+        .for_each_concurrent(AT_ONCE, async |(conversation, sender)| say(world, *conversation, *sender).await)
         .await;
 }
 
@@ -124,16 +129,9 @@ async fn spaces(connection: &mut MultiplexedConnection) -> BTreeMap<String, (usi
     sizes
 }
 
-/// Mebibytes that a filled server grew by.
-struct Cost {
-    /// Every conversation's message was told within the last ten minutes: all of it is in the feeds.
-    with_feeds: f64,
-    /// Ten quiet minutes later.
-    without_feeds: f64,
-}
-
-/// Fills an empty server and prints what that costs.
-async fn cost(members: usize, messages: usize) -> Cost {
+/// Fills an empty server and prints what that costs: after a message in every conversation, which all stand in feeds, and
+/// after an ordinary ten minutes, a feed's life, in which one conversation in [`QUIET`] was spoken in. Answers both in MiB.
+async fn cost(members: usize) -> (f64, f64) {
     let redis = RedisServer::start().await;
     let before = used_memory(&redis).await;
     let world = TestWorld {
@@ -142,27 +140,37 @@ async fn cost(members: usize, messages: usize) -> Cost {
         clock: RealClock,
         telemetry: FakeTelemetry::new(),
     };
-    fill(&world, members, messages).await;
-    let with_feeds = (used_memory(&redis).await - before) / MEBIBYTE;
-    let spaces = spaces(&mut redis.client().await).await;
-    let feeds = spaces.get("feed").map_or(0.0, |(_, bytes)| bytes / MEBIBYTE);
-    let cost = Cost { with_feeds, without_feeds: with_feeds - feeds };
-    eprintln!(
-        "{USERS} users, {CONVERSATIONS_PER_USER} conversations of {members} each, recent messages in each: {messages}; \
-         {with_feeds:.1} MiB, without feeds {:.1} MiB",
-        cost.without_feeds
-    );
-    for (space, (keys, bytes)) in spaces {
+    let grown = async || (used_memory(&redis).await - before) / MEBIBYTE;
+    let conversations = fill(&world, members).await;
+    say_in(&world, conversations.iter()).await;
+    let all_at_once = grown().await;
+    print(&format!("{members} members each, all spoken in within ten minutes: {all_at_once:.1} MiB"), &redis).await;
+    forget_feeds(&mut redis.client().await).await;
+    say_in(&world, conversations.iter().step_by(QUIET)).await;
+    let ordinary = grown().await;
+    print(&format!("{members} members each, one in {QUIET} spoken in: {ordinary:.1} MiB"), &redis).await;
+    (all_at_once, ordinary)
+}
+
+/// What ten quiet minutes do.
+async fn forget_feeds(connection: &mut MultiplexedConnection) {
+    let feeds: Vec<String> = redis::cmd("KEYS").arg("feed:*").query_async(connection).await.unwrap();
+    redis::cmd("DEL").arg(feeds).query_async::<()>(connection).await.unwrap();
+}
+
+async fn print(what: &str, redis: &RedisServer) {
+    eprintln!("{USERS} users, {CONVERSATIONS_PER_USER} conversations each, {what}");
+    for (space, (keys, bytes)) in spaces(&mut redis.client().await).await {
         let per_user = bytes / USERS as f64;
         eprintln!("  {space:<14} {keys:>6} keys {:>6.2} MiB {per_user:>7.0} bytes a user", bytes / MEBIBYTE);
     }
-    cost
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_users_with_fifty_conversations_each_take_little_memory() {
-    for (members, messages, with_feeds_max) in [(10, 1, 40.0), (2, 1, 50.0), (10, 6, 110.0)] {
-        let Cost { with_feeds, without_feeds } = cost(members, messages).await;
-        assert!(without_feeds < 30.0 && with_feeds < with_feeds_max, "{with_feeds:.1} and {without_feeds:.1} MiB");
+    for members in [10, 2] {
+        let (all_at_once, ordinary) = cost(members).await;
+        assert!(ordinary < 30.0, "{members} members: {ordinary:.1} MiB");
+        assert!(all_at_once < 50.0, "{members} members: {all_at_once:.1} MiB");
     }
 }

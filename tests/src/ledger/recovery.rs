@@ -18,8 +18,7 @@ const PAGE: usize = 100;
 /// Asks until everything is there. Any host may answer.
 pub(super) async fn recover(hosts: Vec<SocketAddr>, token: String, conversations: Vec<Uuid>, sheet: Arc<Mutex<Sheet>>) {
     let clients: Vec<Client> = hosts.into_iter().map(|host| Client::new(host, Some(&token))).collect();
-    let mut clients = clients.iter().cycle();
-    while let Some(client) = clients.next() {
+    for client in clients.iter().cycle() {
         if attempt(client, &conversations, &sheet).await.is_some() {
             break;
         }
