@@ -4,9 +4,7 @@ use super::*;
 use crate::ids::{MessageId, Seq};
 use crate::key::{Key, Owner, Space};
 use crate::messaging::{self, mark_read, send};
-use crate::port::{
-    Clock, Draft, KeyValue, MemberChange, Mutation, NewConversation, Outcome, Records, Transaction, World,
-};
+use crate::port::{Clock, Draft, KeyValue, MemberChange, Mutation, NewConversation, Outcome, Transaction, World};
 use crate::testing::FakeRecords;
 use crate::testing::{BoxFuture, FakeTelemetry, FakeWorld, ManualClock, OutageStore, TestWorld, block_on, join_all};
 use crate::{last_message, unread};
