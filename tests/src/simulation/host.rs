@@ -62,7 +62,12 @@ pub(crate) async fn open(port: Port, opening: Opening) -> Result<Vec<PresenceVie
     };
     let mut session = Session { user, position, wire };
     frames.into_iter().for_each(|frame| session.take(frame));
-    world.host(port.host).sessions.insert(connection.clone(), session);
+    {
+        let mut host = world.host(port.host);
+        host.sessions.insert(connection.clone(), session);
+        // Another connection of the user may have closed meanwhile, and left the bus as if it had been the last.
+        host.joined.insert(user);
+    }
     let greeted = greet(&port, user, &connection).await;
     if greeted.is_err() {
         world.close_session(port.host, &connection);
