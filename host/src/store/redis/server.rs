@@ -87,8 +87,9 @@ impl Server {
             return Err(Unusable::Replica);
         }
         let name: String = line(server, "run_id")?.chars().take(NAME_BYTES).collect();
-        let uptime_ms =
-            line(server, "uptime_in_seconds")?.parse::<u64>().map_err(|_| Unusable::Strange("INFO"))? * 1_000;
+        let uptime_s: u64 = line(server, "uptime_in_seconds")?.parse().map_err(|_| Unusable::Strange("INFO"))?;
+        // The difference of two whole seconds: it may be one too many.
+        let uptime_ms = uptime_s.saturating_sub(1) * 1_000;
         // A promoted replica, or a snapshot's reader, holds what another process wrote: how long it serves is unknown.
         let inherited = line(replication, "master_replid2")?.bytes().any(|byte| byte != b'0');
         Ok(Self { name, began: if inherited { now } else { now.minus(uptime_ms) } })
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn a_server_that_cannot_be_used_says_why() {
         let server = read("7.0.15", "standalone", "master", &RedisMode::Standalone).unwrap();
-        assert_eq!((server.name.as_str(), server.began), ("0123456789abcdef", NOW.minus(5_000)));
+        assert_eq!((server.name.as_str(), server.began), ("0123456789abcdef", NOW.minus(4_000)));
         assert!(matches!(read("6.2.1", "standalone", "master", &RedisMode::Standalone), Err(Unusable::Old(_))));
         assert!(matches!(read("7.2.0", "cluster", "master", &RedisMode::Standalone), Err(Unusable::Cluster)));
         assert!(matches!(read("7.2.0", "standalone", "master", &RedisMode::Cluster), Err(Unusable::NoCluster)));
