@@ -15,7 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use roost::auth::{Authenticator, Credentials};
-use roost::config::{Sources, StoreUrl, environment};
+use roost::config::{Sources, environment};
 use roost::functions::{Access, Caller};
 use roost::records::RecordStore;
 use roost::store::Store;
@@ -61,9 +61,7 @@ pub fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let config = Sources { environment: environment(), needs_token_key: true, ..Sources::default() }.load()?;
-        let store = match config.store {
-            StoreUrl::Memory => Store::memory(),
-        };
+        let store = Store::open(config.store).await?;
         let records = RecordStore::open(&config.records).await?;
         let auth = Authenticator::new(&config.auth)?;
         let listener = TcpListener::bind(config.listen).await?;

@@ -53,7 +53,8 @@ fn presence(client: &Client, shown: &BTreeMap<roost_core::ids::UserId, (bool, u6
     }
     let mut ledger = world.ledger();
     for user in &world.users {
-        let visible = ledger.visible_since_ms.get(&(*user, client.user)).is_some_and(|ms| *ms <= connected_ms);
+        // Whoever came into sight in the millisecond of the connecting may have come just after it.
+        let visible = ledger.visible_since_ms.get(&(*user, client.user)).is_some_and(|ms| *ms < connected_ms);
         let online = ledger.presence.get(user).and_then(|standing| standing.state).is_some_and(|(online, _)| online);
         let known = shown.get(user).copied().unwrap_or_default();
         if visible && known.0 != online {
