@@ -66,7 +66,7 @@ async fn redis_is_killed_and_restarted_empty() {
     ledger.acknowledges(20).await;
     redis.restart(Data::Empty).await;
     let tally = settle(ledger, &redis).await;
-    assert!(tally.resyncs > 0 && tally.recovered > 0, "{tally}");
+    assert!(tally.delayed > 0 && tally.resyncs > 0 && tally.recovered > 0, "{tally}");
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ impl Sheet {
     pub(super) fn stored(&mut self, id: Uuid, payload: &Value) {
         match read_message(payload) {
             Some((conversation, seq, stored)) if stored == id => {
-                self.tally.delayed += usize::from(payload["delayed"] == true);
+                self.tally.delayed += usize::from(payload["delivery"] == "delayed");
                 self.acknowledged.insert(id, (conversation, seq));
             }
             _ => self.fault(format!("{id} was answered with {payload}")),
