@@ -36,7 +36,7 @@ pub struct Size {
     pub partners: u32,
     /// Messages in each conversation of two.
     pub messages: u32,
-    /// Groups of each of these numbers of members, [`GROUPS`] of each; their members talk in no pairs.
+    /// Groups of each of these numbers of members, several of each; their members talk in no pairs.
     pub groups: &'static [u32],
 }
 
