@@ -22,6 +22,15 @@ pub const LEASE_TTL_MS: u64 = 1_000;
 /// A caller that waits for another's lease looks again after this.
 pub const LEASE_WAIT_MS: u32 = 40;
 
+/// Behind another announcement in the same conversation: how long until the next look, for each that is before.
+pub const TURN_LOOK_MS: u32 = 5;
+/// And at most so long.
+pub const TURN_LOOK_MS_MAX: u32 = 50;
+/// For each announcement that is before, so long without any movement means that its sender is gone.
+pub const TURN_STALL_MS: u64 = 150;
+/// Nobody waits longer than this in all; what is not announced by then is left to the next round of recovery.
+pub const TURN_MS_MAX: u64 = 2_000;
+
 /// A use case tries a lost race again this often, then answers `contended`.
 pub const TRIES_MAX: u32 = 32;
 /// Stored changes that nobody confirmed are announced again after this.

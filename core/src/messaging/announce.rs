@@ -1,11 +1,12 @@
 //! Tells the members of a conversation what changed, each exactly once and in order, and confirms it to the records.
 
+use super::turn::{Line, Place, Turn};
 use crate::drive;
 use crate::error::Error;
 use crate::event;
 use crate::ids::UserId;
 use crate::last_message;
-use crate::limits::LIST_MAX;
+use crate::limits::{LIST_MAX, TRIES_MAX};
 use crate::port::{Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Transaction, World};
 use crate::unread::{Cold, Target, rule, settle};
 
@@ -33,12 +34,10 @@ pub(super) async fn confirm<W: World>(world: &W, confirmations: Vec<Confirmation
 async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
     let change = &changed.change;
     let conversation = change.message.conversation;
-    let behind = match change.kind {
-        ChangeKind::Sent => announce_at_once(world, changed).await?,
-        ChangeKind::Edited | ChangeKind::Deleted => changed.members.clone(),
+    let Rest { behind, overtaken } = match change.kind {
+        ChangeKind::Sent => announce_in_turn(world, changed).await?,
+        ChangeKind::Edited | ChangeKind::Deleted => Rest { behind: changed.members.clone(), overtaken: true },
     };
-    // Somebody knew of it already, or was cold: a newer change may have been announced, and its cached message lost.
-    let overtaken = !behind.is_empty();
     let targets = behind.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
     settle(world, targets, Cold::Fill).await?;
     if overtaken || change.message.deleted {
@@ -48,12 +47,58 @@ async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
     Ok(())
 }
 
-/// One round trip for all members and the last message. Answers those for whom more is to do.
-async fn announce_at_once<W: World>(world: &W, changed: &Changed) -> Result<Vec<UserId>, Error> {
+/// What telling members one after the other leaves to do.
+#[derive(Default)]
+struct Rest {
+    /// For these only a snapshot helps.
+    behind: Vec<UserId>,
+    /// Somebody knew of it already, or was cold: a newer change may have been announced, and its cached message lost.
+    overtaken: bool,
+}
+
+/// Tells everybody who can be told without a snapshot, in as many rounds as other senders make necessary.
+async fn announce_in_turn<W: World>(world: &W, changed: &Changed) -> Result<Rest, Error> {
+    let change = &changed.change;
+    let mut rest = Rest::default();
+    let mut refused = announce_at_once(world, changed, &changed.members).await?;
+    let place = Place::new(world, change.message.conversation, change.seq);
+    let mut retried = false;
+    for _ in 0..TRIES_MAX {
+        if refused.is_empty() {
+            return Ok(rest);
+        }
+        let Line { told, mut ready, early, lost } = place.look(world, &refused).await?;
+        rest.overtaken |= told > 0 || !lost.is_empty();
+        rest.behind.extend(lost);
+        let turn = match early.last() {
+            Some(last) => place.wait(world, *last).await?,
+            // What held them up is over, or they lack a counter, which a look does not tell apart.
+            None if retried => Turn::Stalled,
+            None => {
+                retried = true;
+                Turn::Come
+            }
+        };
+        ready.extend(early);
+        refused = match turn {
+            Turn::Come => announce_at_once(world, changed, &ready).await?,
+            Turn::Passed => ready,
+            Turn::Stalled => {
+                rest.overtaken |= !ready.is_empty();
+                rest.behind.extend(ready);
+                return Ok(rest);
+            }
+        };
+    }
+    Err(Error::Contended)
+}
+
+/// One round trip for these members and the last message. Answers those whom it could not tell.
+async fn announce_at_once<W: World>(world: &W, changed: &Changed, members: &[UserId]) -> Result<Vec<UserId>, Error> {
     let change = &changed.change;
     let told = event::change(change);
     let mut transactions: Vec<Transaction> =
-        changed.members.iter().filter_map(|member| rule::announce(change, told.as_ref(), *member)).collect();
+        members.iter().filter_map(|member| rule::announce(change, told.as_ref(), *member)).collect();
     if told.is_some() {
         transactions.push(last_message::put(&newest(change)));
     }
@@ -61,7 +106,7 @@ async fn announce_at_once<W: World>(world: &W, changed: &Changed) -> Result<Vec<
     if let Some(error) = drive::failure(&outcomes) {
         return Err(error);
     }
-    let behind = changed.members.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Refused(_)));
+    let behind = members.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Refused(_)));
     Ok(behind.map(|(member, _)| *member).collect())
 }
 

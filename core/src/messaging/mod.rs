@@ -7,6 +7,7 @@ mod announce;
 mod inbox;
 mod read;
 mod recover;
+mod turn;
 
 pub use inbox::{InboxEntry, InboxPage, inbox};
 pub use read::{ReadReply, mark_read};

@@ -3,6 +3,7 @@
 
 mod away;
 mod cost;
+mod queue;
 mod recovery;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ const COMMIT: Calls = Calls { reads: 0, commits: 1, publishes: 0 };
 const READ_AND_COMMIT: Calls = Calls { reads: 1, commits: 1, publishes: 0 };
 
 /// A conversation of the first `count` users, Ada among them, all of them warm.
-fn warm_talk(count: u128) -> (FakeWorld, Vec<UserId>) {
+pub(super) fn warm_talk(count: u128) -> (FakeWorld, Vec<UserId>) {
     let world = FakeWorld::new();
     let members: Vec<UserId> = (1..=count).map(UserId::from_u128).collect();
     block_on(create(&world, NewConversation { members: members.clone(), ..talk(&[]) })).unwrap();
