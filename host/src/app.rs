@@ -98,7 +98,7 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
     let hub = Hub::start(Arc::new(store), &config.socket);
     let state = PublicState::start(Arc::new(functions.clone()), hub.clone(), auth, &config);
     let mut work = JoinSet::new();
-    work.spawn(serve(listener, http::router(state), config.http.clone(), serving.clone()));
+    work.spawn(serve(listener, http::Face::new(state), config.http.clone(), serving.clone()));
     work.spawn(schedule::run(functions.clone(), serving.clone()));
     admin.started.store(true, Ordering::Release);
     tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
@@ -208,8 +208,8 @@ fn lines(faults: &[DeployError]) -> String {
     faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }
 
-async fn serve(listener: TcpListener, router: axum::Router, bounds: HttpConfig, stop: CancellationToken) {
-    http::serve(listener, router, &bounds, stop.cancelled()).await;
+async fn serve(listener: TcpListener, face: impl http::Answerer, bounds: HttpConfig, stop: CancellationToken) {
+    http::serve(listener, face, &bounds, stop.cancelled()).await;
 }
 
 async fn keep_house(store: Store) {

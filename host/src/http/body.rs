@@ -1,9 +1,13 @@
 //! A request's body: JSON or nothing, within a bound of bytes and of time. A larger one is refused, and what is still
 //! under way is taken and dropped, within bounds as well.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::HttpBody as Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use bytes::Bytes;
@@ -18,8 +22,13 @@ const DROPPED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// And for so long.
 const DROPPED_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// A body as the listener, or a test, gives it.
+pub trait Incoming: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static> Incoming for B {}
+
 /// Reads the body to its end.
-pub(super) async fn read(headers: &HeaderMap, mut body: Body, bounds: &HttpConfig) -> Result<Bytes, Fault> {
+pub(super) async fn read<B: Incoming>(headers: &HeaderMap, mut body: B, bounds: &HttpConfig) -> Result<Bytes, Fault> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bounds.body_bytes_max as u64) {
         // Whoever asks before sending has sent nothing, and goes on only if the body is read.
@@ -28,15 +37,23 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Body, bounds: &HttpConfi
         }
         return Err(too_large(bounds));
     }
-    let reading = timeout(bounds.read_timeout, Limited::new(&mut body, bounds.body_bytes_max).collect());
-    let bytes = match reading.await {
-        Err(_) => return Err(Code::ReadTimeout.into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let read = {
+        let mut reading = pin!(Limited::new(&mut body, bounds.body_bytes_max).collect());
+        match soon(reading.as_mut()).await {
+            Some(read) => read,
+            None => timeout(bounds.read_timeout, reading).await.map_err(|_| Code::ReadTimeout)?,
+        }
+    };
+    let bytes = match read {
+        Err(error) if error.is::<LengthLimitError>() => {
             drop_rest(body, bounds).await;
             return Err(too_large(bounds));
         }
-        Ok(Err(_)) => return Err(Fault::new(Code::InvalidBody, "the body broke off")),
-        Ok(Ok(collected)) => collected.to_bytes(),
+        Err(_) => return Err(Fault::new(Code::InvalidBody, "the body broke off")),
+        Ok(collected) => collected.to_bytes(),
     };
     if !bytes.is_empty() {
         check_type(headers)?;
@@ -44,8 +61,24 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Body, bounds: &HttpConfi
     Ok(bytes)
 }
 
+/// Looks twice, and sets no timer for that: nearly every body came together with its head, and is there once the
+/// connection knows that somebody wants it.
+async fn soon<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut looked = false;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if looked => Poll::Ready(None),
+        Poll::Pending => {
+            looked = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
+}
+
 /// A connection that is closed while its client still sends is reset, and the client may never see the answer.
-async fn drop_rest(mut body: Body, bounds: &HttpConfig) {
+async fn drop_rest<B: Incoming>(mut body: B, bounds: &HttpConfig) {
     let mut left = DROPPED_BYTES_MAX;
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {

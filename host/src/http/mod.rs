@@ -1,11 +1,12 @@
 //! The public listener's routes: the host's own four, and whatever the functions declare.
 //!
 //! Every answer that is an error is a problem document with a trace id. The composition root makes one
-//! [`PublicState`] and one [`router`]; nothing here makes parts.
+//! [`PublicState`] and one [`Face`]; nothing here makes parts.
 
 mod body;
 mod count;
-mod observe;
+mod face;
+mod own;
 pub mod query;
 pub mod respond;
 mod route;
@@ -16,24 +17,20 @@ mod tests;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::Router;
-use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap};
-use axum::middleware;
-use axum::response::IntoResponse;
-use axum::routing::get;
 use roost_core::port::{Bus, Feeds};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-pub use serve::serve;
+pub use face::Face;
+pub use serve::{Answerer, serve};
 
 use crate::auth::{Authenticator, Credentials, Identity};
 use crate::calls::FunctionTable;
 use crate::config::{Config, HttpConfig, SocketConfig};
-use crate::error::{Code, Fault, TraceId, Traced};
+use crate::error::{Fault, TraceId};
 use crate::hub::Hub;
-use crate::{beat, openapi, socket, sse, sync};
+use crate::{beat, openapi};
 
 /// What the public listener is made of.
 pub struct PublicState<F, S> {
@@ -92,32 +89,6 @@ impl<F, S> Drop for PublicState<F, S> {
     fn drop(&mut self) {
         self.beat.abort();
     }
-}
-
-/// What the host answers itself.
-const OWN_ROUTES: [&str; 4] = ["/v1/socket", "/v1/events", "/v1/sync", "/v1/openapi.json"];
-
-/// Everything that the public listener answers.
-pub fn router<F, S>(state: Arc<PublicState<F, S>>) -> Router
-where
-    F: FunctionTable,
-    S: Bus + Feeds + 'static,
-{
-    Router::new()
-        .route("/v1/socket", get(socket::get::<F, S>))
-        .route("/v1/events", get(sse::get::<F, S>))
-        .route("/v1/sync", get(sync::get::<F, S>))
-        .route("/v1/openapi.json", get(openapi::get::<F, S>))
-        .method_not_allowed_fallback(only_get)
-        .fallback(route::call::<F, S>)
-        .layer(middleware::from_fn_with_state(state.clone(), observe::observe::<F, S>))
-        .with_state(state)
-}
-
-/// The host's own routes are for reading.
-async fn only_get(request: Request) -> impl IntoResponse {
-    let fault = Fault::from(Code::MethodNotAllowed).allowing(&["GET".to_owned(), "HEAD".to_owned()]);
-    Traced(fault, trace_of(request.extensions()))
 }
 
 /// The request's trace id.

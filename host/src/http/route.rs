@@ -2,62 +2,65 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 use roost_core::port::{Bus, Feeds};
 
-use super::observe::RouteLabel;
-use super::{PublicState, body, query, respond, trace_of};
+use super::body::{self, Incoming};
+use super::{PublicState, query, respond};
 use crate::calls::{FunctionTable, Lookup, Matched};
-use crate::error::{Code, Fault, Traced};
+use crate::error::{Code, Fault, TraceId, Traced};
 use crate::functions::{self, HttpRequest, Invocation};
 
-pub(super) async fn call<F, S>(State(state): State<Arc<PublicState<F, S>>>, request: Request) -> Response
+/// The answer, and the route as its manifest spells it; `None`: no function answers.
+pub(super) async fn call<F, S, B>(
+    state: &PublicState<F, S>,
+    request: Request<B>,
+    trace: &TraceId,
+) -> (Response, Option<Arc<str>>)
 where
     F: FunctionTable,
     S: Bus + Feeds + 'static,
+    B: Incoming,
 {
-    let trace = trace_of(request.extensions());
-    let method = method(&request);
-    let matched = match state.functions.route(&method, request.uri().path()) {
+    // `HEAD` is answered like `GET`; the server leaves the body out.
+    let method = match request.method().as_str() {
+        "HEAD" => "GET",
+        other => other,
+    };
+    let refused = |fault| (Traced(fault, trace.clone()).into_response(), None);
+    let matched = match state.functions.route(method, request.uri().path()) {
         Lookup::Found(matched) => matched,
         Lookup::OtherMethods(methods) => {
             let methods: Vec<String> = methods.iter().map(ToString::to_string).collect();
-            return Traced(Fault::from(Code::MethodNotAllowed).allowing(&methods), trace).into_response();
+            return refused(Fault::from(Code::MethodNotAllowed).allowing(&methods));
         }
         Lookup::Unknown => {
-            let detail = format!("nothing answers {}; GET /v1/openapi.json lists what does", request.uri().path());
-            return Traced(Fault::new(Code::NotFound, detail), trace).into_response();
+            let path = request.uri().path();
+            let detail = format!("nothing answers {path}; GET /v1/openapi.json lists what does");
+            return refused(Fault::new(Code::NotFound, detail));
         }
     };
-    let label = RouteLabel(matched.route.clone());
-    let mut response = match answer(&state, matched, method, request).await {
+    let (method, route) = (method.to_owned(), Arc::clone(&matched.route));
+    let response = match answer(state, matched, method, request, trace).await {
         Ok(response) => response,
-        Err(fault) => Traced(fault, trace).into_response(),
+        Err(fault) => Traced(fault, trace.clone()).into_response(),
     };
-    response.extensions_mut().insert(label);
-    response
+    (response, Some(route))
 }
 
-/// `HEAD` is answered like `GET`; the server leaves the body out.
-fn method(request: &Request) -> String {
-    match request.method().as_str() {
-        "HEAD" => "GET".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
-async fn answer<F, S>(
+async fn answer<F, S, B>(
     state: &PublicState<F, S>,
     matched: Matched<F::Target>,
     method: String,
-    request: Request,
+    request: Request<B>,
+    trace: &TraceId,
 ) -> Result<Response, Fault>
 where
     F: FunctionTable,
     S: Bus + Feeds + 'static,
+    B: Incoming,
 {
-    let trace = trace_of(request.extensions());
     let Matched { target, access, route, parameters } = matched;
     // Who asks comes before what is asked: a stranger learns nothing and costs nothing.
     let caller = state.identify(request.headers())?.enter(access)?;

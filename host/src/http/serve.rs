@@ -1,17 +1,26 @@
 //! The public listener's connections: heads arrive in time or not at all, and a stop lets requests finish.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use roost_core::port::{Bus, Feeds};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tower::ServiceExt;
 
+use super::Face;
+use crate::calls::FunctionTable;
 use crate::config::HttpConfig;
 
 /// After an error of the listener itself, such as too many open files.
@@ -19,7 +28,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` resolves, then returns when every request that had begun is answered. Sockets and
 /// event streams are the hub's to end.
-pub async fn serve(listener: TcpListener, router: Router, bounds: &HttpConfig, shutdown: impl Future<Output = ()>) {
+pub async fn serve<A: Answerer>(
+    listener: TcpListener,
+    answerer: A,
+    bounds: &HttpConfig,
+    shutdown: impl Future<Output = ()>,
+) {
     // Every connection holds a receiver: it hears of the stop, and the stop hears of its end.
     let stop = watch::Sender::new(());
     let mut shutdown = pin!(shutdown);
@@ -34,21 +48,30 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: &HttpConfig, s
             },
             () = &mut shutdown => break,
         };
-        spawn(stream, router.clone(), bounds, stop.subscribe());
+        spawn(stream, answerer.clone(), bounds, stop.subscribe());
     }
     drop(listener);
     stop.send_replace(());
     stop.closed().await;
 }
 
-fn spawn(stream: TcpStream, router: Router, bounds: &HttpConfig, mut stop: watch::Receiver<()>) {
+/// What answers a connection's requests, one after the other.
+pub trait Answerer: Clone + Send + Sync + 'static {
+    /// Answers one.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
+}
+
+fn spawn<A: Answerer>(stream: TcpStream, answerer: A, bounds: &HttpConfig, mut stop: watch::Receiver<()>) {
     // Frames and answers are small and gathered already.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps its delay");
     }
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(bounds.read_timeout);
-    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        let answerer = answerer.clone();
+        async move { Ok::<_, Infallible>(answerer.answer(request).await) }
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::spawn(async move {
         let mut connection = pin!(connection);
@@ -64,6 +87,19 @@ fn spawn(stream: TcpStream, router: Router, bounds: &HttpConfig, mut stop: watch
         }
         drop(stop);
     });
+}
+
+impl Answerer for Router {
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        let Ok(response) = self.clone().oneshot(request.map(Body::new)).await;
+        response
+    }
+}
+
+impl<F: FunctionTable, S: Bus + Feeds + 'static> Answerer for Face<F, S> {
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        Self::answer(self, request).await
+    }
 }
 
 async fn pause_after(error: &io::Error) {

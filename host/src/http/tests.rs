@@ -7,7 +7,6 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
 use super::*;
 use crate::fake::{
@@ -34,7 +33,7 @@ fn empty(builder: axum::http::request::Builder) -> Request<Body> {
 }
 
 async fn send(host: &FakeHost, request: Request<Body>) -> Response {
-    router::<FakeFunctions, LossyStore>(host.state.clone()).oneshot(request).await.unwrap()
+    Face::<FakeFunctions, LossyStore>::new(host.state.clone()).answer(request).await
 }
 
 async fn text(response: Response) -> String {
