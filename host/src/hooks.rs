@@ -20,7 +20,7 @@ pub struct Gathered {
 
 /// Asks everybody who takes part in this hook.
 pub async fn ask<F: FunctionTable>(functions: &F, trace: &str, hook: Hook, request: Request) -> Gathered {
-    let invocation = Invocation { caller: Caller::Host, trace: trace.to_owned(), request };
+    let invocation = Invocation { caller: Caller::Host, trace: trace.into(), request };
     let targets = functions.hooks(hook);
     let replies = join_all(targets.iter().map(|target| functions.call(target, invocation.clone()))).await;
     let mut gathered = Gathered::default();

@@ -136,7 +136,7 @@ impl<T: Ticking> Ticker<T> {
         let (function, schedule, shard) = (T::name(&self.target), &self.schedule.name, self.shard);
         let trace = trace::new_id();
         let request = Request::Tick { schedule: schedule.clone(), shard };
-        let invocation = Invocation { caller: Caller::Host, trace: trace.clone(), request };
+        let invocation = Invocation { caller: Caller::Host, trace: trace.as_str().into(), request };
         let outcome = match self.functions.tick(&self.target, invocation).await {
             Ok(_) => "ok",
             Err(error) => {

@@ -1,30 +1,32 @@
 //! Trace ids: one for each request, in its answer, in every log line about it, and in what is asked of others for it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
+use uuid::Uuid;
 
 /// A client's own id longer than this is replaced.
 const ID_BYTES_MAX: usize = 64;
 
 tokio::task_local! {
-    static CURRENT: String;
+    static CURRENT: Arc<str>;
 }
 
 /// Does this under a trace id, which [`current`] tells whatever is called meanwhile.
-pub async fn within<T>(id: String, work: impl Future<Output = T>) -> T {
+pub async fn within<T>(id: Arc<str>, work: impl Future<Output = T>) -> T {
     CURRENT.scope(id, work).await
 }
 
 /// The id of the call that is being made; `None`: there is none.
-pub fn current() -> Option<String> {
+pub fn current() -> Option<Arc<str>> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
 /// A new id: 32 hexadecimal digits, as in a `traceparent`. From the thread's own generator: a UUID's would ask the
 /// kernel for each.
 pub fn new_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
+    Uuid::from_u128(rand::random()).as_simple().to_string()
 }
 
 /// The request's id: of its `traceparent`, of its `X-Request-Id`, or a new one.

@@ -187,7 +187,7 @@ fn call(functions: &Functions, ask: Ask) -> (Target, Invocation) {
     let (method, path) = ask.question.route();
     let body = if ask.question.has_body() { ask.body } else { String::new() };
     let (target, request) = house::http(functions, (method, &path), &[], body);
-    (target, Invocation { caller: ask.caller, trace: "00000000000000000000000000000000".to_owned(), request })
+    (target, Invocation { caller: ask.caller, trace: "00000000000000000000000000000000".into(), request })
 }
 
 /// From the bytes of a component whose compiled form is kept to its first answer.

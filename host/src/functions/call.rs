@@ -1,6 +1,7 @@
 //! One call of a function in the host's own words. The generated bindings stay inside `bindings.rs`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ pub struct Invocation {
     /// On whose behalf.
     pub caller: Caller,
     /// The trace id in the answer and in every log line about this call.
-    pub trace: String,
+    pub trace: Arc<str>,
     /// The question.
     pub request: Request,
 }

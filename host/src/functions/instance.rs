@@ -75,7 +75,7 @@ impl Instance {
         self.store.set_epoch_deadline(1);
         let invocation = handler::Invocation {
             caller: caller.into(),
-            trace: trace.clone(),
+            trace: trace.as_ref().to_owned(),
             deadline: deadline_ms,
             request: request.into(),
         };

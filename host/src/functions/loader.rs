@@ -154,7 +154,7 @@ impl Loader {
         let mut state = State::new(identity, memory);
         state.describing = true;
         state.deadline = Instant::now() + DESCRIBE_DEADLINE;
-        state.trace = "describe".to_owned();
+        state.trace = "describe".into();
         let asking = ask(&self.engine, pre, state);
         match tokio::time::timeout(DESCRIBE_DEADLINE, asking).await {
             Ok(manifest) => manifest,

@@ -114,7 +114,7 @@ impl Revision {
             }
             Err(error) => {
                 let state = instance.state();
-                let trace = std::mem::take(&mut state.trace);
+                let trace = Arc::clone(&state.trace);
                 Err(self.broken(&error, Some(state), &trace))
             }
         }

@@ -35,7 +35,7 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     /// Only telemetry works.
     pub(super) describing: bool,
-    pub(super) trace: String,
+    pub(super) trace: Arc<str>,
     pub(super) deadline: Instant,
     pub(super) lines: u32,
     /// The last error the function logged: after a trap, its panic's text.
@@ -48,7 +48,7 @@ impl State {
             identity,
             ledger: Ledger::new(memory_bytes_max),
             describing: false,
-            trace: String::new(),
+            trace: Arc::from(""),
             deadline: Instant::now(),
             lines: 0,
             last_error: None,
@@ -56,7 +56,7 @@ impl State {
     }
 
     /// Forgets the call before.
-    pub(super) fn begin(&mut self, trace: String, deadline: Instant) {
+    pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant) {
         self.trace = trace;
         self.deadline = deadline;
         self.lines = 0;

@@ -6,6 +6,7 @@
 mod body;
 mod count;
 mod face;
+mod head_timer;
 mod own;
 pub mod query;
 pub mod respond;

@@ -69,7 +69,7 @@ where
     let body = body::read(&parts.headers, body, &state.http).await?;
     let request = HttpRequest { method, route: route.as_ref().to_owned(), parameters, query, body };
     let request = functions::Request::Http(request);
-    let invocation = Invocation { caller, trace: trace.0.as_ref().to_owned(), request };
+    let invocation = Invocation { caller, trace: Arc::clone(&trace.0), request };
     let reply = state.functions.call(&target, invocation).await?;
     Ok(respond::json(reply.status, reply.body))
 }

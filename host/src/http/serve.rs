@@ -13,13 +13,14 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use roost_core::port::{Bus, Feeds};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::Face;
+use super::head_timer::HeadTimer;
 use crate::calls::FunctionTable;
 use crate::config::HttpConfig;
 
@@ -67,7 +68,7 @@ fn spawn<A: Answerer>(stream: TcpStream, answerer: A, bounds: &HttpConfig, mut s
         tracing::debug!(%error, "a connection keeps its delay");
     }
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(bounds.read_timeout);
+    builder.timer(HeadTimer::default()).header_read_timeout(bounds.read_timeout);
     let service = service_fn(move |request| {
         let answerer = answerer.clone();
         async move { Ok::<_, Infallible>(answerer.answer(request).await) }

@@ -65,7 +65,7 @@ async fn a_route_is_called_with_everything_the_request_says() {
     assert_eq!(header(&response, "content-type"), "application/json");
     assert_eq!(text(response).await, r#"{"a":1}"#);
     let asked = host.functions.asked().pop().unwrap();
-    assert_eq!((asked.caller, asked.trace.as_str()), (Caller::User(user(1)), "t-1"));
+    assert_eq!((asked.caller, asked.trace.as_ref()), (Caller::User(user(1)), "t-1"));
     let functions::Request::Http(http) = asked.request else { panic!("not http") };
     assert_eq!(http.parameters, [("id".to_owned(), "7".to_owned())]);
     assert_eq!(http.query, [("x".to_owned(), "1".to_owned()), ("y".to_owned(), "a b".to_owned())]);

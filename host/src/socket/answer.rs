@@ -67,7 +67,7 @@ async fn call<F: FunctionTable, S>(
     // A type that a function answers is one of few.
     metrics::counter!("roost_frames_in_total", "type" => name.clone()).increment(1);
     let request = Request::Message { connection, name, payload };
-    let invocation = Invocation { caller, trace: trace.to_owned(), request };
+    let invocation = Invocation { caller, trace: trace.into(), request };
     Ok(state.functions.call(&target, invocation).await?.body)
 }
 

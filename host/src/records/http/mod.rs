@@ -157,7 +157,7 @@ impl Backend {
             let left_ms = deadline.saturating_duration_since(Instant::now()).as_millis();
             let mut request = request.header(TIMEOUT_HEADER, left_ms.to_string());
             if let Some(trace) = trace::current() {
-                request = request.header(TRACE_HEADER, trace);
+                request = request.header(TRACE_HEADER, trace.as_ref());
             }
             answer::read(request.send().await?).await
         };
