@@ -41,27 +41,28 @@ impl Timestamp {
     /// Reads RFC 3339; `None` for anything else and for moments before the epoch.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+        let seconds = u64::try_from(moment.unix_timestamp()).ok()?;
+        Some(Self(seconds.checked_mul(1_000)?.checked_add(u64::from(moment.millisecond()))?))
+    }
+
+    /// `None`: beyond the year 9999. Without nanoseconds, whose 128 bits a 32-bit machine divides slowly.
+    fn rfc3339(self) -> Option<String> {
+        let second = OffsetDateTime::from_unix_timestamp(i64::try_from(self.seconds()).ok()?).ok()?;
+        let moment = second.replace_millisecond(u16::try_from(self.0 % 1_000).ok()?).ok()?;
+        moment.format(&Rfc3339).ok()
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
-            .ok()
-            .and_then(|moment| moment.format(&Rfc3339).ok())
-            .ok_or(fmt::Error)?;
-        f.write_str(&text)
+        f.write_str(&self.rfc3339().ok_or(fmt::Error)?)
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // `collect_str` would panic on a formatting error; years beyond 9999 have no RFC 3339 form.
-        let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
-            .ok()
-            .and_then(|moment| moment.format(&Rfc3339).ok())
-            .ok_or_else(|| serde::ser::Error::custom("a moment beyond the year 9999"))?;
+        let moment = self.rfc3339().ok_or_else(|| serde::ser::Error::custom("a moment beyond the year 9999"))?;
         serializer.serialize_str(&moment)
     }
 }
@@ -85,6 +86,8 @@ mod tests {
         assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2026-09-21T14:13:20.123Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>("\"2026-09-21T16:13:20.123+02:00\"").unwrap(), moment);
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+        assert_eq!(Timestamp(1_790_000_000_000).to_string(), "2026-09-21T14:13:20Z");
+        assert!(serde_json::to_string(&Timestamp(u64::MAX)).is_err());
         assert!(serde_json::from_str::<Timestamp>("\"1969-12-31T23:59:59Z\"").is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::Item;
 use crate::key::{Key, KeyError, Owner};
 use crate::limits::{
     CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, LIFE_MS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
@@ -37,7 +38,7 @@ pub enum Query {
     /// Answer: [`Value::Presence`].
     Presence(Key),
     /// Every counter of `space` and the hash's owner whose item is a field name of the hash `index`.
-    /// Answer: [`Value::Counters`] by item, without those that are missing.
+    /// Answer: [`Value::Counters`] in the order of [`Item`], without those that are missing.
     IndexedCounters {
         /// The hash whose field names are the items.
         index: Key,
@@ -82,7 +83,7 @@ pub enum Value {
     /// Whether the key exists.
     Presence(bool),
     /// Items and numbers.
-    Counters(Vec<(String, i64)>),
+    Counters(Vec<(Item, i64)>),
 }
 
 /// What must hold for a transaction to happen.

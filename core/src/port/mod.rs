@@ -5,6 +5,7 @@
 
 mod delivery;
 mod directory;
+mod item;
 mod key_value;
 mod number;
 mod operation;
@@ -13,6 +14,7 @@ pub mod records_bounds;
 
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
 pub use directory::Directory;
+pub use item::Item;
 pub use key_value::{
     Check, Event, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value, validate_commit, validate_event,
     validate_publish, validate_read,

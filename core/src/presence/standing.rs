@@ -3,7 +3,8 @@
 //! A user whose hash has no generation was never seen: offline, with nothing to tell.
 
 use crate::drive::unexpected;
-use crate::event;
+use crate::event::{self, PresenceView};
+
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::port::{Check, Event, Mutation, Query, StoreError, Transaction, Value};
@@ -46,6 +47,27 @@ pub(super) struct Standing {
     pub(super) generation: Option<u64>,
     /// The last beat, in whole seconds.
     pub(super) last_seen: Option<Timestamp>,
+}
+
+/// What to ask for what others may see of a user: less than a standing, because so many are asked for at once.
+pub(super) fn view_query(user: UserId) -> Query {
+    let names = [STATUS, GENERATION, LAST_SEEN].map(str::to_owned);
+    Query::NamedFields(Key::of_user(Space::Presence, user), names.into())
+}
+
+/// From the answer to [`view_query`].
+pub(super) fn view(user: UserId, value: &Value) -> Result<PresenceView, StoreError> {
+    let Value::NamedFields(fields) = value else {
+        return Err(unexpected("the fields of a presence hash"));
+    };
+    let [status, generation, last_seen] = fields.as_slice() else {
+        return Err(unexpected("three fields of a presence hash"));
+    };
+    let last_seen = seconds(last_seen.as_deref());
+    // Without a generation there was no transition yet.
+    let generation = generation.as_deref().and_then(|text| text.parse().ok());
+    let online = generation.is_some() && Status::read(status.as_deref()) == Status::Online;
+    Ok(PresenceView { user, online, last_seen, generation: generation.unwrap_or_default() })
 }
 
 impl Standing {

@@ -1,6 +1,6 @@
 //! Who is online, as far as the one who asks may know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::at_most_a_list;
 use crate::drive::read_all;
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::UserId;
 use crate::port::World;
-use crate::presence::standing::{Standing, Status};
+use crate::presence::standing;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +23,16 @@ pub enum Viewer {
 /// may not see is answered like somebody never seen.
 pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Result<Vec<PresenceView>, Error> {
     at_most_a_list("users", users.len())?;
-    let mut asked: BTreeSet<UserId> = users.iter().copied().collect();
-    if let Viewer::User(viewer) = viewer {
-        let visible = visible_to(world, viewer, &asked).await?;
-        asked.retain(|user| visible.contains(user));
-    }
-    let found: BTreeMap<UserId, PresenceView> =
-        look_up(world, asked.into_iter().collect()).await?.into_iter().map(|view| (view.user, view)).collect();
-    let hidden = |user| PresenceView { user, online: false, last_seen: None, generation: 0 };
-    Ok(users.iter().map(|user| found.get(user).copied().unwrap_or_else(|| hidden(*user))).collect())
+    let Viewer::User(viewer) = viewer else {
+        return look_up(world, users.to_vec()).await;
+    };
+    let visible = visible_to(world, viewer, users).await?;
+    let (seen, hidden): (Vec<UserId>, Vec<UserId>) = users.iter().partition(|user| visible.contains(user));
+    let mut seen = look_up(world, seen).await?.into_iter();
+    let mut hidden =
+        hidden.into_iter().map(|user| PresenceView { user, online: false, last_seen: None, generation: 0 });
+    let in_order = users.iter().filter_map(|user| if visible.contains(user) { seen.next() } else { hidden.next() });
+    Ok(in_order.collect())
 }
 
 /// Presence of everybody whom the user may see, in ascending order.
@@ -40,7 +41,7 @@ pub async fn of_contacts<W: World>(world: &W, user: UserId) -> Result<Vec<Presen
     look_up(world, contacts).await
 }
 
-async fn visible_to<W: World>(world: &W, viewer: UserId, asked: &BTreeSet<UserId>) -> Result<BTreeSet<UserId>, Error> {
+async fn visible_to<W: World>(world: &W, viewer: UserId, asked: &[UserId]) -> Result<BTreeSet<UserId>, Error> {
     let mut visible = BTreeSet::from([viewer]);
     if asked.iter().any(|user| *user != viewer) {
         visible.extend(audience(world, viewer).await?);
@@ -56,11 +57,6 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
 /// By status, which is what contacts were told: between the last sign of life and the sweep, an answer that ran ahead
 /// of the announcement would never be corrected if the user came back.
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
-    let values = read_all(world, users.iter().map(|user| Standing::query(*user)).collect(), 1).await?;
-    let views = users.into_iter().zip(&values).map(|(user, value)| {
-        let Standing { status, last_seen, generation, .. } = Standing::answered(value)?;
-        let generation = generation.unwrap_or_default();
-        Ok(PresenceView { user, online: status == Status::Online, last_seen, generation })
-    });
-    views.collect()
+    let values = read_all(world, users.iter().map(|user| standing::view_query(*user)).collect(), 1).await?;
+    users.into_iter().zip(&values).map(|(user, value)| Ok(standing::view(user, value)?)).collect()
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::key::{Key, Space};
-use crate::port::{Check, Mutation, Query, StoreError, Value, parse_number};
+use crate::port::{Check, Item, Mutation, Query, StoreError, Value, parse_number};
 use crate::time::Timestamp;
 
 /// What a key holds. A counter is text that spells a number.
@@ -168,15 +168,16 @@ impl Keys {
         Ok(members)
     }
 
-    fn indexed(&self, index: &Key, space: Space) -> Result<Vec<(String, i64)>, StoreError> {
+    fn indexed(&self, index: &Key, space: Space) -> Result<Vec<(Item, i64)>, StoreError> {
         let mut counters = Vec::new();
         for item in self.hash(index)?.into_iter().flat_map(BTreeMap::keys) {
             let key = Key { space, owner: index.owner, item: Some(item.clone()) };
             // A field that is no item has no counter either.
             if let Some(number) = self.counter(&key)? {
-                counters.push((item.clone(), number));
+                counters.push((Item::from(item.as_str()), number));
             }
         }
+        counters.sort_unstable();
         Ok(counters)
     }
 

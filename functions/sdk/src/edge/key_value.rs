@@ -1,7 +1,7 @@
 //! The core's key-value port on the interface `key-value`.
 
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{Check, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
+use roost_core::port::{Check, Item, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
 
 use super::{Edge, lent, list};
 use crate::bindings::roost::edge::key_value as wire;
@@ -82,6 +82,15 @@ fn lend_query<'a>(query: &'a Query, names: &'a [&'a str]) -> wire::Query<'a> {
     }
 }
 
+impl From<wire::Item> for Item {
+    fn from(item: wire::Item) -> Self {
+        match item {
+            wire::Item::Uuid(id) => Self::Uuid(u128::from(id.high) << 64 | u128::from(id.low)),
+            wire::Item::Text(text) => Self::Text(text),
+        }
+    }
+}
+
 impl From<wire::Value> for Value {
     fn from(value: wire::Value) -> Self {
         match value {
@@ -93,7 +102,9 @@ impl From<wire::Value> for Value {
             wire::Value::TimeToLive(left_ms) => Self::TimeToLive(left_ms),
             wire::Value::Ordered(members) => Self::Ordered(members),
             wire::Value::Presence(present) => Self::Presence(present),
-            wire::Value::Counters(counters) => Self::Counters(counters),
+            wire::Value::Counters(counters) => {
+                Self::Counters(counters.into_iter().map(|(item, number)| (item.into(), number)).collect())
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Keys, queries, transactions and events.
 
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{Check, Event, Mutation, Outcome, Publication, Query, StoreError, Transaction, Value};
+use roost_core::port::{Check, Event, Item, Mutation, Outcome, Publication, Query, StoreError, Transaction, Value};
 
 use super::super::bindings::{key_value as wit, pub_sub, types};
 use super::list;
@@ -60,6 +60,15 @@ impl From<wit::Query> for Query {
     }
 }
 
+impl From<Item> for wit::Item {
+    fn from(item: Item) -> Self {
+        match item {
+            Item::Uuid(bits) => Self::Uuid(types::Id { high: (bits >> 64) as u64, low: bits as u64 }),
+            Item::Text(text) => Self::Text(text),
+        }
+    }
+}
+
 impl From<Value> for wit::Value {
     fn from(value: Value) -> Self {
         match value {
@@ -71,7 +80,9 @@ impl From<Value> for wit::Value {
             Value::TimeToLive(left) => Self::TimeToLive(left),
             Value::Ordered(members) => Self::Ordered(members),
             Value::Presence(present) => Self::Presence(present),
-            Value::Counters(counters) => Self::Counters(counters),
+            Value::Counters(counters) => {
+                Self::Counters(counters.into_iter().map(|(item, number)| (item.into(), number)).collect())
+            }
         }
     }
 }

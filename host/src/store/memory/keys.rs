@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
 use roost_core::key::{Key, Space};
-use roost_core::port::{Check, Query, StoreError, Value};
+use roost_core::port::{Check, Item, Query, StoreError, Value};
 
 use super::data::{Data, Entry, Hash, NEVER, WrongType};
 use super::due::Due;
@@ -139,19 +139,14 @@ impl Keys {
         })
     }
 
-    fn indexed(
-        &self,
-        now: u64,
-        index: &Key,
-        space: Space,
-        hash: Option<&Hash>,
-    ) -> Result<Vec<(String, i64)>, WrongType> {
+    fn indexed(&self, now: u64, index: &Key, space: Space, hash: Option<&Hash>) -> Result<Vec<(Item, i64)>, WrongType> {
         let mut counters = Vec::new();
-        for item in hash.into_iter().flat_map(Hash::names) {
-            if let Some(entry) = self.live(now, &Name::indexed(index.owner, space, item)) {
-                counters.push((item.to_owned(), entry.data.number()?));
+        for item in hash.into_iter().flat_map(Hash::names).map(Item::from) {
+            if let Some(entry) = self.live(now, &Name::indexed(index.owner, space, &item)) {
+                counters.push((item, entry.data.number()?));
             }
         }
+        counters.sort_unstable();
         Ok(counters)
     }
 

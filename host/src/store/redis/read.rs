@@ -4,7 +4,7 @@
 
 use redis::{Cmd, Value as Reply, cmd};
 use roost_core::key::Owner;
-use roost_core::port::{Query, StoreError, Value, parse_number};
+use roost_core::port::{Item, Query, StoreError, Value, parse_number};
 
 use super::client::{Client, Unit};
 use super::names::Names;
@@ -161,7 +161,7 @@ fn counters(key: &str, pairs: Vec<Reply>) -> Result<Value, StoreError> {
     let mut counters = Vec::with_capacity(pairs.len() / 2);
     let mut texts = pairs.into_iter().filter_map(text);
     while let (Some(item), Some(counter)) = (texts.next(), texts.next()) {
-        counters.push((item, number(key, counter.as_bytes())?));
+        counters.push((Item::from(item), number(key, counter.as_bytes())?));
     }
     counters.sort_unstable();
     Ok(Value::Counters(counters))

@@ -4,7 +4,7 @@ use super::Harness;
 use super::kit::{Scene, add, bytes, pairs, range, set, set_field};
 use crate::ids::UserId;
 use crate::key::{Key, Space};
-use crate::port::{KeyValue, Mutation, Query, StoreError, Value};
+use crate::port::{Item, KeyValue, Mutation, Query, StoreError, Value};
 
 /// Missing is an answer of its own.
 pub async fn a_missing_key_is_not_zero_and_not_empty<H: Harness>(harness: &H) {
@@ -120,9 +120,9 @@ pub async fn indexed_counters_are_those_that_the_hash_names<H: Harness>(harness:
         scene.change([set_field(&index, &field, "1")]).await;
     }
     let query = Query::IndexedCounters { index: index.clone(), space: Space::UnreadConversation };
-    assert_eq!(scene.ask(query.clone()).await, Value::Counters(vec![(ids[0].to_string(), 5)]));
+    assert_eq!(scene.ask(query.clone()).await, Value::Counters(vec![(ids[0].to_string().into(), 5)]));
     scene.change([set_field(&index, &ids[2].to_string(), "9")]).await;
-    let mut both = vec![(ids[0].to_string(), 5), (ids[2].to_string(), 0)];
+    let mut both = vec![(Item::from(ids[0].to_string()), 5), (ids[2].to_string().into(), 0)];
     both.sort();
     assert_eq!(scene.ask(query.clone()).await, Value::Counters(both));
     scene.change([set(&counter(&scene, ids[2]), "many", None)]).await;
