@@ -11,7 +11,7 @@ use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Space};
 use crate::last_message;
 use crate::limits::PENDING_PAGE;
-use crate::port::{Item, Pending, Query, UnreadRequest, Value, World};
+use crate::port::{Pending, Query, UnreadRequest, Value, World};
 
 /// Far enough from now that everything pending is older.
 const A_DAY_MS: u64 = 86_400_000;
@@ -64,11 +64,7 @@ async fn look_at_users<W: World>(world: &W, users: &[UserId]) -> Result<Look, Er
 fn stored(values: &mut impl Iterator<Item = Value>) -> Result<Option<Stored>, Error> {
     let total = drive::counter(values.next())?;
     let Some(Value::Counters(counters)) = values.next() else { return Err(drive::unexpected("counters").into()) };
-    let counts = counters.into_iter().filter_map(|(item, count)| match item {
-        Item::Uuid(bits) => Some((ConversationId::from_u128(bits), count)),
-        Item::Text(_) => None,
-    });
-    let counts = counts.collect();
+    let counts = counters.iter().filter_map(|(item, count)| Some((item.id()?, *count))).collect();
     let (seqs, reads) = (positions(values.next())?, positions(values.next())?);
     Ok(total.map(|total| Stored { total, counts, seqs, reads }))
 }

@@ -14,6 +14,14 @@ pub enum Item {
 }
 
 impl Item {
+    /// As an identifier; `None`: no UUID.
+    pub fn id<T: From<Uuid>>(&self) -> Option<T> {
+        match self {
+            Self::Uuid(bits) => Some(Uuid::from_u128(*bits).into()),
+            Self::Text(_) => None,
+        }
+    }
+
     /// The bits of a text that is the one spelling of a UUID: two spellings of the same must stay two items.
     pub fn uuid(text: &str) -> Option<u128> {
         let canonical = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());

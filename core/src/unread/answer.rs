@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{LEASE_WAIT_MS, TRIES_MAX};
-use crate::port::{Counter, Item, Query, RecordsError, Telemetry, UnreadRequest, Value, World};
+use crate::port::{Counter, Query, RecordsError, Telemetry, UnreadRequest, Value, World};
 use crate::source::{Sourced, or_records};
 
 /// The user's counters, from the store alone when it is warm; one round trip.
@@ -94,11 +94,7 @@ async fn read_totals<W: World>(world: &W, user: UserId) -> Result<Option<Totals>
         forget(world, user).await?;
         return Ok(None);
     }
-    let conversations = counters.into_iter().filter_map(|(item, count)| match item {
-        Item::Uuid(bits) => Some((ConversationId::from_u128(bits), count.unsigned_abs())),
-        Item::Text(_) => None,
-    });
-    let conversations = conversations.collect();
+    let conversations = counters.iter().filter_map(|(item, count)| Some((item.id()?, count.unsigned_abs()))).collect();
     Ok(Some(Totals { total: total.unsigned_abs(), conversations }))
 }
 

@@ -195,7 +195,7 @@ pub(crate) async fn totals(port: &Port, user: UserId) -> Result<Totals, Error> {
     let query = Query::IndexedCounters { index, space: Space::UnreadConversation };
     let values = port.read(vec![query]).await?;
     let Some(Value::Counters(counters)) = values.into_iter().next() else { return Ok(Totals::default()) };
-    let named = counters.into_iter().filter_map(|(item, count)| Some((item.parse().ok()?, count.unsigned_abs())));
+    let named = counters.iter().filter_map(|(item, count)| Some((item.id()?, count.unsigned_abs())));
     let mut conversations: BTreeMap<_, _> = named.collect();
     for conversation in port.world.records.conversations_of(user) {
         conversations.entry(conversation).or_default();
