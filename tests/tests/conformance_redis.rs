@@ -135,7 +135,7 @@ async fn ask(functions: &Functions, case: &str, number: u64) -> String {
         query: Vec::new(),
         body: String::new().into(),
     };
-    let invocation = Invocation { caller: Caller::Anonymous, trace: case.to_owned(), request: Request::Http(request) };
+    let invocation = Invocation { caller: Caller::Anonymous, trace: case.into(), request: Request::Http(request) };
     match functions.call(&target, invocation).await {
         Ok(reply) => reply.body,
         Err(error) => error.to_string(),

@@ -44,7 +44,7 @@ impl House {
     async fn ask(&self, call: &Call) -> Vec<Value> {
         let mut answers = Vec::new();
         for (target, request) in self.addressees(call) {
-            let invocation = Invocation { caller: call.caller(), trace: "reuse".to_owned(), request };
+            let invocation = Invocation { caller: call.caller(), trace: "reuse".into(), request };
             answers.push(match self.functions.call(&target, invocation).await {
                 Ok(Reply { status, body }) if body.is_empty() => json!([status]),
                 Ok(Reply { status, body }) => json!([status, timeless(serde_json::from_str(&body).unwrap())]),

@@ -82,6 +82,26 @@ fn lend_query<'a>(query: &'a Query, names: &'a [&'a str]) -> wire::Query<'a> {
     }
 }
 
+/// Texts that stand one behind the other.
+struct Unpacking<'a> {
+    joined: &'a str,
+    at: usize,
+}
+
+impl<'a> Unpacking<'a> {
+    const fn of(joined: &'a str) -> Self {
+        Self { joined, at: 0 }
+    }
+
+    /// The next text; the host's ends lie between characters, in ascending order.
+    fn up_to(&mut self, end: u32) -> String {
+        let end = end as usize;
+        let text = self.joined.get(self.at..end).unwrap_or_default().to_owned();
+        self.at = end;
+        text
+    }
+}
+
 impl From<wire::Item> for Item {
     fn from(item: wire::Item) -> Self {
         match item {
@@ -97,8 +117,17 @@ impl From<wire::Value> for Value {
             wire::Value::Missing => Self::Missing,
             wire::Value::Bytes(bytes) => Self::Bytes(bytes),
             wire::Value::Counter(number) => Self::Counter(number),
-            wire::Value::Fields(fields) => Self::Fields(fields),
-            wire::Value::NamedFields(values) => Self::NamedFields(values),
+            wire::Value::Fields(packed) => {
+                let mut texts = Unpacking::of(&packed.joined);
+                let pairs = packed.ends.chunks_exact(2);
+                Self::Fields(
+                    pairs.filter_map(|ends| Some((texts.up_to(*ends.first()?), texts.up_to(*ends.last()?)))).collect(),
+                )
+            }
+            wire::Value::NamedFields(packed) => {
+                let mut texts = Unpacking::of(&packed.joined);
+                Self::NamedFields(packed.ends.into_iter().map(|end| Some(texts.up_to(end?))).collect())
+            }
             wire::Value::TimeToLive(left_ms) => Self::TimeToLive(left_ms),
             wire::Value::Ordered(members) => Self::Ordered(members),
             wire::Value::Presence(present) => Self::Presence(present),

@@ -75,8 +75,24 @@ impl From<Value> for wit::Value {
             Value::Missing => Self::Missing,
             Value::Bytes(bytes) => Self::Bytes(bytes),
             Value::Counter(number) => Self::Counter(number),
-            Value::Fields(fields) => Self::Fields(fields),
-            Value::NamedFields(fields) => Self::NamedFields(fields),
+            Value::Fields(fields) => {
+                let mut packed = wit::Texts { joined: String::new(), ends: Vec::with_capacity(fields.len() * 2) };
+                for text in fields.iter().flat_map(|(name, text)| [name, text]) {
+                    packed.joined.push_str(text);
+                    packed.ends.push(end(&packed.joined));
+                }
+                Self::Fields(packed)
+            }
+            Value::NamedFields(fields) => {
+                let mut packed = wit::OptionalTexts { joined: String::new(), ends: Vec::with_capacity(fields.len()) };
+                for text in &fields {
+                    packed.ends.push(text.as_ref().map(|text| {
+                        packed.joined.push_str(text);
+                        end(&packed.joined)
+                    }));
+                }
+                Self::NamedFields(packed)
+            }
             Value::TimeToLive(left) => Self::TimeToLive(left),
             Value::Ordered(members) => Self::Ordered(members),
             Value::Presence(present) => Self::Presence(present),
@@ -85,6 +101,11 @@ impl From<Value> for wit::Value {
             }
         }
     }
+}
+
+/// An answer is far below 4 GiB: a guest's memory is.
+fn end(joined: &str) -> u32 {
+    u32::try_from(joined.len()).unwrap_or(u32::MAX)
 }
 
 impl From<wit::Check> for Check {

@@ -65,44 +65,44 @@ local function ask(...)
   return answer
 end
 
-local checks = {}
-function checks.absent(key) return redis.call('EXISTS', key) == 0 end
-function checks.present(key) return redis.call('EXISTS', key) == 1 end
-function checks.equals(key)
-  local wanted = take()
-  local found, wrong = ask('GET', key)
-  return found == wanted, wrong and NO_BYTES
-end
-checks['field-equals'] = function(key)
-  local field, wanted = take(), take()
-  local found, wrong = ask('HGET', key, field)
-  return found == wanted, wrong and NO_HASH
-end
-checks['field-missing'] = function(key)
-  local found, wrong = ask('HGET', key, take())
-  return not found, wrong and NO_HASH
-end
-checks['field-below'] = function(key)
-  local field, limit = take(), take()
-  local found, wrong = ask('HGET', key, field)
-  if wrong then return false, NO_HASH end
-  if not found then return true end
-  if not is_number(found) then return false, NO_FIELD_NUMBER end
-  return below(found, limit)
-end
-checks['score-equals'] = function(key)
-  local member, wanted = take(), take()
-  local found, wrong = ask('ZSCORE', key, member)
-  return found == wanted, wrong and NO_SET
-end
-checks['score-missing'] = function(key)
-  local found, wrong = ask('ZSCORE', key, take())
-  return not found, wrong and NO_SET
+-- One check, as a chain of comparisons: a table of functions would be built anew for every call. Answers whether it holds,
+-- and what is wrong with the key.
+local function check(word, key)
+  if word == 'field-equals' then
+    local field, wanted = take(), take()
+    local found, wrong = ask('HGET', key, field)
+    return found == wanted, wrong and NO_HASH
+  elseif word == 'present' then
+    return redis.call('EXISTS', key) == 1
+  elseif word == 'absent' then
+    return redis.call('EXISTS', key) == 0
+  elseif word == 'equals' then
+    local wanted = take()
+    local found, wrong = ask('GET', key)
+    return found == wanted, wrong and NO_BYTES
+  elseif word == 'field-missing' then
+    local found, wrong = ask('HGET', key, take())
+    return not found, wrong and NO_HASH
+  elseif word == 'field-below' then
+    local field, limit = take(), take()
+    local found, wrong = ask('HGET', key, field)
+    if wrong then return false, NO_HASH end
+    if not found then return true end
+    if not is_number(found) then return false, NO_FIELD_NUMBER end
+    return below(found, limit)
+  elseif word == 'score-equals' then
+    local member, wanted = take(), take()
+    local found, wrong = ask('ZSCORE', key, member)
+    return found == wanted, wrong and NO_SET
+  else -- score-missing
+    local found, wrong = ask('ZSCORE', key, take())
+    return not found, wrong and NO_SET
+  end
 end
 
 for index = 0, check_count - 1 do
   local word, place = take(), take_number()
-  local holds, wrong = checks[word](KEYS[place])
+  local holds, wrong = check(word, KEYS[place])
   if wrong then return {'wrong', place, wrong} end
   if not holds then return {'refused', index} end
 end
@@ -123,8 +123,6 @@ local function plan(key)
 end
 
 local function replaced(key, kind, text) plans[key] = {kind = kind, text = text, parts = {}, new = true} end
-
-local function write(...) writes[#writes + 1] = {...} end
 
 local function held(key, known, part)
   if known.new then return false end
@@ -149,15 +147,7 @@ local function fits(key, kind)
   return known.kind == kind or known.kind == 'none', known
 end
 
--- A key that is written to is of the kind from here on.
-local function becomes(known, kind)
-  known.kind = kind
-  return known
-end
-
-local function add_to(key, floor_follows)
-  local delta = take()
-  local floor = floor_follows and take()
+local function add_to(key, delta, floor)
   -- A counter nobody looked at yet tells its type with its number.
   if not plans[key] then
     local number, wrong = ask('GET', key)
@@ -172,52 +162,12 @@ local function add_to(key, floor_follows)
   local sum = add(number, delta)
   if not sum then return TOO_LARGE end
   if floor and below(sum, floor) then sum = floor end
-  becomes(known, 'string').text = sum
+  known.kind, known.text = 'string', sum
   results[#results + 1] = sum
-  write('SET', key, sum, 'KEEPTTL')
+  writes[#writes + 1] = {'SET', key, sum, 'KEEPTTL'}
 end
 
-local mutations = {}
-function mutations.set(key)
-  local value = take()
-  replaced(key, 'string', value)
-  write('SET', key, value)
-end
-mutations['set-for'] = function(key)
-  local value, life_ms = take(), take()
-  replaced(key, 'string', value)
-  write('SET', key, value, 'PX', life_ms)
-end
-function mutations.delete(key)
-  replaced(key, 'none')
-  write('DEL', key)
-end
-function mutations.add(key) return add_to(key, false) end
-mutations['add-floor'] = function(key) return add_to(key, true) end
-mutations['set-fields'] = function(key)
-  local count = take_number()
-  local right, known = fits(key, 'hash')
-  if not right then return NO_HASH end
-  becomes(known, 'hash')
-  for _ = 1, count do
-    local field, text = take(), take()
-    known.parts[field] = text
-    write('HSET', key, field, text)
-  end
-end
-mutations['delete-fields'] = function(key)
-  local count = take_number()
-  local right, known = fits(key, 'hash')
-  if not right then return NO_HASH end
-  known.shrunk = true
-  for _ = 1, count do
-    local field = take()
-    known.parts[field] = false
-    if known.kind == 'hash' then write('HDEL', key, field) end
-  end
-end
-mutations['add-field'] = function(key)
-  local field, delta = take(), take()
+local function add_to_field(key, field, delta)
   local right, known = fits(key, 'hash')
   if not right then return NO_HASH end
   local number = known.parts[field]
@@ -226,31 +176,75 @@ mutations['add-field'] = function(key)
   if not is_number(number) then return NO_FIELD_NUMBER end
   local sum = add(number, delta)
   if not sum then return TOO_LARGE end
-  becomes(known, 'hash').parts[field] = sum
+  known.kind, known.parts[field] = 'hash', sum
   results[#results + 1] = sum
-  write('HSET', key, field, sum)
+  writes[#writes + 1] = {'HSET', key, field, sum}
 end
-function mutations.expire(key) write('PEXPIRE', key, take()) end
-function mutations.persist(key) write('PERSIST', key) end
-mutations['ordered-put'] = function(key)
-  local member, score = take(), take()
-  local right, known = fits(key, 'zset')
-  if not right then return NO_SET end
-  becomes(known, 'zset').parts[member] = true
-  write('ZADD', key, score, member)
-end
-mutations['ordered-remove'] = function(key)
-  local member = take()
-  local right, known = fits(key, 'zset')
-  if not right then return NO_SET end
-  known.shrunk = true
-  known.parts[member] = false
-  if known.kind == 'zset' then write('ZREM', key, member) end
+
+-- Plans one mutation. Answers what is wrong with the key, if anything is.
+local function mutate(word, key)
+  if word == 'set-fields' then
+    local count = take_number()
+    local right, known = fits(key, 'hash')
+    if not right then return NO_HASH end
+    known.kind = 'hash'
+    for _ = 1, count do
+      local field, text = take(), take()
+      known.parts[field] = text
+      writes[#writes + 1] = {'HSET', key, field, text}
+    end
+  elseif word == 'add-floor' then
+    local delta, floor = take(), take()
+    return add_to(key, delta, floor)
+  elseif word == 'set-for' then
+    local value, life_ms = take(), take()
+    replaced(key, 'string', value)
+    writes[#writes + 1] = {'SET', key, value, 'PX', life_ms}
+  elseif word == 'expire' then
+    writes[#writes + 1] = {'PEXPIRE', key, take()}
+  elseif word == 'set' then
+    local value = take()
+    replaced(key, 'string', value)
+    writes[#writes + 1] = {'SET', key, value}
+  elseif word == 'delete' then
+    replaced(key, 'none')
+    writes[#writes + 1] = {'DEL', key}
+  elseif word == 'add' then
+    return add_to(key, take())
+  elseif word == 'delete-fields' then
+    local count = take_number()
+    local right, known = fits(key, 'hash')
+    if not right then return NO_HASH end
+    known.shrunk = true
+    for _ = 1, count do
+      local field = take()
+      known.parts[field] = false
+      if known.kind == 'hash' then writes[#writes + 1] = {'HDEL', key, field} end
+    end
+  elseif word == 'add-field' then
+    local field, delta = take(), take()
+    return add_to_field(key, field, delta)
+  elseif word == 'persist' then
+    writes[#writes + 1] = {'PERSIST', key}
+  elseif word == 'ordered-put' then
+    local member, score = take(), take()
+    local right, known = fits(key, 'zset')
+    if not right then return NO_SET end
+    known.kind, known.parts[member] = 'zset', true
+    writes[#writes + 1] = {'ZADD', key, score, member}
+  else -- ordered-remove
+    local member = take()
+    local right, known = fits(key, 'zset')
+    if not right then return NO_SET end
+    known.shrunk = true
+    known.parts[member] = false
+    if known.kind == 'zset' then writes[#writes + 1] = {'ZREM', key, member} end
+  end
 end
 
 for _ = 1, mutation_count do
   local word, place = take(), take_number()
-  local wrong = mutations[word](KEYS[place])
+  local wrong = mutate(word, KEYS[place])
   if wrong then return {'wrong', place, wrong} end
 end
 
