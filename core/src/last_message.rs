@@ -87,7 +87,7 @@ pub(crate) async fn refresh<W: World>(world: &W, conversations: Vec<Conversation
 /// Drops what is cached, unless it changes meanwhile, and caches what the records say now.
 pub(crate) async fn renew<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
     let key = Key::last_message(conversation);
-    let version = Query::NamedFields(key.clone(), vec![VERSION.to_owned()]);
+    let version = Query::NamedFields(key.clone(), [VERSION.to_owned()].into());
     let found = drive::seq_field(world.read(vec![version]).await?.into_iter().next())?.map(|seq| seq.to_string());
     let dropped = Transaction::new(Owner::Conversation(conversation))
         .check(Check::FieldEquals(key.clone(), VERSION.to_owned(), found))

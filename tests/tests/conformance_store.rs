@@ -170,7 +170,8 @@ fn queries() -> impl Strategy<Value = Query> {
                 Query::TimeToLive(of.clone()),
                 Query::Presence(of),
             ]),
-            prop::collection::vec(fields(), 0..3).prop_map(move |names| Query::NamedFields(named.clone(), names)),
+            prop::collection::vec(fields(), 0..3)
+                .prop_map(move |names| Query::NamedFields(named.clone(), names.into())),
             (numbers(), numbers(), 1..4_u32).prop_map(move |(minimum, maximum, limit)| Query::OrderedRange {
                 key: range.clone(),
                 minimum,

@@ -100,6 +100,6 @@ impl Place {
     }
 
     fn position_query(&self, user: UserId) -> Query {
-        Query::NamedFields(Key::of_user(Space::UnreadSequence, user), vec![self.conversation.to_string()])
+        Query::NamedFields(Key::of_user(Space::UnreadSequence, user), [self.conversation.to_string()].into())
     }
 }

@@ -20,7 +20,8 @@ pub enum Query {
     /// Answer: [`Value::Fields`] by name, or [`Value::Missing`].
     Fields(Key),
     /// Answer: [`Value::NamedFields`] in the order asked, all `None` when the key is missing.
-    NamedFields(Key, Vec<String>),
+    /// Names are shared, because many keys are asked for the same ones.
+    NamedFields(Key, Arc<[String]>),
     /// Answer: [`Value::TimeToLive`], or [`Value::Missing`].
     TimeToLive(Key),
     /// Members with `minimum <= score <= maximum`, lowest score first, then by member.

@@ -2,6 +2,8 @@
 //!
 //! A user whose hash has no generation was never seen: offline, with nothing to tell.
 
+use std::sync::Arc;
+
 use crate::drive::unexpected;
 use crate::event::{self, PresenceView};
 
@@ -49,13 +51,14 @@ pub(super) struct Standing {
     pub(super) last_seen: Option<Timestamp>,
 }
 
-/// What to ask for what others may see of a user: less than a standing, because so many are asked for at once.
-pub(super) fn view_query(user: UserId) -> Query {
-    let names = [STATUS, GENERATION, LAST_SEEN].map(str::to_owned);
-    Query::NamedFields(Key::of_user(Space::Presence, user), names.into())
+/// What to ask for what others may see of these users: less than a standing, because so many are asked for at once.
+pub(super) fn view_queries(users: &[UserId]) -> Vec<Query> {
+    let names: Arc<[String]> = [STATUS, GENERATION, LAST_SEEN].map(str::to_owned).into();
+    let query = |user: &UserId| Query::NamedFields(Key::of_user(Space::Presence, *user), Arc::clone(&names));
+    users.iter().map(query).collect()
 }
 
-/// From the answer to [`view_query`].
+/// From an answer to [`view_queries`].
 pub(super) fn view(user: UserId, value: &Value) -> Result<PresenceView, StoreError> {
     let Value::NamedFields(fields) = value else {
         return Err(unexpected("the fields of a presence hash"));

@@ -1,5 +1,7 @@
 //! What the store holds of a user in one conversation, read from one moment.
 
+use std::sync::Arc;
+
 use crate::drive::{self, unexpected};
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
@@ -22,7 +24,8 @@ pub(crate) struct Standing {
 const QUERIES: usize = 4;
 
 fn queries(user: UserId, conversation: ConversationId) -> [Query; QUERIES] {
-    let named = |space| Query::NamedFields(Key::of_user(space, user), vec![conversation.to_string()]);
+    let names: Arc<[String]> = [conversation.to_string()].into();
+    let named = |space| Query::NamedFields(Key::of_user(space, user), Arc::clone(&names));
     [
         Query::Counter(Key::of_user(Space::UnreadTotal, user)),
         named(Space::UnreadSequence),

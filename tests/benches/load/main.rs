@@ -28,7 +28,7 @@ use contest::Contest;
 const SIZE: Size = Size { people: 100, partners: 25, messages: 4, groups: &[100, 1_000] };
 
 /// What is measured, and whether the native server takes part where both share one store but not the records.
-const CASES: [(Operation, bool); 11] = [
+const CASES: [(Operation, bool); 12] = [
     (Operation::Beat, true),
     (Operation::Presence, true),
     (Operation::PresenceOf100, true),
@@ -40,6 +40,7 @@ const CASES: [(Operation, bool); 11] = [
     (Operation::Send, false),
     (Operation::SendTo(100), false),
     (Operation::SendTo(1_000), false),
+    (Operation::SendToOne(1_000), false),
 ];
 
 /// Puts load on the real binary and on a native server, and compares them.

@@ -68,6 +68,8 @@ pub enum Operation {
     Send,
     /// A message to a group of so many members.
     SendTo(u32),
+    /// The same, and everybody writes to one and the same group.
+    SendToOne(u32),
     /// A page of 50 conversations.
     Inbox,
 }
@@ -85,6 +87,7 @@ impl Operation {
             Self::Read => "mark-read".into(),
             Self::Send => "send-1".into(),
             Self::SendTo(members) => format!("send-{members}"),
+            Self::SendToOne(members) => format!("send-{members}-same"),
             Self::Inbox => "inbox-50".into(),
         }
     }
@@ -118,8 +121,9 @@ impl Scene {
                 (self.caller(asker), Question::Read(self.pair(asker, partner)), json!({ "up_to": up_to }))
             }
             Operation::Send => (self.caller(asker), Question::Send(self.pair(asker, partner)), said(number)),
-            Operation::SendTo(members) => {
-                let group = self.group(members, number % GROUPS);
+            Operation::SendTo(members) | Operation::SendToOne(members) => {
+                let spread = if operation == Operation::SendTo(members) { GROUPS } else { 1 };
+                let group = self.group(members, number % spread);
                 (self.caller(FIRST_MEMBER + number % members), Question::Send(group), said(number))
             }
             Operation::Inbox => (self.caller(asker), Question::Inbox, json!({})),

@@ -1,16 +1,14 @@
 //! The core's key-value port on the interface `key-value`.
 
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{Check, Item, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
+use roost_core::port::{Check, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
 
-use super::{Edge, lent, list};
+use super::{Edge, lent, list, reading};
 use crate::bindings::roost::edge::key_value as wire;
 
 impl KeyValue for Edge {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
-        let names: Vec<_> = queries.iter().map(names_asked).collect();
-        let queries: Vec<_> = queries.iter().zip(&names).map(|(query, names)| lend_query(query, names)).collect();
-        wire::read(&queries).map(list).map_err(StoreError::from)
+        reading::read(&queries)
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
@@ -52,89 +50,6 @@ impl From<Owner> for wire::Owner {
 impl<'a> From<&'a Key> for wire::Key<'a> {
     fn from(key: &'a Key) -> Self {
         Self { space: key.space.into(), owner: key.owner.into(), item: key.item.as_deref() }
-    }
-}
-
-fn names_asked(query: &Query) -> Vec<&str> {
-    match query {
-        Query::NamedFields(_, names) => names.iter().map(String::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn lend_query<'a>(query: &'a Query, names: &'a [&'a str]) -> wire::Query<'a> {
-    match query {
-        Query::Bytes(key) => wire::Query::Bytes(key.into()),
-        Query::Counter(key) => wire::Query::Counter(key.into()),
-        Query::Fields(key) => wire::Query::Fields(key.into()),
-        Query::NamedFields(key, _) => wire::Query::NamedFields(wire::NamedFields { key: key.into(), names }),
-        Query::TimeToLive(key) => wire::Query::TimeToLive(key.into()),
-        Query::OrderedRange { key, minimum, maximum, limit } => wire::Query::OrderedRange(wire::OrderedRange {
-            key: key.into(),
-            minimum: *minimum,
-            maximum: *maximum,
-            limit: *limit,
-        }),
-        Query::Presence(key) => wire::Query::Presence(key.into()),
-        Query::IndexedCounters { index, space } => {
-            wire::Query::IndexedCounters(wire::IndexedCounters { index: index.into(), space: (*space).into() })
-        }
-    }
-}
-
-/// Texts that stand one behind the other.
-struct Unpacking<'a> {
-    joined: &'a str,
-    at: usize,
-}
-
-impl<'a> Unpacking<'a> {
-    const fn of(joined: &'a str) -> Self {
-        Self { joined, at: 0 }
-    }
-
-    /// The next text; the host's ends lie between characters, in ascending order.
-    fn up_to(&mut self, end: u32) -> String {
-        let end = end as usize;
-        let text = self.joined.get(self.at..end).unwrap_or_default().to_owned();
-        self.at = end;
-        text
-    }
-}
-
-impl From<wire::Item> for Item {
-    fn from(item: wire::Item) -> Self {
-        match item {
-            wire::Item::Uuid(id) => Self::Uuid(u128::from(id.high) << 64 | u128::from(id.low)),
-            wire::Item::Text(text) => Self::Text(text),
-        }
-    }
-}
-
-impl From<wire::Value> for Value {
-    fn from(value: wire::Value) -> Self {
-        match value {
-            wire::Value::Missing => Self::Missing,
-            wire::Value::Bytes(bytes) => Self::Bytes(bytes),
-            wire::Value::Counter(number) => Self::Counter(number),
-            wire::Value::Fields(packed) => {
-                let mut texts = Unpacking::of(&packed.joined);
-                let pairs = packed.ends.chunks_exact(2);
-                Self::Fields(
-                    pairs.filter_map(|ends| Some((texts.up_to(*ends.first()?), texts.up_to(*ends.last()?)))).collect(),
-                )
-            }
-            wire::Value::NamedFields(packed) => {
-                let mut texts = Unpacking::of(&packed.joined);
-                Self::NamedFields(packed.ends.into_iter().map(|end| Some(texts.up_to(end?))).collect())
-            }
-            wire::Value::TimeToLive(left_ms) => Self::TimeToLive(left_ms),
-            wire::Value::Ordered(members) => Self::Ordered(members),
-            wire::Value::Presence(present) => Self::Presence(present),
-            wire::Value::Counters(counters) => {
-                Self::Counters(counters.into_iter().map(|(item, number)| (item.into(), number)).collect())
-            }
-        }
     }
 }
 

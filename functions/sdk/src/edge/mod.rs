@@ -4,6 +4,7 @@
 //! copying them. No rule and no bound stands here: the host checks.
 
 mod key_value;
+mod reading;
 mod records;
 
 use roost_core::ids::{ConversationId, MessageId, UserId};

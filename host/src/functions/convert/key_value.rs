@@ -1,7 +1,7 @@
 //! Keys, queries, transactions and events.
 
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{Check, Event, Item, Mutation, Outcome, Publication, Query, StoreError, Transaction, Value};
+use roost_core::port::{Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};
 
 use super::super::bindings::{key_value as wit, pub_sub, types};
 use super::list;
@@ -38,74 +38,6 @@ impl From<wit::Key> for Key {
     fn from(key: wit::Key) -> Self {
         Self { space: key.space.into(), owner: key.owner.into(), item: key.item }
     }
-}
-
-impl From<wit::Query> for Query {
-    fn from(query: wit::Query) -> Self {
-        match query {
-            wit::Query::Bytes(key) => Self::Bytes(key.into()),
-            wit::Query::Counter(key) => Self::Counter(key.into()),
-            wit::Query::Fields(key) => Self::Fields(key.into()),
-            wit::Query::NamedFields(of) => Self::NamedFields(of.key.into(), of.names),
-            wit::Query::TimeToLive(key) => Self::TimeToLive(key.into()),
-            wit::Query::OrderedRange(range) => Self::OrderedRange {
-                key: range.key.into(),
-                minimum: range.minimum,
-                maximum: range.maximum,
-                limit: range.limit,
-            },
-            wit::Query::Presence(key) => Self::Presence(key.into()),
-            wit::Query::IndexedCounters(of) => Self::IndexedCounters { index: of.index.into(), space: of.space.into() },
-        }
-    }
-}
-
-impl From<Item> for wit::Item {
-    fn from(item: Item) -> Self {
-        match item {
-            Item::Uuid(bits) => Self::Uuid(types::Id { high: (bits >> 64) as u64, low: bits as u64 }),
-            Item::Text(text) => Self::Text(text),
-        }
-    }
-}
-
-impl From<Value> for wit::Value {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Missing => Self::Missing,
-            Value::Bytes(bytes) => Self::Bytes(bytes),
-            Value::Counter(number) => Self::Counter(number),
-            Value::Fields(fields) => {
-                let mut packed = wit::Texts { joined: String::new(), ends: Vec::with_capacity(fields.len() * 2) };
-                for text in fields.iter().flat_map(|(name, text)| [name, text]) {
-                    packed.joined.push_str(text);
-                    packed.ends.push(end(&packed.joined));
-                }
-                Self::Fields(packed)
-            }
-            Value::NamedFields(fields) => {
-                let mut packed = wit::OptionalTexts { joined: String::new(), ends: Vec::with_capacity(fields.len()) };
-                for text in &fields {
-                    packed.ends.push(text.as_ref().map(|text| {
-                        packed.joined.push_str(text);
-                        end(&packed.joined)
-                    }));
-                }
-                Self::NamedFields(packed)
-            }
-            Value::TimeToLive(left) => Self::TimeToLive(left),
-            Value::Ordered(members) => Self::Ordered(members),
-            Value::Presence(present) => Self::Presence(present),
-            Value::Counters(counters) => {
-                Self::Counters(counters.into_iter().map(|(item, number)| (item.into(), number)).collect())
-            }
-        }
-    }
-}
-
-/// An answer is far below 4 GiB: a guest's memory is.
-fn end(joined: &str) -> u32 {
-    u32::try_from(joined.len()).unwrap_or(u32::MAX)
 }
 
 impl From<wit::Check> for Check {

@@ -4,8 +4,10 @@
 
 mod call;
 mod key_value;
+mod reading;
 mod records;
 
+pub(super) use reading::Reading;
 use roost_core::ids::{ConversationId, MessageId, UserId};
 
 use super::bindings::types::Id;

@@ -8,7 +8,7 @@ use roost_core::port::{
 };
 
 use super::super::bindings::{clock, key_value, pub_sub};
-use super::super::convert::list;
+use super::super::convert::{Reading, list};
 use super::super::state::State;
 
 /// The longest wait a guest gets at once.
@@ -21,6 +21,12 @@ impl State {
         let grants = &self.identity.grants;
         grants.check_read(queries).map_err(StoreError::Denied)?;
         validate_read(queries)
+    }
+
+    async fn read_allowed(&self, reading: Reading) -> Result<Vec<key_value::Value>, StoreError> {
+        let (queries, parts) = reading.split();
+        self.may_read(&queries)?;
+        Ok(Reading::answer(parts, self.identity.world.store.read(queries).await?))
     }
 
     fn may_commit(&self, transactions: &[Transaction]) -> Result<(), StoreError> {
@@ -45,12 +51,11 @@ impl State {
 impl key_value::Host for State {
     async fn read(&mut self, queries: Vec<key_value::Query>) -> Answer<Vec<key_value::Value>> {
         self.serving("key-value.read")?;
-        let queries = list(queries);
-        let answer = match self.may_read(&queries) {
-            Ok(()) => self.identity.world.store.read(queries).await,
+        let answer = match Reading::of(queries) {
+            Ok(reading) => self.read_allowed(reading).await,
             Err(error) => Err(error),
         };
-        Ok(answer.map(list).map_err(Into::into))
+        Ok(answer.map_err(Into::into))
     }
 
     async fn commit(&mut self, transactions: Vec<key_value::Transaction>) -> Answer<Vec<key_value::Outcome>> {

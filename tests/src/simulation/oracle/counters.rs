@@ -81,7 +81,7 @@ fn positions(
 }
 
 fn version(world: &World, conversation: ConversationId) {
-    let query = Query::NamedFields(Key::last_message(conversation), vec!["version".into()]);
+    let query = Query::NamedFields(Key::last_message(conversation), ["version".into()].into());
     let Ok(values) = at_once(world.store.read(vec![query])) else { return };
     let Some(Value::NamedFields(fields)) = values.first() else { return };
     let now = fields.first().and_then(|field| field.as_deref()?.parse::<u64>().ok());

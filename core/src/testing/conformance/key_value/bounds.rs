@@ -33,7 +33,7 @@ pub async fn an_impossible_query_is_refused<H: Harness>(harness: &H) {
     for limit in [0, RANGE_MAX + 1] {
         assert!(is_invalid(&scene.ask_in_vain(range(&key, 0, 1, limit)).await), "{limit}");
     }
-    let nameless = Query::NamedFields(key.clone(), vec![String::new()]);
+    let nameless = Query::NamedFields(key.clone(), [String::new()].into());
     assert!(is_invalid(&scene.ask_in_vain(nameless).await));
     let indexed = Query::IndexedCounters { index: key, space: Space::UnreadTotal };
     assert!(is_invalid(&scene.ask_in_vain(indexed).await));
@@ -61,7 +61,7 @@ pub async fn an_impossible_transaction_is_refused<H: Harness>(harness: &H) {
         Mutation::Expire(key.clone(), 0),
         Mutation::SetFields(key.clone(), vec![]),
         set_field(&key, "", "one"),
-        Mutation::DeleteFields(key.clone(), vec![String::new()]),
+        Mutation::DeleteFields(key.clone(), [String::new()].into()),
         Mutation::AddField(key.clone(), String::new(), 1),
         Mutation::OrderedPut(key.clone(), String::new(), 1),
         Mutation::OrderedRemove(key.clone(), String::new()),
@@ -136,7 +136,7 @@ pub async fn what_is_too_large_is_refused<H: Harness>(harness: &H) {
     for mutation in mutations {
         assert!(is_too_large(&scene.commit_in_vain(alone(mutation)).await));
     }
-    assert!(is_too_large(&scene.ask_in_vain(Query::NamedFields(key.clone(), vec![long])).await));
+    assert!(is_too_large(&scene.ask_in_vain(Query::NamedFields(key.clone(), [long].into())).await));
     let items = (0..=TRANSACTION_ITEMS_MAX).fold(scene.transaction(), |all, _| all.mutate(add(&key, 1)));
     assert!(is_too_large(&scene.commit_in_vain(items).await));
     let queries = vec![Query::Presence(key.clone()); CALL_ITEMS_MAX + 1];

@@ -35,7 +35,7 @@ pub async fn what_has_expired_is_never_seen<H: Harness>(harness: &H) {
     assert_eq!(scene.ask(Query::Bytes(text.clone())).await, Value::Missing);
     assert_eq!(scene.ask(Query::Counter(number.clone())).await, Value::Missing);
     assert_eq!(scene.ask(Query::Fields(hash.clone())).await, Value::Missing);
-    let named = Query::NamedFields(hash.clone(), vec!["field".into()]);
+    let named = Query::NamedFields(hash.clone(), ["field".into()].into());
     assert_eq!(scene.ask(named).await, Value::NamedFields(vec![None]));
     assert_eq!(scene.ask(range(&ordered, 0, 9, 9)).await, Value::Ordered(vec![]));
     assert!(!scene.holds(Check::Equals(text, b"one".to_vec())).await);

@@ -16,7 +16,7 @@ pub async fn a_missing_key_is_not_zero_and_not_empty<H: Harness>(harness: &H) {
     assert_eq!(scene.ask(Query::TimeToLive(key.clone())).await, Value::Missing);
     assert_eq!(scene.ask(Query::Presence(key.clone())).await, Value::Presence(false));
     assert_eq!(scene.ask(range(&key, i64::MIN, i64::MAX, 1)).await, Value::Ordered(vec![]));
-    let named = Query::NamedFields(key.clone(), vec!["a".into(), "b".into()]);
+    let named = Query::NamedFields(key.clone(), ["a".into(), "b".into()].into());
     assert_eq!(scene.ask(named).await, Value::NamedFields(vec![None, None]));
     let indexed = Query::IndexedCounters { index: key, space: Space::UnreadConversation };
     assert_eq!(scene.ask(indexed).await, Value::Counters(vec![]));
@@ -68,8 +68,8 @@ pub async fn fields_come_by_name_and_named_fields_in_the_order_asked<H: Harness>
     assert_eq!(scene.ask(Query::Fields(key.clone())).await, Value::Fields(pairs(&sorted)));
     let names = ["b", "missing", "a", "b", "ü"].map(str::to_owned).to_vec();
     let expected = [Some("2"), None, Some("1"), Some("2"), Some("")].map(|value| value.map(str::to_owned));
-    assert_eq!(scene.ask(Query::NamedFields(key.clone(), names)).await, Value::NamedFields(expected.into()));
-    assert_eq!(scene.ask(Query::NamedFields(key, vec![])).await, Value::NamedFields(vec![]));
+    assert_eq!(scene.ask(Query::NamedFields(key.clone(), names.into())).await, Value::NamedFields(expected.into()));
+    assert_eq!(scene.ask(Query::NamedFields(key, [].into())).await, Value::NamedFields(vec![]));
 }
 
 /// Lowest score first, then by member.
@@ -134,7 +134,7 @@ pub async fn a_query_of_the_wrong_type_fails_the_call<H: Harness>(harness: &H) {
     let scene = Scene::new(harness);
     scene.one_of_each_type().await;
     let [text, number, hash, ordered] = ["text", "number", "hash", "ordered"].map(|item| scene.key(item));
-    let named = |key: &Key| Query::NamedFields(key.clone(), vec!["field".into()]);
+    let named = |key: &Key| Query::NamedFields(key.clone(), ["field".into()].into());
     let indexed = |key: &Key| Query::IndexedCounters { index: key.clone(), space: Space::App };
     let mut queries = vec![Query::Counter(text.clone())];
     queries.extend([&hash, &ordered].map(|key| Query::Bytes(key.clone())));
@@ -147,7 +147,7 @@ pub async fn a_query_of_the_wrong_type_fails_the_call<H: Harness>(harness: &H) {
         let answer = harness.store().read(vec![Query::Bytes(text.clone()), query.clone()]).await;
         assert!(matches!(answer, Err(StoreError::WrongType(_))), "{query:?}: {answer:?}");
     }
-    let nameless = Query::NamedFields(text, vec![]);
+    let nameless = Query::NamedFields(text, [].into());
     assert!(matches!(scene.ask_in_vain(nameless).await, StoreError::WrongType(_)));
 }
 

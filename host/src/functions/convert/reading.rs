@@ -1,0 +1,181 @@
+//! Queries and what they are answered. A guest asks for the same fields of many keys at once, and gets many texts as one
+//! string: each list or string that passes the boundary has its price, whatever it holds.
+
+use std::sync::Arc;
+
+use roost_core::port::{Item, Query, StoreError, Value};
+
+use super::super::bindings::{key_value as wit, types};
+
+/// Fields that one call may ask for, over all keys.
+const FIELDS_MAX: usize = 65_536;
+
+/// A call's queries, one for each key, and how they were asked.
+pub(crate) struct Reading {
+    pub(crate) queries: Vec<Query>,
+    parts: Vec<Part>,
+}
+
+/// How many of the queries one of the guest's became.
+enum Part {
+    One,
+    Fields(usize),
+}
+
+impl Reading {
+    /// Bounds what a few names times many keys come to; the port bounds the rest.
+    pub(crate) fn of(asked: Vec<wit::Query>) -> Result<Self, StoreError> {
+        let mut reading = Self { queries: Vec::with_capacity(asked.len()), parts: Vec::with_capacity(asked.len()) };
+        let mut fields = 0_usize;
+        for query in asked {
+            match query {
+                wit::Query::NamedFields(of) => {
+                    fields = fields.saturating_add(of.keys.len().saturating_mul(of.names.len()));
+                    if fields > FIELDS_MAX {
+                        return Err(StoreError::TooLarge(format!(
+                            "{fields} fields in one call, allowed are {FIELDS_MAX}"
+                        )));
+                    }
+                    let names: Arc<[String]> = of.names.into();
+                    reading.parts.push(Part::Fields(of.keys.len()));
+                    let each = |key: wit::Key| Query::NamedFields(key.into(), Arc::clone(&names));
+                    reading.queries.extend(of.keys.into_iter().map(each));
+                }
+                other => {
+                    reading.parts.push(Part::One);
+                    reading.queries.extend(one(other));
+                }
+            }
+        }
+        Ok(reading)
+    }
+
+    /// The answers as the guest asked for them.
+    pub(crate) fn answer(parts: Parts, values: Vec<Value>) -> Vec<wit::Value> {
+        let mut values = values.into_iter();
+        let answers = parts.0.into_iter().filter_map(|part| match part {
+            Part::One => values.next().map(wit::Value::from),
+            Part::Fields(keys) => Some(wit::Value::NamedFields(pack_optional(values.by_ref().take(keys)))),
+        });
+        answers.collect()
+    }
+
+    /// The queries, and what brings the answers into their form.
+    pub(crate) fn split(self) -> (Vec<Query>, Parts) {
+        (self.queries, Parts(self.parts))
+    }
+}
+
+/// How the queries of a call were asked.
+pub(crate) struct Parts(Vec<Part>);
+
+/// `None`: it is about several keys.
+fn one(query: wit::Query) -> Option<Query> {
+    Some(match query {
+        wit::Query::Bytes(key) => Query::Bytes(key.into()),
+        wit::Query::Counter(key) => Query::Counter(key.into()),
+        wit::Query::Fields(key) => Query::Fields(key.into()),
+        wit::Query::NamedFields(_) => return None,
+        wit::Query::TimeToLive(key) => Query::TimeToLive(key.into()),
+        wit::Query::OrderedRange(range) => Query::OrderedRange {
+            key: range.key.into(),
+            minimum: range.minimum,
+            maximum: range.maximum,
+            limit: range.limit,
+        },
+        wit::Query::Presence(key) => Query::Presence(key.into()),
+        wit::Query::IndexedCounters(of) => Query::IndexedCounters { index: of.index.into(), space: of.space.into() },
+    })
+}
+
+impl From<Item> for wit::Item {
+    fn from(item: Item) -> Self {
+        match item {
+            Item::Uuid(bits) => Self::Uuid(types::Id { high: (bits >> 64) as u64, low: bits as u64 }),
+            Item::Text(text) => Self::Text(text),
+        }
+    }
+}
+
+impl From<Value> for wit::Value {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Missing => Self::Missing,
+            Value::Bytes(bytes) => Self::Bytes(bytes),
+            Value::Counter(number) => Self::Counter(number),
+            Value::Fields(fields) => Self::Fields(pack(&fields)),
+            fields @ Value::NamedFields(_) => Self::NamedFields(pack_optional(std::iter::once(fields))),
+            Value::TimeToLive(left) => Self::TimeToLive(left),
+            Value::Ordered(members) => Self::Ordered(members),
+            Value::Presence(present) => Self::Presence(present),
+            Value::Counters(counters) => {
+                Self::Counters(counters.into_iter().map(|(item, number)| (item.into(), number)).collect())
+            }
+        }
+    }
+}
+
+fn pack(fields: &[(String, String)]) -> wit::Texts {
+    let mut packed = wit::Texts { joined: String::new(), ends: Vec::with_capacity(fields.len() * 2) };
+    for text in fields.iter().flat_map(|(name, text)| [name, text]) {
+        packed.joined.push_str(text);
+        packed.ends.push(end(&packed.joined));
+    }
+    packed
+}
+
+fn pack_optional(values: impl Iterator<Item = Value>) -> wit::OptionalTexts {
+    let mut packed = wit::OptionalTexts { joined: String::new(), ends: Vec::new() };
+    for value in values {
+        // Nothing else answers a query for fields.
+        let Value::NamedFields(fields) = value else { continue };
+        for text in fields {
+            packed.ends.push(text.map(|text| {
+                packed.joined.push_str(&text);
+                end(&packed.joined)
+            }));
+        }
+    }
+    packed
+}
+
+/// An answer is far below 4 GiB: a guest's memory is.
+fn end(joined: &str) -> u32 {
+    u32::try_from(joined.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(keys: usize, names: usize) -> wit::Query {
+        let key = wit::Key { space: wit::Space::Online, owner: wit::Owner::Shard(1), item: None };
+        wit::Query::NamedFields(wit::NamedFields { keys: vec![key; keys], names: vec!["a".to_owned(); names] })
+    }
+
+    fn named(texts: &[Option<&str>]) -> Value {
+        Value::NamedFields(texts.iter().map(|text| text.map(str::to_owned)).collect())
+    }
+
+    #[test]
+    fn fields_of_several_keys_are_one_answer() {
+        let key = wit::Key { space: wit::Space::Online, owner: wit::Owner::Shard(1), item: None };
+        let reading = Reading::of(vec![fields(2, 2), wit::Query::Presence(key), fields(0, 1)]).unwrap();
+        let (queries, parts) = reading.split();
+        assert_eq!(queries.len(), 3);
+        let values = vec![named(&[Some("ab"), None]), named(&[Some(""), Some("\u{e9}")]), Value::Presence(true)];
+        let answers = Reading::answer(parts, values);
+        let [wit::Value::NamedFields(packed), wit::Value::Presence(true), wit::Value::NamedFields(none)] = &answers[..]
+        else {
+            panic!("{} answers of other kinds", answers.len())
+        };
+        assert_eq!((packed.joined.as_str(), &packed.ends[..]), ("ab\u{e9}", &[Some(2), None, Some(2), Some(4)][..]));
+        assert!(none.ends.is_empty());
+    }
+
+    #[test]
+    fn a_few_names_times_many_keys_are_bounded() {
+        assert!(Reading::of(vec![fields(1_000, 65)]).is_ok());
+        assert!(matches!(Reading::of(vec![fields(1_000, 60), fields(1_000, 6)]), Err(StoreError::TooLarge(_))));
+    }
+}
