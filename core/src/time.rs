@@ -49,7 +49,9 @@ impl Timestamp {
     fn rfc3339(self) -> Option<String> {
         let second = OffsetDateTime::from_unix_timestamp(i64::try_from(self.seconds()).ok()?).ok()?;
         let moment = second.replace_millisecond(u16::try_from(self.0 % 1_000).ok()?).ok()?;
-        moment.format(&Rfc3339).ok()
+        let mut text = Vec::with_capacity("2026-09-21T14:13:20.123Z".len());
+        moment.format_into(&mut text, &Rfc3339).ok()?;
+        String::from_utf8(text).ok()
     }
 }
 

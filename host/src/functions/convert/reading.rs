@@ -9,6 +9,8 @@ use super::super::bindings::{key_value as wit, types};
 
 /// Fields that one call may ask for, over all keys.
 const FIELDS_MAX: usize = 65_536;
+/// Most texts are shorter: room for so much at once.
+const TEXT_BYTES: usize = 16;
 
 /// A call's queries, one for each key, and how they were asked.
 pub(crate) struct Reading {
@@ -19,7 +21,7 @@ pub(crate) struct Reading {
 /// How many of the queries one of the guest's became.
 enum Part {
     One,
-    Fields(usize),
+    Fields { keys: usize, names: usize },
 }
 
 impl Reading {
@@ -37,7 +39,7 @@ impl Reading {
                         )));
                     }
                     let names: Arc<[String]> = of.names.into();
-                    reading.parts.push(Part::Fields(of.keys.len()));
+                    reading.parts.push(Part::Fields { keys: of.keys.len(), names: names.len() });
                     let each = |key: wit::Key| Query::NamedFields(key.into(), Arc::clone(&names));
                     reading.queries.extend(of.keys.into_iter().map(each));
                 }
@@ -55,7 +57,9 @@ impl Reading {
         let mut values = values.into_iter();
         let answers = parts.0.into_iter().filter_map(|part| match part {
             Part::One => values.next().map(wit::Value::from),
-            Part::Fields(keys) => Some(wit::Value::NamedFields(pack_optional(values.by_ref().take(keys)))),
+            Part::Fields { keys, names } => {
+                Some(wit::Value::NamedFields(pack_optional(values.by_ref().take(keys), keys * names)))
+            }
         });
         answers.collect()
     }
@@ -104,7 +108,7 @@ impl From<Value> for wit::Value {
             Value::Bytes(bytes) => Self::Bytes(bytes),
             Value::Counter(number) => Self::Counter(number),
             Value::Fields(fields) => Self::Fields(pack(&fields)),
-            fields @ Value::NamedFields(_) => Self::NamedFields(pack_optional(std::iter::once(fields))),
+            fields @ Value::NamedFields(_) => Self::NamedFields(pack_optional(std::iter::once(fields), 0)),
             Value::TimeToLive(left) => Self::TimeToLive(left),
             Value::Ordered(members) => Self::Ordered(members),
             Value::Presence(present) => Self::Presence(present),
@@ -116,7 +120,8 @@ impl From<Value> for wit::Value {
 }
 
 fn pack(fields: &[(String, String)]) -> wit::Texts {
-    let mut packed = wit::Texts { joined: String::new(), ends: Vec::with_capacity(fields.len() * 2) };
+    let texts = fields.len() * 2;
+    let mut packed = wit::Texts { joined: String::with_capacity(texts * TEXT_BYTES), ends: Vec::with_capacity(texts) };
     for text in fields.iter().flat_map(|(name, text)| [name, text]) {
         packed.joined.push_str(text);
         packed.ends.push(end(&packed.joined));
@@ -124,8 +129,9 @@ fn pack(fields: &[(String, String)]) -> wit::Texts {
     packed
 }
 
-fn pack_optional(values: impl Iterator<Item = Value>) -> wit::OptionalTexts {
-    let mut packed = wit::OptionalTexts { joined: String::new(), ends: Vec::new() };
+fn pack_optional(values: impl Iterator<Item = Value>, texts: usize) -> wit::OptionalTexts {
+    let mut packed =
+        wit::OptionalTexts { joined: String::with_capacity(texts * TEXT_BYTES), ends: Vec::with_capacity(texts) };
     for value in values {
         // Nothing else answers a query for fields.
         let Value::NamedFields(fields) = value else { continue };
