@@ -14,7 +14,7 @@ use roost_core::port::{
     Bus, Feeds, KeyValue, Mutation, Outcome, Query, Replay, StoreError, Subscriber, Transaction, Value,
 };
 use roost_tests::redis::store::{Listener, config, durable, fresh_user, open, publish, settle};
-use roost_tests::redis::{Data, RedisCluster, RedisServer, eventually};
+use roost_tests::redis::{Data, RedisCluster, RedisSentinel, RedisServer, eventually};
 
 /// A store that gives up soon.
 async fn hasty(url: &str) -> RedisStore {
@@ -257,4 +257,63 @@ async fn a_cluster_whose_primary_dies_goes_on_with_new_epochs() {
     publish(&store, user, durable("2")).await.unwrap();
     eventually("a live event", || async { listener.payloads(user).len() > heard }).await;
     eventually("readiness", || async { store.ready().await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_slot_that_moves_under_way_is_followed_and_nothing_happens_twice() {
+    let cluster = RedisCluster::start().await;
+    let store = hasty(&cluster.url()).await;
+    let user = fresh_user();
+    let listener = join(&store, user).await;
+    assert!(step(&store, user).await);
+    let key = format!("{{{user}}}");
+    let (slot, from) = (cluster.slot_of(&key).await, cluster.primary_of(&key).await);
+    let to = (from + 1) % 3;
+    cluster.begin_move(slot, from, to).await;
+    // Everything is there already, and the old leader says so to whoever asks it.
+    assert_eq!(total(&store, user).await, 1);
+    assert!(step(&store, user).await);
+    // Keys that do not exist could be on either side: Redis asks for patience until the move is over.
+    let counter = Key { item: Some("new".to_owned()), ..Key::new(Space::App, Owner::User(user)) };
+    let add = |key: &Key| Mutation::Add { key: key.clone(), delta: 1, floor: Some(0) };
+    let total_key = Key::of_user(Space::UnreadTotal, user);
+    let both = Transaction::new(Owner::User(user)).mutate(add(&total_key)).mutate(add(&counter));
+    let refused = store.commit(vec![both.clone()]).await.unwrap();
+    assert!(matches!(refused[0], Outcome::Failed(StoreError::Unavailable { .. })), "{refused:?}");
+    assert_eq!(total(&store, user).await, 2, "nothing of it happened");
+    cluster.end_move(slot, from, to).await;
+    let done = store.commit(vec![both]).await.unwrap();
+    assert_eq!(done[0], Outcome::Committed(vec![3, 1]));
+    assert_eq!(cluster.primary_of(&key).await, to);
+    let heard = listener.payloads(user).len();
+    eventually("a live event from the new leader", || async {
+        assert!(step(&store, user).await);
+        listener.payloads(user).len() > heard
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sentinels_name_the_server_that_took_over() {
+    let sentinel = RedisSentinel::start().await;
+    let store = hasty(&sentinel.url()).await;
+    let user = fresh_user();
+    let listener = join(&store, user).await;
+    assert!(step(&store, user).await);
+    let before = position(&store, user).await;
+    let [primary, replica] = &sentinel.nodes;
+    let counter = format!("GET unread:total:{user}");
+    eventually("a replica in step", || async { replica.ask::<Option<i64>>(&counter).await == Some(1) }).await;
+    assert_eq!(primary.ask::<i64>(&counter).await, 1);
+    sentinel.kill_primary().await;
+    eventually("writes that get through", || step(&store, user)).await;
+    eventually("readiness", || async { store.ready().await.is_ok() }).await;
+    assert_eq!(replica.ask::<i64>(&counter).await, total(&store, user).await);
+    assert_eq!(replayed(&store, user, &before).await, None, "another process gives the offsets");
+    let heard = listener.payloads(user).len();
+    eventually("a live event", || async {
+        assert!(step(&store, user).await);
+        listener.payloads(user).len() > heard
+    })
+    .await;
 }

@@ -266,7 +266,7 @@ mod tests {
         let mut before = Class { index: 0, size: UNIT };
         for size in 1..200_000 {
             let class = Class::of(size).unwrap();
-            assert!(class.size >= size && class.size % UNIT == 0, "{size}: {class:?}");
+            assert!(class.size >= size && class.size.is_multiple_of(UNIT), "{size}: {class:?}");
             assert!(size <= SMALL || class.size - size <= size / 4, "{size}: {class:?}");
             assert!(class == before || (class.index == before.index + 1 && class.size > before.size), "{size}");
             before = class;

@@ -87,6 +87,33 @@ impl RedisCluster {
         replica
     }
 
+    /// Begins to move a slot between two nodes, and moves the keys that are there: from now on one node leads the slot
+    /// and the other has what was in it.
+    pub async fn begin_move(&self, slot: u16, from: usize, to: usize) {
+        let (from, to) = (&self.nodes[from], &self.nodes[to]);
+        let (source, target): (String, String) = (from.ask("CLUSTER MYID").await, to.ask("CLUSTER MYID").await);
+        to.ask::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {source}")).await;
+        from.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {target}")).await;
+        let keys: Vec<String> = from.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 1000")).await;
+        for key in keys {
+            from.ask::<()>(&format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port())).await;
+        }
+    }
+
+    /// Finishes what [`RedisCluster::begin_move`] began.
+    pub async fn end_move(&self, slot: u16, from: usize, to: usize) {
+        let target: String = self.nodes[to].ask("CLUSTER MYID").await;
+        for node in [&self.nodes[to], &self.nodes[from]] {
+            node.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {target}")).await;
+        }
+        self.settle().await;
+    }
+
+    /// The slot of a key.
+    pub async fn slot_of(&self, key: &str) -> u16 {
+        self.nodes[0].ask(&format!("CLUSTER KEYSLOT {key}")).await
+    }
+
     /// Returns when every living node finds the Cluster in order, and every replica is in step with a living primary.
     pub async fn settle(&self) {
         for node in &self.nodes {

@@ -6,11 +6,13 @@
 mod cluster;
 mod guardian;
 mod options;
+mod sentinel;
 mod standalone;
 pub mod store;
 
 pub use cluster::RedisCluster;
 pub use options::{Data, Options};
+pub use sentinel::RedisSentinel;
 pub use standalone::RedisServer;
 pub(crate) use standalone::free_port;
 

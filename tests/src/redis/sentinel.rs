@@ -1,0 +1,78 @@
+//! A primary with a replica, and the sentinel that decides which of them leads.
+
+use std::path::PathBuf;
+
+use super::eventually;
+use super::guardian::Guardian;
+use super::options::Options;
+use super::standalone::{RedisServer, free_port};
+
+/// The name under which the sentinel knows the two.
+const SERVICE: &str = "roost";
+
+/// A watched pair of servers.
+pub struct RedisSentinel {
+    /// The first began as the primary.
+    pub nodes: [RedisServer; 2],
+    port: u16,
+    folder: PathBuf,
+    guardian: Option<Guardian>,
+}
+
+impl RedisSentinel {
+    /// An empty pair, the replica in step, and a sentinel that knows both.
+    pub async fn start() -> Self {
+        let primary = RedisServer::start().await;
+        let of = primary.port().to_string();
+        let options = Options::new().set("replicaof", &["127.0.0.1", &of]).set("repl-ping-replica-period", &["1"]);
+        let replica = RedisServer::start_with(options).await;
+        eventually("a replica in step", || async { replica.info("master_link_status").await == "up" }).await;
+        let folder = tempfile::Builder::new().prefix("roost-sentinel-").tempdir().expect("a folder").keep();
+        let mut sentinel = Self { nodes: [primary, replica], port: free_port(), folder, guardian: None };
+        sentinel.watch();
+        eventually("a sentinel that knows the replica", || async {
+            sentinel.ask("SENTINEL replicas roost").await.is_some_and(|told| told.contains("slave"))
+        })
+        .await;
+        sentinel
+    }
+
+    /// `redis+sentinel://…`
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://127.0.0.1:{}/{SERVICE}", self.port)
+    }
+
+    /// Kills the primary with -9; returns when the replica leads.
+    pub async fn kill_primary(&self) {
+        let [primary, replica] = &self.nodes;
+        primary.kill();
+        eventually("a replica that leads", || async { replica.info("role").await == "master" }).await;
+    }
+
+    fn watch(&mut self) {
+        let primary = self.nodes[0].port();
+        let settings = format!(
+            "bind 127.0.0.1\nport {}\ndir {}\nsentinel monitor {SERVICE} 127.0.0.1 {primary} 1\n\
+             sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 5000\n",
+            self.port,
+            self.folder.display()
+        );
+        let file = self.folder.join("sentinel.conf");
+        std::fs::write(&file, settings).expect("the folder can be written to");
+        let command = ["redis-server".to_owned(), file.display().to_string(), "--sentinel".to_owned()];
+        self.guardian = Some(Guardian::start(&self.folder, &command));
+    }
+
+    /// What the sentinel answers, as text; `None`: not yet.
+    async fn ask(&self, command: &str) -> Option<String> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).expect("an address");
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let mut words = command.split(' ');
+        let mut asked = redis::cmd(words.next()?);
+        words.for_each(|word| {
+            asked.arg(word);
+        });
+        let answer: redis::Value = asked.query_async(&mut connection).await.ok()?;
+        Some(format!("{answer:?}"))
+    }
+}
