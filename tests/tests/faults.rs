@@ -37,7 +37,8 @@ async fn one_host_with_everything_embedded_is_killed_and_restarted() {
     fleet.revive(0).await;
     ledger.flows().await;
     let tally = ledger.settle(&mut ()).await;
-    assert!(tally.resyncs > 0 && tally.recovered + tally.repeated > 0, "{tally}");
+    // Whether anything was under way when it was killed is chance; that the live state is lost is not.
+    assert!(tally.resyncs > 0 && tally.reconnects > 0, "{tally}");
 }
 
 #[tokio::test]

@@ -96,13 +96,15 @@ fn readers_told(world: &World) {
     let moved = world.ledger().moved_read.clone();
     for ((reader, conversation), moved) in moved {
         let members = world.records.members_of(conversation);
-        if !members.contains(&reader) {
+        let came_ms = |member| world.ledger().moved_ms.get(&(conversation, member)).copied().unwrap_or(0);
+        // Whoever left and came back since reads on from where they came back.
+        if !members.contains(&reader) || came_ms(reader) >= moved.moved_ms {
             continue;
         }
         for member in members {
+            let came_later = came_ms(member) >= moved.moved_ms;
             let mut ledger = world.ledger();
-            let came_ms = ledger.moved_ms.get(&(conversation, member)).copied().unwrap_or(0);
-            let told = came_ms >= moved.moved_ms || ledger.told_of_reading(member, reader, conversation, moved);
+            let told = came_later || ledger.told_of_reading(member, reader, conversation, moved);
             if !told {
                 let (reader, member) = (world.short(reader), world.short(member));
                 ledger.violate(9, || {
