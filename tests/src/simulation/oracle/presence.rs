@@ -92,10 +92,11 @@ fn one_meaning(ledger: &mut Ledger, name: &str, user: UserId, generation: u64, o
 }
 
 fn owed(world: &World, ledger: &mut Ledger, user: UserId, standing: &Standing, generation: u64) {
+    // Who became acquainted in the very millisecond may have done so after the audience was asked for.
     let untold: BTreeSet<String> = ledger
         .visible_since_ms
         .iter()
-        .filter(|((seen, _), since_ms)| *seen == user && **since_ms <= standing.since_ms)
+        .filter(|((seen, _), since_ms)| *seen == user && **since_ms < standing.since_ms)
         .filter(|((_, viewer), _)| !standing.told.contains(viewer))
         .map(|((_, viewer), _)| world.short(*viewer))
         .collect();
