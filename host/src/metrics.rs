@@ -2,7 +2,7 @@
 //!
 //! The parts of the host count for themselves; only the names' meaning stands here.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
@@ -106,15 +106,16 @@ const METRICS: [(Kind, &str, &str); 37] = [
 
 /// The process's recorder, installed by the first call.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    // Held until the recorder is installed: of two first calls at once only one makes a recorder, and both get its handle.
+    let mut kept = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*kept {
         return Ok(handle.clone());
     }
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .build_recorder();
-    let handle = HANDLE.get_or_init(|| recorder.handle());
-    // Two first calls at once: the other one's recorder is installed, and its handle is the one kept.
+    let handle = kept.insert(recorder.handle());
     if metrics::set_global_recorder(recorder).is_ok() {
         describe();
     }

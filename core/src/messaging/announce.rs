@@ -70,6 +70,9 @@ async fn announce_in_turn<W: World>(world: &W, changed: &Changed) -> Result<Rest
         let Line { told, mut ready, early, lost } = place.look(world, &refused).await?;
         rest.overtaken |= told > 0 || !lost.is_empty();
         rest.behind.extend(lost);
+        if ready.is_empty() && early.is_empty() {
+            return Ok(rest);
+        }
         let turn = match early.last() {
             Some(last) => place.wait(world, *last).await?,
             // What held them up is over, or they lack a counter, which a look does not tell apart.

@@ -1,4 +1,4 @@
-//! The public routes through the router itself: entry, bodies, bounds, problems, the host's own routes.
+//! The public routes through the listener's face: entry, bodies, bounds, problems, the host's own routes.
 
 use std::time::Duration;
 
