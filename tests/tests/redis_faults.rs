@@ -185,6 +185,23 @@ async fn the_clock_is_the_stores() {
     assert!(before.0 <= theirs + 100 && theirs <= after.0 + 100, "{before:?} {theirs} {after:?}");
 }
 
+/// The next event arrives.
+async fn hears(store: &RedisStore, user: UserId, listener: &Listener) {
+    let heard = listener.payloads(user).len();
+    publish(store, user, durable("next")).await.unwrap();
+    eventually("a live event", || async { listener.payloads(user).len() > heard }).await;
+}
+
+/// Events arrive again, once the subscription has followed; what is written meanwhile is written.
+async fn hears_again(store: &RedisStore, user: UserId, listener: &Listener) {
+    let heard = listener.payloads(user).len();
+    eventually("a live event", || async {
+        assert!(step(store, user).await);
+        listener.payloads(user).len() > heard
+    })
+    .await;
+}
+
 /// Counts one up and publishes it, as long as the store lets it.
 async fn step(store: &RedisStore, user: UserId) -> bool {
     let key = Key::of_user(Space::UnreadTotal, user);
@@ -232,9 +249,7 @@ async fn a_cluster_that_hands_over_its_slots_loses_and_doubles_nothing() {
     }
     eventually("word of the move", || async { listeners.iter().all(|listener| listener.interruptions() > 0) }).await;
     for (user, listener) in users.iter().zip(&listeners) {
-        let heard = listener.payloads(*user).len();
-        publish(&*store, *user, durable("last")).await.unwrap();
-        eventually("a live event", || async { listener.payloads(*user).len() > heard }).await;
+        hears(&store, *user, listener).await;
     }
 }
 
@@ -253,9 +268,7 @@ async fn a_cluster_whose_primary_dies_goes_on_with_new_epochs() {
     assert_ne!(after.epoch, before.epoch, "another process gives the offsets");
     assert_eq!(replayed(&store, user, &before).await, None);
     eventually("word of the loss", || async { listener.interruptions() > 0 }).await;
-    let heard = listener.payloads(user).len();
-    publish(&store, user, durable("2")).await.unwrap();
-    eventually("a live event", || async { listener.payloads(user).len() > heard }).await;
+    hears(&store, user, &listener).await;
     eventually("readiness", || async { store.ready().await.is_ok() }).await;
 }
 
@@ -285,12 +298,7 @@ async fn a_slot_that_moves_under_way_is_followed_and_nothing_happens_twice() {
     let done = store.commit(vec![both]).await.unwrap();
     assert_eq!(done[0], Outcome::Committed(vec![3, 1]));
     assert_eq!(cluster.primary_of(&key).await, to);
-    let heard = listener.payloads(user).len();
-    eventually("a live event from the new leader", || async {
-        assert!(step(&store, user).await);
-        listener.payloads(user).len() > heard
-    })
-    .await;
+    hears_again(&store, user, &listener).await;
 }
 
 #[tokio::test]
@@ -310,10 +318,5 @@ async fn sentinels_name_the_server_that_took_over() {
     eventually("readiness", || async { store.ready().await.is_ok() }).await;
     assert_eq!(replica.ask::<i64>(&counter).await, total(&store, user).await);
     assert_eq!(replayed(&store, user, &before).await, None, "another process gives the offsets");
-    let heard = listener.payloads(user).len();
-    eventually("a live event", || async {
-        assert!(step(&store, user).await);
-        listener.payloads(user).len() > heard
-    })
-    .await;
+    hears_again(&store, user, &listener).await;
 }

@@ -61,6 +61,9 @@ async fn announce_in_turn<W: World>(world: &W, changed: &Changed) -> Result<Rest
     let change = &changed.change;
     let mut rest = Rest::default();
     let mut refused = announce_at_once(world, changed, &changed.members).await?;
+    if refused.is_empty() {
+        return Ok(rest);
+    }
     let place = Place::new(world, change.message.conversation, change.seq);
     let mut retried = false;
     for _ in 0..TRIES_MAX {

@@ -61,7 +61,7 @@ pub async fn an_impossible_transaction_is_refused<H: Harness>(harness: &H) {
         Mutation::Expire(key.clone(), 0),
         Mutation::SetFields(key.clone(), vec![]),
         set_field(&key, "", "one"),
-        Mutation::DeleteFields(key.clone(), [String::new()].into()),
+        Mutation::DeleteFields(key.clone(), vec![String::new()]),
         Mutation::AddField(key.clone(), String::new(), 1),
         Mutation::OrderedPut(key.clone(), String::new(), 1),
         Mutation::OrderedRemove(key.clone(), String::new()),
