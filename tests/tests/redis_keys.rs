@@ -98,6 +98,21 @@ async fn a_feed_is_a_stream_whose_ids_are_positions() {
 }
 
 #[tokio::test]
+async fn an_entry_tells_a_foreign_reader_the_members_of_the_event() {
+    let server = RedisServer::start().await;
+    let store = open(&server.url()).await;
+    let user = fresh_user();
+    publish(&store, user, durable(r#"{"content":"See you","seq":3,"quoted":"\"a\""}"#)).await.unwrap();
+    publish(&store, user, durable("[1]")).await.unwrap();
+    let entries: Vec<(String, Vec<String>)> = server.ask(&format!("XRANGE feed:{user} - +")).await;
+    let process: String = server.info("run_id").await.chars().take(16).collect();
+    let first = format!("test.durable@{process}");
+    let members = ["", "content", "See you", "seq:json", "3", "quoted:json", r#""\"a\"""#];
+    assert_eq!(entries[0].1, [&[first.as_str()], &members[..]].concat());
+    assert_eq!(entries[1].1, [&first, "", "", "[1]"]);
+}
+
+#[tokio::test]
 async fn a_foreign_subscriber_hears_the_documented_message() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;

@@ -12,7 +12,8 @@
 --                 | set-fields K n (field text)*n | delete-fields K n field*n | add-field K field delta
 --                 | expire K ms | persist K | ordered-put K member score | ordered-remove K member
 --   publications  only if there are any: PUBLISH or SPUBLISH, the channel, entries a feed keeps, its life in ms; then
---                 durable name payload | ephemeral name payload
+--                 durable name n (field text)*n | ephemeral name payload; a field is a string of the payload, or `<member>:json`
+--                 and any other member's JSON, or without a name all of the payload
 --   at the end    what names the serving process (appended when the connection is known)
 -- Answer {'ok', result of each add and add-field…} | {'refused', index of the check} | {'wrong', K, what is wrong}
 
@@ -256,12 +257,25 @@ local function feed_position(feed)
   local passed = 0
   if newest[1] then
     local epoch, offset = string.match(newest[1][1], '^(%d+)%-(%d+)$')
-    if newest[1][2][6] == server then return {epoch = epoch, offset = tonumber(offset)} end
+    if string.sub(newest[1][2][1], -#server - 1) == '@' .. server then return {epoch = epoch, offset = tonumber(offset)} end
     passed = tonumber(epoch)
   end
   local time = redis.call('TIME')
   local epoch = math.max(time[1] * 1000000 + time[2], passed + 1)
   return {epoch = string.format('%.0f', epoch), offset = 0, stale = redis.call('EXISTS', feed) == 1}
+end
+
+-- The payload whose fields come next; they are added to the entry.
+local function take_payload(entry)
+  local members = {}
+  for index = 1, take_number() do
+    local field, text = take(), take()
+    entry[#entry + 1], entry[#entry + 2] = field, text
+    if field == '' then return text end
+    local name = string.match(field, '^(.*):json$')
+    members[index] = name and '"' .. name .. '":' .. text or '"' .. field .. '":"' .. text .. '"'
+  end
+  return '{' .. table.concat(members, ',') .. '}'
 end
 
 local messages = {}
@@ -272,20 +286,21 @@ if publication_count > 0 then
   local feed, position = KEYS[#KEYS], nil
   local appended = {}
   for index = 1, publication_count do
-    local word, name, payload = take(), take(), take()
-    local message = '{"type":"' .. name .. '","payload":' .. payload
-    if word == 'durable' then
+    local word, name = take(), take()
+    if word == 'ephemeral' then
+      messages[index] = '{"type":"' .. name .. '","payload":' .. take() .. '}'
+    else
       position = position or feed_position(feed)
       if not position then return {'wrong', #KEYS, NO_FEED} end
       position.offset = position.offset + 1
       local offset = string.format('%.0f', position.offset)
-      message = message .. ',"offset":' .. offset .. ',"epoch":"' .. position.epoch .. '"'
-      appended[#appended + 1] = {
-        'XADD', feed, 'MAXLEN', '=', entries_max, position.epoch .. '-' .. offset,
-        'type', name, 'payload', payload, 'server', server,
+      local entry = {
+        'XADD', feed, 'MAXLEN', '=', entries_max, position.epoch .. '-' .. offset, name .. '@' .. server, '',
       }
+      messages[index] = '{"type":"' .. name .. '","payload":' .. take_payload(entry)
+        .. ',"offset":' .. offset .. ',"epoch":"' .. position.epoch .. '"}'
+      appended[#appended + 1] = entry
     end
-    messages[index] = message .. '}'
   end
   if position then
     if position.stale then redis.call('DEL', feed) end

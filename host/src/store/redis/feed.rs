@@ -1,4 +1,4 @@
-//! Feeds as streams: an entry's id is `<epoch>-<offset>`, its fields are the event and the process that appended it.
+//! Feeds as streams of entries.
 //!
 //! What another process appended is another feed's: after a failover or from a snapshot it may be an older copy.
 
@@ -6,13 +6,14 @@ use redis::{Cmd, Value as Reply, cmd};
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
-use roost_core::port::{Delivery, Replay, StoreError};
+use roost_core::port::{Replay, StoreError};
 use roost_core::time::Timestamp;
 
 use super::client::{Client, Unit};
+use super::entry::Entry;
+use super::fault;
 use super::names::Names;
 use super::server::Server;
-use super::{fault, read};
 
 /// The newest event's position of each user.
 pub(super) async fn positions(
@@ -94,55 +95,6 @@ impl Held {
         }
         let missed = self.rest.into_iter().filter(|entry| entry.offset > since.offset);
         Replay::Events(missed.map(Entry::into_delivery).collect())
-    }
-}
-
-/// One event of a feed.
-struct Entry {
-    epoch: u64,
-    offset: u64,
-    name: String,
-    payload: String,
-    server: String,
-}
-
-impl Entry {
-    fn is_of(&self, server: &Server) -> bool {
-        self.server == server.name
-    }
-
-    fn position(&self) -> Position {
-        Position { epoch: self.epoch.to_string().into(), offset: self.offset }
-    }
-
-    fn into_delivery(self) -> Delivery {
-        let position = Some(self.position());
-        Delivery { name: self.name.into(), payload: self.payload.into(), position }
-    }
-
-    /// Reads `[id, [field, text, …]]`.
-    fn read(reply: Reply) -> Option<Self> {
-        let Reply::Array(parts) = reply else { return None };
-        let [id, Reply::Array(fields)] = <[Reply; 2]>::try_from(parts).ok()? else { return None };
-        let id = read::text(id)?;
-        let (epoch, offset) = id.split_once('-')?;
-        let mut entry = Self {
-            epoch: epoch.parse().ok()?,
-            offset: offset.parse().ok()?,
-            name: String::new(),
-            payload: String::new(),
-            server: String::new(),
-        };
-        let mut texts = fields.into_iter().filter_map(read::text);
-        while let (Some(field), Some(text)) = (texts.next(), texts.next()) {
-            match field.as_str() {
-                "type" => entry.name = text,
-                "payload" => entry.payload = text,
-                "server" => entry.server = text,
-                _ => {}
-            }
-        }
-        Some(entry)
     }
 }
 

@@ -1,15 +1,16 @@
 //! A transaction as the keys and arguments of `commit.lua`, whose header says what stands where.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use redis::Cmd;
 use roost_core::key::{Key, Owner};
 use roost_core::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};
-use roost_core::port::{Check, Mutation, Transaction};
+use roost_core::port::{Check, Event, Mutation, Transaction};
 
 use super::commit::channel;
 use super::names::Names;
-use super::script;
+use super::{entry, script};
 
 /// The script's call, without the serving process's name.
 pub(super) fn of(transaction: &Transaction, names: &Names) -> Cmd {
@@ -24,10 +25,7 @@ pub(super) fn of(transaction: &Transaction, names: &Names) -> Cmd {
             .extend([Argument::Bytes(names.publish().as_bytes()), Argument::Text(channel(transaction.owner, names))]);
         arguments.extend([Argument::Number(FEED_EVENTS_MAX as i64), Argument::Number(FEED_TTL_MS as i64)]);
     }
-    for event in publications {
-        let word = if event.durable { "durable" } else { "ephemeral" };
-        arguments.extend([word, &event.name, &event.payload].map(|text| Argument::Bytes(text.as_bytes())));
-    }
+    publications.iter().for_each(|event| write_publication(event, &mut arguments));
     if let (Owner::User(user), true) = (transaction.owner, publications.iter().any(|event| event.durable)) {
         keys.spelt.push(names.feed(user));
     }
@@ -46,6 +44,15 @@ enum Argument<'t> {
     Bytes(&'t [u8]),
     Number(i64),
     Text(String),
+}
+
+impl<'t> Argument<'t> {
+    fn of(text: Cow<'t, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::Bytes(text.as_bytes()),
+            Cow::Owned(text) => Self::Text(text),
+        }
+    }
 }
 
 /// The keys of a transaction, each once.
@@ -110,6 +117,19 @@ fn write_mutation<'t>(mutation: &'t Mutation, keys: &mut Keys<'t, '_>, arguments
         Mutation::Expire(_, life_ms) => arguments.push(life(*life_ms)),
         Mutation::OrderedPut(_, member, score) => arguments.extend([Bytes(member.as_bytes()), Number(*score)]),
         Mutation::OrderedRemove(_, member) => arguments.push(Bytes(member.as_bytes())),
+    }
+}
+
+fn write_publication<'t>(event: &'t Event, arguments: &mut Vec<Argument<'t>>) {
+    use Argument::{Bytes, Number};
+    if !event.durable {
+        arguments.extend(["ephemeral", &event.name, &event.payload].map(|text| Bytes(text.as_bytes())));
+        return;
+    }
+    let fields = entry::fields(&event.payload);
+    arguments.extend([Bytes(b"durable"), Bytes(event.name.as_bytes()), Number(fields.len() as i64)]);
+    for (name, text) in fields {
+        arguments.extend([Argument::of(name), Bytes(text.as_bytes())]);
     }
 }
 

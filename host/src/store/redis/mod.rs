@@ -1,7 +1,7 @@
 //! Live state in Redis 7.0 or newer: one server, one behind sentinels, or a Cluster. Shared by all hosts.
 //!
 //! Each transaction is one command or one script, so Redis itself keeps it whole; `commit.lua` says how. This file makes a
-//! store of the parts: `client` and `node` carry requests, `read`, `commit` and `feed` say them in Redis's words, `bus`
+//! store of the parts: `client` and `node` carry requests, `read`, `commit` and `feed` say them in Redis's words, `entry` an event of a feed, `bus`
 //! hears what is published, `clock` knows Redis's time.
 
 mod address;
@@ -10,6 +10,7 @@ mod bus;
 mod client;
 mod clock;
 mod commit;
+mod entry;
 mod fault;
 mod feed;
 mod invocation;
