@@ -29,9 +29,14 @@ impl Gate {
         }
     }
 
+    /// Lets one call in if it need not wait.
+    pub(super) fn try_enter(&self) -> Option<SemaphorePermit<'_>> {
+        self.running.try_acquire().ok()
+    }
+
     /// Lets one call in, at once or after a bounded wait.
     pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>, CallError> {
-        if let Ok(permit) = self.running.try_acquire() {
+        if let Some(permit) = self.try_enter() {
             return Ok(permit);
         }
         let _waiting = Waiting::new(self).ok_or(BUSY)?;

@@ -2,14 +2,15 @@
 //!
 //! A call ends at its deadline, whether the guest computes (the engine's epoch) or waits (the caller's timeout).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, TypedFunc};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
-use super::bindings::{self, FunctionPre, handler};
+use super::bindings::handler;
 use super::call::{Failure, Invocation, Reply};
-use super::manifest::RawManifest;
+use super::engine::Engine;
 use super::state::State;
 use crate::trace;
 
@@ -18,10 +19,39 @@ use crate::trace;
 #[error("the deadline has passed")]
 pub(super) struct DeadlinePassed;
 
+/// The exported function that answers invocations.
+type Handle = TypedFunc<(handler::Invocation,), (Result<handler::Reply, handler::Failure>,)>;
+
+/// What instances are made from. Of a function's exports they look up only the one that is called: looking up costs as much
+/// as many a call.
+pub(super) struct Blueprint {
+    pre: InstancePre<State>,
+    handle: ComponentExportIndex,
+}
+
+impl Blueprint {
+    /// Of a linked component; nothing if it has no such export.
+    pub(super) fn new(pre: InstancePre<State>, interface: &str) -> Option<Self> {
+        let component: &Component = pre.component();
+        let handler = component.get_export_index(None, interface)?;
+        let handle = component.get_export_index(Some(&handler), "handle")?;
+        Some(Self { pre, handle })
+    }
+}
+
+/// An empty store with the bounds of an instance.
+pub(super) fn store(engine: &Engine, state: State) -> Store<State> {
+    let mut store = Store::new(engine.wasm(), state);
+    store.limiter(|state| &mut state.ledger);
+    store.epoch_deadline_callback(at_tick);
+    store.set_epoch_deadline(1);
+    store
+}
+
 /// A store with one instance in it. It must not be used again after an error.
 pub(super) struct Instance {
     store: Store<State>,
-    function: bindings::Function,
+    handle: Handle,
     born: Instant,
     calls: u32,
     /// Given back after the store is gone.
@@ -31,20 +61,18 @@ pub(super) struct Instance {
 impl Instance {
     /// Instantiates within `state.deadline`.
     pub(super) async fn new(
-        pre: &FunctionPre<State>,
-        state: State,
-        slot: OwnedSemaphorePermit,
+        blueprint: &Blueprint,
+        (slot, born): (OwnedSemaphorePermit, Instant),
+        mut store: Store<State>,
     ) -> wasmtime::Result<Self> {
-        let mut store = Store::new(pre.engine(), state);
-        store.limiter(|state| &mut state.ledger);
-        store.epoch_deadline_callback(at_tick);
-        store.set_epoch_deadline(1);
-        let function = pre.instantiate_async(&mut store).await?;
-        Ok(Self { store, function, born: Instant::now(), calls: 0, _slot: slot })
+        let instance = blueprint.pre.instantiate_async(&mut store).await?;
+        let handle = instance.get_typed_func(&mut store, &blueprint.handle)?;
+        Ok(Self { store, handle, born, calls: 0, _slot: slot })
     }
 
-    pub(super) const fn born(&self) -> Instant {
-        self.born
+    /// How long ago it was made.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.born)
     }
 
     pub(super) const fn calls(&self) -> u32 {
@@ -53,13 +81,6 @@ impl Instance {
 
     pub(super) fn state(&mut self) -> &mut State {
         self.store.data_mut()
-    }
-
-    /// Asks the function what it is.
-    pub(super) async fn describe(&mut self) -> wasmtime::Result<RawManifest> {
-        self.store.set_epoch_deadline(1);
-        let handler = self.function.roost_edge_handler();
-        Ok(handler.call_describe(&mut self.store).await?.into())
     }
 
     /// Makes one call. `deadline_ms` is what the guest is told, on its own clock.
@@ -79,8 +100,7 @@ impl Instance {
             deadline: deadline_ms,
             request: request.into(),
         };
-        let handler = self.function.roost_edge_handler();
-        let answer = trace::within(trace, handler.call_handle(&mut self.store, &invocation)).await?;
+        let (answer,) = trace::within(trace, self.handle.call_async(&mut self.store, (invocation,))).await?;
         Ok(answer.map(Into::into).map_err(Into::into))
     }
 }

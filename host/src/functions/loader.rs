@@ -14,8 +14,8 @@ use super::bindings::{Function, FunctionPre};
 use super::cache::Cache;
 use super::engine::Engine;
 use super::grants::Grants;
-use super::instance::{DeadlinePassed, Instance};
-use super::manifest::Manifest;
+use super::instance::{self, Blueprint, DeadlinePassed};
+use super::manifest::{Manifest, RawManifest};
 use super::metrics::OwnCounters;
 use super::registry::Options;
 use super::revision::{Parts, Revision};
@@ -25,6 +25,8 @@ use super::state::{HostWorld, Identity, OutOfPlace, State};
 /// The contract of this host.
 const CONTRACT: &str = "roost:edge";
 const CONTRACT_VERSION: &str = "0.1.0";
+/// What a function exports.
+const HANDLER: &str = "roost:edge/handler@0.1.0";
 /// What a function may import.
 const INTERFACES: [&str; 6] = ["clock", "key-value", "pub-sub", "records", "telemetry", "types"];
 /// A component's size.
@@ -120,6 +122,7 @@ impl Loader {
         let pre = self.prepare(bytes, digest.clone()).await?;
         let manifest = self.describe(&pre, source, &digest).await?;
         let config = self.options.of(&manifest.name).clone();
+        let blueprint = Blueprint::new(pre.instance_pre().clone(), HANDLER).ok_or(Fault::NoHandler)?;
         let grants = match &config.grants {
             Some(allowed) => manifest.asks.intersection(Grants::allowed(allowed)),
             None => manifest.asks,
@@ -130,7 +133,7 @@ impl Loader {
             manifest,
             digest,
             config,
-            pre,
+            blueprint,
         }))
     }
 
@@ -151,10 +154,8 @@ impl Loader {
     async fn describe(&self, pre: &FunctionPre<State>, source: &str, digest: &str) -> Result<Manifest, Fault> {
         let identity = Arc::new(self.identity(source, digest, Grants::default()));
         let memory = self.options.defaults.memory_bytes_max;
-        let mut state = State::new(identity, memory);
+        let mut state = State::new(identity, memory, ("describe".into(), Instant::now() + DESCRIBE_DEADLINE));
         state.describing = true;
-        state.deadline = Instant::now() + DESCRIBE_DEADLINE;
-        state.trace = "describe".into();
         let asking = ask(&self.engine, pre, state);
         match tokio::time::timeout(DESCRIBE_DEADLINE, asking).await {
             Ok(manifest) => manifest,
@@ -175,11 +176,13 @@ impl Loader {
 
 async fn ask(engine: &Engine, pre: &FunctionPre<State>, state: State) -> Result<Manifest, Fault> {
     let slot = engine.slot().await;
-    let slot = slot.ok_or_else(|| Fault::DescribeFailed("the engine has stopped".to_owned()))?;
-    let mut instance = Instance::new(pre, state, slot).await.map_err(|error| describe_fault(&error, None))?;
-    match instance.describe().await {
-        Ok(manifest) => manifest.validate().map_err(Fault::Manifest),
-        Err(error) => Err(describe_fault(&error, instance.state().last_error.take())),
+    // Given back after the store is gone.
+    let _slot = slot.ok_or_else(|| Fault::DescribeFailed("the engine has stopped".to_owned()))?;
+    let mut store = instance::store(engine, state);
+    let function = pre.instantiate_async(&mut store).await.map_err(|error| describe_fault(&error, None))?;
+    match function.roost_edge_handler().call_describe(&mut store).await {
+        Ok(manifest) => RawManifest::from(manifest).validate().map_err(Fault::Manifest),
+        Err(error) => Err(describe_fault(&error, store.data_mut().last_error.take())),
     }
 }
 

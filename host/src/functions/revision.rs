@@ -3,17 +3,19 @@
 //! Instances are made fresh for each call, or kept idle for a bounded number of calls and time. Calls in flight
 //! keep their revision alive after a newer one has taken its place.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
 
-use super::bindings::FunctionPre;
 use super::call::{CallError, Failure, Invocation, Reply};
 use super::engine::{Engine, Evict};
 use super::gate::{BUSY, Gate};
-use super::instance::{DeadlinePassed, Instance};
+use super::instance::{self, Blueprint, DeadlinePassed, Instance};
 use super::manifest::Manifest;
 use super::metrics::CallMetrics;
 use super::state::{Identity, State};
@@ -35,7 +37,7 @@ pub(super) struct Revision {
     pub(super) config: FunctionConfig,
     pub(super) metrics: CallMetrics,
     engine: Engine,
-    pre: FunctionPre<State>,
+    blueprint: Blueprint,
     gate: Gate,
     idle: Arc<Idle>,
 }
@@ -47,7 +49,7 @@ pub(super) struct Parts {
     pub(super) identity: Identity,
     pub(super) config: FunctionConfig,
     pub(super) engine: Engine,
-    pub(super) pre: FunctionPre<State>,
+    pub(super) blueprint: Blueprint,
 }
 
 impl Revision {
@@ -66,7 +68,7 @@ impl Revision {
             identity: Arc::new(parts.identity),
             config,
             engine: parts.engine,
-            pre: parts.pre,
+            blueprint: parts.blueprint,
             idle,
         }
     }
@@ -81,16 +83,24 @@ impl Revision {
     pub(super) async fn call(&self, invocation: Invocation) -> Answer {
         let began = Instant::now();
         let in_flight = self.metrics.begin();
-        let answer = self.admit(invocation).await;
+        let answer = self.admit(invocation, began).await;
         in_flight.end(&answer, began.elapsed());
         answer
     }
 
-    async fn admit(&self, invocation: Invocation) -> Answer {
-        let _permit = self.gate.enter().await?;
-        let deadline = Instant::now() + self.config.deadline;
-        let trace = invocation.trace.clone();
-        let running = self.run(invocation, deadline);
+    async fn admit(&self, invocation: Invocation, began: Instant) -> Answer {
+        let (_permit, admitted) = match self.gate.try_enter() {
+            Some(permit) => (permit, began),
+            None => (self.gate.enter().await?, Instant::now()),
+        };
+        let deadline = admitted + self.config.deadline;
+        let trace = Arc::clone(&invocation.trace);
+        let mut running = pin!(self.run(invocation, admitted, deadline));
+        // Most calls that meet an embedded store end at once and need no timer.
+        let first = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
+        if let Poll::Ready(answer) = first {
+            return answer;
+        }
         match tokio::time::timeout_at(deadline.into(), running).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -100,8 +110,8 @@ impl Revision {
         }
     }
 
-    async fn run(&self, invocation: Invocation, deadline: Instant) -> Answer {
-        let mut instance = match self.instance(deadline).await {
+    async fn run(&self, invocation: Invocation, admitted: Instant, deadline: Instant) -> Answer {
+        let mut instance = match self.instance(&invocation.trace, admitted, deadline).await {
             Ok(instance) => instance,
             Err(error) => return Err(self.broken(&error, None, &invocation.trace)),
         };
@@ -109,7 +119,7 @@ impl Revision {
         match instance.handle(invocation, deadline, deadline_ms).await {
             Ok(answer) => {
                 let answer = self.judge(answer, instance.state());
-                self.keep(instance);
+                self.keep(instance, admitted);
                 answer
             }
             Err(error) => {
@@ -125,20 +135,19 @@ impl Revision {
         self.identity.world.store.now().plus(span).0
     }
 
-    async fn instance(&self, deadline: Instant) -> wasmtime::Result<Instance> {
-        if let Some(instance) = self.idle.take(self.config.reuse_age) {
+    async fn instance(&self, trace: &Arc<str>, now: Instant, deadline: Instant) -> wasmtime::Result<Instance> {
+        if let Some(instance) = self.idle.take(self.config.reuse_age, now) {
             return Ok(instance);
         }
         let slot = self.engine.slot().await;
         let slot = slot.ok_or_else(|| wasmtime::Error::msg("the engine has stopped"))?;
-        let mut state = State::new(Arc::clone(&self.identity), self.config.memory_bytes_max);
-        state.deadline = deadline;
-        Instance::new(&self.pre, state, slot).await
+        let serves = (Arc::clone(trace), deadline);
+        let state = State::new(Arc::clone(&self.identity), self.config.memory_bytes_max, serves);
+        Instance::new(&self.blueprint, (slot, now), instance::store(&self.engine, state)).await
     }
 
-    fn keep(&self, instance: Instance) {
-        let worn =
-            instance.calls() >= self.config.reuse_calls_max || instance.born().elapsed() >= self.config.reuse_age;
+    fn keep(&self, instance: Instance, now: Instant) {
+        let worn = instance.calls() >= self.config.reuse_calls_max || instance.age(now) >= self.config.reuse_age;
         if self.config.reuse && !worn && self.engine.has_room() {
             self.idle.put(instance);
         }
@@ -237,12 +246,12 @@ impl Idle {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, age_max: Duration) -> Option<Instance> {
+    fn take(&self, age_max: Duration, now: Instant) -> Option<Instance> {
         let mut aged = Vec::new();
         let mut instances = self.lock();
         let found = loop {
             match instances.pop() {
-                Some(instance) if instance.born().elapsed() >= age_max => aged.push(instance),
+                Some(instance) if instance.age(now) >= age_max => aged.push(instance),
                 found => break found,
             }
         };

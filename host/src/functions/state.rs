@@ -43,13 +43,17 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(identity: Arc<Identity>, memory_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        identity: Arc<Identity>,
+        memory_bytes_max: usize,
+        (trace, deadline): (Arc<str>, Instant),
+    ) -> Self {
         Self {
             identity,
             ledger: Ledger::new(memory_bytes_max),
             describing: false,
-            trace: Arc::from(""),
-            deadline: Instant::now(),
+            trace,
+            deadline,
             lines: 0,
             last_error: None,
         }

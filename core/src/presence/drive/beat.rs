@@ -13,6 +13,7 @@ use crate::limits::TRIES_MAX;
 use crate::port::{Outcome, Transaction, World};
 use crate::presence::beat::{self as rule, Beat};
 use crate::presence::standing::Standing;
+use crate::time::Timestamp;
 
 /// A connection opened: it beats, and is told of its user's contacts.
 pub async fn connected<W: World>(
@@ -49,7 +50,7 @@ async fn refresh<W: World>(world: &W, beats: Vec<Beat>, failures: &mut Failures)
     }
     let now = world.now();
     let transactions = beats.iter().map(|beat| rule::refresh(beat, now)).collect();
-    let written = commit(world, &beats, transactions, failures).await?;
+    let written = commit(world, &beats, (transactions, now), failures).await?;
     let mut refused = Vec::new();
     for (beat, outcome) in beats.into_iter().zip(written.outcomes) {
         match outcome {
@@ -75,7 +76,7 @@ async fn advance<W: World>(world: &W, beats: Vec<Beat>, failures: &mut Failures)
         transactions.push(decision.transaction);
         plans.push((decision.announcement, decision.again));
     }
-    let written = commit(world, &beats, transactions, failures).await?;
+    let written = commit(world, &beats, (transactions, now), failures).await?;
     let mut announcements = Vec::new();
     let mut unfinished = Vec::new();
     for ((beat, (announcement, again)), outcome) in beats.into_iter().zip(plans).zip(written.outcomes) {
@@ -103,10 +104,10 @@ struct Written {
 async fn commit<W: World>(
     world: &W,
     beats: &[Beat],
-    transactions: Vec<Transaction>,
+    (transactions, now): (Vec<Transaction>, Timestamp),
     failures: &mut Failures,
 ) -> Result<Written, Error> {
-    let mut all = rule::deadlines(beats, world.now());
+    let mut all = rule::deadlines(beats, now);
     let shards: Vec<Owner> = all.iter().map(|transaction| transaction.owner).collect();
     all.extend(transactions);
     let mut deadlines = commit_all(world, all).await?;
