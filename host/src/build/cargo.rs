@@ -22,7 +22,7 @@ const PROFILE_SETTINGS: [&str; 8] = [
     "profile.function.panic=\"abort\"",
     "profile.function.debug=false",
     "profile.function.strip=\"debuginfo\"",
-    "target.wasm32-unknown-unknown.rustflags=[\"-C\",\"link-arg=-zstack-size=65536\"]",
+    "target.wasm32-unknown-unknown.rustflags=[\"-C\",\"link-arg=-zstack-size=65536\",\"-C\",\"link-arg=--initial-heap=524288\"]",
 ];
 /// The compiler's words that an error keeps: the first ones, where the first mistake stands.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
