@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
+// A call allocates some dozens of small blocks on whatever thread it runs.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 fn main() -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("roost").build() {
         Ok(runtime) => {

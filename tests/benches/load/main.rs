@@ -25,6 +25,11 @@ use roost_tests::scene::{Operation, Scene, Size};
 
 use contest::Contest;
 
+/// The rival is what a team would write, on the system's allocator; with this feature it has the one that Roost ships with.
+#[cfg(feature = "same-allocator")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SIZE: Size = Size { people: 100, partners: 25, messages: 4, groups: &[100, 1_000] };
 
 /// What is measured, and whether the native server takes part where both share one store but not the records.
