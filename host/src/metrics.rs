@@ -1,37 +1,29 @@
-//! What `/metrics` shows: one table of every metric with its help text, and the recorder behind it.
+//! What `/metrics` shows: one table of every counter and gauge with its help text, and the recorder behind it. Histograms are `latency`'s.
 //!
 //! The parts of the host count for themselves; only the names' meaning stands here.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics::{describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::latency;
 use crate::store::Store;
 
-/// Histograms give up samples of idle series, and gauges of the store are taken, this often.
+/// The store's gauges are taken this often.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Seconds: from a call of a reused instance to a deadline.
-const SECONDS: [f64; 18] = [
-    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05,
-    0.1, 0.25, 0.5, 1.0, 5.0,
-];
 
 enum Kind {
     Counter,
     Gauge,
-    Histogram,
 }
 
 /// Every metric: those that the host counts, and, as `roost_function_…`, those that the built-in functions count.
 #[rustfmt::skip]
-const METRICS: [(Kind, &str, &str); 37] = [
+const METRICS: [(Kind, &str, &str); 33] = [
     (Kind::Counter, "roost_function_calls_total",
         "Calls by function, revision and outcome: ok, failed (the function said no), busy, trapped, timeout, reply_too_large, cancelled."),
-    (Kind::Histogram, "roost_function_call_seconds",
-        "Time of a call by function and revision, waiting included."),
     (Kind::Counter, "roost_function_log_lines_dropped_total",
         "Log lines of functions beyond their bound."),
     (Kind::Counter, "roost_function_counts_dropped_total",
@@ -74,10 +66,6 @@ const METRICS: [(Kind, &str, &str); 37] = [
         "Events with which holes were filled."),
     (Kind::Counter, "roost_http_requests_total",
         "HTTP requests by route, method and status."),
-    (Kind::Histogram, "roost_http_request_seconds",
-        "Time from a request's head to its answer's head, by route."),
-    (Kind::Histogram, "roost_store_seconds",
-        "Time of an operation of the store, by operation."),
     (Kind::Gauge, "roost_store_keys",
         "Keys in the store."),
     (Kind::Gauge, "roost_store_feeds",
@@ -94,8 +82,6 @@ const METRICS: [(Kind, &str, &str); 37] = [
         "Commands in those round trips."),
     (Kind::Counter, "roost_redis_disconnects_total",
         "Connections to Redis that were lost."),
-    (Kind::Histogram, "roost_records_seconds",
-        "Time of an operation of the records, by operation."),
     (Kind::Counter, "roost_records_confirmations_dropped_total",
         "Confirmations of announcements that were given up; the announcement is repeated."),
     (Kind::Counter, "roost_drift_total",
@@ -105,21 +91,24 @@ const METRICS: [(Kind, &str, &str); 37] = [
 ];
 
 /// The process's recorder, installed by the first call.
-pub fn install() -> Result<PrometheusHandle, BuildError> {
+pub fn install() -> PrometheusHandle {
     static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
     // Held until the recorder is installed: of two first calls at once only one makes a recorder, and both get its handle.
     let mut kept = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(handle) = &*kept {
-        return Ok(handle.clone());
+        return handle.clone();
     }
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .build_recorder();
+    let recorder = PrometheusBuilder::new().build_recorder();
     let handle = kept.insert(recorder.handle());
     if metrics::set_global_recorder(recorder).is_ok() {
         describe();
     }
-    Ok(handle.clone())
+    handle.clone()
+}
+
+/// Everything, in Prometheus's text format.
+pub fn render(handle: &PrometheusHandle) -> String {
+    handle.render() + &latency::render()
 }
 
 fn describe() {
@@ -127,12 +116,11 @@ fn describe() {
         match kind {
             Kind::Counter => describe_counter!(name, help),
             Kind::Gauge => describe_gauge!(name, help),
-            Kind::Histogram => describe_histogram!(name, help),
         }
     }
 }
 
-/// Keeps the recorder small and takes the store's figures, until it is dropped.
+/// Keeps the recorder up and takes the store's figures, until it is dropped.
 pub async fn upkeep(handle: PrometheusHandle, store: Store) {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -159,7 +147,6 @@ mod tests {
         for (kind, name, help) in &METRICS {
             let suffix = match kind {
                 Kind::Counter => "_total",
-                Kind::Histogram => "_seconds",
                 Kind::Gauge => "",
             };
             assert!(name.starts_with("roost_") && name.ends_with(suffix), "{name}");
@@ -201,10 +188,10 @@ mod tests {
 
     #[test]
     fn a_second_install_gives_the_same_recorder() {
-        let first = install().unwrap();
+        let first = install();
         // A name of its own: other tests of this process count the real ones.
         metrics::counter!("counted_by_this_test").increment(1);
-        assert!(install().unwrap().render().contains("counted_by_this_test 1"));
+        assert!(install().render().contains("counted_by_this_test 1"));
         assert!(first.render().contains("counted_by_this_test 1"));
     }
 }

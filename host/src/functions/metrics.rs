@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Label, counter, histogram};
+use metrics::{Counter, Label, counter};
 
 use super::call::{CallError, Reply};
+use crate::latency::{self, Latency};
 
 /// Series of one function; further ones are dropped and counted.
 const SERIES_MAX: usize = 256;
@@ -58,7 +59,7 @@ impl Outcome {
 /// Counters of one revision.
 pub(super) struct CallMetrics {
     outcomes: Vec<Counter>,
-    seconds: Histogram,
+    latency: Latency,
     calls: AtomicU64,
     in_flight: AtomicUsize,
 }
@@ -76,7 +77,7 @@ impl CallMetrics {
             .collect();
         Self {
             outcomes,
-            seconds: histogram!("roost_function_call_seconds", labels.to_vec()),
+            latency: latency::of_calls(function, revision),
             calls: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
         }
@@ -109,7 +110,7 @@ pub(super) struct InFlight<'a> {
 impl InFlight<'_> {
     pub(super) fn end(mut self, result: &Result<Reply, CallError>, took: Duration) {
         self.outcome = Outcome::of(result);
-        self.metrics.seconds.record(took);
+        self.metrics.latency.record(took);
     }
 }
 

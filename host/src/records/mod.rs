@@ -26,9 +26,7 @@ pub use self::postgres::statements as postgres_statements;
 pub use self::sql::{OpenError as DatabaseError, SqlRecords, Statements};
 use self::sqlite::Sqlite;
 use crate::config::RecordsUrl;
-
-/// Seconds that an operation took, by `operation`.
-const SECONDS: &str = "roost_records_seconds";
+use crate::latency;
 
 /// Why the records cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +100,7 @@ impl Directory for RecordStore {
 async fn timed<T>(operation: Operation, answer: impl Future<Output = T> + Send) -> T {
     let start = Instant::now();
     let answer = answer.await;
-    metrics::histogram!(SECONDS, "operation" => operation.name()).record(start.elapsed().as_secs_f64());
+    latency::of_records(operation.name()).record(start.elapsed());
     answer
 }
 

@@ -10,7 +10,6 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use metrics::Histogram;
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::port::{
@@ -22,6 +21,7 @@ use tokio::sync::watch;
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
 use crate::config::StoreUrl;
+use crate::latency::{self, Latency};
 
 /// The store that the configuration names. Clones share it.
 #[derive(Clone)]
@@ -164,34 +164,33 @@ impl Feeds for Store {
     }
 }
 
-/// `roost_store_seconds{operation}`. Bound to the process's recorder at the first operation, so that none
-/// looks its histogram up; install the recorder before.
+/// `roost_store_seconds{operation}`, each looked up once.
 struct Times {
-    read: Histogram,
-    commit: Histogram,
-    publish: Histogram,
-    join: Histogram,
-    leave: Histogram,
-    positions: Histogram,
-    replay: Histogram,
+    read: Latency,
+    commit: Latency,
+    publish: Latency,
+    join: Latency,
+    leave: Latency,
+    positions: Latency,
+    replay: Latency,
 }
 
 static TIMES: LazyLock<Times> = LazyLock::new(|| {
-    let histogram = |operation: &'static str| metrics::histogram!("roost_store_seconds", "operation" => operation);
+    let latency = latency::of_store;
     Times {
-        read: histogram("read"),
-        commit: histogram("commit"),
-        publish: histogram("publish"),
-        join: histogram("join"),
-        leave: histogram("leave"),
-        positions: histogram("positions"),
-        replay: histogram("replay"),
+        read: latency("read"),
+        commit: latency("commit"),
+        publish: latency("publish"),
+        join: latency("join"),
+        leave: latency("leave"),
+        positions: latency("positions"),
+        replay: latency("replay"),
     }
 });
 
-async fn timed<T>(histogram: &Histogram, operation: impl Future<Output = T> + Send) -> T {
+async fn timed<T>(latency: &Latency, operation: impl Future<Output = T> + Send) -> T {
     let start = Instant::now();
     let output = operation.await;
-    histogram.record(start.elapsed().as_secs_f64());
+    latency.record(start.elapsed());
     output
 }
