@@ -22,8 +22,8 @@ use crate::audit;
 use crate::auth::Credentials;
 use crate::config::Secret;
 use crate::error::{Code, Fault};
-use crate::http::respond;
 use crate::records::RecordStore;
+use crate::respond;
 use crate::store::Store;
 use crate::trace;
 
@@ -120,7 +120,7 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> Response<Body> {
 
 async fn metrics_text(State(state): State<Arc<AdminState>>) -> Response<Body> {
     metrics::gauge!("roost_functions").set((state.functions)().len() as f64);
-    let mut response = Response::new(Body::from(state.metrics.render()));
+    let mut response = Response::new(Body::from(crate::metrics::render(&state.metrics)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TEXT));
     response
 }
@@ -172,7 +172,7 @@ mod tests {
             store: Store::memory(),
             records: RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap(),
             functions: Box::new(|| vec![serde_json::Value::Null]),
-            metrics: metrics::install().unwrap(),
+            metrics: metrics::install(),
             key: key.map(|key| Secret(key.to_owned())),
             started: AtomicBool::new(true),
             draining: AtomicBool::new(false),

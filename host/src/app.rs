@@ -20,8 +20,9 @@ use crate::audit::World;
 use crate::auth::Authenticator;
 use crate::config::{Config, HttpConfig};
 use crate::functions::{DeployError, Engine, Functions, HostWorld, Options};
-use crate::http::{self, PublicState};
+use crate::http;
 use crate::hub::Hub;
+use crate::public::PublicState;
 use crate::records::RecordStore;
 use crate::shutdown::Signals;
 use crate::store::Store;
@@ -69,7 +70,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 /// As [`start`], with a choice.
 pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Running> {
     // Before anything counts.
-    let recorder = metrics::install().context("the metrics recorder cannot be installed")?;
+    let recorder = metrics::install();
     let auth = Authenticator::new(&config.auth)?;
     prepare_data_dir(&config.data_dir)?;
     // Bound first, so that a port that is taken is told before anything takes time.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{Extensions, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use roost_core::port::StoreError;
 use serde::Serialize;
@@ -351,6 +351,13 @@ impl From<StoreError> for Fault {
 /// The trace id of a request, kept with it for whoever answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceId(pub std::sync::Arc<str>);
+
+impl TraceId {
+    /// Of the request with these extensions.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_else(|| Self(crate::trace::new_id().into()))
+    }
+}
 
 /// A fault that knows its request's trace id.
 #[derive(Clone, Debug)]

@@ -16,8 +16,8 @@ use crate::auth::Authenticator;
 use crate::calls::{FunctionTable, Lookup, Matched};
 use crate::config::{AuthConfig, HttpConfig, Secret, SocketConfig, TokenKey};
 use crate::functions::{Access, CallError, Documented, Failure, FailureKind, Hook, Invocation, Method, Reply, Request};
-use crate::http::PublicState;
 use crate::hub::Hub;
+use crate::public::PublicState;
 
 pub(crate) const SECRET: &str = "a secret that is long enough for HS256";
 pub(crate) const SERVICE_KEY: &str = "service-key";

@@ -4,21 +4,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
-use axum::response::Response;
-use roost_core::port::{Bus, Feeds};
 use serde_json::{Map, Value, json};
 
 use crate::calls::FunctionTable;
 use crate::functions::{Access, Documented};
-use crate::http::{PublicState, respond};
 
 /// The document, and the generation of the functions that it describes.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<Option<(u64, Arc<str>)>>);
+pub(crate) struct Cache(Mutex<Option<(u64, Arc<str>)>>);
 
 impl Cache {
-    fn get(&self, functions: &impl FunctionTable) -> Arc<str> {
+    /// The document as it is now.
+    pub(crate) fn document(&self, functions: &impl FunctionTable) -> Arc<str> {
         // Read first: a change meanwhile makes the document newer than its number, and it is composed again.
         let generation = functions.generation();
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,15 +28,6 @@ impl Cache {
             }
         }
     }
-}
-
-/// `GET /v1/openapi.json`
-pub(crate) async fn get<F, S>(State(state): State<Arc<PublicState<F, S>>>) -> Response
-where
-    F: FunctionTable,
-    S: Bus + Feeds + 'static,
-{
-    respond::json(200, state.openapi().get(state.functions.as_ref()).as_ref())
 }
 
 /// The whole document.
@@ -176,4 +164,23 @@ fn own_paths() -> Map<String, Value> {
 
 fn json_object(description: &str) -> Value {
     json!({ "description": description, "content": { "application/json": { "schema": { "type": "object" } } } })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::fake::FakeFunctions;
+
+    #[test]
+    fn the_document_is_composed_again_when_the_functions_change() {
+        let (cache, functions) = (Cache::default(), FakeFunctions::new());
+        let first = cache.document(functions.as_ref());
+        assert!(Arc::ptr_eq(&first, &cache.document(functions.as_ref())), "composed once");
+        functions.generation.store(2, Ordering::SeqCst);
+        let second = cache.document(functions.as_ref());
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert_eq!(first, second);
+    }
 }

@@ -23,10 +23,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::auth::Credentials;
 use crate::calls::FunctionTable;
-use crate::error::{Code, Fault, Traced, encode};
+use crate::error::{Code, Fault, TraceId, Traced, encode};
 use crate::feed::{DRAINING, Frame, HELLO, parse_since, server_sent};
-use crate::http::{PublicState, query, trace_of};
 use crate::hub::{Batch, Item};
+use crate::public::PublicState;
+use crate::query;
 use crate::sync;
 use crate::visit::{Kind, Opening, Visit, Welcome};
 
@@ -42,7 +43,7 @@ where
     F: FunctionTable,
     S: Bus + Feeds + 'static,
 {
-    let trace = trace_of(&parts.extensions);
+    let trace = TraceId::of(&parts.extensions);
     open(state, &parts, &trace.0).await.map_err(|fault| Traced(fault, trace))
 }
 

@@ -18,11 +18,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::calls::FunctionTable;
-use crate::error::{Code, Fault, Traced};
+use crate::error::{Code, Fault, TraceId, Traced};
 use crate::feed::{Frame, Resync, ResyncReason, SYNC, parse_since};
 use crate::functions::CallError;
 use crate::hooks;
-use crate::http::{PublicState, query, respond, trace_of};
+use crate::public::PublicState;
+use crate::{query, respond};
 
 /// The host's clock and the store's differ by less.
 const CLOCK_DIFFERENCE_MS: u64 = 5_000;
@@ -33,7 +34,7 @@ where
     F: FunctionTable,
     S: Bus + Feeds + 'static,
 {
-    let trace = trace_of(&parts.extensions);
+    let trace = TraceId::of(&parts.extensions);
     let answer = async {
         let user = state.identify(&parts.headers)?.require_user()?;
         let query = query::parse(parts.uri.query().unwrap_or_default())?;

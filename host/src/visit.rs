@@ -19,8 +19,8 @@ use crate::error::{Code, Fault};
 use crate::feed::{Frame, ResyncReason};
 use crate::functions;
 use crate::hooks;
-use crate::http::PublicState;
 use crate::hub::{Connection, DrainWatch, Seat};
+use crate::public::PublicState;
 
 /// A goodbye that did not reach its function is said again so often.
 const GOODBYES: u32 = 3;

@@ -17,7 +17,7 @@ use roost::config::{AuthConfig, RecordsUrl, Secret, Sources, SqliteLocation, Tok
 use roost::error::Code;
 use roost::feed::parse_since;
 use roost::functions::{Engine, Fault, Functions, HostWorld, Options};
-use roost::http::query;
+use roost::query;
 use roost::records::RecordStore;
 use roost::socket::frame::{self, ClientFrame};
 use roost::store::Store;

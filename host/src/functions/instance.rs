@@ -66,7 +66,7 @@ impl Instance {
         mut store: Store<State>,
     ) -> wasmtime::Result<Self> {
         let instance = blueprint.pre.instantiate_async(&mut store).await?;
-        let handle = instance.get_typed_func(&mut store, &blueprint.handle)?;
+        let handle = instance.get_typed_func(&mut store, blueprint.handle)?;
         Ok(Self { store, handle, born, calls: 0, _slot: slot })
     }
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, counter};
+
+use crate::latency::{self, Latency};
 
 /// Series kept at hand. Beyond this they are gathered anew: routes of functions that are gone must not pile up.
 const SERIES_MAX: usize = 4_096;
@@ -22,7 +24,7 @@ pub(super) struct Labels {
 
 struct Series {
     requests: Counter,
-    seconds: Histogram,
+    latency: Latency,
 }
 
 /// The counts of the public listener.
@@ -52,13 +54,13 @@ impl Series {
             requests: counter!(
                 "roost_http_requests_total", "route" => route.clone(), "method" => *method, "status" => status
             ),
-            seconds: histogram!("roost_http_request_seconds", "route" => route.clone()),
+            latency: latency::of_requests(route),
         }
     }
 
     fn count(&self, took: Duration) {
         self.requests.increment(1);
-        self.seconds.record(took);
+        self.latency.record(took);
     }
 }
 

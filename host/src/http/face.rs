@@ -8,13 +8,15 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request};
 use axum::response::Response;
 use roost_core::port::{Bus, Feeds};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::body::Incoming;
-use super::count::Labels;
-use super::{PublicState, own, route};
+use super::count::{Labels, Requests};
+use super::{own, route};
 use crate::calls::FunctionTable;
 use crate::error::{Code, Fault, TraceId};
+use crate::public::PublicState;
 use crate::trace;
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("roost-trace");
@@ -27,18 +29,26 @@ const NO_ROUTE: &str = "none";
 pub struct Face<F, S> {
     state: Arc<PublicState<F, S>>,
     own: Router,
+    counts: Arc<Counts>,
+}
+
+/// What is counted about all requests.
+struct Counts {
+    in_flight: Semaphore,
+    requests: Requests,
 }
 
 impl<F, S> Clone for Face<F, S> {
     fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state), own: self.own.clone() }
+        Self { state: Arc::clone(&self.state), own: self.own.clone(), counts: Arc::clone(&self.counts) }
     }
 }
 
 impl<F: FunctionTable, S: Bus + Feeds + 'static> Face<F, S> {
     /// On these parts.
     pub fn new(state: Arc<PublicState<F, S>>) -> Self {
-        Self { own: own::router(Arc::clone(&state)), state }
+        let counts = Counts { in_flight: Semaphore::new(state.http.requests_max), requests: Requests::default() };
+        Self { own: own::router(Arc::clone(&state)), state, counts: Arc::new(counts) }
     }
 
     /// Answers one request. An answer that is an error is a problem document.
@@ -46,7 +56,7 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Face<F, S> {
         let began = Instant::now();
         let trace = TraceId(trace::of_headers(request.headers()).into());
         let method = method_label(request.method().as_str());
-        let (mut response, route) = match self.state.in_flight.try_acquire() {
+        let (mut response, route) = match self.counts.in_flight.try_acquire() {
             // Streams and sockets are no longer in flight once they are answered; the hub bounds them.
             Ok(_in_flight) => match own::ROUTES.into_iter().find(|own| *own == request.uri().path()) {
                 Some(own) => (Box::pin(self.ask_own(request, &trace)).await, own.into()),
@@ -58,7 +68,7 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Face<F, S> {
             Err(_) => (Fault::from(Code::TooManyRequests).after(RETRY_AFTER).response(&trace.0), NO_ROUTE.into()),
         };
         let (status, took) = (response.status().as_u16(), began.elapsed());
-        self.state.requests.count(Labels { route, method, status }, took);
+        self.counts.requests.count(Labels { route, method, status }, took);
         if let Ok(value) = HeaderValue::from_str(&trace.0) {
             response.headers_mut().insert(TRACE_HEADER, value);
         }

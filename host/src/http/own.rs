@@ -1,5 +1,6 @@
 //! The host's own routes. Each is for reading.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,10 +9,10 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use roost_core::port::{Bus, Feeds};
 
-use super::{PublicState, trace_of};
 use crate::calls::FunctionTable;
-use crate::error::{Code, Fault, Traced};
-use crate::{openapi, socket, sse, sync};
+use crate::error::{Code, Fault, TraceId, Traced};
+use crate::public::PublicState;
+use crate::{openapi, respond, socket, sse, sync};
 
 /// Their paths.
 pub(super) const ROUTES: [&str; 4] = ["/v1/socket", "/v1/events", "/v1/sync", "/v1/openapi.json"];
@@ -22,16 +23,19 @@ where
     F: FunctionTable,
     S: Bus + Feeds + 'static,
 {
+    let described = Arc::new(openapi::Cache::default());
+    let functions = Arc::clone(&state.functions);
+    let describe = move || ready(respond::json(200, described.document(functions.as_ref()).as_ref()));
     Router::new()
         .route("/v1/socket", get(socket::get::<F, S>))
         .route("/v1/events", get(sse::get::<F, S>))
         .route("/v1/sync", get(sync::get::<F, S>))
-        .route("/v1/openapi.json", get(openapi::get::<F, S>))
+        .route("/v1/openapi.json", get(describe))
         .method_not_allowed_fallback(only_get)
         .with_state(state)
 }
 
 async fn only_get(request: Request) -> impl IntoResponse {
     let fault = Fault::from(Code::MethodNotAllowed).allowing(&["GET".to_owned(), "HEAD".to_owned()]);
-    Traced(fault, trace_of(request.extensions()))
+    Traced(fault, TraceId::of(request.extensions()))
 }

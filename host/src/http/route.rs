@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use roost_core::port::{Bus, Feeds};
 
 use super::body::{self, Incoming};
-use super::{PublicState, query, respond};
 use crate::calls::{FunctionTable, Lookup, Matched};
 use crate::error::{Code, Fault, TraceId, Traced};
 use crate::functions::{self, HttpRequest, Invocation};
+use crate::public::PublicState;
+use crate::{query, respond};
 
 /// The answer, and the route as its manifest spells it; `None`: no function answers.
 pub(super) async fn call<F, S, B>(

@@ -10,7 +10,7 @@ use crate::calls::FunctionTable;
 use crate::error::{Code, Fault};
 use crate::feed::{SYNC, parse_since};
 use crate::functions::{Caller, Invocation, Request};
-use crate::http::PublicState;
+use crate::public::PublicState;
 use crate::sync;
 use crate::visit::Visit;
 

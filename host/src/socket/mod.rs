@@ -28,10 +28,11 @@ pub use session::{End, ReadError, Wire, run};
 
 use crate::auth::{Credentials, Identity, SUBPROTOCOL, parse_subprotocols};
 use crate::calls::FunctionTable;
-use crate::error::{Code, Fault, Traced};
+use crate::error::{Code, Fault, TraceId, Traced};
 use crate::feed::parse_since;
-use crate::http::{PublicState, query, trace_of};
 use crate::hub::Seat;
+use crate::public::PublicState;
+use crate::query;
 use crate::visit::{Kind, Opening, Visit};
 
 /// Memory of an idle connection is mostly these buffers.
@@ -44,7 +45,7 @@ where
     F: FunctionTable,
     S: Bus + Feeds + 'static,
 {
-    let trace = trace_of(&parts.extensions);
+    let trace = TraceId::of(&parts.extensions);
     upgrade(state, parts, &trace.0).await.map_err(|fault| Traced(fault, trace))
 }
 
