@@ -56,7 +56,7 @@ pub struct Running {
     serving: DropGuard,
     /// The public listener and the schedules: they end when they have finished what they began.
     work: JoinSet<()>,
-    /// The admin listener, the store's and the metrics' upkeep: they never end by themselves.
+    /// The admin listener, the store's upkeep and figures: they never end by themselves.
     background: JoinSet<()>,
     shutdown_timeout: Duration,
     drain_spread: Duration,
@@ -165,7 +165,7 @@ fn background(listener: TcpListener, admin: &Arc<AdminState>, bounds: &HttpConfi
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, admin::router(admin.clone()), bounds.clone(), CancellationToken::new()));
     tasks.spawn(keep_house(admin.store.clone()));
-    tasks.spawn(metrics::upkeep(admin.metrics.clone(), admin.store.clone()));
+    tasks.spawn(metrics::watch(admin.store.clone()));
     if let Some(replaced) = admin.store.replaced() {
         let world = World { store: admin.store.clone(), records: admin.records.clone() };
         tasks.spawn(mend::run(world, replaced));

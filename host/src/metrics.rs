@@ -1,4 +1,5 @@
-//! What `/metrics` shows: one table of every counter and gauge with its help text, and the recorder behind it. Histograms are `latency`'s.
+//! What `/metrics` shows: one table of every counter and gauge with its help text, and the recorder behind it. The histograms
+//! are those of `latency`.
 //!
 //! The parts of the host count for themselves; only the names' meaning stands here.
 
@@ -12,7 +13,7 @@ use crate::latency;
 use crate::store::Store;
 
 /// The store's gauges are taken this often.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 enum Kind {
     Counter,
@@ -120,13 +121,12 @@ fn describe() {
     }
 }
 
-/// Keeps the recorder up and takes the store's figures, until it is dropped.
-pub async fn upkeep(handle: PrometheusHandle, store: Store) {
-    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+/// Takes the store's figures, until it is dropped.
+pub async fn watch(store: Store) {
+    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        handle.run_upkeep();
         let stats = store.stats();
         gauge!("roost_store_keys").set(stats.keys as f64);
         gauge!("roost_store_feeds").set(stats.feeds as f64);
