@@ -31,6 +31,7 @@ pub mod public;
 pub mod query;
 pub mod records;
 pub mod respond;
+mod say;
 pub mod schedule;
 pub mod shutdown;
 pub mod socket;

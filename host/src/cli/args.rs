@@ -127,10 +127,10 @@ pub(super) struct AuditArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs,
     /// Whose counters; again for more. Without --user and --conversation: everybody's
-    #[arg(long, value_name = "UUID", value_parser = super::verify::parse_id)]
+    #[arg(long, value_name = "UUID", value_parser = parse_id)]
     pub(super) user: Vec<Uuid>,
     /// Whose last message; again for more
-    #[arg(long, value_name = "UUID", value_parser = super::verify::parse_id)]
+    #[arg(long, value_name = "UUID", value_parser = parse_id)]
     pub(super) conversation: Vec<Uuid>,
     /// Users or conversations a second, at most
     #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -245,6 +245,11 @@ fn parse_span(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = digits.parse().map_err(|_| refused())?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+/// For the command line: an id, whatever it names.
+fn parse_id(text: &str) -> Result<Uuid, String> {
+    text.parse().map_err(|error| format!("not a UUID: {error}"))
 }
 
 #[cfg(test)]

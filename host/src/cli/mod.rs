@@ -20,6 +20,7 @@ pub use args::Cli;
 use args::{CheckConfigArgs, Command, DevArgs, SettingArgs};
 
 use crate::config::{self, Config, Mistakes, Sources};
+use crate::say::say;
 use crate::shutdown::Signals;
 use crate::{app, dev, log};
 
@@ -51,14 +52,6 @@ impl Command {
             Self::Repair(args) => Ok(verify::run(&args, true).await),
             Self::CheckConfig(args) => check_config(&args),
         }
-    }
-}
-
-/// Answers of commands go to standard output, alone. A reader that went away is no failure.
-pub(crate) fn say(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
     }
 }
 

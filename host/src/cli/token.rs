@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use super::args::TokenArgs;
+use crate::say::say;
 use crate::token;
 
 pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let config = super::of_running(&args.settings)?;
-    super::say(&token::sign(&config.auth, args.user, args.ttl)?)?;
+    say(&token::sign(&config.auth, args.user, args.ttl)?)?;
     Ok(ExitCode::SUCCESS)
 }

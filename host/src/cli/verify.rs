@@ -11,7 +11,6 @@ use std::time::Duration;
 use anyhow::Context;
 use roost_core::audit::{Finding, Kind, Report};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::args::{AuditArgs, ReportFormat};
 use super::ask::ask;
@@ -19,6 +18,7 @@ use crate::app;
 use crate::audit::{self, Order, Part, World};
 use crate::config::{Config, StoreUrl};
 use crate::records::RecordStore;
+use crate::say::say;
 use crate::store::Store;
 
 const DRIFT: u8 = 1;
@@ -44,7 +44,7 @@ async fn go(args: &AuditArgs, repair: bool) -> anyhow::Result<Report> {
         through(&place, order, args.rate, &mut report).await?;
     }
     place.leave().await;
-    super::say(&match args.format {
+    say(&match args.format {
         ReportFormat::Text => text(&report, repair),
         ReportFormat::Json => serde_json::to_string_pretty(&report)?,
         ReportFormat::Metrics => metrics(&report),
@@ -168,11 +168,6 @@ fn metrics(report: &Report) -> String {
         let _ = write!(text, "# TYPE {name} gauge\n{name} {count}\n");
     }
     text.trim_end().to_owned()
-}
-
-/// For the command line: an id, whatever it names.
-pub(super) fn parse_id(text: &str) -> Result<Uuid, String> {
-    text.parse().map_err(|error| format!("not a UUID: {error}"))
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use anyhow::bail;
 pub use secrets::{fill_secrets, use_known_secrets};
 
 use crate::app::{self, OnFault, Running};
-use crate::cli::{build, say};
+use crate::cli::build;
 use crate::config::Config;
+use crate::say::say;
 use crate::shutdown::Signals;
 use swap::Swap;
 

@@ -17,7 +17,7 @@ use super::grants::Grants;
 use super::instance::{self, Blueprint, DeadlinePassed};
 use super::manifest::{Manifest, RawManifest};
 use super::metrics::OwnCounters;
-use super::registry::Options;
+use super::options::Options;
 use super::revision::{Parts, Revision};
 use super::routes::Conflict;
 use super::state::{HostWorld, Identity, OutOfPlace, State};

@@ -17,6 +17,7 @@ mod limits;
 mod loader;
 mod manifest;
 mod metrics;
+mod options;
 mod registry;
 mod revision;
 mod routes;
@@ -29,7 +30,8 @@ pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
 pub use grants::{Grants, Operations, Spaces};
 pub use loader::{DeployError, Fault};
 pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
-pub use registry::{Deployed, Documented, FunctionInfo, Functions, Options, Target};
+pub use options::Options;
+pub use registry::{Deployed, Documented, FunctionInfo, Functions, Target};
 pub use routes::{Conflict, Parameter};
 pub use state::HostWorld;
 

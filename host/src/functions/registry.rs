@@ -2,7 +2,6 @@
 //!
 //! Readers see one immutable table behind an atomic pointer. A deployment that is refused leaves the table as it was.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,28 +15,10 @@ use super::engine::Engine;
 use super::grants::Grants;
 use super::loader::{DeployError, Fault, Loader, digest};
 use super::manifest::{Access, Hook, Method, Schedule};
+use super::options::Options;
 use super::revision::Revision;
 use super::routes::{Conflict, Matched, Table};
 use super::state::HostWorld;
-use crate::config::FunctionConfig;
-
-/// What functions may use, and where their compiled forms are kept.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// For every function that is not named.
-    pub defaults: FunctionConfig,
-    /// By the manifest's name.
-    pub named: BTreeMap<String, FunctionConfig>,
-    /// `None`: every start compiles again.
-    pub cache_dir: Option<PathBuf>,
-}
-
-impl Options {
-    /// What this function may use.
-    pub fn of(&self, name: &str) -> &FunctionConfig {
-        self.named.get(name).unwrap_or(&self.defaults)
-    }
-}
 
 /// One revision of one function, to be called. Holding it keeps the revision alive.
 #[derive(Clone)]
