@@ -65,12 +65,6 @@ pub(crate) async fn read_all<S: KeyValue>(
 }
 
 fn chunks(transactions: Vec<Transaction>) -> Vec<Vec<Transaction>> {
-    if transactions.is_empty() {
-        return Vec::new();
-    }
-    if transactions.len() <= CALL_ITEMS_MAX && transactions.iter().map(weight).sum::<usize>() <= CALL_BYTES_MAX {
-        return vec![transactions];
-    }
     let mut chunks = Vec::new();
     let mut chunk = Vec::new();
     let mut bytes = 0;
