@@ -22,7 +22,7 @@ const PROFILE_SETTINGS: [&str; 8] = [
     "profile.function.panic=\"abort\"",
     "profile.function.debug=false",
     "profile.function.strip=\"debuginfo\"",
-    "target.wasm32-unknown-unknown.rustflags=[\"-C\",\"link-arg=-zstack-size=65536\",\"-C\",\"link-arg=--initial-heap=524288\"]",
+    r#"target.wasm32-unknown-unknown.rustflags=["-C","link-arg=-zstack-size=65536","-C","link-arg=--initial-heap=524288","-C","target-feature=+simd128"]"#,
 ];
 /// The compiler's words that an error keeps: the first ones, where the first mistake stands.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -217,6 +217,17 @@ mod tests {
                 package("hostile", "tests/guests/hostile"),
             ],
         }
+    }
+
+    #[test]
+    fn a_workspace_of_its_own_gets_the_profile_and_flags_of_this_one() {
+        let read = |file: &str| -> toml::Table {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+            std::fs::read_to_string(path).unwrap().parse().unwrap()
+        };
+        let given: toml::Table = PROFILE_SETTINGS.join("\n").parse().unwrap();
+        assert_eq!(given["profile"]["function"], read("Cargo.toml")["profile"]["function"]);
+        assert_eq!(given["target"], read(".cargo/config.toml")["target"]);
     }
 
     #[test]

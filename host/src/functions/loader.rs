@@ -25,8 +25,6 @@ use super::state::{HostWorld, Identity, OutOfPlace, State};
 /// The contract of this host.
 const CONTRACT: &str = "roost:edge";
 const CONTRACT_VERSION: &str = "0.1.0";
-/// What a function exports.
-const HANDLER: &str = "roost:edge/handler@0.1.0";
 /// What a function may import.
 const INTERFACES: [&str; 6] = ["clock", "key-value", "pub-sub", "records", "telemetry", "types"];
 /// A component's size.
@@ -122,7 +120,8 @@ impl Loader {
         let pre = self.prepare(bytes, digest.clone()).await?;
         let manifest = self.describe(&pre, source, &digest).await?;
         let config = self.options.of(&manifest.name).clone();
-        let blueprint = Blueprint::new(pre.instance_pre().clone(), HANDLER).ok_or(Fault::NoHandler)?;
+        let handler = format!("{CONTRACT}/handler@{CONTRACT_VERSION}");
+        let blueprint = Blueprint::new(pre.instance_pre().clone(), &handler).ok_or(Fault::NoHandler)?;
         let grants = match &config.grants {
             Some(allowed) => manifest.asks.intersection(Grants::allowed(allowed)),
             None => manifest.asks,
