@@ -12,13 +12,17 @@ use crate::port::{KeyValue, Mutation, Outcome, Query, StoreError, Transaction, V
 ///
 /// An unreachable store is the outcome of the transactions it concerns, so that what was done before still counts.
 /// It is asked no further: a store that did not answer one call would only hold up the caller with the next.
-pub(crate) async fn commit_all<S: KeyValue>(store: &S, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, Error> {
+pub(crate) async fn commit_all<S: KeyValue>(
+    store: &S,
+    mut transactions: Vec<Transaction>,
+) -> Result<Vec<Outcome>, Error> {
     let all = transactions.len();
-    let mut outcomes = Vec::with_capacity(all);
-    for chunk in chunks(transactions) {
-        let size = chunk.len();
-        match store.commit(chunk).await {
-            Ok(answers) if answers.len() == size => outcomes.extend(answers),
+    let mut outcomes = Vec::new();
+    while !transactions.is_empty() {
+        let rest = transactions.split_off(fitting(&transactions));
+        let size = transactions.len();
+        match store.commit(std::mem::replace(&mut transactions, rest)).await {
+            Ok(answers) if answers.len() == size => join(&mut outcomes, answers),
             Ok(_) => return Err(unexpected("as many outcomes as transactions").into()),
             Err(error @ StoreError::Unavailable { .. }) => {
                 outcomes.resize(all, Outcome::Failed(error));
@@ -64,23 +68,23 @@ pub(crate) async fn read_all<S: KeyValue>(
     Ok(values)
 }
 
-fn chunks(transactions: Vec<Transaction>) -> Vec<Vec<Transaction>> {
-    let mut chunks = Vec::new();
-    let mut chunk = Vec::new();
+/// Puts the answers of a call behind those before it; mostly there is one call.
+fn join<T>(all: &mut Vec<T>, answers: Vec<T>) {
+    if all.is_empty() {
+        *all = answers;
+    } else {
+        all.extend(answers);
+    }
+}
+
+/// How many of these, from the first on, one call takes: at least one.
+fn fitting(transactions: &[Transaction]) -> usize {
     let mut bytes = 0;
-    for transaction in transactions {
-        let weight = weight(&transaction);
-        if chunk.len() == CALL_ITEMS_MAX || (!chunk.is_empty() && bytes + weight > CALL_BYTES_MAX) {
-            chunks.push(std::mem::take(&mut chunk));
-            bytes = 0;
-        }
-        bytes += weight;
-        chunk.push(transaction);
-    }
-    if !chunk.is_empty() {
-        chunks.push(chunk);
-    }
-    chunks
+    let too_much = transactions.iter().take(CALL_ITEMS_MAX).position(|transaction| {
+        bytes += weight(transaction);
+        bytes > CALL_BYTES_MAX
+    });
+    too_much.unwrap_or(CALL_ITEMS_MAX).clamp(1, transactions.len().max(1))
 }
 
 /// Never less than what the port counts: names and small values by their bound, big ones by their length.
@@ -94,7 +98,7 @@ fn mutation_weight(mutation: &Mutation) -> usize {
     match mutation {
         Mutation::Set(_, value, _) => value.len(),
         Mutation::SetFields(_, fields) => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
-        Mutation::DeleteFields(_, names) => names.iter().map(String::len).sum(),
+        Mutation::DeleteFields(_, names) => names.iter().map(|name| name.len()).sum(),
         _ => 256,
     }
 }
@@ -146,12 +150,25 @@ mod tests {
     fn a_call_stays_within_items_and_bytes() {
         let owner = Owner::User(UserId::from_u128(1));
         let small = vec![Transaction::new(owner); CALL_ITEMS_MAX + 1];
-        assert_eq!(chunks(small).iter().map(Vec::len).collect::<Vec<_>>(), [CALL_ITEMS_MAX, 1]);
+        assert_eq!(calls(&small), [CALL_ITEMS_MAX, 1]);
 
         let event = Event { name: "message.new".into(), payload: "x".repeat(100_000).into(), durable: true };
         let big = vec![Transaction::new(owner).publish(event); 100];
-        let sizes: Vec<_> = chunks(big).iter().map(|chunk| chunk.iter().map(weight).sum::<usize>()).collect();
-        assert_eq!(sizes.len(), 2);
-        assert!(sizes.iter().all(|size| *size <= CALL_BYTES_MAX));
+        let [first, second] = calls(&big)[..] else { panic!("two calls") };
+        let bytes = |transactions: &[Transaction]| transactions.iter().map(weight).sum::<usize>();
+        assert!(bytes(&big[..first]) <= CALL_BYTES_MAX && bytes(&big[first..]) <= CALL_BYTES_MAX);
+        assert!(bytes(&big[..=first]) > CALL_BYTES_MAX, "as few as possible");
+        assert_eq!(first + second, 100);
+    }
+
+    /// How many of these go into each call.
+    fn calls(mut transactions: &[Transaction]) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while !transactions.is_empty() {
+            let (call, rest) = transactions.split_at(fitting(transactions));
+            sizes.push(call.len());
+            transactions = rest;
+        }
+        sizes
     }
 }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner};
 use crate::limits::LAST_MESSAGE_TTL_MS;
-use crate::port::{Check, LastMessage, Message, Mutation, Outcome, Query, Telemetry, Transaction, Value, World};
+use crate::port::{Check, LastMessage, Message, Mutation, Outcome, Query, Telemetry, Text, Transaction, Value, World};
 use crate::source::{Sourced, or_records};
 use crate::time::Timestamp;
 
@@ -90,7 +90,7 @@ pub(crate) async fn renew<W: World>(world: &W, conversation: ConversationId) -> 
     let version = Query::NamedFields(key.clone(), [VERSION.to_owned()].into());
     let found = drive::seq_field(world.read(vec![version]).await?.into_iter().next())?.map(|seq| seq.to_string());
     let dropped = Transaction::new(Owner::Conversation(conversation))
-        .check(Check::FieldEquals(key.clone(), VERSION.to_owned(), found))
+        .check(Check::FieldEquals(key.clone(), VERSION.into(), found.map(Into::into)))
         .mutate(Mutation::Delete(key));
     match drive::commit_one(world, dropped).await? {
         Outcome::Failed(error) => Err(error.into()),
@@ -119,7 +119,7 @@ fn placeholder(conversation: ConversationId) -> Transaction {
     let key = Key::last_message(conversation);
     Transaction::new(Owner::Conversation(conversation))
         .check(Check::Absent(key.clone()))
-        .mutate(Mutation::SetFields(key.clone(), vec![(FILLING.to_owned(), "1".to_owned())]))
+        .mutate(Mutation::SetFields(key.clone(), vec![(FILLING.into(), "1".into())]))
         .mutate(Mutation::Expire(key, FILLING_TTL_MS))
 }
 
@@ -127,7 +127,7 @@ fn placeholder(conversation: ConversationId) -> Transaction {
 pub(crate) fn put(last: &LastMessage) -> Transaction {
     let key = Key::last_message(last.conversation);
     let version = i64::try_from(last.version.0).unwrap_or(i64::MAX);
-    let mut fields = vec![(VERSION.to_owned(), last.version.to_string())];
+    let mut fields: Vec<(Text, Text)> = vec![(VERSION.into(), last.version.to_string().into())];
     if let Some(message) = &last.message {
         fields.extend(
             [
@@ -138,12 +138,12 @@ pub(crate) fn put(last: &LastMessage) -> Transaction {
                 ("created_at", message.created_at.to_string()),
                 ("seq", message.seq.to_string()),
             ]
-            .map(|(name, value)| (name.to_owned(), value)),
+            .map(|(name, value)| (name.into(), value.into())),
         );
-        fields.extend(message.edited_at.map(|moment| ("edited_at".to_owned(), moment.to_string())));
+        fields.extend(message.edited_at.map(|moment| ("edited_at".into(), moment.to_string().into())));
     }
     Transaction::new(Owner::Conversation(last.conversation))
-        .check(Check::FieldBelow(key.clone(), VERSION.to_owned(), version))
+        .check(Check::FieldBelow(key.clone(), VERSION.into(), version))
         .mutate(Mutation::Delete(key.clone()))
         .mutate(Mutation::SetFields(key.clone(), fields))
         .mutate(Mutation::Expire(key, LAST_MESSAGE_TTL_MS))
@@ -179,7 +179,7 @@ mod tests {
             Mutation::SetFields(_, fields) => Some(fields),
             _ => None,
         });
-        fields.unwrap()
+        fields.unwrap().into_iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Matched<T> {
     pub target: T,
     /// Who may call.
     pub access: Access,
+    /// The route's place in the manifest.
+    pub index: u32,
     /// The path as the manifest spells it.
     pub route: Arc<str>,
     /// Name and decoded value of each path parameter.
@@ -66,8 +68,8 @@ impl FunctionTable for Functions {
 
     fn route(&self, method: &str, path: &str) -> Lookup<Target> {
         match Self::route(self, method, path) {
-            RouteMatch::Found { target, route, parameters, access } => {
-                Lookup::Found(Matched { target, access, route, parameters })
+            RouteMatch::Found { target, index, route, parameters, access } => {
+                Lookup::Found(Matched { target, access, index, route, parameters })
             }
             RouteMatch::MethodNotAllowed { allow } => Lookup::OtherMethods(allow),
             RouteMatch::NotFound => Lookup::Unknown,

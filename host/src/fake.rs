@@ -184,19 +184,19 @@ impl FakeFunctions {
 
     /// The names of everything asked, in order.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.asked().iter().map(|invocation| name_of(&invocation.request)).collect()
+        self.asked().iter().map(|invocation| self.name_of(&invocation.request)).collect()
     }
-}
 
-fn name_of(request: &Request) -> String {
-    match request {
-        Request::Http(http) => http.route.clone(),
-        Request::Message { name, .. } => name.clone(),
-        Request::Connected(_) => "connected".into(),
-        Request::Beat(connections) => format!("beat {}", connections.len()),
-        Request::Disconnected(_) => "disconnected".into(),
-        Request::Sync { .. } => "sync".into(),
-        Request::Tick { .. } => "tick".into(),
+    fn name_of(&self, request: &Request) -> String {
+        match request {
+            Request::Http(http) => self.routes[http.route as usize].1.to_owned(),
+            Request::Message { name, .. } => name.clone(),
+            Request::Connected(_) => "connected".into(),
+            Request::Beat(connections) => format!("beat {}", connections.len()),
+            Request::Disconnected(_) => "disconnected".into(),
+            Request::Sync { .. } => "sync".into(),
+            Request::Tick { .. } => "tick".into(),
+        }
     }
 }
 
@@ -213,6 +213,7 @@ impl FunctionTable for FakeFunctions {
             Some((_, template, access)) => Lookup::Found(Matched {
                 target: (*template).to_owned(),
                 access: *access,
+                index: (0..).zip(&self.routes).find(|(_, (_, own, _))| own == template).unwrap().0,
                 route: (*template).into(),
                 parameters: vec![("id".into(), fits(template).unwrap_or_default().to_owned())],
             }),
@@ -230,7 +231,7 @@ impl FunctionTable for FakeFunctions {
     }
 
     async fn call(&self, _target: &String, invocation: Invocation) -> Answer {
-        let name = name_of(&invocation.request);
+        let name = self.name_of(&invocation.request);
         let echo = match &invocation.request {
             Request::Message { payload, .. } => payload.clone(),
             _ => "{}".to_owned(),

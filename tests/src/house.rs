@@ -26,10 +26,9 @@ pub fn http(
     query: &[(&str, &str)],
     body: String,
 ) -> (Target, Request) {
-    let RouteMatch::Found { target, route, parameters, .. } = functions.route(method, path) else {
+    let RouteMatch::Found { target, index, parameters, .. } = functions.route(method, path) else {
         panic!("{method} {path} leads nowhere");
     };
     let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let (method, route) = (method.to_owned(), route.to_string());
-    (target, Request::Http(HttpRequest { method, route, parameters, query, body: body.into() }))
+    (target, Request::Http(HttpRequest { route: index, parameters, query, body: body.into() }))
 }

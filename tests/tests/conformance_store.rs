@@ -21,7 +21,7 @@ use roost_core::key::{Key, Owner, Space};
 use roost_core::limits::LIFE_MS_MAX;
 use roost_core::port::{
     Bus, Check, Clock, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay,
-    StoreError, Subscriber, Transaction, Value,
+    StoreError, Subscriber, Text, Transaction, Value,
 };
 use roost_core::testing::conformance::key_value::Harness;
 use roost_core::testing::{FakeStore, ManualClock, block_on};
@@ -190,9 +190,9 @@ fn checks(owner: Owner) -> impl Strategy<Value = Check> {
             0 => Check::Absent(key),
             1 => Check::Present(key),
             2 => Check::Equals(key, value.into_bytes()),
-            3 => Check::FieldEquals(key, name, some.then_some(value)),
-            4 => Check::FieldBelow(key, name, number),
-            _ => Check::ScoreEquals(key, name, some.then_some(number)),
+            3 => Check::FieldEquals(key, name.into(), some.then_some(value.into())),
+            4 => Check::FieldBelow(key, name.into(), number),
+            _ => Check::ScoreEquals(key, name.into(), some.then_some(number)),
         },
     )
 }
@@ -201,17 +201,18 @@ fn mutations(owner: Owner) -> impl Strategy<Value = Mutation> {
     let parts = (keys(owner), 0..10, prop::collection::vec((fields(), values()), 1..3), numbers());
     (parts, lives(), prop::option::of(numbers())).prop_map(|((key, kind, pairs, number), life_ms, floor)| {
         let (name, value) = pairs[0].clone();
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
         match kind {
             0 => Mutation::Set(key, value.into_bytes(), floor.map(|_| life_ms)),
             1 => Mutation::Delete(key),
             2 => Mutation::Add { key, delta: number, floor },
-            3 => Mutation::SetFields(key, pairs),
-            4 => Mutation::DeleteFields(key, pairs.into_iter().map(|(name, _)| name).collect()),
-            5 => Mutation::AddField(key, name, number),
+            3 => Mutation::SetFields(key, pairs.collect()),
+            4 => Mutation::DeleteFields(key, pairs.map(|(name, _): (Text, Text)| name).collect()),
+            5 => Mutation::AddField(key, name.into(), number),
             6 => Mutation::Expire(key, life_ms),
             7 => Mutation::Persist(key),
-            8 => Mutation::OrderedPut(key, name, number),
-            _ => Mutation::OrderedRemove(key, name),
+            8 => Mutation::OrderedPut(key, name.into(), number),
+            _ => Mutation::OrderedRemove(key, name.into()),
         }
     })
 }

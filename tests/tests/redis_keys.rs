@@ -8,7 +8,7 @@ use redis::AsyncTypedCommands;
 use roost::store::redis::RedisStore;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{Check, Event, Feeds, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
+use roost_core::port::{Check, Event, Feeds, KeyValue, Mutation, Outcome, Query, StoreError, Text, Transaction, Value};
 use roost_tests::redis::store::{config, durable, fresh_user, open, publish};
 use roost_tests::redis::{Options, RedisServer};
 
@@ -28,27 +28,27 @@ async fn leave_traces(store: &RedisStore, user: UserId, conversation: Conversati
     let key = |space| Key::of_user(space, user);
     let counter = Key::unread_conversation(user, conversation);
     let add = |key: Key| Mutation::Add { key, delta: 2, floor: Some(0) };
-    let field = |key: Key, name: &str, text: &str| Mutation::SetFields(key, vec![(name.into(), text.into())]);
+    let field = |key: Key, name: Text, text: &'static str| Mutation::SetFields(key, vec![(name, text.into())]);
     let told = transaction(user)
         .mutate(Mutation::Set(key(Space::Online), b"1790000000".to_vec(), Some(60_000)))
-        .mutate(field(key(Space::Presence), "status", "online"))
-        .mutate(field(key(Space::Devices), "device", "1790000060000"))
+        .mutate(field(key(Space::Presence), "status".into(), "online"))
+        .mutate(field(key(Space::Devices), "device".into(), "1790000060000"))
         .mutate(Mutation::Expire(key(Space::Devices), 60_000))
         .mutate(add(key(Space::UnreadTotal)))
         .mutate(add(counter))
-        .mutate(field(key(Space::UnreadSequence), &conversation.to_string(), "2"))
+        .mutate(field(key(Space::UnreadSequence), conversation.to_string().into(), "2"))
         .publish(durable("{\"n\":1}"));
     committed(store, told).await;
     let last = Key::last_message(conversation);
     let cached = Transaction::new(last.owner)
-        .mutate(field(last.clone(), "content", "hello"))
-        .mutate(field(last.clone(), "seq", "2"))
+        .mutate(field(last.clone(), "content".into(), "hello"))
+        .mutate(field(last.clone(), "seq".into(), "2"))
         .mutate(Mutation::Expire(last, 3_600_000));
     committed(store, cached).await;
     let due = Key::presence_due(user);
     committed(
         store,
-        Transaction::new(due.owner).mutate(Mutation::OrderedPut(due, user.to_string(), 1_790_000_060_000)),
+        Transaction::new(due.owner).mutate(Mutation::OrderedPut(due, user.to_string().into(), 1_790_000_060_000)),
     )
     .await;
 }

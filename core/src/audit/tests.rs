@@ -58,7 +58,7 @@ fn set(key: Key, number: i64) -> Mutation {
 }
 
 fn fields(space: Space, seq: u64) -> Mutation {
-    Mutation::SetFields(Key::of_user(space, BEN), vec![(TALK.to_string(), seq.to_string())])
+    Mutation::SetFields(Key::of_user(space, BEN), vec![(TALK.to_string().into(), seq.to_string().into())])
 }
 
 type Seen = (What, Option<i64>, Option<i64>);
@@ -162,7 +162,7 @@ fn a_conversation_that_the_user_left_is_found_and_dropped() {
         Owner::User(BEN),
         vec![Mutation::SetFields(
             Key::of_user(Space::UnreadSequence, BEN),
-            vec![(strange.to_string(), "4".to_owned())],
+            vec![(strange.to_string().into(), "4".into())],
         )],
     );
     let mended = block_on(repair(&world, &everybody())).unwrap();
@@ -173,7 +173,7 @@ fn a_conversation_that_the_user_left_is_found_and_dropped() {
 
 #[test]
 fn wrong_last_messages_are_found_and_mended() {
-    let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let text = |name: &'static str, value: &'static str| (name.into(), value.into());
     for (planted, expected) in [
         (vec![text("content", "never said")], (What::LastMessage, Some(3), Some(3))),
         (vec![text("version", "2"), text("content", "message 2")], (What::LastMessage, Some(2), Some(3))),

@@ -1,5 +1,6 @@
 //! The live state: strings, counters, hashes and ordered sets, partitioned by owner.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -9,6 +10,9 @@ use crate::limits::{
     CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, LIFE_MS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
     TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
 };
+
+/// A field's name or value, or a member: most that the rules write are known to the program, and need no memory.
+pub type Text = Cow<'static, str>;
 
 /// A question about one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,11 +101,11 @@ pub enum Check {
     /// The key holds exactly these bytes; a counter compares as its decimal text.
     Equals(Key, Vec<u8>),
     /// The field holds this text; `None`: the field or the whole key is missing.
-    FieldEquals(Key, String, Option<String>),
+    FieldEquals(Key, Text, Option<Text>),
     /// The field is missing, or a number below the limit.
-    FieldBelow(Key, String, i64),
+    FieldBelow(Key, Text, i64),
     /// The member has this score; `None`: it is not in the set.
-    ScoreEquals(Key, String, Option<i64>),
+    ScoreEquals(Key, Text, Option<i64>),
 }
 
 impl Check {
@@ -136,19 +140,19 @@ pub enum Mutation {
         floor: Option<i64>,
     },
     /// Sets fields of a hash.
-    SetFields(Key, Vec<(String, String)>),
+    SetFields(Key, Vec<(Text, Text)>),
     /// Removes fields of a hash.
-    DeleteFields(Key, Vec<String>),
+    DeleteFields(Key, Vec<Text>),
     /// Adds to a field of a hash. Result: the new value.
-    AddField(Key, String, i64),
+    AddField(Key, Text, i64),
     /// Lets an existing key expire in so many milliseconds.
     Expire(Key, u64),
     /// Takes a key's expiry away.
     Persist(Key),
     /// Puts a member at a score.
-    OrderedPut(Key, String, i64),
+    OrderedPut(Key, Text, i64),
     /// Removes a member.
-    OrderedRemove(Key, String),
+    OrderedRemove(Key, Text),
 }
 
 impl Mutation {

@@ -16,8 +16,8 @@ pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
 pub use directory::Directory;
 pub use item::Item;
 pub use key_value::{
-    Check, Event, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value, validate_commit, validate_event,
-    validate_publish, validate_read,
+    Check, Event, KeyValue, Mutation, Outcome, Query, StoreError, Text, Transaction, Value, validate_commit,
+    validate_event, validate_publish, validate_read,
 };
 pub use number::parse_number;
 pub use operation::Operation;

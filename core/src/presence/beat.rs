@@ -3,20 +3,19 @@
 //! A sign of life is never held back by an announcement: it is written whatever the state, so that nobody
 //! appears offline because contacts cannot be asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::standing::{ANNOUNCED, Announcement, LAST_SEEN, STATUS, Standing, Status};
+use super::standing::{ANNOUNCED, Announcement, LAST_SEEN, Standing, Status};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::PRESENCE_TTL_MS;
-use crate::port::{Check, Mutation, Transaction};
+use crate::port::{Check, Mutation, Text, Transaction};
 use crate::time::Timestamp;
 
 /// One user's connections that gave a sign of life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Beat {
+pub(super) struct Beat<'a> {
     pub(super) user: UserId,
-    pub(super) connections: BTreeSet<ConnectionId>,
+    /// In ascending order, each once.
+    pub(super) connections: Vec<&'a ConnectionId>,
 }
 
 /// What a beat comes to.
@@ -31,25 +30,29 @@ pub(super) struct Decision {
 }
 
 /// By user, in ascending order.
-pub(super) fn by_user(beats: &[(UserId, ConnectionId)]) -> Vec<Beat> {
-    let mut users: BTreeMap<UserId, BTreeSet<ConnectionId>> = BTreeMap::new();
-    for (user, connection) in beats {
-        users.entry(*user).or_default().insert(connection.clone());
-    }
-    users.into_iter().map(|(user, connections)| Beat { user, connections }).collect()
+pub(super) fn by_user(beats: &[(UserId, ConnectionId)]) -> Vec<Beat<'_>> {
+    let mut beats: Vec<_> = beats.iter().collect();
+    beats.sort_unstable();
+    beats.dedup();
+    let users = beats.chunk_by(|one, next| one.0 == next.0);
+    users.filter_map(beat_of).collect()
+}
+
+/// Of one user's.
+fn beat_of<'a>(own: &[&'a (UserId, ConnectionId)]) -> Option<Beat<'a>> {
+    let user = own.first()?.0;
+    Some(Beat { user, connections: own.iter().map(|(_, connection)| connection).collect() })
 }
 
 /// Nothing changes but the signs of life. Refused when the user is not online, or contacts do not know.
-pub(super) fn refresh(beat: &Beat, now: Timestamp) -> Transaction {
-    let online = |field: &str| {
-        let presence = Key::of_user(Space::Presence, beat.user);
-        Check::FieldEquals(presence, field.into(), Some(Status::Online.name().into()))
-    };
-    signs_of_life(beat, now, Vec::new()).check(online(STATUS)).check(online(ANNOUNCED))
+pub(super) fn refresh(beat: &Beat<'_>, now: Timestamp) -> Transaction {
+    let presence = Key::of_user(Space::Presence, beat.user);
+    let online = Check::FieldEquals(presence, ANNOUNCED.into(), Some(Status::Online.name().into()));
+    Transaction { checks: vec![online], ..signs_of_life(beat, now, Vec::new()) }
 }
 
 /// For a user whose refresh was refused.
-pub(super) fn decide(beat: &Beat, standing: &Standing, now: Timestamp) -> Decision {
+pub(super) fn decide(beat: &Beat<'_>, standing: &Standing, now: Timestamp) -> Decision {
     if let Some(announcement) = standing.unannounced(beat.user) {
         return Decision {
             transaction: signs_of_life(beat, now, Vec::new()).check(standing.unmoved(beat.user)),
@@ -63,7 +66,7 @@ pub(super) fn decide(beat: &Beat, standing: &Standing, now: Timestamp) -> Decisi
     }
 }
 
-fn arrive(beat: &Beat, standing: &Standing, now: Timestamp) -> Decision {
+fn arrive(beat: &Beat<'_>, standing: &Standing, now: Timestamp) -> Decision {
     let announcement = Announcement {
         user: beat.user,
         status: Status::Online,
@@ -79,47 +82,52 @@ fn arrive(beat: &Beat, standing: &Standing, now: Timestamp) -> Decision {
 }
 
 /// The deadlines of these users, one transaction for each shard.
-pub(super) fn deadlines(beats: &[Beat], now: Timestamp) -> Vec<Transaction> {
-    let mut shards: BTreeMap<Owner, Transaction> = BTreeMap::new();
+pub(super) fn deadlines(beats: &[Beat<'_>], now: Timestamp) -> Vec<Transaction> {
     let deadline = now.plus(PRESENCE_TTL_MS).score();
-    for beat in beats {
-        let key = Key::presence_due(beat.user);
-        shards.entry(key.owner).or_insert_with(|| Transaction::new(key.owner)).mutations.push(Mutation::OrderedPut(
-            key,
-            beat.user.to_string(),
-            deadline,
-        ));
-    }
-    shards.into_values().collect()
+    let mut users: Vec<_> = beats.iter().map(|beat| (Owner::presence_shard(beat.user), beat.user)).collect();
+    users.sort_unstable();
+    let put = |user: UserId| Mutation::OrderedPut(Key::presence_due(user), user.to_string().into(), deadline);
+    let shards = users.chunk_by(|one, next| one.0 == next.0);
+    let transaction = |users: &[(Owner, UserId)]| {
+        let mutations = users.iter().map(|(_, user)| put(*user)).collect();
+        Some(Transaction { mutations, ..Transaction::new(users.first()?.0) })
+    };
+    shards.filter_map(transaction).collect()
 }
 
-fn signs_of_life(beat: &Beat, now: Timestamp, mut fields: Vec<(String, String)>) -> Transaction {
+fn signs_of_life(beat: &Beat<'_>, now: Timestamp, mut fields: Vec<(Text, Text)>) -> Transaction {
     let key = |space| Key::of_user(space, beat.user);
-    let deadline = now.plus(PRESENCE_TTL_MS).0.to_string();
-    let devices =
-        beat.connections.iter().map(|connection| (connection.as_str().to_owned(), deadline.clone())).collect();
+    let deadline = Text::from(now.plus(PRESENCE_TTL_MS).0.to_string());
+    let devices = beat.connections.iter().map(|connection| (connection.to_string().into(), deadline.clone())).collect();
     let second = now.seconds().to_string();
-    fields.push((LAST_SEEN.into(), second.clone()));
-    Transaction::new(Owner::User(beat.user))
-        .mutate(Mutation::Set(key(Space::Online), second.into(), Some(PRESENCE_TTL_MS)))
-        .mutate(Mutation::SetFields(key(Space::Presence), fields))
-        .mutate(Mutation::SetFields(key(Space::Devices), devices))
-        .mutate(Mutation::Expire(key(Space::Devices), PRESENCE_TTL_MS))
+    fields.push((LAST_SEEN.into(), second.clone().into()));
+    let mutations = vec![
+        Mutation::Set(key(Space::Online), second.into(), Some(PRESENCE_TTL_MS)),
+        Mutation::SetFields(key(Space::Presence), fields),
+        Mutation::SetFields(key(Space::Devices), devices),
+        Mutation::Expire(key(Space::Devices), PRESENCE_TTL_MS),
+    ];
+    Transaction { mutations, ..Transaction::new(Owner::User(beat.user)) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+    use crate::presence::standing::STATUS;
 
     const NOW: Timestamp = Timestamp(1_790_000_000_500);
     const USER: UserId = UserId::from_u128(7);
 
-    fn beat() -> Beat {
-        Beat { user: USER, connections: ["a".parse().unwrap()].into() }
+    static CONNECTION: LazyLock<ConnectionId> = LazyLock::new(|| "a".parse().unwrap());
+
+    fn beat() -> Beat<'static> {
+        Beat { user: USER, connections: vec![&CONNECTION] }
     }
 
     fn standing(status: Status, announced: Status) -> Standing {
-        Standing { status, announced, generation: Some(41), last_seen: None }
+        Standing { status, announced: Some(announced), generation: Some(41), last_seen: None }
     }
 
     fn sets_status(transaction: &Transaction) -> bool {
@@ -136,14 +144,10 @@ mod tests {
     fn connections_of_one_user_share_a_beat() {
         let other = UserId::from_u128(3);
         let connection = |text: &str| text.parse::<ConnectionId>().unwrap();
-        let beats = by_user(&[
-            (USER, connection("b")),
-            (other, connection("c")),
-            (USER, connection("a")),
-            (USER, connection("a")),
-        ]);
+        let signs = [(USER, "b"), (other, "c"), (USER, "a"), (USER, "a")].map(|(user, text)| (user, connection(text)));
+        let beats = by_user(&signs);
         assert_eq!(beats.len(), 2);
-        assert_eq!(beats[1].connections, [connection("a"), connection("b")].into());
+        assert_eq!(beats[1].connections, [&connection("a"), &connection("b")]);
     }
 
     #[test]
@@ -184,7 +188,7 @@ mod tests {
 
     #[test]
     fn deadlines_share_one_transaction_per_shard() {
-        let beats: Vec<Beat> = (0..500).map(|n| Beat { user: UserId::from_u128(n), ..beat() }).collect();
+        let beats: Vec<Beat<'_>> = (0..500).map(|n| Beat { user: UserId::from_u128(n), ..beat() }).collect();
         let transactions = deadlines(&beats, NOW);
         assert!(transactions.len() <= 16);
         assert_eq!(transactions.iter().map(|t| t.mutations.len()).sum::<usize>(), 500);

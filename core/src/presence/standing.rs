@@ -9,7 +9,7 @@ use crate::event::{self, PresenceView};
 
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
-use crate::port::{Check, Event, Mutation, Query, StoreError, Transaction, Value};
+use crate::port::{Check, Event, Mutation, Query, StoreError, Text, Transaction, Value};
 use crate::time::Timestamp;
 
 pub(super) const STATUS: &str = "status";
@@ -36,6 +36,10 @@ impl Status {
     fn read(text: Option<&str>) -> Self {
         if text == Some(Self::Online.name()) { Self::Online } else { Self::Offline }
     }
+
+    fn told(text: Option<&str>) -> Option<Self> {
+        [Self::Online, Self::Offline].into_iter().find(|status| text == Some(status.name()))
+    }
 }
 
 /// One user's hash.
@@ -43,8 +47,9 @@ impl Status {
 pub(super) struct Standing {
     /// The state of the last transition.
     pub(super) status: Status,
-    /// The state contacts were told last.
-    pub(super) announced: Status,
+    /// The state contacts were told; `None`: a transition is still to be told. A transition takes it away, so that whoever
+    /// is announced as online is online.
+    pub(super) announced: Option<Status>,
     /// Of the last transition; `None`: there was none.
     pub(super) generation: Option<u64>,
     /// The last beat, in whole seconds.
@@ -76,7 +81,7 @@ pub(super) fn view(user: UserId, value: &Value) -> Result<PresenceView, StoreErr
 impl Standing {
     /// Of somebody never seen.
     pub(super) const UNKNOWN: Self =
-        Self { status: Status::Offline, announced: Status::Offline, generation: None, last_seen: None };
+        Self { status: Status::Offline, announced: None, generation: None, last_seen: None };
 
     /// What to ask for it.
     pub(super) fn query(user: UserId) -> Query {
@@ -98,7 +103,7 @@ impl Standing {
         };
         Ok(Self {
             status: Status::read(status.as_deref()),
-            announced: Status::read(announced.as_deref()),
+            announced: Status::told(announced.as_deref()),
             generation: Some(generation),
             last_seen,
         })
@@ -106,13 +111,13 @@ impl Standing {
 
     /// The announcement that is still due; no transition may come before it.
     pub(super) fn unannounced(&self, user: UserId) -> Option<Announcement> {
-        let generation = self.generation.filter(|_| self.status != self.announced)?;
+        let generation = self.generation.filter(|_| self.announced != Some(self.status))?;
         Some(Announcement { user, status: self.status, last_seen: self.last_seen, generation, repeated: true })
     }
 
     /// The same once its announcement went out.
     pub(super) const fn settled(self) -> Self {
-        Self { announced: self.status, ..self }
+        Self { announced: Some(self.status), ..self }
     }
 
     /// What the next transition counts as. The first takes the time, so that the loss of the store never makes
@@ -127,7 +132,7 @@ impl Standing {
     /// Nobody made a transition since this was read.
     pub(super) fn unmoved(&self, user: UserId) -> Check {
         let generation = self.generation.map(|generation| generation.to_string());
-        Check::FieldEquals(Key::of_user(Space::Presence, user), GENERATION.into(), generation)
+        Check::FieldEquals(Key::of_user(Space::Presence, user), GENERATION.into(), generation.map(Into::into))
     }
 }
 
@@ -148,8 +153,12 @@ pub(super) struct Announcement {
 
 impl Announcement {
     /// The fields that a transition sets.
-    pub(super) fn fields(&self) -> Vec<(String, String)> {
-        vec![(STATUS.into(), self.status.name().into()), (GENERATION.into(), self.generation.to_string())]
+    pub(super) fn fields(&self) -> Vec<(Text, Text)> {
+        vec![
+            (STATUS.into(), self.status.name().into()),
+            (GENERATION.into(), self.generation.to_string().into()),
+            (ANNOUNCED.into(), Text::default()),
+        ]
     }
 
     /// What contacts are told.
@@ -161,7 +170,7 @@ impl Announcement {
     /// Remembers that they were told, unless a newer transition came meanwhile.
     pub(super) fn confirmation(&self) -> Transaction {
         let presence = || Key::of_user(Space::Presence, self.user);
-        let generation = Some(self.generation.to_string());
+        let generation = Some(self.generation.to_string().into());
         Transaction::new(Owner::User(self.user))
             .check(Check::FieldEquals(presence(), GENERATION.into(), generation))
             .mutate(Mutation::SetFields(presence(), vec![(ANNOUNCED.into(), self.status.name().into())]))

@@ -24,14 +24,14 @@ impl Due {
     /// Takes the entry out, unless it moved.
     pub(super) fn remove(self) -> Transaction {
         let key = self.key();
-        let member = self.member.clone();
+        let member = self.member.clone().into();
         self.unmoved().mutate(Mutation::OrderedRemove(key, member))
     }
 
     /// Puts the entry later, unless it moved.
     pub(super) fn postpone(self, until: Timestamp) -> Transaction {
         let key = self.key();
-        let member = self.member.clone();
+        let member = self.member.clone().into();
         self.unmoved().mutate(Mutation::OrderedPut(key, member, until.score()))
     }
 
@@ -42,7 +42,7 @@ impl Due {
 
     fn unmoved(self) -> Transaction {
         let key = self.key();
-        Transaction::new(key.owner).check(Check::ScoreEquals(key, self.member, Some(self.score)))
+        Transaction::new(key.owner).check(Check::ScoreEquals(key, self.member.into(), Some(self.score)))
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
     const USER: UserId = UserId::from_u128(7);
 
     fn standing(status: Status) -> Standing {
-        Standing { status, announced: status, generation: Some(41), last_seen: Some(Timestamp(940_000)) }
+        Standing { status, announced: Some(status), generation: Some(41), last_seen: Some(Timestamp(940_000)) }
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn an_entry_that_moved_is_left_alone() {
         let due = Due { shard: 3, member: USER.to_string(), score: 17 };
-        let unmoved = Check::ScoreEquals(due.key(), USER.to_string(), Some(17));
+        let unmoved = Check::ScoreEquals(due.key(), USER.to_string().into(), Some(17));
         assert_eq!(due.clone().remove().checks, std::slice::from_ref(&unmoved));
         assert_eq!(due.postpone(NOW).checks, [unmoved]);
     }

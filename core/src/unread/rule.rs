@@ -7,7 +7,7 @@ use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::{FEED_EVENTS_MAX, UNTOLD_BYTES_MAX};
-use crate::port::{Change, ChangeKind, Check, Counter, Event, Mutation, Transaction, UnreadSnapshot};
+use crate::port::{Change, ChangeKind, Check, Counter, Event, Mutation, Text, Transaction, UnreadSnapshot};
 
 /// A change as it is told to members: encoded once, whoever it goes to.
 #[derive(Clone, Debug)]
@@ -35,13 +35,13 @@ pub(crate) fn announce(change: &Change, told: Option<&Event>, member: UserId) ->
         return None;
     }
     let conversation = change.message.conversation;
-    let field = conversation.to_string();
+    let field = Text::from(conversation.to_string());
     let positions = Key::of_user(Space::UnreadSequence, member);
     let total = Key::of_user(Space::UnreadTotal, member);
     let mut transaction = Transaction::new(Owner::User(member))
-        .check(Check::FieldEquals(positions.clone(), field.clone(), Some(change.seq.previous().to_string())))
+        .check(Check::FieldEquals(positions.clone(), field.clone(), Some(change.seq.previous().to_string().into())))
         .check(Check::Present(total.clone()))
-        .mutate(Mutation::SetFields(positions, vec![(field, change.seq.to_string())]));
+        .mutate(Mutation::SetFields(positions, vec![(field, change.seq.to_string().into())]));
     if member != change.message.sender && !change.message.deleted {
         let counter = Key::unread_conversation(member, conversation);
         transaction = transaction
@@ -91,15 +91,18 @@ pub(crate) fn settle(
     if *stored == agreed {
         return Settlement::Settled;
     }
-    let field = conversation.to_string();
+    let field = Text::from(conversation.to_string());
     let mut transaction = unmoved(user, conversation, stored)
         .mutate(Mutation::Set(Key::unread_conversation(user, conversation), decimal(count), None))
         .mutate(add_to_total(user, count - stored.count.unwrap_or(0)))
         .mutate(Mutation::SetFields(
             Key::of_user(Space::UnreadSequence, user),
-            vec![(field.clone(), counter.seq.to_string())],
+            vec![(field.clone(), counter.seq.to_string().into())],
         ))
-        .mutate(Mutation::SetFields(Key::of_user(Space::UnreadRead, user), vec![(field, counter.read.to_string())]));
+        .mutate(Mutation::SetFields(
+            Key::of_user(Space::UnreadRead, user),
+            vec![(field, counter.read.to_string().into())],
+        ));
     transaction.publications = bounded(untold(stored.seq, counter, steps));
     Settlement::Apply(transaction)
 }
@@ -143,7 +146,7 @@ pub(crate) fn fill(
         return transaction;
     }
     let by = |value: fn(&Counter) -> Seq| {
-        snapshot.counters.iter().map(|c| (c.conversation.to_string(), value(c).to_string())).collect()
+        snapshot.counters.iter().map(|c| (c.conversation.to_string().into(), value(c).to_string().into())).collect()
     };
     transaction
         .mutate(Mutation::SetFields(sequences, by(|counter| counter.seq)))
@@ -152,8 +155,8 @@ pub(crate) fn fill(
 
 /// A transaction that happens only if the store still holds what was read. The total may move meanwhile, but not vanish.
 pub(crate) fn unmoved(user: UserId, conversation: ConversationId, stored: &Standing) -> Transaction {
-    let field = conversation.to_string();
-    let position = |seq: Option<Seq>| seq.map(|seq| seq.to_string());
+    let field = Text::from(conversation.to_string());
+    let position = |seq: Option<Seq>| seq.map(|seq| seq.to_string().into());
     let counter = Key::unread_conversation(user, conversation);
     let sequences = Key::of_user(Space::UnreadSequence, user);
     Transaction::new(Owner::User(user))
@@ -170,7 +173,7 @@ fn leave(user: UserId, conversation: ConversationId, stored: &Standing) -> Settl
     if stored.seq.is_none() && stored.read.is_none() && stored.count.is_none() {
         return Settlement::Settled;
     }
-    let field = vec![conversation.to_string()];
+    let field = vec![conversation.to_string().into()];
     Settlement::Apply(
         unmoved(user, conversation, stored)
             .mutate(add_to_total(user, -stored.count.unwrap_or(0)))

@@ -12,7 +12,7 @@ use crate::reply::Reply;
 
 /// What the host asks.
 pub(crate) enum Asked {
-    Http { method: String, route: String, request: Request },
+    Http { route: u32, request: Request },
     Frame { name: String, frame: Frame },
     Connected(Connection),
     Beat(Vec<Connection>),
@@ -25,9 +25,13 @@ pub(crate) fn asked(invocation: handler::Invocation) -> Result<Asked, Failure> {
     let caller = caller(&invocation.caller);
     Ok(match invocation.request {
         handler::Request::Http(http) => Asked::Http {
-            method: http.method,
             route: http.route,
-            request: Request { caller, parameters: http.parameters, query: http.query, body: http.body },
+            request: Request {
+                caller,
+                parameters: http.parameters.unwrap_or_default(),
+                query: http.query.unwrap_or_default(),
+                body: http.body,
+            },
         },
         handler::Request::Message(message) => {
             let Caller::User(user) = caller else {

@@ -70,10 +70,8 @@ pub enum Request {
 /// A matched HTTP request.
 #[derive(Clone, Debug)]
 pub struct HttpRequest {
-    /// `GET`, `POST`, …
-    pub method: String,
-    /// The route's path as the manifest spells it.
-    pub route: String,
+    /// The route's place in the manifest.
+    pub route: u32,
     /// Name and decoded value of each path parameter.
     pub parameters: Vec<(String, String)>,
     /// Name and decoded value, in order.

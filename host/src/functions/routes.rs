@@ -51,6 +51,8 @@ pub enum Matched<T> {
     Found {
         /// Whose.
         target: T,
+        /// The route's place in the manifest.
+        index: u32,
         /// The route's path as the manifest spells it.
         route: Arc<str>,
         /// The path's parameters.
@@ -70,6 +72,7 @@ pub enum Matched<T> {
 #[derive(Clone)]
 struct Entry<T> {
     target: T,
+    index: u32,
     route: Arc<str>,
     access: Access,
 }
@@ -115,8 +118,9 @@ impl<T: Clone> Table<T> {
     }
 
     fn add(&mut self, manifest: Arc<Manifest>, target: T) -> Result<(), Conflict> {
-        for route in &manifest.routes {
-            let entry = Entry { target: target.clone(), route: route.path.as_str().into(), access: route.access };
+        for (index, route) in (0..).zip(&manifest.routes) {
+            let path = route.path.as_str().into();
+            let entry = Entry { target: target.clone(), index, route: path, access: route.access };
             let router = self.routers.entry(route.method).or_default();
             if let Err(error) = router.insert(route.path.as_str(), entry) {
                 return Err(self.route_conflict(&manifest.name, route.method, &route.path, error));
@@ -173,6 +177,7 @@ impl<T: Clone> Table<T> {
                     .collect::<Option<Vec<_>>>();
                 parameters.map_or(Matched::NotFound, |parameters| Matched::Found {
                     target: found.value.target.clone(),
+                    index: found.value.index,
                     route: Arc::clone(&found.value.route),
                     parameters,
                     access: found.value.access,
@@ -281,10 +286,11 @@ mod tests {
 
     #[test]
     fn a_path_finds_its_function_and_decodes_its_parameters() {
-        let Matched::Found { target, route, parameters, .. } = table().route("GET", "/v1/presence/a%20%C3%A9") else {
+        let Matched::Found { target, index, route, parameters, .. } = table().route("GET", "/v1/presence/a%20%C3%A9")
+        else {
             panic!("not found");
         };
-        assert_eq!((target, &*route), (1, "/v1/presence/{user}"));
+        assert_eq!((target, index, &*route), (1, 0, "/v1/presence/{user}"));
         assert_eq!(parameters, [("user".to_owned(), "a é".to_owned())]);
     }
 

@@ -42,8 +42,8 @@ where
             return refused(Fault::new(Code::NotFound, detail));
         }
     };
-    let (method, route) = (method.to_owned(), Arc::clone(&matched.route));
-    let response = match answer(state, matched, method, request, trace).await {
+    let route = Arc::clone(&matched.route);
+    let response = match answer(state, matched, request, trace).await {
         Ok(response) => response,
         Err(fault) => Traced(fault, trace.clone()).into_response(),
     };
@@ -53,7 +53,6 @@ where
 async fn answer<F, S, B>(
     state: &PublicState<F, S>,
     matched: Matched<F::Target>,
-    method: String,
     request: Request<B>,
     trace: &TraceId,
 ) -> Result<Response, Fault>
@@ -62,13 +61,13 @@ where
     S: Bus + Feeds + 'static,
     B: Incoming,
 {
-    let Matched { target, access, route, parameters } = matched;
+    let Matched { target, access, index, parameters, .. } = matched;
     // Who asks comes before what is asked: a stranger learns nothing and costs nothing.
     let caller = state.identify(request.headers())?.enter(access)?;
     let query = query::parse(request.uri().query().unwrap_or_default())?;
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, &state.http).await?;
-    let request = HttpRequest { method, route: route.as_ref().to_owned(), parameters, query, body };
+    let request = HttpRequest { route: index, parameters, query, body };
     let request = functions::Request::Http(request);
     let invocation = Invocation { caller, trace: Arc::clone(&trace.0), request };
     let reply = state.functions.call(&target, invocation).await?;

@@ -64,8 +64,8 @@ pub(crate) struct Counted {
 pub(crate) struct Standing {
     /// Status and generation; `None`: never seen, or lost with the store.
     pub(crate) state: Option<(bool, u64)>,
-    /// The state contacts were told last.
-    pub(crate) announced: bool,
+    /// The state contacts were told; `None`: a transition is still to be told.
+    pub(crate) announced: Option<bool>,
     /// When the transition to it happened.
     pub(crate) since_ms: u64,
     /// The highest generation there ever was.

@@ -131,7 +131,7 @@ fn drop_checks(transaction: &mut Transaction, space: Space) {
 }
 
 fn goes_offline(transaction: &Transaction) -> bool {
-    let offline = ("status".to_owned(), "offline".to_owned());
+    let offline = ("status".into(), "offline".into());
     let sets = |mutation: &Mutation| matches!(mutation, Mutation::SetFields(_, fields) if fields.contains(&offline));
     transaction.mutations.iter().any(sets)
 }
@@ -162,7 +162,7 @@ fn pop(world: &World, key: &Key, members: &Value) {
     let Value::Ordered(members) = members else { return };
     let mut transaction = Transaction::new(key.owner);
     for (member, _) in members {
-        transaction = transaction.mutate(Mutation::OrderedRemove(key.clone(), member.clone()));
+        transaction = transaction.mutate(Mutation::OrderedRemove(key.clone(), member.clone().into()));
     }
     at_once(world.store.commit(vec![transaction])).ok();
 }

@@ -44,7 +44,11 @@ pub async fn beat<W: World>(world: &W, beats: &[(UserId, ConnectionId)]) -> Resu
 }
 
 /// The fast path. Answers those who are not known to be online.
-async fn refresh<W: World>(world: &W, beats: Vec<Beat>, failures: &mut Failures) -> Result<Vec<Beat>, Error> {
+async fn refresh<'a, W: World>(
+    world: &W,
+    beats: Vec<Beat<'a>>,
+    failures: &mut Failures,
+) -> Result<Vec<Beat<'a>>, Error> {
     if beats.is_empty() {
         return Ok(beats);
     }
@@ -65,7 +69,11 @@ async fn refresh<W: World>(world: &W, beats: Vec<Beat>, failures: &mut Failures)
 }
 
 /// One step for each of these users. Answers those who need another.
-async fn advance<W: World>(world: &W, beats: Vec<Beat>, failures: &mut Failures) -> Result<Vec<Beat>, Error> {
+async fn advance<'a, W: World>(
+    world: &W,
+    beats: Vec<Beat<'a>>,
+    failures: &mut Failures,
+) -> Result<Vec<Beat<'a>>, Error> {
     let queries = beats.iter().map(|beat| Standing::query(beat.user)).collect();
     let values = read_all(world, queries, 1).await?;
     let now = world.now();
@@ -95,7 +103,7 @@ async fn advance<W: World>(world: &W, beats: Vec<Beat>, failures: &mut Failures)
 
 /// What became of the users' transactions, and the shards that did not take their deadlines.
 struct Written {
-    outcomes: Vec<Outcome>,
+    outcomes: std::vec::IntoIter<Outcome>,
     unswept: BTreeSet<Owner>,
 }
 
@@ -103,17 +111,16 @@ struct Written {
 /// brings nobody online whom no sweep would find.
 async fn commit<W: World>(
     world: &W,
-    beats: &[Beat],
+    beats: &[Beat<'_>],
     (transactions, now): (Vec<Transaction>, Timestamp),
     failures: &mut Failures,
 ) -> Result<Written, Error> {
     let mut all = rule::deadlines(beats, now);
     let shards: Vec<Owner> = all.iter().map(|transaction| transaction.owner).collect();
     all.extend(transactions);
-    let mut deadlines = commit_all(world, all).await?;
-    let outcomes = deadlines.split_off(shards.len());
+    let mut outcomes = commit_all(world, all).await?.into_iter();
     let mut unswept = BTreeSet::new();
-    for (shard, outcome) in shards.into_iter().zip(deadlines) {
+    for (shard, outcome) in shards.into_iter().zip(outcomes.by_ref()) {
         if let Outcome::Failed(error) = outcome {
             failures.keep(error);
             unswept.insert(shard);

@@ -177,7 +177,7 @@ fn devices_of_a_dead_host_are_forgotten_when_another_connects() {
 fn a_deadline_that_comes_too_early_is_put_where_life_ends() {
     let scene = Scene::new();
     scene.beat("a");
-    let early = Mutation::OrderedPut(Key::presence_due(ANN), ANN.to_string(), 0);
+    let early = Mutation::OrderedPut(Key::presence_due(ANN), ANN.to_string().into(), 0);
     let transaction = Transaction::new(Owner::presence_shard(ANN)).mutate(early);
     block_on(scene.world.commit(vec![transaction])).unwrap();
     assert_eq!(scene.sweep(), Swept { kept: 1, ..Swept::default() });

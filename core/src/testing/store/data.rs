@@ -190,7 +190,7 @@ impl Keys {
             Check::FieldEquals(key, field, value) => self.field(key, field)? == value.as_deref(),
             Check::FieldBelow(key, field, limit) => self.number_field(key, field)?.is_none_or(|number| number < *limit),
             Check::ScoreEquals(key, member, score) => {
-                self.ordered(key)?.and_then(|ordered| ordered.get(member)) == score.as_ref()
+                self.ordered(key)?.and_then(|ordered| ordered.get(member.as_ref())) == score.as_ref()
             }
         })
     }
@@ -208,12 +208,12 @@ impl Keys {
             Mutation::Add { key, delta, floor } => return self.add(key, *delta, *floor).map(Some),
             Mutation::SetFields(key, fields) => {
                 let mut hash = self.hash(key)?.cloned().unwrap_or_default();
-                hash.extend(fields.iter().cloned());
+                hash.extend(fields.iter().map(|(name, value)| (name.to_string(), value.to_string())));
                 self.put(key, Stored::Hash(hash));
             }
             Mutation::DeleteFields(key, names) => {
                 let mut hash = self.hash(key)?.cloned().unwrap_or_default();
-                hash.retain(|name, _| !names.contains(name));
+                hash.retain(|name, _| !names.iter().any(|gone| gone == name));
                 self.put(key, Stored::Hash(hash));
             }
             Mutation::AddField(key, field, delta) => {
@@ -223,12 +223,12 @@ impl Keys {
             Mutation::Persist(key) => self.set_deadline(key, None),
             Mutation::OrderedPut(key, member, score) => {
                 let mut ordered = self.ordered(key)?.cloned().unwrap_or_default();
-                ordered.insert(member.clone(), *score);
+                ordered.insert(member.to_string(), *score);
                 self.put(key, Stored::Ordered(ordered));
             }
             Mutation::OrderedRemove(key, member) => {
                 let mut ordered = self.ordered(key)?.cloned().unwrap_or_default();
-                ordered.remove(member);
+                ordered.remove(member.as_ref());
                 self.put(key, Stored::Ordered(ordered));
             }
         }

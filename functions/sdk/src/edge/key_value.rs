@@ -3,7 +3,7 @@
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Check, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
 
-use super::{Edge, lent, list, reading};
+use super::{Edge, list, reading};
 use crate::bindings::roost::edge::key_value as wire;
 
 impl KeyValue for Edge {
@@ -12,10 +12,9 @@ impl KeyValue for Edge {
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        let lists: Vec<Vec<_>> = transactions.iter().map(|it| it.mutations.iter().map(Lists::of).collect()).collect();
-        let parts: Vec<_> = transactions.iter().zip(&lists).map(|(it, lists)| Parts::of(it, lists)).collect();
-        let transactions: Vec<_> = transactions.iter().zip(&parts).map(|(it, parts)| parts.lend(it)).collect();
-        wire::commit(&transactions).map(list).map_err(StoreError::from)
+        let texts = Texts::of(&transactions);
+        let parts = Parts::of(&transactions, &texts);
+        wire::commit(&parts.lend(&transactions)).map(list).map_err(StoreError::from)
     }
 }
 
@@ -72,42 +71,94 @@ impl<'a> From<&'a Check> for wire::Check<'a> {
     }
 }
 
-/// The lists inside a mutation, for its lent form to point at.
-enum Lists<'a> {
-    None,
-    Fields(Vec<(&'a str, &'a str)>),
-    Names(Vec<&'a str>),
+/// The texts that mutations name, of all transactions one behind the other: a list for each would cost a function more
+/// than what it does with them.
+struct Texts<'a> {
+    fields: Vec<(&'a str, &'a str)>,
+    names: Vec<&'a str>,
 }
 
-impl<'a> Lists<'a> {
-    fn of(mutation: &'a Mutation) -> Self {
-        match mutation {
-            Mutation::SetFields(_, fields) => {
-                Self::Fields(fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect())
+impl<'a> Texts<'a> {
+    fn of(transactions: &'a [Transaction]) -> Self {
+        let mut texts = Self { fields: Vec::new(), names: Vec::new() };
+        for mutation in transactions.iter().flat_map(|transaction| &transaction.mutations) {
+            match mutation {
+                Mutation::SetFields(_, fields) => {
+                    texts.fields.extend(fields.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+                }
+                Mutation::DeleteFields(_, names) => texts.names.extend(names.iter().map(AsRef::as_ref)),
+                _ => {}
             }
-            Mutation::DeleteFields(_, names) => Self::Names(names.iter().map(String::as_str).collect()),
-            _ => Self::None,
         }
-    }
-
-    fn fields(&self) -> &[(&'a str, &'a str)] {
-        if let Self::Fields(fields) = self { fields } else { &[] }
-    }
-
-    fn names(&self) -> &[&'a str] {
-        if let Self::Names(names) = self { names } else { &[] }
+        texts
     }
 }
 
-fn lend_mutation<'a>(mutation: &'a Mutation, lists: &'a Lists<'a>) -> wire::Mutation<'a> {
+/// The parts of all transactions, one behind the other.
+struct Parts<'a> {
+    checks: Vec<wire::Check<'a>>,
+    mutations: Vec<wire::Mutation<'a>>,
+    publications: Vec<wire::Event<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(transactions: &'a [Transaction], texts: &'a Texts<'a>) -> Self {
+        let count = |of: fn(&Transaction) -> usize| transactions.iter().map(of).sum();
+        let mut parts = Self {
+            checks: Vec::with_capacity(count(|transaction| transaction.checks.len())),
+            mutations: Vec::with_capacity(count(|transaction| transaction.mutations.len())),
+            publications: Vec::with_capacity(count(|transaction| transaction.publications.len())),
+        };
+        let (mut fields, mut names) = (Rest(&texts.fields), Rest(&texts.names));
+        for transaction in transactions {
+            parts.checks.extend(transaction.checks.iter().map(wire::Check::from));
+            let mutations = transaction.mutations.iter();
+            parts.mutations.extend(mutations.map(|mutation| lend(mutation, &mut fields, &mut names)));
+            parts.publications.extend(transaction.publications.iter().map(wire::Event::from));
+        }
+        parts
+    }
+
+    fn lend(&'a self, transactions: &[Transaction]) -> Vec<wire::Transaction<'a>> {
+        let (mut checks, mut mutations) = (Rest(&self.checks), Rest(&self.mutations));
+        let mut publications = Rest(&self.publications);
+        let lend = |transaction: &Transaction| wire::Transaction {
+            owner: transaction.owner.into(),
+            checks: checks.take(transaction.checks.len()),
+            mutations: mutations.take(transaction.mutations.len()),
+            publications: publications.take(transaction.publications.len()),
+        };
+        transactions.iter().map(lend).collect()
+    }
+}
+
+/// What nobody has taken yet.
+struct Rest<'a, T>(&'a [T]);
+
+impl<'a, T> Rest<'a, T> {
+    /// The next ones, which are there: this goes through the same transactions as those who put them in.
+    fn take(&mut self, count: usize) -> &'a [T] {
+        let (next, rest) = self.0.split_at_checked(count).unwrap_or_default();
+        self.0 = rest;
+        next
+    }
+}
+
+fn lend<'a>(
+    mutation: &'a Mutation,
+    fields: &mut Rest<'a, (&'a str, &'a str)>,
+    names: &mut Rest<'a, &'a str>,
+) -> wire::Mutation<'a> {
     use wire::Mutation as Wire;
     match mutation {
         Mutation::Set(key, value, life) => Wire::Set(wire::Set { key: key.into(), value, time_to_live: *life }),
         Mutation::Delete(key) => Wire::Delete(key.into()),
         Mutation::Add { key, delta, floor } => Wire::Add(wire::Add { key: key.into(), delta: *delta, floor: *floor }),
-        Mutation::SetFields(key, _) => Wire::SetFields(wire::SetFields { key: key.into(), fields: lists.fields() }),
-        Mutation::DeleteFields(key, _) => {
-            Wire::DeleteFields(wire::DeleteFields { key: key.into(), names: lists.names() })
+        Mutation::SetFields(key, own) => {
+            Wire::SetFields(wire::SetFields { key: key.into(), fields: fields.take(own.len()) })
+        }
+        Mutation::DeleteFields(key, own) => {
+            Wire::DeleteFields(wire::DeleteFields { key: key.into(), names: names.take(own.len()) })
         }
         Mutation::AddField(key, field, delta) => {
             Wire::AddField(wire::AddField { key: key.into(), field, delta: *delta })
@@ -121,37 +172,10 @@ fn lend_mutation<'a>(mutation: &'a Mutation, lists: &'a Lists<'a>) -> wire::Muta
     }
 }
 
-/// The lists inside a transaction, for its lent form to point at.
-struct Parts<'a> {
-    checks: Vec<wire::Check<'a>>,
-    mutations: Vec<wire::Mutation<'a>>,
-    publications: Vec<wire::Event<'a>>,
-}
-
-impl<'a> Parts<'a> {
-    fn of(transaction: &'a Transaction, lists: &'a [Lists<'a>]) -> Self {
-        let mutations = transaction.mutations.iter().zip(lists);
-        Self {
-            checks: lent(&transaction.checks),
-            mutations: mutations.map(|(mutation, lists)| lend_mutation(mutation, lists)).collect(),
-            publications: lent(&transaction.publications),
-        }
-    }
-
-    fn lend(&'a self, transaction: &Transaction) -> wire::Transaction<'a> {
-        wire::Transaction {
-            owner: transaction.owner.into(),
-            checks: &self.checks,
-            mutations: &self.mutations,
-            publications: &self.publications,
-        }
-    }
-}
-
 impl From<wire::Outcome> for Outcome {
     fn from(outcome: wire::Outcome) -> Self {
         match outcome {
-            wire::Outcome::Committed(results) => Self::Committed(results),
+            wire::Outcome::Committed(results) => Self::Committed(results.unwrap_or_default()),
             wire::Outcome::Refused(check) => Self::Refused(check),
             wire::Outcome::Failed(error) => Self::Failed(error.into()),
         }

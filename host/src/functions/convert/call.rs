@@ -86,10 +86,9 @@ impl From<Connection> for wit::Connection {
 impl From<HttpRequest> for wit::HttpRequest {
     fn from(request: HttpRequest) -> Self {
         Self {
-            method: request.method,
             route: request.route,
-            parameters: request.parameters,
-            query: request.query,
+            parameters: Some(request.parameters).filter(|parameters| !parameters.is_empty()),
+            query: Some(request.query).filter(|query| !query.is_empty()),
             body: request.body.into(),
         }
     }

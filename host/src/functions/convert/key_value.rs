@@ -46,9 +46,9 @@ impl From<wit::Check> for Check {
             wit::Check::Absent(key) => Self::Absent(key.into()),
             wit::Check::Present(key) => Self::Present(key.into()),
             wit::Check::Equals(of) => Self::Equals(of.key.into(), of.value),
-            wit::Check::FieldEquals(of) => Self::FieldEquals(of.key.into(), of.field, of.value),
-            wit::Check::FieldBelow(of) => Self::FieldBelow(of.key.into(), of.field, of.limit),
-            wit::Check::ScoreEquals(of) => Self::ScoreEquals(of.key.into(), of.member, of.score),
+            wit::Check::FieldEquals(of) => Self::FieldEquals(of.key.into(), of.field.into(), of.value.map(Into::into)),
+            wit::Check::FieldBelow(of) => Self::FieldBelow(of.key.into(), of.field.into(), of.limit),
+            wit::Check::ScoreEquals(of) => Self::ScoreEquals(of.key.into(), of.member.into(), of.score),
         }
     }
 }
@@ -59,13 +59,16 @@ impl From<wit::Mutation> for Mutation {
             wit::Mutation::Set(of) => Self::Set(of.key.into(), of.value, of.time_to_live),
             wit::Mutation::Delete(key) => Self::Delete(key.into()),
             wit::Mutation::Add(of) => Self::Add { key: of.key.into(), delta: of.delta, floor: of.floor },
-            wit::Mutation::SetFields(of) => Self::SetFields(of.key.into(), of.fields),
-            wit::Mutation::DeleteFields(of) => Self::DeleteFields(of.key.into(), of.names),
-            wit::Mutation::AddField(of) => Self::AddField(of.key.into(), of.field, of.delta),
+            wit::Mutation::SetFields(of) => Self::SetFields(
+                of.key.into(),
+                of.fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            ),
+            wit::Mutation::DeleteFields(of) => Self::DeleteFields(of.key.into(), list(of.names)),
+            wit::Mutation::AddField(of) => Self::AddField(of.key.into(), of.field.into(), of.delta),
             wit::Mutation::Expire(of) => Self::Expire(of.key.into(), of.time_to_live),
             wit::Mutation::Persist(key) => Self::Persist(key.into()),
-            wit::Mutation::OrderedPut(of) => Self::OrderedPut(of.key.into(), of.member, of.score),
-            wit::Mutation::OrderedRemove(of) => Self::OrderedRemove(of.key.into(), of.member),
+            wit::Mutation::OrderedPut(of) => Self::OrderedPut(of.key.into(), of.member.into(), of.score),
+            wit::Mutation::OrderedRemove(of) => Self::OrderedRemove(of.key.into(), of.member.into()),
         }
     }
 }
@@ -109,7 +112,7 @@ impl From<StoreError> for wit::Error {
 impl From<Outcome> for wit::Outcome {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Committed(results) => Self::Committed(results),
+            Outcome::Committed(results) => Self::Committed(Some(results).filter(|results| !results.is_empty())),
             Outcome::Refused(check) => Self::Refused(check),
             Outcome::Failed(error) => Self::Failed(error.into()),
         }

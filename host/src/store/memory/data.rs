@@ -1,8 +1,9 @@
 //! What one key holds in the memory store, and when it is gone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use roost_core::port::parse_number;
 
 /// A deadline that never comes.

@@ -1,9 +1,10 @@
 //! Feeds of one shard: the newest durable events of each user, with their positions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::HashMap;
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};

@@ -2,9 +2,9 @@
 //!
 //! Whoever calls holds the shard's lock and gives the present moment.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
+use foldhash::HashMap;
 use roost_core::key::{Key, Space};
 use roost_core::port::{Check, Item, Query, StoreError, Value};
 

@@ -64,10 +64,10 @@ impl<'a, 'k> Work<'a, 'k> {
             }
             Mutation::Add { delta, floor, .. } => self.add(name, *delta, *floor),
             Mutation::SetFields(_, fields) => {
-                let fields = fields.iter().map(|(field, value)| (field.as_str(), Some(value.as_str())));
+                let fields = fields.iter().map(|(field, value)| (field.as_ref(), Some(value.as_ref())));
                 self.put_fields(name, fields)
             }
-            Mutation::DeleteFields(_, names) => self.put_fields(name, names.iter().map(|field| (field.as_str(), None))),
+            Mutation::DeleteFields(_, names) => self.put_fields(name, names.iter().map(|field| (field.as_ref(), None))),
             Mutation::AddField(_, field, delta) => self.add_field(name, field, *delta),
             Mutation::Expire(_, life_ms) => self.end_at(name, self.now.saturating_add(*life_ms)),
             Mutation::Persist(_) => self.end_at(name, NEVER),

@@ -1,8 +1,8 @@
 //! One shard of the memory store: all that some owners have, changed under one lock.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::port::{Event, Outcome, Subscriber, Transaction};

@@ -37,7 +37,7 @@ impl Guest for Hostile {
 
     fn handle(invocation: Invocation) -> Result<Reply, Failure> {
         let Request::Http(request) = invocation.request else { panic!("only HTTP was offered") };
-        match request.route.rsplit('/').next().unwrap_or_default() {
+        match WAYS.get(request.route as usize).copied().unwrap_or_default() {
             "panic" => give_up(),
             "spin" => spin(),
             "bomb" => bomb(),

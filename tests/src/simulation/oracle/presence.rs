@@ -30,21 +30,26 @@ pub(crate) fn committed(world: &World, transaction: &Transaction) {
         let Some(Value::NamedFields(fields)) = values.first() else { return };
         let [status, generation, announced] = fields.as_slice() else { return };
         let online = |field: &Option<String>| field.as_deref() == Some("online");
+        let told = announced.as_ref().filter(|text| !text.is_empty()).map(|_| online(announced));
         let generation = generation.as_deref().and_then(|text| text.parse().ok());
         let state = generation.map(|generation| (online(status), generation));
-        moved(world, user, state, online(announced));
+        moved(world, user, state, told);
     }
 }
 
-fn moved(world: &World, user: UserId, state: Option<(bool, u64)>, announced: bool) {
+fn moved(world: &World, user: UserId, state: Option<(bool, u64)>, announced: Option<bool>) {
     let now_ms = world.kernel.now_ms();
     let mut ledger = world.ledger();
     let before = ledger.presence.entry(user).or_default().clone();
     if before.state == state && before.announced == announced {
         return;
     }
+    let name = world.short(user);
+    if announced.is_some_and(|told| state.is_none_or(|(online, _)| online != told)) {
+        ledger.violate(7, || format!("{name} counts as announced, {announced:?}, and is {state:?}"));
+    }
     // Everybody who could see a state all along was told of it before the next one, and before it counts as announced.
-    let claimed = state.filter(|(online, _)| *online == announced && before.announced != announced);
+    let claimed = state.filter(|_| announced.is_some() && before.announced != announced);
     if before.state != state {
         transition(world, &mut ledger, user, &before, state);
         before.state.inspect(|(_, generation)| owed(world, &mut ledger, user, &before, *generation));

@@ -178,8 +178,8 @@ fn who_is_there(port: &Port, user: UserId) {
         Some(view) if view.online == there => {}
         view => ledger.violate(7, || format!("{name} has a live device: {there}, and is answered as {view:?}")),
     }
-    let status = standing.state.is_some_and(|(online, _)| online);
-    if status != there || standing.announced != status {
+    let status = standing.state.map(|(online, _)| online);
+    if status.unwrap_or(false) != there || standing.announced != status {
         ledger.violate(7, || format!("{name} has a live device: {there}, and stands as {standing:?}"));
     }
 }

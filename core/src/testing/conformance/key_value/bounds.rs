@@ -8,7 +8,9 @@ use crate::limits::{
     CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, LIFE_MS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
     TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
 };
-use crate::port::{Check, Event, KeyValue, Mutation, Outcome, PubSub, Publication, Query, StoreError, Transaction};
+use crate::port::{
+    Check, Event, KeyValue, Mutation, Outcome, PubSub, Publication, Query, StoreError, Text, Transaction,
+};
 
 fn is_invalid(error: &StoreError) -> bool {
     matches!(error, StoreError::Invalid(_))
@@ -61,10 +63,10 @@ pub async fn an_impossible_transaction_is_refused<H: Harness>(harness: &H) {
         Mutation::Expire(key.clone(), 0),
         Mutation::SetFields(key.clone(), vec![]),
         set_field(&key, "", "one"),
-        Mutation::DeleteFields(key.clone(), vec![String::new()]),
-        Mutation::AddField(key.clone(), String::new(), 1),
-        Mutation::OrderedPut(key.clone(), String::new(), 1),
-        Mutation::OrderedRemove(key.clone(), String::new()),
+        Mutation::DeleteFields(key.clone(), vec![Text::default()]),
+        Mutation::AddField(key.clone(), Text::default(), 1),
+        Mutation::OrderedPut(key.clone(), Text::default(), 1),
+        Mutation::OrderedRemove(key.clone(), Text::default()),
     ];
     for mutation in mutations {
         let error = scene.commit_in_vain(alone(mutation.clone())).await;
@@ -128,10 +130,10 @@ pub async fn what_is_too_large_is_refused<H: Harness>(harness: &H) {
         Mutation::Expire(key.clone(), u64::MAX),
         set_field(&key, "field", &large),
         set_field(&key, &long, "value"),
-        Mutation::DeleteFields(key.clone(), vec![long.clone()]),
-        Mutation::AddField(key.clone(), long.clone(), 1),
-        Mutation::OrderedPut(key.clone(), long.clone(), 1),
-        Mutation::OrderedRemove(key.clone(), long.clone()),
+        Mutation::DeleteFields(key.clone(), vec![long.clone().into()]),
+        Mutation::AddField(key.clone(), long.clone().into(), 1),
+        Mutation::OrderedPut(key.clone(), long.clone().into(), 1),
+        Mutation::OrderedRemove(key.clone(), long.clone().into()),
     ];
     for mutation in mutations {
         assert!(is_too_large(&scene.commit_in_vain(alone(mutation)).await));
@@ -171,7 +173,7 @@ pub async fn the_bounds_themselves_are_allowed<H: Harness>(harness: &H) {
     scene.change([set(&key, &large, Some(LIFE_MS_MAX))]).await;
     assert_eq!(scene.ask(Query::Bytes(key.clone())).await, bytes(&large));
     scene.change([Mutation::Delete(key.clone()), set_field(&key, &long, &large)]).await;
-    assert!(scene.holds(Check::FieldEquals(key, long, Some(large))).await);
+    assert!(scene.holds(Check::FieldEquals(key, long.into(), Some(large.into()))).await);
     let number = scene.key("number");
     let items = (0..TRANSACTION_ITEMS_MAX).fold(scene.transaction(), |all, _| all.mutate(add(&number, 1)));
     let expected = (1..=TRANSACTION_ITEMS_MAX as i64).collect();
@@ -184,8 +186,8 @@ pub async fn the_bounds_themselves_are_allowed<H: Harness>(harness: &H) {
     let payload = Event { name: "a".repeat(EVENT_NAME_BYTES_MAX).into(), ..durable(&"1".repeat(PAYLOAD_BYTES_MAX)) };
     scene.publish(&[payload]).await;
     let ordered = scene.key("ordered");
-    let members =
-        (0..RANGE_MAX + 1).map(|score| Mutation::OrderedPut(ordered.clone(), score.to_string(), score.into()));
+    let put = |score: u32| Mutation::OrderedPut(ordered.clone(), score.to_string().into(), score.into());
+    let members = (0..RANGE_MAX + 1).map(put);
     assert_eq!(scene.commit(members.fold(scene.transaction(), Transaction::mutate)).await, Outcome::Committed(vec![]));
     let crate::port::Value::Ordered(page) = scene.ask(range(&ordered, 0, i64::MAX, RANGE_MAX)).await else {
         panic!("a range");

@@ -36,8 +36,8 @@ pub async fn equals_compares_bytes<H: Harness>(harness: &H) {
 pub async fn field_equals_tells_missing_from_empty<H: Harness>(harness: &H) {
     let scene = Scene::new(harness);
     scene.change([set_field(&scene.key("hash"), "field", "one"), set_field(&scene.key("hash"), "empty", "")]).await;
-    let equals = |item: &str, field: &str, value: Option<&str>| {
-        Check::FieldEquals(scene.key(item), field.into(), value.map(str::to_owned))
+    let equals = |item: &str, field: &'static str, value: Option<&'static str>| {
+        Check::FieldEquals(scene.key(item), field.into(), value.map(Into::into))
     };
     assert!(scene.holds(equals("hash", "field", Some("one"))).await);
     assert!(!scene.holds(equals("hash", "field", Some("two"))).await);
@@ -54,7 +54,7 @@ pub async fn field_equals_tells_missing_from_empty<H: Harness>(harness: &H) {
 pub async fn field_below_compares_numbers<H: Harness>(harness: &H) {
     let scene = Scene::new(harness);
     scene.change([set_field(&scene.key("hash"), "field", "9"), set_field(&scene.key("hash"), "word", "nine")]).await;
-    let below = |item: &str, field: &str, limit| Check::FieldBelow(scene.key(item), field.into(), limit);
+    let below = |item: &str, field: &'static str, limit| Check::FieldBelow(scene.key(item), field.into(), limit);
     assert!(scene.holds(below("hash", "field", 10)).await);
     assert!(!scene.holds(below("hash", "field", 9)).await);
     assert!(!scene.holds(below("hash", "field", -10)).await);
@@ -74,8 +74,9 @@ pub async fn score_equals_tells_missing_from_zero<H: Harness>(harness: &H) {
     let key = scene.key("ordered");
     scene.change([Mutation::OrderedPut(key.clone(), "zero".into(), 0)]).await;
     scene.change([Mutation::OrderedPut(key, "late".into(), 1_790_000_000_123)]).await;
-    let equals =
-        |item: &str, member: &str, score| scene.holds(Check::ScoreEquals(scene.key(item), member.into(), score));
+    let equals = |item: &str, member: &'static str, score| {
+        scene.holds(Check::ScoreEquals(scene.key(item), member.into(), score))
+    };
     assert!(equals("ordered", "zero", Some(0)).await);
     assert!(!equals("ordered", "zero", None).await);
     assert!(equals("ordered", "late", Some(1_790_000_000_123)).await);

@@ -8,7 +8,7 @@ use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::port::{
     Bus, Check, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay, StoreError,
-    Subscriber, Transaction, Value,
+    Subscriber, Text, Transaction, Value,
 };
 
 /// One user's partition of the store under test.
@@ -176,15 +176,20 @@ pub(super) fn add(key: &Key, delta: i64) -> Mutation {
 }
 
 pub(super) fn set_field(key: &Key, field: &str, value: &str) -> Mutation {
-    Mutation::SetFields(key.clone(), vec![(field.to_owned(), value.to_owned())])
+    Mutation::SetFields(key.clone(), vec![(field.to_owned().into(), value.to_owned().into())])
 }
 
 pub(super) fn delete_field(key: &Key, field: &str) -> Mutation {
-    Mutation::DeleteFields(key.clone(), vec![field.to_owned()])
+    Mutation::DeleteFields(key.clone(), vec![field.to_owned().into()])
 }
 
 pub(super) fn bytes(text: &str) -> Value {
     Value::Bytes(text.as_bytes().to_vec())
+}
+
+/// Fields to set.
+pub(super) fn fields(fields: &[(&'static str, &'static str)]) -> Vec<(Text, Text)> {
+    fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
 
 pub(super) fn pairs<T: Clone>(pairs: &[(&str, T)]) -> Vec<(String, T)> {

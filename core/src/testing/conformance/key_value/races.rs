@@ -30,7 +30,7 @@ pub async fn concurrent_sums_are_exact<H: Harness>(harness: &H) {
     let rounds = (TASKS * ROUNDS) as i64;
     assert_eq!(scene.counter("number").await, Some(rounds));
     let twice = (rounds * 2).to_string();
-    assert!(scene.holds(Check::FieldEquals(keys[1].clone(), "field".into(), Some(twice))).await);
+    assert!(scene.holds(Check::FieldEquals(keys[1].clone(), "field".into(), Some(twice.into()))).await);
 }
 
 /// Read, check what was read, write: whoever loses tries again.

@@ -1,7 +1,7 @@
 //! What queries answer.
 
 use super::Harness;
-use super::kit::{Scene, add, bytes, pairs, range, set, set_field};
+use super::kit::{Scene, add, bytes, fields, pairs, range, set, set_field};
 use crate::ids::UserId;
 use crate::key::{Key, Space};
 use crate::port::{Item, KeyValue, Mutation, Query, StoreError, Value};
@@ -60,10 +60,8 @@ pub async fn answers_come_in_the_order_asked<H: Harness>(harness: &H) {
 pub async fn fields_come_by_name_and_named_fields_in_the_order_asked<H: Harness>(harness: &H) {
     let scene = Scene::new(harness);
     let key = scene.key("hash");
-    let fields = [("b", "2"), ("ü", ""), ("a", "1"), ("B", "zwei\0")];
-    scene
-        .change([Mutation::SetFields(key.clone(), pairs(&fields.map(|(name, value)| (name, value.to_owned()))))])
-        .await;
+    let written = fields(&[("b", "2"), ("ü", ""), ("a", "1"), ("B", "zwei\0")]);
+    scene.change([Mutation::SetFields(key.clone(), written)]).await;
     let sorted = [("B", "zwei\0"), ("a", "1"), ("b", "2"), ("ü", "")].map(|(name, value)| (name, value.to_owned()));
     assert_eq!(scene.ask(Query::Fields(key.clone())).await, Value::Fields(pairs(&sorted)));
     let names = ["b", "missing", "a", "b", "ü"].map(str::to_owned).to_vec();

@@ -1,7 +1,7 @@
 //! What mutations do.
 
 use super::Harness;
-use super::kit::{Scene, add, bytes, delete_field, is_wrong_type, pairs, range, set, set_field};
+use super::kit::{Scene, add, bytes, delete_field, fields, is_wrong_type, pairs, range, set, set_field};
 use crate::key::Key;
 use crate::port::{Check, KeyValue, Mutation, Outcome, Query, Value};
 
@@ -60,14 +60,11 @@ pub async fn a_sum_beyond_64_bits_changes_nothing<H: Harness>(harness: &H) {
 pub async fn fields_are_set_and_deleted_one_by_one<H: Harness>(harness: &H) {
     let scene = Scene::new(harness);
     let key = scene.key("hash");
-    let fields = |fields: &[(&str, &str)]| {
-        pairs(&fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect::<Vec<_>>())
-    };
     scene.change([Mutation::SetFields(key.clone(), fields(&[("a", "1"), ("b", "2"), ("c", "3")]))]).await;
     scene.change([Mutation::SetFields(key.clone(), fields(&[("b", "zwei"), ("d", ""), ("d", "4")]))]).await;
     let deleted = vec!["a".into(), "missing".into(), "a".into()];
     assert_eq!(scene.change([Mutation::DeleteFields(key.clone(), deleted)]).await, NO_RESULTS);
-    let left = fields(&[("b", "zwei"), ("c", "3"), ("d", "4")]);
+    let left = pairs(&[("b", "zwei"), ("c", "3"), ("d", "4")].map(|(name, value)| (name, value.to_owned())));
     assert_eq!(scene.ask(Query::Fields(key.clone())).await, Value::Fields(left.clone()));
     scene.change([Mutation::DeleteFields(key.clone(), vec![])]).await;
     assert_eq!(scene.ask(Query::Fields(key)).await, Value::Fields(left));
@@ -77,7 +74,7 @@ pub async fn fields_are_set_and_deleted_one_by_one<H: Harness>(harness: &H) {
 pub async fn add_field_counts_from_zero<H: Harness>(harness: &H) {
     let scene = Scene::new(harness);
     let key = scene.key("hash");
-    let add_field = |field: &str, delta| Mutation::AddField(key.clone(), field.into(), delta);
+    let add_field = |field: &'static str, delta| Mutation::AddField(key.clone(), field.into(), delta);
     assert_eq!(scene.change([add_field("a", 5), add_field("a", -8), add_field("b", 0)]).await, [5, -3, 0]);
     let fields = [("a", "-3".to_owned()), ("b", "0".to_owned())];
     assert_eq!(scene.ask(Query::Fields(key.clone())).await, Value::Fields(pairs(&fields)));
@@ -89,11 +86,11 @@ pub async fn add_field_counts_from_zero<H: Harness>(harness: &H) {
 pub async fn a_member_has_one_score<H: Harness>(harness: &H) {
     let scene = Scene::new(harness);
     let key = scene.key("ordered");
-    let put = |member: &str, score| Mutation::OrderedPut(key.clone(), member.into(), score);
+    let put = |member: &'static str, score| Mutation::OrderedPut(key.clone(), member.into(), score);
     assert_eq!(scene.change([put("a", 1), put("b", 2), put("a", 3), put("b", 2)]).await, NO_RESULTS);
     let all = range(&key, i64::MIN, i64::MAX, 10);
     assert_eq!(scene.ask(all.clone()).await, Value::Ordered(pairs(&[("b", 2), ("a", 3)])));
-    let remove = |member: &str| Mutation::OrderedRemove(key.clone(), member.into());
+    let remove = |member: &'static str| Mutation::OrderedRemove(key.clone(), member.into());
     assert_eq!(scene.change([remove("missing"), remove("b")]).await, NO_RESULTS);
     assert_eq!(scene.ask(all).await, Value::Ordered(pairs(&[("a", 3)])));
 }
