@@ -30,7 +30,7 @@ const SIZE: Size = Size { people: 100, partners: 1, messages: 40, groups: &[100]
 
 /// What is measured, and how many calls make a batch: a few milliseconds at most.
 const CASES: [(Operation, u32); 5] = [
-    (Operation::Beat, 100),
+    (Operation::Beat, 500),
     (Operation::PresenceOf100, 10),
     (Operation::Send, 10),
     (Operation::SendTo(100), 2),

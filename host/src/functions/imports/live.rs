@@ -1,11 +1,8 @@
-//! `key-value`, `pub-sub` and `clock`: the live state and its time.
+//! `key-value`, `pub-sub` and `clock`: the live state and its time. Grants are held here, bounds by every store.
 
 use std::time::Duration;
 
-use roost_core::limits::CALL_ITEMS_MAX;
-use roost_core::port::{
-    KeyValue, PubSub, Publication, Query, StoreError, Transaction, validate_commit, validate_event, validate_read,
-};
+use roost_core::port::{KeyValue, Outcome, PubSub, Publication, StoreError, Transaction};
 
 use super::super::bindings::{clock, key_value, pub_sub};
 use super::super::convert::{Reading, list};
@@ -17,34 +14,20 @@ const WAIT_MS_MAX: u32 = 1_000;
 type Answer<T> = wasmtime::Result<Result<T, key_value::Error>>;
 
 impl State {
-    fn may_read(&self, queries: &[Query]) -> Result<(), StoreError> {
-        let grants = &self.identity.grants;
-        grants.check_read(queries).map_err(StoreError::Denied)?;
-        validate_read(queries)
-    }
-
     async fn read_allowed(&self, reading: Reading) -> Result<Vec<key_value::Value>, StoreError> {
         let (queries, parts) = reading.split();
-        self.may_read(&queries)?;
+        self.identity.grants.check_read(&queries).map_err(StoreError::Denied)?;
         Ok(Reading::answer(parts, self.identity.world.store.read(queries).await?))
     }
 
-    fn may_commit(&self, transactions: &[Transaction]) -> Result<(), StoreError> {
-        let grants = &self.identity.grants;
-        grants.check_commit(transactions).map_err(StoreError::Denied)?;
-        validate_commit(transactions)
+    async fn commit_allowed(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+        self.identity.grants.check_commit(&transactions).map_err(StoreError::Denied)?;
+        self.identity.world.store.commit(transactions).await
     }
 
-    fn may_publish(&self, publications: &[Publication]) -> Result<(), StoreError> {
-        let grants = &self.identity.grants;
-        grants.check_publish().map_err(StoreError::Denied)?;
-        if publications.len() > CALL_ITEMS_MAX {
-            return Err(StoreError::TooLarge(format!(
-                "{} publications a call, allowed are {CALL_ITEMS_MAX}",
-                publications.len()
-            )));
-        }
-        publications.iter().try_for_each(|publication| validate_event(&publication.event).map(|_| ()))
+    async fn publish_allowed(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
+        self.identity.grants.check_publish().map_err(StoreError::Denied)?;
+        self.identity.world.store.publish(publications).await
     }
 }
 
@@ -60,11 +43,7 @@ impl key_value::Host for State {
 
     async fn commit(&mut self, transactions: Vec<key_value::Transaction>) -> Answer<Vec<key_value::Outcome>> {
         self.serving("key-value.commit")?;
-        let transactions = list(transactions);
-        let answer = match self.may_commit(&transactions) {
-            Ok(()) => self.identity.world.store.commit(transactions).await,
-            Err(error) => Err(error),
-        };
+        let answer = self.commit_allowed(list(transactions)).await;
         Ok(answer.map(list).map_err(Into::into))
     }
 }
@@ -72,12 +51,7 @@ impl key_value::Host for State {
 impl pub_sub::Host for State {
     async fn publish(&mut self, publications: Vec<pub_sub::Publication>) -> Answer<()> {
         self.serving("pub-sub.publish")?;
-        let publications = list(publications);
-        let answer = match self.may_publish(&publications) {
-            Ok(()) => self.identity.world.store.publish(publications).await,
-            Err(error) => Err(error),
-        };
-        Ok(answer.map_err(Into::into))
+        Ok(self.publish_allowed(list(publications)).await.map_err(Into::into))
     }
 }
 

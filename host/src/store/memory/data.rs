@@ -168,16 +168,20 @@ impl Ordered {
 
     /// Puts or removes a member; answers its score before.
     pub(super) fn put(&mut self, member: &str, score: Option<i64>) -> Option<i64> {
-        let (name, before) = match self.scores.remove_entry(member) {
-            Some((name, before)) => {
-                self.order.remove(&(before, name.clone()));
-                (name, Some(before))
+        let found = self.scores.get_key_value(member).map(|(name, before)| (*before, Arc::clone(name)));
+        let place = found.and_then(|place| self.order.take(&place));
+        let before = place.as_ref().map(|(before, _)| *before);
+        match (score, place) {
+            (Some(score), Some((_, name))) => {
+                self.order.insert((score, name));
+                self.scores.get_mut(member).into_iter().for_each(|present| *present = score);
             }
-            None => (Arc::from(member), None),
-        };
-        if let Some(score) = score {
-            self.order.insert((score, name.clone()));
-            self.scores.insert(name, score);
+            (Some(score), None) => {
+                let name: Arc<str> = member.into();
+                self.order.insert((score, Arc::clone(&name)));
+                self.scores.insert(name, score);
+            }
+            (None, _) => drop(self.scores.remove(member)),
         }
         before
     }
