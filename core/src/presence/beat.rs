@@ -3,6 +3,8 @@
 //! A sign of life is never held back by an announcement: it is written whatever the state, so that nobody
 //! appears offline because contacts cannot be asked for.
 
+use std::collections::BTreeMap;
+
 use super::standing::{ANNOUNCED, Announcement, LAST_SEEN, Standing, Status};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
@@ -14,7 +16,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Beat<'a> {
     pub(super) user: UserId,
-    /// In ascending order, each once.
+    /// Each once.
     pub(super) connections: Vec<&'a ConnectionId>,
 }
 
@@ -31,17 +33,14 @@ pub(super) struct Decision {
 
 /// By user, in ascending order.
 pub(super) fn by_user(beats: &[(UserId, ConnectionId)]) -> Vec<Beat<'_>> {
-    let mut beats: Vec<_> = beats.iter().collect();
-    beats.sort_unstable();
-    beats.dedup();
-    let users = beats.chunk_by(|one, next| one.0 == next.0);
-    users.filter_map(beat_of).collect()
-}
-
-/// Of one user's.
-fn beat_of<'a>(own: &[&'a (UserId, ConnectionId)]) -> Option<Beat<'a>> {
-    let user = own.first()?.0;
-    Some(Beat { user, connections: own.iter().map(|(_, connection)| connection).collect() })
+    let mut users: BTreeMap<UserId, Vec<&ConnectionId>> = BTreeMap::new();
+    for (user, connection) in beats {
+        let connections = users.entry(*user).or_default();
+        if !connections.contains(&connection) {
+            connections.push(connection);
+        }
+    }
+    users.into_iter().map(|(user, connections)| Beat { user, connections }).collect()
 }
 
 /// Nothing changes but the signs of life. Refused when the user is not online, or contacts do not know.
@@ -84,15 +83,18 @@ fn arrive(beat: &Beat<'_>, standing: &Standing, now: Timestamp) -> Decision {
 /// The deadlines of these users, one transaction for each shard.
 pub(super) fn deadlines(beats: &[Beat<'_>], now: Timestamp) -> Vec<Transaction> {
     let deadline = now.plus(PRESENCE_TTL_MS).score();
-    let mut users: Vec<_> = beats.iter().map(|beat| (Owner::presence_shard(beat.user), beat.user)).collect();
-    users.sort_unstable();
-    let put = |user: UserId| Mutation::OrderedPut(Key::presence_due(user), user.to_string().into(), deadline);
-    let shards = users.chunk_by(|one, next| one.0 == next.0);
-    let transaction = |users: &[(Owner, UserId)]| {
-        let mutations = users.iter().map(|(_, user)| put(*user)).collect();
-        Some(Transaction { mutations, ..Transaction::new(users.first()?.0) })
-    };
-    shards.filter_map(transaction).collect()
+    let mut transactions: Vec<Transaction> = Vec::new();
+    for beat in beats {
+        let key = Key::presence_due(beat.user);
+        let owner = key.owner;
+        let put = Mutation::OrderedPut(key, beat.user.to_string().into(), deadline);
+        // There are few shards.
+        match transactions.iter_mut().find(|transaction| transaction.owner == owner) {
+            Some(transaction) => transaction.mutations.push(put),
+            None => transactions.push(Transaction::new(owner).mutate(put)),
+        }
+    }
+    transactions
 }
 
 fn signs_of_life(beat: &Beat<'_>, now: Timestamp, mut fields: Vec<(Text, Text)>) -> Transaction {
@@ -147,7 +149,7 @@ mod tests {
         let signs = [(USER, "b"), (other, "c"), (USER, "a"), (USER, "a")].map(|(user, text)| (user, connection(text)));
         let beats = by_user(&signs);
         assert_eq!(beats.len(), 2);
-        assert_eq!(beats[1].connections, [&connection("a"), &connection("b")]);
+        assert_eq!(beats[1].connections, [&connection("b"), &connection("a")]);
     }
 
     #[test]
