@@ -98,7 +98,9 @@ impl TryFrom<String> for ConnectionId {
     type Error = IdError;
 
     fn try_from(text: String) -> Result<Self, IdError> {
-        text.parse()
+        let fits = !text.is_empty() && text.len() <= CONNECTION_ID_BYTES_MAX;
+        let clean = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if fits && clean { Ok(Self(text)) } else { Err(IdError::NotAConnection) }
     }
 }
 
@@ -106,9 +108,7 @@ impl FromStr for ConnectionId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let fits = !text.is_empty() && text.len() <= CONNECTION_ID_BYTES_MAX;
-        let clean = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if fits && clean { Ok(Self(text.to_owned())) } else { Err(IdError::NotAConnection) }
+        text.to_owned().try_into()
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn object<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T,
     let mut field = None;
     T::deserialize(Object { json: &mut json, field: &mut field })
         .and_then(|value| json.end().map(|()| value))
-        .map_err(|error| Failure::invalid(explain(what, field.as_deref(), &error)))
+        .map_err(|error| Failure::invalid(explain(what, field, &error)))
 }
 
 fn explain(what: &str, field: Option<&str>, error: &serde_json::Error) -> String {
@@ -43,7 +43,7 @@ fn explain(what: &str, field: Option<&str>, error: &serde_json::Error) -> String
 /// A deserializer of one object that keeps the name of the field it is at.
 struct Object<'a, 'de> {
     json: &'a mut Json<'de>,
-    field: &'a mut Option<String>,
+    field: &'a mut Option<&'static str>,
 }
 
 impl<'de> Deserializer<'de> for Object<'_, 'de> {
@@ -71,7 +71,7 @@ impl<'de> Deserializer<'de> for Object<'_, 'de> {
 struct ObjectVisitor<'a, V> {
     visitor: V,
     known: &'static [&'static str],
-    field: &'a mut Option<String>,
+    field: &'a mut Option<&'static str>,
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<'_, V> {
@@ -91,24 +91,43 @@ struct Fields<'a, M> {
     map: M,
     known: &'static [&'static str],
     /// The field whose value comes next.
-    next: Option<String>,
+    next: Option<&'static str>,
     /// The field whose value is being read.
-    field: &'a mut Option<String>,
+    field: &'a mut Option<&'static str>,
+}
+
+/// Reads the name of a field, which must be known.
+struct FieldName {
+    known: &'static [&'static str],
+}
+
+impl<'de> DeserializeSeed<'de> for FieldName {
+    type Value = &'static str;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<Self::Value, D::Error> {
+        name.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for FieldName {
+    type Value = &'static str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        let found = self.known.iter().copied().find(|known| *known == name);
+        found.ok_or_else(|| E::unknown_field(name, self.known))
+    }
 }
 
 impl<'de, M: MapAccess<'de>> MapAccess<'de> for Fields<'_, M> {
     type Error = M::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, M::Error> {
-        let Some(name) = self.map.next_key::<String>()? else {
-            return Ok(None);
-        };
-        if !self.known.contains(&name.as_str()) {
-            return Err(M::Error::unknown_field(&name, self.known));
-        }
-        let key = seed.deserialize(name.as_str().into_deserializer())?;
-        self.next = Some(name);
-        Ok(Some(key))
+        self.next = self.map.next_key_seed(FieldName { known: self.known })?;
+        self.next.map(|name| seed.deserialize(name.into_deserializer())).transpose()
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, M::Error> {
