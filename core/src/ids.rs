@@ -39,6 +39,11 @@ macro_rules! uuid_id {
             pub const fn as_u128(self) -> u128 {
                 self.0.as_u128()
             }
+
+            /// The UUID's canonical spelling, put into a buffer of the caller's.
+            pub fn spell(self, buffer: &mut [u8; uuid::fmt::Hyphenated::LENGTH]) -> &str {
+                self.0.hyphenated().encode_lower(buffer)
+            }
         }
 
         impl From<Uuid> for $name {

@@ -46,7 +46,7 @@ impl Timestamp {
     }
 
     /// `None`: beyond the year 9999. Without nanoseconds, whose 128 bits a 32-bit machine divides slowly.
-    fn rfc3339(self) -> Option<String> {
+    pub(crate) fn rfc3339(self) -> Option<String> {
         let second = OffsetDateTime::from_unix_timestamp(i64::try_from(self.seconds()).ok()?).ok()?;
         let moment = second.replace_millisecond(u16::try_from(self.0 % 1_000).ok()?).ok()?;
         let mut text = Vec::with_capacity("2026-09-21T14:13:20.123Z".len());

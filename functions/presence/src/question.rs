@@ -1,10 +1,10 @@
 //! Who asks for presence: users, who see their contacts, and services, who see everybody.
 
-use roost_core::event::PresenceView;
+use roost_core::event::{self, PresenceView};
 use roost_core::ids::UserId;
 use roost_core::presence::{self, Viewer};
 use roost_function::{Answer, Caller, Edge, Failure, Reply, Request, Schema, Sync, run};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub(crate) const USERS: Schema = Schema::Object(&[("users", Schema::List(&Schema::Id))]);
 pub(crate) const PRESENCE: Schema = Schema::Object(&[("presence", Schema::List(&Schema::PRESENCE))]);
@@ -35,10 +35,7 @@ pub(crate) fn sync(sync: &Sync) -> Answer {
     told(run(presence::of_contacts(&Edge, sync.user))?)
 }
 
-pub(crate) fn told(presence: Vec<PresenceView>) -> Answer {
-    #[derive(Serialize)]
-    struct Presence {
-        presence: Vec<PresenceView>,
-    }
-    Reply::ok(&Presence { presence })
+pub(crate) fn told(views: Vec<PresenceView>) -> Answer {
+    let json = event::presence_list(&views).map_err(|_| Failure::internal("a moment beyond the year 9999"))?;
+    Ok(Reply::json(json))
 }

@@ -17,6 +17,11 @@ impl Reply {
         Self::with_status(200, value)
     }
 
+    /// 200 with what is JSON already.
+    pub const fn json(body: String) -> Self {
+        Self { status: 200, body }
+    }
+
     /// 201: this value is new.
     pub fn created(value: &impl Serialize) -> Result<Self, Failure> {
         Self::with_status(201, value)

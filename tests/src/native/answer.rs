@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow};
 use roost::functions::Caller;
-use roost_core::event::{MessageView, PresenceView};
+use roost_core::event::{self, MessageView};
 use roost_core::ids::{ConnectionId, ConversationId, MessageId, Seq, UserId};
 use roost_core::limits::{BEAT_INTERVAL_MS, PAGE_DEFAULT};
 use roost_core::messaging;
@@ -70,12 +70,8 @@ async fn presence_of(world: &NativeWorld, viewer: Viewer, body: &[u8]) -> Answer
     struct Users {
         users: Vec<UserId>,
     }
-    #[derive(Serialize)]
-    struct Presence {
-        presence: Vec<PresenceView>,
-    }
     let Users { users } = from_slice(body)?;
-    json(&Presence { presence: presence::query(world, viewer, &users).await? })
+    Ok(event::presence_list(&presence::query(world, viewer, &users).await?)?)
 }
 
 async fn unread_all(world: &NativeWorld, user: UserId) -> Answered {
