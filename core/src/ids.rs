@@ -3,6 +3,7 @@
 //! Users, conversations and messages are UUIDs; a connection's id is the host's own text; a sequence counts
 //! the changes of one conversation from 1.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,6 +50,12 @@ macro_rules! uuid_id {
         impl From<Uuid> for $name {
             fn from(uuid: Uuid) -> Self {
                 Self(uuid)
+            }
+        }
+
+        impl From<$name> for Cow<'static, str> {
+            fn from(id: $name) -> Self {
+                Self::Owned(id.spell(&mut [0; uuid::fmt::Hyphenated::LENGTH]).to_owned())
             }
         }
 

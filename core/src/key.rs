@@ -165,7 +165,8 @@ impl Key {
 
     /// A user's unread counter of one conversation.
     pub fn unread_conversation(user: UserId, conversation: ConversationId) -> Self {
-        Self { space: Space::UnreadConversation, owner: Owner::User(user), item: Some(conversation.to_string()) }
+        let item = conversation.spell(&mut [0; uuid::fmt::Hyphenated::LENGTH]).to_owned();
+        Self { space: Space::UnreadConversation, owner: Owner::User(user), item: Some(item) }
     }
 
     /// A conversation's cached last message.

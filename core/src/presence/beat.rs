@@ -4,6 +4,7 @@
 //! appears offline because contacts cannot be asked for.
 
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
 use super::standing::{ANNOUNCED, Announcement, LAST_SEEN, Standing, Status};
 use crate::ids::{ConnectionId, UserId};
@@ -33,6 +34,9 @@ pub(super) struct Decision {
 
 /// By user, in ascending order.
 pub(super) fn by_user(beats: &[(UserId, ConnectionId)]) -> Vec<Beat<'_>> {
+    if let [(user, connection)] = beats {
+        return vec![Beat { user: *user, connections: vec![connection] }];
+    }
     let mut users: BTreeMap<UserId, Vec<&ConnectionId>> = BTreeMap::new();
     for (user, connection) in beats {
         let connections = users.entry(*user).or_default();
@@ -87,7 +91,7 @@ pub(super) fn deadlines(beats: &[Beat<'_>], now: Timestamp) -> Vec<Transaction> 
     for beat in beats {
         let key = Key::presence_due(beat.user);
         let owner = key.owner;
-        let put = Mutation::OrderedPut(key, beat.user.to_string().into(), deadline);
+        let put = Mutation::OrderedPut(key, beat.user.into(), deadline);
         // There are few shards.
         match transactions.iter_mut().find(|transaction| transaction.owner == owner) {
             Some(transaction) => transaction.mutations.push(put),
@@ -100,7 +104,8 @@ pub(super) fn deadlines(beats: &[Beat<'_>], now: Timestamp) -> Vec<Transaction> 
 fn signs_of_life(beat: &Beat<'_>, now: Timestamp, mut fields: Vec<(Text, Text)>) -> Transaction {
     let key = |space| Key::of_user(space, beat.user);
     let deadline = Text::from(now.plus(PRESENCE_TTL_MS).0.to_string());
-    let devices = beat.connections.iter().map(|connection| (connection.to_string().into(), deadline.clone())).collect();
+    let names = beat.connections.iter().map(|connection| connection.as_str().to_owned().into());
+    let devices = names.zip(repeat_n(deadline, beat.connections.len())).collect();
     let second = now.seconds().to_string();
     fields.push((LAST_SEEN.into(), second.clone().into()));
     let mutations = vec![

@@ -50,7 +50,7 @@ pub(super) fn stale(devices: &[(String, String)], now: Timestamp) -> Vec<(String
 /// Removes the device that says goodbye.
 pub(super) fn remove(user: UserId, connection: &ConnectionId) -> Transaction {
     Transaction::new(Owner::User(user))
-        .mutate(Mutation::DeleteFields(Key::of_user(Space::Devices, user), vec![connection.to_string().into()]))
+        .mutate(Mutation::DeleteFields(Key::of_user(Space::Devices, user), vec![connection.as_str().to_owned().into()]))
 }
 
 /// Removes stale devices, unless one of them beat meanwhile.
@@ -74,7 +74,7 @@ pub(super) fn grace(user: UserId, grace_ms: u64, now: Timestamp) -> Vec<Transact
         Transaction::new(Owner::User(user))
             .check(Check::Absent(Key::of_user(Space::Devices, user)))
             .mutate(Mutation::Expire(Key::of_user(Space::Online, user), grace_ms)),
-        Transaction::new(due.owner).mutate(Mutation::OrderedPut(due, user.to_string().into(), deadline)),
+        Transaction::new(due.owner).mutate(Mutation::OrderedPut(due, user.into(), deadline)),
     ]
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn announce(change: &Change, told: Option<&Event>, member: UserId) ->
         return None;
     }
     let conversation = change.message.conversation;
-    let field = Text::from(conversation.to_string());
+    let field = Text::from(conversation);
     let positions = Key::of_user(Space::UnreadSequence, member);
     let total = Key::of_user(Space::UnreadTotal, member);
     let mut transaction = Transaction::new(Owner::User(member))
@@ -91,7 +91,7 @@ pub(crate) fn settle(
     if *stored == agreed {
         return Settlement::Settled;
     }
-    let field = Text::from(conversation.to_string());
+    let field = Text::from(conversation);
     let mut transaction = unmoved(user, conversation, stored)
         .mutate(Mutation::Set(Key::unread_conversation(user, conversation), decimal(count), None))
         .mutate(add_to_total(user, count - stored.count.unwrap_or(0)))
@@ -146,7 +146,7 @@ pub(crate) fn fill(
         return transaction;
     }
     let by = |value: fn(&Counter) -> Seq| {
-        snapshot.counters.iter().map(|c| (c.conversation.to_string().into(), value(c).to_string().into())).collect()
+        snapshot.counters.iter().map(|c| (c.conversation.into(), value(c).to_string().into())).collect()
     };
     transaction
         .mutate(Mutation::SetFields(sequences, by(|counter| counter.seq)))
@@ -155,7 +155,7 @@ pub(crate) fn fill(
 
 /// A transaction that happens only if the store still holds what was read. The total may move meanwhile, but not vanish.
 pub(crate) fn unmoved(user: UserId, conversation: ConversationId, stored: &Standing) -> Transaction {
-    let field = Text::from(conversation.to_string());
+    let field = Text::from(conversation);
     let position = |seq: Option<Seq>| seq.map(|seq| seq.to_string().into());
     let counter = Key::unread_conversation(user, conversation);
     let sequences = Key::of_user(Space::UnreadSequence, user);
@@ -173,7 +173,7 @@ fn leave(user: UserId, conversation: ConversationId, stored: &Standing) -> Settl
     if stored.seq.is_none() && stored.read.is_none() && stored.count.is_none() {
         return Settlement::Settled;
     }
-    let field = vec![conversation.to_string().into()];
+    let field = vec![Text::from(conversation)];
     Settlement::Apply(
         unmoved(user, conversation, stored)
             .mutate(add_to_total(user, -stored.count.unwrap_or(0)))
