@@ -101,6 +101,13 @@ fn times_are_judged_with_the_leeway() {
 }
 
 #[test]
+fn an_end_beyond_the_clock_is_always_far_away() {
+    let late = UNIX_EPOCH + Duration::from_secs(9_000_000_000);
+    let identity = authenticator(&secret()).verify(&token(json!({ "exp": 1e19 })), late).unwrap();
+    assert!(identity.until().unwrap() > late + Duration::from_secs(3_600));
+}
+
+#[test]
 fn claims_that_are_missing_or_malformed_are_refused_precisely() {
     for (changes, expected) in [
         (json!({ "exp": null }), "no `exp`"),
