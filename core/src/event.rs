@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::ids::{ConversationId, MessageId, Seq, UserId};
+use crate::ids::{ConversationId, MessageId, Seq, UUID_BYTES, UserId};
 use crate::port::{Change, ChangeKind, Event, Message};
 use crate::time::Timestamp;
 
@@ -63,9 +63,9 @@ pub struct PresenceView {
 impl PresenceView {
     /// As JSON, just as `Serialize` writes it. Nothing in it needs escaping, and lists of hundreds are asked for often: looking
     /// for what to escape took a third of such a call. Fails at a moment beyond the year 9999.
-    pub fn write_json(&self, json: &mut String) -> fmt::Result {
+    fn write_json(&self, json: &mut String) -> fmt::Result {
         json.push_str("{\"user\":\"");
-        json.push_str(self.user.spell(&mut [0; 36]));
+        json.push_str(self.user.spell(&mut [0; UUID_BYTES]));
         json.push_str(if self.online { "\",\"online\":true," } else { "\",\"online\":false," });
         if let Some(moment) = self.last_seen {
             json.push_str("\"last_seen\":\"");

@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use crate::limits::CONNECTION_ID_BYTES_MAX;
 
+/// What the spelling of a UUID takes.
+pub const UUID_BYTES: usize = uuid::fmt::Hyphenated::LENGTH;
+
 /// Why a text is no identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -42,7 +45,7 @@ macro_rules! uuid_id {
             }
 
             /// The UUID's canonical spelling, put into a buffer of the caller's.
-            pub fn spell(self, buffer: &mut [u8; uuid::fmt::Hyphenated::LENGTH]) -> &str {
+            pub fn spell(self, buffer: &mut [u8; UUID_BYTES]) -> &str {
                 self.0.hyphenated().encode_lower(buffer)
             }
         }
@@ -55,7 +58,7 @@ macro_rules! uuid_id {
 
         impl From<$name> for Cow<'static, str> {
             fn from(id: $name) -> Self {
-                Self::Owned(id.spell(&mut [0; uuid::fmt::Hyphenated::LENGTH]).to_owned())
+                Self::Owned(id.spell(&mut [0; UUID_BYTES]).to_owned())
             }
         }
 

@@ -2,6 +2,7 @@
 //!
 //! An owner is a partition: whatever changes together belongs to one owner.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::ids::{ConversationId, UserId};
@@ -165,8 +166,8 @@ impl Key {
 
     /// A user's unread counter of one conversation.
     pub fn unread_conversation(user: UserId, conversation: ConversationId) -> Self {
-        let item = conversation.spell(&mut [0; uuid::fmt::Hyphenated::LENGTH]).to_owned();
-        Self { space: Space::UnreadConversation, owner: Owner::User(user), item: Some(item) }
+        let item = Some(Cow::from(conversation).into_owned());
+        Self { space: Space::UnreadConversation, owner: Owner::User(user), item }
     }
 
     /// A conversation's cached last message.
