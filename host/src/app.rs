@@ -15,18 +15,18 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::admin::{self, AdminState};
-use crate::audit::World;
-use crate::auth::Authenticator;
 use crate::config::{Config, HttpConfig};
-use crate::functions::{DeployError, Engine, Functions, HostWorld, Options};
-use crate::http;
-use crate::hub::Hub;
-use crate::public::PublicState;
+use crate::delivery::hub::Hub;
+use crate::ops::admin::{self, AdminState};
+use crate::ops::consistency::World;
+use crate::ops::shutdown::Signals;
 use crate::records::RecordStore;
-use crate::shutdown::Signals;
+use crate::runtime::{DeployError, Engine, Functions, HostWorld, Options};
+use crate::server::auth::Authenticator;
+use crate::server::http;
+use crate::server::state::PublicState;
 use crate::store::Store;
-use crate::{mend, metrics, schedule};
+use crate::{ops::metrics, ops::reconcile, runtime::schedule};
 
 /// Compiled functions, in the data directory.
 const COMPILED: &str = "compiled";

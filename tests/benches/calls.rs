@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use roost::config::{RecordsUrl, SqliteLocation};
-use roost::functions::{Engine, Functions, HostWorld, Invocation, Target};
 use roost::records::RecordStore;
+use roost::runtime::{Engine, Functions, HostWorld, Invocation, Target};
 use roost::store::Store;
 use roost_tests::native::{self, NativeWorld};
 use roost_tests::scene::{Ask, Operation, Scene, Size};

@@ -1,7 +1,7 @@
 //! The built-in functions in this process, on a world of the caller's choice.
 
 use roost::config::Sources;
-use roost::functions::{Engine, Functions, HostWorld, HttpRequest, Options, Request, RouteMatch, Target};
+use roost::runtime::{Engine, Functions, HostWorld, HttpRequest, Options, Request, RouteMatch, Target};
 
 use crate::components;
 

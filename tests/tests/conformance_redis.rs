@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use roost::config::{RecordsUrl, Sources, SqliteLocation};
-use roost::functions::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteMatch};
 use roost::records::RecordStore;
+use roost::runtime::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteMatch};
 use roost::store::Store;
 use roost::store::redis::RedisStore;
 use roost_core::each_store_case;

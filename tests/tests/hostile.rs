@@ -14,8 +14,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use roost::config::{RecordsUrl, Sources, SqliteLocation};
-use roost::functions::{Engine, Functions, HostWorld, Options};
 use roost::records::RecordStore;
+use roost::runtime::{Engine, Functions, HostWorld, Options};
 use roost::store::Store;
 use roost_tests::client::{Answer, Client};
 use roost_tests::server::{DEADLINE, Server};

@@ -11,8 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use roost::config::{RecordsUrl, SqliteLocation};
-use roost::functions::{Caller, Connection, Engine, Functions, Hook, HostWorld, Invocation, Reply, Request, Target};
 use roost::records::RecordStore;
+use roost::runtime::{Caller, Connection, Engine, Functions, Hook, HostWorld, Invocation, Reply, Request, Target};
 use roost::store::Store;
 use roost_core::ids::UserId;
 use roost_core::port::{Records, UnreadRequest};

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::args::FunctionsArgs;
 use super::ask::ask;
-use crate::say::say;
+use crate::cli::print::say;
 
 const COLUMNS: [&str; 6] = ["FUNCTION", "VERSION", "DIGEST", "ROUTES", "CALLS", "LIMITS"];
 

@@ -3,10 +3,12 @@
 //! Exit codes: 0 done, 1 it did not work, 2 the command line or the configuration is wrong, 130 ended by a second signal.
 //! `verify` and `repair` have their own.
 
-mod args;
+pub(crate) mod args;
 mod ask;
-pub(crate) mod build;
+pub mod build;
+pub mod dev;
 mod functions;
+mod print;
 mod source;
 mod token;
 mod verify;
@@ -19,10 +21,10 @@ use clap::Parser;
 pub use args::Cli;
 use args::{CheckConfigArgs, Command, DevArgs, SettingArgs};
 
+use crate::cli::print::say;
 use crate::config::{self, Config, Mistakes, Sources};
-use crate::say::say;
-use crate::shutdown::Signals;
-use crate::{app, dev, log};
+use crate::ops::shutdown::Signals;
+use crate::{app, ops::log};
 
 const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
@@ -45,7 +47,7 @@ impl Command {
         match self {
             Self::Dev(args) => develop(args).await,
             Self::Serve(args) => serve(&args).await,
-            Self::Build(args) => build::run(&args).await,
+            Self::Build(args) => build::command::run(&args).await,
             Self::Token(args) => token::run(&args),
             Self::Functions(args) => functions::run(&args).await,
             Self::Verify(args) => Ok(verify::run(&args, false).await),

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::args::TokenArgs;
-use crate::say::say;
-use crate::token;
+use crate::cli::print::say;
+use crate::server::auth::issuer;
 
 pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let config = super::of_running(&args.settings)?;

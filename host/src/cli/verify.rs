@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::args::{AuditArgs, ReportFormat};
 use super::ask::ask;
 use crate::app;
-use crate::audit::{self, Order, Part, World};
+use crate::cli::print::say;
 use crate::config::{Config, StoreUrl};
+use crate::ops::consistency::{self, Order, Part, World};
 use crate::records::RecordStore;
-use crate::say::say;
 use crate::store::Store;
 
 const DRIFT: u8 = 1;

@@ -26,7 +26,7 @@ pub use self::postgres::statements as postgres_statements;
 pub use self::sql::{OpenError as DatabaseError, SqlRecords, Statements};
 use self::sqlite::Sqlite;
 use crate::config::RecordsUrl;
-use crate::latency;
+use crate::ops::latency;
 
 /// Why the records cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
 use crate::config::StoreUrl;
-use crate::latency::{self, Latency};
+use crate::ops::latency::{self, Latency};
 
 /// The store that the configuration names. Clones share it.
 #[derive(Clone)]

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use roost::functions::Caller;
+use roost::runtime::Caller;
 use roost_tests::scene::Ask;
 use roost_tests::token::{SERVICE_KEY, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

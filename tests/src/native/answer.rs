@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow};
-use roost::functions::Caller;
+use roost::runtime::Caller;
 use roost_core::event::{self, MessageView};
 use roost_core::ids::{ConnectionId, ConversationId, MessageId, Seq, UserId};
 use roost_core::limits::{BEAT_INTERVAL_MS, PAGE_DEFAULT};

@@ -1,6 +1,6 @@
 //! One request of a benchmark, before it becomes a call, a line of HTTP or a native function's arguments.
 
-use roost::functions::Caller;
+use roost::runtime::Caller;
 use roost_core::ids::{ConversationId, UserId};
 
 /// Who asks what.

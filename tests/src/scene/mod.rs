@@ -17,7 +17,7 @@ use uuid::Uuid;
 pub use ask::{Ask, Question};
 
 use crate::native::{self, NativeWorld};
-use roost::functions::Caller;
+use roost::runtime::Caller;
 
 /// How many are asked about in one bulk question.
 const BULK: u32 = 100;

@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use self::fault::Fault;
 use self::wire::{Greeting, Problem};
 use crate::config::BackendConfig;
-use crate::trace;
+use crate::ops::trace;
 
 /// A pooled connection is given up before the servers that people use give it up, so that no call meets a closed one.
 const POOL_IDLE: Duration = Duration::from_secs(30);

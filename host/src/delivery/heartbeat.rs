@@ -1,0 +1,43 @@
+//! Beats for every connection that gave a sign of life: one task a host, up to 500 connections a call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roost_core::limits::LIST_MAX;
+use roost_core::port::{Bus, Feeds};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::delivery::hub::Hub;
+use crate::ops::trace;
+use crate::runtime::CallError;
+use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::hooks;
+
+/// Beats every interval until it is dropped.
+pub async fn run<F: FunctionTable, S: Bus + Feeds + 'static>(functions: Arc<F>, hub: Arc<Hub<S>>, every: Duration) {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        once(functions.as_ref(), hub.as_ref()).await;
+    }
+}
+
+/// One round over everybody.
+pub async fn once<F: FunctionTable, S: Bus + Feeds + 'static>(functions: &F, hub: &Hub<S>) {
+    for connections in hub.take_alive().chunks(LIST_MAX) {
+        let gathered = hooks::beat(functions, &trace::new_id(), connections).await;
+        if gathered.failures.iter().any(may_help_later) {
+            // The next round comes before presence runs out.
+            hub.give_back_alive(connections);
+        }
+    }
+}
+
+fn may_help_later(error: &CallError) -> bool {
+    match error {
+        CallError::Failed(failure) => failure.retry,
+        CallError::Busy { .. } | CallError::DeadlineExceeded => true,
+        CallError::Trapped | CallError::ReplyTooLarge => false,
+    }
+}

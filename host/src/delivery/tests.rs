@@ -1,0 +1,299 @@
+//! The hub against a bus that loses events: order, holes, resync, bounds, and who joins and leaves when.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use roost_core::ids::{ConnectionId, UserId};
+use tokio::time::timeout;
+
+use super::*;
+use crate::server::fake::{LossyStore, socket_config, user};
+
+struct Client {
+    seat: Seat<LossyStore>,
+    connection: Arc<Connection>,
+    position: Position,
+}
+
+async fn connect(hub: &Arc<Hub<LossyStore>>, user: UserId, name: &str) -> Client {
+    let mut seat = hub.seat(user).unwrap();
+    let (connection, position) = seat.join(name.parse::<ConnectionId>().unwrap()).await.unwrap();
+    Client { seat, connection, position }
+}
+
+impl Client {
+    /// The next items, in short: a payload's text, `resync`, or `refresh`.
+    async fn next(&self) -> Vec<String> {
+        let batch = timeout(Duration::from_secs(60), self.connection.outbox.take()).await.expect("nothing came");
+        let Batch { items, room } = batch.unwrap();
+        self.connection.outbox.written(room);
+        items.into_iter().map(|item| short(&item)).collect()
+    }
+
+    /// So many items, however they are gathered.
+    async fn take(&self, count: usize) -> Vec<String> {
+        let mut items = Vec::new();
+        while items.len() < count {
+            items.extend(self.next().await);
+        }
+        items
+    }
+
+    fn is_quiet(&self) -> bool {
+        matches!(self.connection.outbox.try_take(), Ok(None))
+    }
+}
+
+fn short(item: &Item) -> String {
+    let Item::Frame(frame) = item else { return "refresh".into() };
+    let frame: serde_json::Value = serde_json::from_str(&frame.encode_text()).unwrap();
+    match frame["payload"]["text"].as_str() {
+        Some(text) => text.to_owned(),
+        None => frame["type"].as_str().unwrap().to_owned(),
+    }
+}
+
+fn hub(store: &Arc<LossyStore>) -> Arc<Hub<LossyStore>> {
+    Hub::start(store.clone(), &socket_config())
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_reach_every_connection_of_the_user_in_order_and_nobody_else() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let (phone, laptop) = (connect(&hub, user(1), "phone").await, connect(&hub, user(1), "laptop").await);
+    let other = connect(&hub, user(2), "other").await;
+    store.publish(user(1), "a").await;
+    store.publish_ephemeral(user(1), "typing").await;
+    store.publish(user(1), "b").await;
+    for client in [&phone, &laptop] {
+        assert_eq!(client.take(3).await, ["a", "typing", "b"]);
+    }
+    assert!(other.is_quiet());
+    assert_eq!(store.joins.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_is_encoded_once_for_all_connections() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let (phone, laptop) = (connect(&hub, user(1), "phone").await, connect(&hub, user(1), "laptop").await);
+    store.publish(user(1), "a").await;
+    let frame = |client: &Client| match client.connection.outbox.try_take().unwrap().unwrap().items.remove(0) {
+        Some(Item::Frame(frame)) => frame,
+        other => panic!("{other:?}"),
+    };
+    let (one, two) = (frame(&phone), frame(&laptop));
+    assert!(Arc::ptr_eq(&one, &two));
+    assert_eq!(one.text().as_str().as_ptr(), two.text().as_str().as_ptr());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_is_filled_before_anything_newer_and_once() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.publish(user(1), "a").await;
+    store.lose(2);
+    for text in ["b", "c", "d", "e"] {
+        store.publish(user(1), text).await;
+    }
+    assert_eq!(client.take(6).await, ["a", "b", "c", "d", "e", "refresh"]);
+    store.publish(user(1), "f").await;
+    assert_eq!(client.take(1).await, ["f"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_without_a_place_wait_until_the_hole_is_filled() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.lose(1);
+    store.publish(user(1), "a").await;
+    store.publish(user(1), "b").await;
+    store.publish_ephemeral(user(1), "typing").await;
+    assert_eq!(client.take(4).await, ["a", "b", "typing", "refresh"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_last_event_is_found_by_the_regular_check() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.lose(1);
+    store.publish(user(1), "a").await;
+    assert!(client.is_quiet());
+    assert_eq!(client.take(2).await, ["a", "refresh"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_that_the_feed_no_longer_covers_becomes_one_resync() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.publish(user(1), "seen").await;
+    assert_eq!(client.take(1).await, ["seen"]);
+    store.lose(300);
+    for number in 0..300 {
+        store.publish(user(1), &number.to_string()).await;
+    }
+    store.publish(user(1), "last").await;
+    assert_eq!(client.take(1).await, ["resync"]);
+    store.publish(user(1), "next").await;
+    assert_eq!(client.take(1).await, ["next"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interruption_that_lost_nothing_lets_events_go_on() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.publish(user(1), "a").await;
+    store.inner.interrupt();
+    store.publish(user(1), "b").await;
+    let mut items = client.take(3).await;
+    items.retain(|item| item != "refresh");
+    assert_eq!(items, ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_interruption_nothing_newer_overtakes_what_was_lost() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.publish(user(1), "a").await;
+    assert_eq!(client.take(1).await, ["a"]);
+    store.lose(1);
+    store.publish(user(1), "lost").await;
+    store.set_down(true);
+    store.inner.interrupt();
+    store.publish(user(1), "newer").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(client.is_quiet());
+    store.set_down(false);
+    assert_eq!(client.take(3).await, ["lost", "newer", "refresh"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lost_its_feeds_is_answered_with_a_resync() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.publish(user(1), "a").await;
+    assert_eq!(client.take(1).await, ["a"]);
+    store.clock.advance(1_000);
+    store.inner.wipe();
+    assert_eq!(client.take(1).await, ["resync"]);
+    store.publish(user(1), "b").await;
+    assert_eq!(client.take(1).await, ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_is_cut_off_and_slows_nobody() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let (slow, quick) = (connect(&hub, user(1), "slow").await, connect(&hub, user(1), "quick").await);
+    for number in 0..20 {
+        store.publish(user(1), &number.to_string()).await;
+        assert_eq!(quick.take(1).await, [number.to_string()]);
+    }
+    assert_eq!(slow.connection.outbox.take().await.unwrap_err(), Overflowed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_begins_after_the_position_it_is_told() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    store.publish(user(1), "before").await;
+    let first = connect(&hub, user(1), "first").await;
+    store.publish(user(1), "between").await;
+    let second = connect(&hub, user(1), "second").await;
+    store.publish(user(1), "after").await;
+    assert_eq!((first.position.offset, second.position.offset), (1, 2));
+    assert_eq!(first.take(2).await, ["between", "after"]);
+    assert_eq!(second.take(1).await, ["after"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_connection_leaves_the_bus_and_the_next_joins_again() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let (first, second) = (connect(&hub, user(1), "first").await, connect(&hub, user(1), "second").await);
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(store.leaves.load(Ordering::SeqCst), 0);
+    drop(second);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!((store.leaves.load(Ordering::SeqCst), hub.connections()), (1, 0));
+    let third = connect(&hub, user(1), "third").await;
+    store.publish(user(1), "a").await;
+    assert_eq!(third.take(1).await, ["a"]);
+    assert_eq!(store.joins.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_that_crosses_a_leave_still_hears() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    for round in 0..50 {
+        let client = connect(&hub, user(1), &format!("client-{round}")).await;
+        store.publish(user(1), "a").await;
+        assert_eq!(client.take(1).await, ["a"], "round {round}");
+        // The leave is asked for here and races the join of the next round.
+        drop(client);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_that_fails_gives_its_seat_back() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    store.set_down(true);
+    let mut seat = hub.seat(user(1)).unwrap();
+    assert!(seat.join("phone".parse().unwrap()).await.is_err());
+    drop(seat);
+    assert_eq!(hub.connections(), 0);
+    store.set_down(false);
+    let client = connect(&hub, user(1), "phone").await;
+    store.publish(user(1), "a").await;
+    assert_eq!(client.take(1).await, ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_are_bounded_for_each_user_and_for_the_host() {
+    let config = SocketConfig { connections_max: 3, connections_per_user_max: 2, ..socket_config() };
+    let hub = Hub::start(LossyStore::new(), &config);
+    let first = hub.seat(user(1)).unwrap();
+    let _second = hub.seat(user(1)).unwrap();
+    assert!(hub.seat(user(1)).unwrap_err().is(Code::TooManyConnectionsOfUser));
+    let _third = hub.seat(user(2)).unwrap();
+    assert!(hub.seat(user(3)).unwrap_err().is(Code::TooManyConnections));
+    drop(first);
+    assert!(hub.seat(user(3)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_signs_of_life_are_beaten() {
+    let hub = hub(&LossyStore::new());
+    let (phone, _laptop) = (connect(&hub, user(1), "phone").await, connect(&hub, user(1), "laptop").await);
+    phone.connection.alive();
+    let beaten = hub.take_alive();
+    assert_eq!(beaten.iter().map(|connection| connection.id.as_str()).collect::<Vec<_>>(), ["phone"]);
+    assert_eq!(hub.take_alive(), []);
+    hub.give_back_alive(&beaten);
+    assert_eq!(hub.take_alive(), beaten);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_tells_everybody_refuses_newcomers_and_waits_for_the_last() {
+    let hub = hub(&LossyStore::new());
+    let mut client = connect(&hub, user(1), "phone").await;
+    let spread = Duration::from_secs(3);
+    hub.drain(spread);
+    assert_eq!(client.seat.draining().await, Draining { spread });
+    assert!(hub.seat(user(2)).unwrap_err().is(Code::Draining));
+    assert!(timeout(Duration::from_secs(5), hub.drained()).await.is_err());
+    drop(client);
+    hub.drained().await;
+}

@@ -1,0 +1,183 @@
+//! Verifying the live state part by part, natively: what the admin listener and the command line ask for, and the
+//! world that the core's audit runs in.
+//!
+//! A part is small, so that nobody waits long for an answer and whoever asks decides the pace.
+
+use std::time::Duration;
+
+use metrics::{Label, counter};
+use roost_core::audit::{self, Kind, Report, Subjects};
+use roost_core::error::{Error, ErrorKind};
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::limits::LIST_MAX;
+use roost_core::port::{
+    Answer, Change, ChangeRange, Changed, Clock, Confirmation, ContactAudience, ConversationPage, ConversationQuery,
+    Created, Directory, Draft, Edit, HistoryPage, HistoryQuery, KeyValue, LastMessage, MemberChange, Membership,
+    NewConversation, Outcome, Pending, PubSub, Publication, Query, ReadMark, Records, StoreError, Telemetry,
+    Transaction, UnreadRequest, UnreadSnapshot, Value,
+};
+use roost_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::records::RecordStore;
+use crate::server::problem::{Code, Fault};
+use crate::store::Store;
+
+/// Subjects of a part when nobody says how many.
+pub const PART_DEFAULT: u32 = 100;
+
+/// Which part to verify.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Users' counters, or conversations' last messages.
+    pub of: Kind,
+    /// These, up to 500; without them a page of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<Vec<Uuid>>,
+    /// The page after this one: an earlier part's `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Uuid>,
+    /// The page's length, 1 to 500; without it 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Mend what is found.
+    #[serde(default)]
+    pub repair: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What was looked at and found.
+    pub report: Report,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<Uuid>,
+}
+
+/// Verifies the part, and counts what it finds as `roost_drift_total`.
+pub async fn carry_out(world: &World, order: &Order) -> Result<Part, Error> {
+    let (subjects, next) = subjects(world, order).await?;
+    let report = match order.repair {
+        _ if subjects.is_empty() => Report::default(),
+        true => audit::repair(world, &subjects).await?,
+        false => audit::verify(world, &subjects).await?,
+    };
+    for finding in &report.drift {
+        let repaired = if finding.repaired { "true" } else { "false" };
+        counter!("roost_drift_total", "what" => finding.what.name(), "repaired" => repaired).increment(1);
+    }
+    Ok(Part { report, next })
+}
+
+async fn subjects(world: &World, order: &Order) -> Result<(Subjects, Option<Uuid>), Error> {
+    match &order.named {
+        Some(named) if named.len() > LIST_MAX => {
+            Err(Error::Invalid(format!("{} named at once, allowed are {LIST_MAX}", named.len())))
+        }
+        Some(named) => Ok((Subjects::named(order.of, named), None)),
+        None => Subjects::page(world, order.of, order.after, order.limit.unwrap_or(PART_DEFAULT)).await,
+    }
+}
+
+/// For the operator, who may be told everything.
+pub fn fault(error: &Error) -> Fault {
+    let status = match error.kind() {
+        ErrorKind::Invalid | ErrorKind::TooLarge => 400,
+        ErrorKind::Unavailable => 503,
+        _ => 500,
+    };
+    let fault = Fault { status, code: error.code().into(), ..Fault::new(Code::Internal, error.to_string()) };
+    let after = error.retry_after_ms().map(|span| Duration::from_millis(span.into()));
+    Fault { title: "The state could not be compared", retry: error.retry(), retry_after: after, ..fault }
+}
+
+/// The store and the records as the core's use cases see them, outside of any function.
+#[derive(Clone)]
+pub struct World {
+    /// The live state, and its clock.
+    pub store: Store,
+    /// The system of record.
+    pub records: RecordStore,
+}
+
+impl KeyValue for World {
+    async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
+        self.store.read(queries).await
+    }
+
+    async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+        self.store.commit(transactions).await
+    }
+}
+
+impl PubSub for World {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
+        self.store.publish(publications).await
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
+    async fn wait(&self, milliseconds: u32) {
+        tokio::time::sleep(Duration::from_millis(milliseconds.min(1_000).into())).await;
+    }
+}
+
+impl Telemetry for World {
+    /// As if a function named `audit` had counted it.
+    fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
+        let own = Label::new("function", "audit");
+        let labels = labels.iter().map(|(label, value)| Label::new(*label, (*value).to_owned()));
+        let labels: Vec<Label> = std::iter::once(own).chain(labels).collect();
+        counter!(format!("roost_function_{name}_total"), labels).increment(amount);
+    }
+}
+
+impl Directory for World {
+    async fn users(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {
+        self.records.users(after, limit).await
+    }
+
+    async fn conversation_ids(&self, after: Option<ConversationId>, limit: u32) -> Answer<Vec<ConversationId>> {
+        self.records.conversation_ids(after, limit).await
+    }
+}
+
+macro_rules! delegate {
+    ($($method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl Records for World {
+            $(async fn $method(&self, $($name: $type),*) -> Answer<$answer> {
+                self.records.$method($($name),*).await
+            })*
+        }
+    };
+}
+
+delegate! {
+    append_message(draft: Draft) -> Changed;
+    edit_message(edit: Edit) -> Changed;
+    delete_message(conversation: ConversationId, message: MessageId, actor: UserId, at: Timestamp) -> Changed;
+    mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> ReadMark;
+    unread(requests: Vec<UnreadRequest>) -> Vec<UnreadSnapshot>;
+    changes(ranges: Vec<ChangeRange>) -> Vec<Vec<Change>>;
+    last_messages(conversations: Vec<ConversationId>) -> Vec<LastMessage>;
+    membership(conversation: ConversationId, user: UserId) -> Membership;
+    conversations(user: UserId, query: ConversationQuery) -> ConversationPage;
+    history(query: HistoryQuery) -> HistoryPage;
+    create_conversation(conversation: NewConversation) -> Created;
+    add_member(change: MemberChange) -> Vec<UserId>;
+    remove_member(change: MemberChange) -> Vec<UserId>;
+    contacts(user: UserId) -> Vec<UserId>;
+    audience(users: Vec<UserId>) -> Vec<ContactAudience>;
+    add_contact(user: UserId, contact: UserId) -> ();
+    remove_contact(user: UserId, contact: UserId) -> ();
+    block(user: UserId, blocked: UserId) -> ();
+    unblock(user: UserId, blocked: UserId) -> ();
+    pending(before: Timestamp, limit: u32) -> Vec<Pending>;
+    announced(confirmations: Vec<Confirmation>) -> ();
+}

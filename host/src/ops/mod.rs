@@ -1,0 +1,10 @@
+//! What operators see and use: the admin listener, logs, metrics, traces, the consistency check and its repair, signals.
+
+pub mod admin;
+pub mod consistency;
+pub mod latency;
+pub mod log;
+pub mod metrics;
+pub mod reconcile;
+pub mod shutdown;
+pub mod trace;

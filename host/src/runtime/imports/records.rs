@@ -1,0 +1,171 @@
+//! `records`: the system of record.
+
+use roost_core::ids::Seq;
+use roost_core::limits::{LIST_MAX, MEMBERS_MAX};
+use roost_core::port::{Operation, Records, RecordsError};
+use roost_core::time::Timestamp;
+
+use super::super::bindings::records as wit;
+use super::super::bindings::types::Id;
+use super::super::conversions::list;
+use super::super::state::State;
+use crate::records::RecordStore;
+
+type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
+
+impl State {
+    /// The records, if the operation is granted and a list in its request is not too long.
+    fn records(
+        &self,
+        operation: Operation,
+        (items, items_max): (usize, usize),
+    ) -> wasmtime::Result<Result<&RecordStore, RecordsError>> {
+        self.serving("records")?;
+        let granted = self.identity.grants.check_records(operation);
+        Ok(match granted {
+            Err(missing) => Err(RecordsError::Denied(missing)),
+            Ok(()) if items > items_max => {
+                Err(RecordsError::TooLarge(format!("{items} entries in a list, allowed are {items_max}")))
+            }
+            Ok(()) => Ok(&self.identity.world.records),
+        })
+    }
+}
+
+/// Asks the records, if they may be asked, and translates the answer.
+macro_rules! ask {
+    ($state:ident, $operation:ident, $method:ident($($argument:expr),*) => $translate:expr) => {
+        ask!($state, $operation, $method($($argument),*), at_most (0, 0) => $translate)
+    };
+    ($state:ident, $operation:ident, $method:ident($($argument:expr),*), at_most $bound:expr => $translate:expr) => {
+        match $state.records(Operation::$operation, $bound)? {
+            Ok(records) => Ok(records
+                .$method($($argument),*)
+                .await
+                .map($translate)
+                .map_err(Into::into)),
+            Err(error) => Ok(Err(error.into())),
+        }
+    };
+}
+
+impl wit::Host for State {
+    async fn append_message(&mut self, draft: wit::Draft) -> Answer<wit::Changed> {
+        ask!(self, AppendMessage, append_message(draft.into()) => Into::into)
+    }
+
+    async fn edit_message(&mut self, edit: wit::Edit) -> Answer<wit::Changed> {
+        ask!(self, EditMessage, edit_message(edit.into()) => Into::into)
+    }
+
+    async fn delete_message(&mut self, conversation: Id, message: Id, actor: Id, at: u64) -> Answer<wit::Changed> {
+        ask!(
+            self,
+            DeleteMessage,
+            delete_message(conversation.into(), message.into(), actor.into(), Timestamp(at))
+                => Into::into
+        )
+    }
+
+    async fn mark_read(&mut self, user: Id, conversation: Id, up_to: Option<u64>) -> Answer<wit::ReadMark> {
+        ask!(
+            self,
+            MarkRead,
+            mark_read(user.into(), conversation.into(), up_to.map(Seq)) => Into::into
+        )
+    }
+
+    async fn unread(&mut self, requests: Vec<wit::UnreadRequest>) -> Answer<Vec<wit::UnreadSnapshot>> {
+        let named = requests
+            .iter()
+            .filter_map(|request| request.conversations.as_ref().map(Vec::len))
+            .fold(requests.len(), usize::max);
+        ask!(self, Unread, unread(list(requests)), at_most (named, LIST_MAX) => list)
+    }
+
+    async fn changes(&mut self, ranges: Vec<wit::ChangeRange>) -> Answer<Vec<Vec<wit::Change>>> {
+        let bound = (ranges.len(), LIST_MAX);
+        ask!(
+            self,
+            Changes,
+            changes(list(ranges)), at_most bound
+                => |answers| answers.into_iter().map(list).collect()
+        )
+    }
+
+    async fn last_messages(&mut self, conversations: Vec<Id>) -> Answer<Vec<wit::LastMessage>> {
+        let bound = (conversations.len(), LIST_MAX);
+        ask!(self, LastMessages, last_messages(list(conversations)), at_most bound => list)
+    }
+
+    async fn membership(&mut self, conversation: Id, user: Id) -> Answer<wit::MemberView> {
+        ask!(self, Membership, membership(conversation.into(), user.into()) => Into::into)
+    }
+
+    async fn conversations(&mut self, user: Id, query: wit::ConversationQuery) -> Answer<wit::ConversationPage> {
+        let named = match &query {
+            wit::ConversationQuery::Named(ids) => ids.len(),
+            wit::ConversationQuery::Page(_) => 0,
+        };
+        ask!(
+            self,
+            Conversations,
+            conversations(user.into(), query.into()), at_most (named, LIST_MAX) => Into::into
+        )
+    }
+
+    async fn history(&mut self, query: wit::HistoryQuery) -> Answer<wit::HistoryPage> {
+        ask!(self, History, history(query.into()) => Into::into)
+    }
+
+    async fn create_conversation(&mut self, conversation: wit::NewConversation) -> Answer<wit::Created> {
+        let bound = (conversation.members.len(), MEMBERS_MAX);
+        ask!(
+            self,
+            CreateConversation,
+            create_conversation(conversation.into()), at_most bound => Into::into
+        )
+    }
+
+    async fn add_member(&mut self, change: wit::MemberChange) -> Answer<Vec<Id>> {
+        ask!(self, AddMember, add_member(change.into()) => list)
+    }
+
+    async fn remove_member(&mut self, change: wit::MemberChange) -> Answer<Vec<Id>> {
+        ask!(self, RemoveMember, remove_member(change.into()) => list)
+    }
+
+    async fn contacts(&mut self, user: Id) -> Answer<Vec<Id>> {
+        ask!(self, Contacts, contacts(user.into()) => list)
+    }
+
+    async fn audience(&mut self, users: Vec<Id>) -> Answer<Vec<wit::ContactAudience>> {
+        let bound = (users.len(), LIST_MAX);
+        ask!(self, Audience, audience(list(users)), at_most bound => list)
+    }
+
+    async fn add_contact(&mut self, user: Id, contact: Id) -> Answer<()> {
+        ask!(self, AddContact, add_contact(user.into(), contact.into()) => |()| ())
+    }
+
+    async fn remove_contact(&mut self, user: Id, contact: Id) -> Answer<()> {
+        ask!(self, RemoveContact, remove_contact(user.into(), contact.into()) => |()| ())
+    }
+
+    async fn block(&mut self, user: Id, blocked: Id) -> Answer<()> {
+        ask!(self, Block, block(user.into(), blocked.into()) => |()| ())
+    }
+
+    async fn unblock(&mut self, user: Id, blocked: Id) -> Answer<()> {
+        ask!(self, Unblock, unblock(user.into(), blocked.into()) => |()| ())
+    }
+
+    async fn pending(&mut self, before: u64, limit: u32) -> Answer<Vec<wit::PendingItem>> {
+        ask!(self, Pending, pending(Timestamp(before), limit) => list)
+    }
+
+    async fn announced(&mut self, confirmations: Vec<wit::Confirmation>) -> Answer<()> {
+        let bound = (confirmations.len(), LIST_MAX);
+        ask!(self, Announced, announced(list(confirmations)), at_most bound => |()| ())
+    }
+}

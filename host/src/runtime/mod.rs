@@ -1,0 +1,44 @@
+//! Functions in the host: from the bytes of a component to an answered call.
+//!
+//! `engine` runs WebAssembly, `loader` turns bytes into a revision, `routes` and `registry` hold the live ones,
+//! `instance` makes calls, `imports` is the host's side of the contract. Generated types never leave this
+//! folder. Nothing here knows HTTP, sockets, or any single function.
+
+mod admission;
+mod bindings;
+mod cache;
+mod call;
+mod conversions;
+pub mod dispatcher;
+mod engine;
+mod grants;
+pub mod hooks;
+mod imports;
+mod instance;
+mod limits;
+mod loader;
+mod manifest;
+mod metrics;
+mod options;
+mod registry;
+mod revision;
+mod routes;
+pub mod schedule;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use call::{CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, Reply, Request};
+pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
+pub use grants::{Grants, Operations, Spaces};
+pub use loader::{DeployError, Fault};
+pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
+pub use options::Options;
+pub use registry::{Deployed, Documented, FunctionInfo, Functions, Target};
+pub use routes::{Conflict, Parameter};
+pub use state::HostWorld;
+
+pub(crate) use cache::write_atomically;
+
+/// What a path leads to.
+pub type RouteMatch = routes::Matched<Target>;

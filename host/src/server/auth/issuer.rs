@@ -1,0 +1,97 @@
+//! Makes users' tokens: JWTs signed with HS256, as the host verifies them. For development, tests and scripts; a product
+//! signs its own.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use roost_core::ids::UserId;
+use serde::Serialize;
+
+use crate::config::{AuthConfig, Secret, TokenKey};
+
+/// What a token says.
+#[derive(Debug, Serialize)]
+struct Claims<'a> {
+    sub: UserId,
+    iat: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Nothing to sign with: public keys only verify.
+    #[error("no token_secret is configured; the owner of the public key signs tokens elsewhere")]
+    NoSecret,
+    /// The signature failed.
+    #[error("the token cannot be signed: {0}")]
+    Signature(#[from] jsonwebtoken::errors::Error),
+}
+
+/// A token for this user, signed with the first secret that the configuration holds.
+pub fn sign(auth: &AuthConfig, user: UserId, life: Duration) -> Result<String, TokenError> {
+    let secret = secret(auth).ok_or(TokenError::NoSecret)?;
+    // Before 1970 no token is valid anyway.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let claims = Claims { sub: user, iat: now.as_secs(), exp: (now + life).as_secs(), aud: auth.audience.as_deref() };
+    let key = EncodingKey::from_secret(secret.0.as_bytes());
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
+}
+
+/// What signs HS256 tokens.
+pub fn secret(auth: &AuthConfig) -> Option<&Secret> {
+    auth.keys.iter().find_map(|key| match key {
+        TokenKey::Secret(secret) => Some(secret),
+        TokenKey::PublicKey(_) | TokenKey::Jwks(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+    use crate::server::auth::{Authenticator, Credentials, Identity};
+    use crate::server::problem::Code;
+
+    const USER: UserId = UserId::from_u128(7);
+    const LIFE: Duration = Duration::from_secs(60);
+
+    fn auth(secrets: &[&str], audience: Option<&str>) -> AuthConfig {
+        let keys = secrets.iter().map(|secret| TokenKey::Secret(Secret((*secret).repeat(8))));
+        let auth = Sources::default().load().unwrap().auth;
+        AuthConfig { keys: keys.collect(), audience: audience.map(str::to_owned), ..auth }
+    }
+
+    fn identify(token: String, by: &AuthConfig, at: SystemTime) -> Result<Identity, crate::server::problem::Fault> {
+        let credentials = Credentials { header: Some(token), ..Credentials::default() };
+        Authenticator::new(by).unwrap().identify(&credentials, at)
+    }
+
+    #[test]
+    fn a_token_lets_its_user_in_until_it_expires() {
+        let auth = auth(&["0123", "4567"], Some("chat"));
+        let token = sign(&auth, USER, LIFE).unwrap();
+        let identity = identify(token.clone(), &auth, SystemTime::now()).unwrap();
+        assert_eq!(identity.user(), Some(USER));
+        let later = SystemTime::now() + LIFE + auth.leeway + Duration::from_secs(2);
+        assert!(identify(token, &auth, later).is_err_and(|fault| fault.is(Code::TokenExpired)));
+    }
+
+    #[test]
+    fn a_token_of_another_secret_or_for_another_audience_lets_nobody_in() {
+        let ours = auth(&["0123"], Some("chat"));
+        let forged = sign(&auth(&["4567"], Some("chat")), USER, LIFE).unwrap();
+        assert!(identify(forged, &ours, SystemTime::now()).is_err_and(|fault| fault.is(Code::TokenInvalid)));
+        let elsewhere = sign(&auth(&["0123"], Some("mail")), USER, LIFE).unwrap();
+        assert!(identify(elsewhere, &ours, SystemTime::now()).is_err_and(|fault| fault.is(Code::TokenAudience)));
+    }
+
+    #[test]
+    fn public_keys_sign_nothing() {
+        let mut auth = auth(&[], None);
+        auth.keys.push(TokenKey::PublicKey("key.pem".into()));
+        assert!(matches!(sign(&auth, USER, LIFE), Err(TokenError::NoSecret)));
+    }
+}

@@ -1,0 +1,322 @@
+//! What the faces' unit tests stand on: a store whose bus loses what it is told to lose, and functions that
+//! answer as a test says and remember what they were asked.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use roost_core::feed::Position;
+use roost_core::ids::UserId;
+use roost_core::port::{Bus, Delivery, Event, Feeds, PubSub, Publication, Replay, StoreError, Subscriber};
+use roost_core::testing::{FakeStore, ManualClock};
+use tokio::sync::Semaphore;
+
+use crate::config::{AuthConfig, HttpConfig, Secret, SocketConfig, TokenKey};
+use crate::delivery::hub::Hub;
+use crate::runtime::dispatcher::{FunctionTable, Lookup, Matched};
+use crate::runtime::{Access, CallError, Documented, Failure, FailureKind, Hook, Invocation, Method, Reply, Request};
+use crate::server::auth::Authenticator;
+use crate::server::state::PublicState;
+
+pub(crate) const SECRET: &str = "a secret that is long enough for HS256";
+pub(crate) const SERVICE_KEY: &str = "service-key";
+
+pub(crate) fn user(number: u128) -> UserId {
+    UserId::from_u128(number)
+}
+
+/// The fake store behind a bus that can lose events and a connection that can break.
+#[derive(Debug, Default)]
+pub(crate) struct LossyStore {
+    pub(crate) inner: FakeStore,
+    pub(crate) clock: ManualClock,
+    knobs: Arc<Knobs>,
+    down: AtomicBool,
+    pub(crate) joins: AtomicUsize,
+    pub(crate) leaves: AtomicUsize,
+    pub(crate) replays: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Knobs {
+    lose: AtomicUsize,
+}
+
+impl LossyStore {
+    pub(crate) fn new() -> Arc<Self> {
+        let clock = ManualClock::new();
+        Arc::new(Self { inner: FakeStore::new(clock.clone()), clock, ..Self::default() })
+    }
+
+    /// The bus loses the next events.
+    pub(crate) fn lose(&self, events: usize) {
+        self.knobs.lose.store(events, Ordering::SeqCst);
+    }
+
+    /// The store answers no question until it is set up again. Publications still happen.
+    pub(crate) fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    pub(crate) async fn publish(&self, user: UserId, text: &str) {
+        self.tell(user, "message.new", text, true).await;
+    }
+
+    pub(crate) async fn publish_ephemeral(&self, user: UserId, text: &str) {
+        self.tell(user, "typing", text, false).await;
+    }
+
+    async fn tell(&self, user: UserId, name: &str, text: &str, durable: bool) {
+        let payload = format!("{{\"text\":{text:?}}}").into();
+        let event = Event { name: name.into(), payload, durable };
+        self.inner.publish(vec![Publication { user, event }]).await.unwrap();
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match self.down.load(Ordering::SeqCst) {
+            true => Err(StoreError::Unavailable { retry_after_ms: 10 }),
+            false => Ok(()),
+        }
+    }
+}
+
+struct LossySubscriber {
+    inner: Arc<dyn Subscriber>,
+    knobs: Arc<Knobs>,
+}
+
+impl Subscriber for LossySubscriber {
+    fn deliver(&self, user: UserId, delivery: Delivery) {
+        let left = self.knobs.lose.load(Ordering::SeqCst);
+        if left == 0 {
+            self.inner.deliver(user, delivery);
+        } else {
+            self.knobs.lose.store(left - 1, Ordering::SeqCst);
+        }
+    }
+
+    fn interrupted(&self) {
+        self.inner.interrupted();
+    }
+}
+
+impl Bus for LossyStore {
+    async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
+        self.check()?;
+        self.joins.fetch_add(1, Ordering::SeqCst);
+        let lossy = Arc::new(LossySubscriber { inner: subscriber, knobs: self.knobs.clone() });
+        self.inner.join(user, lossy).await
+    }
+
+    async fn leave(&self, user: UserId) {
+        self.leaves.fetch_add(1, Ordering::SeqCst);
+        self.inner.leave(user).await;
+    }
+}
+
+impl Feeds for LossyStore {
+    async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        self.check()?;
+        self.inner.positions(users).await
+    }
+
+    async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
+        self.check()?;
+        self.replays.fetch_add(1, Ordering::SeqCst);
+        self.inner.replay(user, since).await
+    }
+}
+
+/// What a fake function answers.
+pub(crate) type Answer = Result<Reply, CallError>;
+
+pub(crate) fn reply(status: u16, body: &str) -> Answer {
+    Ok(Reply { status, body: body.to_owned() })
+}
+
+pub(crate) fn failure(kind: FailureKind, code: &str) -> Answer {
+    Err(CallError::Failed(Failure {
+        kind,
+        code: code.to_owned(),
+        message: format!("it was {code}"),
+        retry: false,
+        retry_after: None,
+    }))
+}
+
+/// Functions of a test: routes and frame types are all answered by one.
+pub(crate) struct FakeFunctions {
+    routes: Vec<(Method, &'static str, Access)>,
+    messages: Vec<&'static str>,
+    answers: Mutex<BTreeMap<String, Answer>>,
+    asked: Mutex<Vec<Invocation>>,
+    /// Calls of frame types whose name begins with `slow` wait for this.
+    pub(crate) gate: Semaphore,
+    pub(crate) generation: AtomicUsize,
+}
+
+impl FakeFunctions {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            routes: vec![
+                (Method::Get, "/v1/things/{id}", Access::User),
+                (Method::Post, "/v1/things", Access::User),
+                (Method::Get, "/v1/open", Access::Public),
+                (Method::Get, "/v1/service", Access::Service),
+            ],
+            messages: vec!["echo", "echo.fail", "slow", "slow.second"],
+            answers: Mutex::default(),
+            asked: Mutex::default(),
+            gate: Semaphore::new(0),
+            generation: AtomicUsize::new(1),
+        })
+    }
+
+    /// What is answered to calls of this name: a route's path, a frame type, or a hook.
+    pub(crate) fn answer(&self, name: &str, answer: Answer) {
+        self.answers.lock().unwrap().insert(name.to_owned(), answer);
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Invocation> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// The names of everything asked, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.asked().iter().map(|invocation| self.name_of(&invocation.request)).collect()
+    }
+
+    fn name_of(&self, request: &Request) -> String {
+        match request {
+            Request::Http(http) => self.routes[http.route as usize].1.to_owned(),
+            Request::Message { name, .. } => name.clone(),
+            Request::Connected(_) => "connected".into(),
+            Request::Beat(connections) => format!("beat {}", connections.len()),
+            Request::Disconnected(_) => "disconnected".into(),
+            Request::Sync { .. } => "sync".into(),
+            Request::Tick { .. } => "tick".into(),
+        }
+    }
+}
+
+impl FunctionTable for FakeFunctions {
+    type Target = String;
+
+    fn route(&self, method: &str, path: &str) -> Lookup<String> {
+        let fits = |template: &str| match template.split_once('{') {
+            Some((prefix, _)) => path.strip_prefix(prefix).filter(|rest| !rest.is_empty() && !rest.contains('/')),
+            None => (template == path).then_some(""),
+        };
+        let known: Vec<_> = self.routes.iter().filter(|(_, template, _)| fits(template).is_some()).collect();
+        match known.iter().find(|(own, _, _)| own.as_str() == method) {
+            Some((_, template, access)) => Lookup::Found(Matched {
+                target: (*template).to_owned(),
+                access: *access,
+                index: (0..).zip(&self.routes).find(|(_, (_, own, _))| own == template).unwrap().0,
+                route: (*template).into(),
+                parameters: vec![("id".into(), fits(template).unwrap_or_default().to_owned())],
+            }),
+            None if known.is_empty() => Lookup::Unknown,
+            None => Lookup::OtherMethods(known.iter().map(|(method, _, _)| *method).collect()),
+        }
+    }
+
+    fn message(&self, name: &str) -> Option<String> {
+        self.messages.contains(&name).then(|| name.to_owned())
+    }
+
+    fn hooks(&self, _hook: Hook) -> Vec<String> {
+        vec!["hook".to_owned()]
+    }
+
+    async fn call(&self, _target: &String, invocation: Invocation) -> Answer {
+        let name = self.name_of(&invocation.request);
+        let echo = match &invocation.request {
+            Request::Message { payload, .. } => payload.clone(),
+            _ => "{}".to_owned(),
+        };
+        self.asked.lock().unwrap().push(invocation);
+        if name.starts_with("slow") {
+            self.gate.acquire().await.unwrap().forget();
+        }
+        let answer = self.answers.lock().unwrap().get(&name).cloned();
+        answer.unwrap_or(Ok(Reply { status: 200, body: echo }))
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst) as u64
+    }
+
+    fn documented(&self) -> Vec<Documented> {
+        let documented = self.routes.iter().map(|(method, path, access)| Documented {
+            function: "things".into(),
+            method: *method,
+            path: (*path).into(),
+            access: *access,
+            operation: serde_json::json!({ "summary": format!("{method} {path}") }),
+        });
+        documented.collect()
+    }
+}
+
+pub(crate) fn socket_config() -> SocketConfig {
+    SocketConfig {
+        connections_max: 100,
+        connections_per_user_max: 3,
+        frame_bytes_max: 1_024,
+        outbox_frames_max: 8,
+        outbox_bytes_max: 64 * 1_024,
+        calls_max: 4,
+        ping_interval: Duration::from_secs(25),
+        idle_timeout: Duration::from_secs(60),
+        beat_interval: Duration::from_secs(25),
+    }
+}
+
+pub(crate) fn http_config() -> HttpConfig {
+    HttpConfig { body_bytes_max: 1_024, read_timeout: Duration::from_secs(5), requests_max: 8 }
+}
+
+pub(crate) fn auth_config() -> AuthConfig {
+    AuthConfig {
+        keys: vec![TokenKey::Secret(Secret(SECRET.into()))],
+        audience: None,
+        leeway: Duration::ZERO,
+        service_keys: vec![Secret(SERVICE_KEY.into())],
+        admin_key: None,
+        allowed_origins: vec!["https://chat.example".into()],
+    }
+}
+
+/// A token for this user, good for this long from now on.
+pub(crate) fn token(user: UserId, life: Duration) -> String {
+    let expires = std::time::SystemTime::now() + life;
+    let expires = expires.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let claims = serde_json::json!({ "sub": user.to_string(), "exp": expires });
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
+}
+
+/// A host without functions and sockets of its own.
+pub(crate) struct FakeHost {
+    pub(crate) store: Arc<LossyStore>,
+    pub(crate) functions: Arc<FakeFunctions>,
+    pub(crate) hub: Arc<Hub<LossyStore>>,
+    pub(crate) state: Arc<PublicState<FakeFunctions, LossyStore>>,
+}
+
+impl FakeHost {
+    pub(crate) fn start() -> Self {
+        Self::with(socket_config(), http_config())
+    }
+
+    pub(crate) fn with(socket: SocketConfig, http: HttpConfig) -> Self {
+        let store = LossyStore::new();
+        let functions = FakeFunctions::new();
+        let hub = Hub::start(store.clone(), &socket);
+        let auth = Authenticator::new(&auth_config()).unwrap();
+        let state = PublicState::with_bounds(functions.clone(), hub.clone(), auth, (socket, http));
+        Self { store, functions, hub, state }
+    }
+}

@@ -1,0 +1,170 @@
+//! Everything that leaves the process in a fixed form, held against files in `tests/golden`. A change there is a
+//! change for every client.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roost_core::event;
+use roost_core::feed::Position;
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{Change, ChangeKind, Delivery, Event, Message};
+use roost_core::time::Timestamp;
+
+use crate::delivery::event::{Frame, ResyncReason};
+use crate::runtime::{CallError, Failure, FailureKind};
+use crate::server::problem::{Code, Fault};
+use crate::server::websocket::{close, frame};
+
+#[track_caller]
+fn check(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name);
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = expected.lines().zip(found.lines()).position(|(expected, found)| expected != found);
+    assert!(
+        expected == found,
+        "{} differs (first at line {:?}); it should now be:\n{found}",
+        path.display(),
+        differs.map(|line| line + 1)
+    );
+}
+
+fn lines<T: AsRef<str>>(items: impl IntoIterator<Item = (T, String)>) -> String {
+    items.into_iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{}: {value}", name.as_ref());
+        text
+    })
+}
+
+fn at() -> Position {
+    "k3f9:17".parse().unwrap()
+}
+
+fn user(number: u128) -> UserId {
+    UserId::from_u128(number)
+}
+
+fn message(content: &str, edited: bool, deleted: bool) -> Message {
+    Message {
+        id: MessageId::from_u128(0xA1),
+        conversation: ConversationId::from_u128(0xC1),
+        seq: Seq(7),
+        sender: user(1),
+        kind: "text".into(),
+        content: content.into(),
+        created_at: Timestamp(1_790_000_000_123),
+        edited_at: edited.then_some(Timestamp(1_790_000_060_000)),
+        deleted,
+    }
+}
+
+fn changed(kind: ChangeKind, message: Message) -> Event {
+    event::change(&Change { seq: Seq(7), kind, message }).unwrap()
+}
+
+/// Every event that the core publishes.
+fn events() -> Vec<Event> {
+    let conversation = ConversationId::from_u128(0xC1);
+    let seen = Some(Timestamp(1_790_000_000_000));
+    vec![
+        changed(ChangeKind::Sent, message("hello, \"you\"\n", false, false)),
+        changed(ChangeKind::Edited, message("hello", true, false)),
+        changed(ChangeKind::Deleted, message("", false, true)),
+        event::read_update(conversation, user(2), Seq(7)),
+        event::unread_update(conversation, 0, 3),
+        event::presence(user(1), true, seen, 4),
+        event::presence(user(1), false, None, 5),
+        event::typing(conversation, user(1)),
+    ]
+}
+
+fn delivered(event: Event) -> Frame {
+    let position = event.durable.then(at);
+    Delivery { name: event.name, payload: event.payload, position }.into()
+}
+
+#[test]
+fn pushed_frames_keep_their_form() {
+    let mut frames: Vec<Frame> = events().into_iter().map(delivered).collect();
+    frames.push(Frame::resync(ResyncReason::Gap, &at()));
+    frames.push(Frame::ephemeral("server.draining", r#"{"close_in_ms":1500}"#.into()));
+    let found: String = frames.iter().map(|frame| format!("{}\n", frame.text().as_str())).collect();
+    check("frames/pushed.jsonl", &found);
+}
+
+#[test]
+fn server_sent_events_keep_their_form() {
+    let mut frames: Vec<Frame> = events().into_iter().map(delivered).collect();
+    let spread = Delivery { name: "typing".into(), payload: "{\n \"a\": 1\r\n}".into(), position: None };
+    frames.push(spread.into());
+    let found: String = frames.iter().map(|frame| String::from_utf8(frame.server_sent().to_vec()).unwrap()).collect();
+    check("frames/server-sent.txt", &found);
+}
+
+#[test]
+fn answers_keep_their_form() {
+    let busy = Fault::from(Code::Busy).after(Duration::from_millis(250));
+    let denied = Fault::from(CallError::Failed(failure()));
+    let found = [
+        frame::ok("7", r#"{"unread":0}"#),
+        frame::ok("a \"quoted\" id", ""),
+        frame::error(Some("7"), &denied, "c1-7"),
+        frame::error(Some("8"), &busy, "c1-8"),
+        frame::error(None, &Code::TokenExpired.into(), "c1-9"),
+    ];
+    check("frames/answers.jsonl", &(found.join("\n") + "\n"));
+}
+
+fn failure() -> Failure {
+    Failure {
+        kind: FailureKind::Forbidden,
+        code: "not_a_member".into(),
+        message: "you are no member of this conversation".into(),
+        retry: false,
+        retry_after: None,
+    }
+}
+
+#[test]
+fn problem_documents_keep_their_form() {
+    let mut problems: Vec<String> =
+        Code::ALL.iter().map(|code| Fault::from(*code).problem("4bf92f3577b34da6a3ce929d0e0e4736")).collect();
+    problems.push(Fault::from(failure()).problem("t-1"));
+    problems.push(Fault::from(Code::Busy).after(Duration::from_millis(1_200)).problem("t-2"));
+    check("problems.jsonl", &(problems.join("\n") + "\n"));
+}
+
+#[test]
+fn close_codes_keep_their_meaning() {
+    let table = close::TABLE.map(|close| (close.code.to_string(), format!("{} - {}", close.reason, close.advice)));
+    check("frames/close-codes.txt", &lines(table));
+}
+
+/// What clients are told stands where those who write them look.
+#[test]
+fn codes_and_frames_are_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
+    let documentation = std::fs::read_to_string(path).unwrap();
+    let (errors, closes) = documentation.split_once("### Why a socket closes").unwrap();
+    for code in Code::ALL {
+        let code = code.row().code;
+        assert!(errors.contains(&format!("`{code}`")), "{code}: no error of docs/api.md");
+    }
+    for close in close::TABLE {
+        assert!(closes.contains(&close.code.to_string()), "{}: no close code of docs/api.md", close.code);
+    }
+    let own = ["hello", "resync", "server.draining", "message.send", "presence.beat", "sync"].map(Arc::from);
+    for frame in events().into_iter().map(|event| event.name).chain(own) {
+        assert!(documentation.contains(&format!("`{frame}`")), "{frame}: no frame of docs/api.md");
+    }
+}
+
+#[test]
+fn channel_payloads_keep_their_form() {
+    let channel = events().into_iter().map(|event| {
+        let name: Arc<str> = event.name.clone();
+        (name, event.payload.as_ref().to_owned())
+    });
+    check("channel/payloads.txt", &lines(channel));
+}
