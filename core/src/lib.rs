@@ -4,7 +4,7 @@
 //! neither WIT nor a store. A rule decides from plain values; the use cases in `drive` read, ask the rule,
 //! commit and try again, through the ports in [`port`].
 
-pub mod audit;
+pub mod consistency;
 pub mod contacts;
 mod drive;
 pub mod error;

@@ -24,7 +24,7 @@ use crate::records::RecordStore;
 use crate::runtime::{DeployError, Engine, Functions, HostWorld, Options};
 use crate::server::auth::Authenticator;
 use crate::server::http;
-use crate::server::state::PublicState;
+use crate::server::state::AppState;
 use crate::store::Store;
 use crate::{ops::metrics, ops::reconcile, runtime::schedule};
 
@@ -33,7 +33,7 @@ const COMPILED: &str = "compiled";
 
 /// What becomes of a start when some function cannot be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFault {
+pub enum OnDeployFailure {
     /// There is no start: what is deployed wrongly must not serve in part.
     Refuse,
     /// The others serve; for development, where the next save mends it.
@@ -64,11 +64,11 @@ pub struct Running {
 
 /// A host with every function of its directory. Its listeners' addresses are real ones even where port 0 was asked for.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
-    start_with(config, OnFault::Refuse).await
+    start_with(config, OnDeployFailure::Refuse).await
 }
 
 /// As [`start`], with a choice.
-pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Running> {
+pub async fn start_with(config: Config, on_fault: OnDeployFailure) -> anyhow::Result<Running> {
     // Before anything counts.
     let recorder = metrics::install();
     let auth = Authenticator::new(&config.auth)?;
@@ -97,9 +97,9 @@ pub async fn start_with(config: Config, on_fault: OnFault) -> anyhow::Result<Run
 
     load(&functions, &config.functions_dir, on_fault).await?;
     let hub = Hub::start(Arc::new(store), &config.socket);
-    let state = PublicState::start(Arc::new(functions.clone()), hub.clone(), auth, &config);
+    let state = AppState::start(Arc::new(functions.clone()), hub.clone(), auth, &config);
     let mut work = JoinSet::new();
-    work.spawn(serve(listener, http::Face::new(state), config.http.clone(), serving.clone()));
+    work.spawn(serve(listener, http::HttpService::new(state), config.http.clone(), serving.clone()));
     work.spawn(schedule::run(functions.clone(), serving.clone()));
     admin.started.store(true, Ordering::Release);
     tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
@@ -168,7 +168,7 @@ fn background(listener: TcpListener, admin: &Arc<AdminState>, bounds: &HttpConfi
     tasks.spawn(metrics::watch(admin.store.clone()));
     if let Some(replaced) = admin.store.replaced() {
         let world = World { store: admin.store.clone(), records: admin.records.clone() };
-        tasks.spawn(mend::run(world, replaced));
+        tasks.spawn(reconcile::run(world, replaced));
     }
     tasks
 }
@@ -187,9 +187,9 @@ fn list(functions: Functions) -> admin::List {
     Box::new(move || functions.list().into_iter().filter_map(|info| serde_json::to_value(info).ok()).collect())
 }
 
-async fn load(functions: &Functions, folder: &Path, on_fault: OnFault) -> anyhow::Result<()> {
+async fn load(functions: &Functions, folder: &Path, on_fault: OnDeployFailure) -> anyhow::Result<()> {
     let faults = functions.load_dir(folder).await.err().unwrap_or_default();
-    if on_fault == OnFault::GoOn {
+    if on_fault == OnDeployFailure::GoOn {
         faults.iter().for_each(|fault| tracing::error!(%fault, "a function is not served"));
         return Ok(());
     }
@@ -275,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn a_host_serves_on_free_ports_until_it_is_stopped() {
         let folder = tempfile::tempdir().unwrap();
-        let running = start_with(config(&folder), OnFault::GoOn).await.unwrap();
+        let running = start_with(config(&folder), OnDeployFailure::GoOn).await.unwrap();
         let (listen, admin) = (running.listen, running.admin_listen);
         assert!(get(admin, "/healthz").await.unwrap().starts_with("HTTP/1.0 200"));
         let readiness = get(admin, "/readyz").await.unwrap();

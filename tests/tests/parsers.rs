@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use roost::config::{AuthConfig, RecordsUrl, Secret, Sources, SqliteLocation, TokenKey};
 use roost::delivery::event::parse_since;
 use roost::records::RecordStore;
-use roost::runtime::{Engine, Fault, Functions, HostWorld, Options};
+use roost::runtime::{DeployFailure, Engine, Functions, HostWorld, Options};
 use roost::server::auth::{Authenticator, Credentials, Identity, parse_bearer, parse_claims, parse_subprotocols};
 use roost::server::http::query;
 use roost::server::problem::Code;
@@ -318,7 +318,7 @@ async fn functions() -> Functions {
 }
 
 /// What deploying these bytes is refused with.
-fn refusal(runtime: &tokio::runtime::Runtime, functions: &Functions, bytes: Vec<u8>) -> Option<Fault> {
+fn refusal(runtime: &tokio::runtime::Runtime, functions: &Functions, bytes: Vec<u8>) -> Option<DeployFailure> {
     runtime.block_on(functions.deploy("probe.wasm", bytes)).err().map(|error| error.fault)
 }
 

@@ -138,8 +138,8 @@ async fn counts<W: World>(
     // Conversations that nobody has written to since the user joined them, and those just left.
     let targets = missing.iter().map(|id| Target::any(user, *id)).collect();
     settle(world, targets, Cold::Fill).await?;
-    let standings = unread::read_standings(world, missing.iter().map(|id| (user, *id))).await?;
-    let counted = missing.into_iter().zip(standings);
-    counts.extend(counted.map(|(id, standing)| (id, standing.count.unwrap_or(0).unsigned_abs())));
+    let states = unread::read_states(world, missing.iter().map(|id| (user, *id))).await?;
+    let counted = missing.into_iter().zip(states);
+    counts.extend(counted.map(|(id, state)| (id, state.count.unwrap_or(0).unsigned_abs())));
     Ok((counts, false))
 }

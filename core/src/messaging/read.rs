@@ -12,9 +12,9 @@ use crate::limits::{LEASE_WAIT_MS, TRIES_MAX};
 use crate::port::{Check, Confirmation, Counter, Outcome, ReadMark, RecordsError, Transaction, World};
 use crate::source::{Sourced, or_records};
 use crate::unread::rule::{self, Settlement};
-use crate::unread::{self, Standing, fill, read_one, steps};
+use crate::unread::{self, CounterState, fill, read_one, steps};
 
-/// A reader's standing after reading.
+/// A reader's state after reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ReadReply {
     /// Where.
@@ -70,21 +70,21 @@ async fn follow<W: World>(
 ) -> Result<ReadReply, Error> {
     let mut moved_here = false;
     for _ in 0..TRIES_MAX {
-        let standing = read_one(world, user, conversation).await?;
+        let state = read_one(world, user, conversation).await?;
         let mark = world.mark_read(user, conversation, up_to).await?;
         moved_here |= mark.moved;
         // Moved by somebody who never got so far as to tell: the reader's own attempt before, perhaps.
-        let left_behind = standing.read.is_some_and(|read| read < mark.counter.read);
+        let left_behind = state.read.is_some_and(|read| read < mark.counter.read);
         if mark.moved || left_behind {
             untold = Untold::EVERYBODY;
         }
-        if standing.total.is_none() {
+        if state.total.is_none() {
             if !fill(world, &[user]).await?.is_empty() {
                 world.wait(LEASE_WAIT_MS).await;
             }
             continue;
         }
-        if let Some(total) = apply(world, user, &standing, &mark, &mut untold).await? {
+        if let Some(total) = apply(world, user, &state, &mark, &mut untold).await? {
             // Only the own move: what somebody else left untold stays pending.
             if moved_here {
                 announce::confirm(world, vec![Confirmation::Member(conversation, user)]).await;
@@ -110,7 +110,7 @@ impl Untold {
 async fn apply<W: World>(
     world: &W,
     user: UserId,
-    stored: &Standing,
+    stored: &CounterState,
     mark: &ReadMark,
     untold: &mut Untold,
 ) -> Result<Option<u64>, Error> {
@@ -142,7 +142,7 @@ async fn apply<W: World>(
 }
 
 /// Tells the reader's devices what is left; the total they are told is checked to be the one that holds.
-fn tell_reader(own: Transaction, user: UserId, stored: &Standing, counter: &Counter) -> Transaction {
+fn tell_reader(own: Transaction, user: UserId, stored: &CounterState, counter: &Counter) -> Transaction {
     let before = stored.total.unwrap_or(0).to_string().into_bytes();
     own.check(Check::Equals(Key::of_user(Space::UnreadTotal, user), before)).publish(event::unread_update(
         counter.conversation,
@@ -158,7 +158,7 @@ fn receipts(conversation: ConversationId, reader: UserId, up_to: Seq, members: &
     others.map(|member| Transaction::new(Owner::User(*member)).publish(event.clone())).collect()
 }
 
-fn new_total(stored: &Standing, counter: &Counter) -> u64 {
+fn new_total(stored: &CounterState, counter: &Counter) -> u64 {
     let others = stored.total.unwrap_or(0) - stored.count.unwrap_or(0);
     others.max(0).unsigned_abs() + counter.count
 }

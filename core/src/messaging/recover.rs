@@ -114,11 +114,11 @@ impl Round {
         if moves.is_empty() {
             return Ok(());
         }
-        let standing = |(conversation, user): &(ConversationId, UserId)| UnreadRequest {
+        let state = |(conversation, user): &(ConversationId, UserId)| UnreadRequest {
             user: *user,
             conversations: Some(vec![*conversation]),
         };
-        let snapshots = world.unread(moves.keys().map(standing).collect()).await?;
+        let snapshots = world.unread(moves.keys().map(state).collect()).await?;
         for (((conversation, user), times), snapshot) in moves.iter().zip(&snapshots) {
             let outcome = restore(world, *conversation, *user, snapshot).await;
             if outcome.is_ok() {

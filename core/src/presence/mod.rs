@@ -1,6 +1,6 @@
 //! Who is online, since when, and who is told.
 //!
-//! The rules (`standing`, `beat`, `leave`, `sweep`) decide from plain values; `drive` reads, commits, publishes
+//! The rules (`record`, `heartbeat`, `disconnect`, `sweep`) decide from plain values; `drive` reads, commits, publishes
 //! and tries again. What holds at every step, and what the rules lean on:
 //!
 //! - `online:<user>` and the devices' hash are written with the same life in one transaction, and only the end
@@ -8,13 +8,13 @@
 //! - Whoever is online, or in a state that contacts were not told, has an entry among the deadlines: it is
 //!   written before the state and removed after the announcement. An entry that comes too early costs one look.
 
-mod beat;
+mod disconnect;
 mod drive;
-mod leave;
-mod standing;
+mod heartbeat;
+mod record;
 mod sweep;
 
-pub use drive::{Swept, Viewer, beat, connected, leave, of_contacts, query, sweep};
+pub use drive::{Swept, Viewer, connected, disconnect, heartbeat, of_contacts, query, sweep};
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! The rule of a sweep: what becomes of a user whose deadline has passed.
 //!
-//! The user's `online` key decides, and the transition checks that it is still missing: a beat that comes
+//! The user's `online` key decides, and the transition checks that it is still missing: a heartbeat that comes
 //! first wins, one that comes after finds the user offline and makes a newer transition.
 
-use super::standing::{Announcement, Standing, Status};
+use super::record::{Announcement, PresenceRecord, Status};
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::port::{Check, Mutation, Transaction};
@@ -59,28 +59,28 @@ pub(super) enum Verdict {
 
 /// Decides about a user whose earlier transitions are all announced. `online_ms` is the life left of the
 /// user's `online` key; `None`: there is none.
-pub(super) fn decide(user: UserId, standing: &Standing, online_ms: Option<u64>, now: Timestamp) -> Verdict {
-    match (online_ms, standing.status) {
+pub(super) fn decide(user: UserId, record: &PresenceRecord, online_ms: Option<u64>, now: Timestamp) -> Verdict {
+    match (online_ms, record.status) {
         (Some(life_ms), _) => Verdict::Keep(now.plus(life_ms.max(1))),
         (None, Status::Offline) => Verdict::Forget,
         (None, Status::Online) => {
             let announcement = Announcement {
                 user,
                 status: Status::Offline,
-                last_seen: standing.last_seen,
-                generation: standing.next_generation(now),
+                last_seen: record.last_seen,
+                generation: record.next_generation(now),
                 repeated: false,
             };
-            Verdict::Depart(depart(standing, &announcement), announcement)
+            Verdict::Depart(depart(record, &announcement), announcement)
         }
     }
 }
 
-fn depart(standing: &Standing, announcement: &Announcement) -> Transaction {
+fn depart(record: &PresenceRecord, announcement: &Announcement) -> Transaction {
     let key = |space| Key::of_user(space, announcement.user);
     Transaction::new(Owner::User(announcement.user))
         .check(Check::Absent(key(Space::Online)))
-        .check(standing.unmoved(announcement.user))
+        .check(record.unmoved(announcement.user))
         .mutate(Mutation::SetFields(key(Space::Presence), announcement.fields()))
 }
 
@@ -91,31 +91,31 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_000_000);
     const USER: UserId = UserId::from_u128(7);
 
-    fn standing(status: Status) -> Standing {
-        Standing { status, announced: Some(status), generation: Some(41), last_seen: Some(Timestamp(940_000)) }
+    fn record(status: Status) -> PresenceRecord {
+        PresenceRecord { status, announced: Some(status), generation: Some(41), last_seen: Some(Timestamp(940_000)) }
     }
 
     #[test]
     fn a_user_with_a_sign_of_life_is_looked_at_when_it_ends() {
-        let verdict = decide(USER, &standing(Status::Online), Some(8_000), NOW);
+        let verdict = decide(USER, &record(Status::Online), Some(8_000), NOW);
         assert_eq!(verdict, Verdict::Keep(Timestamp(1_008_000)));
     }
 
     #[test]
     fn a_departure_loses_against_any_beat() {
-        let verdict = decide(USER, &standing(Status::Online), None, NOW);
+        let verdict = decide(USER, &record(Status::Online), None, NOW);
         let Verdict::Depart(transaction, announcement) = verdict else { panic!("{verdict:?}") };
         let online = Key::of_user(Space::Online, USER);
         assert!(transaction.checks.contains(&Check::Absent(online)));
-        assert!(transaction.checks.contains(&standing(Status::Online).unmoved(USER)));
+        assert!(transaction.checks.contains(&record(Status::Online).unmoved(USER)));
         assert_eq!((announcement.status, announcement.generation), (Status::Offline, 42));
         assert_eq!(announcement.last_seen, Some(Timestamp(940_000)));
     }
 
     #[test]
     fn who_is_offline_already_is_only_forgotten() {
-        assert_eq!(decide(USER, &standing(Status::Offline), None, NOW), Verdict::Forget);
-        assert_eq!(decide(USER, &Standing::UNKNOWN, None, NOW), Verdict::Forget);
+        assert_eq!(decide(USER, &record(Status::Offline), None, NOW), Verdict::Forget);
+        assert_eq!(decide(USER, &PresenceRecord::UNKNOWN, None, NOW), Verdict::Forget);
     }
 
     #[test]

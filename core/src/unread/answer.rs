@@ -56,11 +56,11 @@ pub(crate) async fn warm_totals<W: World>(world: &W, user: UserId) -> Result<(To
 async fn warm_count<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<(u64, bool), Error> {
     let mut settled = false;
     for attempt in 0..TRIES_MAX {
-        let standing = read_one(world, user, conversation).await?;
-        if let (Some(_), Some(_), Some(count)) = (standing.total, standing.seq, standing.count) {
+        let state = read_one(world, user, conversation).await?;
+        if let (Some(_), Some(_), Some(count)) = (state.total, state.seq, state.count) {
             return Ok((count.unsigned_abs(), attempt == 0));
         }
-        match standing.total {
+        match state.total {
             None => warm_up(world, user).await?,
             Some(_) if settled => return Err(RecordsError::NotAMember.into()),
             Some(_) => {
@@ -98,7 +98,7 @@ async fn read_totals<W: World>(world: &W, user: UserId) -> Result<Option<Totals>
     Ok(Some(Totals { total: total.unsigned_abs(), conversations }))
 }
 
-/// The user's standings as the records have them, from one moment; `None`: everywhere.
+/// The user's states as the records have them, from one moment; `None`: everywhere.
 pub(crate) async fn recorded<W: World>(
     world: &W,
     user: UserId,

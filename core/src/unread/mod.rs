@@ -6,18 +6,18 @@
 //! an announcement that is under way without swallowing it, and a repetition counts and tells nothing twice.
 
 mod answer;
+mod counter_state;
 mod fill;
 pub(crate) mod rule;
 mod settle;
-mod standing;
 
 use std::collections::BTreeMap;
 
 pub(crate) use answer::{count_look, recorded, warm_totals};
 pub use answer::{of_conversation, totals};
+pub(crate) use counter_state::{CounterState, read_one, read_states};
 pub(crate) use fill::fill;
 pub(crate) use settle::{Cold, Target, settle, steps};
-pub(crate) use standing::{Standing, read_one, read_standings};
 
 use crate::drive;
 use crate::error::Error;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Standing;
+use super::CounterState;
 use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
@@ -60,7 +60,7 @@ pub(crate) fn told_up_to(position: Option<Seq>, counter: &Counter) -> Seq {
     position.unwrap_or_else(|| counter.announced.max(counter.joined))
 }
 
-/// What bringing one standing in line with the records takes.
+/// What bringing one state in line with the records takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Settlement {
     /// They agree.
@@ -71,14 +71,14 @@ pub(crate) enum Settlement {
     Stale,
 }
 
-/// Brings a warm user's standing in line with a snapshot; `None`: the user is no member any more.
+/// Brings a warm user's state in line with a snapshot; `None`: the user is no member any more.
 ///
 /// Applies only if neither the snapshot's sequence nor its read position is below what is stored, and only if the
 /// store still holds what was read.
 pub(crate) fn settle(
     user: UserId,
     conversation: ConversationId,
-    stored: &Standing,
+    stored: &CounterState,
     snapshot: Option<&Counter>,
     steps: &Steps,
 ) -> Settlement {
@@ -87,7 +87,8 @@ pub(crate) fn settle(
         return Settlement::Stale;
     }
     let count = signed(counter.count);
-    let agreed = Standing { total: stored.total, seq: Some(counter.seq), read: Some(counter.read), count: Some(count) };
+    let agreed =
+        CounterState { total: stored.total, seq: Some(counter.seq), read: Some(counter.read), count: Some(count) };
     if *stored == agreed {
         return Settlement::Settled;
     }
@@ -154,7 +155,7 @@ pub(crate) fn fill(
 }
 
 /// A transaction that happens only if the store still holds what was read. The total may move meanwhile, but not vanish.
-pub(crate) fn unmoved(user: UserId, conversation: ConversationId, stored: &Standing) -> Transaction {
+pub(crate) fn unmoved(user: UserId, conversation: ConversationId, stored: &CounterState) -> Transaction {
     let field = Text::from(conversation);
     let position = |seq: Option<Seq>| seq.map(|seq| seq.to_string().into());
     let counter = Key::unread_conversation(user, conversation);
@@ -169,7 +170,7 @@ pub(crate) fn unmoved(user: UserId, conversation: ConversationId, stored: &Stand
         })
 }
 
-fn leave(user: UserId, conversation: ConversationId, stored: &Standing) -> Settlement {
+fn leave(user: UserId, conversation: ConversationId, stored: &CounterState) -> Settlement {
     if stored.seq.is_none() && stored.read.is_none() && stored.count.is_none() {
         return Settlement::Settled;
     }

@@ -1,10 +1,10 @@
-//! Brings many users' standings in line with the records: snapshots, races, cold users.
+//! Brings many users' states in line with the records: snapshots, races, cold users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::counter_state::read_states;
 use super::rule::{self, Settlement, Step, Steps};
-use super::standing::read_standings;
-use super::{Standing, fill};
+use super::{CounterState, fill};
 use crate::drive;
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
@@ -81,15 +81,15 @@ pub(crate) async fn steps<W: World>(world: &W, untold: Vec<(Option<Seq>, Counter
 }
 
 /// Drops what is counted already; parts warm from cold.
-async fn sort<W: World>(world: &W, targets: &[Target]) -> Result<(Vec<(Target, Standing)>, Vec<Target>), Error> {
-    let standings = read_standings(world, targets.iter().map(|target| (target.user, target.conversation))).await?;
+async fn sort<W: World>(world: &W, targets: &[Target]) -> Result<(Vec<(Target, CounterState)>, Vec<Target>), Error> {
+    let states = read_states(world, targets.iter().map(|target| (target.user, target.conversation))).await?;
     let mut warm = Vec::new();
     let mut cold = Vec::new();
-    for (target, standing) in targets.iter().zip(standings) {
-        if standing.total.is_none() {
+    for (target, state) in targets.iter().zip(states) {
+        if state.total.is_none() {
             cold.push(*target);
-        } else if target.counted.is_none_or(|wanted| standing.seq.is_none_or(|seq| seq < wanted)) {
-            warm.push((*target, standing));
+        } else if target.counted.is_none_or(|wanted| state.seq.is_none_or(|seq| seq < wanted)) {
+            warm.push((*target, state));
         }
     }
     Ok((warm, cold))
@@ -107,7 +107,7 @@ async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Targe
 }
 
 /// Tries each warm target once. A stale snapshot counts as a lost race.
-async fn apply<W: World>(world: &W, warm: Vec<(Target, Standing)>) -> Result<Vec<(Target, Outcome)>, Error> {
+async fn apply<W: World>(world: &W, warm: Vec<(Target, CounterState)>) -> Result<Vec<(Target, Outcome)>, Error> {
     let mut snapshots = Vec::with_capacity(warm.len());
     for chunk in warm.chunks(LIST_MAX) {
         let requests = chunk
@@ -117,13 +117,13 @@ async fn apply<W: World>(world: &W, warm: Vec<(Target, Standing)>) -> Result<Vec
         snapshots.extend(world.unread(requests).await?.into_iter().map(|s| s.counters.into_iter().next()));
     }
     let known = warm.iter().zip(&snapshots);
-    let untold = known.filter_map(|((_, standing), counter)| Some((standing.seq, (*counter)?))).collect();
+    let untold = known.filter_map(|((_, state), counter)| Some((state.seq, (*counter)?))).collect();
     let steps = steps(world, untold).await?;
     let mut outcomes = Vec::new();
     let mut tried: Vec<Target> = Vec::new();
     let mut transactions: Vec<Transaction> = Vec::new();
-    for ((target, standing), snapshot) in warm.into_iter().zip(snapshots) {
-        match rule::settle(target.user, target.conversation, &standing, snapshot.as_ref(), &steps) {
+    for ((target, state), snapshot) in warm.into_iter().zip(snapshots) {
+        match rule::settle(target.user, target.conversation, &state, snapshot.as_ref(), &steps) {
             Settlement::Settled => {}
             Settlement::Stale => outcomes.push((target, Outcome::Refused(0))),
             Settlement::Apply(transaction) => {

@@ -27,13 +27,13 @@ fn beat_one(device: (UserId, ConnectionId)) -> Answer {
     struct NextBeat {
         beat_interval_ms: u64,
     }
-    run(presence::beat(&Edge, &[device]))?;
+    run(presence::heartbeat(&Edge, &[device]))?;
     Reply::ok(&NextBeat { beat_interval_ms: BEAT_INTERVAL_MS })
 }
 
 pub(crate) fn delete(request: &Request) -> Answer {
     let (user, connection) = named(request)?;
-    run(presence::leave(&Edge, user, &connection))?;
+    run(presence::disconnect(&Edge, user, &connection))?;
     Ok(Reply::done())
 }
 
@@ -53,11 +53,11 @@ pub(crate) fn connected(connection: &Connection) -> Answer {
 
 pub(crate) fn beat(connections: &[Connection]) -> Answer {
     let devices: Vec<_> = connections.iter().map(|connection| (connection.user, connection.id.clone())).collect();
-    run(presence::beat(&Edge, &devices))?;
+    run(presence::heartbeat(&Edge, &devices))?;
     Ok(Reply::done())
 }
 
 pub(crate) fn disconnected(connection: &Connection) -> Answer {
-    run(presence::leave(&Edge, connection.user, &connection.id))?;
+    run(presence::disconnect(&Edge, connection.user, &connection.id))?;
     Ok(Reply::done())
 }

@@ -1,4 +1,4 @@
-//! What the command line may say. Flags only name configuration keys; what a key may hold stands in `config`.
+//! What the command line may print. Flags only name configuration keys; what a key may hold stands in `config`.
 
 use std::path::PathBuf;
 use std::time::Duration;

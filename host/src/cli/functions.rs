@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use super::args::FunctionsArgs;
 use super::ask::ask;
-use crate::cli::print::say;
+use crate::cli::print::print;
 
 const COLUMNS: [&str; 6] = ["FUNCTION", "VERSION", "DIGEST", "ROUTES", "CALLS", "LIMITS"];
 
 pub(super) async fn run(args: &FunctionsArgs) -> anyhow::Result<ExitCode> {
     let config = super::of_running(&args.settings)?;
     let answer = ask(&config, "GET", "/functions", "").await?;
-    say(&if args.json { format!("{answer:#}") } else { table(&answer) })?;
+    print(&if args.json { format!("{answer:#}") } else { table(&answer) })?;
     Ok(ExitCode::SUCCESS)
 }
 

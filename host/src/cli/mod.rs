@@ -21,8 +21,8 @@ use clap::Parser;
 pub use args::Cli;
 use args::{CheckConfigArgs, Command, DevArgs, SettingArgs};
 
-use crate::cli::print::say;
-use crate::config::{self, Config, Mistakes, Sources};
+use crate::cli::print::print;
+use crate::config::{self, Config, ConfigErrors, Sources};
 use crate::ops::shutdown::Signals;
 use crate::{app, ops::log};
 
@@ -35,7 +35,7 @@ pub async fn run() -> ExitCode {
     match Cli::parse().command.run().await {
         Ok(code) => code,
         Err(error) => {
-            let misused = error.downcast_ref::<Mistakes>().is_some();
+            let misused = error.downcast_ref::<ConfigErrors>().is_some();
             let _ = writeln!(std::io::stderr(), "roost: {error:#}");
             ExitCode::from(if misused { MISUSED } else { FAILED })
         }
@@ -94,12 +94,12 @@ fn ended(gracefully: bool) -> ExitCode {
 
 fn check_config(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
     if args.keys {
-        say(config::reference().trim_end())?;
+        print(config::reference().trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut sources = args.settings.sources();
     sources.needs_token_key = true;
     let config: Config = sources.load()?;
-    say(&format!("the configuration is valid\n{config:#?}"))?;
+    print(&format!("the configuration is valid\n{config:#?}"))?;
     Ok(ExitCode::SUCCESS)
 }

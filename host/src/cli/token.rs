@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use super::args::TokenArgs;
-use crate::cli::print::say;
+use crate::cli::print::print;
 use crate::server::auth::issuer;
 
 pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let config = super::of_running(&args.settings)?;
-    say(&token::sign(&config.auth, args.user, args.ttl)?)?;
+    print(&issuer::sign(&config.auth, args.user, args.ttl)?)?;
     Ok(ExitCode::SUCCESS)
 }

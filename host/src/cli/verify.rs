@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use roost_core::audit::{Finding, Kind, Report};
+use roost_core::consistency::{Finding, Kind, Report};
 use tokio::time::Instant;
 
 use super::args::{AuditArgs, ReportFormat};
 use super::ask::ask;
 use crate::app;
-use crate::cli::print::say;
+use crate::cli::print::print;
 use crate::config::{Config, StoreUrl};
 use crate::ops::consistency::{self, Order, Part, World};
 use crate::records::RecordStore;
@@ -44,7 +44,7 @@ async fn go(args: &AuditArgs, repair: bool) -> anyhow::Result<Report> {
         through(&place, order, args.rate, &mut report).await?;
     }
     place.leave().await;
-    say(&match args.format {
+    print(&match args.format {
         ReportFormat::Text => text(&report, repair),
         ReportFormat::Json => serde_json::to_string_pretty(&report)?,
         ReportFormat::Metrics => metrics(&report),
@@ -96,7 +96,7 @@ impl Place {
 
     async fn carry_out(&self, order: &Order) -> anyhow::Result<Part> {
         match self {
-            Self::Here(world) => Ok(audit::carry_out(world, order).await?),
+            Self::Here(world) => Ok(consistency::carry_out(world, order).await?),
             Self::Host(config) => {
                 let answer = ask(config, "POST", "/verify", &serde_json::to_string(order)?).await?;
                 serde_json::from_value(answer).context("the admin listener's answer is no report")
@@ -172,7 +172,7 @@ fn metrics(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use roost_core::audit::What;
+    use roost_core::consistency::What;
     use roost_core::ids::{ConversationId, UserId};
 
     use super::*;

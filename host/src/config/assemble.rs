@@ -1,4 +1,4 @@
-//! Builds the typed tree from the settings, checks what must fit together, and reports every mistake at once.
+//! Builds the typed tree from the settings, checks what must fit together, and reports every config_error at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,14 @@ use roost_core::limits::PAYLOAD_BYTES_MAX;
 use super::keys::{BUILT_IN, FUNCTION_KEYS, GRANT_KEYS};
 use super::layers::Settings;
 use super::reader::Reader;
-use super::{AuthConfig, Config, FunctionConfig, GrantsConfig, HttpConfig, Mistakes, SocketConfig, TokenKey};
+use super::{AuthConfig, Config, ConfigErrors, FunctionConfig, GrantsConfig, HttpConfig, SocketConfig, TokenKey};
 
 const TOKEN_KEYS: [&str; 3] = ["token_secret", "token_public_key", "token_jwks"];
 const NO_TOKEN_KEY: &str =
     "no user could come in: set token_secret, token_public_key or token_jwks (`roost dev` makes up a secret)";
 
 impl Settings {
-    pub(super) fn assemble(self, needs_token_key: bool) -> Result<Config, Mistakes> {
+    pub(super) fn assemble(self, needs_token_key: bool) -> Result<Config, ConfigErrors> {
         let mut reader = Reader::new(self);
         let data_dir = reader.path("data_dir");
         let config = Config {
@@ -37,8 +37,8 @@ impl Settings {
         fit_together(&mut reader, &config, needs_token_key);
         let mut mistakes = reader.settings.mistakes;
         // The file from its first line to its last, then everything else as it came.
-        mistakes.sort_by_key(|mistake| (mistake.line.is_none(), mistake.line));
-        if mistakes.is_empty() { Ok(config) } else { Err(Mistakes(mistakes)) }
+        mistakes.sort_by_key(|config_error| (config_error.line.is_none(), config_error.line));
+        if mistakes.is_empty() { Ok(config) } else { Err(ConfigErrors(mistakes)) }
     }
 }
 

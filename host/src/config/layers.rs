@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::config_error::{ConfigError, nearest};
 use super::keys;
-use super::mistake::{Mistake, nearest};
-use super::{Config, Mistakes};
+use super::{Config, ConfigErrors};
 
 /// Read when no file is named, if it is there.
 const DEFAULT_FILE: &str = "roost.toml";
@@ -44,8 +44,8 @@ pub struct Flag {
 }
 
 impl Sources {
-    /// The configuration, or every mistake in it.
-    pub fn load(self) -> Result<Config, Mistakes> {
+    /// The configuration, or every config_error in it.
+    pub fn load(self) -> Result<Config, ConfigErrors> {
         let needs_token_key = self.needs_token_key;
         Settings::gather(self).assemble(needs_token_key)
     }
@@ -103,7 +103,7 @@ pub(super) struct Setting {
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     pub(super) values: BTreeMap<String, Setting>,
-    pub(super) mistakes: Vec<Mistake>,
+    pub(super) mistakes: Vec<ConfigError>,
 }
 
 impl Settings {
@@ -197,7 +197,7 @@ impl Settings {
 
     pub(super) fn complain(&mut self, origin: &Origin, key: Option<String>, problem: String) {
         let line = if let Origin::File { line, .. } = origin { Some(*line) } else { None };
-        self.mistakes.push(Mistake { origin: origin.to_string(), key, problem, line });
+        self.mistakes.push(ConfigError { origin: origin.to_string(), key, problem, line });
     }
 }
 

@@ -1,13 +1,13 @@
 //! The typed configuration: one TOML file, `ROOST_…` variables, flags. Nothing else reads the environment.
 //!
-//! Every mistake is reported at once, before anything listens. No zero means "default". This file holds the typed
+//! Every config_error is reported at once, before anything listens. No zero means "default". This file holds the typed
 //! tree that the rest of the host reads; `keys` names every key, `layers` gathers what was said and where,
 //! `reader` and `assemble` turn it into the tree.
 
 mod assemble;
+mod config_error;
 mod keys;
 mod layers;
-mod mistake;
 mod reader;
 mod redis;
 #[cfg(test)]
@@ -18,9 +18,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use config_error::{ConfigError, ConfigErrors};
 pub use keys::reference;
 pub use layers::{Flag, Sources, environment};
-pub use mistake::{Mistake, Mistakes};
 pub use redis::{RedisConfig, RedisMode, RedisUrl};
 
 /// A validated configuration.

@@ -1,4 +1,4 @@
-//! Reads single settings as what they are meant to be. A mistake is noted and answered with a placeholder, so that
+//! Reads single settings as what they are meant to be. A config_error is noted and answered with a placeholder, so that
 //! one pass finds all of them; what was read is used only if there were none.
 
 use std::collections::BTreeSet;
@@ -149,7 +149,7 @@ impl Reader {
         self.settings.values.contains_key(key)
     }
 
-    /// Notes a mistake in how keys fit together, unless one of them is mistaken on its own already.
+    /// Notes a config_error in how keys fit together, unless one of them is mistaken on its own already.
     pub(super) fn require(&mut self, holds: bool, keys: &[&str], problem: &str) {
         if holds || keys.iter().any(|key| self.mistaken.contains(*key)) {
             return;
@@ -195,7 +195,7 @@ impl Reader {
             Err(found) => problem = Some(found.to_owned()),
         }
         if let Some(problem) = problem {
-            // Several functions inherit one default: its mistake is told once.
+            // Several functions inherit one default: its config_error is told once.
             if self.mistaken.insert(name.to_owned()) {
                 let problem = format!("{problem}; allowed: {}", key.allowed);
                 self.settings.complain(&origin, Some(name.to_owned()), problem);

@@ -11,7 +11,7 @@ use roost_core::feed::Position;
 use roost_core::port::Delivery;
 use serde::Serialize;
 
-use crate::server::problem::{Code, Fault, encode};
+use crate::server::problem::{ApiError, Code, encode};
 
 /// Told when events cannot be told in order, each once.
 pub const RESYNC: &str = "resync";
@@ -43,7 +43,7 @@ impl ResyncReason {
 
 /// One event on its way to clients.
 #[derive(Debug)]
-pub struct Frame {
+pub struct PushedFrame {
     name: Arc<str>,
     payload: Arc<str>,
     position: Option<Position>,
@@ -51,7 +51,7 @@ pub struct Frame {
     stream: OnceLock<Bytes>,
 }
 
-impl Frame {
+impl PushedFrame {
     /// An event without a place in the feed.
     pub fn ephemeral(name: &str, payload: String) -> Self {
         Self::of(name.into(), payload.into(), None)
@@ -101,7 +101,7 @@ impl Frame {
     }
 }
 
-impl From<Delivery> for Frame {
+impl From<Delivery> for PushedFrame {
     fn from(delivery: Delivery) -> Self {
         Self::of(delivery.name, delivery.payload, delivery.position)
     }
@@ -137,6 +137,6 @@ pub fn server_sent(name: &str, payload: &str, position: Option<&Position>) -> St
 }
 
 /// Reads `since`: the position of the last event that the client has.
-pub fn parse_since(text: &str) -> Result<Position, Fault> {
-    text.parse().map_err(|error: roost_core::feed::PositionError| Fault::new(Code::InvalidSince, error.to_string()))
+pub fn parse_since(text: &str) -> Result<Position, ApiError> {
+    text.parse().map_err(|error: roost_core::feed::PositionError| ApiError::new(Code::InvalidSince, error.to_string()))
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use super::registry::{Board, Work};
+use super::registry::{ConnectionRegistry, Work};
 use super::user::User;
 
 /// Holes filled at the same time.
@@ -26,7 +26,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Does the hub's work that takes the store, until its task is aborted.
 pub(super) struct Repair<S> {
     store: Arc<S>,
-    board: Arc<Board>,
+    board: Arc<ConnectionRegistry>,
     /// Bounds how many feeds are read at once.
     room: Arc<Semaphore>,
 }
@@ -38,7 +38,7 @@ impl<S> Clone for Repair<S> {
 }
 
 impl<S: Bus + Feeds + 'static> Repair<S> {
-    pub(super) fn new(store: Arc<S>, board: Arc<Board>) -> Self {
+    pub(super) fn new(store: Arc<S>, board: Arc<ConnectionRegistry>) -> Self {
         Self { store, board, room: Arc::new(Semaphore::new(REPAIRS_MAX)) }
     }
 

@@ -10,11 +10,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::delivery::hub::Hub;
 use crate::ops::trace;
 use crate::runtime::CallError;
-use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
 
 /// Beats every interval until it is dropped.
-pub async fn run<F: FunctionTable, S: Bus + Feeds + 'static>(functions: Arc<F>, hub: Arc<Hub<S>>, every: Duration) {
+pub async fn run<F: Dispatcher, S: Bus + Feeds + 'static>(functions: Arc<F>, hub: Arc<Hub<S>>, every: Duration) {
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -24,7 +24,7 @@ pub async fn run<F: FunctionTable, S: Bus + Feeds + 'static>(functions: Arc<F>, 
 }
 
 /// One round over everybody.
-pub async fn once<F: FunctionTable, S: Bus + Feeds + 'static>(functions: &F, hub: &Hub<S>) {
+pub async fn once<F: Dispatcher, S: Bus + Feeds + 'static>(functions: &F, hub: &Hub<S>) {
     for connections in hub.take_alive().chunks(LIST_MAX) {
         let gathered = hooks::beat(functions, &trace::new_id(), connections).await;
         if gathered.failures.iter().any(may_help_later) {

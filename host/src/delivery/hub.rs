@@ -13,14 +13,14 @@ use tokio::task::AbortHandle;
 
 use super::gap_repair::Repair;
 use super::outbox::{Outbox, OutboxBounds};
-use super::registry::{Board, Limits};
+use super::registry::{ConnectionRegistry, Limits};
 use super::user::{Connection, User};
 use crate::config::SocketConfig;
 use crate::runtime;
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 
 /// When a host that is full, or stopping, may be asked again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The host is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub type DrainWatch = watch::Receiver<Option<Draining>>;
 #[derive(Debug)]
 pub struct Hub<S> {
     store: Arc<S>,
-    board: Arc<Board>,
+    board: Arc<ConnectionRegistry>,
     bounds: OutboxBounds,
     drain: watch::Sender<Option<Draining>>,
     repair: AbortHandle,
@@ -47,7 +47,7 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
     pub fn start(store: Arc<S>, config: &SocketConfig) -> Arc<Self> {
         let (asked, work) = mpsc::unbounded_channel();
         let limits = Limits { connections: config.connections_max, per_user: config.connections_per_user_max };
-        let board = Arc::new(Board::new(limits, asked));
+        let board = Arc::new(ConnectionRegistry::new(limits, asked));
         let repair = Repair::new(store.clone(), board.clone());
         let task = tokio::spawn(repair.run(work, config.beat_interval));
         Arc::new(Self {
@@ -60,12 +60,12 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
     }
 
     /// Takes a seat for a connection of this user, if the bounds allow one and the host is not stopping.
-    pub fn seat(self: &Arc<Self>, user: UserId) -> Result<Seat<S>, Fault> {
+    pub fn seat(self: &Arc<Self>, user: UserId) -> Result<Registration<S>, ApiError> {
         let drain = self.drain.subscribe();
         if drain.borrow().is_some() {
-            return Err(Fault::from(Code::Draining).after(RETRY_AFTER));
+            return Err(ApiError::from(Code::Draining).after(RETRY_AFTER));
         }
-        Ok(Seat { user: self.board.sit(user)?, hub: self.clone(), drain, connection: None })
+        Ok(Registration { user: self.board.sit(user)?, hub: self.clone(), drain, connection: None })
     }
 
     /// The store under the hub.
@@ -79,14 +79,14 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
     }
 
     /// Everybody who gave a sign of life since this was asked last.
-    pub fn take_alive(&self) -> Vec<functions::Connection> {
+    pub fn take_alive(&self) -> Vec<runtime::Connection> {
         let connections = self.board.users().into_iter().flat_map(|user| user.connections());
         let alive = connections.filter(|connection| connection.take_alive());
-        alive.map(|connection| functions::Connection { user: connection.user, id: connection.id.clone() }).collect()
+        alive.map(|connection| runtime::Connection { user: connection.user, id: connection.id.clone() }).collect()
     }
 
     /// Takes these up again for the next beat: the last one did not reach anybody.
-    pub fn give_back_alive(&self, beaten: &[functions::Connection]) {
+    pub fn give_back_alive(&self, beaten: &[runtime::Connection]) {
         let lost: std::collections::HashSet<&ConnectionId> = beaten.iter().map(|connection| &connection.id).collect();
         for connection in self.board.users().into_iter().flat_map(|user| user.connections()) {
             if lost.contains(&connection.id) {
@@ -119,14 +119,14 @@ impl<S> Drop for Hub<S> {
 
 /// A connection's place. Dropping it ends the connection, as far as the hub is concerned.
 #[derive(Debug)]
-pub struct Seat<S> {
+pub struct Registration<S> {
     user: Arc<User>,
     hub: Arc<Hub<S>>,
     drain: DrainWatch,
     connection: Option<Arc<Connection>>,
 }
 
-impl<S: Bus + Feeds + 'static> Seat<S> {
+impl<S: Bus + Feeds + 'static> Registration<S> {
     /// Follows the user's events. They begin after the position answered, and wait in the connection's outbox.
     pub async fn join(&mut self, id: ConnectionId) -> Result<(Arc<Connection>, Position), StoreError> {
         let mut joined = self.user.membership.lock().await;
@@ -138,7 +138,7 @@ impl<S: Bus + Feeds + 'static> Seat<S> {
             let position = positions.into_iter().next().ok_or_else(unavailable)?;
             *joined = true;
             if self.user.start(position) {
-                self.hub.board.ask(board::Work::Repair(self.user.clone()));
+                self.hub.board.ask(super::registry::Work::Repair(self.user.clone()));
             }
         }
         let connection = Arc::new(Connection::new(self.user.id, id, Outbox::new(self.hub.bounds)));
@@ -149,7 +149,7 @@ impl<S: Bus + Feeds + 'static> Seat<S> {
     }
 }
 
-impl<S> Seat<S> {
+impl<S> Registration<S> {
     /// Whose seat it is.
     pub fn user(&self) -> UserId {
         self.user.id
@@ -180,7 +180,7 @@ impl<S> Seat<S> {
     }
 }
 
-impl<S> Drop for Seat<S> {
+impl<S> Drop for Registration<S> {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
             self.user.detach(&connection.id);

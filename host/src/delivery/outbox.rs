@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::delivery::event::Frame;
+use crate::delivery::event::PushedFrame;
 
 /// What a connection is handed.
 #[derive(Clone, Debug)]
 pub enum Item {
     /// To be sent as it is.
-    Frame(Arc<Frame>),
+    PushedFrame(Arc<PushedFrame>),
     /// The host missed something that no feed keeps: the client needs the present state.
     Refresh,
 }
@@ -136,7 +136,7 @@ impl Outbox {
 
 fn cost(item: &Item) -> usize {
     match item {
-        Item::Frame(frame) => frame.cost(),
+        Item::PushedFrame(frame) => frame.cost(),
         Item::Refresh => 0,
     }
 }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn frame(bytes: usize) -> Item {
-        Item::Frame(Arc::new(Frame::ephemeral("t", "1".repeat(bytes))))
+        Item::PushedFrame(Arc::new(PushedFrame::ephemeral("t", "1".repeat(bytes))))
     }
 
     fn outbox(frames: usize, bytes: usize) -> Outbox {
@@ -159,7 +159,7 @@ mod tests {
         outbox.push(frame(1));
         outbox.push(Item::Refresh);
         let mut batch = outbox.try_take().unwrap().unwrap();
-        assert!(matches!(batch.items.make_contiguous(), [Item::Frame(_), Item::Refresh]));
+        assert!(matches!(batch.items.make_contiguous(), [Item::PushedFrame(_), Item::Refresh]));
         assert!(outbox.try_take().unwrap().is_none());
     }
 

@@ -11,7 +11,7 @@ use roost_core::port::{Delivery, Subscriber};
 use tokio::sync::mpsc;
 
 use super::user::User;
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 
 const SHARDS: usize = 64;
 
@@ -35,7 +35,7 @@ pub(super) struct Limits {
 
 /// Every user with a connection here.
 #[derive(Debug)]
-pub(super) struct Board {
+pub(super) struct ConnectionRegistry {
     shards: Vec<Mutex<HashMap<UserId, Entry>>>,
     connections: AtomicUsize,
     limits: Limits,
@@ -50,17 +50,17 @@ struct Entry {
     seats: usize,
 }
 
-impl Board {
+impl ConnectionRegistry {
     pub(super) fn new(limits: Limits, work: mpsc::UnboundedSender<Work>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, connections: AtomicUsize::new(0), limits, work }
     }
 
     /// Takes a seat beside the user's others, if the bounds allow one more.
-    pub(super) fn sit(&self, id: UserId) -> Result<Arc<User>, Fault> {
+    pub(super) fn sit(&self, id: UserId) -> Result<Arc<User>, ApiError> {
         if self.connections.fetch_add(1, Ordering::AcqRel) >= self.limits.connections {
             self.connections.fetch_sub(1, Ordering::AcqRel);
-            return Err(Fault::from(Code::TooManyConnections).after(super::RETRY_AFTER));
+            return Err(ApiError::from(Code::TooManyConnections).after(super::hub::RETRY_AFTER));
         }
         let mut shard = self.shard(id);
         let entry = shard.entry(id).or_insert_with(|| Entry { user: Arc::new(User::new(id)), seats: 0 });
@@ -68,7 +68,7 @@ impl Board {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             let allowed = self.limits.per_user;
             let detail = format!("a user may have {allowed} connections to one host; close one first");
-            return Err(Fault::new(Code::TooManyConnectionsOfUser, detail));
+            return Err(ApiError::new(Code::TooManyConnectionsOfUser, detail));
         }
         entry.seats += 1;
         Ok(entry.user.clone())
@@ -130,7 +130,7 @@ impl Board {
     }
 }
 
-impl Subscriber for Board {
+impl Subscriber for ConnectionRegistry {
     fn deliver(&self, user: UserId, delivery: Delivery) {
         if let Some(user) = self.user(user)
             && user.deliver(delivery)

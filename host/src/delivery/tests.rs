@@ -7,11 +7,16 @@ use std::time::Duration;
 use roost_core::ids::{ConnectionId, UserId};
 use tokio::time::timeout;
 
+use roost_core::feed::Position;
+
+use super::hub::*;
 use super::*;
+use crate::config::SocketConfig;
 use crate::server::fake::{LossyStore, socket_config, user};
+use crate::server::problem::Code;
 
 struct Client {
-    seat: Seat<LossyStore>,
+    seat: Registration<LossyStore>,
     connection: Arc<Connection>,
     position: Position,
 }
@@ -46,7 +51,7 @@ impl Client {
 }
 
 fn short(item: &Item) -> String {
-    let Item::Frame(frame) = item else { return "refresh".into() };
+    let Item::PushedFrame(frame) = item else { return "refresh".into() };
     let frame: serde_json::Value = serde_json::from_str(&frame.encode_text()).unwrap();
     match frame["payload"]["text"].as_str() {
         Some(text) => text.to_owned(),
@@ -81,7 +86,7 @@ async fn a_frame_is_encoded_once_for_all_connections() {
     let (phone, laptop) = (connect(&hub, user(1), "phone").await, connect(&hub, user(1), "laptop").await);
     store.publish(user(1), "a").await;
     let frame = |client: &Client| match client.connection.outbox.try_take().unwrap().unwrap().items.remove(0) {
-        Some(Item::Frame(frame)) => frame,
+        Some(Item::PushedFrame(frame)) => frame,
         other => panic!("{other:?}"),
     };
     let (one, two) = (frame(&phone), frame(&laptop));

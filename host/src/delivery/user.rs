@@ -10,7 +10,7 @@ use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::Delivery;
 
 use super::outbox::{Item, Outbox};
-use crate::delivery::event::{Frame, ResyncReason};
+use crate::delivery::event::{PushedFrame, ResyncReason};
 
 /// Events without a place in the feed that wait while a hole is filled.
 const HELD_MAX: usize = 64;
@@ -76,7 +76,7 @@ struct Held {
     refresh: bool,
     /// Somebody fills the hole already.
     queued: bool,
-    ephemeral: VecDeque<Arc<Frame>>,
+    ephemeral: VecDeque<Arc<PushedFrame>>,
 }
 
 impl User {
@@ -258,9 +258,9 @@ impl User {
         if matches!(state.flow, Flow::Live) || state.cursor.is_none() {
             return true;
         }
-        let frame = Arc::new(Frame::resync(ResyncReason::Gap, &position));
+        let frame = Arc::new(PushedFrame::resync(ResyncReason::Gap, &position));
         for connection in &state.connections {
-            connection.outbox.push(Item::Frame(frame.clone()));
+            connection.outbox.push(Item::PushedFrame(frame.clone()));
         }
         state.cursor = Some(position);
         if let Flow::Holding(held) = &mut state.flow {
@@ -290,7 +290,7 @@ impl State {
         self.flow = Flow::Live;
         for connection in &self.connections {
             for frame in &ephemeral {
-                connection.outbox.push(Item::Frame(frame.clone()));
+                connection.outbox.push(Item::PushedFrame(frame.clone()));
             }
             if refresh {
                 connection.outbox.push(Item::Refresh);
@@ -312,8 +312,8 @@ impl Held {
 
 fn send(connections: &[Arc<Connection>], delivery: Delivery) {
     metrics::counter!("roost_deliveries_total").increment(connections.len() as u64);
-    let frame = Arc::new(Frame::from(delivery));
+    let frame = Arc::new(PushedFrame::from(delivery));
     for connection in connections {
-        connection.outbox.push(Item::Frame(frame.clone()));
+        connection.outbox.push(Item::PushedFrame(frame.clone()));
     }
 }

@@ -24,7 +24,7 @@ use crate::ops::trace;
 use crate::records::RecordStore;
 use crate::server::auth::Credentials;
 use crate::server::http::response;
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 use crate::store::Store;
 
 /// The text form of the Prometheus exposition format.
@@ -80,16 +80,21 @@ impl AdminState {
         Readiness { ready: parts.values().all(|part| part == "ok"), parts }
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Fault> {
+    fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(key) = &self.key else {
             let detail = "set admin_key (ROOST_ADMIN_KEY) to read this";
-            let fault = Fault::new(Code::Internal, detail);
-            return Err(Fault { status: 403, code: "admin_key_unset".into(), title: "There is no admin key", ..fault });
+            let fault = ApiError::new(Code::Internal, detail);
+            return Err(ApiError {
+                status: 403,
+                code: "admin_key_unset".into(),
+                title: "There is no admin key",
+                ..fault
+            });
         };
         match Credentials::of_headers(headers)?.header {
             Some(shown) if bool::from(shown.as_bytes().ct_eq(key.0.as_bytes())) => Ok(()),
-            Some(_) => Err(Fault::new(Code::TokenInvalid, "this is not the admin key")),
-            None => Err(Fault::new(Code::Unauthenticated, "send the admin key as a bearer token")),
+            Some(_) => Err(ApiError::new(Code::TokenInvalid, "this is not the admin key")),
+            None => Err(ApiError::new(Code::Unauthenticated, "send the admin key as a bearer token")),
         }
     }
 }
@@ -107,7 +112,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/functions", get(functions))
         .route("/verify", post(verify))
         .fallback(async || {
-            Fault::new(Code::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify")
+            ApiError::new(Code::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify")
                 .response(&trace::new_id())
         })
         .with_state(state)
@@ -136,14 +141,14 @@ async fn functions(State(state): State<Arc<AdminState>>, headers: HeaderMap) -> 
     }
 }
 
-/// Compares a part of the live state with the records: [`audit::Order`] in, [`audit::Part`] out.
+/// Compares a part of the live state with the records: [`consistency::Order`] in, [`consistency::Part`] out.
 async fn verify(State(state): State<Arc<AdminState>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let answer = async {
         state.admit(&headers)?;
         let order = serde_json::from_slice(&body)
-            .map_err(|error| Fault::new(Code::InvalidBody, format!("the body is no order to verify: {error}")))?;
-        let world = audit::World { store: state.store.clone(), records: state.records.clone() };
-        audit::carry_out(&world, &order).await.map_err(|error| audit::fault(&error))
+            .map_err(|error| ApiError::new(Code::InvalidBody, format!("the body is no order to verify: {error}")))?;
+        let world = consistency::World { store: state.store.clone(), records: state.records.clone() };
+        consistency::carry_out(&world, &order).await.map_err(|error| consistency::fault(&error))
     };
     match answer.await {
         Ok(part) => json(200, &part),
@@ -153,7 +158,7 @@ async fn verify(State(state): State<Arc<AdminState>>, headers: HeaderMap, body: 
 
 fn json(status: u16, body: &impl Serialize) -> Response<Body> {
     // Texts and numbers always encode.
-    respond::json(status, serde_json::to_string(body).unwrap_or_default())
+    response::json(status, serde_json::to_string(body).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Verifying the live state part by part, natively: what the admin listener and the command line ask for, and the
-//! world that the core's audit runs in.
+//! world that the core's consistency check runs in.
 //!
 //! A part is small, so that nobody waits long for an answer and whoever asks decides the pace.
 
 use std::time::Duration;
 
 use metrics::{Label, counter};
-use roost_core::audit::{self, Kind, Report, Subjects};
+use roost_core::consistency::{self, Kind, Report, Subjects};
 use roost_core::error::{Error, ErrorKind};
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::limits::LIST_MAX;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::records::RecordStore;
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 use crate::store::Store;
 
 /// Subjects of a part when nobody says how many.
@@ -61,8 +61,8 @@ pub async fn carry_out(world: &World, order: &Order) -> Result<Part, Error> {
     let (subjects, next) = subjects(world, order).await?;
     let report = match order.repair {
         _ if subjects.is_empty() => Report::default(),
-        true => audit::repair(world, &subjects).await?,
-        false => audit::verify(world, &subjects).await?,
+        true => consistency::repair(world, &subjects).await?,
+        false => consistency::verify(world, &subjects).await?,
     };
     for finding in &report.drift {
         let repaired = if finding.repaired { "true" } else { "false" };
@@ -82,15 +82,15 @@ async fn subjects(world: &World, order: &Order) -> Result<(Subjects, Option<Uuid
 }
 
 /// For the operator, who may be told everything.
-pub fn fault(error: &Error) -> Fault {
+pub fn fault(error: &Error) -> ApiError {
     let status = match error.kind() {
         ErrorKind::Invalid | ErrorKind::TooLarge => 400,
         ErrorKind::Unavailable => 503,
         _ => 500,
     };
-    let fault = Fault { status, code: error.code().into(), ..Fault::new(Code::Internal, error.to_string()) };
+    let fault = ApiError { status, code: error.code().into(), ..ApiError::new(Code::Internal, error.to_string()) };
     let after = error.retry_after_ms().map(|span| Duration::from_millis(span.into()));
-    Fault { title: "The state could not be compared", retry: error.retry(), retry_after: after, ..fault }
+    ApiError { title: "The state could not be compared", retry: error.retry(), retry_after: after, ..fault }
 }
 
 /// The store and the records as the core's use cases see them, outside of any function.

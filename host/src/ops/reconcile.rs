@@ -1,12 +1,12 @@
 //! Mends the live state after another server process took over the store: a replica that lagged, or a restart from a
 //! snapshot, holds counters of a moment ago that no later change need touch.
 //!
-//! Everybody's counters are compared with the records, page by page and gently, by the same audit that `roost repair`
+//! Everybody's counters are compared with the records, page by page and gently, by the same consistency that `roost repair`
 //! makes. What is cold is passed over, so that a store that came back empty costs little.
 
 use std::time::Duration;
 
-use roost_core::audit::{Kind, Report};
+use roost_core::consistency::{Kind, Report};
 use roost_core::limits::LIST_MAX;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -57,7 +57,7 @@ async fn everybody(world: &World) -> Report {
 async fn page(world: &World, of: Kind, after: Option<Uuid>, report: &mut Report) -> Option<Uuid> {
     let order = Order { of, named: None, after, limit: u32::try_from(LIST_MAX).ok(), repair: true };
     loop {
-        match audit::carry_out(world, &order).await {
+        match consistency::carry_out(world, &order).await {
             Ok(part) => {
                 report.add(part.report);
                 return part.next;

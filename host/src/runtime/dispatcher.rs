@@ -36,7 +36,7 @@ pub enum Lookup<T> {
 }
 
 /// The functions as the faces see them.
-pub trait FunctionTable: Send + Sync + 'static {
+pub trait Dispatcher: Send + Sync + 'static {
     /// A function in one revision: whoever holds it calls that revision, whatever is deployed meanwhile.
     type Target: Clone + Send + Sync + 'static;
 
@@ -63,7 +63,7 @@ pub trait FunctionTable: Send + Sync + 'static {
     fn documented(&self) -> Vec<Documented>;
 }
 
-impl FunctionTable for Functions {
+impl Dispatcher for Functions {
     type Target = Target;
 
     fn route(&self, method: &str, path: &str) -> Lookup<Target> {

@@ -254,7 +254,6 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
         .total_memories(instances.saturating_mul(2))
         .total_tables(core)
         .total_stacks(instances)
-        .total_gc_heaps(1)
         .max_memory_size(MEMORY_BYTES_MAX)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
         .table_keep_resident(TABLE_KEEP_RESIDENT)

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use roost_core::ids::{ConversationId, UserId};
 use serde_json::{Map, Value};
 
-use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{CallError, Caller, Connection, Hook, Invocation, Request};
 
 /// What the functions answered.
@@ -19,7 +19,7 @@ pub struct Gathered {
 }
 
 /// Asks everybody who takes part in this hook.
-pub async fn ask<F: FunctionTable>(functions: &F, trace: &str, hook: Hook, request: Request) -> Gathered {
+pub async fn ask<F: Dispatcher>(functions: &F, trace: &str, hook: Hook, request: Request) -> Gathered {
     let invocation = Invocation { caller: Caller::Host, trace: trace.into(), request };
     let targets = functions.hooks(hook);
     let replies = join_all(targets.iter().map(|target| functions.call(target, invocation.clone()))).await;
@@ -41,22 +41,22 @@ pub async fn ask<F: FunctionTable>(functions: &F, trace: &str, hook: Hook, reque
 }
 
 /// A connection opened.
-pub async fn connected<F: FunctionTable>(functions: &F, trace: &str, connection: &Connection) -> Gathered {
+pub async fn connected<F: Dispatcher>(functions: &F, trace: &str, connection: &Connection) -> Gathered {
     ask(functions, trace, Hook::Connected, Request::Connected(connection.clone())).await
 }
 
 /// A connection is gone.
-pub async fn disconnected<F: FunctionTable>(functions: &F, trace: &str, connection: &Connection) -> Gathered {
+pub async fn disconnected<F: Dispatcher>(functions: &F, trace: &str, connection: &Connection) -> Gathered {
     ask(functions, trace, Hook::Disconnected, Request::Disconnected(connection.clone())).await
 }
 
 /// These connections gave a sign of life.
-pub async fn beat<F: FunctionTable>(functions: &F, trace: &str, connections: &[Connection]) -> Gathered {
+pub async fn beat<F: Dispatcher>(functions: &F, trace: &str, connections: &[Connection]) -> Gathered {
     ask(functions, trace, Hook::Beat, Request::Beat(connections.to_vec())).await
 }
 
 /// The present state, with these conversations; `None`: the newest.
-pub async fn sync<F: FunctionTable>(
+pub async fn sync<F: Dispatcher>(
     functions: &F,
     trace: &str,
     user: UserId,

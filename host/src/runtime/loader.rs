@@ -41,12 +41,12 @@ pub struct DeployError {
     /// The file, or what the deployer called it.
     pub source_name: String,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: DeployFailure,
 }
 
 /// Why a component is not deployed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum DeployFailure {
     /// No file, no folder.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
@@ -115,13 +115,13 @@ impl Loader {
     }
 
     /// Everything but the question whether it gets on with the others.
-    pub(super) async fn load(&self, source: &str, bytes: Vec<u8>) -> Result<Revision, Fault> {
+    pub(super) async fn load(&self, source: &str, bytes: Vec<u8>) -> Result<Revision, DeployFailure> {
         let digest = digest(&bytes);
         let pre = self.prepare(bytes, digest.clone()).await?;
         let manifest = self.describe(&pre, source, &digest).await?;
         let config = self.options.of(&manifest.name).clone();
         let handler = format!("{CONTRACT}/handler@{CONTRACT_VERSION}");
-        let blueprint = Blueprint::new(pre.instance_pre().clone(), &handler).ok_or(Fault::NoHandler)?;
+        let blueprint = Blueprint::new(pre.instance_pre().clone(), &handler).ok_or(DeployFailure::NoHandler)?;
         let grants = match &config.grants {
             Some(allowed) => manifest.asks.intersection(Grants::allowed(allowed)),
             None => manifest.asks,
@@ -136,21 +136,21 @@ impl Loader {
         }))
     }
 
-    async fn prepare(&self, bytes: Vec<u8>, digest: String) -> Result<FunctionPre<State>, Fault> {
+    async fn prepare(&self, bytes: Vec<u8>, digest: String) -> Result<FunctionPre<State>, DeployFailure> {
         check_kind(&bytes)?;
         let (engine, cache) = (self.engine.clone(), self.cache.clone());
         let compiling = move || compile(&engine, cache.as_ref(), &bytes, &digest);
         let component = match tokio::task::spawn_blocking(compiling).await {
             Ok(component) => component?,
-            Err(error) => return Err(Fault::Compile(error.to_string())),
+            Err(error) => return Err(DeployFailure::Compile(error.to_string())),
         };
         check_contract(&self.engine, &component)?;
-        let link = |error: wasmtime::Error| Fault::Link(format!("{error:#}"));
+        let link = |error: wasmtime::Error| DeployFailure::Link(format!("{error:#}"));
         let pre = self.linker.instantiate_pre(&component).map_err(link)?;
         FunctionPre::new(pre).map_err(link)
     }
 
-    async fn describe(&self, pre: &FunctionPre<State>, source: &str, digest: &str) -> Result<Manifest, Fault> {
+    async fn describe(&self, pre: &FunctionPre<State>, source: &str, digest: &str) -> Result<Manifest, DeployFailure> {
         let identity = Arc::new(self.identity(source, digest, Grants::default()));
         let memory = self.options.defaults.memory_bytes_max;
         let mut state = State::new(identity, memory, ("describe".into(), Instant::now() + DESCRIBE_DEADLINE));
@@ -158,7 +158,7 @@ impl Loader {
         let asking = ask(&self.engine, pre, state);
         match tokio::time::timeout(DESCRIBE_DEADLINE, asking).await {
             Ok(manifest) => manifest,
-            Err(_) => Err(Fault::DescribeTimeout),
+            Err(_) => Err(DeployFailure::DescribeTimeout),
         }
     }
 
@@ -173,26 +173,26 @@ impl Loader {
     }
 }
 
-async fn ask(engine: &Engine, pre: &FunctionPre<State>, state: State) -> Result<Manifest, Fault> {
+async fn ask(engine: &Engine, pre: &FunctionPre<State>, state: State) -> Result<Manifest, DeployFailure> {
     let slot = engine.slot().await;
     // Given back after the store is gone.
-    let _slot = slot.ok_or_else(|| Fault::DescribeFailed("the engine has stopped".to_owned()))?;
+    let _slot = slot.ok_or_else(|| DeployFailure::DescribeFailed("the engine has stopped".to_owned()))?;
     let mut store = instance::store(engine, state);
     let function = pre.instantiate_async(&mut store).await.map_err(|error| describe_fault(&error, None))?;
     match function.roost_edge_handler().call_describe(&mut store).await {
-        Ok(manifest) => RawManifest::from(manifest).validate().map_err(Fault::Manifest),
+        Ok(manifest) => RawManifest::from(manifest).validate().map_err(DeployFailure::Manifest),
         Err(error) => Err(describe_fault(&error, store.data_mut().last_error.take())),
     }
 }
 
-fn describe_fault(error: &wasmtime::Error, panic: Option<String>) -> Fault {
+fn describe_fault(error: &wasmtime::Error, panic: Option<String>) -> DeployFailure {
     if let Some(out_of_place) = error.downcast_ref::<OutOfPlace>() {
-        return Fault::DescribeOutOfPlace(format!("its {out_of_place}"));
+        return DeployFailure::DescribeOutOfPlace(format!("its {out_of_place}"));
     }
     if error.is::<DeadlinePassed>() {
-        return Fault::DescribeTimeout;
+        return DeployFailure::DescribeTimeout;
     }
-    Fault::DescribeFailed(panic.unwrap_or_else(|| error.root_cause().to_string()))
+    DeployFailure::DescribeFailed(panic.unwrap_or_else(|| error.root_cause().to_string()))
 }
 
 /// SHA-256 in hexadecimal.
@@ -201,26 +201,26 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 }
 
 /// Magic number, version and layer, before any work is done.
-fn check_kind(bytes: &[u8]) -> Result<(), Fault> {
+fn check_kind(bytes: &[u8]) -> Result<(), DeployFailure> {
     const MAGIC: &[u8] = b"\0asm";
     const CORE_LAYER: [u8; 2] = [0, 0];
     if bytes.len() > COMPONENT_BYTES_MAX {
-        return Err(Fault::TooLarge(bytes.len()));
+        return Err(DeployFailure::TooLarge(bytes.len()));
     }
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
-        return Err(Fault::NotWasm);
+        return Err(DeployFailure::NotWasm);
     };
     match rest.get(2..4) {
-        Some(layer) if layer == CORE_LAYER => Err(Fault::CoreModule),
+        Some(layer) if layer == CORE_LAYER => Err(DeployFailure::CoreModule),
         _ => Ok(()),
     }
 }
 
-fn compile(engine: &Engine, cache: Option<&Cache>, bytes: &[u8], digest: &str) -> Result<Component, Fault> {
+fn compile(engine: &Engine, cache: Option<&Cache>, bytes: &[u8], digest: &str) -> Result<Component, DeployFailure> {
     if let Some(component) = cache.and_then(|cache| load_cached(engine, cache, digest)) {
         return Ok(component);
     }
-    let failed = |error: wasmtime::Error| Fault::Compile(format!("{error:#}"));
+    let failed = |error: wasmtime::Error| DeployFailure::Compile(format!("{error:#}"));
     let began = Instant::now();
     let component = Component::from_binary(engine.wasm(), bytes).map_err(failed)?;
     let took_ms = began.elapsed().as_millis();
@@ -247,7 +247,7 @@ fn load_cached(engine: &Engine, cache: &Cache, digest: &str) -> Option<Component
 }
 
 /// Its imports and its export, against the contract's names.
-fn check_contract(engine: &Engine, component: &Component) -> Result<(), Fault> {
+fn check_contract(engine: &Engine, component: &Component) -> Result<(), DeployFailure> {
     let ty = component.component_type();
     for (import, _) in ty.imports(engine.wasm()) {
         check_import(import)?;
@@ -256,18 +256,18 @@ fn check_contract(engine: &Engine, component: &Component) -> Result<(), Fault> {
     let handler = exports.find(|name| name.starts_with("roost:edge/handler"));
     match handler.and_then(interface) {
         Some(("handler", CONTRACT_VERSION)) => Ok(()),
-        Some((_, version)) => Err(Fault::OtherContract { found: format!("{CONTRACT}@{version}") }),
-        None => Err(Fault::NoHandler),
+        Some((_, version)) => Err(DeployFailure::OtherContract { found: format!("{CONTRACT}@{version}") }),
+        None => Err(DeployFailure::NoHandler),
     }
 }
 
-fn check_import(import: &str) -> Result<(), Fault> {
+fn check_import(import: &str) -> Result<(), DeployFailure> {
     match interface(import) {
         Some((name, CONTRACT_VERSION)) if INTERFACES.contains(&name) => Ok(()),
         Some((_, version)) if version != CONTRACT_VERSION => {
-            Err(Fault::OtherContract { found: format!("{CONTRACT}@{version}") })
+            Err(DeployFailure::OtherContract { found: format!("{CONTRACT}@{version}") })
         }
-        _ => Err(Fault::ForeignImport { import: import.to_owned() }),
+        _ => Err(DeployFailure::ForeignImport { import: import.to_owned() }),
     }
 }
 
@@ -282,12 +282,12 @@ mod tests {
 
     #[test]
     fn what_is_no_component_is_refused_before_any_work() {
-        assert_eq!(check_kind(b""), Err(Fault::NotWasm));
-        assert_eq!(check_kind(b"(component)"), Err(Fault::NotWasm));
-        assert_eq!(check_kind(b"\0asm\x01\0\0\0"), Err(Fault::CoreModule));
+        assert_eq!(check_kind(b""), Err(DeployFailure::NotWasm));
+        assert_eq!(check_kind(b"(component)"), Err(DeployFailure::NotWasm));
+        assert_eq!(check_kind(b"\0asm\x01\0\0\0"), Err(DeployFailure::CoreModule));
         assert_eq!(check_kind(b"\0asm\x0d\0\x01\0"), Ok(()));
         let giant = vec![0; COMPONENT_BYTES_MAX + 1];
-        assert_eq!(check_kind(&giant), Err(Fault::TooLarge(giant.len())));
+        assert_eq!(check_kind(&giant), Err(DeployFailure::TooLarge(giant.len())));
     }
 
     #[test]

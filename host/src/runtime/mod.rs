@@ -31,7 +31,7 @@ mod tests;
 pub use call::{CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, Reply, Request};
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
 pub use grants::{Grants, Operations, Spaces};
-pub use loader::{DeployError, Fault};
+pub use loader::{DeployError, DeployFailure};
 pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
 pub use options::Options;
 pub use registry::{Deployed, Documented, FunctionInfo, Functions, Target};

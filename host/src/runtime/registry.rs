@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, watch};
 use super::call::{CallError, Invocation, Reply};
 use super::engine::Engine;
 use super::grants::Grants;
-use super::loader::{DeployError, Fault, Loader, digest};
+use super::loader::{DeployError, DeployFailure, Loader, digest};
 use super::manifest::{Access, Hook, Method, Schedule};
 use super::options::Options;
 use super::revision::Revision;
@@ -141,7 +141,7 @@ impl Functions {
     pub fn new(engine: Engine, world: HostWorld, options: Options) -> Result<Self, DeployError> {
         let loader = Loader::new(engine, world, options).map_err(|error| DeployError {
             source_name: "the contract".to_owned(),
-            fault: Fault::Link(format!("{error:#}")),
+            fault: DeployFailure::Link(format!("{error:#}")),
         })?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -300,7 +300,7 @@ async fn components(folder: &Path) -> Result<Vec<PathBuf>, DeployError> {
 }
 
 fn unreadable(source: &str, error: &std::io::Error) -> DeployError {
-    DeployError { source_name: source.to_owned(), fault: Fault::Unreadable(error.to_string()) }
+    DeployError { source_name: source.to_owned(), fault: DeployFailure::Unreadable(error.to_string()) }
 }
 
 fn deployed(target: &Target, replaced: Option<&Target>, began: Instant) -> Deployed {

@@ -54,7 +54,7 @@ async fn functions(cache: Option<&std::path::Path>) -> Functions {
     Functions::new(Engine::new().unwrap(), world, options).unwrap()
 }
 
-async fn refused(bytes: Vec<u8>) -> Fault {
+async fn refused(bytes: Vec<u8>) -> DeployFailure {
     let functions = functions(None).await;
     let error = functions.deploy("probe.wasm", bytes).await.unwrap_err();
     assert!(error.to_string().starts_with("probe.wasm: it "), "{error}");
@@ -71,7 +71,7 @@ async fn a_core_module_is_refused_with_the_way_out() {
 #[tokio::test]
 async fn bytes_that_do_not_validate_are_refused() {
     let fault = refused([HEADER, &[99, 1, 0]].concat()).await;
-    assert!(matches!(fault, Fault::Compile(_)), "{fault}");
+    assert!(matches!(fault, DeployFailure::Compile(_)), "{fault}");
 }
 
 #[tokio::test]
@@ -92,14 +92,14 @@ async fn another_version_of_the_contract_is_refused_naming_both() {
 
 #[tokio::test]
 async fn a_component_without_a_handler_is_refused() {
-    assert_eq!(refused(HEADER.to_vec()).await, Fault::NoHandler);
-    assert_eq!(refused(component("roost:edge/types@0.1.0", None)).await, Fault::NoHandler);
+    assert_eq!(refused(HEADER.to_vec()).await, DeployFailure::NoHandler);
+    assert_eq!(refused(component("roost:edge/types@0.1.0", None)).await, DeployFailure::NoHandler);
 }
 
 #[tokio::test]
 async fn a_handler_of_another_shape_is_refused() {
     let fault = refused(component("roost:edge/types@0.1.0", Some("roost:edge/handler@0.1.0"))).await;
-    assert!(matches!(fault, Fault::Link(_)), "{fault}");
+    assert!(matches!(fault, DeployFailure::Link(_)), "{fault}");
 }
 
 #[tokio::test]
@@ -110,9 +110,9 @@ async fn a_folder_with_faults_names_every_one_of_them() {
     std::fs::write(folder.path().join("readme.txt"), b"text").unwrap();
     let faults = functions(None).await.load_dir(folder.path()).await.unwrap_err();
     let faults: Vec<_> = faults.into_iter().map(|error| (error.source_name, error.fault)).collect();
-    assert_eq!(faults, [("a.wasm".into(), Fault::NotWasm), ("b.wasm".into(), Fault::NoHandler)]);
+    assert_eq!(faults, [("a.wasm".into(), DeployFailure::NotWasm), ("b.wasm".into(), DeployFailure::NoHandler)]);
     let missing = functions(None).await.load_dir(&folder.path().join("missing")).await.unwrap_err();
-    assert!(matches!(missing[0].fault, Fault::Unreadable(_)));
+    assert!(matches!(missing[0].fault, DeployFailure::Unreadable(_)));
 }
 
 #[tokio::test]
@@ -121,11 +121,11 @@ async fn a_damaged_cache_entry_is_compiled_again() {
     let functions = functions(Some(cache.path())).await;
     let entry = || std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
     // Refused for its shape, but only after it was compiled and cached.
-    assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().fault, Fault::NoHandler);
+    assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().fault, DeployFailure::NoHandler);
     let sound = std::fs::read(entry()).unwrap();
     for damaged in [&sound[..sound.len() - 1], b"", &[sound.as_slice(), b"x"].concat()] {
         std::fs::write(entry(), damaged).unwrap();
-        assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().fault, Fault::NoHandler);
+        assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().fault, DeployFailure::NoHandler);
         assert_eq!(std::fs::read(entry()).unwrap(), sound, "written anew");
     }
     assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1);

@@ -14,10 +14,10 @@ use tokio::sync::Semaphore;
 
 use crate::config::{AuthConfig, HttpConfig, Secret, SocketConfig, TokenKey};
 use crate::delivery::hub::Hub;
-use crate::runtime::dispatcher::{FunctionTable, Lookup, Matched};
+use crate::runtime::dispatcher::{Dispatcher, Lookup, Matched};
 use crate::runtime::{Access, CallError, Documented, Failure, FailureKind, Hook, Invocation, Method, Reply, Request};
 use crate::server::auth::Authenticator;
-use crate::server::state::PublicState;
+use crate::server::state::AppState;
 
 pub(crate) const SECRET: &str = "a secret that is long enough for HS256";
 pub(crate) const SERVICE_KEY: &str = "service-key";
@@ -200,7 +200,7 @@ impl FakeFunctions {
     }
 }
 
-impl FunctionTable for FakeFunctions {
+impl Dispatcher for FakeFunctions {
     type Target = String;
 
     fn route(&self, method: &str, path: &str) -> Lookup<String> {
@@ -303,7 +303,7 @@ pub(crate) struct FakeHost {
     pub(crate) store: Arc<LossyStore>,
     pub(crate) functions: Arc<FakeFunctions>,
     pub(crate) hub: Arc<Hub<LossyStore>>,
-    pub(crate) state: Arc<PublicState<FakeFunctions, LossyStore>>,
+    pub(crate) state: Arc<AppState<FakeFunctions, LossyStore>>,
 }
 
 impl FakeHost {
@@ -316,7 +316,7 @@ impl FakeHost {
         let functions = FakeFunctions::new();
         let hub = Hub::start(store.clone(), &socket);
         let auth = Authenticator::new(&auth_config()).unwrap();
-        let state = PublicState::with_bounds(functions.clone(), hub.clone(), auth, (socket, http));
+        let state = AppState::with_bounds(functions.clone(), hub.clone(), auth, (socket, http));
         Self { store, functions, hub, state }
     }
 }

@@ -12,9 +12,9 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{Change, ChangeKind, Delivery, Event, Message};
 use roost_core::time::Timestamp;
 
-use crate::delivery::event::{Frame, ResyncReason};
+use crate::delivery::event::{PushedFrame, ResyncReason};
 use crate::runtime::{CallError, Failure, FailureKind};
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 use crate::server::websocket::{close, frame};
 
 #[track_caller]
@@ -79,23 +79,23 @@ fn events() -> Vec<Event> {
     ]
 }
 
-fn delivered(event: Event) -> Frame {
+fn delivered(event: Event) -> PushedFrame {
     let position = event.durable.then(at);
     Delivery { name: event.name, payload: event.payload, position }.into()
 }
 
 #[test]
 fn pushed_frames_keep_their_form() {
-    let mut frames: Vec<Frame> = events().into_iter().map(delivered).collect();
-    frames.push(Frame::resync(ResyncReason::Gap, &at()));
-    frames.push(Frame::ephemeral("server.draining", r#"{"close_in_ms":1500}"#.into()));
+    let mut frames: Vec<PushedFrame> = events().into_iter().map(delivered).collect();
+    frames.push(PushedFrame::resync(ResyncReason::Gap, &at()));
+    frames.push(PushedFrame::ephemeral("server.draining", r#"{"close_in_ms":1500}"#.into()));
     let found: String = frames.iter().map(|frame| format!("{}\n", frame.text().as_str())).collect();
     check("frames/pushed.jsonl", &found);
 }
 
 #[test]
 fn server_sent_events_keep_their_form() {
-    let mut frames: Vec<Frame> = events().into_iter().map(delivered).collect();
+    let mut frames: Vec<PushedFrame> = events().into_iter().map(delivered).collect();
     let spread = Delivery { name: "typing".into(), payload: "{\n \"a\": 1\r\n}".into(), position: None };
     frames.push(spread.into());
     let found: String = frames.iter().map(|frame| String::from_utf8(frame.server_sent().to_vec()).unwrap()).collect();
@@ -104,8 +104,8 @@ fn server_sent_events_keep_their_form() {
 
 #[test]
 fn answers_keep_their_form() {
-    let busy = Fault::from(Code::Busy).after(Duration::from_millis(250));
-    let denied = Fault::from(CallError::Failed(failure()));
+    let busy = ApiError::from(Code::Busy).after(Duration::from_millis(250));
+    let denied = ApiError::from(CallError::Failed(failure()));
     let found = [
         frame::ok("7", r#"{"unread":0}"#),
         frame::ok("a \"quoted\" id", ""),
@@ -129,9 +129,9 @@ fn failure() -> Failure {
 #[test]
 fn problem_documents_keep_their_form() {
     let mut problems: Vec<String> =
-        Code::ALL.iter().map(|code| Fault::from(*code).problem("4bf92f3577b34da6a3ce929d0e0e4736")).collect();
-    problems.push(Fault::from(failure()).problem("t-1"));
-    problems.push(Fault::from(Code::Busy).after(Duration::from_millis(1_200)).problem("t-2"));
+        Code::ALL.iter().map(|code| ApiError::from(*code).problem("4bf92f3577b34da6a3ce929d0e0e4736")).collect();
+    problems.push(ApiError::from(failure()).problem("t-1"));
+    problems.push(ApiError::from(Code::Busy).after(Duration::from_millis(1_200)).problem("t-2"));
     check("problems.jsonl", &(problems.join("\n") + "\n"));
 }
 

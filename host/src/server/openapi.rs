@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{Access, Documented};
 
 /// The document, and the generation of the functions that it describes.
@@ -15,7 +15,7 @@ pub(crate) struct Cache(Mutex<Option<(u64, Arc<str>)>>);
 
 impl Cache {
     /// The document as it is now.
-    pub(crate) fn document(&self, functions: &impl FunctionTable) -> Arc<str> {
+    pub(crate) fn document(&self, functions: &impl Dispatcher) -> Arc<str> {
         // Read first: a change meanwhile makes the document newer than its number, and it is composed again.
         let generation = functions.generation();
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);

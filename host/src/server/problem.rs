@@ -171,7 +171,7 @@ impl Code {
 
 /// Something that did not work, on its way to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
     /// Stable, `a-z` and `_`.
@@ -188,7 +188,7 @@ pub struct Fault {
     pub allow: Option<String>,
 }
 
-impl Fault {
+impl ApiError {
     /// One of the host's own.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let row = code.row();
@@ -300,14 +300,14 @@ pub struct SocketError<'a> {
     trace: &'a str,
 }
 
-impl From<Code> for Fault {
+impl From<Code> for ApiError {
     /// With the title as the detail.
     fn from(code: Code) -> Self {
         Self::new(code, code.row().title)
     }
 }
 
-impl From<Failure> for Fault {
+impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         let (status, title) = of_kind(failure.kind);
         Self {
@@ -322,7 +322,7 @@ impl From<Failure> for Fault {
     }
 }
 
-impl From<CallError> for Fault {
+impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Failed(failure) => failure.into(),
@@ -334,7 +334,7 @@ impl From<CallError> for Fault {
     }
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { retry_after_ms } => {
@@ -361,7 +361,7 @@ impl TraceId {
 
 /// A fault that knows its request's trace id.
 #[derive(Clone, Debug)]
-pub struct Traced(pub Fault, pub TraceId);
+pub struct Traced(pub ApiError, pub TraceId);
 
 impl IntoResponse for Traced {
     fn into_response(self) -> axum::response::Response {

@@ -13,14 +13,15 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::delivery::event::{Frame, ResyncReason};
-use crate::delivery::hub::{Connection, DrainWatch, Seat};
+use crate::delivery::Connection;
+use crate::delivery::event::{PushedFrame, ResyncReason};
+use crate::delivery::hub::{DrainWatch, Registration};
 use crate::runtime;
-use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
 use crate::server::auth::Identity;
-use crate::server::problem::{Code, Fault};
-use crate::server::state::PublicState;
+use crate::server::problem::{ApiError, Code};
+use crate::server::state::AppState;
 
 /// A goodbye that did not reach its function is said again so often.
 const GOODBYES: u32 = 3;
@@ -47,9 +48,9 @@ impl Kind {
 }
 
 /// A client that is here.
-pub struct Visit<F: FunctionTable, S> {
+pub struct ClientSession<F: Dispatcher, S> {
     /// What the host is made of.
-    pub state: Arc<PublicState<F, S>>,
+    pub state: Arc<AppState<F, S>>,
     /// The client in the hub.
     pub connection: Arc<Connection>,
     /// The trace id of the request that opened it.
@@ -58,9 +59,9 @@ pub struct Visit<F: FunctionTable, S> {
     pub until: Option<Instant>,
     /// The client has everything up to here already.
     floor: Option<Position>,
-    seat: Seat<S>,
+    seat: Registration<S>,
     /// From the moment at which functions hear of the connection.
-    _goodbye: Option<Goodbye<F>>,
+    _goodbye: Option<DisconnectGuard<F>>,
     _open: Gauge,
 }
 
@@ -72,7 +73,7 @@ pub struct Welcome {
     /// The position that it names: what follows begins after it.
     pub position: Position,
     /// What the client missed, or a `resync`.
-    pub frames: Vec<Arc<Frame>>,
+    pub frames: Vec<Arc<PushedFrame>>,
 }
 
 /// Who opens what, and from where it goes on.
@@ -88,13 +89,13 @@ pub struct Opening {
     pub trace: String,
 }
 
-impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
+impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
     /// Follows the user's events and gathers what the client is told first.
     pub async fn open(
-        state: Arc<PublicState<F, S>>,
-        mut seat: Seat<S>,
+        state: Arc<AppState<F, S>>,
+        mut seat: Registration<S>,
         opening: Opening,
-    ) -> Result<(Self, Welcome), Fault> {
+    ) -> Result<(Self, Welcome), ApiError> {
         let id = new_connection_id()?;
         let (connection, cursor) = seat.join(id).await?;
         let mut visit = Self {
@@ -117,7 +118,7 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
         &mut self,
         since: Option<Position>,
         cursor: Position,
-    ) -> Result<(Position, Vec<Arc<Frame>>), StoreError> {
+    ) -> Result<(Position, Vec<Arc<PushedFrame>>), StoreError> {
         let Some(since) = since else { return Ok((cursor, Vec::new())) };
         let store = self.state.hub.store();
         let Replay::Events(events) = store.replay(self.connection.user, &since).await? else {
@@ -138,7 +139,7 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
         let missed = events.into_iter().filter(|event| {
             event.position.as_ref().is_some_and(|at| at.epoch == cursor.epoch && at.offset <= cursor.offset)
         });
-        Ok((since, missed.map(|event| Arc::new(Frame::from(event))).collect()))
+        Ok((since, missed.map(|event| Arc::new(PushedFrame::from(event))).collect()))
     }
 
     /// Whether the feed has come this far.
@@ -149,8 +150,8 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
 
     async fn hello(&mut self, position: &Position) -> String {
         let user = self.connection.user;
-        self._goodbye = Some(Goodbye::new(&self.state, &self.connection, &self.trace, self.seat.drain_watch()));
-        let opened = functions::Connection { user, id: self.connection.id.clone() };
+        self._goodbye = Some(DisconnectGuard::new(&self.state, &self.connection, &self.trace, self.seat.drain_watch()));
+        let opened = runtime::Connection { user, id: self.connection.id.clone() };
         let gathered = hooks::connected(self.state.functions.as_ref(), &self.trace, &opened).await;
         if !gathered.failures.is_empty() {
             // Whoever did not hear of the connection hears of it with the next beat.
@@ -170,26 +171,26 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Visit<F, S> {
     }
 }
 
-impl<F: FunctionTable, S> Visit<F, S> {
+impl<F: Dispatcher, S> ClientSession<F, S> {
     /// The client has this frame already.
-    pub fn has(&self, frame: &Frame) -> bool {
+    pub fn has(&self, frame: &PushedFrame) -> bool {
         matches!((&self.floor, frame.position()), (Some(floor), Some(at))
             if floor.epoch == at.epoch && at.offset <= floor.offset)
     }
 
     /// The client's place in the hub.
-    pub const fn seat(&self) -> &Seat<S> {
+    pub const fn seat(&self) -> &Registration<S> {
         &self.seat
     }
 
     /// The client's place in the hub and its outbox, apart: both are waited for at once.
-    pub fn parts(&mut self) -> (&mut Seat<S>, &Connection) {
+    pub fn parts(&mut self) -> (&mut Registration<S>, &Connection) {
         (&mut self.seat, &self.connection)
     }
 }
 
-fn resync(cursor: Position) -> (Position, Vec<Arc<Frame>>) {
-    let frame = Frame::resync(ResyncReason::Gap, &cursor);
+fn resync(cursor: Position) -> (Position, Vec<Arc<PushedFrame>>) {
+    let frame = PushedFrame::resync(ResyncReason::Gap, &cursor);
     (cursor, vec![Arc::new(frame)])
 }
 
@@ -197,7 +198,7 @@ fn is_after(one: &Position, other: &Position) -> bool {
     one.epoch != other.epoch || one.offset > other.offset
 }
 
-fn new_connection_id() -> Result<ConnectionId, Fault> {
+fn new_connection_id() -> Result<ConnectionId, ApiError> {
     Uuid::now_v7().simple().to_string().parse().map_err(|_| Code::Internal.into())
 }
 
@@ -224,21 +225,21 @@ impl Drop for Gauge {
 }
 
 /// Tells the functions that the connection is gone, however it ended.
-struct Goodbye<F: FunctionTable> {
+struct DisconnectGuard<F: Dispatcher> {
     functions: Arc<F>,
-    connection: functions::Connection,
+    connection: runtime::Connection,
     trace: String,
     drain: DrainWatch,
 }
 
-impl<F: FunctionTable> Goodbye<F> {
-    fn new<S>(state: &PublicState<F, S>, connection: &Connection, trace: &str, drain: DrainWatch) -> Self {
-        let connection = functions::Connection { user: connection.user, id: connection.id.clone() };
+impl<F: Dispatcher> DisconnectGuard<F> {
+    fn new<S>(state: &AppState<F, S>, connection: &Connection, trace: &str, drain: DrainWatch) -> Self {
+        let connection = runtime::Connection { user: connection.user, id: connection.id.clone() };
         Self { functions: state.functions.clone(), connection, trace: trace.to_owned(), drain }
     }
 }
 
-impl<F: FunctionTable> Drop for Goodbye<F> {
+impl<F: Dispatcher> Drop for DisconnectGuard<F> {
     fn drop(&mut self) {
         // Without a runtime the process ends; presence runs out by itself.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

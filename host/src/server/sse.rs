@@ -21,14 +21,14 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::delivery::event::{DRAINING, Frame, HELLO, parse_since, server_sent};
-use crate::delivery::hub::{Batch, Item};
-use crate::runtime::dispatcher::FunctionTable;
+use crate::delivery::event::{DRAINING, HELLO, PushedFrame, parse_since, server_sent};
+use crate::delivery::{Batch, Item};
+use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::Credentials;
 use crate::server::http::query;
-use crate::server::problem::{Code, Fault, TraceId, Traced, encode};
-use crate::server::session::{Kind, Opening, Visit, Welcome};
-use crate::server::state::PublicState;
+use crate::server::problem::{ApiError, Code, TraceId, Traced, encode};
+use crate::server::session::{ClientSession, Kind, Opening, Welcome};
+use crate::server::state::AppState;
 use crate::server::sync;
 
 /// A comment this often keeps proxies from closing a quiet stream.
@@ -38,18 +38,18 @@ const KEEP_ALIVE_COMMENT: &[u8] = b":\n\n";
 const RETRY_MS: u64 = 2_000;
 
 /// `GET /v1/events`
-pub(crate) async fn get<F, S>(State(state): State<Arc<PublicState<F, S>>>, parts: Parts) -> Result<Response, Traced>
+pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, Traced>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let trace = TraceId::of(&parts.extensions);
     open(state, &parts, &trace.0).await.map_err(|fault| Traced(fault, trace))
 }
 
-async fn open<F, S>(state: Arc<PublicState<F, S>>, parts: &Parts, trace: &str) -> Result<Response, Fault>
+async fn open<F, S>(state: Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<Response, ApiError>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let headers = &parts.headers;
@@ -58,7 +58,7 @@ where
     let identity = state.identify_credentials(&Credentials::of_stream(headers, &query)?)?;
     let seat = state.hub.seat(identity.require_user()?)?;
     let opening = Opening { identity, kind: Kind::Events, since, trace: trace.to_owned() };
-    let (visit, welcome) = Visit::open(state, seat, opening).await?;
+    let (visit, welcome) = ClientSession::open(state, seat, opening).await?;
     let (chunks, mut body) = mpsc::channel(1);
     tokio::spawn(EventStream::new(visit, chunks).run(welcome));
     let stream = poll_fn(move |context| body.poll_recv(context).map(|chunk| chunk.map(Ok::<Bytes, Infallible>)));
@@ -71,8 +71,8 @@ where
 }
 
 /// Where the client stands: its `Last-Event-ID`, which a browser sends when it comes back, before `since`.
-fn last_seen(headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<Position>, Fault> {
-    let unreadable = || Fault::new(Code::InvalidSince, "Last-Event-ID is no position");
+fn last_seen(headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<Position>, ApiError> {
+    let unreadable = || ApiError::new(Code::InvalidSince, "Last-Event-ID is no position");
     match headers.get("last-event-id").filter(|id| !id.is_empty()) {
         Some(id) => id.to_str().map_err(|_| unreadable()).and_then(parse_since).map(Some),
         None => query::value(query, "since").map(parse_since).transpose(),
@@ -80,8 +80,8 @@ fn last_seen(headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<P
 }
 
 /// Writes the stream until the client leaves, is too slow, its token ends or the host stops.
-struct EventStream<F: FunctionTable, S> {
-    visit: Visit<F, S>,
+struct EventStream<F: Dispatcher, S> {
+    visit: ClientSession<F, S>,
     /// Towards the response's body; its receiver is dropped when the client leaves.
     chunks: mpsc::Sender<Bytes>,
     ends: Option<(Instant, Code)>,
@@ -97,8 +97,8 @@ enum Turn {
     Gone,
 }
 
-impl<F: FunctionTable, S: Bus + Feeds + 'static> EventStream<F, S> {
-    fn new(visit: Visit<F, S>, chunks: mpsc::Sender<Bytes>) -> Self {
+impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
+    fn new(visit: ClientSession<F, S>, chunks: mpsc::Sender<Bytes>) -> Self {
         let ends = visit.until.map(|until| (until, Code::TokenExpired));
         Self { visit, chunks, ends, draining: false }
     }
@@ -145,8 +145,8 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> EventStream<F, S> {
         let mut text = Vec::new();
         for item in items {
             match item {
-                Item::Frame(frame) if self.visit.has(&frame) => {}
-                Item::Frame(frame) => text.extend_from_slice(&frame.server_sent()),
+                Item::PushedFrame(frame) if self.visit.has(&frame) => {}
+                Item::PushedFrame(frame) => text.extend_from_slice(&frame.server_sent()),
                 Item::Refresh => text.extend_from_slice(&self.present().await.server_sent()),
             }
             metrics::counter!("roost_frames_out_total", "kind" => "events").increment(1);
@@ -155,8 +155,8 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> EventStream<F, S> {
         text.into()
     }
 
-    async fn present(&self) -> Frame {
-        let Visit { state, connection, trace, .. } = &self.visit;
+    async fn present(&self) -> PushedFrame {
+        let ClientSession { state, connection, trace, .. } = &self.visit;
         sync::refresh(state, connection.user, self.visit.seat().cursor(), trace).await
     }
 
@@ -169,12 +169,12 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> EventStream<F, S> {
             self.ends = Some((moment, Code::Draining));
         }
         let payload = json!({ "close_in_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) });
-        Frame::ephemeral(DRAINING, payload.to_string()).server_sent()
+        PushedFrame::ephemeral(DRAINING, payload.to_string()).server_sent()
     }
 
     /// Says why the stream ends, unless the client takes nothing any more.
     fn last_words(&self, code: Code) {
-        let fault = Fault::from(code);
+        let fault = ApiError::from(code);
         let error = encode(&fault.socket_form(&self.visit.trace));
         let _ = self.chunks.try_send(server_sent("error", &error, None).into());
     }

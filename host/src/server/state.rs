@@ -10,12 +10,12 @@ use tokio::task::AbortHandle;
 use crate::config::{Config, HttpConfig, SocketConfig};
 use crate::delivery::heartbeat;
 use crate::delivery::hub::Hub;
-use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::{Authenticator, Credentials, Identity};
-use crate::server::problem::Fault;
+use crate::server::problem::ApiError;
 
 /// The parts, made once by the composition root.
-pub struct PublicState<F, S> {
+pub struct AppState<F, S> {
     /// Who answers.
     pub functions: Arc<F>,
     /// Who is connected.
@@ -29,7 +29,7 @@ pub struct PublicState<F, S> {
     beat: AbortHandle,
 }
 
-impl<F: FunctionTable, S: Bus + Feeds + 'static> PublicState<F, S> {
+impl<F: Dispatcher, S: Bus + Feeds + 'static> AppState<F, S> {
     /// Puts the parts together and starts the beat of all connections.
     pub fn start(functions: Arc<F>, hub: Arc<Hub<S>>, auth: Authenticator, config: &Config) -> Arc<Self> {
         Self::with_bounds(functions, hub, auth, (config.socket.clone(), config.http.clone()))
@@ -41,24 +41,24 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> PublicState<F, S> {
         auth: Authenticator,
         (socket, http): (SocketConfig, HttpConfig),
     ) -> Arc<Self> {
-        let beat = tokio::spawn(beat::run(functions.clone(), hub.clone(), socket.beat_interval)).abort_handle();
+        let beat = tokio::spawn(heartbeat::run(functions.clone(), hub.clone(), socket.beat_interval)).abort_handle();
         Arc::new(Self { functions, hub, auth, socket, http, beat })
     }
 }
 
-impl<F, S> PublicState<F, S> {
+impl<F, S> AppState<F, S> {
     /// Who sends these headers.
-    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Identity, Fault> {
+    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Identity, ApiError> {
         self.identify_credentials(&Credentials::of_headers(headers)?)
     }
 
     /// Who shows these credentials.
-    pub(crate) fn identify_credentials(&self, credentials: &Credentials) -> Result<Identity, Fault> {
+    pub(crate) fn identify_credentials(&self, credentials: &Credentials) -> Result<Identity, ApiError> {
         self.auth.identify(credentials, SystemTime::now())
     }
 }
 
-impl<F, S> Drop for PublicState<F, S> {
+impl<F, S> Drop for AppState<F, S> {
     fn drop(&mut self) {
         self.beat.abort();
     }

@@ -17,21 +17,21 @@ use roost_core::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::delivery::event::{Frame, Resync, ResyncReason, SYNC, parse_since};
+use crate::delivery::event::{PushedFrame, Resync, ResyncReason, SYNC, parse_since};
 use crate::runtime::CallError;
-use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
-use crate::server::problem::{Code, Fault, TraceId, Traced};
-use crate::server::state::PublicState;
+use crate::server::problem::{ApiError, Code, TraceId, Traced};
+use crate::server::state::AppState;
 use crate::{server::http::query, server::http::response};
 
 /// The host's clock and the store's differ by less.
 const CLOCK_DIFFERENCE_MS: u64 = 5_000;
 
 /// `GET /v1/sync?since=`
-pub(crate) async fn get<F, S>(State(state): State<Arc<PublicState<F, S>>>, parts: Parts) -> Result<Response, Traced>
+pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, Traced>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let trace = TraceId::of(&parts.extensions);
@@ -40,9 +40,9 @@ where
         let query = query::parse(parts.uri.query().unwrap_or_default())?;
         let since = query::value(&query, "since").map(parse_since).transpose()?;
         let present = present(&state, user, since, &trace.0).await?;
-        Ok(respond::json(200, present.to_string()))
+        Ok(response::json(200, present.to_string()))
     };
-    answer.await.map_err(|fault: Fault| Traced(fault, trace))
+    answer.await.map_err(|fault: ApiError| Traced(fault, trace))
 }
 
 /// The answer to `sync`: `{epoch, offset, …}` with what the functions add, and `events` or `resync` if the
@@ -51,13 +51,13 @@ where
 /// While the store is away: what functions can tell without it, `"source":"records"`, and a position from which
 /// everything is told again that could have been missed.
 pub(crate) async fn present<F, S>(
-    state: &PublicState<F, S>,
+    state: &AppState<F, S>,
     user: UserId,
     since: Option<Position>,
     trace: &str,
-) -> Result<Value, Fault>
+) -> Result<Value, ApiError>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let standing = match Standing::read(state.hub.store().as_ref(), user, since.as_ref()).await {
@@ -67,9 +67,9 @@ where
     gather(state, user, standing, trace).await
 }
 
-async fn gather<F, S>(state: &PublicState<F, S>, user: UserId, standing: Standing, trace: &str) -> Result<Value, Fault>
+async fn gather<F, S>(state: &AppState<F, S>, user: UserId, standing: Standing, trace: &str) -> Result<Value, ApiError>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let Standing { position, own, conversations, away } = standing;
@@ -140,13 +140,13 @@ impl Standing {
 
 /// A pushed frame with the present state; if it cannot be had, a `resync` that leaves asking to the client.
 pub(crate) async fn refresh<F, S>(
-    state: &PublicState<F, S>,
+    state: &AppState<F, S>,
     user: UserId,
     cursor: Option<Position>,
     trace: &str,
-) -> Frame
+) -> PushedFrame
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let present = async {
@@ -154,12 +154,12 @@ where
         gather(state, user, standing, trace).await
     };
     match (present.await, cursor) {
-        (Ok(present), _) => Frame::ephemeral(SYNC, present.to_string()),
+        (Ok(present), _) => PushedFrame::ephemeral(SYNC, present.to_string()),
         (Err(fault), Some(cursor)) => {
             tracing::warn!(trace, code = %fault.code, "the present state could not be pushed");
-            Frame::resync(ResyncReason::Interrupted, &cursor)
+            PushedFrame::resync(ResyncReason::Interrupted, &cursor)
         }
-        (Err(_), None) => Frame::resync(ResyncReason::Interrupted, &Position { epoch: "n0".into(), offset: 0 }),
+        (Err(_), None) => PushedFrame::resync(ResyncReason::Interrupted, &Position { epoch: "n0".into(), offset: 0 }),
     }
 }
 
@@ -175,5 +175,5 @@ fn named_by(events: &[Delivery]) -> Option<Vec<ConversationId>> {
 }
 
 fn as_value(event: Delivery) -> Option<Value> {
-    serde_json::from_str(&Frame::from(event).encode_text()).ok()
+    serde_json::from_str(&PushedFrame::from(event).encode_text()).ok()
 }

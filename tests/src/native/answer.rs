@@ -61,7 +61,7 @@ async fn beat(world: &NativeWorld, user: UserId, body: &[u8]) -> Answered {
         beat_interval_ms: u64,
     }
     let Device { connection } = from_slice(body)?;
-    presence::beat(world, &[(user, connection)]).await?;
+    presence::heartbeat(world, &[(user, connection)]).await?;
     json(&NextBeat { beat_interval_ms: BEAT_INTERVAL_MS })
 }
 

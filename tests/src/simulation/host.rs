@@ -1,7 +1,7 @@
 //! What a host does by itself: beats for its live connections, sweeps, recovers announcements, verifies, compares
 //! positions; and how a connection opens and closes.
 
-use roost_core::audit::{self, Subjects};
+use roost_core::consistency::{self, Subjects};
 use roost_core::error::Error;
 use roost_core::event::PresenceView;
 use roost_core::feed::Position;
@@ -103,7 +103,7 @@ pub(crate) async fn close(port: &Port, user: UserId, connection: &ConnectionId) 
     port.world.close_session(port.host, connection);
     presence_oracle::leaving(&port.world, user, connection);
     // A goodbye that fails is none: the device's deadline does the rest.
-    presence::leave(port, user, connection).await.ok();
+    presence::disconnect(port, user, connection).await.ok();
 }
 
 async fn keep_beating(port: Port) {
@@ -141,7 +141,7 @@ async fn beat(port: &Port) -> Result<(), Error> {
         return Ok(());
     }
     let began_ms = port.world.kernel.now_ms();
-    presence::beat(port, &beats).await?;
+    presence::heartbeat(port, &beats).await?;
     for (user, connection) in &beats {
         // One that said goodbye meanwhile lives only as long as its grace.
         if port.world.host(port.host).sessions.contains_key(connection) {
@@ -201,7 +201,7 @@ async fn keep_verifying(port: Port) {
         for subjects in
             [Subjects::Users(world.users.clone()), Subjects::Conversations(world.records.conversation_ids())]
         {
-            let Ok(report) = audit::verify(&port, &subjects).await else { continue };
+            let Ok(report) = consistency::verify(&port, &subjects).await else { continue };
             if let (Some(finding), None) = (report.drift.first(), world.mistake) {
                 world.ledger().violate(3, || format!("a verification found {finding:?} where nothing is wrong"));
             }

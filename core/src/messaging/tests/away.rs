@@ -121,8 +121,8 @@ fn what_only_the_store_knows_is_refused_with_a_time_to_come_back() {
     world.store.go_away();
     let refusals = [
         block_on(presence::query(&world, Viewer::Service, &[BEN])).map(|_| ()),
-        block_on(presence::beat(&world, &[(BEN, "phone".parse().unwrap())])),
-        block_on(presence::leave(&world, BEN, &"phone".parse().unwrap())),
+        block_on(presence::heartbeat(&world, &[(BEN, "phone".parse().unwrap())])),
+        block_on(presence::disconnect(&world, BEN, &"phone".parse().unwrap())),
         block_on(crate::typing::typing(&world, BEN, TALK)),
         block_on(unread::forget(&world, BEN)),
     ];

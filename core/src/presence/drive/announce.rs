@@ -7,7 +7,7 @@ use crate::drive::commit_all;
 use crate::error::Error;
 use crate::limits::CALL_ITEMS_MAX;
 use crate::port::{ContactAudience, Publication, World};
-use crate::presence::standing::Announcement;
+use crate::presence::record::Announcement;
 
 /// Publishes each to the user's mutual contacts without a block, then confirms it under its generation.
 pub(super) async fn announce<W: World>(world: &W, announcements: Vec<Announcement>) -> Result<(), Error> {

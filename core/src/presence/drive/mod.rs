@@ -1,13 +1,13 @@
 //! The use cases of presence: they read, ask the rules, commit, publish, and try a lost race again.
 
 mod announce;
-mod beat;
-mod leave;
+mod disconnect;
+mod heartbeat;
 mod query;
 mod sweep;
 
-pub use beat::{beat, connected};
-pub use leave::leave;
+pub use disconnect::disconnect;
+pub use heartbeat::{connected, heartbeat};
 pub use query::{Viewer, of_contacts, query};
 pub use sweep::{Swept, sweep};
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::UserId;
 use crate::port::World;
-use crate::presence::standing;
+use crate::presence::record;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,6 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
 /// By status, which is what contacts were told: between the last sign of life and the sweep, an answer that ran ahead
 /// of the announcement would never be corrected if the user came back.
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
-    let values = read_all(world, standing::view_queries(&users), 1).await?;
-    users.into_iter().zip(&values).map(|(user, value)| Ok(standing::view(user, value)?)).collect()
+    let values = read_all(world, record::view_queries(&users), 1).await?;
+    users.into_iter().zip(&values).map(|(user, value)| Ok(record::view(user, value)?)).collect()
 }

@@ -4,14 +4,14 @@
 
 use super::Failures;
 use super::announce::announce;
-use super::leave::life_ms;
+use super::disconnect::life_ms;
 use crate::drive::{commit_all, read_all, unexpected};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{PRESENCE_SHARDS, SWEEP_PAGE, SWEEP_PAGES_MAX};
 use crate::port::{Outcome, Query, Transaction, Value, World};
-use crate::presence::standing::{Announcement, Standing};
+use crate::presence::record::{Announcement, PresenceRecord};
 use crate::presence::sweep::{self as rule, Due, Verdict};
 
 /// What a sweep came to.
@@ -29,7 +29,7 @@ pub struct Swept {
 struct Candidate {
     due: Due,
     user: UserId,
-    standing: Standing,
+    record: PresenceRecord,
     online_ms: Option<u64>,
 }
 
@@ -70,8 +70,8 @@ async fn sweep_page<W: World>(
 
     let mut moves: Vec<Transaction> = strangers.into_iter().map(Due::remove).collect();
     let mut departures = Vec::new();
-    for Candidate { due, user, standing, online_ms } in candidates {
-        match rule::decide(user, &standing.settled(), online_ms, now) {
+    for Candidate { due, user, record, online_ms } in candidates {
+        match rule::decide(user, &record.settled(), online_ms, now) {
             Verdict::Keep(until) => {
                 swept.kept += 1;
                 moves.push(due.postpone(until));
@@ -90,13 +90,13 @@ async fn sweep_page<W: World>(
 /// Announces what a crash left unannounced. Answers how many that were.
 async fn repeat<W: World>(world: &W, candidates: &[Candidate]) -> Result<usize, Error> {
     let overdue: Vec<Announcement> =
-        candidates.iter().filter_map(|candidate| candidate.standing.unannounced(candidate.user)).collect();
+        candidates.iter().filter_map(|candidate| candidate.record.unannounced(candidate.user)).collect();
     let amount = overdue.len();
     announce(world, overdue).await?;
     Ok(amount)
 }
 
-/// Makes the transitions and tells contacts. Answers those who are gone; whoever beat meanwhile is not.
+/// Makes the transitions and tells contacts. Answers those who are gone; whoever heartbeat meanwhile is not.
 async fn depart<W: World>(
     world: &W,
     departures: Vec<(Due, Transaction, Announcement)>,
@@ -141,12 +141,12 @@ async fn look_at<W: World>(world: &W, page: Vec<Due>) -> Result<Vec<Candidate>, 
         page.into_iter().filter_map(|due| due.member.parse().ok().map(|user| (due, user))).collect();
     let queries = page
         .iter()
-        .flat_map(|(_, user)| [Standing::query(*user), Query::TimeToLive(Key::of_user(Space::Online, *user))]);
+        .flat_map(|(_, user)| [PresenceRecord::query(*user), Query::TimeToLive(Key::of_user(Space::Online, *user))]);
     let values = read_all(world, queries.collect(), 2).await?;
     let candidates = page.into_iter().zip(values.chunks(2)).map(|((due, user), answer)| {
-        let standing = answer.first().ok_or_else(|| unexpected("a presence hash"))?;
-        let standing = Standing::answered(standing)?;
-        Ok(Candidate { due, user, standing, online_ms: life_ms(answer.get(1))? })
+        let record = answer.first().ok_or_else(|| unexpected("a presence hash"))?;
+        let record = PresenceRecord::answered(record)?;
+        Ok(Candidate { due, user, record, online_ms: life_ms(answer.get(1))? })
     });
     candidates.collect()
 }

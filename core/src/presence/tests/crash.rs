@@ -8,42 +8,42 @@ use crate::limits::{PRESENCE_GRACE_MS, PRESENCE_TTL_MS, SWEEP_INTERVAL_MS};
 /// One step of the story; each runs on a host of its own.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Beat(&'static str),
-    Leave(&'static str),
+    Heartbeat(&'static str),
+    Disconnect(&'static str),
     Sweep,
     Pass(u64),
 }
 
-use Step::{Beat, Leave, Pass, Sweep};
+use Step::{Disconnect, Heartbeat, Pass, Sweep};
 
 /// Ann comes, reloads, leaves, comes back without a goodbye, twice.
 const STORY: [Step; 20] = [
-    Beat("a"),
+    Heartbeat("a"),
     Pass(25_000),
-    Beat("a"),
-    Beat("b"),
-    Leave("a"),
-    Leave("b"),
+    Heartbeat("a"),
+    Heartbeat("b"),
+    Disconnect("a"),
+    Disconnect("b"),
     Pass(1_000),
-    Beat("c"),
-    Leave("c"),
+    Heartbeat("c"),
+    Disconnect("c"),
     Pass(PRESENCE_GRACE_MS),
     Sweep,
-    Beat("d"),
+    Heartbeat("d"),
     Pass(PRESENCE_TTL_MS),
     Sweep,
     Sweep,
-    Beat("e"),
-    Beat("f"),
-    Leave("e"),
+    Heartbeat("e"),
+    Heartbeat("f"),
+    Disconnect("e"),
     Pass(PRESENCE_TTL_MS),
     Sweep,
 ];
 
 async fn take(step: Step, scene: &Scene, host: &Rig) -> Result<(), Error> {
     match step {
-        Beat(name) => beat(host, &[(ANN, connection(name))]).await,
-        Leave(name) => leave(host, ANN, &connection(name)).await,
+        Heartbeat(name) => heartbeat(host, &[(ANN, connection(name))]).await,
+        Disconnect(name) => disconnect(host, ANN, &connection(name)).await,
         Sweep => sweep(host, shard(ANN)).await.map(|_| ()),
         Pass(span_ms) => {
             scene.pass(span_ms);
@@ -126,7 +126,7 @@ fn a_crash_anywhere_leaves_a_user_who_goes_offline_in_time() {
 fn a_crash_anywhere_leaves_a_user_whom_the_next_beat_brings_online() {
     at_every_call(|scene| {
         scene.pass(u64::from(SWEEP_INTERVAL_MS));
-        scene.beat("z");
+        scene.heartbeat("z");
         let state = scene.fields();
         assert_eq!((&state[STATUS], &state[ANNOUNCED]), (&"online".into(), &"online".into()));
         assert!(scene.is_online());
@@ -136,17 +136,17 @@ fn a_crash_anywhere_leaves_a_user_whom_the_next_beat_brings_online() {
 #[test]
 fn records_that_do_not_answer_take_nobody_offline() {
     let scene = Scene::new();
-    // A first beat asks the records in its fourth call: write, read, transition, audience.
+    // A first heartbeat asks the records in its fourth call: write, read, transition, audience.
     let audience = 3;
     for _ in 0..10 {
         let host = Rig::dying(&scene.world, audience, Fault::Before);
-        let told = block_on(beat(&host, &[(ANN, connection("a"))]));
+        let told = block_on(heartbeat(&host, &[(ANN, connection("a"))]));
         assert!(matches!(told, Err(Error::Records(_))), "{told:?}");
         assert!(scene.is_online());
         scene.pass(25_000);
     }
     assert_eq!(scene.heard(), []);
-    scene.beat("a");
+    scene.heartbeat("a");
     assert_eq!(scene.heard_names(), ["user.online"]);
 }
 
@@ -154,7 +154,7 @@ fn records_that_do_not_answer_take_nobody_offline() {
 fn an_unreachable_shard_brings_nobody_online_whom_no_sweep_would_find() {
     let scene = Scene::new();
     let host = Rig::failing(&scene.world, 0, Fault::Shards);
-    assert!(block_on(beat(&host, &[(ANN, connection("a"))])).is_err());
+    assert!(block_on(heartbeat(&host, &[(ANN, connection("a"))])).is_err());
     assert_eq!(scene.due(), None);
     assert_eq!(scene.fields(), BTreeMap::new());
 }

@@ -11,11 +11,11 @@ use crate::presence::connected;
 fn only_the_first_beat_tells_contacts() {
     let scene = Scene::new();
     let arrived = scene.world.now().0;
-    scene.beat("a");
+    scene.heartbeat("a");
     assert_eq!(scene.heard(), [("user.online".into(), arrived)]);
     scene.pass(25_000);
-    scene.beat("a");
-    scene.beat("b");
+    scene.heartbeat("a");
+    scene.heartbeat("b");
     assert_eq!(scene.heard(), []);
 }
 
@@ -26,7 +26,7 @@ fn only_mutual_contacts_without_a_block_are_told() {
     block_on(scene.world.add_contact(stranger, ANN)).unwrap();
     scene.befriend(ANN, blocked);
     block_on(scene.world.block(ANN, blocked)).unwrap();
-    scene.beat("a");
+    scene.heartbeat("a");
     let told: Vec<UserId> = scene.world.store.published().into_iter().map(|(user, _)| user).collect();
     assert_eq!(told, [BOB]);
 }
@@ -34,7 +34,7 @@ fn only_mutual_contacts_without_a_block_are_told() {
 #[test]
 fn a_user_who_falls_silent_is_offline_after_the_time_to_live() {
     let scene = Scene::new();
-    scene.beat("a");
+    scene.heartbeat("a");
     scene.heard();
     scene.pass(PRESENCE_TTL_MS - 1);
     assert_eq!(scene.sweep(), Swept::default());
@@ -50,9 +50,9 @@ fn a_user_who_falls_silent_is_offline_after_the_time_to_live() {
 #[test]
 fn offline_tells_the_last_beat() {
     let scene = Scene::new();
-    scene.beat("a");
+    scene.heartbeat("a");
     scene.pass(30_000);
-    scene.beat("a");
+    scene.heartbeat("a");
     let last_seen = scene.world.now().to_string();
     scene.pass(PRESENCE_TTL_MS);
     scene.world.store.take_published();
@@ -67,7 +67,7 @@ fn every_transition_has_the_next_generation() {
     let scene = Scene::new();
     let first = scene.world.now().0;
     for _ in 0..2 {
-        scene.beat("a");
+        scene.heartbeat("a");
         scene.pass(PRESENCE_TTL_MS);
         scene.sweep();
     }
@@ -78,19 +78,19 @@ fn every_transition_has_the_next_generation() {
 #[test]
 fn a_loss_of_the_store_never_makes_generations_go_back() {
     let scene = Scene::new();
-    scene.beat("a");
+    scene.heartbeat("a");
     let before = scene.generation();
     scene.pass(25_000);
     scene.world.store.wipe();
-    scene.beat("a");
+    scene.heartbeat("a");
     assert!(scene.generation() > before);
 }
 
 #[test]
 fn leaving_with_the_last_device_takes_effect_after_the_grace() {
     let scene = Scene::new();
-    scene.beat("a");
-    scene.leave("a");
+    scene.heartbeat("a");
+    scene.disconnect("a");
     scene.heard();
     scene.pass(PRESENCE_GRACE_MS - 1);
     assert_eq!(scene.sweep(), Swept::default());
@@ -104,11 +104,11 @@ fn leaving_with_the_last_device_takes_effect_after_the_grace() {
 #[test]
 fn a_reload_makes_no_noise() {
     let scene = Scene::new();
-    scene.beat("a");
+    scene.heartbeat("a");
     scene.heard();
-    scene.leave("a");
+    scene.disconnect("a");
     scene.pass(PRESENCE_GRACE_MS - 1);
-    scene.beat("b");
+    scene.heartbeat("b");
     scene.pass(PRESENCE_TTL_MS - 1);
     assert_eq!(scene.sweep(), Swept::default());
     assert_eq!(scene.heard(), []);
@@ -118,10 +118,10 @@ fn a_reload_makes_no_noise() {
 #[test]
 fn another_device_keeps_its_user_online() {
     let scene = Scene::new();
-    scene.beat("a");
-    scene.beat("b");
+    scene.heartbeat("a");
+    scene.heartbeat("b");
     scene.heard();
-    scene.leave("a");
+    scene.disconnect("a");
     scene.pass(PRESENCE_TTL_MS - 1);
     scene.sweep();
     assert!(scene.is_online());
@@ -131,19 +131,19 @@ fn another_device_keeps_its_user_online() {
 #[test]
 fn a_goodbye_that_comes_twice_or_too_early_changes_nothing() {
     let scene = Scene::new();
-    scene.leave("a");
+    scene.disconnect("a");
     assert!(scene.world.store.entries().is_empty());
-    scene.beat("a");
-    scene.beat("b");
-    scene.leave("a");
-    scene.leave("a");
+    scene.heartbeat("a");
+    scene.heartbeat("b");
+    scene.disconnect("a");
+    scene.disconnect("a");
     scene.pass(PRESENCE_GRACE_MS);
     scene.sweep();
     assert!(scene.is_online());
 
-    scene.leave("b");
+    scene.disconnect("b");
     scene.pass(PRESENCE_GRACE_MS - 1);
-    scene.leave("b");
+    scene.disconnect("b");
     scene.pass(1);
     assert_eq!(scene.sweep().offline, 1, "a second goodbye does not prolong the grace");
 }
@@ -151,11 +151,11 @@ fn a_goodbye_that_comes_twice_or_too_early_changes_nothing() {
 #[test]
 fn devices_of_a_dead_host_do_not_hold_up_the_grace() {
     let scene = Scene::new();
-    scene.beat("dead");
+    scene.heartbeat("dead");
     scene.pass(PRESENCE_TTL_MS - 5_000);
-    scene.beat("a");
+    scene.heartbeat("a");
     scene.pass(5_000);
-    scene.leave("a");
+    scene.disconnect("a");
     scene.pass(PRESENCE_GRACE_MS);
     assert_eq!(scene.sweep().offline, 1);
 }
@@ -163,9 +163,9 @@ fn devices_of_a_dead_host_do_not_hold_up_the_grace() {
 #[test]
 fn devices_of_a_dead_host_are_forgotten_when_another_connects() {
     let scene = Scene::new();
-    scene.beat("dead");
+    scene.heartbeat("dead");
     scene.pass(PRESENCE_TTL_MS - 5_000);
-    scene.beat("a");
+    scene.heartbeat("a");
     scene.pass(5_000);
     block_on(connected(&scene.world, ANN, &connection("b"))).unwrap();
     let devices = scene.ask(Query::Fields(Key::of_user(Space::Devices, ANN)));
@@ -176,7 +176,7 @@ fn devices_of_a_dead_host_are_forgotten_when_another_connects() {
 #[test]
 fn a_deadline_that_comes_too_early_is_put_where_life_ends() {
     let scene = Scene::new();
-    scene.beat("a");
+    scene.heartbeat("a");
     let early = Mutation::OrderedPut(Key::presence_due(ANN), ANN.to_string().into(), 0);
     let transaction = Transaction::new(Owner::presence_shard(ANN)).mutate(early);
     block_on(scene.world.commit(vec![transaction])).unwrap();
@@ -197,7 +197,7 @@ fn what_is_no_user_leaves_the_deadlines() {
 #[test]
 fn what_is_beyond_a_bound_is_refused() {
     let scene = Scene::new();
-    let beats = vec![(ANN, connection("a")); LIST_MAX + 1];
-    assert!(matches!(block_on(beat(&scene.world, &beats)), Err(Error::Invalid(_))));
+    let heartbeats = vec![(ANN, connection("a")); LIST_MAX + 1];
+    assert!(matches!(block_on(heartbeat(&scene.world, &heartbeats)), Err(Error::Invalid(_))));
     assert!(matches!(block_on(sweep(&scene.world, PRESENCE_SHARDS)), Err(Error::Invalid(_))));
 }

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::standing::{ANNOUNCED, GENERATION, STATUS};
-use super::{Swept, beat, leave, sweep};
+use super::record::{ANNOUNCED, GENERATION, STATUS};
+use super::{Swept, disconnect, heartbeat, sweep};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::port::{KeyValue, Query, Records, Value};
@@ -45,12 +45,12 @@ impl Scene {
         block_on(self.world.add_contact(other, one)).unwrap();
     }
 
-    fn beat(&self, name: &str) {
-        block_on(beat(&self.world, &[(ANN, connection(name))])).unwrap();
+    fn heartbeat(&self, name: &str) {
+        block_on(heartbeat(&self.world, &[(ANN, connection(name))])).unwrap();
     }
 
-    fn leave(&self, name: &str) {
-        block_on(leave(&self.world, ANN, &connection(name))).unwrap();
+    fn disconnect(&self, name: &str) {
+        block_on(disconnect(&self.world, ANN, &connection(name))).unwrap();
     }
 
     fn sweep(&self) -> Swept {

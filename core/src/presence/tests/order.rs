@@ -11,8 +11,8 @@ use crate::testing::BoxFuture;
 /// What a host does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
-    Beat(&'static str),
-    Leave(&'static str),
+    Heartbeat(&'static str),
+    Disconnect(&'static str),
     Sweep,
 }
 
@@ -47,26 +47,26 @@ fn begin(start: Start) -> Scene {
     let scene = Scene::new();
     match start {
         Start::NeverSeen => {}
-        Start::Online => scene.beat("a"),
+        Start::Online => scene.heartbeat("a"),
         // Write, read, transition; the audience is asked of records that do not answer.
-        Start::OnlineUntold => lose(&scene, 3, Deed::Beat("a")),
+        Start::OnlineUntold => lose(&scene, 3, Deed::Heartbeat("a")),
         Start::Silent => {
-            scene.beat("a");
+            scene.heartbeat("a");
             scene.pass(PRESENCE_TTL_MS);
         }
         Start::Left => {
-            scene.beat("a");
-            scene.leave("a");
+            scene.heartbeat("a");
+            scene.disconnect("a");
             scene.pass(PRESENCE_GRACE_MS);
         }
         Start::OfflineUntold => {
-            scene.beat("a");
+            scene.heartbeat("a");
             scene.pass(PRESENCE_TTL_MS);
             // Deadlines, state, transition; then the same.
             lose(&scene, 3, Deed::Sweep);
         }
         Start::Offline => {
-            scene.beat("a");
+            scene.heartbeat("a");
             scene.pass(PRESENCE_TTL_MS);
             scene.sweep();
         }
@@ -81,8 +81,8 @@ fn lose(scene: &Scene, at: u64, deed: Deed) {
 
 async fn act(host: &Rig, deed: Deed) -> Result<(), Error> {
     match deed {
-        Deed::Beat(name) => beat(host, &[(ANN, connection(name))]).await,
-        Deed::Leave(name) => leave(host, ANN, &connection(name)).await,
+        Deed::Heartbeat(name) => heartbeat(host, &[(ANN, connection(name))]).await,
+        Deed::Disconnect(name) => disconnect(host, ANN, &connection(name)).await,
         Deed::Sweep => sweep(host, shard(ANN)).await.map(|_| ()),
     }
 }
@@ -200,12 +200,12 @@ fn check_heard(scene: &Scene, case: &str) {
 
 #[test]
 fn a_beat_wins_over_a_sweep_or_makes_a_newer_transition() {
-    in_every_order([Deed::Beat("b"), Deed::Sweep], |_| true);
+    in_every_order([Deed::Heartbeat("b"), Deed::Sweep], |_| true);
 }
 
 #[test]
 fn two_beats_bring_a_user_online_once() {
-    in_every_order([Deed::Beat("b"), Deed::Beat("c")], |_| true);
+    in_every_order([Deed::Heartbeat("b"), Deed::Heartbeat("c")], |_| true);
 }
 
 #[test]
@@ -215,12 +215,12 @@ fn two_sweepers_are_harmless() {
 
 #[test]
 fn a_goodbye_never_shortens_the_life_of_another_device() {
-    in_every_order([Deed::Beat("b"), Deed::Leave("a")], |_| true);
+    in_every_order([Deed::Heartbeat("b"), Deed::Disconnect("a")], |_| true);
 }
 
 #[test]
 fn a_goodbye_during_a_sweep_is_harmless() {
-    in_every_order([Deed::Leave("a"), Deed::Sweep], |_| false);
+    in_every_order([Deed::Disconnect("a"), Deed::Sweep], |_| false);
 }
 
 #[test]
@@ -228,9 +228,9 @@ fn two_last_devices_that_leave_at_once_leave_one_grace() {
     let mut orders = Orders::default();
     loop {
         let scene = Scene::new();
-        scene.beat("a");
-        scene.beat("b");
-        run(&scene, [Deed::Leave("a"), Deed::Leave("b")], &mut orders);
+        scene.heartbeat("a");
+        scene.heartbeat("b");
+        run(&scene, [Deed::Disconnect("a"), Deed::Disconnect("b")], &mut orders);
         scene.pass(PRESENCE_GRACE_MS);
         assert_eq!(scene.sweep().offline, 1, "order {:?}", orders.choices);
         if !orders.advance() {

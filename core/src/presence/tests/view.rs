@@ -24,7 +24,7 @@ fn ask(scene: &Scene, viewer: Viewer, users: &[UserId]) -> Vec<PresenceView> {
 fn answers_come_in_the_order_asked_and_as_often() {
     let scene = Scene::new();
     let now = scene.world.now();
-    scene.beat("a");
+    scene.heartbeat("a");
     let asked = [BOB, ANN, BOB, ANN];
     let expected = [unseen(BOB), online(ANN, now), unseen(BOB), online(ANN, now)];
     assert_eq!(ask(&scene, Viewer::User(BOB), &asked), expected);
@@ -36,7 +36,7 @@ fn answers_come_in_the_order_asked_and_as_often() {
 fn last_seen_outlives_the_time_to_live() {
     let scene = Scene::new();
     let now = scene.world.now();
-    scene.beat("a");
+    scene.heartbeat("a");
     scene.pass(PRESENCE_TTL_MS);
     let seen = online(ANN, now);
     assert_eq!(ask(&scene, Viewer::User(BOB), &[ANN]), [seen], "no answer runs ahead of the announcement");
@@ -51,7 +51,7 @@ fn last_seen_outlives_the_time_to_live() {
 fn who_may_not_see_a_user_is_answered_as_if_never_seen() {
     let scene = Scene::new();
     let now = scene.world.now();
-    scene.beat("a");
+    scene.heartbeat("a");
     let stranger = UserId::from_u128(1);
     assert_eq!(ask(&scene, Viewer::User(stranger), &[ANN]), [unseen(ANN)]);
     block_on(scene.world.block(BOB, ANN)).unwrap();
@@ -64,7 +64,7 @@ fn who_may_not_see_a_user_is_answered_as_if_never_seen() {
 fn a_connection_is_told_of_its_contacts() {
     let scene = Scene::new();
     let now = scene.world.now();
-    scene.beat("a");
+    scene.heartbeat("a");
     scene.befriend(BOB, UserId::from_u128(1));
     let told = block_on(connected(&scene.world, BOB, &connection("b"))).unwrap();
     assert_eq!(told, [unseen(UserId::from_u128(1)), online(ANN, now)]);

@@ -28,8 +28,8 @@ fn counter(count: u64, seq: u64, read: u64) -> Counter {
     Counter { conversation: TALK, count, seq: Seq(seq), joined: Seq::ZERO, read: Seq(read), announced: Seq(seq) }
 }
 
-fn standing(total: i64, count: i64, seq: u64, read: u64) -> Standing {
-    Standing { total: Some(total), seq: Some(Seq(seq)), read: Some(Seq(read)), count: Some(count) }
+fn state(total: i64, count: i64, seq: u64, read: u64) -> CounterState {
+    CounterState { total: Some(total), seq: Some(Seq(seq)), read: Some(Seq(read)), count: Some(count) }
 }
 
 fn names(settlement: Settlement) -> Vec<String> {
@@ -65,7 +65,7 @@ fn only_a_new_message_is_announced_without_a_snapshot() {
 #[test]
 fn a_snapshot_below_what_is_stored_is_stale() {
     let none = Steps::new();
-    let stored = standing(3, 2, 7, 4);
+    let stored = state(3, 2, 7, 4);
     assert_eq!(settle(BEN, TALK, &stored, Some(&counter(1, 6, 4)), &none), Settlement::Stale);
     assert_eq!(settle(BEN, TALK, &stored, Some(&counter(1, 7, 3)), &none), Settlement::Stale);
     assert_eq!(settle(BEN, TALK, &stored, Some(&counter(2, 7, 4)), &none), Settlement::Settled);
@@ -73,8 +73,7 @@ fn a_snapshot_below_what_is_stored_is_stale() {
 
 #[test]
 fn a_snapshot_moves_the_total_by_the_difference() {
-    let Settlement::Apply(transaction) =
-        settle(BEN, TALK, &standing(5, 3, 7, 4), Some(&counter(1, 7, 6)), &Steps::new())
+    let Settlement::Apply(transaction) = settle(BEN, TALK, &state(5, 3, 7, 4), Some(&counter(1, 7, 6)), &Steps::new())
     else {
         panic!("expected a transaction")
     };
@@ -90,14 +89,14 @@ fn whoever_moves_the_position_tells_what_it_passes() {
         change(8, ChangeKind::Edited, 6),
         change(9, ChangeKind::Sent, 9),
     ]);
-    let told = names(settle(BEN, TALK, &standing(1, 1, 6, 0), Some(&counter(2, 8, 0)), &known));
+    let told = names(settle(BEN, TALK, &state(1, 1, 6, 0), Some(&counter(2, 8, 0)), &known));
     assert_eq!(told, ["message.new", "message.updated"]);
 }
 
 #[test]
 fn without_a_position_only_what_nobody_confirmed_is_told() {
     let known = steps(&[change(6, ChangeKind::Sent, 6), change(7, ChangeKind::Sent, 7)]);
-    let new = Standing { total: Some(0), ..Standing::default() };
+    let new = CounterState { total: Some(0), ..CounterState::default() };
     let unconfirmed = Counter { announced: Seq(6), ..counter(2, 7, 0) };
     assert_eq!(names(settle(BEN, TALK, &new, Some(&unconfirmed), &known)), ["message.new"]);
     let joined_late = Counter { joined: Seq(7), ..unconfirmed };
@@ -108,17 +107,17 @@ fn without_a_position_only_what_nobody_confirmed_is_told() {
 fn changes_of_what_was_said_before_joining_are_not_told() {
     let known = steps(&[change(7, ChangeKind::Edited, 2)]);
     let member = Counter { joined: Seq(3), ..counter(0, 7, 6) };
-    assert!(names(settle(BEN, TALK, &standing(0, 0, 6, 6), Some(&member), &known)).is_empty());
+    assert!(names(settle(BEN, TALK, &state(0, 0, 6, 6), Some(&member), &known)).is_empty());
 }
 
 #[test]
 fn leaving_takes_the_conversation_out_of_the_total() {
-    let Settlement::Apply(transaction) = settle(BEN, TALK, &standing(5, 3, 7, 4), None, &Steps::new()) else {
+    let Settlement::Apply(transaction) = settle(BEN, TALK, &state(5, 3, 7, 4), None, &Steps::new()) else {
         panic!("expected a transaction")
     };
     let total = Key::of_user(Space::UnreadTotal, BEN);
     assert!(transaction.mutations.contains(&Mutation::Add { key: total, delta: -3, floor: Some(0) }));
-    let nothing = Standing { total: Some(5), ..Standing::default() };
+    let nothing = CounterState { total: Some(5), ..CounterState::default() };
     assert_eq!(settle(BEN, TALK, &nothing, None, &Steps::new()), Settlement::Settled);
 }
 

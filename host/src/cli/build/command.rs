@@ -10,7 +10,7 @@ use crate::cli::args::BuildArgs;
 use crate::cli::build::{self, BuildError, Built, Order};
 use crate::cli::source;
 
-pub(super) async fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let source = source::find(args.source.as_deref())?;
     let out = args.out.clone().unwrap_or_else(|| source.join("target/functions"));
     visibly(&Order { source, out, packages: args.functions.clone() }).await?;

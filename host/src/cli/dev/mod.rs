@@ -13,9 +13,9 @@ use anyhow::bail;
 
 pub use secrets::{fill_secrets, use_known_secrets};
 
-use crate::app::{self, OnFault, Running};
+use crate::app::{self, OnDeployFailure, Running};
 use crate::cli::build;
-use crate::cli::print::say;
+use crate::cli::print::print;
 use crate::config::Config;
 use crate::ops::shutdown::Signals;
 use swap::Swap;
@@ -33,7 +33,7 @@ pub async fn run(root: &Path, config: Config, signals: &mut Signals) -> anyhow::
         _ = signals.next() => return Ok(false),
     };
     people::introduce(&running.records).await?;
-    say(&welcome::text(&config.auth, running.listen, running.admin_listen)?)?;
+    print(&welcome::text(&config.auth, running.listen, running.admin_listen)?)?;
     let swap = Swap::start(root, &config.functions_dir, running.functions.clone())?;
     let swapping = tokio::spawn(swap.run());
     let gracefully = running.wait(signals).await;
@@ -46,9 +46,9 @@ async fn start(root: &Path, config: &Config) -> anyhow::Result<Running> {
         if !has_components(&config.functions_dir) {
             bail!("{error:#}");
         }
-        say(&format!("{error:#}\nServing what was built before; save a mended file to build again."))?;
+        print(&format!("{error:#}\nServing what was built before; save a mended file to build again."))?;
     }
-    app::start_with(config.clone(), OnFault::GoOn).await
+    app::start_with(config.clone(), OnDeployFailure::GoOn).await
 }
 
 fn has_components(folder: &Path) -> bool {

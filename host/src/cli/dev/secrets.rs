@@ -41,7 +41,7 @@ pub fn use_known_secrets(config: &mut Config) -> anyhow::Result<()> {
 
 impl Secrets {
     fn complete(self, auth: &mut AuthConfig) {
-        if token::secret(auth).is_none() {
+        if issuer::secret(auth).is_none() {
             auth.keys.push(TokenKey::Secret(Secret(self.token_secret)));
         }
         if auth.service_keys.is_empty() {
@@ -109,7 +109,7 @@ mod tests {
         fill_secrets(&mut first).unwrap();
         fill_secrets(&mut second).unwrap();
         assert!(first.auth.admin_key.is_some() && first.auth.admin_key == second.auth.admin_key);
-        assert_eq!(token::secret(&first.auth).map(|secret| secret.0.len()), Some(64));
+        assert_eq!(issuer::secret(&first.auth).map(|secret| secret.0.len()), Some(64));
         assert_eq!(fs::metadata(folder.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
         fs::remove_dir_all(folder).unwrap();
     }

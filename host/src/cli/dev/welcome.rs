@@ -12,7 +12,7 @@ const TOKEN_LIFE: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) fn text(auth: &AuthConfig, listen: SocketAddr, admin: SocketAddr) -> Result<String, TokenError> {
     let (listen, admin) = (reachable(listen), reachable(admin));
-    let (ada, ben) = (token::sign(auth, ADA, TOKEN_LIFE)?, token::sign(auth, BEN, TOKEN_LIFE)?);
+    let (ada, ben) = (issuer::sign(auth, ADA, TOKEN_LIFE)?, issuer::sign(auth, BEN, TOKEN_LIFE)?);
     let admin_key = auth.admin_key.as_ref().map_or("", |key| key.0.as_str());
     let service_key = auth.service_keys.first().map_or("", |key| key.0.as_str());
     Ok(format!(

@@ -9,6 +9,7 @@ mod pool;
 mod statements;
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -17,11 +18,12 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::timeout;
 
 use self::pool::Pool;
-use super::sql::{Database, OpenError, Sql, SqlRecords, Statements, Stored, Work};
+use super::sql::{Database, OpenError, Sql, SqlRecords, Statements, Stored, Work, migrator};
 use crate::config::PostgresConfig;
 
 /// The schema's history; embedded, so that the binary brings its database up to date by itself.
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| migrator(&[(1, "records", include_str!("../../../migrations/postgres/0001_records.sql"))]));
 
 /// How the server lists its connections.
 const APPLICATION: &str = "roost";

@@ -25,6 +25,7 @@ use roost_core::port::{Answer, Operation};
 
 pub(super) use self::fault::{Fault, Stored, answer};
 pub use self::open::OpenError;
+pub(super) use self::open::migrator;
 use self::outbox::Confirmations;
 pub(super) use self::rows::{Columns, Read, decode};
 pub use self::statements::Statements;

@@ -11,6 +11,7 @@ mod statements;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -18,11 +19,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use self::lane::{Lane, Readers, begin};
-use super::sql::{Database, Fault, OpenError, SqlRecords, Stored, Work};
+use super::sql::{Database, Fault, OpenError, SqlRecords, Stored, Work, migrator};
 use crate::config::SqliteLocation;
 
 /// The schema's history; embedded, so that the binary brings its database up to date by itself.
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static MIGRATIONS: LazyLock<Migrator> =
+    LazyLock::new(|| migrator(&[(1, "records", include_str!("../../../migrations/sqlite/0001_records.sql"))]));
 
 /// Connections that read.
 const READERS: usize = 4;

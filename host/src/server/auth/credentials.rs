@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 
 /// The socket protocol's name, as subprotocol.
 pub const SUBPROTOCOL: &str = "roost.v1";
@@ -22,7 +22,7 @@ pub struct Credentials {
 
 impl Credentials {
     /// From a request's headers.
-    pub fn of_headers(headers: &HeaderMap) -> Result<Self, Fault> {
+    pub fn of_headers(headers: &HeaderMap) -> Result<Self, ApiError> {
         Ok(Self {
             header: single(headers, AUTHORIZATION.as_str())?.map(parse_bearer).transpose()?,
             elsewhere: None,
@@ -31,7 +31,7 @@ impl Credentials {
     }
 
     /// From the headers of a request that opens a stream, where a page cannot set headers.
-    pub fn of_stream(headers: &HeaderMap, query: &[(String, String)]) -> Result<Self, Fault> {
+    pub fn of_stream(headers: &HeaderMap, query: &[(String, String)]) -> Result<Self, ApiError> {
         let mut credentials = Self::of_headers(headers)?;
         let queried = query.iter().find(|(name, _)| name == "token").map(|(_, token)| token.clone());
         credentials.elsewhere = queried.or_else(|| subprotocol_token(headers));
@@ -45,8 +45,8 @@ impl Credentials {
 }
 
 /// The token of an `Authorization` header.
-pub fn parse_bearer(value: &str) -> Result<String, Fault> {
-    let refused = || Fault::new(Code::TokenInvalid, "the header Authorization is `Bearer <token>`");
+pub fn parse_bearer(value: &str) -> Result<String, ApiError> {
+    let refused = || ApiError::new(Code::TokenInvalid, "the header Authorization is `Bearer <token>`");
     let (scheme, token) = value.split_once(' ').ok_or_else(refused)?;
     let token = token.trim();
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.contains(' ') {
@@ -69,9 +69,9 @@ fn subprotocol_token(headers: &HeaderMap) -> Option<String> {
 }
 
 /// A header that may stand once; two of them would let two readers see two different callers.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Fault> {
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
-    text.map(Some).ok_or_else(|| Fault::new(Code::TokenInvalid, format!("the header {name} stands once, in ASCII")))
+    text.map(Some).ok_or_else(|| ApiError::new(Code::TokenInvalid, format!("the header {name} stands once, in ASCII")))
 }

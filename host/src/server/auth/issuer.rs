@@ -64,7 +64,7 @@ mod tests {
         AuthConfig { keys: keys.collect(), audience: audience.map(str::to_owned), ..auth }
     }
 
-    fn identify(token: String, by: &AuthConfig, at: SystemTime) -> Result<Identity, crate::server::problem::Fault> {
+    fn identify(token: String, by: &AuthConfig, at: SystemTime) -> Result<Identity, crate::server::problem::ApiError> {
         let credentials = Credentials { header: Some(token), ..Credentials::default() };
         Authenticator::new(by).unwrap().identify(&credentials, at)
     }

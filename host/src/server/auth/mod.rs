@@ -22,7 +22,7 @@ pub use token::{Claims, parse_claims};
 
 use crate::config::AuthConfig;
 use crate::runtime::{Access, Caller};
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 
 /// Who showed valid credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Identity {
     }
 
     /// On whose behalf a function is called, if the route lets them in.
-    pub fn enter(&self, access: Access) -> Result<Caller, Fault> {
+    pub fn enter(&self, access: Access) -> Result<Caller, ApiError> {
         match (access, self) {
             (Access::Public, Self::Anonymous) => Ok(Caller::Anonymous),
             (_, Self::Anonymous) => Err(unauthenticated()),
@@ -76,7 +76,7 @@ impl Identity {
     }
 
     /// The user, for routes that are about one.
-    pub fn require_user(&self) -> Result<UserId, Fault> {
+    pub fn require_user(&self) -> Result<UserId, ApiError> {
         match self.enter(Access::User)? {
             Caller::User(user) => Ok(user),
             _ => Err(user_required()),
@@ -84,12 +84,12 @@ impl Identity {
     }
 }
 
-fn unauthenticated() -> Fault {
-    Fault::new(Code::Unauthenticated, "send the header `Authorization: Bearer <token>`")
+fn unauthenticated() -> ApiError {
+    ApiError::new(Code::Unauthenticated, "send the header `Authorization: Bearer <token>`")
 }
 
-fn user_required() -> Fault {
-    Fault::new(Code::UserRequired, "name the user in the header Roost-User: a service key alone is nobody here")
+fn user_required() -> ApiError {
+    ApiError::new(Code::UserRequired, "name the user in the header Roost-User: a service key alone is nobody here")
 }
 
 /// Verifies credentials.
@@ -121,7 +121,7 @@ impl Authenticator {
     }
 
     /// Who shows these credentials at this moment.
-    pub fn identify(&self, credentials: &Credentials, now: SystemTime) -> Result<Identity, Fault> {
+    pub fn identify(&self, credentials: &Credentials, now: SystemTime) -> Result<Identity, ApiError> {
         if let Some(key) = &credentials.header
             && self.is_service_key(key)
         {
@@ -136,7 +136,7 @@ impl Authenticator {
         };
         let identity = self.verify(token, now)?;
         match credentials.user_header {
-            Some(_) => Err(Fault::new(Code::UserHeaderRefused, "a user's token already says whose it is")),
+            Some(_) => Err(ApiError::new(Code::UserHeaderRefused, "a user's token already says whose it is")),
             None => Ok(identity),
         }
     }
@@ -151,7 +151,7 @@ impl Authenticator {
     }
 
     /// Checks a user's token.
-    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, Fault> {
+    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, ApiError> {
         let digest = digest(token);
         if let Some(claims) = self.verified.get(&digest) {
             return self.judge(&claims, now);
@@ -162,7 +162,7 @@ impl Authenticator {
         Ok(identity)
     }
 
-    fn judge(&self, claims: &Claims, now: SystemTime) -> Result<Identity, Fault> {
+    fn judge(&self, claims: &Claims, now: SystemTime) -> Result<Identity, ApiError> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let until = claims.expires.saturating_add(self.leeway);
         if until <= now {
@@ -174,7 +174,7 @@ impl Authenticator {
         if let Some(audience) = &self.audience
             && !claims.audience.contains(audience)
         {
-            return Err(Fault::new(Code::TokenAudience, "the token's `aud` does not name this service"));
+            return Err(ApiError::new(Code::TokenAudience, "the token's `aud` does not name this service"));
         }
         // A moment that the system's clock cannot express never comes: it is always far away.
         let until = UNIX_EPOCH.checked_add(until).or_else(|| UNIX_EPOCH.checked_add(now.saturating_add(FAR)));
@@ -197,8 +197,8 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-fn parse_user_header(text: &str) -> Result<UserId, Fault> {
-    text.parse().map_err(|_| Fault::new(Code::UserHeaderInvalid, "Roost-User takes a user's UUID"))
+fn parse_user_header(text: &str) -> Result<UserId, ApiError> {
+    text.parse().map_err(|_| ApiError::new(Code::UserHeaderInvalid, "Roost-User takes a user's UUID"))
 }
 
 #[cfg(test)]

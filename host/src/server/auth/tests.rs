@@ -67,7 +67,7 @@ fn signed(algorithm: Algorithm, kid: Option<&str>) -> String {
     encode(&header, &claims(json!({})), &key).unwrap()
 }
 
-fn identity(config: &AuthConfig, token: &str) -> Result<Identity, Fault> {
+fn identity(config: &AuthConfig, token: &str) -> Result<Identity, ApiError> {
     authenticator(config).verify(token, now())
 }
 
@@ -77,7 +77,7 @@ fn accepted(config: &AuthConfig, token: &str) {
 }
 
 #[track_caller]
-fn refused(config: &AuthConfig, token: &str, code: Code) -> Fault {
+fn refused(config: &AuthConfig, token: &str, code: Code) -> ApiError {
     let fault = identity(config, token).unwrap_err();
     assert!(fault.is(code), "{fault:?}");
     fault
@@ -227,11 +227,11 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-fn identify(pairs: &[(&'static str, &str)]) -> Result<Identity, Fault> {
+fn identify(pairs: &[(&'static str, &str)]) -> Result<Identity, ApiError> {
     authenticator(&secret()).identify(&Credentials::of_headers(&headers(pairs))?, now())
 }
 
-fn code_of(result: Result<impl std::fmt::Debug, Fault>) -> String {
+fn code_of(result: Result<impl std::fmt::Debug, ApiError>) -> String {
     result.unwrap_err().code.into_owned()
 }
 

@@ -8,7 +8,7 @@ use roost_core::ids::UserId;
 use serde::Deserialize;
 
 use super::key::VerifyingKey;
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 
 /// More than any sensible token, less than a request's head.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -42,7 +42,7 @@ enum Audience {
 }
 
 /// Checks the signature with the one key that fits, and reads the claims.
-pub(super) fn verify(token: &str, keys: &[VerifyingKey]) -> Result<Claims, Fault> {
+pub(super) fn verify(token: &str, keys: &[VerifyingKey]) -> Result<Claims, ApiError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(refused("the token is longer than any the host accepts"));
     }
@@ -62,11 +62,11 @@ pub(super) fn verify(token: &str, keys: &[VerifyingKey]) -> Result<Claims, Fault
 }
 
 /// Reads the claims' JSON text.
-pub fn parse_claims(text: &str) -> Result<Claims, Fault> {
+pub fn parse_claims(text: &str) -> Result<Claims, ApiError> {
     serde_json::from_str(text).map_err(|_| malformed_claims()).and_then(claims)
 }
 
-fn claims(raw: RawClaims) -> Result<Claims, Fault> {
+fn claims(raw: RawClaims) -> Result<Claims, ApiError> {
     let sub = raw.sub.ok_or_else(|| refused("the token has no `sub`"))?;
     let expires = raw.exp.ok_or_else(|| refused("the token has no `exp`, and the host takes none without"))?;
     Ok(Claims {
@@ -103,17 +103,17 @@ fn signature_only(key: &VerifyingKey) -> Validation {
     validation
 }
 
-fn explain(kind: &ErrorKind) -> Fault {
+fn explain(kind: &ErrorKind) -> ApiError {
     match kind {
         ErrorKind::Json(_) | ErrorKind::Utf8(_) => malformed_claims(),
         _ => refused("the token's signature is not valid"),
     }
 }
 
-fn malformed_claims() -> Fault {
+fn malformed_claims() -> ApiError {
     refused("the token's claims are not valid")
 }
 
-fn refused(detail: &str) -> Fault {
-    Fault::new(Code::TokenInvalid, detail)
+fn refused(detail: &str) -> ApiError {
+    ApiError::new(Code::TokenInvalid, detail)
 }

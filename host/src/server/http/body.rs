@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use crate::config::HttpConfig;
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 
 /// Of a body that is refused, so much is taken and dropped; more meets a closed connection.
 const DROPPED_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -28,7 +28,11 @@ pub trait Incoming: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + '
 impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static> Incoming for B {}
 
 /// Reads the body to its end.
-pub(super) async fn read<B: Incoming>(headers: &HeaderMap, mut body: B, bounds: &HttpConfig) -> Result<Bytes, Fault> {
+pub(super) async fn read<B: Incoming>(
+    headers: &HeaderMap,
+    mut body: B,
+    bounds: &HttpConfig,
+) -> Result<Bytes, ApiError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bounds.body_bytes_max as u64) {
         // Whoever asks before sending has sent nothing, and goes on only if the body is read.
@@ -52,7 +56,7 @@ pub(super) async fn read<B: Incoming>(headers: &HeaderMap, mut body: B, bounds: 
             drop_rest(body, bounds).await;
             return Err(too_large(bounds));
         }
-        Err(_) => return Err(Fault::new(Code::InvalidBody, "the body broke off")),
+        Err(_) => return Err(ApiError::new(Code::InvalidBody, "the body broke off")),
         Ok(collected) => collected.to_bytes(),
     };
     if !bytes.is_empty() {
@@ -90,18 +94,18 @@ async fn drop_rest<B: Incoming>(mut body: B, bounds: &HttpConfig) {
     let _ = timeout(DROPPED_TIME_MAX.min(bounds.read_timeout), rest).await;
 }
 
-fn too_large(bounds: &HttpConfig) -> Fault {
-    Fault::new(Code::BodyTooLarge, format!("a body has at most {} bytes", bounds.body_bytes_max))
+fn too_large(bounds: &HttpConfig) -> ApiError {
+    ApiError::new(Code::BodyTooLarge, format!("a body has at most {} bytes", bounds.body_bytes_max))
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), Fault> {
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
     if text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        return Err(Fault::new(Code::UnsupportedMediaType, "bodies are sent without a Content-Encoding"));
+        return Err(ApiError::new(Code::UnsupportedMediaType, "bodies are sent without a Content-Encoding"));
     }
     match text(CONTENT_TYPE).map(|value| value.split(';').next().unwrap_or_default().trim()) {
         None => Ok(()),
         Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
-        Some(_) => Err(Fault::new(Code::UnsupportedMediaType, "a body's Content-Type is application/json")),
+        Some(_) => Err(ApiError::new(Code::UnsupportedMediaType, "a body's Content-Type is application/json")),
     }
 }

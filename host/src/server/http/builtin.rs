@@ -9,25 +9,25 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use roost_core::port::{Bus, Feeds};
 
-use crate::runtime::dispatcher::FunctionTable;
-use crate::server::problem::{Code, Fault, TraceId, Traced};
-use crate::server::state::PublicState;
+use crate::runtime::dispatcher::Dispatcher;
+use crate::server::problem::{ApiError, Code, TraceId, Traced};
+use crate::server::state::AppState;
 use crate::{server::http::response, server::openapi, server::sse, server::sync, server::websocket};
 
 /// Their paths.
 pub(super) const ROUTES: [&str; 4] = ["/v1/socket", "/v1/events", "/v1/sync", "/v1/openapi.json"];
 
 /// Answers them. A request carries its trace id among its extensions.
-pub(super) fn router<F, S>(state: Arc<PublicState<F, S>>) -> Router
+pub(super) fn router<F, S>(state: Arc<AppState<F, S>>) -> Router
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let described = Arc::new(openapi::Cache::default());
     let functions = Arc::clone(&state.functions);
-    let describe = move || ready(respond::json(200, described.document(functions.as_ref()).as_ref()));
+    let describe = move || ready(response::json(200, described.document(functions.as_ref()).as_ref()));
     Router::new()
-        .route("/v1/socket", get(socket::get::<F, S>))
+        .route("/v1/socket", get(websocket::get::<F, S>))
         .route("/v1/events", get(sse::get::<F, S>))
         .route("/v1/sync", get(sync::get::<F, S>))
         .route("/v1/openapi.json", get(describe))
@@ -36,6 +36,6 @@ where
 }
 
 async fn only_get(request: Request) -> impl IntoResponse {
-    let fault = Fault::from(Code::MethodNotAllowed).allowing(&["GET".to_owned(), "HEAD".to_owned()]);
+    let fault = ApiError::from(Code::MethodNotAllowed).allowing(&["GET".to_owned(), "HEAD".to_owned()]);
     Traced(fault, TraceId::of(request.extensions()))
 }

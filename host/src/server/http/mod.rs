@@ -1,7 +1,7 @@
 //! The public listener's routes: the host's own four, and whatever the functions declare.
 //!
 //! Every answer that is an error is a problem document with a trace id. The composition root makes one
-//! [`Face`]; nothing here makes parts.
+//! [`HttpService`]; nothing here makes parts.
 
 mod body;
 mod builtin;
@@ -16,4 +16,4 @@ mod service;
 mod tests;
 
 pub use serve::{Answerer, serve};
-pub use service::Face;
+pub use service::HttpService;

@@ -1,17 +1,17 @@
 //! Query strings: names and values, decoded, in order. What is not valid is refused, not guessed.
 
-use crate::server::problem::{Code, Fault};
+use crate::server::problem::{ApiError, Code};
 
 /// More parameters than any route has.
 const PARAMETERS_MAX: usize = 64;
 
 /// Reads a query string (`application/x-www-form-urlencoded`).
-pub fn parse(text: &str) -> Result<Vec<(String, String)>, Fault> {
+pub fn parse(text: &str) -> Result<Vec<(String, String)>, ApiError> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     let mut query = Vec::new();
     for pair in pairs {
         if query.len() == PARAMETERS_MAX {
-            return Err(Fault::new(Code::InvalidQuery, format!("more than {PARAMETERS_MAX} parameters")));
+            return Err(ApiError::new(Code::InvalidQuery, format!("more than {PARAMETERS_MAX} parameters")));
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         query.push((decode(name)?, decode(value)?));
@@ -24,7 +24,7 @@ pub fn value<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
     query.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
 }
 
-fn decode(text: &str) -> Result<String, Fault> {
+fn decode(text: &str) -> Result<String, ApiError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -32,12 +32,12 @@ fn decode(text: &str) -> Result<String, Fault> {
             b'+' => b' ',
             b'%' => match (rest.next().and_then(digit), rest.next().and_then(digit)) {
                 (Some(high), Some(low)) => high << 4 | low,
-                _ => return Err(Fault::new(Code::InvalidQuery, "a `%` is not followed by two hexadecimal digits")),
+                _ => return Err(ApiError::new(Code::InvalidQuery, "a `%` is not followed by two hexadecimal digits")),
             },
             other => other,
         });
     }
-    String::from_utf8(bytes).map_err(|_| Fault::new(Code::InvalidQuery, "a name or value is not UTF-8"))
+    String::from_utf8(bytes).map_err(|_| ApiError::new(Code::InvalidQuery, "a name or value is not UTF-8"))
 }
 
 fn digit(byte: u8) -> Option<u8> {

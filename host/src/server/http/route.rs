@@ -7,20 +7,20 @@ use axum::response::{IntoResponse, Response};
 use roost_core::port::{Bus, Feeds};
 
 use super::body::{self, Incoming};
-use crate::runtime::dispatcher::{FunctionTable, Lookup, Matched};
+use crate::runtime::dispatcher::{Dispatcher, Lookup, Matched};
 use crate::runtime::{self, HttpRequest, Invocation};
-use crate::server::problem::{Code, Fault, TraceId, Traced};
-use crate::server::state::PublicState;
+use crate::server::problem::{ApiError, Code, TraceId, Traced};
+use crate::server::state::AppState;
 use crate::{server::http::query, server::http::response};
 
 /// The answer, and the route as its manifest spells it; `None`: no function answers.
 pub(super) async fn call<F, S, B>(
-    state: &PublicState<F, S>,
+    state: &AppState<F, S>,
     request: Request<B>,
     trace: &TraceId,
 ) -> (Response, Option<Arc<str>>)
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
     B: Incoming,
 {
@@ -34,12 +34,12 @@ where
         Lookup::Found(matched) => matched,
         Lookup::OtherMethods(methods) => {
             let methods: Vec<String> = methods.iter().map(ToString::to_string).collect();
-            return refused(Fault::from(Code::MethodNotAllowed).allowing(&methods));
+            return refused(ApiError::from(Code::MethodNotAllowed).allowing(&methods));
         }
         Lookup::Unknown => {
             let path = request.uri().path();
             let detail = format!("nothing answers {path}; GET /v1/openapi.json lists what does");
-            return refused(Fault::new(Code::NotFound, detail));
+            return refused(ApiError::new(Code::NotFound, detail));
         }
     };
     let route = Arc::clone(&matched.route);
@@ -51,13 +51,13 @@ where
 }
 
 async fn answer<F, S, B>(
-    state: &PublicState<F, S>,
+    state: &AppState<F, S>,
     matched: Matched<F::Target>,
     request: Request<B>,
     trace: &TraceId,
-) -> Result<Response, Fault>
+) -> Result<Response, ApiError>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
     B: Incoming,
 {
@@ -68,8 +68,8 @@ where
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, &state.http).await?;
     let request = HttpRequest { route: index, parameters, query, body };
-    let request = functions::Request::Http(request);
+    let request = runtime::Request::Http(request);
     let invocation = Invocation { caller, trace: Arc::clone(&trace.0), request };
     let reply = state.functions.call(&target, invocation).await?;
-    Ok(respond::json(reply.status, reply.body))
+    Ok(response::json(reply.status, reply.body))
 }

@@ -19,10 +19,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::Face;
+use super::HttpService;
 use super::head_timer::HeadTimer;
 use crate::config::HttpConfig;
-use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::dispatcher::Dispatcher;
 
 /// After an error of the listener itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -97,7 +97,7 @@ impl Answerer for Router {
     }
 }
 
-impl<F: FunctionTable, S: Bus + Feeds + 'static> Answerer for Face<F, S> {
+impl<F: Dispatcher, S: Bus + Feeds + 'static> Answerer for HttpService<F, S> {
     async fn answer(&self, request: Request<Incoming>) -> Response {
         Self::answer(self, request).await
     }

@@ -15,9 +15,9 @@ use super::body::Incoming;
 use super::metrics::{Labels, Requests};
 use super::{builtin, route};
 use crate::ops::trace;
-use crate::runtime::dispatcher::FunctionTable;
-use crate::server::problem::{Code, Fault, TraceId};
-use crate::server::state::PublicState;
+use crate::runtime::dispatcher::Dispatcher;
+use crate::server::problem::{ApiError, Code, TraceId};
+use crate::server::state::AppState;
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("roost-trace");
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -26,8 +26,8 @@ const NO_ROUTE: &str = "none";
 
 /// Everything that the public listener answers: routes of functions, called straight away because most requests are
 /// for one, and the host's own behind a router.
-pub struct Face<F, S> {
-    state: Arc<PublicState<F, S>>,
+pub struct HttpService<F, S> {
+    state: Arc<AppState<F, S>>,
     own: Router,
     counts: Arc<Counts>,
 }
@@ -38,15 +38,15 @@ struct Counts {
     requests: Requests,
 }
 
-impl<F, S> Clone for Face<F, S> {
+impl<F, S> Clone for HttpService<F, S> {
     fn clone(&self) -> Self {
         Self { state: Arc::clone(&self.state), own: self.own.clone(), counts: Arc::clone(&self.counts) }
     }
 }
 
-impl<F: FunctionTable, S: Bus + Feeds + 'static> Face<F, S> {
+impl<F: Dispatcher, S: Bus + Feeds + 'static> HttpService<F, S> {
     /// On these parts.
-    pub fn new(state: Arc<PublicState<F, S>>) -> Self {
+    pub fn new(state: Arc<AppState<F, S>>) -> Self {
         let counts = Counts { in_flight: Semaphore::new(state.http.requests_max), requests: Requests::default() };
         Self { own: builtin::router(Arc::clone(&state)), state, counts: Arc::new(counts) }
     }
@@ -65,7 +65,7 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Face<F, S> {
                     (response, route.unwrap_or_else(|| NO_ROUTE.into()))
                 }
             },
-            Err(_) => (Fault::from(Code::TooManyRequests).after(RETRY_AFTER).response(&trace.0), NO_ROUTE.into()),
+            Err(_) => (ApiError::from(Code::TooManyRequests).after(RETRY_AFTER).response(&trace.0), NO_ROUTE.into()),
         };
         let (status, took) = (response.status().as_u16(), began.elapsed());
         self.counts.requests.count(Labels { route, method, status }, took);

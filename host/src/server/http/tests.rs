@@ -8,7 +8,7 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::Face;
+use super::HttpService;
 use crate::config::HttpConfig;
 use crate::runtime::{self, CallError, Caller, FailureKind};
 use crate::server::fake::{
@@ -34,7 +34,7 @@ fn empty(builder: axum::http::request::Builder) -> Request<Body> {
 }
 
 async fn send(host: &FakeHost, request: Request<Body>) -> Response {
-    Face::<FakeFunctions, LossyStore>::new(host.state.clone()).answer(request).await
+    HttpService::<FakeFunctions, LossyStore>::new(host.state.clone()).answer(request).await
 }
 
 async fn text(response: Response) -> String {
@@ -67,7 +67,7 @@ async fn a_route_is_called_with_everything_the_request_says() {
     assert_eq!(text(response).await, r#"{"a":1}"#);
     let asked = host.functions.asked().pop().unwrap();
     assert_eq!((asked.caller, asked.trace.as_ref()), (Caller::User(user(1)), "t-1"));
-    let functions::Request::Http(http) = asked.request else { panic!("not http") };
+    let runtime::Request::Http(http) = asked.request else { panic!("not http") };
     assert_eq!(http.parameters, [("id".to_owned(), "7".to_owned())]);
     assert_eq!(http.query, [("x".to_owned(), "1".to_owned()), ("y".to_owned(), "a b".to_owned())]);
 }

@@ -7,17 +7,17 @@ use serde::Deserialize;
 use super::calls::Work;
 use super::frame::{self, ClientFrame};
 use crate::delivery::event::{SYNC, parse_since};
-use crate::runtime::dispatcher::FunctionTable;
+use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{Caller, Invocation, Request};
-use crate::server::problem::{Code, Fault};
-use crate::server::session::Visit;
-use crate::server::state::PublicState;
+use crate::server::problem::{ApiError, Code};
+use crate::server::session::ClientSession;
+use crate::server::state::AppState;
 use crate::server::sync;
 
 /// The work for one frame: its answer, whatever happens.
-pub(super) fn work<F, S>(visit: &Visit<F, S>, frame: &ClientFrame, trace: String) -> Work
+pub(super) fn work<F, S>(visit: &ClientSession<F, S>, frame: &ClientFrame, trace: String) -> Work
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let state = visit.state.clone();
@@ -42,9 +42,9 @@ where
 }
 
 /// The host missed something that no feed keeps: the client is pushed the present state, or told to ask for it.
-pub(super) fn refresh<F, S>(visit: &Visit<F, S>, trace: String) -> Work
+pub(super) fn refresh<F, S>(visit: &ClientSession<F, S>, trace: String) -> Work
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let (state, user) = (visit.state.clone(), visit.connection.user);
@@ -52,17 +52,17 @@ where
     Box::pin(async move { sync::refresh(&state, user, cursor, &trace).await.encode_text() })
 }
 
-async fn call<F: FunctionTable, S>(
-    state: &PublicState<F, S>,
+async fn call<F: Dispatcher, S>(
+    state: &AppState<F, S>,
     caller: Caller,
     connection: ConnectionId,
     frame: ClientFrame,
     trace: &str,
-) -> Result<String, Fault> {
+) -> Result<String, ApiError> {
     let ClientFrame { name, payload, .. } = frame;
     let Some(target) = state.functions.message(&name) else {
         metrics::counter!("roost_frames_in_total", "type" => "unknown").increment(1);
-        return Err(Fault::new(Code::UnknownType, format!("no function answers frames of the type {name:?}")));
+        return Err(ApiError::new(Code::UnknownType, format!("no function answers frames of the type {name:?}")));
     };
     // A type that a function answers is one of few.
     metrics::counter!("roost_frames_in_total", "type" => name.clone()).increment(1);
@@ -71,13 +71,13 @@ async fn call<F: FunctionTable, S>(
     Ok(state.functions.call(&target, invocation).await?.body)
 }
 
-fn since(payload: &str) -> Result<Option<roost_core::feed::Position>, Fault> {
+fn since(payload: &str) -> Result<Option<roost_core::feed::Position>, ApiError> {
     #[derive(Default, Deserialize)]
     struct Payload {
         since: Option<String>,
     }
     let payload: Option<Payload> = serde_json::from_str(payload).map_err(|_| {
-        Fault::new(Code::InvalidPayload, "the payload of `sync` is `{}` or `{\"since\":\"<epoch>:<offset>\"}`")
+        ApiError::new(Code::InvalidPayload, "the payload of `sync` is `{}` or `{\"since\":\"<epoch>:<offset>\"}`")
     })?;
     payload.unwrap_or_default().since.as_deref().map(parse_since).transpose()
 }

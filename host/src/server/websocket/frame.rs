@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::server::problem::{Code, Fault, SocketError, encode};
+use crate::server::problem::{ApiError, Code, SocketError, encode};
 
 const ID_BYTES_MAX: usize = 64;
 const TYPE_BYTES_MAX: usize = roost_core::limits::EVENT_NAME_BYTES_MAX;
@@ -28,7 +28,7 @@ pub struct Refusal {
     /// The frame's id, if it has a valid one.
     pub id: Option<String>,
     /// Why.
-    pub fault: Fault,
+    pub fault: ApiError,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ impl ClientFrame {
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| Refusal {
             id: None,
-            fault: Fault::new(Code::InvalidFrame, format!("a frame is one JSON object: {error}")),
+            fault: ApiError::new(Code::InvalidFrame, format!("a frame is one JSON object: {error}")),
         })?;
         let id = id(raw.id).map_err(|fault| Refusal { id: None, fault })?;
         match name(raw.r#type) {
@@ -62,17 +62,17 @@ impl ClientFrame {
     }
 }
 
-fn id(value: Value) -> Result<String, Fault> {
+fn id(value: Value) -> Result<String, ApiError> {
     match value {
         Value::String(id) if !id.is_empty() && id.len() <= ID_BYTES_MAX => Ok(id),
-        _ => Err(Fault::new(Code::IdRequired, format!("`id` is a string of 1 to {ID_BYTES_MAX} bytes"))),
+        _ => Err(ApiError::new(Code::IdRequired, format!("`id` is a string of 1 to {ID_BYTES_MAX} bytes"))),
     }
 }
 
-fn name(value: Value) -> Result<String, Fault> {
+fn name(value: Value) -> Result<String, ApiError> {
     match value {
         Value::String(name) if !name.is_empty() && name.len() <= TYPE_BYTES_MAX => Ok(name),
-        _ => Err(Fault::new(Code::TypeRequired, format!("`type` is a string of 1 to {TYPE_BYTES_MAX} bytes"))),
+        _ => Err(ApiError::new(Code::TypeRequired, format!("`type` is a string of 1 to {TYPE_BYTES_MAX} bytes"))),
     }
 }
 
@@ -85,7 +85,7 @@ pub fn ok(id: &str, payload: &str) -> String {
 }
 
 /// `{"id":"7","type":"error","error":{"code":…,"message":…,"retry":…}}`; without an id: `null`.
-pub fn error(id: Option<&str>, fault: &Fault, trace: &str) -> String {
+pub fn error(id: Option<&str>, fault: &ApiError, trace: &str) -> String {
     #[derive(Serialize)]
     struct ErrorFrame<'a> {
         id: Option<&'a str>,

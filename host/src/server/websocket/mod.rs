@@ -27,31 +27,31 @@ use roost_core::port::{Bus, Feeds};
 pub use session::{End, ReadError, Wire, run};
 
 use crate::delivery::event::parse_since;
-use crate::delivery::hub::Seat;
-use crate::runtime::dispatcher::FunctionTable;
+use crate::delivery::hub::Registration;
+use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::{Credentials, Identity, SUBPROTOCOL, parse_subprotocols};
 use crate::server::http::query;
-use crate::server::problem::{Code, Fault, TraceId, Traced};
-use crate::server::session::{Kind, Opening, Visit};
-use crate::server::state::PublicState;
+use crate::server::problem::{ApiError, Code, TraceId, Traced};
+use crate::server::session::{ClientSession, Kind, Opening};
+use crate::server::state::AppState;
 
 /// Memory of an idle connection is mostly these buffers.
 const READ_BUFFER_BYTES: usize = 2_048;
 const WRITE_BUFFER_BYTES: usize = 16 * 1_024;
 
 /// `GET /v1/socket`
-pub(crate) async fn get<F, S>(State(state): State<Arc<PublicState<F, S>>>, parts: Parts) -> Result<Response, Traced>
+pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, Traced>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let trace = TraceId::of(&parts.extensions);
     upgrade(state, parts, &trace.0).await.map_err(|fault| Traced(fault, trace))
 }
 
-async fn upgrade<F, S>(state: Arc<PublicState<F, S>>, mut parts: Parts, trace: &str) -> Result<Response, Fault>
+async fn upgrade<F, S>(state: Arc<AppState<F, S>>, mut parts: Parts, trace: &str) -> Result<Response, ApiError>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let (opening, seat) = admit(&state, &parts, trace)?;
@@ -72,9 +72,9 @@ where
 }
 
 /// Everything that can be refused before there is a socket.
-fn admit<F, S>(state: &Arc<PublicState<F, S>>, parts: &Parts, trace: &str) -> Result<(Opening, Seat<S>), Fault>
+fn admit<F, S>(state: &Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<(Opening, Registration<S>), ApiError>
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let headers = &parts.headers;
@@ -98,28 +98,28 @@ fn offers_protocol(headers: &HeaderMap) -> bool {
     offered.into_iter().any(|value| parse_subprotocols(value).0)
 }
 
-fn upgrade_required() -> Fault {
-    Fault::new(Code::UpgradeRequired, "connect with a WebSocket client; GET /v1/events streams the same events")
+fn upgrade_required() -> ApiError {
+    ApiError::new(Code::UpgradeRequired, "connect with a WebSocket client; GET /v1/events streams the same events")
 }
 
-fn refused(rejection: &WebSocketUpgradeRejection, headers: &HeaderMap) -> Fault {
+fn refused(rejection: &WebSocketUpgradeRejection, headers: &HeaderMap) -> ApiError {
     match rejection {
         WebSocketUpgradeRejection::ConnectionNotUpgradable(_) => upgrade_required(),
         _ if headers.get(UPGRADE).is_none_or(|value| !value.as_bytes().eq_ignore_ascii_case(b"websocket")) => {
             upgrade_required()
         }
-        other => Fault::new(Code::InvalidUpgrade, other.body_text()),
+        other => ApiError::new(Code::InvalidUpgrade, other.body_text()),
     }
 }
 
-async fn serve<F, S>(state: Arc<PublicState<F, S>>, seat: Seat<S>, opening: Opening, socket: WebSocket)
+async fn serve<F, S>(state: Arc<AppState<F, S>>, seat: Registration<S>, opening: Opening, socket: WebSocket)
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let trace = opening.trace.clone();
     let mut wire = socket.map(|message| message.map_err(|error| read_error(&error)));
-    match Visit::open(state, seat, opening).await {
+    match ClientSession::open(state, seat, opening).await {
         Ok((visit, welcome)) => {
             let end = run(visit, welcome, wire).await;
             tracing::debug!(trace, ?end, "socket ended");

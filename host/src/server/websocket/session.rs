@@ -19,11 +19,11 @@ use super::calls::Calls;
 use super::close::{self, Close};
 use super::frame::{self, ClientFrame};
 use super::timers::{Due, Timers};
-use crate::delivery::event::{DRAINING, Frame, HELLO};
-use crate::delivery::hub::{Batch, Item, Room};
-use crate::runtime::dispatcher::FunctionTable;
-use crate::server::problem::{Code, Fault};
-use crate::server::session::{Visit, Welcome};
+use crate::delivery::event::{DRAINING, HELLO, PushedFrame};
+use crate::delivery::{Batch, Item, Room};
+use crate::runtime::dispatcher::Dispatcher;
+use crate::server::problem::{ApiError, Code};
+use crate::server::session::{ClientSession, Welcome};
 
 /// How long the other side gets to take our close frame and to answer it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,9 +56,9 @@ pub trait Wire: Stream<Item = Result<Message, ReadError>> + Sink<Message> + Unpi
 impl<T: Stream<Item = Result<Message, ReadError>> + Sink<Message> + Unpin + Send> Wire for T {}
 
 /// Runs one socket from `hello` to the close.
-pub async fn run<F, S, W>(visit: Visit<F, S>, welcome: Welcome, mut wire: W) -> End
+pub async fn run<F, S, W>(visit: ClientSession<F, S>, welcome: Welcome, mut wire: W) -> End
 where
-    F: FunctionTable,
+    F: Dispatcher,
     S: Bus + Feeds + 'static,
     W: Wire,
 {
@@ -80,8 +80,8 @@ where
     end
 }
 
-struct Session<F: FunctionTable, S> {
-    visit: Visit<F, S>,
+struct Session<F: Dispatcher, S> {
+    visit: ClientSession<F, S>,
     calls: Calls,
     timers: Timers,
     /// Frames so far: with the connection's id, a trace id for each.
@@ -97,14 +97,14 @@ enum Turn {
     Due,
 }
 
-impl<F: FunctionTable, S: Bus + Feeds + 'static> Session<F, S> {
-    fn new(visit: Visit<F, S>) -> Self {
+impl<F: Dispatcher, S: Bus + Feeds + 'static> Session<F, S> {
+    fn new(visit: ClientSession<F, S>) -> Self {
         let timers = Timers::new(&visit.state.socket, visit.until);
         Self { visit, calls: Calls::default(), timers, frames: 0 }
     }
 
     async fn serve<W: Wire>(&mut self, welcome: Welcome, wire: &mut W) -> End {
-        let hello = Frame::ephemeral(HELLO, welcome.hello);
+        let hello = PushedFrame::ephemeral(HELLO, welcome.hello);
         let mut first = vec![Message::Text(hello.text())];
         first.extend(welcome.frames.iter().map(|frame| Message::Text(frame.text())));
         if let Err(end) = self.write(wire, first).await {
@@ -170,8 +170,8 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Session<F, S> {
         let mut refresh = false;
         for item in items {
             match item {
-                Item::Frame(frame) if self.visit.has(&frame) => {}
-                Item::Frame(frame) => messages.push(Message::Text(frame.text())),
+                Item::PushedFrame(frame) if self.visit.has(&frame) => {}
+                Item::PushedFrame(frame) => messages.push(Message::Text(frame.text())),
                 Item::Refresh => refresh = true,
             }
         }
@@ -228,12 +228,12 @@ impl<F: FunctionTable, S: Bus + Feeds + 'static> Session<F, S> {
         let wait = spread.mul_f64(rand::rng().random());
         self.timers.close_at(Instant::now() + wait);
         let payload = json!({ "close_in_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) });
-        Message::Text(Frame::ephemeral(DRAINING, payload.to_string()).text())
+        Message::Text(PushedFrame::ephemeral(DRAINING, payload.to_string()).text())
     }
 
     async fn last_words<W: Wire>(&mut self, wire: &mut W, close: Close) -> End {
         if close == close::TOKEN_EXPIRED {
-            let fault = Fault::from(Code::TokenExpired);
+            let fault = ApiError::from(Code::TokenExpired);
             let notice = frame::error(None, &fault, &self.next_trace());
             // The close frame says the same to a client that no longer takes this.
             let _ = self.write(wire, vec![Message::Text(notice.into())]).await;

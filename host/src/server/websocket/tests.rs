@@ -19,7 +19,7 @@ use crate::runtime::{CallError, FailureKind, Request};
 use crate::server::auth::Identity;
 use crate::server::fake::{FakeHost, failure, http_config, reply, socket_config, user};
 use crate::server::problem::Code;
-use crate::server::session::{Kind, Opening, Visit};
+use crate::server::session::{ClientSession, Kind, Opening};
 
 /// The server's end of a socket made of channels.
 struct Channels {
@@ -80,7 +80,7 @@ async fn connect(host: &FakeHost, options: Options) -> Client {
     let since = options.since.map(|since| since.parse().unwrap());
     let opening = Opening { identity, kind: Kind::Socket, since, trace: "trace".into() };
     let seat = host.hub.seat(user(1)).unwrap();
-    let (visit, welcome) = Visit::open(host.state.clone(), seat, opening).await.unwrap();
+    let (visit, welcome) = ClientSession::open(host.state.clone(), seat, opening).await.unwrap();
     let (to_host, incoming) = mpsc::channel(64);
     let (outgoing, from_host) = mpsc::channel(options.room);
     let channels = Channels { incoming, outgoing: PollSender::new(outgoing) };

@@ -10,7 +10,7 @@ use crate::port::{KeyValue, Query, Value};
 
 /// The stored counters and positions; `None` is missing, never zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct CounterState {
     /// Over all conversations; missing: the user is cold.
     pub(crate) total: Option<i64>,
     /// Counted and announced up to here.
@@ -34,8 +34,8 @@ fn queries(user: UserId, conversation: ConversationId) -> [Query; QUERIES] {
     ]
 }
 
-fn parse(values: &mut impl Iterator<Item = Value>) -> Result<Standing, Error> {
-    Ok(Standing {
+fn parse(values: &mut impl Iterator<Item = Value>) -> Result<CounterState, Error> {
+    Ok(CounterState {
         total: drive::counter(values.next())?,
         seq: drive::seq_field(values.next())?,
         read: drive::seq_field(values.next())?,
@@ -43,23 +43,23 @@ fn parse(values: &mut impl Iterator<Item = Value>) -> Result<Standing, Error> {
     })
 }
 
-/// One standing; one round trip.
+/// One state; one round trip.
 pub(crate) async fn read_one<S: KeyValue>(
     store: &S,
     user: UserId,
     conversation: ConversationId,
-) -> Result<Standing, Error> {
+) -> Result<CounterState, Error> {
     parse(&mut store.read(queries(user, conversation).into()).await?.into_iter())
 }
 
-/// Many standings, in the order asked; one round trip for up to 256.
-pub(crate) async fn read_standings<S: KeyValue>(
+/// Many states, in the order asked; one round trip for up to 256.
+pub(crate) async fn read_states<S: KeyValue>(
     store: &S,
     wanted: impl Iterator<Item = (UserId, ConversationId)>,
-) -> Result<Vec<Standing>, Error> {
+) -> Result<Vec<CounterState>, Error> {
     let queries: Vec<_> = wanted.flat_map(|(user, conversation)| queries(user, conversation)).collect();
     let count = queries.len() / QUERIES;
     let mut values = drive::read_all(store, queries, QUERIES).await?.into_iter();
-    let standings = (0..count).map(|_| parse(&mut values)).collect::<Result<Vec<_>, _>>()?;
-    if values.next().is_some() { Err(unexpected("no further value").into()) } else { Ok(standings) }
+    let states = (0..count).map(|_| parse(&mut values)).collect::<Result<Vec<_>, _>>()?;
+    if values.next().is_some() { Err(unexpected("no further value").into()) } else { Ok(states) }
 }

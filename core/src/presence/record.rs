@@ -44,7 +44,7 @@ impl Status {
 
 /// One user's hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct PresenceRecord {
     /// The state of the last transition.
     pub(super) status: Status,
     /// The state contacts were told; `None`: a transition is still to be told. A transition takes it away, so that whoever
@@ -52,11 +52,11 @@ pub(super) struct Standing {
     pub(super) announced: Option<Status>,
     /// Of the last transition; `None`: there was none.
     pub(super) generation: Option<u64>,
-    /// The last beat, in whole seconds.
+    /// The last heartbeat, in whole seconds.
     pub(super) last_seen: Option<Timestamp>,
 }
 
-/// What to ask for what others may see of these users: less than a standing, because so many are asked for at once.
+/// What to ask for what others may see of these users: less than a record, because so many are asked for at once.
 pub(super) fn view_queries(users: &[UserId]) -> Vec<Query> {
     let names: Arc<[String]> = [STATUS, GENERATION, LAST_SEEN].map(str::to_owned).into();
     let query = |user: &UserId| Query::NamedFields(Key::of_user(Space::Presence, *user), Arc::clone(&names));
@@ -78,7 +78,7 @@ pub(super) fn view(user: UserId, value: &Value) -> Result<PresenceView, StoreErr
     Ok(PresenceView { user, online, last_seen, generation: generation.unwrap_or_default() })
 }
 
-impl Standing {
+impl PresenceRecord {
     /// Of somebody never seen.
     pub(super) const UNKNOWN: Self =
         Self { status: Status::Offline, announced: None, generation: None, last_seen: None };
@@ -89,7 +89,7 @@ impl Standing {
         Query::NamedFields(Key::of_user(Space::Presence, user), names.into())
     }
 
-    /// From the answer to [`Standing::query`].
+    /// From the answer to [`PresenceRecord::query`].
     pub(super) fn answered(value: &Value) -> Result<Self, StoreError> {
         let Value::NamedFields(fields) = value else {
             return Err(unexpected("the fields of a presence hash"));
@@ -143,7 +143,7 @@ pub(super) struct Announcement {
     pub(super) user: UserId,
     /// To which state.
     pub(super) status: Status,
-    /// Their last beat.
+    /// Their last heartbeat.
     pub(super) last_seen: Option<Timestamp>,
     /// The transition's number.
     pub(super) generation: u64,
@@ -188,29 +188,29 @@ mod tests {
 
     const USER: UserId = UserId::from_u128(7);
 
-    fn standing(fields: [Option<&str>; 4]) -> Standing {
+    fn record(fields: [Option<&str>; 4]) -> PresenceRecord {
         let fields = fields.map(|field| field.map(str::to_owned)).into();
-        Standing::answered(&Value::NamedFields(fields)).unwrap()
+        PresenceRecord::answered(&Value::NamedFields(fields)).unwrap()
     }
 
     #[test]
     fn a_user_without_a_hash_is_offline_with_nothing_to_tell() {
-        let unknown = standing([None; 4]);
-        assert_eq!(unknown, Standing::UNKNOWN);
+        let unknown = record([None; 4]);
+        assert_eq!(unknown, PresenceRecord::UNKNOWN);
         assert_eq!(unknown.unannounced(USER), None);
     }
 
     #[test]
     fn the_first_generation_is_the_time_and_later_ones_count_up() {
         let now = Timestamp(1_790_000_000_000);
-        assert_eq!(Standing::UNKNOWN.next_generation(now), now.0);
-        let later = standing([Some("online"), Some("online"), Some("41"), None]);
+        assert_eq!(PresenceRecord::UNKNOWN.next_generation(now), now.0);
+        let later = record([Some("online"), Some("online"), Some("41"), None]);
         assert_eq!(later.next_generation(now), 42);
     }
 
     #[test]
     fn a_state_that_contacts_were_not_told_is_announced_under_its_own_generation() {
-        let arrived = standing([Some("online"), None, Some("41"), Some("9")]);
+        let arrived = record([Some("online"), None, Some("41"), Some("9")]);
         let announcement = arrived.unannounced(USER).unwrap();
         assert_eq!(announcement.status, Status::Online);
         assert_eq!(announcement.generation, 41);
@@ -220,14 +220,14 @@ mod tests {
 
     #[test]
     fn a_confirmation_is_bound_to_its_generation() {
-        let offline = standing([Some("offline"), Some("online"), Some("41"), None]);
+        let offline = record([Some("offline"), Some("online"), Some("41"), None]);
         let confirmation = offline.unannounced(USER).unwrap().confirmation();
         assert_eq!(confirmation.checks, [offline.unmoved(USER)]);
     }
 
     #[test]
     fn an_answer_of_another_kind_is_refused() {
-        assert!(Standing::answered(&Value::Missing).is_err());
-        assert!(Standing::answered(&Value::NamedFields(vec![None])).is_err());
+        assert!(PresenceRecord::answered(&Value::Missing).is_err());
+        assert!(PresenceRecord::answered(&Value::NamedFields(vec![None])).is_err());
     }
 }

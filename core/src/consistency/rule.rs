@@ -53,9 +53,9 @@ pub(super) fn user(user: UserId, stored: &Stored, counters: &[Counter]) -> (Vec<
     }
     for counter in counters {
         match standing(stored, counter) {
-            Standing::Agrees => {}
-            Standing::Pending => pending += 1,
-            Standing::Differs(what, doubt, held, truth) => {
+            Comparison::Agrees => {}
+            Comparison::Pending => pending += 1,
+            Comparison::Differs(what, doubt, held, truth) => {
                 let finding = about(what, Some(counter.conversation), held, Some(truth));
                 suspicions.push(Suspicion { finding, doubt });
             }
@@ -70,25 +70,25 @@ pub(super) fn user(user: UserId, stored: &Stored, counters: &[Counter]) -> (Vec<
     (suspicions, pending)
 }
 
-enum Standing {
+enum Comparison {
     Agrees,
     /// Behind, because not everybody has been told yet.
     Pending,
     Differs(What, Doubt, Option<i64>, i64),
 }
 
-fn standing(stored: &Stored, counter: &Counter) -> Standing {
+fn standing(stored: &Stored, counter: &Counter) -> Comparison {
     let id = &counter.conversation;
     let Some(seq) = stored.seqs.get(id) else {
         // Nobody has told this user of the conversation yet, unless all members were told of something since it joined.
         let told = counter.announced > counter.joined;
-        return if told { differs(What::Position, None, counter.seq) } else { Standing::Agrees };
+        return if told { differs(What::Position, None, counter.seq) } else { Comparison::Agrees };
     };
     if *seq > counter.seq || *seq < counter.announced {
         return differs(What::Position, Some(*seq), counter.seq);
     }
     if *seq < counter.seq {
-        return Standing::Pending;
+        return Comparison::Pending;
     }
     match stored.reads.get(id) {
         Some(read) if *read == counter.read => {}
@@ -96,15 +96,15 @@ fn standing(stored: &Stored, counter: &Counter) -> Standing {
     }
     let truth = signed(counter.count);
     match stored.counts.get(id).copied() {
-        Some(count) if count == truth => Standing::Agrees,
-        Some(count) => Standing::Differs(What::Count, Doubt::None, Some(count), truth),
-        None => Standing::Differs(What::Counter, Doubt::None, None, truth),
+        Some(count) if count == truth => Comparison::Agrees,
+        Some(count) => Comparison::Differs(What::Count, Doubt::None, Some(count), truth),
+        None => Comparison::Differs(What::Counter, Doubt::None, None, truth),
     }
 }
 
-fn differs(what: What, stored: Option<Seq>, records: Seq) -> Standing {
+fn differs(what: What, stored: Option<Seq>, records: Seq) -> Comparison {
     let doubt = if stored.is_some_and(|seq| seq > records) { Doubt::Ahead } else { Doubt::Behind };
-    Standing::Differs(what, doubt, stored.map(|seq| signed(seq.0)), signed(records.0))
+    Comparison::Differs(what, doubt, stored.map(|seq| signed(seq.0)), signed(records.0))
 }
 
 /// Compares a cached last message.

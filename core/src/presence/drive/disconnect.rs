@@ -6,22 +6,22 @@ use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{PRESENCE_TTL_MS, TRIES_MAX};
 use crate::port::{Outcome, Query, StoreError, Value, World};
+use crate::presence::disconnect::{self as rule, Disconnection, Remains};
 use crate::presence::drive::Failures;
-use crate::presence::leave::{self as rule, Goodbye, Remains};
 
 /// The device is gone. If it was the user's last, contacts are told after the grace, unless one comes back.
-/// Leaving again, or without a beat, changes nothing.
-pub async fn leave<W: World>(world: &W, user: UserId, connection: &ConnectionId) -> Result<(), Error> {
+/// Leaving again, or without a heartbeat, changes nothing.
+pub async fn disconnect<W: World>(world: &W, user: UserId, connection: &ConnectionId) -> Result<(), Error> {
     committed(commit_one(world, rule::remove(user, connection)).await?)?;
     for _ in 0..TRIES_MAX {
         let remains = remains(world, user).await?;
         let now = world.now();
         match rule::decide(&remains, now) {
-            Goodbye::Done => return Ok(()),
-            Goodbye::Prune(stale) => {
+            Disconnection::Done => return Ok(()),
+            Disconnection::Prune(stale) => {
                 committed(commit_one(world, rule::prune(user, &stale)).await?)?;
             }
-            Goodbye::Grace(grace_ms) => {
+            Disconnection::Grace(grace_ms) => {
                 let mut failures = Failures::default();
                 failures.keep_all(commit_all(world, rule::grace(user, grace_ms, now)).await?);
                 return failures.report();
@@ -58,7 +58,7 @@ pub(super) fn life_ms(value: Option<&Value>) -> Result<Option<u64>, StoreError> 
     }
 }
 
-/// A refusal means that a beat came first: that is fine.
+/// A refusal means that a heartbeat came first: that is fine.
 fn committed(outcome: Outcome) -> Result<(), Error> {
     match outcome {
         Outcome::Committed(_) | Outcome::Refused(_) => Ok(()),

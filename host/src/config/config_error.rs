@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// One mistake.
+/// One config_error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ConfigError {
     /// Where it was said, such as `roost.toml:12` or `ROOST_LISTEN`.
     pub origin: String,
     /// The key, as the file spells it; `None` where the text is no configuration at all.
@@ -15,7 +15,7 @@ pub struct Mistake {
     pub(super) line: Option<usize>,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
             Some(key) => write!(f, "{}: {key}: {}", self.origin, self.problem),
@@ -24,24 +24,24 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake of a configuration; never empty.
+/// Every config_error of a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistakes(pub Vec<Mistake>);
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
-            1 => writeln!(f, "the configuration has a mistake:")?,
+            1 => writeln!(f, "the configuration has a config_error:")?,
             count => writeln!(f, "the configuration has {count} mistakes:")?,
         }
-        for mistake in &self.0 {
-            writeln!(f, "  {mistake}")?;
+        for config_error in &self.0 {
+            writeln!(f, "  {config_error}")?;
         }
         f.write_str("`roost check-config --keys` lists every key, its default and its meaning")
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ConfigErrors {}
 
 /// The candidate that differs least from a misspelt name, if any is near.
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -19,7 +19,7 @@ pub(super) struct Remains {
 
 /// What a goodbye does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Goodbye {
+pub(super) enum Disconnection {
     /// Nothing: another device lives, or the user is gone already.
     Done,
     /// Removes what dead hosts left behind, then looks again.
@@ -29,15 +29,15 @@ pub(super) enum Goodbye {
 }
 
 /// Decides from what is left.
-pub(super) fn decide(remains: &Remains, now: Timestamp) -> Goodbye {
+pub(super) fn decide(remains: &Remains, now: Timestamp) -> Disconnection {
     let stale = stale(&remains.devices, now);
     if !stale.is_empty() {
-        return Goodbye::Prune(stale);
+        return Disconnection::Prune(stale);
     }
     match remains.online_ms {
         // Saying goodbye again does not prolong the grace that is running.
-        Some(life_ms) if remains.devices.is_empty() => Goodbye::Grace(life_ms.clamp(1, PRESENCE_GRACE_MS)),
-        _ => Goodbye::Done,
+        Some(life_ms) if remains.devices.is_empty() => Disconnection::Grace(life_ms.clamp(1, PRESENCE_GRACE_MS)),
+        _ => Disconnection::Done,
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn remove(user: UserId, connection: &ConnectionId) -> Transaction {
         .mutate(Mutation::DeleteFields(Key::of_user(Space::Devices, user), vec![connection.as_str().to_owned().into()]))
 }
 
-/// Removes stale devices, unless one of them beat meanwhile.
+/// Removes stale devices, unless one of them heartbeat meanwhile.
 pub(super) fn prune(user: UserId, stale: &[(String, String)]) -> Transaction {
     let devices = || Key::of_user(Space::Devices, user);
     let mut transaction = Transaction::new(Owner::User(user));
@@ -65,7 +65,7 @@ pub(super) fn prune(user: UserId, stale: &[(String, String)]) -> Transaction {
     transaction.mutate(Mutation::DeleteFields(devices(), names))
 }
 
-/// Shortens the life of a user without devices. A device that beats first refuses the former transaction; the
+/// Shortens the life of a user without devices. A device that heartbeats first refuses the former transaction; the
 /// latter then only makes a sweep look earlier.
 pub(super) fn grace(user: UserId, grace_ms: u64, now: Timestamp) -> Vec<Transaction> {
     let due = Key::presence_due(user);
@@ -84,7 +84,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
-    fn check(devices: &[(&str, &str)], online_ms: Option<u64>, expected: &Goodbye) {
+    fn check(devices: &[(&str, &str)], online_ms: Option<u64>, expected: &Disconnection) {
         let devices = owned(devices);
         assert_eq!(&decide(&Remains { devices, online_ms }, NOW), expected);
     }
@@ -95,25 +95,25 @@ mod tests {
 
     #[test]
     fn the_last_device_leaves_a_grace() {
-        check(&[], Some(40_000), &Goodbye::Grace(PRESENCE_GRACE_MS));
+        check(&[], Some(40_000), &Disconnection::Grace(PRESENCE_GRACE_MS));
     }
 
     #[test]
     fn a_second_goodbye_does_not_prolong_the_grace() {
-        check(&[], Some(3_000), &Goodbye::Grace(3_000));
-        check(&[], None, &Goodbye::Done);
+        check(&[], Some(3_000), &Disconnection::Grace(3_000));
+        check(&[], None, &Disconnection::Done);
     }
 
     #[test]
     fn a_live_device_keeps_its_user() {
-        check(&[("b", "1000001")], Some(40_000), &Goodbye::Done);
+        check(&[("b", "1000001")], Some(40_000), &Disconnection::Done);
     }
 
     #[test]
     fn what_a_dead_host_left_is_removed_first() {
         let stale = owned(&[("b", "1000000"), ("c", "soon")]);
-        check(&[("a", "1000001"), ("b", "1000000"), ("c", "soon")], Some(40_000), &Goodbye::Prune(stale.clone()));
+        check(&[("a", "1000001"), ("b", "1000000"), ("c", "soon")], Some(40_000), &Disconnection::Prune(stale.clone()));
         let transaction = prune(UserId::from_u128(7), &stale);
-        assert_eq!(transaction.checks.len(), 2, "a device that beat meanwhile stays");
+        assert_eq!(transaction.checks.len(), 2, "a device that heartbeat meanwhile stays");
     }
 }
