@@ -4,15 +4,12 @@
 //! an announcement under way explains is *pending*. Whatever a few looks cannot tell is *unsettled*. Mending goes the
 //! way of the live code: forget and fill, never a blind write. Presence is not looked at: it ends by itself.
 
-mod look;
-mod repair;
-mod rule;
+mod rules;
 #[cfg(test)]
 mod tests;
-mod verify;
+mod use_cases;
 
-pub use repair::repair;
-pub use verify::verify;
+pub use use_cases::{repair, verify};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

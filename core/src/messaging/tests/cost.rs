@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::key::Owner;
-use crate::limits::{CALL_ITEMS_MAX, MEMBERS_MAX};
+use crate::limits::{CALL_ITEMS_MAX, MEMBERS_MAX, PAGE_MAX};
 use crate::port::{ConversationQuery, Mutation, Transaction};
 use crate::testing::Calls;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::record::{ANNOUNCED, GENERATION, STATUS};
+use super::rules::record::{ANNOUNCED, GENERATION, STATUS};
 use super::{Swept, disconnect, heartbeat, sweep};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};

@@ -1,0 +1,54 @@
+//! Reads counter states from the store.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::ids::{ConversationId, UserId};
+use crate::key::{Key, Space};
+use crate::port::{KeyValue, Query, Value};
+use crate::store_answers::{self, unexpected};
+use crate::store_calls;
+use crate::unread::rules::CounterState;
+
+const QUERIES: usize = 4;
+
+fn queries(user: UserId, conversation: ConversationId) -> [Query; QUERIES] {
+    let names: Arc<[String]> = [conversation.to_string()].into();
+    let named = |space| Query::NamedFields(Key::of_user(space, user), Arc::clone(&names));
+    [
+        Query::Counter(Key::of_user(Space::UnreadTotal, user)),
+        named(Space::UnreadSequence),
+        named(Space::UnreadRead),
+        Query::Counter(Key::unread_conversation(user, conversation)),
+    ]
+}
+
+fn parse(values: &mut impl Iterator<Item = Value>) -> Result<CounterState, Error> {
+    Ok(CounterState {
+        total: store_answers::counter(values.next())?,
+        seq: store_answers::seq_field(values.next())?,
+        read: store_answers::seq_field(values.next())?,
+        count: store_answers::counter(values.next())?,
+    })
+}
+
+/// One state; one round trip.
+pub(crate) async fn read_one<S: KeyValue>(
+    store: &S,
+    user: UserId,
+    conversation: ConversationId,
+) -> Result<CounterState, Error> {
+    parse(&mut store.read(queries(user, conversation).into()).await?.into_iter())
+}
+
+/// Many states, in the order asked; one round trip for up to 256.
+pub(crate) async fn read_states<S: KeyValue>(
+    store: &S,
+    wanted: impl Iterator<Item = (UserId, ConversationId)>,
+) -> Result<Vec<CounterState>, Error> {
+    let queries: Vec<_> = wanted.flat_map(|(user, conversation)| queries(user, conversation)).collect();
+    let count = queries.len() / QUERIES;
+    let mut values = store_calls::read_all(store, queries, QUERIES).await?.into_iter();
+    let states = (0..count).map(|_| parse(&mut values)).collect::<Result<Vec<_>, _>>()?;
+    if values.next().is_some() { Err(unexpected("no further value").into()) } else { Ok(states) }
+}
