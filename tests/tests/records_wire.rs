@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The last moment of the year 9999.
-const MOMENT_MAX: u64 = 253_402_300_799_999;
+const TIMESTAMP_MAX: u64 = 253_402_300_799_999;
 
 fn user() -> impl Strategy<Value = UserId> {
     any::<u128>().prop_map(UserId::from_u128)
@@ -32,7 +32,7 @@ fn seq() -> impl Strategy<Value = Seq> {
 }
 
 fn at() -> impl Strategy<Value = Timestamp> {
-    (0..=MOMENT_MAX).prop_map(Timestamp)
+    (0..=TIMESTAMP_MAX).prop_map(Timestamp)
 }
 
 /// In ascending order, each once, as the port promises.

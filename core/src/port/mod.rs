@@ -4,27 +4,23 @@
 //! tokio, and in the simulator that may switch tasks at every call.
 
 mod delivery;
-mod directory;
 mod item;
 mod key_value;
 mod number;
-mod operation;
 mod records;
-pub mod records_bounds;
 
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
-pub use directory::Directory;
 pub use item::Item;
 pub use key_value::{
     Check, Event, KeyValue, Mutation, Outcome, Query, StoreError, Text, Transaction, Value, validate_commit,
     validate_event, validate_publish, validate_read,
 };
 pub use number::parse_number;
-pub use operation::Operation;
 pub use records::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
-    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
-    Message, NewConversation, Pending, ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot,
+    ConversationQuery, Counter, Created, Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange,
+    Membership, Message, NewConversation, Operation, Pending, ReadMark, Records, RecordsError, UnreadRequest,
+    UnreadSnapshot, bounds as records_bounds,
 };
 
 use std::future::Future;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{FakeRecords, FakeStore, FakeTelemetry, ManualClock};
 use crate::feed::Position;
-use crate::ids::{ConversationId, MessageId, Seq, UserId};
+use crate::ids::{ConversationId, UserId};
 use crate::port::*;
 use crate::time::Timestamp;
 
@@ -107,42 +107,19 @@ impl<S: Send + Sync, R: Send + Sync, C: Send + Sync, T: Telemetry> Telemetry for
     }
 }
 
-/// Hands every operation on to the part that has it.
+/// Implements [`Records`] by handing every operation on to [`TestWorld::records`].
 macro_rules! delegate {
-    ($($operation:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($(#[$doc:meta])* $operation:ident $name:literal
+        $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl<S: Send + Sync, R: Records, C: Send + Sync, T: Send + Sync> Records for TestWorld<S, R, C, T> {
-            $(async fn $operation(&self, $($argument: $type),*) -> Answer<$answer> {
-                self.records.$operation($($argument),*).await
+            $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
+                self.records.$method($($argument),*).await
             })*
         }
     };
 }
 
-delegate! {
-    append_message(draft: Draft) -> Changed;
-    edit_message(edit: Edit) -> Changed;
-    delete_message(
-        conversation: ConversationId, message: MessageId, actor: UserId, at: Timestamp
-    ) -> Changed;
-    mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> ReadMark;
-    unread(requests: Vec<UnreadRequest>) -> Vec<UnreadSnapshot>;
-    changes(ranges: Vec<ChangeRange>) -> Vec<Vec<Change>>;
-    last_messages(conversations: Vec<ConversationId>) -> Vec<LastMessage>;
-    membership(conversation: ConversationId, user: UserId) -> Membership;
-    conversations(user: UserId, query: ConversationQuery) -> ConversationPage;
-    history(query: HistoryQuery) -> HistoryPage;
-    create_conversation(conversation: NewConversation) -> Created;
-    add_member(change: MemberChange) -> Vec<UserId>;
-    remove_member(change: MemberChange) -> Vec<UserId>;
-    contacts(user: UserId) -> Vec<UserId>;
-    audience(users: Vec<UserId>) -> Vec<ContactAudience>;
-    add_contact(user: UserId, contact: UserId) -> ();
-    remove_contact(user: UserId, contact: UserId) -> ();
-    block(user: UserId, blocked: UserId) -> ();
-    unblock(user: UserId, blocked: UserId) -> ();
-    pending(before: Timestamp, limit: u32) -> Vec<Pending>;
-    announced(confirmations: Vec<Confirmation>) -> ();
-}
+crate::records_operations!(delegate);
 
 impl<S: Send + Sync, R: Directory, C: Send + Sync> Directory for TestWorld<S, R, C> {
     async fn users(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {

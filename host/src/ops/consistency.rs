@@ -8,13 +8,11 @@ use std::time::Duration;
 use metrics::{Label, counter};
 use roost_core::consistency::{self, Kind, Report, Subjects};
 use roost_core::error::{Error, ErrorKind};
-use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::LIST_MAX;
 use roost_core::port::{
-    Answer, Change, ChangeRange, Changed, Clock, Confirmation, ContactAudience, ConversationPage, ConversationQuery,
-    Created, Directory, Draft, Edit, HistoryPage, HistoryQuery, KeyValue, LastMessage, MemberChange, Membership,
-    NewConversation, Outcome, Pending, PubSub, Publication, Query, ReadMark, Records, StoreError, Telemetry,
-    Transaction, UnreadRequest, UnreadSnapshot, Value,
+    Answer, Clock, Directory, KeyValue, Outcome, PubSub, Publication, Query, Records, StoreError, Telemetry,
+    Transaction, Value,
 };
 use roost_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -148,36 +146,16 @@ impl Directory for World {
     }
 }
 
+/// Implements [`Records`] by handing every operation on to [`World::records`].
 macro_rules! delegate {
-    ($($method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($(#[$doc:meta])* $operation:ident $name:literal
+        $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl Records for World {
-            $(async fn $method(&self, $($name: $type),*) -> Answer<$answer> {
-                self.records.$method($($name),*).await
+            $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
+                self.records.$method($($argument),*).await
             })*
         }
     };
 }
 
-delegate! {
-    append_message(draft: Draft) -> Changed;
-    edit_message(edit: Edit) -> Changed;
-    delete_message(conversation: ConversationId, message: MessageId, actor: UserId, at: Timestamp) -> Changed;
-    mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> ReadMark;
-    unread(requests: Vec<UnreadRequest>) -> Vec<UnreadSnapshot>;
-    changes(ranges: Vec<ChangeRange>) -> Vec<Vec<Change>>;
-    last_messages(conversations: Vec<ConversationId>) -> Vec<LastMessage>;
-    membership(conversation: ConversationId, user: UserId) -> Membership;
-    conversations(user: UserId, query: ConversationQuery) -> ConversationPage;
-    history(query: HistoryQuery) -> HistoryPage;
-    create_conversation(conversation: NewConversation) -> Created;
-    add_member(change: MemberChange) -> Vec<UserId>;
-    remove_member(change: MemberChange) -> Vec<UserId>;
-    contacts(user: UserId) -> Vec<UserId>;
-    audience(users: Vec<UserId>) -> Vec<ContactAudience>;
-    add_contact(user: UserId, contact: UserId) -> ();
-    remove_contact(user: UserId, contact: UserId) -> ();
-    block(user: UserId, blocked: UserId) -> ();
-    unblock(user: UserId, blocked: UserId) -> ();
-    pending(before: Timestamp, limit: u32) -> Vec<Pending>;
-    announced(confirmations: Vec<Confirmation>) -> ();
-}
+roost_core::records_operations!(delegate);

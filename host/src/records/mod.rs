@@ -12,13 +12,8 @@ mod sqlite;
 use std::future::Future;
 use std::time::Instant;
 
-use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::port::{
-    Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation,
-    Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
-};
-use roost_core::time::Timestamp;
+use roost_core::ids::{ConversationId, UserId};
+use roost_core::port::{Answer, Directory, Operation, Records};
 
 pub use self::http::{HttpRecords, wire};
 use self::postgres::Postgres;
@@ -104,37 +99,16 @@ async fn timed<T>(operation: Operation, answer: impl Future<Output = T> + Send) 
     answer
 }
 
+/// Implements [`Records`] by handing every operation on to the records that are configured, and measuring its time.
 macro_rules! delegate {
-    ($($operation:ident $method:ident($($name:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($(#[$doc:meta])* $operation:ident $name:literal
+        $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl Records for RecordStore {
-            $(async fn $method(&self, $($name: $type),*) -> Answer<$answer> {
-                each!(self, records => timed(Operation::$operation, records.$method($($name),*)).await)
+            $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
+                each!(self, records => timed(Operation::$operation, records.$method($($argument),*)).await)
             })*
         }
     };
 }
 
-delegate! {
-    AppendMessage append_message(draft: Draft) -> Changed;
-    EditMessage edit_message(edit: Edit) -> Changed;
-    DeleteMessage delete_message(
-        conversation: ConversationId, message: MessageId, actor: UserId, at: Timestamp) -> Changed;
-    MarkRead mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> ReadMark;
-    Unread unread(requests: Vec<UnreadRequest>) -> Vec<UnreadSnapshot>;
-    Changes changes(ranges: Vec<ChangeRange>) -> Vec<Vec<Change>>;
-    LastMessages last_messages(conversations: Vec<ConversationId>) -> Vec<LastMessage>;
-    Membership membership(conversation: ConversationId, user: UserId) -> Membership;
-    Conversations conversations(user: UserId, query: ConversationQuery) -> ConversationPage;
-    History history(query: HistoryQuery) -> HistoryPage;
-    CreateConversation create_conversation(conversation: NewConversation) -> Created;
-    AddMember add_member(change: MemberChange) -> Vec<UserId>;
-    RemoveMember remove_member(change: MemberChange) -> Vec<UserId>;
-    Contacts contacts(user: UserId) -> Vec<UserId>;
-    Audience audience(users: Vec<UserId>) -> Vec<ContactAudience>;
-    AddContact add_contact(user: UserId, contact: UserId) -> ();
-    RemoveContact remove_contact(user: UserId, contact: UserId) -> ();
-    Block block(user: UserId, blocked: UserId) -> ();
-    Unblock unblock(user: UserId, blocked: UserId) -> ();
-    Pending pending(before: Timestamp, limit: u32) -> Vec<Pending>;
-    Announced announced(confirmations: Vec<Confirmation>) -> ();
-}
+roost_core::records_operations!(delegate);

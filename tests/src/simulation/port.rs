@@ -9,10 +9,9 @@ use std::sync::Arc;
 use roost_core::feed::Position;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
-    Answer, Change, ChangeRange, Changed, Clock, Confirmation, ContactAudience, ConversationPage, ConversationQuery,
-    Created, Draft, Edit, Feeds, HistoryPage, HistoryQuery, KeyValue, LastMessage, MemberChange, Membership,
-    NewConversation, Outcome, Pending, PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay, StoreError,
-    Telemetry, Transaction, UnreadRequest, UnreadSnapshot, Value, validate_commit,
+    Answer, Changed, Clock, Confirmation, Created, Draft, Edit, Feeds, KeyValue, MemberChange, NewConversation, Outcome,
+    PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay, StoreError, Telemetry, Transaction,
+    UnreadRequest, UnreadSnapshot, Value, validate_commit,
 };
 use roost_core::time::Timestamp;
 
@@ -292,26 +291,37 @@ impl Port {
     }
 }
 
-/// Operations that nobody looks at.
-macro_rules! unseen {
-    ($($operation:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
-        $(async fn $operation(&self, $($argument: $type),*) -> Answer<$answer> {
-            self.ask(stringify!($operation), |world| at_once(world.records.$operation($($argument),*))).await
-        })*
+/// Implements an operation that no oracle looks at. Operations with an empty arm are implemented below.
+macro_rules! unobserved {
+    (append_message $($rest:tt)*) => {};
+    (edit_message $($rest:tt)*) => {};
+    (delete_message $($rest:tt)*) => {};
+    (mark_read $($rest:tt)*) => {};
+    (unread $($rest:tt)*) => {};
+    (create_conversation $($rest:tt)*) => {};
+    (add_member $($rest:tt)*) => {};
+    (remove_member $($rest:tt)*) => {};
+    (add_contact $($rest:tt)*) => {};
+    (remove_contact $($rest:tt)*) => {};
+    (block $($rest:tt)*) => {};
+    (unblock $($rest:tt)*) => {};
+    (announced $($rest:tt)*) => {};
+    ($method:ident($($argument:ident: $type:ty),*) -> $answer:ty) => {
+        async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
+            self.ask(stringify!($method), |world| at_once(world.records.$method($($argument),*))).await
+        }
+    };
+}
+
+macro_rules! every_unobserved {
+    ($($(#[$doc:meta])* $operation:ident $name:literal
+        $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        $(unobserved! { $method($($argument: $type),*) -> $answer })*
     };
 }
 
 impl Records for Port {
-    unseen! {
-        changes(ranges: Vec<ChangeRange>) -> Vec<Vec<Change>>;
-        last_messages(conversations: Vec<ConversationId>) -> Vec<LastMessage>;
-        membership(conversation: ConversationId, user: UserId) -> Membership;
-        conversations(user: UserId, query: ConversationQuery) -> ConversationPage;
-        history(query: HistoryQuery) -> HistoryPage;
-        contacts(user: UserId) -> Vec<UserId>;
-        audience(users: Vec<UserId>) -> Vec<ContactAudience>;
-        pending(before: Timestamp, limit: u32) -> Vec<Pending>;
-    }
+    roost_core::records_operations!(every_unobserved);
 
     async fn append_message(&self, draft: Draft) -> Answer<Changed> {
         self.ask("append", |world| changed(world, at_once(world.records.append_message(draft)))).await

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::key::Owner;
 use crate::port::*;
 use crate::testing::{FakeWorld, yield_now};
@@ -149,36 +148,16 @@ impl Telemetry for Rig {
     }
 }
 
+/// Implements [`Records`]: every operation may fail, and otherwise goes to the world's records.
 macro_rules! delegate {
-    ($($operation:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($(#[$doc:meta])* $operation:ident $name:literal
+        $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl Records for Rig {
-            $(async fn $operation(&self, $($argument: $type),*) -> Answer<$answer> {
-                self.call(self.world.$operation($($argument),*), RECORDS_LOST).await
+            $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
+                self.call(self.world.$method($($argument),*), RECORDS_LOST).await
             })*
         }
     };
 }
 
-delegate! {
-    append_message(draft: Draft) -> Changed;
-    edit_message(edit: Edit) -> Changed;
-    delete_message(conversation: ConversationId, message: MessageId, actor: UserId, at: Timestamp) -> Changed;
-    mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> ReadMark;
-    unread(requests: Vec<UnreadRequest>) -> Vec<UnreadSnapshot>;
-    changes(ranges: Vec<ChangeRange>) -> Vec<Vec<Change>>;
-    last_messages(conversations: Vec<ConversationId>) -> Vec<LastMessage>;
-    membership(conversation: ConversationId, user: UserId) -> Membership;
-    conversations(user: UserId, query: ConversationQuery) -> ConversationPage;
-    history(query: HistoryQuery) -> HistoryPage;
-    create_conversation(conversation: NewConversation) -> Created;
-    add_member(change: MemberChange) -> Vec<UserId>;
-    remove_member(change: MemberChange) -> Vec<UserId>;
-    contacts(user: UserId) -> Vec<UserId>;
-    audience(users: Vec<UserId>) -> Vec<ContactAudience>;
-    add_contact(user: UserId, contact: UserId) -> ();
-    remove_contact(user: UserId, contact: UserId) -> ();
-    block(user: UserId, blocked: UserId) -> ();
-    unblock(user: UserId, blocked: UserId) -> ();
-    pending(before: Timestamp, limit: u32) -> Vec<Pending>;
-    announced(confirmations: Vec<Confirmation>) -> ();
-}
+crate::records_operations!(delegate);

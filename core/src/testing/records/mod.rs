@@ -54,7 +54,7 @@ impl Records for FakeRecords {
         actor: UserId,
         at: Timestamp,
     ) -> Answer<Changed> {
-        bounds::moment(at)?;
+        bounds::timestamp(at)?;
         self.state().delete(conversation, message, actor, at)
     }
 
@@ -100,12 +100,12 @@ impl Records for FakeRecords {
     }
 
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
-        bounds::moment(change.at)?;
+        bounds::timestamp(change.at)?;
         self.state().add_member(change)
     }
 
     async fn remove_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
-        bounds::moment(change.at)?;
+        bounds::timestamp(change.at)?;
         self.state().remove_member(change)
     }
 
@@ -120,7 +120,7 @@ impl Records for FakeRecords {
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
-        bounds::two_people(user, contact)?;
+        bounds::two_users(user, contact)?;
         self.state().people.add_contact(user, contact)
     }
 
@@ -130,7 +130,7 @@ impl Records for FakeRecords {
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
-        bounds::two_people(user, blocked)?;
+        bounds::two_users(user, blocked)?;
         self.state().people.block(user, blocked)
     }
 

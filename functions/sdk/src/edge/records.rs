@@ -329,30 +329,17 @@ impl From<Confirmation> for wire::Confirmation {
     }
 }
 
-impl From<Operation> for wire::Operation {
-    fn from(operation: Operation) -> Self {
-        match operation {
-            Operation::AppendMessage => Self::AppendMessage,
-            Operation::EditMessage => Self::EditMessage,
-            Operation::DeleteMessage => Self::DeleteMessage,
-            Operation::MarkRead => Self::MarkRead,
-            Operation::Unread => Self::Unread,
-            Operation::Changes => Self::Changes,
-            Operation::LastMessages => Self::LastMessages,
-            Operation::Membership => Self::Membership,
-            Operation::Conversations => Self::Conversations,
-            Operation::History => Self::History,
-            Operation::CreateConversation => Self::CreateConversation,
-            Operation::AddMember => Self::AddMember,
-            Operation::RemoveMember => Self::RemoveMember,
-            Operation::Contacts => Self::Contacts,
-            Operation::Audience => Self::Audience,
-            Operation::AddContact => Self::AddContact,
-            Operation::RemoveContact => Self::RemoveContact,
-            Operation::Block => Self::Block,
-            Operation::Unblock => Self::Unblock,
-            Operation::Pending => Self::Pending,
-            Operation::Announced => Self::Announced,
+macro_rules! convert_operation {
+    ($($(#[$doc:meta])* $operation:ident $name:literal
+        $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl From<Operation> for wire::Operation {
+            fn from(operation: Operation) -> Self {
+                match operation {
+                    $(Operation::$operation => Self::$operation,)*
+                }
+            }
         }
-    }
+    };
 }
+
+roost_core::records_operations!(convert_operation);

@@ -31,7 +31,7 @@ impl Records for HttpRecords {
         actor: UserId,
         at: Timestamp,
     ) -> Answer<Changed> {
-        bounds::moment(at)?;
+        bounds::timestamp(at)?;
         let question = wire::DeleteMessage { conversation, id: message, actor, at };
         let answer: wire::Changed = self.ask(Operation::DeleteMessage, question).await?;
         Ok(answer.into())
@@ -96,13 +96,13 @@ impl Records for HttpRecords {
     }
 
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
-        bounds::moment(change.at)?;
+        bounds::timestamp(change.at)?;
         let answer: wire::Members = self.ask(Operation::AddMember, wire::MemberChange::from(change)).await?;
         Ok(answer.members)
     }
 
     async fn remove_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
-        bounds::moment(change.at)?;
+        bounds::timestamp(change.at)?;
         let answer: wire::Members = self.ask(Operation::RemoveMember, wire::MemberChange::from(change)).await?;
         Ok(answer.members)
     }
@@ -121,7 +121,7 @@ impl Records for HttpRecords {
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
-        bounds::two_people(user, contact)?;
+        bounds::two_users(user, contact)?;
         self.tell(Operation::AddContact, wire::Contact { user, contact }).await
     }
 
@@ -130,7 +130,7 @@ impl Records for HttpRecords {
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
-        bounds::two_people(user, blocked)?;
+        bounds::two_users(user, blocked)?;
         self.tell(Operation::Block, wire::Blocked { user, blocked }).await
     }
 
@@ -141,7 +141,7 @@ impl Records for HttpRecords {
     async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
         bounds::pending(limit)?;
         // A moment without a wire form stands for all of them.
-        let before = before.min(bounds::MOMENT_MAX);
+        let before = before.min(bounds::TIMESTAMP_MAX);
         let answer: wire::PendingPage = self.ask(Operation::Pending, wire::ReadPending { before, limit }).await?;
         Ok(wire::list(answer.pending))
     }

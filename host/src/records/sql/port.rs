@@ -31,7 +31,7 @@ impl<D: Database> Records for SqlRecords<D> {
         actor: UserId,
         at: Timestamp,
     ) -> Answer<Changed> {
-        bounds::moment(at)?;
+        bounds::timestamp(at)?;
         self.write(Operation::DeleteMessage, move |sql| {
             Box::pin(messages::delete(sql, (conversation, message), actor, at))
         })
@@ -81,12 +81,12 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
-        bounds::moment(change.at)?;
+        bounds::timestamp(change.at)?;
         self.write(Operation::AddMember, move |sql| Box::pin(conversations::add_member(sql, change))).await
     }
 
     async fn remove_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
-        bounds::moment(change.at)?;
+        bounds::timestamp(change.at)?;
         self.write(Operation::RemoveMember, move |sql| Box::pin(conversations::remove_member(sql, change))).await
     }
 
@@ -100,7 +100,7 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
-        bounds::two_people(user, contact)?;
+        bounds::two_users(user, contact)?;
         self.write(Operation::AddContact, move |sql| Box::pin(people::add(sql, Relation::Contact, user, contact))).await
     }
 
@@ -110,7 +110,7 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
-        bounds::two_people(user, blocked)?;
+        bounds::two_users(user, blocked)?;
         self.write(Operation::Block, move |sql| Box::pin(people::add(sql, Relation::Block, user, blocked))).await
     }
 

@@ -11,33 +11,20 @@ use roost_core::time::Timestamp;
 use super::super::bindings::records as wit;
 use super::list;
 
-impl From<wit::Operation> for Operation {
-    fn from(operation: wit::Operation) -> Self {
-        match operation {
-            wit::Operation::AppendMessage => Self::AppendMessage,
-            wit::Operation::EditMessage => Self::EditMessage,
-            wit::Operation::DeleteMessage => Self::DeleteMessage,
-            wit::Operation::MarkRead => Self::MarkRead,
-            wit::Operation::Unread => Self::Unread,
-            wit::Operation::Changes => Self::Changes,
-            wit::Operation::LastMessages => Self::LastMessages,
-            wit::Operation::Membership => Self::Membership,
-            wit::Operation::Conversations => Self::Conversations,
-            wit::Operation::History => Self::History,
-            wit::Operation::CreateConversation => Self::CreateConversation,
-            wit::Operation::AddMember => Self::AddMember,
-            wit::Operation::RemoveMember => Self::RemoveMember,
-            wit::Operation::Contacts => Self::Contacts,
-            wit::Operation::Audience => Self::Audience,
-            wit::Operation::AddContact => Self::AddContact,
-            wit::Operation::RemoveContact => Self::RemoveContact,
-            wit::Operation::Block => Self::Block,
-            wit::Operation::Unblock => Self::Unblock,
-            wit::Operation::Pending => Self::Pending,
-            wit::Operation::Announced => Self::Announced,
+macro_rules! convert_operation {
+    ($($(#[$doc:meta])* $operation:ident $name:literal
+        $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl From<wit::Operation> for Operation {
+            fn from(operation: wit::Operation) -> Self {
+                match operation {
+                    $(wit::Operation::$operation => Self::$operation,)*
+                }
+            }
         }
-    }
+    };
 }
+
+roost_core::records_operations!(convert_operation);
 
 impl From<RecordsError> for wit::Error {
     fn from(error: RecordsError) -> Self {

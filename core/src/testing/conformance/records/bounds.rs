@@ -124,7 +124,7 @@ pub async fn users_have_at_most_1000_contacts_and_blocks<R: Records>(subject: &S
 }
 
 /// A moment beyond has no form on the wire.
-pub async fn moments_end_with_the_year_9999<R: Records>(subject: &Subject<R>) {
+pub async fn timestamps_end_with_the_year_9999<R: Records>(subject: &Subject<R>) {
     let last = Timestamp(253_402_300_799_999);
     let talk = subject.talk(&[ANN, BOB]).await;
     let message = subject.say(talk, ANN, "hello").await;

@@ -170,7 +170,7 @@ macro_rules! each_records_case {
             bounds::content_is_bounded_in_bytes,
             bounds::kinds_have_1_to_32_bytes,
             bounds::lists_have_at_most_500_entries,
-            bounds::moments_end_with_the_year_9999,
+            bounds::timestamps_end_with_the_year_9999,
             bounds::pages_have_1_to_100_entries,
             bounds::users_have_at_most_1000_contacts_and_blocks,
             changing::a_deleted_message_cannot_be_edited,

@@ -1,0 +1,191 @@
+//! The records port: the contract of the system of record, which holds messages, conversations, read positions and
+//! contacts. What is stored here survives the loss of the whole store.
+//!
+//! # How to add an operation
+//!
+//! Every operation is declared once, in [`records_operations!`](crate::records_operations) below: its variant of
+//! [`Operation`], its name in manifests and metrics, and its method with arguments and answer. The trait [`Records`],
+//! the enum [`Operation`], and every implementation that only hands operations on to other records follow from that
+//! list. Write by hand what says something new:
+//!
+//! 1. here: the declaration; in `types.rs` new arguments and answers, in `bounds.rs` their bounds;
+//! 2. the contract `wit/records.wit`, and one conversion on each side: `edge/records.rs` of the function SDK, and
+//!    `runtime/imports/records.rs` with `runtime/conversions/records.rs` of the host;
+//! 3. the fake in `testing/records`, and a case in `testing/conformance/records`;
+//! 4. each technology in the host's `records`: `sql` with the statements of SQLite and PostgreSQL, and `http` with its
+//!    description in `docs/records-http.md` and the sample backend of the tests.
+//!
+//! The compiler names whatever is still missing.
+
+pub mod bounds;
+mod directory;
+mod operation;
+mod types;
+
+pub use directory::Directory;
+pub use operation::Operation;
+pub use types::{
+    Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
+    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
+    Message, NewConversation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
+};
+
+/// The list of all operations of the records, in the order of the contract `wit/records.wit`.
+///
+/// Calls `$callback!` with one entry for each operation:
+///
+/// ```text
+/// <doc comment> <variant of Operation> <name> <method>(<arguments>) -> <answer>;
+/// ```
+///
+/// A callback that implements [`Records`](crate::port::Records) by handing every operation on looks like this:
+///
+/// ```
+/// use roost_core::port::{Answer, Records};
+///
+/// struct Wrapper<R>(R);
+///
+/// macro_rules! delegate {
+///     ($($(#[$doc:meta])* $operation:ident $name:literal
+///         $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+///         impl<R: Records> Records for Wrapper<R> {
+///             $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
+///                 self.0.$method($($argument),*).await
+///             })*
+///         }
+///     };
+/// }
+/// roost_core::records_operations!(delegate);
+/// ```
+#[macro_export]
+macro_rules! records_operations {
+    ($callback:ident) => {
+        $callback! {
+            /// Stores a message. Non-members are refused, and so is a message between two members of whom one has
+            /// blocked the other. The same id by the same sender in the same conversation again is a repetition,
+            /// whatever its content; the id of any other message is a conflict. The sender's own read position does
+            /// not move.
+            AppendMessage "append-message" append_message(draft: $crate::port::Draft) -> $crate::port::Changed;
+
+            /// Changes the content of a message. Only the sender may, while a member. The same content again is a
+            /// repetition, answered with the change that set it. A deleted message is not found. New content between
+            /// two members of whom one has blocked the other is refused, like a message.
+            EditMessage "edit-message" edit_message(edit: $crate::port::Edit) -> $crate::port::Changed;
+
+            /// Deletes a message, also between two members of whom one has blocked the other. Only the sender may,
+            /// while a member. Deleting a message again is a repetition.
+            DeleteMessage "delete-message" delete_message(
+                conversation: $crate::ids::ConversationId,
+                message: $crate::ids::MessageId,
+                actor: $crate::ids::UserId,
+                at: $crate::time::Timestamp
+            ) -> $crate::port::Changed;
+
+            /// Moves the read position forward: never back, and not past the newest sequence number. `None` moves it
+            /// to the newest.
+            MarkRead "mark-read" mark_read(
+                user: $crate::ids::UserId,
+                conversation: $crate::ids::ConversationId,
+                up_to: Option<$crate::ids::Seq>
+            ) -> $crate::port::ReadMark;
+
+            /// Answers counters, in the order asked. Each request is answered from one consistent snapshot.
+            Unread "unread" unread(requests: Vec<$crate::port::UnreadRequest>) -> Vec<$crate::port::UnreadSnapshot>;
+
+            /// Answers the changes of each range, in the order asked, oldest change first. Of more than
+            /// [`CHANGES_MAX`](crate::limits::CHANGES_MAX) changes the newest are answered.
+            Changes "changes" changes(ranges: Vec<$crate::port::ChangeRange>) -> Vec<Vec<$crate::port::Change>>;
+
+            /// Answers the newest message of each conversation, in the order asked.
+            LastMessages "last-messages" last_messages(
+                conversations: Vec<$crate::ids::ConversationId>
+            ) -> Vec<$crate::port::LastMessage>;
+
+            /// Answers what a member sees of a conversation's members.
+            /// [`RecordsError::NotAMember`](crate::port::RecordsError::NotAMember) also for unknown conversations.
+            Membership "membership" membership(
+                conversation: $crate::ids::ConversationId,
+                user: $crate::ids::UserId
+            ) -> $crate::port::Membership;
+
+            /// Answers the user's conversations.
+            Conversations "conversations" conversations(
+                user: $crate::ids::UserId,
+                query: $crate::port::ConversationQuery
+            ) -> $crate::port::ConversationPage;
+
+            /// Answers a page of the messages that a member may see: those after joining.
+            History "history" history(query: $crate::port::HistoryQuery) -> $crate::port::HistoryPage;
+
+            /// Creates a conversation. With two users of whom one has blocked the other it is
+            /// [`RecordsError::Blocked`](crate::port::RecordsError::Blocked). An id that exists with the same creator
+            /// and, now, the same members is a repetition; with others it is a
+            /// [`RecordsError::Conflict`](crate::port::RecordsError::Conflict).
+            CreateConversation "create-conversation" create_conversation(
+                conversation: $crate::port::NewConversation
+            ) -> $crate::port::Created;
+
+            /// Adds a member, who sees what comes after. A member or a service may. An actor cannot add a user when
+            /// one of the two has blocked the other. Adding a member again changes nothing. Answers the members
+            /// afterwards.
+            AddMember "add-member" add_member(change: $crate::port::MemberChange) -> Vec<$crate::ids::UserId>;
+
+            /// Removes a member, who sees nothing any more. Members may leave; the creator and services may remove
+            /// others. Removing a non-member changes nothing. Answers the members that remain.
+            RemoveMember "remove-member" remove_member(change: $crate::port::MemberChange) -> Vec<$crate::ids::UserId>;
+
+            /// Answers the users that the user has added as contacts, in ascending order.
+            Contacts "contacts" contacts(user: $crate::ids::UserId) -> Vec<$crate::ids::UserId>;
+
+            /// Answers the mutual contacts of each user without those where one has blocked the other, in the order
+            /// asked.
+            Audience "audience" audience(users: Vec<$crate::ids::UserId>) -> Vec<$crate::port::ContactAudience>;
+
+            /// Adds a contact. Nobody is their own contact. A user has at most
+            /// [`CONTACTS_MAX`](crate::limits::CONTACTS_MAX) contacts.
+            AddContact "add-contact" add_contact(user: $crate::ids::UserId, contact: $crate::ids::UserId) -> ();
+
+            /// Removes a contact, if there is one.
+            RemoveContact "remove-contact" remove_contact(user: $crate::ids::UserId, contact: $crate::ids::UserId) -> ();
+
+            /// Blocks a user. Nobody blocks themselves. A user blocks at most
+            /// [`CONTACTS_MAX`](crate::limits::CONTACTS_MAX) others.
+            Block "block" block(user: $crate::ids::UserId, blocked: $crate::ids::UserId) -> ();
+
+            /// Ends a block, if there is one.
+            Unblock "unblock" unblock(user: $crate::ids::UserId, blocked: $crate::ids::UserId) -> ();
+
+            /// Answers what was stored before `before` and is not confirmed, oldest first; `limit` is 1 to
+            /// [`PENDING_PAGE`](crate::limits::PENDING_PAGE). Changes name the present members. A read mark has no
+            /// timestamp of its own; the records give it one. A member that moved several times may be answered as
+            /// often, so that all moves are announced and confirmed at once.
+            Pending "pending" pending(before: $crate::time::Timestamp, limit: u32) -> Vec<$crate::port::Pending>;
+
+            /// Confirms announcements. A confirmation is a hint: it may take effect late or be lost. Then the
+            /// announcement is repeated, which is harmless.
+            Announced "announced" announced(confirmations: Vec<$crate::port::Confirmation>) -> ();
+        }
+    };
+}
+
+macro_rules! define_port {
+    ($($(#[$doc:meta])* $operation:ident $name:literal $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        /// The system of record.
+        ///
+        /// - A conversation's changes are numbered 1, 2, 3 … without gaps, in the transaction that stores them.
+        /// - A write that was acknowledged is never lost. After [`RecordsError::Unavailable`] a write may have
+        ///   happened. Repeating it is harmless: appends, edits, deletions, marks and memberships are idempotent.
+        /// - A change is *pending* from the moment it is stored until [`Records::announced`] confirms it, and so is a
+        ///   member whose read position or membership moved. Each move needs a confirmation of its own, so that a
+        ///   slow announcer never confirms a move that it did not know of. Creating a conversation moves nobody.
+        /// - What a member may not see does not exist for them: a message from before they joined is not found, even
+        ///   if it is their own from an earlier membership.
+        /// - [`bounds`] checks the bounds of every call before anything else.
+        pub trait Records: Send + Sync {
+            $($(#[$doc])*
+            fn $method(&self, $($argument: $type),*) -> impl Future<Output = Answer<$answer>> + Send;)*
+        }
+    };
+}
+
+crate::records_operations!(define_port);
