@@ -166,7 +166,7 @@ async fn perform<R: Records + Directory>(records: &R, operation: &str, body: &[u
             tell!(wire::ReadMark: records.mark_read(user, conversation, up_to))
         }
         "membership" => {
-            let wire::OfMember { conversation, user } = question(body)?;
+            let wire::ReadMembership { conversation, user } = question(body)?;
             tell!(wire::Membership: records.membership(conversation, user))
         }
         "conversations" => {
@@ -229,7 +229,7 @@ async fn list<R: Records + Directory>(records: &R, operation: &str, body: &[u8])
 async fn relate<R: Records + Directory>(records: &R, operation: &str, body: &[u8]) -> Result<String, Problem> {
     match operation {
         "contacts" => {
-            let contacts = records.contacts(question::<wire::OfUser>(body)?.user).await?;
+            let contacts = records.contacts(question::<wire::ReadContacts>(body)?.user).await?;
             return Ok(encode(&wire::Contacts { contacts }));
         }
         "add-contact" => {

@@ -1,9 +1,8 @@
-//! The system of record behind its port: which technology, and how long each operation takes.
+//! The system of record behind its port: the choice of the technology, and the time that each operation takes.
 //!
-//! One more technology is one more variant of [`RecordStore`] and one more folder: beside `sqlite` and `postgres`, which
-//! share what is in `sql`, or on its own.
+//! A new technology is a new variant of [`RecordStore`] and a new folder. `sqlite` and `postgres` share the operations
+//! in `sql`; `http` has its own.
 
-mod cursor;
 mod http;
 mod postgres;
 mod sql;
@@ -15,23 +14,23 @@ use std::time::Instant;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::port::{Answer, Directory, Operation, Records};
 
-pub use self::http::{HttpRecords, wire};
+pub use self::http::{BackendOpenError, HttpRecords, wire};
 use self::postgres::Postgres;
 pub use self::postgres::statements as postgres_statements;
-pub use self::sql::{OpenError as DatabaseError, SqlRecords, Statements};
+pub use self::sql::{DatabaseOpenError, SqlRecords, Statements};
 use self::sqlite::Sqlite;
 use crate::config::RecordsUrl;
 use crate::ops::latency;
 
-/// Why the records cannot be opened.
+/// The reason why the records cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A database.
+pub enum RecordsOpenError {
+    /// The records are in a database.
     #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// Somebody else's backend.
+    Database(#[from] DatabaseOpenError),
+    /// The records are in the operator's own backend.
     #[error(transparent)]
-    Backend(#[from] http::OpenError),
+    Backend(#[from] BackendOpenError),
 }
 
 /// The records that the configuration names. Clones share them.
@@ -45,20 +44,20 @@ pub enum RecordStore {
     Http(HttpRecords),
 }
 
-/// Does the same with whatever the records are.
+/// Evaluates the same expression with the records of each technology.
 macro_rules! each {
-    ($self:ident, $records:ident => $does:expr) => {
+    ($self:ident, $records:ident => $expression:expr) => {
         match $self {
-            Self::Sqlite($records) => $does,
-            Self::Postgres($records) => $does,
-            Self::Http($records) => $does,
+            Self::Sqlite($records) => $expression,
+            Self::Postgres($records) => $expression,
+            Self::Http($records) => $expression,
         }
     };
 }
 
 impl RecordStore {
-    /// Opens what the URL names. A database's schema is brought up to date.
-    pub async fn open(url: &RecordsUrl) -> Result<Self, OpenError> {
+    /// Opens the records that the URL names. The schema of a database is brought up to date.
+    pub async fn open(url: &RecordsUrl) -> Result<Self, RecordsOpenError> {
         match url {
             RecordsUrl::Sqlite(location) => Ok(Self::Sqlite(sqlite::open(location).await?)),
             RecordsUrl::Postgres(config) => Ok(Self::Postgres(postgres::open(config).await?)),
@@ -66,17 +65,17 @@ impl RecordStore {
         }
     }
 
-    /// Whether the records answer.
+    /// Checks that the records answer.
     pub async fn ready(&self) -> Answer<()> {
         each!(self, records => records.ready().await)
     }
 
-    /// Makes every confirmation accepted so far take effect.
+    /// Returns when every confirmation that was accepted so far has taken effect.
     pub async fn flush(&self) {
         each!(self, records => records.flush().await);
     }
 
-    /// Writes what waits and closes; nothing can be asked afterwards.
+    /// Writes the waiting confirmations and closes the connections. Every later operation fails.
     pub async fn close(&self) {
         each!(self, records => records.close().await);
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use roost_core::feed::Position;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
-    Answer, Changed, Clock, Confirmation, Created, Draft, Edit, Feeds, KeyValue, MemberChange, NewConversation, Outcome,
-    PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay, StoreError, Telemetry, Transaction,
+    Answer, Changed, Clock, Confirmation, Created, Draft, Edit, Feeds, KeyValue, MemberChange, NewConversation,
+    Outcome, PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay, StoreError, Telemetry, Transaction,
     UnreadRequest, UnreadSnapshot, Value, validate_commit,
 };
 use roost_core::time::Timestamp;

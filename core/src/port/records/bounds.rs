@@ -32,7 +32,9 @@ pub fn edit(edit: &Edit) -> Answer<()> {
 /// Checks a timestamp that a caller gives.
 pub fn timestamp(at: Timestamp) -> Answer<()> {
     if at > TIMESTAMP_MAX {
-        return Err(RecordsError::Invalid("the timestamp is after the year 9999; the last one allowed is the end of 9999".into()));
+        return Err(RecordsError::Invalid(
+            "the timestamp is after the year 9999; the last one allowed is the end of 9999".into(),
+        ));
     }
     Ok(())
 }

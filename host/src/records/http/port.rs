@@ -1,15 +1,16 @@
-//! The port on this backend: bounds first, then one request. Answers to lists must be of what was asked, in its order.
+//! The records port and the directory on a backend: first the bounds, then one request. The answer to a list must have
+//! one entry for each entry that was asked, in the same order.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Operation, Pending,
-    ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation,
+    Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
-use super::fault::Fault;
-use super::{HttpRecords, wire};
+use super::answer::BackendError;
+use super::{HttpRecords, OperationName, wire};
 
 impl Records for HttpRecords {
     async fn append_message(&self, draft: Draft) -> Answer<Changed> {
@@ -48,7 +49,7 @@ impl Records for HttpRecords {
         let asked: Vec<UserId> = requests.iter().map(|request| request.user).collect();
         let question = wire::ReadUnread { requests: wire::list(requests) };
         let answer: wire::UnreadSnapshots = self.ask(Operation::Unread, question).await?;
-        as_asked(Operation::Unread, &asked, answer.snapshots.iter().map(|snapshot| snapshot.user))?;
+        check_order(Operation::Unread, &asked, answer.snapshots.iter().map(|snapshot| snapshot.user))?;
         Ok(wire::list(answer.snapshots))
     }
 
@@ -57,7 +58,7 @@ impl Records for HttpRecords {
         let asked = ranges.len();
         let question = wire::ReadChanges { ranges: wire::list(ranges) };
         let answer: wire::ChangeLists = self.ask(Operation::Changes, question).await?;
-        as_asked(Operation::Changes, &vec![(); asked], answer.changes.iter().map(|_| ()))?;
+        check_order(Operation::Changes, &vec![(); asked], answer.changes.iter().map(|_| ()))?;
         Ok(answer.changes.into_iter().map(wire::list).collect())
     }
 
@@ -66,12 +67,13 @@ impl Records for HttpRecords {
         let question = wire::ReadLastMessages { conversations };
         let answer: wire::LastMessages = self.ask(Operation::LastMessages, &question).await?;
         let answered = answer.last_messages.iter().map(|last| last.conversation);
-        as_asked(Operation::LastMessages, &question.conversations, answered)?;
+        check_order(Operation::LastMessages, &question.conversations, answered)?;
         Ok(wire::list(answer.last_messages))
     }
 
     async fn membership(&self, conversation: ConversationId, user: UserId) -> Answer<Membership> {
-        let answer: wire::Membership = self.ask(Operation::Membership, wire::OfMember { conversation, user }).await?;
+        let answer: wire::Membership =
+            self.ask(Operation::Membership, wire::ReadMembership { conversation, user }).await?;
         Ok(answer.into())
     }
 
@@ -108,7 +110,7 @@ impl Records for HttpRecords {
     }
 
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
-        let answer: wire::Contacts = self.ask(Operation::Contacts, wire::OfUser { user }).await?;
+        let answer: wire::Contacts = self.ask(Operation::Contacts, wire::ReadContacts { user }).await?;
         Ok(answer.contacts)
     }
 
@@ -116,31 +118,31 @@ impl Records for HttpRecords {
         bounds::list(&users)?;
         let question = wire::ReadAudience { users };
         let answer: wire::Audiences = self.ask(Operation::Audience, &question).await?;
-        as_asked(Operation::Audience, &question.users, answer.audiences.iter().map(|audience| audience.user))?;
+        check_order(Operation::Audience, &question.users, answer.audiences.iter().map(|audience| audience.user))?;
         Ok(wire::list(answer.audiences))
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         bounds::two_users(user, contact)?;
-        self.tell(Operation::AddContact, wire::Contact { user, contact }).await
+        self.command(Operation::AddContact, wire::Contact { user, contact }).await
     }
 
     async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
-        self.tell(Operation::RemoveContact, wire::Contact { user, contact }).await
+        self.command(Operation::RemoveContact, wire::Contact { user, contact }).await
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
         bounds::two_users(user, blocked)?;
-        self.tell(Operation::Block, wire::Blocked { user, blocked }).await
+        self.command(Operation::Block, wire::Blocked { user, blocked }).await
     }
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
-        self.tell(Operation::Unblock, wire::Blocked { user, blocked }).await
+        self.command(Operation::Unblock, wire::Blocked { user, blocked }).await
     }
 
     async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
         bounds::pending(limit)?;
-        // A moment without a wire form stands for all of them.
+        // A timestamp after the year 9999 has no wire form; the end of 9999 asks for the same.
         let before = before.min(bounds::TIMESTAMP_MAX);
         let answer: wire::PendingPage = self.ask(Operation::Pending, wire::ReadPending { before, limit }).await?;
         Ok(wire::list(answer.pending))
@@ -148,22 +150,54 @@ impl Records for HttpRecords {
 
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
         bounds::list(&confirmations)?;
-        self.tell(Operation::Announced, wire::Announced { confirmations: wire::list(confirmations) }).await
+        self.command(Operation::Announced, wire::Announced { confirmations: wire::list(confirmations) }).await
     }
 }
 
 impl HttpRecords {
-    /// Asks for something to be done, of which there is nothing to be told.
-    async fn tell(&self, operation: Operation, question: impl serde::Serialize + Send) -> Answer<()> {
+    /// Asks for an operation whose answer has no content.
+    async fn command(&self, operation: Operation, question: impl serde::Serialize + Send) -> Answer<()> {
         self.ask::<wire::Done>(operation, question).await.map(|_| ())
     }
 }
 
-/// Whoever asked takes the answers apart by their places.
-fn as_asked<T: PartialEq + Copy>(operation: Operation, asked: &[T], answered: impl Iterator<Item = T>) -> Answer<()> {
+impl Directory for HttpRecords {
+    async fn users(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {
+        bounds::directory(limit)?;
+        let name = OperationName("users");
+        let wire::Users { users } = self.ask(name, wire::ReadIds { after, limit }).await?;
+        check_page(name, after, &users, limit)?;
+        Ok(users)
+    }
+
+    async fn conversation_ids(&self, after: Option<ConversationId>, limit: u32) -> Answer<Vec<ConversationId>> {
+        bounds::directory(limit)?;
+        let name = OperationName("conversation-ids");
+        let wire::ConversationIds { conversations } = self.ask(name, wire::ReadIds { after, limit }).await?;
+        check_page(name, after, &conversations, limit)?;
+        Ok(conversations)
+    }
+}
+
+/// Checks a page of ids. A page that breaks its promise would end a walk through all ids too early, or never.
+fn check_page<I: Ord + Copy>(name: OperationName, after: Option<I>, ids: &[I], limit: u32) -> Answer<()> {
+    let above = after.is_none_or(|after| ids.first().is_none_or(|first| *first > after));
+    if above && ids.is_sorted_by(|one, other| one < other) && ids.len() <= limit as usize {
+        return Ok(());
+    }
+    let problem = format!("its list is not at most {limit} ids above the one asked, in ascending order");
+    Err(BackendError::Malformed(problem).into_records_error(name.0))
+}
+
+/// Checks that the answers are for what was asked, in the same order, because the caller matches them by position.
+fn check_order<T: PartialEq + Copy>(
+    operation: Operation,
+    asked: &[T],
+    answered: impl Iterator<Item = T>,
+) -> Answer<()> {
     if answered.eq(asked.iter().copied()) {
         return Ok(());
     }
-    let problem = format!("the list does not answer the {} entries asked, in their order", asked.len());
-    Err(Fault::Malformed(problem).told(operation.name()))
+    let problem = format!("its list does not answer the {} entries asked, in their order", asked.len());
+    Err(BackendError::Malformed(problem).into_records_error(operation.name()))
 }

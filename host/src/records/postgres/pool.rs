@@ -1,7 +1,7 @@
-//! Connections to a PostgreSQL server: bounded in number and in time, replaced when they break.
+//! Connections to a PostgreSQL server: bounded in number and in time, and replaced when they break.
 //!
-//! The server ends a statement that takes too long, so that nobody waits for a row or holds one for ever. A call as a
-//! whole is ended here, because a server that cannot be reached ends nothing.
+//! The server ends a statement that takes too long, so that no transaction waits for a row or holds one for ever. A call
+//! as a whole is ended here, because a server that cannot be reached ends nothing.
 
 use std::time::Duration;
 
@@ -10,120 +10,121 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
 use tokio::time::timeout;
 
-use super::super::sql::{Fault, Stored, Work};
+use super::super::sql::{Queries, QueryError, QueryResult};
 use crate::config::PostgresConfig;
 
-/// A connection that was idle for longer is tried before it is used.
-const FRESH: Duration = Duration::from_secs(1);
-/// Nobody needs a connection that was idle for longer.
-const IDLE: Duration = Duration::from_secs(300);
-/// Connections are renewed, so that a server behind a name that moved is left in time.
-const LIFETIME: Duration = Duration::from_secs(1_800);
-/// A change that lost a race is begun anew this often.
-const TRIES_MAX: u32 = 5;
-/// Connections that do not come back are left behind at the end.
-const CLOSING: Duration = Duration::from_secs(5);
+/// A connection that was idle for longer is checked before it is used.
+const CHECK_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// A connection that was idle for longer is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// A connection that is older is replaced, so that this host follows a host name that moved to another server.
+const LIFETIME_MAX: Duration = Duration::from_secs(1_800);
+/// A transaction that loses a race is tried at most so many times.
+const ATTEMPTS_MAX: u32 = 5;
+/// Connections that are still in use after this time are left open at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serialization failure, deadlock, and an id that somebody else has stored a moment ago: in each case the server has
-/// undone the change, and the next try sees what the winner left.
-const RACES: [&str; 3] = ["40001", "40P01", "23505"];
+/// Serialization failure, deadlock, and an id that another transaction has just stored. In each case the server has
+/// rolled the transaction back, and the next attempt sees what the other transaction stored.
+const RETRYABLE_CODES: [&str; 3] = ["40001", "40P01", "23505"];
 
 #[derive(Clone, Debug)]
-pub(super) struct Pool {
+pub(super) struct ConnectionPool {
     connections: PgPool,
-    /// A call's time on a connection.
-    patience: Duration,
+    /// The time for all statements of a call.
+    call_timeout: Duration,
 }
 
-impl Pool {
-    /// Opens nothing yet.
+impl ConnectionPool {
+    /// Opens no connection yet.
     pub(super) fn new(options: &PgConnectOptions, config: &PostgresConfig) -> Self {
         let statement = config.statement_timeout.as_millis();
         let options = options.clone().options([
             ("statement_timeout", statement.to_string()),
-            // Whoever waits for a row that long leaves the other half for the work.
+            // A wait for a row may take half of the time; the other half is for the work.
             ("lock_timeout", (statement / 2).max(1).to_string()),
-            // Rows of a host that the network has swallowed are free again after this.
+            // Rows that a lost host has locked are free again after this time.
             ("idle_in_transaction_session_timeout", (statement * 2).to_string()),
-            // Statistics of a table that was small yesterday must not have it read whole today.
+            // Outdated statistics of a small table must not make the planner read it whole after it has grown.
             ("enable_seqscan", "off".to_owned()),
-            // Compiling takes longer than any of the statements.
+            // Compiling a statement takes longer than running it.
             ("jit", "off".to_owned()),
         ]);
         let connections = PgPoolOptions::new()
             .max_connections(config.connections_max)
             .acquire_timeout(config.acquire_timeout)
-            .idle_timeout(IDLE)
-            .max_lifetime(LIFETIME)
+            .idle_timeout(IDLE_TIMEOUT)
+            .max_lifetime(LIFETIME_MAX)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
-                    if meta.idle_for > FRESH {
+                    if meta.idle_for > CHECK_AFTER_IDLE {
                         connection.ping().await?;
                     }
                     Ok(true)
                 })
             })
             .connect_lazy_with(options);
-        Self { connections, patience: config.statement_timeout * 2 }
+        Self { connections, call_timeout: config.statement_timeout * 2 }
     }
 
-    pub(super) async fn read<T: Send>(&self, question: &impl Work<PgConnection, T>) -> Stored<T> {
-        let mut held = self.hold().await?;
-        let answered = timeout(self.patience, question(held.connection()?)).await.map_err(|_| Fault::Slow)?;
-        held.give_back();
-        answered
+    pub(super) async fn read<T: Send>(&self, queries: &impl Queries<PgConnection, T>) -> QueryResult<T> {
+        let mut connection = self.acquire().await?;
+        let answer = timeout(self.call_timeout, queries(connection.get()?)).await.map_err(|_| QueryError::TimedOut)?;
+        connection.release();
+        answer
     }
 
-    pub(super) async fn write<T: Send>(&self, change: &impl Work<PgConnection, T>) -> Stored<T> {
-        let mut tries = 1;
+    pub(super) async fn write<T: Send>(&self, queries: &impl Queries<PgConnection, T>) -> QueryResult<T> {
+        let mut attempts = 1;
         loop {
-            match self.transact(change).await {
-                Err(fault) if tries < TRIES_MAX && lost_a_race(&fault) => tries += 1,
-                done => return done,
+            match self.transact(queries).await {
+                Err(error) if attempts < ATTEMPTS_MAX && is_retryable(&error) => attempts += 1,
+                answer => return answer,
             }
         }
     }
 
-    async fn transact<T: Send>(&self, change: &impl Work<PgConnection, T>) -> Stored<T> {
-        let mut held = self.hold().await?;
-        let connection = held.connection()?;
+    async fn transact<T: Send>(&self, queries: &impl Queries<PgConnection, T>) -> QueryResult<T> {
+        let mut pooled = self.acquire().await?;
+        let connection = pooled.get()?;
         let transaction = async {
             let mut transaction = connection.begin().await?;
-            let done = change(&mut transaction).await?;
+            let answer = queries(&mut transaction).await?;
             transaction.commit().await?;
-            Ok(done)
+            Ok(answer)
         };
-        let done = timeout(self.patience, transaction).await.map_err(|_| Fault::Slow)?;
-        held.give_back();
-        done
+        let answer = timeout(self.call_timeout, transaction).await.map_err(|_| QueryError::TimedOut)?;
+        pooled.release();
+        answer
     }
 
-    async fn hold(&self) -> Stored<Held> {
-        Ok(Held(Some(self.connections.acquire().await?)))
+    async fn acquire(&self) -> QueryResult<AcquiredConnection> {
+        Ok(AcquiredConnection(Some(self.connections.acquire().await?)))
     }
 
     pub(super) async fn close(&self) {
-        if timeout(CLOSING, self.connections.close()).await.is_err() {
-            tracing::warn!("connections of the records did not close in time");
+        if timeout(CLOSE_TIMEOUT, self.connections.close()).await.is_err() {
+            tracing::warn!("connections to the records database did not close in time");
         }
     }
 }
 
-/// A connection in use. One that is not given back is cut: an answer may be under way on it, or a transaction open.
-struct Held(Option<PoolConnection<Postgres>>);
+/// A connection in use. Dropped without [`Self::release`] it is closed, because a transaction may be open on it, or an
+/// answer still to come.
+struct AcquiredConnection(Option<PoolConnection<Postgres>>);
 
-impl Held {
-    fn connection(&mut self) -> Stored<&mut PgConnection> {
+impl AcquiredConnection {
+    fn get(&mut self) -> QueryResult<&mut PgConnection> {
         Ok(self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)?)
     }
 
-    fn give_back(mut self) {
+    fn release(mut self) {
         drop(self.0.take());
     }
 }
 
-impl Drop for Held {
+impl Drop for AcquiredConnection {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             drop(connection.detach());
@@ -131,8 +132,8 @@ impl Drop for Held {
     }
 }
 
-fn lost_a_race(fault: &Fault) -> bool {
-    let Fault::Broken(error) = fault else { return false };
+fn is_retryable(error: &QueryError) -> bool {
+    let QueryError::Failed(error) = error else { return false };
     let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| RACES.contains(&code.as_ref()))
+    code.is_some_and(|code| RETRYABLE_CODES.contains(&code.as_ref()))
 }

@@ -1,14 +1,14 @@
-//! Who has added and who has blocked whom.
+//! Contacts and blocks: which users a user has added, and which a user has blocked.
 
 use std::collections::BTreeMap;
 
 use roost_core::ids::UserId;
 use roost_core::port::{ContactAudience, records_bounds as bounds};
 
-use super::rows::{Columns, Read, read_id, read_ids, read_number};
-use super::{Sql, Statements, Stored, lock, run};
+use super::values::{read_id, read_ids, read_number};
+use super::{ColumnResult, Columns, QueryResult, SqlConnection, Statements, lock, run};
 
-/// A directed relation between users.
+/// A directed relation between two users.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Relation {
     Contact,
@@ -38,44 +38,54 @@ impl Relation {
     }
 }
 
-pub(super) async fn add<C: Sql>(sql: &mut C, relation: Relation, user: UserId, other: UserId) -> Stored<()> {
+pub(super) async fn add<C: SqlConnection>(
+    sql: &mut C,
+    relation: Relation,
+    user: UserId,
+    other: UserId,
+) -> QueryResult<()> {
     lock(sql, C::STATEMENTS.lock_user, vec![user.into()]).await?;
     let both = || vec![user.into(), other.into()];
     let rows = sql.rows(relation.count(C::STATEMENTS), both()).await?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let (count, there) = (read_number(row, 0)?, row.flag(1)?);
-    if there {
+    let (count, exists) = (read_number(row, 0)?, row.flag(1)?);
+    if exists {
         return Ok(());
     }
     bounds::contact_count(usize::try_from(count).unwrap_or(usize::MAX).saturating_add(1))?;
     if matches!(relation, Relation::Block) {
-        // What is being said between the two is said before the block; nothing is after it.
+        // Messages between the two that are being stored are stored before the block, and none is stored after it.
         lock(sql, C::STATEMENTS.lock_pair, both()).await?;
     }
     run(sql, relation.add(C::STATEMENTS), both()).await
 }
 
-pub(super) async fn remove<C: Sql>(sql: &mut C, relation: Relation, user: UserId, other: UserId) -> Stored<()> {
+pub(super) async fn remove<C: SqlConnection>(
+    sql: &mut C,
+    relation: Relation,
+    user: UserId,
+    other: UserId,
+) -> QueryResult<()> {
     run(sql, relation.remove(C::STATEMENTS), vec![user.into(), other.into()]).await
 }
 
-/// One of the two has blocked the other.
-pub(super) async fn apart<C: Sql>(sql: &mut C, one: UserId, other: UserId) -> Stored<bool> {
-    let rows = sql.rows(C::STATEMENTS.apart, vec![one.into(), other.into()]).await?;
+/// Whether one of the two users has blocked the other.
+pub(super) async fn is_blocked<C: SqlConnection>(sql: &mut C, one: UserId, other: UserId) -> QueryResult<bool> {
+    let rows = sql.rows(C::STATEMENTS.is_blocked, vec![one.into(), other.into()]).await?;
     Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.flag(0)?)
 }
 
-pub(super) async fn contacts<C: Sql>(sql: &mut C, user: UserId) -> Stored<Vec<UserId>> {
+pub(super) async fn contacts<C: SqlConnection>(sql: &mut C, user: UserId) -> QueryResult<Vec<UserId>> {
     let rows = sql.rows(C::STATEMENTS.contacts, vec![user.into()]).await?;
     Ok(read_ids(rows.first().ok_or(sqlx::Error::RowNotFound)?, 0)?)
 }
 
-pub(super) async fn audience<C: Sql>(sql: &mut C, users: Vec<UserId>) -> Stored<Vec<ContactAudience>> {
+pub(super) async fn audience<C: SqlConnection>(sql: &mut C, users: Vec<UserId>) -> QueryResult<Vec<ContactAudience>> {
     let rows = sql.rows(C::STATEMENTS.audience, vec![users.as_slice().into()]).await?;
     let found = rows
         .iter()
         .map(|row| Ok((read_id(row, 0)?, read_ids(row, 1)?)))
-        .collect::<Read<BTreeMap<UserId, Vec<UserId>>>>()?;
+        .collect::<ColumnResult<BTreeMap<UserId, Vec<UserId>>>>()?;
     let audience = |user| ContactAudience { user, visible: found.get(&user).cloned().unwrap_or_default() };
     Ok(users.into_iter().map(audience).collect())
 }

@@ -1,26 +1,124 @@
-//! Conversations and who is in them.
+//! Conversations: their state, their members, and a user's pages of them.
+
+use std::fmt;
 
 use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::port::{
-    Conversation, ConversationPage, ConversationQuery, Created, MemberChange, NewConversation, RecordsError,
-    records_bounds as bounds,
+    Conversation, ConversationPage, ConversationQuery, Created, MemberChange, Membership, NewConversation,
+    RecordsError, records_bounds as bounds,
 };
+use roost_core::time::Timestamp;
 use uuid::Uuid;
 
-use super::super::cursor::Cursor;
-use super::people::apart;
-use super::rows::{Read, read_conversation};
-use super::talk::Talk;
-use super::{Sql, Stored, run};
+use super::contacts::is_blocked;
+use super::values::{read_conversation, read_id, read_ids, read_seq, read_timestamp};
+use super::{ColumnResult, Columns, QueryResult, SqlConnection, lock, run};
 
-pub(super) async fn create<C: Sql>(sql: &mut C, new: NewConversation, members: Vec<UserId>) -> Stored<Created> {
+/// A member's position in a conversation: what the member may see, and what is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MemberPosition {
+    pub(super) joined: Seq,
+    pub(super) read: Seq,
+}
+
+/// A conversation as every write reads it first: its sequence number, its members, and the position of the user who
+/// asks.
+#[derive(Debug)]
+pub(super) struct ConversationState {
+    pub(super) seq: Seq,
+    pub(super) creator: UserId,
+    pub(super) updated_at: Timestamp,
+    /// The position of the user who asks; `None`: the user is no member.
+    pub(super) position: Option<MemberPosition>,
+    pub(super) members: Vec<UserId>,
+    /// There are two members, and one of them has blocked the other.
+    pub(super) blocked: bool,
+}
+
+impl ConversationState {
+    /// Reads the conversation; `None`: there is no such conversation.
+    pub(super) async fn find<C: SqlConnection>(
+        sql: &mut C,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> QueryResult<Option<Self>> {
+        let rows = sql.rows(C::STATEMENTS.conversation_state, vec![conversation.into(), user.into()]).await?;
+        Ok(rows.first().map(Self::read).transpose()?)
+    }
+
+    /// As [`Self::find`], and locks the conversation until the transaction ends.
+    pub(super) async fn find_locked<C: SqlConnection>(
+        sql: &mut C,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> QueryResult<Option<Self>> {
+        lock(sql, C::STATEMENTS.lock_conversation, vec![conversation.into()]).await?;
+        Self::find(sql, conversation, user).await
+    }
+
+    /// Reads the conversation and the position of a user, who must be a member.
+    pub(super) async fn of_member<C: SqlConnection>(
+        sql: &mut C,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> QueryResult<(Self, MemberPosition)> {
+        Ok(Self::require_member(Self::find(sql, conversation, user).await?)?)
+    }
+
+    /// As [`Self::of_member`], and locks the conversation until the transaction ends.
+    pub(super) async fn of_member_locked<C: SqlConnection>(
+        sql: &mut C,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> QueryResult<(Self, MemberPosition)> {
+        Ok(Self::require_member(Self::find_locked(sql, conversation, user).await?)?)
+    }
+
+    fn require_member(found: Option<Self>) -> Result<(Self, MemberPosition), RecordsError> {
+        let state = found.ok_or(RecordsError::NotAMember)?;
+        let position = state.position.ok_or(RecordsError::NotAMember)?;
+        Ok((state, position))
+    }
+
+    fn read(row: &impl Columns) -> ColumnResult<Self> {
+        let position = if row.is_null(3)? {
+            None
+        } else {
+            Some(MemberPosition { joined: read_seq(row, 3)?, read: read_seq(row, 4)? })
+        };
+        Ok(Self {
+            seq: read_seq(row, 0)?,
+            creator: read_id(row, 1)?,
+            updated_at: read_timestamp(row, 2)?,
+            position,
+            members: read_ids(row, 5)?,
+            blocked: row.flag(6)?,
+        })
+    }
+
+    /// Refuses what a block between two members forbids.
+    pub(super) const fn refuse_blocked(&self) -> Result<(), RecordsError> {
+        if self.blocked { Err(RecordsError::Blocked) } else { Ok(()) }
+    }
+
+    /// The membership of the user with this position.
+    pub(super) fn membership(self, position: MemberPosition) -> Membership {
+        Membership { joined: position.joined, members: self.members, blocked: self.blocked }
+    }
+}
+
+pub(super) async fn create<C: SqlConnection>(
+    sql: &mut C,
+    new: NewConversation,
+    members: Vec<UserId>,
+) -> QueryResult<Created> {
     if let Some(id) = new.id
-        && let Some(talk) = Talk::find(sql, id, new.creator).await?
+        && let Some(state) = ConversationState::find(sql, id, new.creator).await?
     {
-        return Ok(existing(id, talk, &new, &members)?);
+        return Ok(existing(id, state, &new, &members)?);
     }
     if let [one, other] = members.as_slice()
-        && apart(sql, *one, *other).await?
+        && is_blocked(sql, *one, *other).await?
     {
         return Err(RecordsError::Blocked.into());
     }
@@ -31,78 +129,137 @@ pub(super) async fn create<C: Sql>(sql: &mut C, new: NewConversation, members: V
     Ok(Created { conversation, repeated: false })
 }
 
-/// The same creator and the same members: asked for again.
+/// The conversation that has this id already: a repetition by the same creator with the same members, or a conflict.
 fn existing(
     id: ConversationId,
-    talk: Talk,
+    state: ConversationState,
     new: &NewConversation,
     members: &[UserId],
 ) -> Result<Created, RecordsError> {
+    let repeated = state.creator == new.creator && state.members == members;
     let conflict = || RecordsError::Conflict("the conversation's id is taken".into());
-    let place = talk.place.filter(|_| talk.creator == new.creator && talk.members == members).ok_or_else(conflict)?;
-    let conversation = Conversation { id, members: talk.members, joined: place.joined, updated_at: talk.updated_at };
+    let position = state.position.filter(|_| repeated).ok_or_else(conflict)?;
+    let conversation =
+        Conversation { id, members: state.members, joined: position.joined, updated_at: state.updated_at };
     Ok(Created { conversation, repeated: true })
 }
 
-pub(super) async fn page<C: Sql>(sql: &mut C, user: UserId, query: ConversationQuery) -> Stored<ConversationPage> {
+pub(super) async fn page<C: SqlConnection>(
+    sql: &mut C,
+    user: UserId,
+    query: ConversationQuery,
+) -> QueryResult<ConversationPage> {
     match query {
         ConversationQuery::Named(ids) => {
             let asked = vec![user.into(), ids.as_slice().into()];
             let rows = sql.rows(C::STATEMENTS.conversations_named, asked).await?;
-            let conversations = rows.iter().map(read_conversation).collect::<Read<_>>()?;
+            let conversations = rows.iter().map(read_conversation).collect::<ColumnResult<_>>()?;
             Ok(ConversationPage { conversations, next: None })
         }
         ConversationQuery::Page { cursor, limit } => {
-            let after = cursor.as_deref().map_or(Ok(Cursor::START), Cursor::read)?;
+            let after = cursor.as_deref().map_or(Ok(Cursor::START), Cursor::parse)?;
             let asked = vec![user.into(), after.updated_at.into(), after.id.into(), (u64::from(limit) + 1).into()];
             let rows = sql.rows(C::STATEMENTS.conversations, asked).await?;
-            let page = rows.iter().take(limit as usize).map(read_conversation).collect::<Read<Vec<_>>>()?;
+            let page = rows.iter().take(limit as usize).map(read_conversation).collect::<ColumnResult<Vec<_>>>()?;
             let last = page.last().filter(|_| rows.len() > page.len());
-            let next = last.map(|last| Cursor { updated_at: last.updated_at, id: last.id }.write());
+            let next = last.map(|last| Cursor { updated_at: last.updated_at, id: last.id }.to_string());
             Ok(ConversationPage { conversations: page, next })
         }
     }
 }
 
-/// The conversation whose members somebody wants to change. Only services learn that there is none.
-async fn to_change<C: Sql>(sql: &mut C, change: &MemberChange) -> Stored<Talk> {
+/// Locks and reads the conversation whose members change. Only services learn that there is no such conversation.
+async fn lock_for<C: SqlConnection>(sql: &mut C, change: &MemberChange) -> QueryResult<ConversationState> {
     let asking = change.actor.unwrap_or(change.user);
-    let talk = Talk::find_to_change(sql, change.conversation, asking).await?;
-    match (talk, change.actor) {
-        (Some(talk), Some(_)) if talk.place.is_none() => Err(RecordsError::NotAMember.into()),
-        (Some(talk), _) => Ok(talk),
+    let found = ConversationState::find_locked(sql, change.conversation, asking).await?;
+    match (found, change.actor) {
+        (Some(state), Some(_)) if state.position.is_none() => Err(RecordsError::NotAMember.into()),
+        (Some(state), _) => Ok(state),
         (None, Some(_)) => Err(RecordsError::NotAMember.into()),
         (None, None) => Err(RecordsError::NotFound("no such conversation".into()).into()),
     }
 }
 
-pub(super) async fn add_member<C: Sql>(sql: &mut C, change: MemberChange) -> Stored<Vec<UserId>> {
-    let mut talk = to_change(sql, &change).await?;
-    let Err(place) = talk.members.binary_search(&change.user) else {
-        return Ok(talk.members);
+pub(super) async fn add_member<C: SqlConnection>(sql: &mut C, change: MemberChange) -> QueryResult<Vec<UserId>> {
+    let mut state = lock_for(sql, &change).await?;
+    let Err(index) = state.members.binary_search(&change.user) else {
+        return Ok(state.members);
     };
     if let Some(actor) = change.actor
-        && apart(sql, actor, change.user).await?
+        && is_blocked(sql, actor, change.user).await?
     {
         return Err(RecordsError::Blocked.into());
     }
-    bounds::member_count(talk.members.len() + 1)?;
-    let stored = vec![change.conversation.into(), change.user.into(), change.at.into(), talk.seq.into()];
+    bounds::member_count(state.members.len() + 1)?;
+    let stored = vec![change.conversation.into(), change.user.into(), change.at.into(), state.seq.into()];
     run(sql, C::STATEMENTS.add_member, stored).await?;
-    talk.members.insert(place, change.user);
-    Ok(talk.members)
+    state.members.insert(index, change.user);
+    Ok(state.members)
 }
 
-pub(super) async fn remove_member<C: Sql>(sql: &mut C, change: MemberChange) -> Stored<Vec<UserId>> {
-    let mut talk = to_change(sql, &change).await?;
-    if change.actor.is_some_and(|actor| actor != change.user && actor != talk.creator) {
-        return Err(RecordsError::Forbidden("only the creator removes others".into()).into());
+pub(super) async fn remove_member<C: SqlConnection>(sql: &mut C, change: MemberChange) -> QueryResult<Vec<UserId>> {
+    let mut state = lock_for(sql, &change).await?;
+    if change.actor.is_some_and(|actor| actor != change.user && actor != state.creator) {
+        return Err(RecordsError::Forbidden(
+            "only the conversation's creator and services may remove other members".into(),
+        )
+        .into());
     }
-    let Ok(place) = talk.members.binary_search(&change.user) else {
-        return Ok(talk.members);
+    let Ok(index) = state.members.binary_search(&change.user) else {
+        return Ok(state.members);
     };
     let stored = vec![change.conversation.into(), change.user.into(), change.at.into()];
     run(sql, C::STATEMENTS.remove_member, stored).await?;
-    talk.members.remove(place);
-    Ok(talk.members)
+    state.members.remove(index);
+    Ok(state.members)
+}
+
+/// The position where a page of conversations continues: the activity and the id of the last entry of the page before.
+/// It stays right whatever happens to the conversations above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    updated_at: Timestamp,
+    id: ConversationId,
+}
+
+impl Cursor {
+    /// The position before the first entry.
+    const START: Self = Self { updated_at: Timestamp(i64::MAX as u64), id: ConversationId::from_u128(u128::MAX) };
+
+    fn parse(text: &str) -> Result<Self, RecordsError> {
+        let parse = || {
+            let (timestamp, id) = text.split_once('.')?;
+            let updated_at = timestamp.parse().ok().filter(|timestamp| i64::try_from(*timestamp).is_ok())?;
+            Some(Self { updated_at: Timestamp(updated_at), id: id.parse().ok()? })
+        };
+        parse().ok_or_else(|| {
+            RecordsError::Invalid("the cursor is not one of an earlier page; leave it out for the first page".into())
+        })
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.updated_at.0, self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_parsed_from_its_own_text() {
+        let cursor = Cursor { updated_at: Timestamp(1_790_000_000_123), id: ConversationId::from_u128(7) };
+        assert_eq!(Cursor::parse(&cursor.to_string()), Ok(cursor));
+        assert_eq!(Cursor::parse(&Cursor::START.to_string()), Ok(Cursor::START));
+    }
+
+    #[test]
+    fn text_that_is_no_cursor_is_refused() {
+        let id = "00000000-0000-0000-0000-000000000007";
+        for text in ["", ".", "1", &format!("-1.{id}"), &format!("18446744073709551615.{id}"), "1.7", "é.é"] {
+            assert!(matches!(Cursor::parse(text), Err(RecordsError::Invalid(_))), "{text}");
+        }
+    }
 }

@@ -1,51 +1,136 @@
-//! Why an operation did not happen: refused by a rule, or broken by the database. What broke is logged here and
-//! never told to callers.
+//! Errors of a database: why it cannot be opened, and why an operation failed.
+//!
+//! The operator reads one sentence: what was wrong, in the database's words, and what to do about it. Callers learn only
+//! that the records are unavailable.
 
-use roost_core::port::{Answer, RecordsError};
+use std::io;
+use std::path::PathBuf;
 
-/// Until trying again makes sense.
+use roost_core::port::RecordsError;
+use sqlx::migrate::MigrateError;
+
+use super::SqlConnection;
+
+/// After this time a retry makes sense.
 const RETRY_AFTER_MS: u32 = 200;
 
-#[derive(Debug)]
-pub(in crate::records) enum Fault {
-    Refused(RecordsError),
-    Broken(sqlx::Error),
-    /// Every connection stayed taken.
-    Crowded,
-    /// The database did not answer in time.
-    Slow,
+/// The reason why a database cannot be used for the records.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseOpenError {
+    /// The folder of an SQLite file cannot be created.
+    #[error("cannot create the folder {} for the records: {problem}; create it, or name another file in records_url", folder.display())]
+    Folder {
+        /// The folder to create.
+        folder: PathBuf,
+        /// The error of the file system.
+        problem: io::Error,
+    },
+    /// The file or the server cannot be used as a database.
+    #[error("cannot open the records in {place}: {problem}")]
+    Open {
+        /// A file, memory, or a database of a server; without a password.
+        place: String,
+        /// What was wrong, and what to do.
+        problem: String,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("cannot bring the schema of the records in {place} up to date: {problem}")]
+    Migrate {
+        /// As in [`DatabaseOpenError::Open`].
+        place: String,
+        /// What was wrong, and what to do.
+        problem: String,
+    },
 }
 
-pub(in crate::records) type Stored<T> = Result<T, Fault>;
+/// The reason why queries did not succeed.
+#[derive(Debug)]
+pub(in crate::records) enum QueryError {
+    /// A rule of the records refuses the operation.
+    Refused(RecordsError),
+    /// The database or the connection to it failed.
+    Failed(sqlx::Error),
+    /// No connection became free in time.
+    NoConnection,
+    /// The database did not answer in time.
+    TimedOut,
+}
 
-impl From<RecordsError> for Fault {
+pub(in crate::records) type QueryResult<T> = Result<T, QueryError>;
+
+impl From<RecordsError> for QueryError {
     fn from(error: RecordsError) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<sqlx::Error> for Fault {
+impl From<sqlx::Error> for QueryError {
     fn from(error: sqlx::Error) -> Self {
         match error {
-            sqlx::Error::PoolTimedOut => Self::Crowded,
-            error => Self::Broken(error),
+            sqlx::Error::PoolTimedOut => Self::NoConnection,
+            error => Self::Failed(error),
         }
     }
 }
 
-impl Fault {
-    /// For the caller.
-    fn told(self, operation: &str) -> RecordsError {
+impl QueryError {
+    /// The error that the caller of the port receives. What the caller must not see is logged here.
+    pub(super) fn into_records_error<C: SqlConnection>(self, operation: &str) -> RecordsError {
         match self {
             Self::Refused(error) => return error,
-            Self::Broken(error) => tracing::error!(operation, %error, "the records' database failed"),
-            Self::Crowded => tracing::warn!(operation, "no connection to the records' database could be had in time"),
-            Self::Slow => tracing::warn!(operation, "the records' database did not answer in time"),
+            error @ Self::Failed(_) => {
+                tracing::error!(operation, problem = error.problem::<C>(), "the records database failed");
+            }
+            error => tracing::warn!(operation, problem = error.problem::<C>(), "the records database is too slow"),
         }
         RecordsError::Unavailable { retry_after_ms: RETRY_AFTER_MS }
     }
+
+    /// What was wrong, and what to do.
+    pub(super) fn problem<C: SqlConnection>(&self) -> String {
+        match self {
+            Self::Refused(error) => error.to_string(),
+            Self::Failed(error) => describe::<C>(error),
+            Self::NoConnection => "no connection became free in time; the database is overloaded or slow".to_owned(),
+            Self::TimedOut => "the database did not answer in time; whether a write happened is unknown".to_owned(),
+        }
+    }
 }
 
-pub(in crate::records) fn answer<T>(operation: &str, stored: Stored<T>) -> Answer<T> {
-    stored.map_err(|fault| fault.told(operation))
+/// Describes an error of the database: what was wrong, and what to do.
+pub(in crate::records) fn describe<C: SqlConnection>(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => {
+            let (code, message) = (error.code().unwrap_or_default(), error.message());
+            match C::advice(&code) {
+                Some(advice) => format!("{message}; {advice}"),
+                None => format!("{message} ({} {code})", C::CODE_NAME),
+            }
+        }
+        sqlx::Error::Io(error) => format!(
+            "the connection failed: {error}; check host and port in records_url, and that the server is running"
+        ),
+        sqlx::Error::Tls(error) => {
+            format!("the encrypted connection failed: {error}; check sslmode and sslrootcert in records_url")
+        }
+        sqlx::Error::Configuration(error) => format!("{error}; correct records_url"),
+        sqlx::Error::PoolClosed => "the connection is closed, because this host is stopping".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// Describes why the schema cannot be brought up to date to version `newest`: what was wrong, and what to do.
+pub(in crate::records) fn describe_migration<C: SqlConnection>(error: &MigrateError, newest: i64) -> String {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => describe::<C>(error),
+        MigrateError::VersionMissing(version) => format!(
+            "the schema has migration {version}, but this version of Roost knows migrations up to {newest}; \
+             start the newer version that wrote the schema"
+        ),
+        MigrateError::VersionMismatch(version) => format!(
+            "migration {version} of the schema differs from this version's; \
+             start the version that wrote the schema, or name an empty database in records_url"
+        ),
+        error => error.to_string(),
+    }
 }

@@ -1,43 +1,55 @@
-//! What changes a conversation: sending, editing, taking back. Each reads, judges and writes in one transaction.
+//! Messages: what changes them, and what reads them. Every change reads, checks and writes in one transaction.
+
+use std::collections::BTreeMap;
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::port::{Change, ChangeKind, Changed, Draft, Edit, Message, RecordsError};
+use roost_core::limits::CHANGES_MAX;
+use roost_core::port::{
+    Change, ChangeKind, ChangeRange, Changed, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Message,
+    RecordsError,
+};
 use roost_core::time::Timestamp;
 use uuid::Uuid;
 
-use super::rows::{read_message, read_seq};
-use super::talk::Talk;
-use super::{Sql, Stored, run};
+use super::conversations::ConversationState;
+use super::values::{read_change, read_id, read_message, read_seq};
+use super::{ColumnResult, Columns, QueryResult, SqlConnection, run};
 
-/// A message and what its row knows besides.
-struct Known {
+/// A message as it is stored.
+struct StoredMessage {
     message: Message,
-    /// The sequence of its newest change.
+    /// The sequence number of its newest change.
     changed: Seq,
 }
 
-impl Known {
-    async fn find<C: Sql>(sql: &mut C, id: MessageId) -> Stored<Option<Self>> {
+impl StoredMessage {
+    async fn find<C: SqlConnection>(sql: &mut C, id: MessageId) -> QueryResult<Option<Self>> {
         let rows = sql.rows(C::STATEMENTS.message, vec![id.into()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some(Self { message: read_message(row)?, changed: read_seq(row, 9)? }))
     }
 
-    /// A message that a member with this place may see.
-    async fn visible<C: Sql>(sql: &mut C, conversation: ConversationId, id: MessageId, joined: Seq) -> Stored<Self> {
-        let known = Self::find(sql, id).await?;
-        let visible = known.filter(|known| known.message.conversation == conversation && known.message.seq > joined);
+    /// A message that a member who joined at this sequence number may see.
+    async fn visible<C: SqlConnection>(
+        sql: &mut C,
+        conversation: ConversationId,
+        id: MessageId,
+        joined: Seq,
+    ) -> QueryResult<Self> {
+        let stored = Self::find(sql, id).await?;
+        let visible =
+            stored.filter(|stored| stored.message.conversation == conversation && stored.message.seq > joined);
         Ok(visible.ok_or_else(|| RecordsError::NotFound("no such message".into()))?)
     }
 
-    fn own(&self, user: UserId) -> Result<(), RecordsError> {
+    fn require_sender(&self, user: UserId) -> Result<(), RecordsError> {
         if self.message.sender == user {
             return Ok(());
         }
         Err(RecordsError::Forbidden("only the sender may change a message".into()))
     }
 
-    /// The change that made the message what it is, once more.
+    /// The newest change of the message, answered again.
     fn repeated(self, members: Vec<UserId>) -> Changed {
         let kind = match self.message {
             Message { deleted: true, .. } => ChangeKind::Deleted,
@@ -48,18 +60,18 @@ impl Known {
     }
 }
 
-pub(super) async fn append<C: Sql>(sql: &mut C, draft: Draft) -> Stored<Changed> {
-    let (talk, _) = Talk::of_member_to_change(sql, draft.conversation, draft.sender).await?;
+pub(super) async fn append<C: SqlConnection>(sql: &mut C, draft: Draft) -> QueryResult<Changed> {
+    let (state, _) = ConversationState::of_member_locked(sql, draft.conversation, draft.sender).await?;
     if let Some(id) = draft.id
-        && let Some(known) = Known::find(sql, id).await?
+        && let Some(stored) = StoredMessage::find(sql, id).await?
     {
-        return Ok(repetition(known.message, &draft, talk.members)?);
+        return Ok(repetition(stored.message, &draft, state.members)?);
     }
-    talk.refuse_blocked()?;
+    state.refuse_blocked()?;
     let message = Message {
         id: draft.id.unwrap_or_else(|| Uuid::now_v7().into()),
         conversation: draft.conversation,
-        seq: talk.seq.next(),
+        seq: state.seq.next(),
         sender: draft.sender,
         kind: draft.kind,
         content: draft.content,
@@ -67,7 +79,7 @@ pub(super) async fn append<C: Sql>(sql: &mut C, draft: Draft) -> Stored<Changed>
         edited_at: None,
         deleted: false,
     };
-    let stored = vec![
+    let parameters = vec![
         message.conversation.into(),
         message.seq.into(),
         message.created_at.into(),
@@ -76,54 +88,102 @@ pub(super) async fn append<C: Sql>(sql: &mut C, draft: Draft) -> Stored<Changed>
         message.kind.as_str().into(),
         message.content.as_str().into(),
     ];
-    run(sql, C::STATEMENTS.append, stored).await?;
+    run(sql, C::STATEMENTS.append, parameters).await?;
     let change = Change { seq: message.seq, kind: ChangeKind::Sent, message };
-    Ok(Changed { change, members: talk.members, repeated: false })
+    Ok(Changed { change, members: state.members, repeated: false })
 }
 
-fn repetition(known: Message, draft: &Draft, members: Vec<UserId>) -> Result<Changed, RecordsError> {
-    if known.sender != draft.sender || known.conversation != draft.conversation {
+/// The message that has this id already: a repetition by the same sender, or a conflict.
+fn repetition(stored: Message, draft: &Draft, members: Vec<UserId>) -> Result<Changed, RecordsError> {
+    if stored.sender != draft.sender || stored.conversation != draft.conversation {
         return Err(RecordsError::Conflict("the message's id is taken".into()));
     }
-    let change = Change { seq: known.seq, kind: ChangeKind::Sent, message: known };
+    let change = Change { seq: stored.seq, kind: ChangeKind::Sent, message: stored };
     Ok(Changed { change, members, repeated: true })
 }
 
-pub(super) async fn edit<C: Sql>(sql: &mut C, edit: Edit) -> Stored<Changed> {
-    let (talk, place) = Talk::of_member_to_change(sql, edit.conversation, edit.editor).await?;
-    let known = Known::visible(sql, edit.conversation, edit.message, place.joined).await?;
-    if known.message.deleted {
+pub(super) async fn edit<C: SqlConnection>(sql: &mut C, edit: Edit) -> QueryResult<Changed> {
+    let (state, position) = ConversationState::of_member_locked(sql, edit.conversation, edit.editor).await?;
+    let stored = StoredMessage::visible(sql, edit.conversation, edit.message, position.joined).await?;
+    if stored.message.deleted {
         return Err(RecordsError::NotFound("the message was deleted".into()).into());
     }
-    known.own(edit.editor)?;
-    if known.message.content == edit.content {
-        return Ok(known.repeated(talk.members));
+    stored.require_sender(edit.editor)?;
+    if stored.message.content == edit.content {
+        return Ok(stored.repeated(state.members));
     }
-    talk.refuse_blocked()?;
-    let next = talk.seq.next();
+    state.refuse_blocked()?;
+    let next = state.seq.next();
     let content = edit.content.as_str().into();
-    let stored = vec![edit.conversation.into(), next.into(), edit.at.into(), edit.message.into(), content];
-    run(sql, C::STATEMENTS.edit, stored).await?;
-    let message = Message { content: edit.content, edited_at: Some(edit.at), ..known.message };
+    let parameters = vec![edit.conversation.into(), next.into(), edit.at.into(), edit.message.into(), content];
+    run(sql, C::STATEMENTS.edit, parameters).await?;
+    let message = Message { content: edit.content, edited_at: Some(edit.at), ..stored.message };
     let change = Change { seq: next, kind: ChangeKind::Edited, message };
-    Ok(Changed { change, members: talk.members, repeated: false })
+    Ok(Changed { change, members: state.members, repeated: false })
 }
 
-pub(super) async fn delete<C: Sql>(
+pub(super) async fn delete<C: SqlConnection>(
     sql: &mut C,
     (conversation, id): (ConversationId, MessageId),
     actor: UserId,
     at: Timestamp,
-) -> Stored<Changed> {
-    let (talk, place) = Talk::of_member_to_change(sql, conversation, actor).await?;
-    let known = Known::visible(sql, conversation, id, place.joined).await?;
-    known.own(actor)?;
-    if known.message.deleted {
-        return Ok(known.repeated(talk.members));
+) -> QueryResult<Changed> {
+    let (state, position) = ConversationState::of_member_locked(sql, conversation, actor).await?;
+    let stored = StoredMessage::visible(sql, conversation, id, position.joined).await?;
+    stored.require_sender(actor)?;
+    if stored.message.deleted {
+        return Ok(stored.repeated(state.members));
     }
-    let next = talk.seq.next();
+    let next = state.seq.next();
     run(sql, C::STATEMENTS.delete, vec![conversation.into(), next.into(), at.into(), id.into()]).await?;
-    let message = Message { content: String::new(), deleted: true, ..known.message };
+    let message = Message { content: String::new(), deleted: true, ..stored.message };
     let change = Change { seq: next, kind: ChangeKind::Deleted, message };
-    Ok(Changed { change, members: talk.members, repeated: false })
+    Ok(Changed { change, members: state.members, repeated: false })
+}
+
+pub(super) async fn changes<C: SqlConnection>(sql: &mut C, ranges: Vec<ChangeRange>) -> QueryResult<Vec<Vec<Change>>> {
+    let mut answers = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let (conversation, limit) = (range.conversation, CHANGES_MAX as u64);
+        let asked = vec![conversation.into(), range.after.into(), range.up_to.into(), limit.into()];
+        let rows = sql.rows(C::STATEMENTS.changes, asked).await?;
+        answers.push(rows.iter().rev().map(read_change).collect::<ColumnResult<_>>()?);
+    }
+    Ok(answers)
+}
+
+pub(super) async fn last_messages<C: SqlConnection>(
+    sql: &mut C,
+    conversations: Vec<ConversationId>,
+) -> QueryResult<Vec<LastMessage>> {
+    let rows = sql.rows(C::STATEMENTS.last_messages, vec![conversations.as_slice().into()]).await?;
+    let found = rows
+        .iter()
+        .map(|row| {
+            let conversation = read_id(row, 9)?;
+            let message = if row.is_null(0)? { None } else { Some(read_message(row)?) };
+            Ok((conversation, LastMessage { conversation, version: read_seq(row, 10)?, message }))
+        })
+        .collect::<ColumnResult<BTreeMap<ConversationId, LastMessage>>>()?;
+    let answer = |conversation| match found.get(&conversation) {
+        Some(last) => last.clone(),
+        None => LastMessage { conversation, version: Seq::ZERO, message: None },
+    };
+    Ok(conversations.into_iter().map(answer).collect())
+}
+
+pub(super) async fn history<C: SqlConnection>(sql: &mut C, query: HistoryQuery) -> QueryResult<HistoryPage> {
+    let limit = query.limit as usize;
+    let below = query.before.unwrap_or(Seq(u64::MAX));
+    let asked = vec![query.conversation.into(), query.user.into(), below.into(), (u64::from(query.limit) + 1).into()];
+    let rows = sql.rows(C::STATEMENTS.history, asked).await?;
+    let Some(first) = rows.first() else {
+        return Err(RecordsError::NotAMember.into());
+    };
+    if first.is_null(0)? {
+        return Ok(HistoryPage { messages: Vec::new(), next_before: None });
+    }
+    let messages = rows.iter().take(limit).map(read_message).collect::<ColumnResult<Vec<Message>>>()?;
+    let next_before = messages.last().filter(|_| rows.len() > limit).map(|message| message.seq);
+    Ok(HistoryPage { messages, next_before })
 }

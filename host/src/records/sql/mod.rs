@@ -1,79 +1,82 @@
-//! The records in any SQL database: what every operation reads, judges and writes, told once.
+//! The records in any SQL database: what each operation reads, checks and writes.
 //!
-//! A database brings its statements, its values and its connections ([`Database`], [`Sql`]) in a folder of its own
-//! beside this one. What it promises there is what makes the operations right here.
+//! A database supplies its statements, its types and its connections in a folder of its own beside this one, by
+//! implementing [`Database`] and [`SqlConnection`]. The operations rely on the guarantees stated there.
 
+mod contacts;
 mod conversations;
-mod directory;
-mod fault;
+mod counters;
+mod error;
 mod messages;
-mod open;
 mod outbox;
-mod people;
 mod port;
-mod reading;
-mod rows;
-mod standing;
 mod statements;
-mod talk;
 mod values;
 
 use std::future::Future;
 use std::pin::Pin;
 
 use roost_core::port::{Answer, Operation};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 
-pub(super) use self::fault::{Fault, Stored, answer};
-pub use self::open::OpenError;
-pub(super) use self::open::migrator;
-use self::outbox::Confirmations;
-pub(super) use self::rows::{Columns, Read, decode};
+pub use self::error::DatabaseOpenError;
+pub(super) use self::error::{QueryError, QueryResult, describe, describe_migration};
+use self::outbox::ConfirmationQueue;
 pub use self::statements::Statements;
-pub(super) use self::values::Value;
+pub(super) use self::values::{ColumnResult, Columns, Parameter, decode_error};
 
-/// A question or a change under way on a connection.
-pub(super) type Running<'a, T> = Pin<Box<dyn Future<Output = Stored<T>> + Send + 'a>>;
+/// A query that is running on a connection.
+pub(super) type RunningQuery<'a, T> = Pin<Box<dyn Future<Output = QueryResult<T>> + Send + 'a>>;
 
-/// What is done on a connection; it may be done again.
-pub(super) trait Work<C, T>: for<'a> Fn(&'a mut C) -> Running<'a, T> + Send + Sync {}
+/// Statements to run on a connection. They may be run again, when a transaction is repeated.
+pub(super) trait Queries<C, T>: for<'a> Fn(&'a mut C) -> RunningQuery<'a, T> + Send + Sync {}
 
-impl<C, T, F: for<'a> Fn(&'a mut C) -> Running<'a, T> + Send + Sync> Work<C, T> for F {}
+impl<C, T, F: for<'a> Fn(&'a mut C) -> RunningQuery<'a, T> + Send + Sync> Queries<C, T> for F {}
 
-/// A connection.
+/// A connection to a database.
 ///
-/// Each statement sees one moment. In [`Database::write`] a statement sees everything that was committed before it
-/// began, and after [`Statements::lock_conversation`] nobody else changes that conversation or its members' list until
-/// the end.
-pub(super) trait Sql: Send {
+/// Each statement sees one consistent snapshot. In [`Database::write`] a statement sees everything that was committed
+/// before it began, and after [`Statements::lock_conversation`] nobody else changes that conversation or its list of
+/// members until the transaction ends.
+pub(super) trait SqlConnection: Send {
     /// A row of an answer.
     type Row: Columns + Send + Sync;
 
-    /// What this database is asked.
+    /// The texts of all statements in the database's dialect.
     const STATEMENTS: &'static Statements;
 
-    /// Runs a statement of [`Sql::STATEMENTS`] with its parameters in order.
+    /// What the database calls its error codes.
+    const CODE_NAME: &'static str;
+
+    /// What an operator can do about an error with this code; `None`: nothing in particular.
+    fn advice(code: &str) -> Option<&'static str>;
+
+    /// Runs a statement of [`SqlConnection::STATEMENTS`] with its parameters in order.
     fn rows(
         &mut self,
         statement: &'static str,
-        values: Vec<Value>,
-    ) -> impl Future<Output = Stored<Vec<Self::Row>>> + Send;
+        parameters: Vec<Parameter>,
+    ) -> impl Future<Output = QueryResult<Vec<Self::Row>>> + Send;
 }
 
 /// A database with the schema of the records.
 pub(super) trait Database: Clone + Send + Sync + 'static {
-    /// Its connections.
-    type Connection: Sql;
+    /// A connection to it.
+    type Connection: SqlConnection;
 
-    /// Asks, on any connection.
-    fn read<T: Send>(&self, question: impl Work<Self::Connection, T>) -> impl Future<Output = Stored<T>> + Send;
+    /// Runs queries that change nothing, on any connection.
+    fn read<T: Send>(&self, queries: impl Queries<Self::Connection, T>) -> impl Future<Output = QueryResult<T>> + Send;
 
-    /// Changes, in one transaction: a change that fails leaves nothing behind, and one that lost a race is begun anew.
-    fn write<T: Send>(&self, change: impl Work<Self::Connection, T>) -> impl Future<Output = Stored<T>> + Send;
+    /// Runs queries in one transaction. Queries that fail leave nothing behind. Queries that lose a race against another
+    /// transaction are repeated.
+    fn write<T: Send>(&self, queries: impl Queries<Self::Connection, T>)
+    -> impl Future<Output = QueryResult<T>> + Send;
 
-    /// Whether it answers.
-    fn probe(&self) -> impl Future<Output = Stored<()>> + Send;
+    /// Checks that the database answers.
+    fn probe(&self) -> impl Future<Output = QueryResult<()>> + Send;
 
-    /// Closes every connection; whatever is asked afterwards is broken.
+    /// Closes every connection. Every later query fails.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -81,51 +84,67 @@ pub(super) trait Database: Clone + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct SqlRecords<D> {
     database: D,
-    confirmations: Confirmations,
+    confirmations: ConfirmationQueue,
 }
 
-#[allow(private_bounds, reason = "the databases are this folder's own affair")]
+#[allow(private_bounds, reason = "the databases are private to this folder")]
 impl<D: Database> SqlRecords<D> {
-    /// Needs a tokio runtime.
+    /// Starts the task that writes confirmations. Needs a tokio runtime.
     pub(super) fn new(database: D) -> Self {
-        let confirmations = Confirmations::start(database.clone());
+        let confirmations = ConfirmationQueue::start(database.clone());
         Self { database, confirmations }
     }
 
-    /// Makes every confirmation accepted so far take effect.
+    /// Writes every confirmation that was accepted so far.
     pub async fn flush(&self) {
         self.confirmations.flush().await;
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     pub async fn ready(&self) -> Answer<()> {
-        answer("ready", self.database.probe().await)
+        Self::answer("ready", self.database.probe().await)
     }
 
-    /// Writes what waits and closes. Whatever is asked afterwards is [`roost_core::port::RecordsError::Unavailable`].
+    /// Writes the waiting confirmations and closes the connections. Every later operation is
+    /// [`roost_core::port::RecordsError::Unavailable`].
     pub async fn close(&self) {
         self.flush().await;
         self.database.close().await;
     }
 
-    async fn read<T: Send>(&self, operation: Operation, question: impl Work<D::Connection, T>) -> Answer<T> {
-        answer(operation.name(), self.database.read(question).await)
+    async fn read<T: Send>(&self, operation: Operation, queries: impl Queries<D::Connection, T>) -> Answer<T> {
+        Self::answer(operation.name(), self.database.read(queries).await)
     }
 
-    async fn write<T: Send>(&self, operation: Operation, change: impl Work<D::Connection, T>) -> Answer<T> {
-        answer(operation.name(), self.database.write(change).await)
+    async fn write<T: Send>(&self, operation: Operation, queries: impl Queries<D::Connection, T>) -> Answer<T> {
+        Self::answer(operation.name(), self.database.write(queries).await)
+    }
+
+    fn answer<T>(operation: &str, result: QueryResult<T>) -> Answer<T> {
+        result.map_err(|error| error.into_records_error::<D::Connection>(operation))
     }
 }
 
-/// Runs a statement that some databases do without.
-async fn lock<C: Sql>(sql: &mut C, statement: &'static str, values: Vec<Value>) -> Stored<()> {
+/// Migrations from their version, description and text, in ascending order of version.
+///
+/// The macro `sqlx::migrate!` would do the same, but it compiles every database driver a second time, for the compiler.
+pub(in crate::records) fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |(version, description, text): &(i64, &'static str, &'static str)| {
+        let text = AssertSqlSafe(*text).into_sql_str();
+        Migration::new(*version, (*description).into(), MigrationType::Simple, text, false)
+    };
+    Migrator::with_migrations(migrations.iter().map(migration).collect())
+}
+
+/// Runs a locking statement. Its text is empty for a database that does without the lock.
+async fn lock<C: SqlConnection>(sql: &mut C, statement: &'static str, parameters: Vec<Parameter>) -> QueryResult<()> {
     if statement.is_empty() {
         return Ok(());
     }
-    run(sql, statement, values).await
+    run(sql, statement, parameters).await
 }
 
-/// Runs a statement whose answer says nothing.
-async fn run<C: Sql>(sql: &mut C, statement: &'static str, values: Vec<Value>) -> Stored<()> {
-    sql.rows(statement, values).await.map(|_| ())
+/// Runs a statement whose rows nobody needs.
+async fn run<C: SqlConnection>(sql: &mut C, statement: &'static str, parameters: Vec<Parameter>) -> QueryResult<()> {
+    sql.rows(statement, parameters).await.map(|_| ())
 }

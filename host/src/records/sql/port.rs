@@ -1,18 +1,23 @@
-//! The port on this database: bounds first, then the database; what breaks is told as unavailable.
+//! The records port and the directory on a database: first the bounds, then the queries. An error of the database is
+//! answered as unavailable.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Operation, Pending,
-    ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation,
+    Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
-use super::people::Relation;
-use super::talk::Talk;
-use super::{Database, Sql, SqlRecords, Stored, conversations, messages, outbox, people, reading, standing};
+use super::contacts::Relation;
+use super::conversations::ConversationState;
+use super::values::{UuidId, read_id};
+use super::{
+    ColumnResult, Database, Parameter, QueryResult, SqlConnection, SqlRecords, contacts, conversations, counters,
+    messages, outbox,
+};
 
-#[allow(private_bounds, reason = "the databases are this folder's own affair")]
+#[allow(private_bounds, reason = "the databases are private to this folder")]
 impl<D: Database> Records for SqlRecords<D> {
     async fn append_message(&self, draft: Draft) -> Answer<Changed> {
         bounds::draft(&draft)?;
@@ -39,22 +44,22 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 
     async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
-        self.write(Operation::MarkRead, move |sql| Box::pin(standing::mark_read(sql, user, conversation, up_to))).await
+        self.write(Operation::MarkRead, move |sql| Box::pin(counters::mark_read(sql, user, conversation, up_to))).await
     }
 
     async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
         bounds::unread(&requests)?;
-        self.read(Operation::Unread, move |sql| Box::pin(standing::unread(sql, requests.clone()))).await
+        self.read(Operation::Unread, move |sql| Box::pin(counters::unread(sql, requests.clone()))).await
     }
 
     async fn changes(&self, ranges: Vec<ChangeRange>) -> Answer<Vec<Vec<Change>>> {
         bounds::changes(&ranges)?;
-        self.read(Operation::Changes, move |sql| Box::pin(reading::changes(sql, ranges.clone()))).await
+        self.read(Operation::Changes, move |sql| Box::pin(messages::changes(sql, ranges.clone()))).await
     }
 
     async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
         bounds::list(&conversations)?;
-        self.read(Operation::LastMessages, move |sql| Box::pin(reading::last_messages(sql, conversations.clone())))
+        self.read(Operation::LastMessages, move |sql| Box::pin(messages::last_messages(sql, conversations.clone())))
             .await
     }
 
@@ -69,7 +74,7 @@ impl<D: Database> Records for SqlRecords<D> {
 
     async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
         bounds::history(&query)?;
-        self.read(Operation::History, move |sql| Box::pin(reading::history(sql, query))).await
+        self.read(Operation::History, move |sql| Box::pin(messages::history(sql, query))).await
     }
 
     async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {
@@ -91,31 +96,34 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
-        self.read(Operation::Contacts, move |sql| Box::pin(people::contacts(sql, user))).await
+        self.read(Operation::Contacts, move |sql| Box::pin(contacts::contacts(sql, user))).await
     }
 
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
         bounds::list(&users)?;
-        self.read(Operation::Audience, move |sql| Box::pin(people::audience(sql, users.clone()))).await
+        self.read(Operation::Audience, move |sql| Box::pin(contacts::audience(sql, users.clone()))).await
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         bounds::two_users(user, contact)?;
-        self.write(Operation::AddContact, move |sql| Box::pin(people::add(sql, Relation::Contact, user, contact))).await
+        self.write(Operation::AddContact, move |sql| Box::pin(contacts::add(sql, Relation::Contact, user, contact)))
+            .await
     }
 
     async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
-        self.write(Operation::RemoveContact, move |sql| Box::pin(people::remove(sql, Relation::Contact, user, contact)))
-            .await
+        self.write(Operation::RemoveContact, move |sql| {
+            Box::pin(contacts::remove(sql, Relation::Contact, user, contact))
+        })
+        .await
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
         bounds::two_users(user, blocked)?;
-        self.write(Operation::Block, move |sql| Box::pin(people::add(sql, Relation::Block, user, blocked))).await
+        self.write(Operation::Block, move |sql| Box::pin(contacts::add(sql, Relation::Block, user, blocked))).await
     }
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
-        self.write(Operation::Unblock, move |sql| Box::pin(people::remove(sql, Relation::Block, user, blocked))).await
+        self.write(Operation::Unblock, move |sql| Box::pin(contacts::remove(sql, Relation::Block, user, blocked))).await
     }
 
     async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
@@ -130,7 +138,48 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 }
 
-async fn membership<C: Sql>(sql: &mut C, conversation: ConversationId, user: UserId) -> Stored<Membership> {
-    let (talk, place) = Talk::of_member(sql, conversation, user).await?;
-    Ok(talk.membership(place))
+#[allow(private_bounds, reason = "the databases are private to this folder")]
+impl<D: Database> Directory for SqlRecords<D> {
+    async fn users(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {
+        bounds::directory(limit)?;
+        let statement = <D::Connection as SqlConnection>::STATEMENTS.users;
+        Self::answer("users", self.page_of_ids(statement, after, limit).await)
+    }
+
+    async fn conversation_ids(&self, after: Option<ConversationId>, limit: u32) -> Answer<Vec<ConversationId>> {
+        bounds::directory(limit)?;
+        let statement = <D::Connection as SqlConnection>::STATEMENTS.conversation_ids;
+        Self::answer("conversation-ids", self.page_of_ids(statement, after, limit).await)
+    }
+}
+
+#[allow(private_bounds, reason = "the databases are private to this folder")]
+impl<D: Database> SqlRecords<D> {
+    async fn page_of_ids<I: UuidId + Send + Sync + 'static>(
+        &self,
+        statement: &'static str,
+        after: Option<I>,
+        limit: u32,
+    ) -> QueryResult<Vec<I>> {
+        let Some(first) = after.map_or(Some(0), |after| after.bits().checked_add(1)) else { return Ok(Vec::new()) };
+        self.database.read(move |sql| Box::pin(ids(sql, statement, (first, limit)))).await
+    }
+}
+
+async fn ids<C: SqlConnection, I: UuidId>(
+    sql: &mut C,
+    statement: &'static str,
+    (first, limit): (u128, u32),
+) -> QueryResult<Vec<I>> {
+    let rows = sql.rows(statement, vec![Parameter::Id(first), u64::from(limit).into()]).await?;
+    Ok(rows.iter().map(|row| read_id(row, 0)).collect::<ColumnResult<Vec<I>>>()?)
+}
+
+async fn membership<C: SqlConnection>(
+    sql: &mut C,
+    conversation: ConversationId,
+    user: UserId,
+) -> QueryResult<Membership> {
+    let (state, position) = ConversationState::of_member(sql, conversation, user).await?;
+    Ok(state.membership(position))
 }

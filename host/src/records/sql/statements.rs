@@ -1,18 +1,20 @@
-//! What a database is asked, one name for each statement: its parameters and its columns. The texts are each database's.
+//! The statements that a database is asked, each with its name, its parameters and its columns. Their texts are in each
+//! database's dialect.
 //!
-//! Nothing else is ever sent to a database, so that a test can hold all of it to the indexes.
+//! Nothing else is ever sent to a database, so that a test can check that every statement uses its indexes.
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The text of every statement. `message` stands for id, conversation, sequence, sender, kind, content, created
-        /// at, edited at, deleted; `members` for a list of users.
+        /// The text of every statement. Numbers in the descriptions are parameters. `message` stands for the columns id,
+        /// conversation, sequence number, sender, kind, content, created at, edited at, deleted; `members` for one
+        /// column with a list of users.
         #[derive(Clone, Copy, Debug)]
         pub struct Statements {
             $($(#[$doc])* pub $name: &'static str,)*
         }
 
         impl Statements {
-            /// All of them by name, but those that the database does without.
+            /// The name and the text of every statement, without those that the database does not need.
             pub fn all(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
                 [$((stringify!($name), self.$name)),*].into_iter().filter(|(_, text)| !text.is_empty())
             }
@@ -21,77 +23,84 @@ macro_rules! statements {
 }
 
 statements! {
-    /// Nobody else changes conversation 1 until the transaction ends. Empty where only one writes at a time.
+    /// Locks conversation 1 against changes until the transaction ends. Empty for a database with one writer.
     lock_conversation,
-    /// Nobody else changes the place of member (1, 2) until the transaction ends. Empty as above.
+    /// Locks the position of member (1, 2) until the transaction ends. Empty for a database with one writer.
     lock_member,
-    /// Nobody else adds to the relations of user 1 until the transaction ends. Empty as above.
+    /// Locks the contacts and blocks of user 1 against additions until the transaction ends. Empty for a database with
+    /// one writer.
     lock_user,
-    /// As `lock_conversation`, for every conversation that has users 1 and 2 and nobody else. Empty as above.
+    /// Locks, like `lock_conversation`, every conversation whose only members are users 1 and 2. Empty for a database
+    /// with one writer.
     lock_pair,
-    /// Conversation 1 and the place of user 2: sequence, creator, updated at, joined, read, members, blocked.
-    talk,
-    /// Message 1: message, sequence of its newest change.
+    /// Reads conversation 1 and the position of user 2: sequence number, creator, updated at, joined, read, members,
+    /// blocked.
+    conversation_state,
+    /// Reads message 1: message, sequence number of its newest change.
     message,
-    /// Stores in conversation 1 at sequence 2 and moment 3 the message 4 of sender 5, kind 6, content 7.
+    /// Stores in conversation 1, at sequence number 2 and timestamp 3, message 4 of sender 5 with kind 6 and content 7.
     append,
-    /// In conversation 1 at sequence 2 and moment 3 message 4 gets content 5.
+    /// Changes in conversation 1, at sequence number 2 and timestamp 3, message 4 to content 5.
     edit,
-    /// In conversation 1 at sequence 2 and moment 3 message 4 is taken back.
+    /// Deletes in conversation 1, at sequence number 2 and timestamp 3, message 4.
     delete,
-    /// In conversation 1 user 2 has read, at moment 3, up to 4.
+    /// Moves in conversation 1 the read position of user 2, at timestamp 3, to sequence number 4.
     mark_read,
-    /// Standings of users 1, a list: user, conversation, joined, read, sequence, count, oldest not announced.
+    /// Reads the counters of users 1, a list: user, conversation, joined, read, sequence number, count, sequence number
+    /// of the oldest change that is not announced.
     counters_of_users,
-    /// The same of members 1, a list of pairs.
-    counters_of_pairs,
-    /// Changes of conversation 1 in (2, 3], newest first, at most 4: message, sequence, kind.
+    /// Reads the counters of members 1, a list of pairs; the columns of `counters_of_users`.
+    counters_of_members,
+    /// Reads the changes of conversation 1 above sequence number 2 and up to 3, newest first, at most 4: message,
+    /// sequence number, kind.
     changes,
-    /// Of conversations 1, a list: newest message, conversation, sequence.
+    /// Reads the newest message of conversations 1, a list: message, conversation, sequence number.
     last_messages,
-    /// Messages of conversation 1 that user 2 sees below 3, at most 4: message. A member who sees none gets one row of
-    /// nulls.
+    /// Reads the messages of conversation 1 that user 2 may see below sequence number 3, at most 4: message. A member
+    /// who may see none gets one row of nulls.
     history,
-    /// Conversations of user 1 below activity 2 and id 3, at most 4: id, updated at, joined, members.
+    /// Reads the conversations of user 1 below activity 2 and id 3, at most 4: id, updated at, joined, members.
     conversations,
-    /// Those of conversations 2, a list, that user 1 is a member of; as above.
+    /// Reads those of conversations 2, a list, that user 1 is a member of; the columns of `conversations`.
     conversations_named,
-    /// Members of any conversation, from user 1 on, at most 2: user.
+    /// Reads the members of any conversation, from user 1 on, at most 2: user.
     users,
-    /// Conversations from 1 on, at most 2: conversation.
+    /// Reads the conversations, from conversation 1 on, at most 2: conversation.
     conversation_ids,
-    /// Creates conversation 1 by 2 at moment 3 with members 4, a list.
+    /// Creates conversation 1 by user 2 at timestamp 3 with members 4, a list.
     create_conversation,
-    /// Conversation 1 gets member 2 at moment 3, who joins at sequence 4.
+    /// Adds to conversation 1 member 2 at timestamp 3, who joins at sequence number 4.
     add_member,
-    /// Conversation 1 loses member 2 at moment 3.
+    /// Removes from conversation 1 member 2 at timestamp 3.
     remove_member,
-    /// Contacts of user 1: users.
+    /// Reads the contacts of user 1: users.
     contacts,
-    /// Of users 1, a list: user, who may see them.
+    /// Reads for users 1, a list, the users who may see their presence: user, users.
     audience,
-    /// How many contacts user 1 has, and whether 2 is one.
+    /// Counts the contacts of user 1, and checks whether user 2 is one: count, whether.
     contact_count,
-    /// User 1 adds 2.
+    /// Adds to the contacts of user 1 user 2.
     add_contact,
-    /// User 1 removes 2.
+    /// Removes from the contacts of user 1 user 2.
     remove_contact,
-    /// How many user 1 has blocked, and whether 2 is one.
+    /// Counts the users that user 1 has blocked, and checks whether user 2 is one: count, whether.
     block_count,
-    /// User 1 blocks 2.
+    /// Blocks, for user 1, user 2.
     block,
-    /// User 1 unblocks 2.
+    /// Ends, for user 1, the block of user 2.
     unblock,
-    /// Whether one of 1 and 2 has blocked the other.
-    apart,
-    /// Changes stored before moment 1 and not announced, at most 2: message, sequence, kind, since, members.
+    /// Checks whether one of users 1 and 2 has blocked the other.
+    is_blocked,
+    /// Reads the changes stored before timestamp 1 and not announced, at most 2: message, sequence number, kind, since,
+    /// members.
     pending_changes,
-    /// The same of members: conversation, user, since, how many moves.
+    /// Reads the members who moved before timestamp 1 and are not announced, at most 2: conversation, user, since,
+    /// number of moves.
     pending_members,
-    /// Changes 1, a list of steps, are announced.
+    /// Confirms that changes 1, a list, are announced.
     announced_changes,
-    /// Members 1, a list of moves, are announced.
+    /// Confirms that moves 1, a list, are announced.
     announced_members,
-    /// The smallest question about the schema.
+    /// Asks the smallest question that needs the schema.
     probe,
 }

@@ -1,7 +1,8 @@
-//! Connections to the database: one that writes, a few that read beside it, each used by one operation at a time.
+//! Connections to an SQLite database: one that writes, and a few that read beside it. Each is used by one operation at a
+//! time.
 //!
-//! A pool of sqlx would ping a connection whenever it comes back, which costs as much as a small query. These
-//! are only ever broken if their thread dies; [`Lane::probe`] finds that out and opens the lane anew.
+//! A pool of sqlx would ping a connection whenever it comes back, which costs as much as a small query. These connections
+//! break only if their thread dies; [`ConnectionSlot::probe`] notices that, and the next operation opens a new one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,23 +13,24 @@ use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::time::timeout;
 
-use super::super::sql::{Fault, Stored};
-use super::statements::STATEMENTS;
+use super::super::sql::{QueryError, QueryResult};
+use super::dialect::STATEMENTS;
 
-/// An operation waits this long for its turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// An operation waits this long for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The use of a connection until it is dropped.
-pub(super) type Turn<'a> = MappedMutexGuard<'a, SqliteConnection>;
+/// The exclusive use of a connection, until it is dropped.
+pub(super) type ConnectionGuard<'a> = MappedMutexGuard<'a, SqliteConnection>;
 
 #[derive(Debug)]
-enum Slot {
+enum SlotState {
     Open(SqliteConnection),
+    /// To be opened again by the next operation.
     Broken,
     Closed,
 }
 
-impl Slot {
+impl SlotState {
     const fn connection(&mut self) -> Option<&mut SqliteConnection> {
         match self {
             Self::Open(connection) => Some(connection),
@@ -37,95 +39,100 @@ impl Slot {
     }
 }
 
-/// One connection.
+/// A place for one connection.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct ConnectionSlot {
     options: SqliteConnectOptions,
-    /// May be opened anew: its data does not end with the connection.
-    lasting: bool,
-    slot: Mutex<Slot>,
+    /// Whether a broken connection may be opened again. A database in memory ends with its connection.
+    reopen: bool,
+    state: Mutex<SlotState>,
 }
 
-impl Lane {
-    pub(super) async fn open(options: SqliteConnectOptions, lasting: bool) -> Result<Self, sqlx::Error> {
+impl ConnectionSlot {
+    pub(super) async fn open(options: SqliteConnectOptions, reopen: bool) -> Result<Self, sqlx::Error> {
         let connection = options.connect().await?;
-        Ok(Self { options, lasting, slot: Mutex::new(Slot::Open(connection)) })
+        Ok(Self { options, reopen, state: Mutex::new(SlotState::Open(connection)) })
     }
 
-    /// Waits for a turn.
-    pub(super) async fn turn(&self) -> Stored<Turn<'_>> {
-        let slot = timeout(TURN_TIMEOUT, self.slot.lock()).await.map_err(|_| Fault::Crowded)?;
-        self.ready(slot).await
+    /// Waits for the connection.
+    pub(super) async fn acquire(&self) -> QueryResult<ConnectionGuard<'_>> {
+        let state = self.lock().await?;
+        self.use_connection(state).await
     }
 
-    async fn ready<'a>(&self, mut slot: MutexGuard<'a, Slot>) -> Stored<Turn<'a>> {
-        if matches!(*slot, Slot::Broken) {
-            *slot = Slot::Open(self.options.connect().await?);
+    async fn lock(&self) -> QueryResult<MutexGuard<'_, SlotState>> {
+        timeout(ACQUIRE_TIMEOUT, self.state.lock()).await.map_err(|_| QueryError::NoConnection)
+    }
+
+    async fn use_connection<'a>(&self, mut state: MutexGuard<'a, SlotState>) -> QueryResult<ConnectionGuard<'a>> {
+        if matches!(*state, SlotState::Broken) {
+            *state = SlotState::Open(self.options.connect().await?);
         }
-        MutexGuard::try_map(slot, Slot::connection).map_err(|_| Fault::Broken(sqlx::Error::PoolClosed))
+        MutexGuard::try_map(state, SlotState::connection).map_err(|_| QueryError::Failed(sqlx::Error::PoolClosed))
     }
 
-    /// Asks a small question. A lane that cannot answer is opened anew by whoever comes next.
-    pub(super) async fn probe(&self) -> Stored<()> {
-        let mut slot = timeout(TURN_TIMEOUT, self.slot.lock()).await.map_err(|_| Fault::Crowded)?;
-        let Some(connection) = slot.connection() else {
-            return self.ready(slot).await.map(|_| ());
+    /// Checks that the connection answers. One that does not is opened again by the next operation.
+    pub(super) async fn probe(&self) -> QueryResult<()> {
+        let mut state = self.lock().await?;
+        let Some(connection) = state.connection() else {
+            return self.use_connection(state).await.map(|_| ());
         };
         let answer = sqlx::query(STATEMENTS.probe).fetch_optional(connection).await;
-        if answer.is_err() && self.lasting {
-            *slot = Slot::Broken;
+        if answer.is_err() && self.reopen {
+            *state = SlotState::Broken;
         }
         Ok(answer.map(|_| ())?)
     }
 
     pub(super) async fn close(&self) {
-        let slot = std::mem::replace(&mut *self.slot.lock().await, Slot::Closed);
-        if let Slot::Open(connection) = slot
+        let state = std::mem::replace(&mut *self.state.lock().await, SlotState::Closed);
+        if let SlotState::Open(connection) = state
             && let Err(error) = connection.close().await
         {
-            tracing::warn!(%error, "a connection of the records did not close cleanly");
+            tracing::warn!(%error, "a connection to the records database did not close cleanly");
         }
     }
 }
 
-/// Begins to write: nobody else writes until the end. Dropped without `commit`, nothing happened.
-pub(super) async fn begin(connection: &mut SqliteConnection) -> Stored<Transaction<'_, Sqlite>> {
+/// Begins a transaction that writes; no other transaction writes until it ends. Dropped without a commit, it changes
+/// nothing.
+pub(super) async fn begin_write(connection: &mut SqliteConnection) -> QueryResult<Transaction<'_, Sqlite>> {
     Ok(connection.begin_with("BEGIN IMMEDIATE").await?)
 }
 
-/// Connections that read side by side.
+/// Connections that read at the same time.
 #[derive(Debug)]
-pub(super) struct Readers {
-    lanes: Vec<Arc<Lane>>,
+pub(super) struct ReadConnections {
+    slots: Vec<Arc<ConnectionSlot>>,
     next: AtomicUsize,
 }
 
-impl Readers {
-    pub(super) const fn new(lanes: Vec<Arc<Lane>>) -> Self {
-        Self { lanes, next: AtomicUsize::new(0) }
+impl ReadConnections {
+    pub(super) const fn new(slots: Vec<Arc<ConnectionSlot>>) -> Self {
+        Self { slots, next: AtomicUsize::new(0) }
     }
 
-    /// A free connection, or the turn at one of the busy ones.
-    pub(super) async fn turn(&self) -> Stored<Turn<'_>> {
-        let free = self.lanes.iter().find_map(|lane| Some((lane, lane.slot.try_lock().ok()?)));
-        if let Some((lane, slot)) = free {
-            return lane.ready(slot).await;
+    /// Answers a free connection, or waits for one of the busy ones.
+    pub(super) async fn acquire(&self) -> QueryResult<ConnectionGuard<'_>> {
+        let free = self.slots.iter().find_map(|slot| Some((slot, slot.state.try_lock().ok()?)));
+        if let Some((slot, state)) = free {
+            return slot.use_connection(state).await;
         }
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        let lane = next.checked_rem(self.lanes.len()).and_then(|index| self.lanes.get(index));
-        lane.ok_or(Fault::Crowded)?.turn().await
+        let slot = next.checked_rem(self.slots.len()).and_then(|index| self.slots.get(index));
+        slot.ok_or(QueryError::NoConnection)?.acquire().await
     }
 
-    pub(super) async fn probe(&self) -> Stored<()> {
-        for lane in &self.lanes {
-            lane.probe().await?;
+    pub(super) async fn probe(&self) -> QueryResult<()> {
+        for slot in &self.slots {
+            slot.probe().await?;
         }
         Ok(())
     }
 
     pub(super) async fn close(&self) {
-        for lane in &self.lanes {
-            lane.close().await;
+        for slot in &self.slots {
+            slot.close().await;
         }
     }
 }

@@ -1,73 +1,336 @@
-//! SQLite's own types: ids are blobs of 16 bytes, lists go in as JSON and come out as one hexadecimal text.
+//! SQLite's dialect: the texts of the statements, its types, and what to do about its errors.
+//!
+//! Ids are blobs of 16 bytes. Lists go in as one JSON text with ids in hexadecimal, and lists of ids come out as one
+//! hexadecimal text: that is one row instead of a thousand. A text with several statements needs one trip to the
+//! connection's thread.
 
 use serde_json::json;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row, SqliteConnection, ValueRef};
 
-use super::super::sql::{Columns, Read, Sql, Statements, Stored, Value, decode};
-use super::statements::STATEMENTS;
+use super::super::sql::{ColumnResult, Columns, Parameter, QueryResult, SqlConnection, Statements, decode_error};
 
-impl Sql for SqliteConnection {
+impl SqlConnection for SqliteConnection {
     type Row = SqliteRow;
 
     const STATEMENTS: &'static Statements = &STATEMENTS;
 
-    async fn rows(&mut self, statement: &'static str, values: Vec<Value>) -> Stored<Vec<SqliteRow>> {
-        let query = values.into_iter().fold(sqlx::query(statement), bind);
+    const CODE_NAME: &'static str = "SQLite code";
+
+    fn advice(code: &str) -> Option<&'static str> {
+        advice(code)
+    }
+
+    async fn rows(&mut self, statement: &'static str, parameters: Vec<Parameter>) -> QueryResult<Vec<SqliteRow>> {
+        let query = parameters.into_iter().fold(sqlx::query(statement), bind);
         Ok(query.fetch_all(self).await?)
     }
 }
 
 type SqliteQuery<'q> = Query<'q, sqlx::Sqlite, SqliteArguments>;
 
-fn bind(query: SqliteQuery<'_>, value: Value) -> SqliteQuery<'_> {
+fn bind(query: SqliteQuery<'_>, parameter: Parameter) -> SqliteQuery<'_> {
     let hex = |bits: u128| format!("{bits:032x}");
-    let list: Vec<serde_json::Value> = match value {
-        Value::Id(bits) => return query.bind(bits.to_be_bytes().to_vec()),
-        Value::Number(number) => return query.bind(number),
-        Value::Text(text) => return query.bind(text),
-        Value::Ids(ids) => ids.into_iter().map(|id| json!(hex(id))).collect(),
-        Value::Pairs(pairs) => pairs.into_iter().map(|(one, other)| json!([hex(one), hex(other)])).collect(),
-        Value::Steps(steps) => steps.into_iter().map(|(id, seq)| json!([hex(id), seq])).collect(),
-        Value::Moves(moves) => {
-            moves.into_iter().map(|(one, other, moves)| json!([hex(one), hex(other), moves])).collect()
+    let list: Vec<serde_json::Value> = match parameter {
+        Parameter::Id(bits) => return query.bind(bits.to_be_bytes().to_vec()),
+        Parameter::Number(number) => return query.bind(number),
+        Parameter::Text(text) => return query.bind(text),
+        Parameter::Ids(ids) => ids.into_iter().map(|id| json!(hex(id))).collect(),
+        Parameter::Members(members) => {
+            members.into_iter().map(|(conversation, user)| json!([hex(conversation), hex(user)])).collect()
+        }
+        Parameter::Changes(changes) => {
+            changes.into_iter().map(|(conversation, seq)| json!([hex(conversation), seq])).collect()
+        }
+        Parameter::Moves(moves) => {
+            moves.into_iter().map(|(conversation, user, moves)| json!([hex(conversation), hex(user), moves])).collect()
         }
     };
     query.bind(serde_json::Value::Array(list).to_string())
 }
 
 impl Columns for SqliteRow {
-    fn bits(&self, column: usize) -> Read<u128> {
+    fn bits(&self, column: usize) -> ColumnResult<u128> {
         let bytes: &[u8] = self.try_get(column)?;
-        Ok(u128::from_be_bytes(bytes.try_into().map_err(decode)?))
+        Ok(u128::from_be_bytes(bytes.try_into().map_err(decode_error)?))
     }
 
-    fn all_bits(&self, column: usize) -> Read<Vec<u128>> {
+    fn all_bits(&self, column: usize) -> ColumnResult<Vec<u128>> {
         let text: Option<&str> = self.try_get(column)?;
         let digits = text.unwrap_or_default().as_bytes().chunks(32);
         let read = |digits| {
-            let digits = std::str::from_utf8(digits).map_err(decode)?;
-            u128::from_str_radix(digits, 16).map_err(decode)
+            let digits = std::str::from_utf8(digits).map_err(decode_error)?;
+            u128::from_str_radix(digits, 16).map_err(decode_error)
         };
-        let mut ids = digits.map(read).collect::<Read<Vec<u128>>>()?;
+        let mut ids = digits.map(read).collect::<ColumnResult<Vec<u128>>>()?;
         ids.sort_unstable();
         Ok(ids)
     }
 
-    fn number(&self, column: usize) -> Read<i64> {
+    fn number(&self, column: usize) -> ColumnResult<i64> {
         self.try_get(column)
     }
 
-    fn text(&self, column: usize) -> Read<String> {
+    fn text(&self, column: usize) -> ColumnResult<String> {
         self.try_get(column)
     }
 
-    fn flag(&self, column: usize) -> Read<bool> {
+    fn flag(&self, column: usize) -> ColumnResult<bool> {
         self.try_get(column)
     }
 
-    fn is_null(&self, column: usize) -> Read<bool> {
+    fn is_null(&self, column: usize) -> ColumnResult<bool> {
         Ok(self.try_get_raw(column)?.is_null())
+    }
+}
+
+/// What an operator can do about an error, by its (extended) result code: <https://www.sqlite.org/rescode.html>.
+fn advice(code: &str) -> Option<&'static str> {
+    let primary = code.parse::<u32>().ok()? & 0xff;
+    Some(match primary {
+        3 | 8 => "give the account of this process permission to write the file and its folder",
+        5 | 6 => "another process holds the lock of the database; only one process may use an SQLite file",
+        10 => "check the disk and its file system",
+        11 => "the file is damaged; restore a backup",
+        13 => "free some space on the disk",
+        14 => "check that the path in records_url is a file, and that the account of this process may write its folder",
+        26 => "name another file in records_url",
+        _ => return None,
+    })
+}
+
+macro_rules! message {
+    () => {
+        "m.id, m.conversation, m.seq, m.sender, m.kind, m.content, m.created_at, m.edited_at, m.deleted"
+    };
+}
+
+macro_rules! members {
+    ($conversation:literal) => {
+        concat!("(SELECT group_concat(hex(user), '') FROM members WHERE conversation = ", $conversation, ")")
+    };
+}
+
+/// Moves conversation ?1 to sequence number ?2 at timestamp ?3. The change is not announced yet.
+macro_rules! advance {
+    () => {
+        "UPDATE conversations SET seq = ?2, updated_at = max(updated_at, ?3) WHERE id = ?1;
+        INSERT INTO unannounced_changes (conversation, seq, since)
+            SELECT id, seq, updated_at FROM conversations WHERE id = ?1"
+    };
+}
+
+/// Adds to the outbox that the position of user ?2 in conversation ?1 moved at timestamp ?3.
+macro_rules! moved {
+    () => {
+        "INSERT INTO unannounced_members (conversation, user, since, moves) VALUES (?1, ?2, ?3, 1)
+            ON CONFLICT (conversation, user) DO UPDATE
+            SET moves = moves + 1, since = min(since, excluded.since)"
+    };
+}
+
+macro_rules! counter {
+    () => {
+        "m.user, m.conversation, m.joined, m.read, c.seq,
+            (SELECT count(*) FROM messages s
+                WHERE s.conversation = m.conversation AND s.seq > m.read AND s.deleted = 0 AND s.sender <> m.user),
+            (SELECT min(u.seq) FROM unannounced_changes u WHERE u.conversation = m.conversation)"
+    };
+}
+
+pub(super) static STATEMENTS: Statements = Statements {
+    lock_conversation: "",
+    lock_member: "",
+    lock_user: "",
+    lock_pair: "",
+    conversation_state: concat!(
+        "SELECT c.seq, c.creator, c.updated_at, me.joined, me.read, ",
+        members!("c.id"),
+        ",
+            CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM members WHERE conversation = c.id LIMIT 3) AS few) = 2
+            THEN EXISTS (
+                SELECT 1 FROM members one CROSS JOIN members other CROSS JOIN blocks b
+                WHERE one.conversation = c.id AND other.conversation = c.id
+                    AND b.user = one.user AND b.blocked = other.user)
+            ELSE 0 END
+        FROM conversations c LEFT JOIN members me ON me.conversation = c.id AND me.user = ?2
+        WHERE c.id = ?1"
+    ),
+    message: concat!("SELECT ", message!(), ", m.changed FROM messages m WHERE m.id = ?1"),
+    append: concat!(
+        "INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed)
+            VALUES (?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2);
+        INSERT INTO changes (conversation, seq, kind, message) VALUES (?1, ?2, 0, last_insert_rowid());
+        ",
+        advance!()
+    ),
+    edit: concat!(
+        "UPDATE messages SET content = ?5, edited_at = ?3, changed = ?2 WHERE id = ?4;
+        INSERT INTO changes (conversation, seq, kind, message) SELECT ?1, ?2, 1, number FROM messages WHERE id = ?4;
+        ",
+        advance!()
+    ),
+    delete: concat!(
+        "UPDATE messages SET content = '', deleted = 1, changed = ?2 WHERE id = ?4;
+        INSERT INTO changes (conversation, seq, kind, message) SELECT ?1, ?2, 2, number FROM messages WHERE id = ?4;
+        ",
+        advance!()
+    ),
+    mark_read: concat!("UPDATE members SET read = ?4 WHERE conversation = ?1 AND user = ?2; ", moved!()),
+    counters_of_users: concat!(
+        "SELECT ",
+        counter!(),
+        " FROM members m CROSS JOIN conversations c ON c.id = m.conversation
+        WHERE m.user IN (SELECT unhex(value) FROM json_each(?1))"
+    ),
+    counters_of_members: concat!(
+        "SELECT ",
+        counter!(),
+        " FROM json_each(?1) AS pair
+            CROSS JOIN members m ON m.conversation = unhex(pair.value ->> 0) AND m.user = unhex(pair.value ->> 1)
+            CROSS JOIN conversations c ON c.id = m.conversation"
+    ),
+    changes: concat!(
+        "SELECT ",
+        message!(),
+        ", c.seq, c.kind FROM changes c CROSS JOIN messages m ON m.number = c.message
+        WHERE c.conversation = ?1 AND c.seq > ?2 AND c.seq <= ?3 ORDER BY c.seq DESC LIMIT ?4"
+    ),
+    last_messages: concat!(
+        "SELECT ",
+        message!(),
+        ", c.id, c.seq FROM conversations c LEFT JOIN messages m ON m.number = (
+            SELECT s.number FROM messages s WHERE s.conversation = c.id AND s.deleted = 0
+            ORDER BY s.seq DESC LIMIT 1)
+        WHERE c.id IN (SELECT unhex(value) FROM json_each(?1))"
+    ),
+    history: concat!(
+        "SELECT ",
+        message!(),
+        " FROM members me LEFT JOIN messages m
+            ON m.conversation = me.conversation AND m.deleted = 0 AND m.seq > me.joined AND m.seq < ?3
+        WHERE me.conversation = ?1 AND me.user = ?2 ORDER BY m.seq DESC LIMIT ?4"
+    ),
+    conversations: concat!(
+        "SELECT id, updated_at, joined, ",
+        members!("page.id"),
+        " FROM (
+            SELECT c.id, c.updated_at, m.joined FROM members m CROSS JOIN conversations c ON c.id = m.conversation
+            WHERE m.user = ?1 AND (c.updated_at, c.id) < (?2, ?3)
+            ORDER BY c.updated_at DESC, c.id DESC LIMIT ?4) AS page
+        ORDER BY updated_at DESC, id DESC"
+    ),
+    conversations_named: concat!(
+        "SELECT c.id, c.updated_at, m.joined, ",
+        members!("c.id"),
+        "
+        FROM members m CROSS JOIN conversations c ON c.id = m.conversation
+        WHERE m.conversation IN (SELECT unhex(value) FROM json_each(?2)) AND m.user = ?1
+        ORDER BY c.updated_at DESC, c.id DESC"
+    ),
+    users: "SELECT DISTINCT user FROM members WHERE user >= ?1 ORDER BY user LIMIT ?2",
+    conversation_ids: "SELECT id FROM conversations WHERE id >= ?1 ORDER BY id LIMIT ?2",
+    create_conversation: "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
+        INSERT INTO members (conversation, user, joined, read)
+            SELECT ?1, unhex(value), 0, 0 FROM json_each(?4)",
+    add_member: concat!("INSERT INTO members (conversation, user, joined, read) VALUES (?1, ?2, ?4, ?4); ", moved!()),
+    remove_member: concat!("DELETE FROM members WHERE conversation = ?1 AND user = ?2; ", moved!()),
+    contacts: "SELECT group_concat(hex(contact), '') FROM contacts WHERE user = ?1",
+    audience: "SELECT c.user, group_concat(hex(c.contact), '') FROM contacts c
+        WHERE c.user IN (SELECT unhex(value) FROM json_each(?1))
+            AND EXISTS (SELECT 1 FROM contacts r WHERE r.user = c.contact AND r.contact = c.user)
+            AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.user = c.user AND b.blocked = c.contact)
+            AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.user = c.contact AND b.blocked = c.user)
+        GROUP BY c.user",
+    contact_count: "SELECT count(*), total(contact = ?2) > 0 FROM contacts WHERE user = ?1",
+    add_contact: "INSERT INTO contacts (user, contact) VALUES (?1, ?2)",
+    remove_contact: "DELETE FROM contacts WHERE user = ?1 AND contact = ?2",
+    block_count: "SELECT count(*), total(blocked = ?2) > 0 FROM blocks WHERE user = ?1",
+    block: "INSERT INTO blocks (user, blocked) VALUES (?1, ?2)",
+    unblock: "DELETE FROM blocks WHERE user = ?1 AND blocked = ?2",
+    is_blocked: "SELECT EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = ?2)
+            OR EXISTS (SELECT 1 FROM blocks WHERE user = ?2 AND blocked = ?1)",
+    pending_changes: concat!(
+        "SELECT ",
+        message!(),
+        ", c.seq, c.kind, u.since, ",
+        members!("u.conversation"),
+        "
+        FROM unannounced_changes u
+            CROSS JOIN changes c ON c.conversation = u.conversation AND c.seq = u.seq
+            CROSS JOIN messages m ON m.number = c.message
+        WHERE u.since < ?1 ORDER BY u.since, u.conversation, u.seq LIMIT ?2"
+    ),
+    pending_members: "SELECT conversation, user, since, moves FROM unannounced_members
+        WHERE since < ?1 ORDER BY since, conversation, user LIMIT ?2",
+    announced_changes: "DELETE FROM unannounced_changes WHERE (conversation, seq) IN (
+            SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1))",
+    announced_members: "UPDATE unannounced_members SET moves = moves - (pair.value ->> 2)
+            FROM json_each(?1) AS pair
+            WHERE conversation = unhex(pair.value ->> 0) AND user = unhex(pair.value ->> 1);
+        DELETE FROM unannounced_members WHERE moves <= 0 AND (conversation, user) IN (
+            SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?1))",
+    probe: "SELECT 1 FROM conversations LIMIT 1",
+};
+
+/// Checks that every statement uses the indexes: none reads a table from end to end.
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, Executor};
+
+    use super::super::MIGRATIONS;
+    use super::*;
+
+    /// What a plan may scan: the caller's list, the page just selected, the three rows of a count.
+    const SMALL_SCANS: [&str; 5] = ["SCAN json_each", "SCAN pair", "SCAN page", "SCAN few", "SCAN CONSTANT ROW"];
+
+    async fn plan(connection: &mut SqliteConnection, statement: &str) -> Vec<String> {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = connection.fetch_all(explain).await.unwrap_or_else(|error| panic!("{error} in {statement}"));
+        rows.iter().map(|row| row.get::<String, _>("detail")).collect()
+    }
+
+    async fn all_plans() -> Vec<(&'static str, Vec<String>)> {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        MIGRATIONS.run(&mut connection).await.unwrap();
+        let mut plans = Vec::new();
+        for (name, sql) in STATEMENTS.all() {
+            for statement in sql.split(';') {
+                plans.push((name, plan(&mut connection, statement).await));
+            }
+        }
+        plans
+    }
+
+    #[tokio::test]
+    async fn no_statement_scans_a_table() {
+        for (name, steps) in all_plans().await {
+            for step in &steps {
+                // The probe reads the first row only.
+                let scans = name != "probe"
+                    && step.starts_with("SCAN")
+                    && !SMALL_SCANS.iter().any(|small| step.starts_with(small));
+                assert!(!scans, "{name}: {step} in {steps:#?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn counting_unread_reads_only_an_index() {
+        let plans = all_plans().await;
+        let counts = plans.iter().filter(|(name, _)| name.starts_with("counters"));
+        for (name, steps) in counts {
+            let counting = "SEARCH s USING COVERING INDEX messages_standing (conversation=? AND seq>?)";
+            assert!(steps.iter().any(|step| step == counting), "{name}: {steps:#?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn history_and_changes_need_no_sorting() {
+        for (name, steps) in all_plans().await {
+            let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
+            assert!(!sorts || name.starts_with("conversations"), "{name}: {steps:#?}");
+        }
     }
 }

@@ -1,13 +1,10 @@
 //! The records in an SQLite database: a file in write-ahead mode, or memory.
 //!
-//! One connection writes, each operation in one transaction; a few read beside it. An acknowledged write
-//! survives the process; with `synchronous = NORMAL` the last ones before a power failure may be lost.
+//! One connection writes, each operation in one transaction; a few read beside it. An acknowledged write survives the
+//! end of the process. With `synchronous = NORMAL` the last writes before a power failure may be lost.
 
+mod connections;
 mod dialect;
-mod lane;
-#[cfg(test)]
-mod plan;
-mod statements;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,66 +15,78 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use self::lane::{Lane, Readers, begin};
-use super::sql::{Database, Fault, OpenError, SqlRecords, Stored, Work, migrator};
+use self::connections::{ConnectionSlot, ReadConnections, begin_write};
+use super::sql::{
+    Database, DatabaseOpenError, Queries, QueryError, QueryResult, SqlRecords, describe, describe_migration, migrator,
+};
 use crate::config::SqliteLocation;
 
-/// The schema's history; embedded, so that the binary brings its database up to date by itself.
-static MIGRATIONS: LazyLock<Migrator> =
-    LazyLock::new(|| migrator(&[(1, "records", include_str!("../../../migrations/sqlite/0001_records.sql"))]));
+/// The newest migration.
+const SCHEMA_VERSION: i64 = 1;
 
-/// Connections that read.
-const READERS: usize = 4;
+/// All migrations, embedded, so that the binary brings its database up to date by itself.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    migrator(&[(SCHEMA_VERSION, "records", include_str!("../../../migrations/sqlite/0001_records.sql"))])
+});
+
+/// The number of connections that read.
+const READ_CONNECTIONS: usize = 4;
 /// Another process may hold the write lock this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages of 4 KiB that the log gathers until they move into the database. A send writes about ten of them and the
-/// move waits for the disk, so SQLite's own 1,000 would hold up every hundredth send.
-const LOG_PAGES: &str = "8000";
+/// The write-ahead log grows to this many pages of 4 KiB before they move into the database. A send writes about ten
+/// pages, and the move waits for the disk: SQLite's default of 1,000 would delay every hundredth send.
+const CHECKPOINT_PAGES: &str = "8000";
 
 /// Connections to an SQLite database. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
-    writer: Arc<Lane>,
-    readers: Arc<Readers>,
+    writer: Arc<ConnectionSlot>,
+    readers: Arc<ReadConnections>,
 }
 
-/// Opens the database, and creates or updates it first where needed. Needs a tokio runtime.
-pub(super) async fn open(location: &SqliteLocation) -> Result<SqlRecords<Sqlite>, OpenError> {
+/// Opens the database, after creating it or updating its schema where needed. Needs a tokio runtime.
+pub(super) async fn open(location: &SqliteLocation) -> Result<SqlRecords<Sqlite>, DatabaseOpenError> {
     let (options, place, readers) = match location {
-        SqliteLocation::File(file) => (in_file(file)?, format!("the file {}", file.display()), READERS),
-        SqliteLocation::Memory => (common().in_memory(true), "memory".to_owned(), 0),
+        SqliteLocation::File(file) => (in_file(file)?, format!("the file {}", file.display()), READ_CONNECTIONS),
+        SqliteLocation::Memory => (common_options().in_memory(true), "memory".to_owned(), 0),
     };
-    let failed = |source| OpenError::Open { place: place.clone(), source };
-    let writer = Arc::new(Lane::open(options.clone(), readers > 0).await.map_err(failed)?);
-    migrate(&writer).await.map_err(|source| OpenError::Migrate { place: place.clone(), source })?;
-    let mut lanes = Vec::new();
+    let open_error = |error: sqlx::Error| DatabaseOpenError::Open {
+        place: place.clone(),
+        problem: describe::<SqliteConnection>(&error),
+    };
+    let writer = Arc::new(ConnectionSlot::open(options.clone(), readers > 0).await.map_err(open_error)?);
+    migrate(&writer).await.map_err(|error| DatabaseOpenError::Migrate {
+        place: place.clone(),
+        problem: describe_migration::<SqliteConnection>(&error, SCHEMA_VERSION),
+    })?;
+    let mut slots = Vec::new();
     for _ in 0..readers {
         let options = options.clone().create_if_missing(false).pragma("query_only", "ON");
-        lanes.push(Arc::new(Lane::open(options, true).await.map_err(failed)?));
+        slots.push(Arc::new(ConnectionSlot::open(options, true).await.map_err(open_error)?));
     }
-    if lanes.is_empty() {
-        lanes.push(Arc::clone(&writer));
+    if slots.is_empty() {
+        slots.push(Arc::clone(&writer));
     }
-    Ok(SqlRecords::new(Sqlite { writer, readers: Arc::new(Readers::new(lanes)) }))
+    Ok(SqlRecords::new(Sqlite { writer, readers: Arc::new(ReadConnections::new(slots)) }))
 }
 
 impl Database for Sqlite {
     type Connection = SqliteConnection;
 
-    async fn read<T: Send>(&self, question: impl Work<SqliteConnection, T>) -> Stored<T> {
-        let mut turn = self.readers.turn().await?;
-        question(&mut turn).await
+    async fn read<T: Send>(&self, queries: impl Queries<SqliteConnection, T>) -> QueryResult<T> {
+        let mut connection = self.readers.acquire().await?;
+        queries(&mut connection).await
     }
 
-    async fn write<T: Send>(&self, change: impl Work<SqliteConnection, T>) -> Stored<T> {
-        let mut turn = self.writer.turn().await?;
-        let mut transaction = begin(&mut turn).await?;
-        let done = change(&mut transaction).await?;
+    async fn write<T: Send>(&self, queries: impl Queries<SqliteConnection, T>) -> QueryResult<T> {
+        let mut connection = self.writer.acquire().await?;
+        let mut transaction = begin_write(&mut connection).await?;
+        let answer = queries(&mut transaction).await?;
         transaction.commit().await?;
-        Ok(done)
+        Ok(answer)
     }
 
-    async fn probe(&self) -> Stored<()> {
+    async fn probe(&self) -> QueryResult<()> {
         self.writer.probe().await?;
         self.readers.probe().await
     }
@@ -88,7 +97,7 @@ impl Database for Sqlite {
     }
 }
 
-fn common() -> SqliteConnectOptions {
+fn common_options() -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
@@ -96,26 +105,73 @@ fn common() -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn in_file(file: &Path) -> Result<SqliteConnectOptions, OpenError> {
+fn in_file(file: &Path) -> Result<SqliteConnectOptions, DatabaseOpenError> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder { folder: folder.to_owned(), source })?;
+        std::fs::create_dir_all(folder)
+            .map_err(|problem| DatabaseOpenError::Folder { folder: folder.to_owned(), problem })?;
     }
-    Ok(common()
+    Ok(common_options()
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .pragma("wal_autocheckpoint", LOG_PAGES)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .synchronous(SqliteSynchronous::Normal))
 }
 
-/// In one transaction, so that processes that start at once take turns and a failure leaves the old schema.
-async fn migrate(writer: &Lane) -> Result<(), MigrateError> {
-    let broken = |fault| match fault {
-        Fault::Broken(error) => MigrateError::Execute(error),
-        Fault::Refused(_) | Fault::Crowded | Fault::Slow => MigrateError::Execute(sqlx::Error::PoolTimedOut),
+/// Brings the schema up to date in one transaction, so that processes that start at once wait for each other, and a
+/// failure leaves the old schema.
+async fn migrate(writer: &ConnectionSlot) -> Result<(), MigrateError> {
+    let failed = |error| match error {
+        QueryError::Failed(error) => MigrateError::Execute(error),
+        QueryError::Refused(_) | QueryError::NoConnection | QueryError::TimedOut => {
+            MigrateError::Execute(sqlx::Error::PoolTimedOut)
+        }
     };
-    let mut turn = writer.turn().await.map_err(broken)?;
-    let mut transaction = begin(&mut turn).await.map_err(broken)?;
+    let mut connection = writer.acquire().await.map_err(failed)?;
+    let mut transaction = begin_write(&mut connection).await.map_err(failed)?;
     MIGRATIONS.run(&mut *transaction).await?;
     Ok(transaction.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Executor;
+
+    use super::*;
+
+    async fn problem(location: &SqliteLocation) -> String {
+        open(location).await.expect_err("the database must not open").to_string()
+    }
+
+    #[tokio::test]
+    async fn a_database_that_cannot_be_opened_is_explained_in_one_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let file = |name: &str| SqliteLocation::File(path(name));
+        let shown = |problem: String| problem.replace(&*folder.path().to_string_lossy(), "/data");
+
+        std::fs::create_dir(path("folder.db")).unwrap();
+        std::fs::write(path("text.db"), "no database, but long enough that SQLite reads a header".repeat(4)).unwrap();
+        let newer = open(&file("newer.db")).await.unwrap();
+        newer.close().await;
+        let options = SqliteConnectOptions::new().filename(path("newer.db"));
+        let mut connection = options.connect().await.unwrap();
+        let later = "INSERT INTO _sqlx_migrations VALUES (2, 'later', 0, true, x'00', 0)";
+        connection.execute(later).await.unwrap();
+
+        assert_eq!(
+            [
+                shown(problem(&file("folder.db")).await),
+                shown(problem(&file("text.db")).await),
+                shown(problem(&file("text.db/records.db")).await),
+                shown(problem(&file("newer.db")).await),
+            ],
+            [
+                "cannot open the records in the file /data/folder.db: unable to open database file; check that the path in records_url is a file, and that the account of this process may write its folder",
+                "cannot open the records in the file /data/text.db: file is not a database; name another file in records_url",
+                "cannot create the folder /data/text.db for the records: File exists (os error 17); create it, or name another file in records_url",
+                "cannot bring the schema of the records in the file /data/newer.db up to date: the schema has migration 2, but this version of Roost knows migrations up to 1; start the newer version that wrote the schema",
+            ]
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Conversations, their members, and pages of both them and their messages.
+//! Conversations and their members, pages of conversations and of their messages, and the directory.
 
 use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::limits::PAGE_DEFAULT;
@@ -6,8 +6,16 @@ use roost_core::port;
 use roost_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::message::Message;
+use super::messages::Message;
 use super::{both_ways, in_order, list};
+
+/// The question of `membership`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the arguments of `Records::membership`")]
+pub struct ReadMembership {
+    pub conversation: ConversationId,
+    pub user: UserId,
+}
 
 /// The answer to `membership`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +43,7 @@ pub struct Conversation {
 
 both_ways!(Conversation, port::Conversation { id: id, members: members, joined: joined, updated_at: updated_at });
 
-/// `conversations`: those named, or otherwise a page.
+/// The question of `conversations`: the named ones, or otherwise a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the arguments of `Records::conversations`")]
 pub struct ListConversations {
@@ -87,7 +95,7 @@ impl From<ConversationPage> for port::ConversationPage {
     }
 }
 
-/// `history`
+/// The question of `history`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::HistoryQuery`")]
 pub struct ReadHistory {
@@ -119,7 +127,7 @@ impl From<HistoryPage> for port::HistoryPage {
     }
 }
 
-/// `create-conversation`
+/// The question of `create-conversation`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::NewConversation`")]
 pub struct CreateConversation {
@@ -142,7 +150,7 @@ pub struct Created {
 
 both_ways!(Created, port::Created { conversation: conversation, repeated: repeated });
 
-/// `add-member` and `remove-member`
+/// The question of `add-member` and `remove-member`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::MemberChange`")]
 pub struct MemberChange {
@@ -160,4 +168,26 @@ both_ways!(MemberChange, port::MemberChange { conversation: conversation, actor:
 pub struct Members {
     #[serde(deserialize_with = "in_order")]
     pub members: Vec<UserId>,
+}
+
+/// The question of `users` and `conversation-ids`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the arguments of `Directory::users`")]
+pub struct ReadIds<I> {
+    pub after: Option<I>,
+    pub limit: u32,
+}
+
+/// The answer to `users`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "in ascending order")]
+pub struct Users {
+    pub users: Vec<UserId>,
+}
+
+/// The answer to `conversation-ids`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "in ascending order")]
+pub struct ConversationIds {
+    pub conversations: Vec<ConversationId>,
 }

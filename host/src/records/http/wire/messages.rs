@@ -1,4 +1,4 @@
-//! Messages and their changes.
+//! Messages, their changes, and the outbox: what is not announced yet, and the confirmations.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::limits::{CONTENT_BYTES_MAX, KIND_BYTES_MAX};
@@ -42,7 +42,7 @@ both_ways!(
     }
 );
 
-/// What a change did.
+/// What a change did to its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "as `roost_core::port::ChangeKind`")]
@@ -72,7 +72,7 @@ impl From<ChangeKind> for port::ChangeKind {
     }
 }
 
-/// One step of a conversation.
+/// A change of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::Change`")]
 pub struct Change {
@@ -96,7 +96,7 @@ pub struct Changed {
 
 both_ways!(Changed, port::Changed { change: change, members: members, repeated: repeated });
 
-/// `append-message`
+/// The question of `append-message`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::Draft`")]
 pub struct AppendMessage {
@@ -114,7 +114,7 @@ both_ways!(
     port::Draft { conversation: conversation, sender_id: sender, id: id, kind: kind, content: content, at: at }
 );
 
-/// `edit-message`
+/// The question of `edit-message`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::Edit`")]
 pub struct EditMessage {
@@ -130,7 +130,7 @@ both_ways!(
     port::Edit { conversation: conversation, id: message, editor: editor, content: content, at: at }
 );
 
-/// `delete-message`
+/// The question of `delete-message`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the arguments of `Records::delete_message`")]
 pub struct DeleteMessage {
@@ -140,7 +140,7 @@ pub struct DeleteMessage {
     pub at: Timestamp,
 }
 
-/// `last-messages`
+/// The question of `last-messages`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the argument of `Records::last_messages`")]
 pub struct ReadLastMessages {
@@ -172,5 +172,106 @@ impl From<port::LastMessage> for LastMessage {
 impl From<LastMessage> for port::LastMessage {
     fn from(last: LastMessage) -> Self {
         Self { conversation: last.conversation, version: last.version, message: last.message.map(Into::into) }
+    }
+}
+
+/// The question of `changes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the argument of `Records::changes`")]
+pub struct ReadChanges {
+    pub ranges: Vec<ChangeRange>,
+}
+
+/// Changes with `after < seq <= up_to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::ChangeRange`")]
+pub struct ChangeRange {
+    pub conversation: ConversationId,
+    pub after: Seq,
+    pub up_to: Seq,
+}
+
+both_ways!(ChangeRange, port::ChangeRange { conversation: conversation, after: after, up_to: up_to });
+
+/// The answer to `changes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "a list for each range, in the order asked")]
+pub struct ChangeLists {
+    pub changes: Vec<Vec<Change>>,
+}
+
+/// The question of `pending`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the arguments of `Records::pending`")]
+pub struct ReadPending {
+    pub before: Timestamp,
+    pub limit: u32,
+}
+
+/// The answer to `pending`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "oldest first")]
+pub struct PendingPage {
+    pub pending: Vec<Pending>,
+}
+
+/// A stored change or move whose announcement is not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "as `roost_core::port::Pending`, described in docs/records-http.md")]
+pub enum Pending {
+    Changed(Changed),
+    Member { conversation: ConversationId, user: UserId },
+}
+
+impl From<port::Pending> for Pending {
+    fn from(pending: port::Pending) -> Self {
+        match pending {
+            port::Pending::Change(changed) => Self::Changed(changed.into()),
+            port::Pending::Member(conversation, user) => Self::Member { conversation, user },
+        }
+    }
+}
+
+impl From<Pending> for port::Pending {
+    fn from(pending: Pending) -> Self {
+        match pending {
+            Pending::Changed(changed) => Self::Change(changed.into()),
+            Pending::Member { conversation, user } => Self::Member(conversation, user),
+        }
+    }
+}
+
+/// The question of `announced`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the argument of `Records::announced`")]
+pub struct Announced {
+    pub confirmations: Vec<Confirmation>,
+}
+
+/// A change or move that has been announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "as `roost_core::port::Confirmation`")]
+pub enum Confirmation {
+    Change { conversation: ConversationId, seq: Seq },
+    Member { conversation: ConversationId, user: UserId },
+}
+
+impl From<port::Confirmation> for Confirmation {
+    fn from(confirmation: port::Confirmation) -> Self {
+        match confirmation {
+            port::Confirmation::Change(conversation, seq) => Self::Change { conversation, seq },
+            port::Confirmation::Member(conversation, user) => Self::Member { conversation, user },
+        }
+    }
+}
+
+impl From<Confirmation> for port::Confirmation {
+    fn from(confirmation: Confirmation) -> Self {
+        match confirmation {
+            Confirmation::Change { conversation, seq } => Self::Change(conversation, seq),
+            Confirmation::Member { conversation, user } => Self::Member(conversation, user),
+        }
     }
 }

@@ -1,39 +1,32 @@
-//! What goes between Roost and a records backend, as `docs/records-http.md` describes it: the body of each operation
-//! and of its answer, and the one place where they are turned into the port's types and back.
+//! The bodies of questions and answers between Roost and a records backend, as `docs/records-http.md` describes them, and
+//! their conversion into the port's types and back.
 //!
-//! Both directions are here, so that a backend in Rust can be built on them; the sample backend of the tests is. The
-//! names are the public API's. A backend may add fields and answer lists of users in any order.
+//! Both directions are here, so that a backend in Rust can be built on them, like the sample backend of the tests. Names
+//! are those of the public API. A backend may add fields, and may answer lists of users in any order.
 
-mod conversation;
-mod directory;
-mod message;
-mod outbox;
-mod people;
-mod problem;
-mod standing;
+mod conversations;
+mod messages;
+mod users;
 
 use roost_core::ids::UserId;
-use serde::{Deserialize, Deserializer};
+use roost_core::port::RecordsError;
+use serde::{Deserialize, Deserializer, Serialize};
 
-pub use conversation::{
-    Conversation, ConversationPage, CreateConversation, Created, HistoryPage, ListConversations, MemberChange, Members,
-    Membership, ReadHistory,
+pub use conversations::{
+    Conversation, ConversationIds, ConversationPage, CreateConversation, Created, HistoryPage, ListConversations,
+    MemberChange, Members, Membership, ReadHistory, ReadIds, ReadMembership, Users,
 };
-pub use directory::{ConversationIds, ReadIds, Users};
-pub use message::{
-    AppendMessage, Change, ChangeKind, Changed, DeleteMessage, EditMessage, LastMessage, LastMessages, Message,
-    ReadLastMessages,
+pub use messages::{
+    Announced, AppendMessage, Change, ChangeKind, ChangeLists, ChangeRange, Changed, Confirmation, DeleteMessage,
+    EditMessage, LastMessage, LastMessages, Message, Pending, PendingPage, ReadChanges, ReadLastMessages, ReadPending,
 };
-pub use outbox::{Announced, Confirmation, Pending, PendingPage, ReadPending};
-pub use people::{Audience, Audiences, Blocked, Contact, Contacts, ReadAudience};
-pub use problem::{Problem, ProblemCode};
-pub use standing::{
-    ChangeLists, ChangeRange, Counter, MarkRead, OfMember, OfUser, ReadChanges, ReadMark, ReadUnread, UnreadRequest,
-    UnreadSnapshot, UnreadSnapshots,
+pub use users::{
+    Audience, Audiences, Blocked, Contact, Contacts, Counter, MarkRead, ReadAudience, ReadContacts, ReadMark,
+    ReadUnread, UnreadRequest, UnreadSnapshot, UnreadSnapshots,
 };
 
-/// What the backend answers to a question without a question: which protocol it speaks.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
+/// The answer to `GET <records_url>/v1`: the protocol that the backend speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// Always [`Greeting::PROTOCOL`].
     pub protocol: String,
@@ -47,17 +40,17 @@ impl Greeting {
     /// The version that `/v1/` stands for.
     pub const VERSION: u32 = 1;
 
-    /// Of this version.
+    /// The greeting of this version.
     pub fn current() -> Self {
         Self { protocol: Self::PROTOCOL.to_owned(), version: Self::VERSION }
     }
 }
 
-/// An answer that says nothing but that it was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, Deserialize)]
+/// The answer of an operation that answers nothing: an empty object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
-/// Field by field in both directions, so that none can be forgotten in one of them.
+/// Implements the conversions between a wire type and a type of the port, field by field in both directions.
 macro_rules! both_ways {
     ($wire:ident, $domain:ty { $($field:ident: $of:ident),* $(,)? }) => {
         impl From<$domain> for $wire {
@@ -75,12 +68,12 @@ macro_rules! both_ways {
 }
 use both_ways;
 
-/// Each entry of a list turned.
+/// Converts each entry of a list.
 pub fn list<T, U: From<T>>(items: Vec<T>) -> Vec<U> {
     items.into_iter().map(U::from).collect()
 }
 
-/// In ascending order, each once, as the port promises; a backend need not sort.
+/// Reads users into ascending order, each once, as the port promises. A backend need not sort them.
 fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserId>, D::Error> {
     let mut users = Vec::<UserId>::deserialize(deserializer)?;
     users.sort_unstable();
@@ -88,7 +81,7 @@ fn in_order<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserId>, D
     Ok(users)
 }
 
-/// At most so many bytes, as everything that comes after relies on.
+/// Reads a text of at most so many bytes.
 fn bounded<'de, D: Deserializer<'de>, const BYTES_MAX: usize>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.len() > BYTES_MAX {
@@ -96,4 +89,104 @@ fn bounded<'de, D: Deserializer<'de>, const BYTES_MAX: usize>(deserializer: D) -
         return Err(serde::de::Error::custom(problem));
     }
     Ok(text)
+}
+
+/// The reason for a refusal. Each code has one HTTP status, which tells proxies and logs the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "named after the variants of `RecordsError`")]
+pub enum ProblemCode {
+    Invalid,
+    NotAMember,
+    Forbidden,
+    Blocked,
+    NotFound,
+    Conflict,
+    TooLarge,
+    Denied,
+    Unauthenticated,
+    Unavailable,
+}
+
+impl ProblemCode {
+    /// Every code.
+    pub const ALL: [Self; 10] = [
+        Self::Invalid,
+        Self::NotAMember,
+        Self::Forbidden,
+        Self::Blocked,
+        Self::NotFound,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::Denied,
+        Self::Unauthenticated,
+        Self::Unavailable,
+    ];
+
+    /// The HTTP status of the code.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Invalid => 400,
+            Self::Unauthenticated => 401,
+            Self::NotAMember | Self::Forbidden | Self::Blocked | Self::Denied => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::TooLarge => 413,
+            Self::Unavailable => 503,
+        }
+    }
+}
+
+/// The body of a refusal: a problem document (RFC 9457), of which `code` decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The status of the answer once more; `None`: the backend left it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The reason for the refusal.
+    pub code: ProblemCode,
+    /// What was wrong. It may reach the client that caused it.
+    #[serde(default)]
+    pub detail: String,
+}
+
+impl Problem {
+    /// A refusal with the status of its code.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self { status: Some(code.status()), code, detail: detail.into() }
+    }
+
+    /// The error of the port; `None`: the backend refuses to be asked at all.
+    pub fn refusal(self) -> Option<RecordsError> {
+        Some(match self.code {
+            ProblemCode::Invalid => RecordsError::Invalid(self.detail),
+            ProblemCode::NotAMember => RecordsError::NotAMember,
+            ProblemCode::Forbidden => RecordsError::Forbidden(self.detail),
+            ProblemCode::Blocked => RecordsError::Blocked,
+            ProblemCode::NotFound => RecordsError::NotFound(self.detail),
+            ProblemCode::Conflict => RecordsError::Conflict(self.detail),
+            ProblemCode::TooLarge => RecordsError::TooLarge(self.detail),
+            ProblemCode::Denied => RecordsError::Denied(self.detail),
+            ProblemCode::Unauthenticated | ProblemCode::Unavailable => return None,
+        })
+    }
+}
+
+impl From<RecordsError> for Problem {
+    fn from(error: RecordsError) -> Self {
+        let (code, detail) = match error {
+            RecordsError::Invalid(detail) => (ProblemCode::Invalid, detail),
+            RecordsError::NotAMember => (ProblemCode::NotAMember, String::new()),
+            RecordsError::Forbidden(detail) => (ProblemCode::Forbidden, detail),
+            RecordsError::Blocked => (ProblemCode::Blocked, String::new()),
+            RecordsError::NotFound(detail) => (ProblemCode::NotFound, detail),
+            RecordsError::Conflict(detail) => (ProblemCode::Conflict, detail),
+            RecordsError::TooLarge(detail) => (ProblemCode::TooLarge, detail),
+            RecordsError::Denied(detail) => (ProblemCode::Denied, detail),
+            RecordsError::Unavailable { retry_after_ms } => {
+                (ProblemCode::Unavailable, format!("retry after {retry_after_ms} ms"))
+            }
+        };
+        Self::new(code, detail)
+    }
 }

@@ -1,10 +1,17 @@
-//! Who knows whom, and who has blocked whom.
+//! Users: their contacts and blocks, their read positions and unread counters.
 
-use roost_core::ids::UserId;
+use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::port;
 use serde::{Deserialize, Serialize};
 
-use super::{both_ways, in_order};
+use super::{both_ways, in_order, list};
+
+/// The question of `contacts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the argument of `Records::contacts`")]
+pub struct ReadContacts {
+    pub user: UserId,
+}
 
 /// The answer to `contacts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +21,7 @@ pub struct Contacts {
     pub contacts: Vec<UserId>,
 }
 
-/// `add-contact` and `remove-contact`
+/// The question of `add-contact` and `remove-contact`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the arguments of `Records::add_contact`")]
 pub struct Contact {
@@ -22,7 +29,7 @@ pub struct Contact {
     pub contact: UserId,
 }
 
-/// `block` and `unblock`
+/// The question of `block` and `unblock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the arguments of `Records::block`")]
 pub struct Blocked {
@@ -30,7 +37,7 @@ pub struct Blocked {
     pub blocked: UserId,
 }
 
-/// `audience`
+/// The question of `audience`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the argument of `Records::audience`")]
 pub struct ReadAudience {
@@ -44,7 +51,7 @@ pub struct Audiences {
     pub audiences: Vec<Audience>,
 }
 
-/// Who may see a user's presence.
+/// The users who may see a user's presence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::ContactAudience`")]
 pub struct Audience {
@@ -54,3 +61,95 @@ pub struct Audience {
 }
 
 both_ways!(Audience, port::ContactAudience { user: user, visible: visible });
+
+/// A user's unread counter and read position in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::Counter`, described in docs/records-http.md")]
+pub struct Counter {
+    pub conversation: ConversationId,
+    pub count: u64,
+    pub seq: Seq,
+    pub joined: Seq,
+    pub read: Seq,
+    pub announced: Seq,
+}
+
+both_ways!(
+    Counter,
+    port::Counter {
+        conversation: conversation,
+        count: count,
+        seq: seq,
+        joined: joined,
+        read: read,
+        announced: announced,
+    }
+);
+
+/// The question of `mark-read`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the arguments of `Records::mark_read`")]
+pub struct MarkRead {
+    pub user: UserId,
+    pub conversation: ConversationId,
+    pub up_to: Option<Seq>,
+}
+
+/// The answer to `mark-read`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::ReadMark`")]
+pub struct ReadMark {
+    pub counter: Counter,
+    pub moved: bool,
+    #[serde(deserialize_with = "in_order")]
+    pub members: Vec<UserId>,
+}
+
+both_ways!(ReadMark, port::ReadMark { counter: counter, moved: moved, members: members });
+
+/// The question of `unread`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the argument of `Records::unread`")]
+pub struct ReadUnread {
+    pub requests: Vec<UnreadRequest>,
+}
+
+/// The user and the conversations whose counters are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::UnreadRequest`")]
+pub struct UnreadRequest {
+    pub user: UserId,
+    pub conversations: Option<Vec<ConversationId>>,
+}
+
+both_ways!(UnreadRequest, port::UnreadRequest { user: user, conversations: conversations });
+
+/// The answer to `unread`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "in the order asked")]
+pub struct UnreadSnapshots {
+    pub snapshots: Vec<UnreadSnapshot>,
+}
+
+/// A user's counters, from one consistent snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::UnreadSnapshot`")]
+pub struct UnreadSnapshot {
+    pub user: UserId,
+    pub counters: Vec<Counter>,
+}
+
+impl From<port::UnreadSnapshot> for UnreadSnapshot {
+    fn from(snapshot: port::UnreadSnapshot) -> Self {
+        Self { user: snapshot.user, counters: list(snapshot.counters) }
+    }
+}
+
+impl From<UnreadSnapshot> for port::UnreadSnapshot {
+    /// Sorts the counters, because a backend need not.
+    fn from(snapshot: UnreadSnapshot) -> Self {
+        let mut counters: Vec<port::Counter> = list(snapshot.counters);
+        counters.sort_by_key(|counter| counter.conversation);
+        Self { user: snapshot.user, counters }
+    }
+}
