@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ids::{ConversationId, MessageId, Seq, UUID_BYTES, UserId};
@@ -10,24 +11,24 @@ use crate::port::{Change, ChangeKind, Event, Message};
 use crate::time::Timestamp;
 
 /// A message on the wire.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct MessageView<'a> {
-    /// The message.
+    /// The message's id.
     pub id: MessageId,
-    /// Where it was said.
+    /// The conversation that the message belongs to.
     pub conversation: ConversationId,
-    /// Its place.
+    /// The sequence number under which the message was sent. An edit keeps it.
     pub seq: Seq,
-    /// Who said it.
+    /// The user who sent the message.
     pub sender_id: UserId,
-    /// Such as `text`.
+    /// The kind of content, such as `text`. The server does not interpret it.
     #[serde(rename = "type")]
     pub kind: &'a str,
-    /// What was said.
+    /// The content.
     pub content: &'a str,
-    /// When.
+    /// The time at which the message was stored.
     pub created_at: Timestamp,
-    /// When it was edited last.
+    /// The time of the last edit. Absent if the message was never edited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
 }
@@ -48,15 +49,16 @@ impl<'a> From<&'a Message> for MessageView<'a> {
 }
 
 /// Presence of one user on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct PresenceView {
-    /// Whose.
+    /// The user whose presence this is.
     pub user: UserId,
-    /// Has a live device.
+    /// Whether the user has at least one live device.
     pub online: bool,
-    /// The last beat; `None`: never seen.
+    /// The time of the last heartbeat. `null` if the user was never seen.
     pub last_seen: Option<Timestamp>,
-    /// Of the transition to this state: a transition at or below it is older. Zero: none is known.
+    /// The number of the transition to this state. A transition with the same or a lower number is older and can be
+    /// dropped. Zero if no transition is known.
     pub generation: u64,
 }
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -24,12 +25,15 @@ pub enum IdError {
     /// Not a connection id.
     #[error("a connection id is 1 to {CONNECTION_ID_BYTES_MAX} bytes of letters, digits, '-', '_' and '.'")]
     NotAConnection,
+    /// Not a sequence number.
+    #[error("not a sequence number: expected a whole number from 0 to {}", u64::MAX)]
+    NotASequence,
 }
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
@@ -127,6 +131,21 @@ impl FromStr for ConnectionId {
     }
 }
 
+impl JsonSchema for ConnectionId {
+    fn schema_name() -> Cow<'static, str> {
+        "ConnectionId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": CONNECTION_ID_BYTES_MAX,
+            "pattern": "^[A-Za-z0-9._-]+$",
+        })
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -134,9 +153,9 @@ impl fmt::Display for ConnectionId {
 }
 
 /// A change's place in its conversation: 1 for the first, without gaps. 0 stands before all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Seq(pub u64);
+pub struct Seq(#[schemars(range(max = u64::MAX))] pub u64);
 
 impl Seq {
     /// Before the first change.
@@ -150,6 +169,14 @@ impl Seq {
     /// The place after this one.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+}
+
+impl FromStr for Seq {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(Self).map_err(|_| IdError::NotASequence)
     }
 }
 

@@ -5,17 +5,19 @@
 
 use std::future::Future;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::error::Error;
 use crate::port::Telemetry;
 
 /// Who answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The live state, filled from the records where something was missing.
     #[default]
+    #[serde(skip_serializing)]
     Store,
     /// The system of record, because the store could not be asked.
     Records,
@@ -30,12 +32,12 @@ impl Source {
 }
 
 /// An answer and who gave it. Serialises as the answer, an object, with `"source":"records"` if it was not the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Sourced<T> {
     /// The answer.
     #[serde(flatten)]
     pub value: T,
-    /// Who gave it.
+    /// `records` if the store could not be asked and the system of record answered. Absent otherwise.
     #[serde(skip_serializing_if = "Source::is_store")]
     pub source: Source,
 }

@@ -2,10 +2,12 @@
 //!
 //! Nothing here reads a clock.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Milliseconds since the Unix epoch. Its wire form is RFC 3339 in UTC.
@@ -66,6 +68,16 @@ impl Serialize for Timestamp {
         // `collect_str` would panic on a formatting error; years beyond 9999 have no RFC 3339 form.
         let moment = self.rfc3339().ok_or_else(|| serde::ser::Error::custom("a moment beyond the year 9999"))?;
         serializer.serialize_str(&moment)
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
     }
 }
 

@@ -1,30 +1,34 @@
-//! Contacts and blocks over HTTP: who may see whose presence.
+//! Contacts and blocks over HTTP. They decide who may see whose presence.
 
 use roost_core::contacts;
 use roost_core::ids::UserId;
 use roost_core::port::Operation;
-use roost_function::{Access, Answer, Edge, Grants, Reply, Request, Route, Schema, run};
+use roost_function::{Access, Answer, Edge, Grants, PathParameter, Reply, Request, Route, run};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-const CONTACTS: Schema = Schema::Object(&[("contacts", Schema::List(&Schema::Id))]);
+const USER: PathParameter<UserId> = PathParameter::new("user");
 
 roost_function::function! {
     routes: &[
         Route::get("/v1/contacts", Access::User, list)
-            .about("The users that the caller has added.")
-            .gives(&[(200, Some(CONTACTS))]),
-        Route::put("/v1/contacts/{user}", Access::User, add)
-            .about("Adds a contact. Two who have added each other see each other's presence.")
-            .gives(&[(204, None)]),
+            .described(|route| route.summary("The users that the caller has added.").reply::<Contacts>(200)),
+        Route::put("/v1/contacts/{user}", Access::User, add).described(|route| {
+            route
+                .summary("Adds a contact. Two users who have added each other see each other's presence.")
+                .path(USER)
+                .no_content()
+        }),
         Route::delete("/v1/contacts/{user}", Access::User, remove)
-            .about("Removes a contact.")
-            .gives(&[(204, None)]),
-        Route::put("/v1/blocks/{user}", Access::User, block)
-            .about("Blocks a user: no presence either way, and no messages between the two alone.")
-            .gives(&[(204, None)]),
+            .described(|route| route.summary("Removes a contact.").path(USER).no_content()),
+        Route::put("/v1/blocks/{user}", Access::User, block).described(|route| {
+            route
+                .summary("Blocks a user: neither sees the other's presence, and neither can write to the other directly.")
+                .path(USER)
+                .no_content()
+        }),
         Route::delete("/v1/blocks/{user}", Access::User, unblock)
-            .about("Ends a block.")
-            .gives(&[(204, None)]),
+            .described(|route| route.summary("Ends a block.").path(USER).no_content()),
     ],
     grants: Grants {
         records: &[
@@ -38,31 +42,33 @@ roost_function::function! {
     },
 }
 
+#[derive(JsonSchema, Serialize)]
+struct Contacts {
+    /// The users that the caller has added, ordered by id.
+    contacts: Vec<UserId>,
+}
+
 fn list(request: &Request) -> Answer {
-    #[derive(Serialize)]
-    struct Contacts {
-        contacts: Vec<UserId>,
-    }
     let contacts = run(contacts::list(&Edge, request.user()?))?;
     Reply::ok(&Contacts { contacts })
 }
 
 fn add(request: &Request) -> Answer {
-    run(contacts::add(&Edge, request.user()?, request.parameter("user")?))?;
+    run(contacts::add(&Edge, request.user()?, request.path(USER)?))?;
     Ok(Reply::done())
 }
 
 fn remove(request: &Request) -> Answer {
-    run(contacts::remove(&Edge, request.user()?, request.parameter("user")?))?;
+    run(contacts::remove(&Edge, request.user()?, request.path(USER)?))?;
     Ok(Reply::done())
 }
 
 fn block(request: &Request) -> Answer {
-    run(contacts::block(&Edge, request.user()?, request.parameter("user")?))?;
+    run(contacts::block(&Edge, request.user()?, request.path(USER)?))?;
     Ok(Reply::done())
 }
 
 fn unblock(request: &Request) -> Answer {
-    run(contacts::unblock(&Edge, request.user()?, request.parameter("user")?))?;
+    run(contacts::unblock(&Edge, request.user()?, request.path(USER)?))?;
     Ok(Reply::done())
 }

@@ -1,92 +1,62 @@
-//! Creating conversations and listing them, by page or after a gap.
+//! Creating conversations and listing them: by page, or after a client missed events.
 
 use roost_core::event::MessageView;
 use roost_core::ids::{ConversationId, UserId};
-use roost_core::limits::PAGE_DEFAULT;
+use roost_core::limits::{MEMBERS_MAX, PAGE_DEFAULT};
 use roost_core::messaging::{self, InboxEntry};
-use roost_core::port::{Clock, ConversationQuery, NewConversation};
+use roost_core::port::{Clock, ConversationQuery};
 use roost_core::source::Sourced;
 use roost_core::time::Timestamp;
-use roost_function::{Answer, Edge, Reply, Request, Schema, Sync, run};
+use roost_function::{Answer, Edge, QueryParameter, Reply, Request, SyncRequest, run};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) const NEW: Schema =
-    Schema::Object(&[("id", Schema::Optional(&Schema::Id)), ("members", Schema::List(&Schema::Id))]);
+/// The cursor of a page. Clients do not interpret it.
+pub(crate) const CURSOR: QueryParameter<String> = QueryParameter::new("cursor");
 
-pub(crate) const CREATED: Schema =
-    Schema::Object(&[("id", Schema::Id), ("members", Schema::List(&Schema::Id)), ("updated_at", Schema::Moment)]);
-
-const ENTRY: Schema = Schema::Object(&[
-    ("id", Schema::Id),
-    ("members", Schema::List(&Schema::Id)),
-    ("last_message", Schema::Nullable(&Schema::MESSAGE)),
-    ("unread", Schema::Number),
-    ("updated_at", Schema::Moment),
-]);
-
-pub(crate) const PAGE: Schema = Schema::Object(&[
-    ("conversations", Schema::List(&ENTRY)),
-    ("next_cursor", Schema::Nullable(&Schema::Text)),
-    Schema::SOURCE,
-]);
-
-#[derive(Deserialize)]
-struct New {
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewConversationBody {
+    /// The conversation's id. Without one the server chooses it; with one, repeating the request is harmless.
     id: Option<ConversationId>,
+    /// The members. The caller is added if missing.
+    #[schemars(length(max = MEMBERS_MAX))]
     members: Vec<UserId>,
 }
 
-#[derive(Serialize)]
-struct Created {
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ConversationView {
+    /// The conversation's id.
     id: ConversationId,
+    /// The members, including the caller.
     members: Vec<UserId>,
+    /// The time at which the conversation was created.
     updated_at: Timestamp,
 }
 
-pub(crate) fn create(request: &Request) -> Answer {
-    let New { id, members } = request.body()?;
-    let new = NewConversation { id, creator: request.user()?, members, at: Edge.now() };
-    let created = run(messaging::create(&Edge, new))?;
-    let conversation = created.conversation;
-    let view = Created { id: conversation.id, members: conversation.members, updated_at: conversation.updated_at };
-    if created.repeated { Reply::ok(&view) } else { Reply::created(&view) }
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ConversationPage<'a> {
+    /// The conversations, newest activity first.
+    conversations: Vec<ConversationEntry<'a>>,
+    /// The cursor of the next page. `null` if this is the last page.
+    next_cursor: Option<String>,
 }
 
-pub(crate) fn page(request: &Request) -> Answer {
-    let query = ConversationQuery::Page { cursor: request.query("cursor")?, limit: request.limit()? };
-    told(request.user()?, query)
-}
-
-/// The conversations that a client missed something in or, when that is unknown, the newest.
-pub(crate) fn sync(sync: &Sync) -> Answer {
-    let query = match &sync.conversations {
-        Some(named) => ConversationQuery::Named(named.clone()),
-        None => ConversationQuery::Page { cursor: None, limit: PAGE_DEFAULT },
-    };
-    told(sync.user, query)
-}
-
-fn told(user: UserId, query: ConversationQuery) -> Answer {
-    #[derive(Serialize)]
-    struct Page<'a> {
-        conversations: Vec<Entry<'a>>,
-        next_cursor: Option<String>,
-    }
-    let Sourced { value: page, source } = run(messaging::inbox(&Edge, user, query))?;
-    let conversations = page.conversations.iter().map(Entry::from).collect();
-    Reply::ok(&Sourced { value: Page { conversations, next_cursor: page.next }, source })
-}
-
-#[derive(Serialize)]
-struct Entry<'a> {
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ConversationEntry<'a> {
+    /// The conversation's id.
     id: ConversationId,
+    /// The members of the conversation.
     members: &'a [UserId],
+    /// The newest message that the caller may see. `null` if there is none.
     last_message: Option<MessageView<'a>>,
+    /// The messages that the caller has not read.
     unread: u64,
+    /// The time of the newest activity.
     updated_at: Timestamp,
 }
 
-impl<'a> From<&'a InboxEntry> for Entry<'a> {
+impl<'a> From<&'a InboxEntry> for ConversationEntry<'a> {
     fn from(entry: &'a InboxEntry) -> Self {
         Self {
             id: entry.id,
@@ -96,4 +66,33 @@ impl<'a> From<&'a InboxEntry> for Entry<'a> {
             updated_at: entry.updated_at,
         }
     }
+}
+
+pub(crate) fn create(request: &Request) -> Answer {
+    use roost_core::port;
+    let NewConversationBody { id, members } = request.body()?;
+    let new = port::NewConversation { id, creator: request.user()?, members, at: Edge.now() };
+    let created = run(messaging::create(&Edge, new))?;
+    let port::Conversation { id, members, updated_at, .. } = created.conversation;
+    let view = ConversationView { id, members, updated_at };
+    if created.repeated { Reply::ok(&view) } else { Reply::created(&view) }
+}
+
+pub(crate) fn page(request: &Request) -> Answer {
+    inbox(request.user()?, ConversationQuery::Page { cursor: request.query(CURSOR)?, limit: request.limit()? })
+}
+
+/// The conversations in which a client missed events or, if those are unknown, the newest conversations.
+pub(crate) fn sync(sync: &SyncRequest) -> Answer {
+    let query = match &sync.conversations {
+        Some(named) => ConversationQuery::Named(named.clone()),
+        None => ConversationQuery::Page { cursor: None, limit: PAGE_DEFAULT },
+    };
+    inbox(sync.user, query)
+}
+
+fn inbox(user: UserId, query: ConversationQuery) -> Answer {
+    let Sourced { value: page, source } = run(messaging::inbox(&Edge, user, query))?;
+    let conversations = page.conversations.iter().map(ConversationEntry::from).collect();
+    Reply::ok(&Sourced { value: ConversationPage { conversations, next_cursor: page.next }, source })
 }

@@ -1,16 +1,22 @@
-//! Conversations and messages over HTTP and sockets: this table, and a file for each noun in it.
+//! Conversations and messages over HTTP and sockets: the table of what the function offers. Each module has the handlers
+//! for one noun.
 
 mod conversation;
 mod member;
 mod message;
 mod position;
 
+use roost_core::event::MessageView;
+use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::Space;
 use roost_core::limits::RECOVERY_INTERVAL_MS;
-use roost_core::messaging;
+use roost_core::messaging::{self, ReadReply};
 use roost_core::port::Operation;
-use roost_function::{Access, Edge, Grants, Hook, Reply, Route, Schedule, Schema, run};
+use roost_core::source::Sourced;
+use roost_function::{Access, Edge, Grants, Hook, LIMIT, PathParameter, Reply, Route, Schedule, run};
 
+const CONVERSATION: PathParameter<ConversationId> = PathParameter::new("id");
+const USER: PathParameter<UserId> = PathParameter::new("user");
 const SPACES: &[Space] = &[
     Space::UnreadTotal,
     Space::UnreadConversation,
@@ -22,39 +28,69 @@ const SPACES: &[Space] = &[
 
 roost_function::function! {
     routes: &[
-        Route::post("/v1/conversations", Access::User, conversation::create)
-            .about("Creates a conversation; the caller becomes a member. The same id and members again: 200.")
-            .takes(conversation::NEW)
-            .gives(&[(201, Some(conversation::CREATED)), (200, Some(conversation::CREATED))]),
-        Route::get("/v1/conversations", Access::User, conversation::page)
-            .about("The caller's conversations, newest activity first.")
-            .queries(&[("cursor", Schema::Text), ("limit", Schema::Limit)])
-            .gives(&[(200, Some(conversation::PAGE))]),
-        Route::put("/v1/conversations/{id}/members/{user}", Access::ServiceOrUser, member::add)
-            .about("Adds a member, who sees what comes after.")
-            .gives(&[(200, Some(member::MEMBERS))]),
-        Route::delete("/v1/conversations/{id}/members/{user}", Access::ServiceOrUser, member::remove)
-            .about("Leaves, or removes a member.")
-            .gives(&[(204, None)]),
-        Route::post("/v1/conversations/{id}/messages", Access::User, message::post)
-            .about("Sends a message. The same id again: 200 and the message as it stands.")
-            .takes(message::DRAFT)
-            .gives(&[(201, Some(message::STORED)), (200, Some(message::STORED))]),
-        Route::get("/v1/conversations/{id}/messages", Access::User, message::history)
-            .about("Messages, newest first, below the sequence number `before`.")
-            .queries(&[("before", Schema::Number), ("limit", Schema::Limit)])
-            .gives(&[(200, Some(message::HISTORY))]),
-        Route::patch("/v1/conversations/{id}/messages/{message}", Access::User, message::patch)
-            .about("Changes the content of a message of one's own.")
-            .takes(message::CONTENT)
-            .gives(&[(200, Some(message::STORED))]),
-        Route::delete("/v1/conversations/{id}/messages/{message}", Access::User, message::remove)
-            .about("Takes a message of one's own back. 200 if the members are told later.")
-            .gives(&[(204, None), (200, Some(message::LATER))]),
-        Route::post("/v1/conversations/{id}/read", Access::User, position::post)
-            .about("Marks everything up to a sequence number as read; without one, everything.")
-            .takes(position::UP_TO)
-            .gives(&[(200, Some(position::READ))]),
+        Route::post("/v1/conversations", Access::User, conversation::create).described(|route| {
+            route
+                .summary("Creates a conversation. The same id with the same members again: 200 instead of 201.")
+                .body::<conversation::NewConversationBody>()
+                .reply::<conversation::ConversationView>(201)
+                .reply::<conversation::ConversationView>(200)
+        }),
+        Route::get("/v1/conversations", Access::User, conversation::page).described(|route| {
+            route
+                .summary("The caller's conversations, newest activity first.")
+                .query(conversation::CURSOR)
+                .query(LIMIT)
+                .reply::<Sourced<conversation::ConversationPage<'_>>>(200)
+        }),
+        Route::put("/v1/conversations/{id}/members/{user}", Access::ServiceOrUser, member::add).described(|route| {
+            route
+                .summary("Adds a member, who sees the messages that follow.")
+                .path(CONVERSATION)
+                .path(USER)
+                .reply::<member::Members>(200)
+        }),
+        Route::delete("/v1/conversations/{id}/members/{user}", Access::ServiceOrUser, member::remove).described(
+            |route| route.summary("Leaves a conversation, or removes a member.").path(CONVERSATION).path(USER).no_content(),
+        ),
+        Route::post("/v1/conversations/{id}/messages", Access::User, message::post).described(|route| {
+            route
+                .summary("Sends a message. The same id again: 200 and the message as it is now.")
+                .path(CONVERSATION)
+                .body::<message::NewMessageBody>()
+                .reply::<message::Stored<MessageView<'_>>>(201)
+                .reply::<message::Stored<MessageView<'_>>>(200)
+        }),
+        Route::get("/v1/conversations/{id}/messages", Access::User, message::history).described(|route| {
+            route
+                .summary("Messages below the sequence number `before`, newest first.")
+                .path(CONVERSATION)
+                .query(message::BEFORE)
+                .query(LIMIT)
+                .reply::<message::History<'_>>(200)
+        }),
+        Route::patch("/v1/conversations/{id}/messages/{message}", Access::User, message::patch).described(|route| {
+            route
+                .summary("Changes the content of one of the caller's own messages.")
+                .path(CONVERSATION)
+                .path(message::MESSAGE)
+                .body::<message::NewContentBody>()
+                .reply::<message::Stored<MessageView<'_>>>(200)
+        }),
+        Route::delete("/v1/conversations/{id}/messages/{message}", Access::User, message::remove).described(|route| {
+            route
+                .summary("Deletes one of the caller's own messages. 200 if the members are notified later.")
+                .path(CONVERSATION)
+                .path(message::MESSAGE)
+                .no_content()
+                .reply::<message::Stored<message::Deleted>>(200)
+        }),
+        Route::post("/v1/conversations/{id}/read", Access::User, position::post).described(|route| {
+            route
+                .summary("Marks everything up to a sequence number as read; without one, everything.")
+                .path(CONVERSATION)
+                .body::<position::ReadBody>()
+                .reply::<Sourced<ReadReply>>(200)
+        }),
     ],
     frames: &[
         ("message.send", message::send),

@@ -1,18 +1,21 @@
-//! Adding and removing members, by one of them or by a service on its own.
+//! Adding and removing members of a conversation: by a member, or by a service that acts for itself.
 
 use roost_core::ids::UserId;
 use roost_core::messaging;
 use roost_core::port::{Clock, MemberChange};
-use roost_function::{Answer, Caller, Edge, Failure, Reply, Request, Schema, run};
+use roost_function::{Answer, Caller, Edge, Failure, Reply, Request, run};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-pub(crate) const MEMBERS: Schema = Schema::Object(&[("members", Schema::List(&Schema::Id))]);
+use crate::{CONVERSATION, USER};
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Members {
+    /// The members of the conversation after the change.
+    members: Vec<UserId>,
+}
 
 pub(crate) fn add(request: &Request) -> Answer {
-    #[derive(Serialize)]
-    struct Members {
-        members: Vec<UserId>,
-    }
     let members = run(messaging::add_member(&Edge, change(request)?))?;
     Reply::ok(&Members { members })
 }
@@ -27,6 +30,6 @@ fn change(request: &Request) -> Result<MemberChange, Failure> {
         Caller::Service => None,
         _ => Some(request.user()?),
     };
-    let (conversation, user) = (request.parameter("id")?, request.parameter("user")?);
+    let (conversation, user) = (request.path(CONVERSATION)?, request.path(USER)?);
     Ok(MemberChange { conversation, actor, user, at: Edge.now() })
 }

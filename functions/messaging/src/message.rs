@@ -1,75 +1,116 @@
-//! Sending, editing, deleting and reading back messages, over HTTP and as frames.
-
-use std::collections::BTreeMap;
+//! Sending, editing, deleting and listing messages, over HTTP and over a socket.
 
 use roost_core::event::MessageView;
-use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::ids::{ConversationId, MessageId, Seq};
+use roost_core::limits::CONTENT_BYTES_MAX;
 use roost_core::messaging;
 use roost_core::port::{Clock, Draft, Edit, HistoryQuery};
-use roost_function::{Answer, Edge, Frame, Reply, Request, Schema, run};
+use roost_function::{Answer, Edge, PathParameter, QueryParameter, Reply, Request, SocketMessage, run};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) const DRAFT: Schema = Schema::Object(&[
-    ("id", Schema::Optional(&Schema::Id)),
-    ("type", Schema::Optional(&Schema::Text)),
-    ("content", Schema::Text),
-]);
+use crate::CONVERSATION;
 
-pub(crate) const CONTENT: Schema = Schema::Object(&[("content", Schema::Text)]);
+pub(crate) const MESSAGE: PathParameter<MessageId> = PathParameter::new("message");
+pub(crate) const BEFORE: QueryParameter<Seq> = QueryParameter::new("before");
 
-pub(crate) const HISTORY: Schema =
-    Schema::Object(&[("messages", Schema::List(&Schema::MESSAGE)), ("next_before", Schema::Nullable(&Schema::Number))]);
+/// The type of a message whose sender gives none.
+const DEFAULT_KIND: &str = "text";
 
-/// Only there when the members are told later, because the store is away.
-const DELIVERY: (&str, Schema) = ("delivery", Schema::Optional(&Schema::Word(&[DELAYED])));
-const DELAYED: &str = "delayed";
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewMessageBody {
+    /// The message's id. Without one the server chooses it; with one, repeating the request is harmless.
+    id: Option<MessageId>,
+    /// The kind of content, `text` by default. The server does not interpret it.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Za-z0-9._/-]+$"))]
+    kind: Option<String>,
+    /// The content, at most 16 KiB.
+    #[schemars(length(min = 1, max = CONTENT_BYTES_MAX))]
+    content: String,
+}
 
-pub(crate) const STORED: Schema = Schema::With(&Schema::MESSAGE, &[DELIVERY]);
-pub(crate) const LATER: Schema = Schema::Object(&[DELIVERY]);
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewMessagePayload {
+    conversation: ConversationId,
+    id: Option<MessageId>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    content: String,
+}
 
-/// What is stored, and whether the members are told of it later.
-#[derive(Serialize)]
-struct Stored<T> {
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewContentBody {
+    /// The new content, at most 16 KiB.
+    #[schemars(length(min = 1, max = CONTENT_BYTES_MAX))]
+    content: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EditPayload {
+    conversation: ConversationId,
+    id: MessageId,
+    content: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeletePayload {
+    conversation: ConversationId,
+    id: MessageId,
+}
+
+/// A reply to a request that changed a conversation.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Stored<T> {
     #[serde(flatten)]
-    what: T,
+    value: T,
+    /// `delayed` if the members are notified later, because the store is not available. Absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    delivery: Option<&'static str>,
+    delivery: Option<Delivery>,
+}
+
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Delivery {
+    Delayed,
 }
 
 impl<T> Stored<T> {
-    fn new(what: T, delayed: bool) -> Self {
-        Self { what, delivery: delayed.then_some(DELAYED) }
+    fn new(value: T, delayed: bool) -> Self {
+        Self { value, delivery: delayed.then_some(Delivery::Delayed) }
     }
 }
 
-/// A message's type when the client does not say.
-const KIND: &str = "text";
+/// A reply to a deletion over HTTP has no value of its own.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Deleted {}
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct History<'a> {
+    /// The messages, newest first.
+    messages: Vec<MessageView<'a>>,
+    /// The value of `before` for the next page. `null` if this is the last page.
+    next_before: Option<Seq>,
+}
 
 pub(crate) fn post(request: &Request) -> Answer {
-    #[derive(Deserialize)]
-    struct Body {
-        id: Option<MessageId>,
-        #[serde(rename = "type")]
-        kind: Option<String>,
-        content: String,
-    }
-    let Body { id, kind, content } = request.body()?;
-    let (sender, conversation) = (request.user()?, request.parameter("id")?);
-    store(Draft { conversation, sender, id, kind: kind.unwrap_or_else(|| KIND.to_owned()), content, at: Edge.now() })
+    let NewMessageBody { id, kind, content } = request.body()?;
+    let (sender, conversation) = (request.user()?, request.path(CONVERSATION)?);
+    store(Draft { conversation, sender, id, kind: or_default(kind), content, at: Edge.now() })
 }
 
-pub(crate) fn send(frame: &Frame) -> Answer {
-    #[derive(Deserialize)]
-    struct Payload {
-        conversation: ConversationId,
-        id: Option<MessageId>,
-        #[serde(rename = "type")]
-        kind: Option<String>,
-        content: String,
-    }
-    let Payload { conversation, id, kind, content } = frame.payload()?;
-    let kind = kind.unwrap_or_else(|| KIND.to_owned());
-    store(Draft { conversation, sender: frame.user, id, kind, content, at: Edge.now() })
+pub(crate) fn send(message: &SocketMessage) -> Answer {
+    let NewMessagePayload { conversation, id, kind, content } = message.payload()?;
+    store(Draft { conversation, sender: message.user, id, kind: or_default(kind), content, at: Edge.now() })
+}
+
+fn or_default(kind: Option<String>) -> String {
+    kind.unwrap_or_else(|| DEFAULT_KIND.to_owned())
 }
 
 fn store(draft: Draft) -> Answer {
@@ -79,24 +120,14 @@ fn store(draft: Draft) -> Answer {
 }
 
 pub(crate) fn patch(request: &Request) -> Answer {
-    #[derive(Deserialize)]
-    struct Body {
-        content: String,
-    }
-    let Body { content } = request.body()?;
-    let (conversation, message) = (request.parameter("id")?, request.parameter("message")?);
+    let NewContentBody { content } = request.body()?;
+    let (conversation, message) = (request.path(CONVERSATION)?, request.path(MESSAGE)?);
     change(Edit { conversation, message, editor: request.user()?, content, at: Edge.now() })
 }
 
-pub(crate) fn edit(frame: &Frame) -> Answer {
-    #[derive(Deserialize)]
-    struct Payload {
-        conversation: ConversationId,
-        id: MessageId,
-        content: String,
-    }
-    let Payload { conversation, id, content } = frame.payload()?;
-    change(Edit { conversation, message: id, editor: frame.user, content, at: Edge.now() })
+pub(crate) fn edit(message: &SocketMessage) -> Answer {
+    let EditPayload { conversation, id, content } = message.payload()?;
+    change(Edit { conversation, message: id, editor: message.user, content, at: Edge.now() })
 }
 
 fn change(edit: Edit) -> Answer {
@@ -105,33 +136,25 @@ fn change(edit: Edit) -> Answer {
 }
 
 pub(crate) fn remove(request: &Request) -> Answer {
-    let (conversation, message) = (request.parameter("id")?, request.parameter("message")?);
+    let (conversation, message) = (request.path(CONVERSATION)?, request.path(MESSAGE)?);
     let deleted = run(messaging::delete(&Edge, request.user()?, conversation, message))?;
-    // A map without entries: only the delivery has something to say.
-    let nothing = BTreeMap::<&str, &str>::new();
-    if deleted.delayed { Reply::ok(&Stored::new(nothing, true)) } else { Ok(Reply::done()) }
+    if deleted.delayed { Reply::ok(&Stored::new(Deleted {}, true)) } else { Ok(Reply::done()) }
 }
 
-pub(crate) fn delete(frame: &Frame) -> Answer {
-    #[derive(Deserialize, Serialize)]
-    struct Which {
+pub(crate) fn delete(message: &SocketMessage) -> Answer {
+    #[derive(Serialize)]
+    struct DeletedMessage {
         conversation: ConversationId,
         id: MessageId,
     }
-    let which: Which = frame.payload()?;
-    let deleted = run(messaging::delete(&Edge, frame.user, which.conversation, which.id))?;
-    Reply::ok(&Stored::new(which, deleted.delayed))
+    let DeletePayload { conversation, id } = message.payload()?;
+    let deleted = run(messaging::delete(&Edge, message.user, conversation, id))?;
+    Reply::ok(&Stored::new(DeletedMessage { conversation, id }, deleted.delayed))
 }
 
 pub(crate) fn history(request: &Request) -> Answer {
-    #[derive(Serialize)]
-    struct History<'a> {
-        messages: Vec<MessageView<'a>>,
-        next_before: Option<Seq>,
-    }
-    let user: UserId = request.user()?;
-    let before = request.query("before")?.map(Seq);
-    let query = HistoryQuery { user, conversation: request.parameter("id")?, before, limit: request.limit()? };
+    let (user, conversation) = (request.user()?, request.path(CONVERSATION)?);
+    let query = HistoryQuery { user, conversation, before: request.query(BEFORE)?, limit: request.limit()? };
     let page = run(messaging::history(&Edge, query))?;
     Reply::ok(&History {
         messages: page.messages.iter().map(MessageView::from).collect(),

@@ -1,39 +1,37 @@
-//! A reader's position: marking messages as read, over HTTP and as a frame.
+//! Read positions: marking messages as read, over HTTP and over a socket.
 
 use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::messaging;
-use roost_function::{Answer, Edge, Frame, Reply, Request, Schema, run};
+use roost_function::{Answer, Edge, Reply, Request, SocketMessage, run};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(crate) const UP_TO: Schema = Schema::Object(&[("up_to", Schema::Optional(&Schema::Number))]);
+use crate::CONVERSATION;
 
-pub(crate) const READ: Schema = Schema::Object(&[
-    ("conversation", Schema::Id),
-    ("unread", Schema::Number),
-    ("total", Schema::Number),
-    ("up_to", Schema::Number),
-    Schema::SOURCE,
-]);
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadBody {
+    /// The sequence number up to which everything is read. Without it, everything is read.
+    up_to: Option<Seq>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadPayload {
+    conversation: ConversationId,
+    up_to: Option<Seq>,
+}
 
 pub(crate) fn post(request: &Request) -> Answer {
-    #[derive(Deserialize)]
-    struct Body {
-        up_to: Option<Seq>,
-    }
-    let Body { up_to } = request.body()?;
-    mark(request.user()?, request.parameter("id")?, up_to)
+    let ReadBody { up_to } = request.body()?;
+    mark_read(request.user()?, request.path(CONVERSATION)?, up_to)
 }
 
-pub(crate) fn read(frame: &Frame) -> Answer {
-    #[derive(Deserialize)]
-    struct Payload {
-        conversation: ConversationId,
-        up_to: Option<Seq>,
-    }
-    let Payload { conversation, up_to } = frame.payload()?;
-    mark(frame.user, conversation, up_to)
+pub(crate) fn read(message: &SocketMessage) -> Answer {
+    let ReadPayload { conversation, up_to } = message.payload()?;
+    mark_read(message.user, conversation, up_to)
 }
 
-fn mark(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer {
+fn mark_read(user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer {
     Reply::ok(&run(messaging::mark_read(&Edge, user, conversation, up_to))?)
 }

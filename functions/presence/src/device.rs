@@ -1,57 +1,60 @@
-//! A user's devices: they connect, beat and leave, with a socket or without.
+//! A user's devices: they connect, send heartbeats and disconnect, with a socket or without.
 
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::limits::BEAT_INTERVAL_MS;
 use roost_core::presence;
-use roost_function::{Answer, Connection, Edge, Failure, Frame, Reply, Request, Schema, run};
+use roost_function::{Answer, Connection, Edge, Failure, Reply, Request, SocketMessage, run};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::question::told;
+use crate::query::presence_list;
 
-pub(crate) const DEVICE: Schema = Schema::Object(&[("connection", Schema::Optional(&Schema::Text))]);
-pub(crate) const NEXT_BEAT: Schema = Schema::Object(&[("beat_interval_ms", Schema::Number)]);
+/// The connection id of clients without a socket that do not send one. All of them count as one device.
+const DEFAULT_CONNECTION: &str = "http";
 
-/// Clients without a socket that give themselves no name count as one device.
-const NAMELESS: &str = "http";
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceBody {
+    /// The client's own id for this device. Clients that send none count as one device.
+    connection: Option<ConnectionId>,
+}
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct NextHeartbeat {
+    /// The next heartbeat is due after this time.
+    beat_interval_ms: u64,
+}
 
 pub(crate) fn post(request: &Request) -> Answer {
-    beat_one(named(request)?)
+    heartbeat(device(request)?)
 }
 
-pub(crate) fn frame(frame: &Frame) -> Answer {
-    beat_one((frame.user, frame.connection.clone()))
+pub(crate) fn socket_heartbeat(message: &SocketMessage) -> Answer {
+    heartbeat((message.user, message.connection.clone()))
 }
 
-fn beat_one(device: (UserId, ConnectionId)) -> Answer {
-    #[derive(Serialize)]
-    struct NextBeat {
-        beat_interval_ms: u64,
-    }
+fn heartbeat(device: (UserId, ConnectionId)) -> Answer {
     run(presence::heartbeat(&Edge, &[device]))?;
-    Reply::ok(&NextBeat { beat_interval_ms: BEAT_INTERVAL_MS })
+    Reply::ok(&NextHeartbeat { beat_interval_ms: BEAT_INTERVAL_MS })
 }
 
 pub(crate) fn delete(request: &Request) -> Answer {
-    let (user, connection) = named(request)?;
+    let (user, connection) = device(request)?;
     run(presence::disconnect(&Edge, user, &connection))?;
     Ok(Reply::done())
 }
 
-fn named(request: &Request) -> Result<(UserId, ConnectionId), Failure> {
-    #[derive(Deserialize)]
-    struct Device {
-        connection: Option<ConnectionId>,
-    }
-    let Device { connection } = request.body()?;
-    let connection = connection.map_or_else(|| NAMELESS.parse(), Ok);
+fn device(request: &Request) -> Result<(UserId, ConnectionId), Failure> {
+    let DeviceBody { connection } = request.body()?;
+    let connection = connection.map_or_else(|| DEFAULT_CONNECTION.parse(), Ok);
     Ok((request.user()?, connection.map_err(|error| Failure::internal(error.to_string()))?))
 }
 
 pub(crate) fn connected(connection: &Connection) -> Answer {
-    told(run(presence::connected(&Edge, connection.user, &connection.id))?)
+    presence_list(&run(presence::connected(&Edge, connection.user, &connection.id))?)
 }
 
-pub(crate) fn beat(connections: &[Connection]) -> Answer {
+pub(crate) fn heartbeats(connections: &[Connection]) -> Answer {
     let devices: Vec<_> = connections.iter().map(|connection| (connection.user, connection.id.clone())).collect();
     run(presence::heartbeat(&Edge, &devices))?;
     Ok(Reply::done())

@@ -1,40 +1,50 @@
-//! Presence over HTTP, sockets and hooks: this table, and a file for those who are seen and one for those who look.
+//! Presence over HTTP, sockets and hooks: the table of what the function offers. `device` has the handlers of those whose
+//! presence is shown, `query` has the handlers of those who look at it.
 
 mod device;
-mod question;
+mod query;
 
+use roost_core::event::PresenceView;
+use roost_core::ids::UserId;
 use roost_core::key::Space;
 use roost_core::limits::{PRESENCE_SHARDS, SWEEP_INTERVAL_MS};
 use roost_core::port::Operation;
 use roost_core::presence;
-use roost_function::{Access, Edge, Grants, Hook, Reply, Route, Schedule, Schema, run};
+use roost_function::{Access, Edge, Grants, Hook, PathParameter, Reply, Route, Schedule, run};
 
+const USER: PathParameter<UserId> = PathParameter::new("user");
 const SPACES: &[Space] = &[Space::Online, Space::Presence, Space::Devices, Space::PresenceDue];
 
 roost_function::function! {
     routes: &[
-        Route::post("/v1/presence", Access::User, device::post)
-            .about("A sign of life from a client without a socket.")
-            .takes(device::DEVICE)
-            .gives(&[(200, Some(device::NEXT_BEAT))]),
-        Route::delete("/v1/presence", Access::User, device::delete)
-            .about("A client without a socket says goodbye.")
-            .takes(device::DEVICE)
-            .gives(&[(204, None)]),
-        Route::get("/v1/presence/{user}", Access::ServiceOrUser, question::one)
-            .about("A user's presence. Somebody who may not be seen looks offline.")
-            .gives(&[(200, Some(Schema::PRESENCE))]),
-        Route::post("/v1/presence/query", Access::ServiceOrUser, question::many)
-            .about("The presence of up to 500 users, in the order asked.")
-            .takes(question::USERS)
-            .gives(&[(200, Some(question::PRESENCE))]),
+        Route::post("/v1/presence", Access::User, device::post).described(|route| {
+            route
+                .summary("A heartbeat from a client without a socket.")
+                .body::<device::DeviceBody>()
+                .reply::<device::NextHeartbeat>(200)
+        }),
+        Route::delete("/v1/presence", Access::User, device::delete).described(|route| {
+            route.summary("A client without a socket disconnects.").body::<device::DeviceBody>().no_content()
+        }),
+        Route::get("/v1/presence/{user}", Access::ServiceOrUser, query::one).described(|route| {
+            route
+                .summary("The presence of one user. A user whom the caller may not see is shown as offline.")
+                .path(USER)
+                .reply::<PresenceView>(200)
+        }),
+        Route::post("/v1/presence/query", Access::ServiceOrUser, query::many).described(|route| {
+            route
+                .summary("The presence of up to 500 users, in the order in which they are asked for.")
+                .body::<query::UsersBody>()
+                .reply::<query::PresenceList>(200)
+        }),
     ],
-    frames: &[("presence.beat", device::frame)],
+    frames: &[("presence.beat", device::socket_heartbeat)],
     hooks: &[
         Hook::Connected(device::connected),
-        Hook::Beat(device::beat),
+        Hook::Heartbeat(device::heartbeats),
         Hook::Disconnected(device::disconnected),
-        Hook::Sync(question::sync),
+        Hook::Sync(query::sync),
     ],
     schedules: &[Schedule {
         name: "sweep",

@@ -1,11 +1,12 @@
-//! What a handler answers when it cannot, and how the core's errors become one. The codes of the rules stand in
-//! `roost_core::error`; here are only those that parsing can come to.
+//! Failures: what a handler answers when it refuses or cannot do what it was asked.
+//!
+//! The codes of the rules are in `roost_core::error`; this file has only those of parsing and of function writers.
 
 use std::borrow::Cow;
 
 use roost_core::error::{Error, ErrorKind};
 
-/// A considered refusal.
+/// A refusal with a stable code, a message for the caller, and whether trying again can help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub(crate) kind: ErrorKind,
@@ -13,12 +14,13 @@ pub struct Failure {
     pub(crate) message: String,
     pub(crate) retry: bool,
     pub(crate) retry_after_ms: Option<u32>,
-    /// For the operator's log, when the message does not say it.
+    /// The reason for the operator's log, where the message for the caller does not give it.
     pub(crate) cause: Option<String>,
 }
 
 impl Failure {
-    /// A failure of your own. The code is stable, `a-z` and `_`; the message says what was wrong and what is allowed.
+    /// A failure with a code of your own. The code is stable and consists of `a-z` and `_`; the message says what was wrong
+    /// and what is allowed.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -30,28 +32,28 @@ impl Failure {
         }
     }
 
-    /// The request makes no sense; the message says what does.
+    /// The request is not valid; the message says what is allowed.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, "invalid", message)
     }
 
-    /// Beyond a bound, which the message names.
+    /// The request exceeds a bound, which the message names.
     pub fn too_large(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::TooLarge, "too_large", message)
     }
 
-    /// A service asked on its own for what only a user can have.
+    /// The request needs a user, and a service sent it for itself.
     pub fn user_required() -> Self {
         Self::new(
             ErrorKind::Invalid,
             "user_required",
-            "this is done for a user: send a user's token, or name the user in the header Roost-User",
+            "this request needs a user: send a user's token, or send `Roost-User` with the service key",
         )
     }
 
-    /// Our fault. The cause goes to the log, not to the caller.
+    /// The function is at fault. The cause goes to the operator's log, not to the caller.
     pub fn internal(cause: impl Into<String>) -> Self {
-        let message = "the function could not do this; the operator's log has the reason";
+        let message = "the function failed; the operator's log has the reason";
         Self { cause: Some(cause.into()), ..Self::new(ErrorKind::Internal, "internal", message) }
     }
 }
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn internal_text_goes_to_the_log_and_not_to_the_caller() {
+    fn the_cause_of_an_internal_failure_goes_to_the_log_and_not_to_the_caller() {
         let failure = Failure::from(Error::Store(StoreError::WrongType("online:7".to_owned())));
         assert_eq!(failure.cause.as_deref(), Some("wrong type: online:7"));
         assert!(!failure.message.contains("online:7"), "{}", failure.message);

@@ -1,22 +1,22 @@
-//! What a function asks to be allowed.
+//! The permissions that a function asks for in its manifest.
 
 use roost_core::key::Space;
 use roost_core::port::Operation;
 
-/// What a function may do. The operator may grant less.
+/// What a function asks to be allowed. The operator may grant less; a call without a grant answers `denied`.
 #[derive(Clone, Copy, Debug)]
 pub struct Grants {
-    /// Key spaces it reads.
+    /// The key spaces that it reads.
     pub read: &'static [Space],
-    /// Key spaces it writes, or checks in a transaction.
+    /// The key spaces that it writes, or checks in a transaction.
     pub write: &'static [Space],
-    /// Tells users things.
+    /// Whether it publishes events to users.
     pub publish: bool,
-    /// Operations of the records it uses.
+    /// The operations of the records that it calls.
     pub records: &'static [Operation],
 }
 
 impl Grants {
-    /// Nothing at all.
+    /// No permissions.
     pub const NONE: Self = Self { read: &[], write: &[], publish: false, records: &[] };
 }

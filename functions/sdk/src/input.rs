@@ -1,34 +1,34 @@
-//! What handlers are given: an HTTP request, a socket frame, a connection, a client that comes back.
+//! What handlers receive: an HTTP request, a socket message, a connection, a client's request to synchronise.
 //!
-//! Reading a part of it either gives the type asked for or the refusal that the caller is told.
+//! Each accessor parses one part of the input and returns it in the requested type, or the failure that the caller gets.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
 use roost_core::ids::{ConnectionId, ConversationId, UserId};
-use roost_core::limits::{PAGE_DEFAULT, PAGE_MAX};
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 use crate::json;
+use crate::parameter::{LIMIT, Limit, PathParameter, QueryParameter};
 
 /// On whose behalf a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A user, or a service that names one.
+    /// A user, or a service that acts for one.
     User(UserId),
-    /// A service on its own.
+    /// A service that acts for itself.
     Service,
-    /// Nobody showed anything.
+    /// A caller without credentials; only public routes have such callers.
     Anonymous,
-    /// The host itself.
+    /// The host itself: hooks and schedules.
     Host,
 }
 
 /// An HTTP request to one of the function's routes.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Who asks.
+    /// Who sent the request.
     pub caller: Caller,
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) query: Vec<(String, String)>,
@@ -36,7 +36,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The user asking; a service on its own is told to name one.
+    /// The user on whose behalf the request is made. A service that acts for itself is told to name a user.
     pub fn user(&self) -> Result<UserId, Failure> {
         match self.caller {
             Caller::User(user) => Ok(user),
@@ -44,81 +44,85 @@ impl Request {
         }
     }
 
-    /// The path's part that the route names so.
-    pub fn parameter<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Failure> {
+    /// A parameter of the route's path.
+    pub fn path<T: FromStr<Err: Display>>(&self, parameter: PathParameter<T>) -> Result<T, Failure> {
+        let name = parameter.name;
         let (_, text) = self
             .parameters
             .iter()
             .find(|(known, _)| known == name)
-            .ok_or_else(|| Failure::internal(format!("the route has no parameter {name}")))?;
+            .ok_or_else(|| Failure::internal(format!("the route has no path parameter {name}")))?;
         text.parse().map_err(|error| Failure::invalid(format!("path parameter `{name}`: {error}")))
     }
 
-    /// The query's value of this name, if there is one.
-    pub fn query<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Failure> {
+    /// A parameter of the query string; `None` if the caller left it out.
+    pub fn query<T: FromStr<Err: Display>>(&self, parameter: QueryParameter<T>) -> Result<Option<T>, Failure> {
+        let name = parameter.name;
         let mut values = self.query.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
         let Some(text) = values.next() else {
             return Ok(None);
         };
         if values.next().is_some() {
-            return Err(Failure::invalid(format!("query parameter `{name}` stands there twice")));
+            return Err(Failure::invalid(format!("query parameter `{name}` is given more than once; send it once")));
         }
         text.parse().map(Some).map_err(|error| Failure::invalid(format!("query parameter `{name}`: {error}")))
     }
 
-    /// How many entries a page shall have: `limit`, or the default.
+    /// How many entries a page has at most: the query parameter `limit`, or the default.
     pub fn limit(&self) -> Result<u32, Failure> {
-        match self.query::<u32>("limit") {
-            Ok(None) => Ok(PAGE_DEFAULT),
-            Ok(Some(limit)) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
-            _ => Err(Failure::invalid(format!("query parameter `limit`: expected one number from 1 to {PAGE_MAX}"))),
-        }
+        let Limit(limit) = self.query(LIMIT)?.unwrap_or_default();
+        Ok(limit)
     }
 
-    /// The body, an object. An empty body is one without fields.
+    /// The body, a JSON object. An empty body is read as an object without fields.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        json::object("the body", &self.body)
+        let body = if self.body.is_empty() { b"{}" } else { self.body.as_slice() };
+        json::object("the body", body)
     }
 }
 
-/// A frame that a user's device sent over its socket.
+/// A message that a client sent over its socket.
 #[derive(Clone, Debug)]
-pub struct Frame {
-    /// Whose device.
+pub struct SocketMessage {
+    /// The user whose token opened the socket.
     pub user: UserId,
-    /// Which one.
+    /// The connection that the message came from.
     pub connection: ConnectionId,
     pub(crate) payload: String,
 }
 
-impl Frame {
-    /// The payload, an object. A frame without one is read as one without fields.
+impl SocketMessage {
+    /// The payload, a JSON object. A message without a payload is read as one with an object without fields.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        json::object("the payload", self.payload.as_bytes())
+        let payload = if self.payload == "null" { "{}" } else { &self.payload };
+        json::object("the payload", payload.as_bytes())
     }
 }
 
-/// A user's connection that opened, lives or is gone.
+/// A user's connection: a socket or an event stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// Whose.
+    /// The user whose token opened the connection.
     pub user: UserId,
-    /// Which.
+    /// The connection's id, unique over all hosts.
     pub id: ConnectionId,
 }
 
-/// A client that wants to know how things stand.
+/// A client's request for the present state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sync {
-    /// Whose.
+pub struct SyncRequest {
+    /// The client's user.
     pub user: UserId,
-    /// Conversations it missed something in; `None`: unknown.
+    /// The conversations in which the client missed events; `None` if that is unknown.
     pub conversations: Option<Vec<ConversationId>>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const USER: PathParameter<UserId> = PathParameter::new("user");
+    const BEFORE: QueryParameter<u64> = QueryParameter::new("before");
 
     fn request(query: &[(&str, &str)]) -> Request {
         Request {
@@ -130,32 +134,53 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_1_to_100_and_50_when_unsaid() {
+    fn a_limit_is_1_to_100_and_50_by_default() {
         assert_eq!(request(&[]).limit(), Ok(50));
         assert_eq!(request(&[("limit", "1")]).limit(), Ok(1));
         assert_eq!(request(&[("limit", "100")]).limit(), Ok(100));
-        let refused = [&[("limit", "0")][..], &[("limit", "101")], &[("limit", "-1")], &[("limit", "")]];
-        for query in refused.into_iter().chain([&[("limit", "1"), ("limit", "2")][..]]) {
-            let failure = request(query).limit().unwrap_err();
-            assert_eq!(failure.message, "query parameter `limit`: expected one number from 1 to 100", "{query:?}");
+        for value in ["0", "101", "-1", ""] {
+            let failure = request(&[("limit", value)]).limit().unwrap_err();
+            assert_eq!(failure.message, "query parameter `limit`: expected a number from 1 to 100", "{value}");
         }
     }
 
     #[test]
-    fn a_path_parameter_that_is_no_id_is_named() {
-        let failure = request(&[]).parameter::<UserId>("user").unwrap_err();
+    fn a_query_parameter_given_twice_is_refused() {
+        let failure = request(&[("limit", "1"), ("limit", "2")]).limit().unwrap_err();
+        assert_eq!(failure.message, "query parameter `limit` is given more than once; send it once");
+    }
+
+    #[test]
+    fn an_invalid_path_parameter_is_named() {
+        let failure = request(&[]).path(USER).unwrap_err();
         assert!(failure.message.starts_with("path parameter `user`: not a UUID"), "{}", failure.message);
     }
 
     #[test]
-    fn a_query_number_that_is_none_is_named() {
-        let failure = request(&[("before", "x")]).query::<u64>("before").unwrap_err();
+    fn an_invalid_query_parameter_is_named() {
+        let failure = request(&[("before", "x")]).query(BEFORE).unwrap_err();
         assert_eq!(failure.message, "query parameter `before`: invalid digit found in string");
-        assert_eq!(request(&[]).query::<u64>("before"), Ok(None));
+        assert_eq!(request(&[]).query(BEFORE), Ok(None));
     }
 
     #[test]
-    fn a_service_on_its_own_is_told_to_name_a_user() {
+    fn an_empty_body_and_a_missing_payload_are_objects_without_fields() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Empty {}
+        let with_body = |body: &str| Request { body: body.into(), ..request(&[]) };
+        assert_eq!(request(&[]).body(), Ok(Empty {}));
+        assert!(with_body("null").body::<Empty>().is_err(), "null is not an object");
+        let message = |payload: &str| SocketMessage {
+            user: UserId::from_u128(7),
+            connection: "c1".parse().unwrap(),
+            payload: payload.to_owned(),
+        };
+        assert_eq!(message("null").payload(), Ok(Empty {}));
+        assert!(message("[]").payload::<Empty>().is_err());
+    }
+
+    #[test]
+    fn a_service_that_acts_for_itself_is_told_to_name_a_user() {
         let failure = request(&[]).user().unwrap_err();
         assert_eq!(failure.code, "user_required");
         assert!(failure.message.contains("Roost-User"));

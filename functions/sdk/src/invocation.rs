@@ -1,4 +1,4 @@
-//! The handler interface's types to and from this crate's own: by hand, in this one place.
+//! Converts the types of the WIT interface `handler` to and from those of this crate. All of these conversions are here.
 
 use roost_core::error::ErrorKind;
 use roost_core::ids::ConnectionId;
@@ -7,24 +7,24 @@ use crate::bindings::exports::roost::edge::handler;
 use crate::edge::list;
 use crate::failure::Failure;
 use crate::grants::Grants;
-use crate::input::{Caller, Connection, Frame, Request, Sync};
+use crate::input::{Caller, Connection, Request, SocketMessage, SyncRequest};
 use crate::reply::Reply;
 
-/// What the host asks.
-pub(crate) enum Asked {
+/// What the host calls the function for.
+pub(crate) enum FunctionCall {
     Http { route: u32, request: Request },
-    Frame { name: String, frame: Frame },
+    SocketMessage { name: String, message: SocketMessage },
     Connected(Connection),
-    Beat(Vec<Connection>),
+    Heartbeat(Vec<Connection>),
     Disconnected(Connection),
-    Sync(Sync),
+    Sync(SyncRequest),
     Tick { schedule: String, shard: u32 },
 }
 
-pub(crate) fn asked(invocation: handler::Invocation) -> Result<Asked, Failure> {
+pub(crate) fn read(invocation: handler::Invocation) -> Result<FunctionCall, Failure> {
     let caller = caller(&invocation.caller);
     Ok(match invocation.request {
-        handler::Request::Http(http) => Asked::Http {
+        handler::Request::Http(http) => FunctionCall::Http {
             route: http.route,
             request: Request {
                 caller,
@@ -38,15 +38,18 @@ pub(crate) fn asked(invocation: handler::Invocation) -> Result<Asked, Failure> {
                 return Err(Failure::user_required());
             };
             let connection = connection_id(&message.connection)?;
-            Asked::Frame { name: message.name, frame: Frame { user, connection, payload: message.payload } }
+            let payload = message.payload;
+            FunctionCall::SocketMessage { name: message.name, message: SocketMessage { user, connection, payload } }
         }
-        handler::Request::Connected(it) => Asked::Connected(connection(&it)?),
-        handler::Request::Beat(all) => Asked::Beat(all.iter().map(connection).collect::<Result<_, _>>()?),
-        handler::Request::Disconnected(it) => Asked::Disconnected(connection(&it)?),
+        handler::Request::Connected(opened) => FunctionCall::Connected(connection(&opened)?),
+        handler::Request::Heartbeat(all) => {
+            FunctionCall::Heartbeat(all.iter().map(connection).collect::<Result<_, _>>()?)
+        },
+        handler::Request::Disconnected(closed) => FunctionCall::Disconnected(connection(&closed)?),
         handler::Request::Sync(sync) => {
-            Asked::Sync(Sync { user: sync.user.into(), conversations: sync.conversations.map(list) })
+            FunctionCall::Sync(SyncRequest { user: sync.user.into(), conversations: sync.conversations.map(list) })
         }
-        handler::Request::Tick(tick) => Asked::Tick { schedule: tick.schedule, shard: tick.shard },
+        handler::Request::Tick(tick) => FunctionCall::Tick { schedule: tick.schedule, shard: tick.shard },
     })
 }
 
@@ -64,7 +67,7 @@ fn connection(connection: &handler::Connection) -> Result<Connection, Failure> {
 }
 
 fn connection_id(text: &str) -> Result<ConnectionId, Failure> {
-    text.parse().map_err(|error| Failure::internal(format!("the host's connection id {text:?}: {error}")))
+    text.parse().map_err(|error| Failure::internal(format!("the host sent an invalid connection id {text:?}: {error}")))
 }
 
 pub(crate) fn reply(reply: Reply) -> handler::Reply {

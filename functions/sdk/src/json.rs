@@ -1,141 +1,50 @@
-//! JSON objects from outside, with answers that name the field at fault.
-//!
-//! A type needs only `#[derive(Deserialize)]`: unknown fields are refused for every struct read here.
+//! Reads JSON objects that callers sent. A refusal names the field that is wrong and says what is allowed.
 
-use std::fmt;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
+use serde_path_to_error::Track;
 
 use crate::failure::Failure;
 
-type Json<'de> = serde_json::Deserializer<serde_json::de::SliceRead<'de>>;
-
-/// Reads an object. Nothing, and `null`, are read as `{}`. `what` begins the message: "the body", "the payload".
+/// Reads an object. `what` begins the message of a refusal: "the body", "the payload".
 pub(crate) fn object<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Failure> {
-    let bytes = match bytes {
-        b"" | b"null" => b"{}",
-        given => given,
-    };
+    // serde would also read an array as a struct, field by field.
+    if first_byte(bytes) != Some(b'{') {
+        return Err(Failure::invalid(match serde_json::from_slice::<IgnoredAny>(bytes) {
+            Ok(_) => format!("{what} is not a JSON object, such as {{\"name\": \"value\"}}"),
+            Err(error) => syntax(what, &error),
+        }));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let mut field = None;
-    T::deserialize(Object { json: &mut json, field: &mut field })
+    let mut track = Track::new();
+    T::deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track))
         .and_then(|value| json.end().map(|()| value))
-        .map_err(|error| Failure::invalid(explain(what, field, &error)))
+        .map_err(|error| Failure::invalid(explain(what, &track.path(), &error)))
 }
 
-fn explain(what: &str, field: Option<&str>, error: &serde_json::Error) -> String {
-    let text = error.to_string();
+fn first_byte(bytes: &[u8]) -> Option<u8> {
+    bytes.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
+}
+
+fn syntax(what: &str, error: &serde_json::Error) -> String {
+    format!("{what} is not valid JSON: {error}")
+}
+
+fn explain(what: &str, path: &serde_path_to_error::Path, error: &serde_json::Error) -> String {
     if error.classify() != Category::Data {
-        return format!("{what} is not valid JSON: {text}");
+        return syntax(what, error);
     }
-    // The place is of no use to somebody who is told the field.
+    let text = error.to_string();
+    // Somebody who is told the field does not need the line and the column.
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-    match (field, text.strip_prefix("missing field ")) {
-        (Some(field), _) => format!("field `{field}` of {what}: {text}"),
-        (None, Some(missing)) => format!("field {missing} is missing in {what}"),
-        (None, None) => format!("{what}: {text}"),
+    if let Some(missing) = text.strip_prefix("missing field ") {
+        return format!("field {missing} is missing in {what}");
     }
-}
-
-/// A deserializer of one object that keeps the name of the field it is at.
-struct Object<'a, 'de> {
-    json: &'a mut Json<'de>,
-    field: &'a mut Option<&'static str>,
-}
-
-impl<'de> Deserializer<'de> for Object<'_, 'de> {
-    type Error = serde_json::Error;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        known: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        self.json.deserialize_map(ObjectVisitor { visitor, known, field: self.field })
+    let is_about_the_object = text.starts_with("unknown field ") || text.starts_with("duplicate field ");
+    if is_about_the_object || path.iter().next().is_none() {
+        return format!("{what}: {text}");
     }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        self.json.deserialize_any(visitor)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-struct ObjectVisitor<'a, V> {
-    visitor: V,
-    known: &'static [&'static str],
-    field: &'a mut Option<&'static str>,
-}
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for ObjectVisitor<'_, V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<V::Value, M::Error> {
-        let Self { visitor, known, field } = self;
-        MapAccessDeserializer::new(Fields { map, known, next: None, field }).deserialize_map(visitor)
-    }
-}
-
-struct Fields<'a, M> {
-    map: M,
-    known: &'static [&'static str],
-    /// The field whose value comes next.
-    next: Option<&'static str>,
-    /// The field whose value is being read.
-    field: &'a mut Option<&'static str>,
-}
-
-/// Reads the name of a field, which must be known.
-struct FieldName {
-    known: &'static [&'static str],
-}
-
-impl<'de> DeserializeSeed<'de> for FieldName {
-    type Value = &'static str;
-
-    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<Self::Value, D::Error> {
-        name.deserialize_identifier(self)
-    }
-}
-
-impl Visitor<'_> for FieldName {
-    type Value = &'static str;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a field")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        let found = self.known.iter().copied().find(|known| *known == name);
-        found.ok_or_else(|| E::unknown_field(name, self.known))
-    }
-}
-
-impl<'de, M: MapAccess<'de>> MapAccess<'de> for Fields<'_, M> {
-    type Error = M::Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, M::Error> {
-        self.next = self.map.next_key_seed(FieldName { known: self.known })?;
-        self.next.map(|name| seed.deserialize(name.into_deserializer())).transpose()
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, M::Error> {
-        *self.field = self.next.take();
-        let value = self.map.next_value_seed(seed)?;
-        *self.field = None;
-        Ok(value)
-    }
+    format!("field `{path}` of {what}: {text}")
 }
 
 #[cfg(test)]
@@ -147,12 +56,15 @@ mod tests {
     use super::*;
 
     #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct Draft {
         content: String,
         conversation: Option<ConversationId>,
         #[serde(rename = "type")]
         kind: Option<String>,
         up_to: Option<u64>,
+        #[serde(default)]
+        users: Vec<u8>,
     }
 
     fn refusal(body: &str) -> String {
@@ -162,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_read() {
-        let draft: Draft = object("the body", br#" {"content":"hi \u00e9","type":"text"} "#).unwrap();
+    fn an_object_with_known_fields_is_read() {
+        let draft: Draft = object("the body", br#" {"content":"hi \u00e9","type":"text","up_to":null} "#).unwrap();
         assert_eq!(draft.content, "hi \u{e9}");
         assert_eq!((draft.kind.as_deref(), draft.up_to, draft.conversation), (Some("text"), None, None));
     }
@@ -172,17 +84,20 @@ mod tests {
     fn a_refusal_names_the_field_and_what_is_allowed() {
         for (body, message) in [
             ("{}", "field `content` is missing in the body"),
-            ("", "field `content` is missing in the body"),
-            ("null", "field `content` is missing in the body"),
             (r#"{"content":5}"#, "field `content` of the body: invalid type: integer `5`, expected a string"),
             (r#"{"content":"a","up_to":-1}"#, "field `up_to` of the body: invalid value: integer `-1`, expected u64"),
             (
+                r#"{"content":"a","users":[1,"b"]}"#,
+                "field `users[1]` of the body: invalid type: string \"b\", expected u8",
+            ),
+            (
                 r#"{"content":"a","kind":"b"}"#,
-                "the body: unknown field `kind`, expected one of `content`, `conversation`, `type`, `up_to`",
+                "the body: unknown field `kind`, expected one of `content`, `conversation`, `type`, `up_to`, `users`",
             ),
             (r#"{"content":"a","content":"b"}"#, "the body: duplicate field `content`"),
-            ("[\"a\"]", "the body: invalid type: sequence, expected an object"),
-            ("7", "the body: invalid type: integer `7`, expected an object"),
+            ("[\"a\"]", "the body is not a JSON object, such as {\"name\": \"value\"}"),
+            ("null", "the body is not a JSON object, such as {\"name\": \"value\"}"),
+            (" 7", "the body is not a JSON object, such as {\"name\": \"value\"}"),
         ] {
             assert_eq!(refusal(body), message, "{body}");
         }
@@ -190,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_told_its_place() {
-        for body in ["{", "{\"content\":\"a\"", "{\"content\":\"a\"} {}", "{\"content\":\"\u{1}\"}", "\u{feff}{}"] {
+    fn invalid_json_is_refused_with_its_place() {
+        for body in ["", "{", "{\"content\":\"a\"", "{\"content\":\"a\"} {}", "{\"content\":\"\u{1}\"}", "\u{feff}{}"] {
             let message = refusal(body);
             assert!(message.starts_with("the body is not valid JSON: "), "{message}");
             assert!(message.contains(" at line 1 column "), "{message}");

@@ -1,12 +1,13 @@
-//! What a Roost function is written with.
+//! The sdk that Roost functions are written with.
 //!
-//! A function is a table of routes, frames, hooks and schedules ([`function!`]), each with a handler that parses what
-//! it was asked ([`Request`], [`Frame`]), runs a use case of `roost-core` on the host's imports ([`run`], [`Edge`])
-//! and answers ([`Reply`], [`Failure`]). This crate keeps nothing between two calls, so that a fresh and a reused
-//! instance give the same answers. It knows no rule of chat.
+//! A function is a table of routes, socket messages, hooks and schedules ([`function!`]). Each has a handler, which parses
+//! its input ([`Request`], [`SocketMessage`]), runs a use case of `roost-core` on the host's imports ([`run`], [`Edge`])
+//! and returns a [`Reply`] or a [`Failure`]. This crate keeps no state between two calls, so that a fresh and a reused
+//! instance give the same answers. It contains no rule of chat.
 
 #[cfg(any(test, target_family = "wasm"))]
 mod allocator;
+mod api_operation;
 #[doc(hidden)]
 pub mod bindings;
 mod edge;
@@ -17,43 +18,47 @@ mod input;
 mod invocation;
 mod json;
 mod log;
-mod operation;
 mod panic;
+mod parameter;
 mod reply;
 mod run;
-mod schema;
 
+pub use api_operation::ApiOperation;
 pub use edge::Edge;
 pub use failure::Failure;
-pub use function::{Access, Function, Handled, Hook, Route, Schedule};
+pub use function::{Access, Function, Handler, Hook, Route, Schedule};
 pub use grants::Grants;
-pub use input::{Caller, Connection, Frame, Request, Sync};
+pub use input::{Caller, Connection, Request, SocketMessage, SyncRequest};
 pub use log::{Level, log};
+pub use parameter::{LIMIT, Limit, LimitError, PathParameter, QueryParameter};
 pub use reply::Reply;
 pub use run::run;
-pub use schema::Schema;
 
-/// What a handler answers.
+/// What a handler returns.
 pub type Answer = Result<Reply, Failure>;
 
-/// Declares the crate to be a function, with these fields of [`Function`]; name and version are the package's.
+/// Declares that the crate is a function, with these fields of [`Function`]. Name and version are the package's.
 ///
 /// ```
-/// # use roost_function::{Access, Answer, Reply, Request, Route};
+/// # use roost_function::{Access, Answer, PathParameter, Reply, Request, Route};
+/// const WORD: PathParameter<String> = PathParameter::new("word");
+///
 /// roost_function::function! {
-///     routes: &[Route::get("/v1/echo/{word}", Access::Public, echo).about("Says it again.")],
+///     routes: &[
+///         Route::get("/v1/echo/{word}", Access::Public, echo)
+///             .described(|route| route.summary("Repeats the word.").path(WORD).reply::<String>(200)),
+///     ],
 /// }
 ///
 /// fn echo(request: &Request) -> Answer {
-///     let word: String = request.parameter("word")?;
-///     Reply::ok(&word)
+///     Reply::ok(&request.path(WORD)?)
 /// }
 /// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! function {
     ($($field:ident : $value:expr),* $(,)?) => {
-        /// What this function offers, and what answers.
+        /// What this function offers, with its handlers.
         pub static FUNCTION: $crate::Function = $crate::Function {
             $($field: $value,)*
             ..$crate::Function::named(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))

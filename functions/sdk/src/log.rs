@@ -1,21 +1,21 @@
-//! Lines for the operator's log.
+//! Writes lines to the operator's log.
 
 use crate::bindings::roost::edge::telemetry;
 
-/// How much a line matters.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// For whoever looks for a fault.
+    /// Details for finding the cause of a fault.
     Debug,
-    /// Worth knowing.
+    /// Normal operation.
     Info,
-    /// Went well in the end, or nearly.
+    /// Something went wrong and was handled.
     Warn,
-    /// Somebody should look.
+    /// Something went wrong that an operator should look at.
     Error,
 }
 
-/// Writes one line, up to 8 KiB with up to 16 fields. The host adds the function, its revision and the trace id.
+/// Writes one line of up to 8 KiB with up to 16 fields. The host adds the function, its revision and the trace id.
 pub fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
     let level = match level {
         Level::Debug => telemetry::Level::Debug,
@@ -25,7 +25,7 @@ pub fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
     };
     #[cfg(target_family = "wasm")]
     telemetry::log(level, message, fields);
-    // A test has no host; whoever looks at its output is the operator.
+    // A native test has no host: its lines go to the test's output.
     #[cfg(not(target_family = "wasm"))]
     eprintln!("{level:?} {message} {fields:?}");
 }

@@ -1,10 +1,10 @@
-//! What a handler answers when all went well.
+//! Replies: what a handler answers when it succeeds.
 
 use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// A status of 200 to 299 and a JSON value. Sockets and hooks take only the value.
+/// An HTTP status of 200 to 299 and a JSON value. For socket messages and hooks the status has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub(crate) status: u16,
@@ -12,27 +12,27 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// 200 with this value.
+    /// Status 200 with this value.
     pub fn ok(value: &impl Serialize) -> Result<Self, Failure> {
         Self::with_status(200, value)
     }
 
-    /// 200 with what is JSON already.
+    /// Status 200 with a text that is JSON already.
     pub const fn json(body: String) -> Self {
         Self { status: 200, body }
     }
 
-    /// 201: this value is new.
+    /// Status 201 with this value, which was created.
     pub fn created(value: &impl Serialize) -> Result<Self, Failure> {
         Self::with_status(201, value)
     }
 
-    /// 204: done, and there is nothing to say.
+    /// Status 204 without a body.
     pub const fn done() -> Self {
         Self { status: 204, body: String::new() }
     }
 
-    /// 200 with `{}`: a frame's answer when there is nothing to say.
+    /// Status 200 with `{}`: the answer to a socket message when there is nothing to return.
     pub fn empty() -> Self {
         Self { status: 200, body: "{}".to_owned() }
     }
@@ -40,6 +40,6 @@ impl Reply {
     fn with_status(status: u16, value: &impl Serialize) -> Result<Self, Failure> {
         serde_json::to_string(value)
             .map(|body| Self { status, body })
-            .map_err(|error| Failure::internal(format!("the answer cannot be written as JSON: {error}")))
+            .map_err(|error| Failure::internal(format!("the reply cannot be written as JSON: {error}")))
     }
 }

@@ -1,4 +1,4 @@
-//! Runs a use case to its end. There is no scheduler, because every import answers at once.
+//! Runs a use case to its end. No scheduler is needed, because every import returns only when its answer is there.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -7,11 +7,11 @@ use std::task::{Context, Poll, Waker};
 ///
 /// # Panics
 ///
-/// When the future waits for anything but an import: nobody could ever wake it.
+/// If the future waits for anything but an import, because nothing would ever wake it.
 pub fn run<F: Future>(use_case: F) -> F::Output {
     match pin!(use_case).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("a use case waited for something that is no import of the function"),
+        Poll::Pending => unreachable!("a use case waited for something that is not an import of the function"),
     }
 }
 
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_answers_at_once_is_run_to_its_end() {
+    fn a_future_that_is_ready_at_once_is_run_to_its_end() {
         async fn one() -> u32 {
             1
         }
@@ -28,8 +28,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "no import")]
-    fn waiting_for_anything_else_is_told_clearly() {
+    #[should_panic(expected = "not an import")]
+    fn waiting_for_anything_else_panics_with_a_clear_message() {
         run(std::future::pending::<()>());
     }
 }

@@ -1,31 +1,32 @@
-//! Tells the other members of a conversation that somebody is typing.
+//! Tells the other members of a conversation that a user is typing.
 //!
-//! This is the example of the README: a whole function, from the frame to the answer. It keeps nothing and decides
-//! nothing; who is told is a rule of `roost-core`.
+//! This is the example of the README: a whole function, from the socket message to the answer. It keeps no state and
+//! contains no rule; `roost-core` decides who is notified.
 
 use roost_core::ids::ConversationId;
 use roost_core::port::Operation;
 use roost_core::typing;
-use roost_function::{Answer, Edge, Frame, Grants, Reply, run};
+use roost_function::{Answer, Edge, Grants, Reply, SocketMessage, run};
 use serde::Deserialize;
 
-// What the host is told when the function is deployed: a frame `{"type":"typing",…}` from any socket comes to `typing`
-// below, which may ask the records for a conversation's members, and may tell users something. Anything else that it
-// tried would be denied. Routes, hooks and schedules would stand here too.
+// The manifest that the host reads when the function is deployed. A message `{"type":"typing",…}` from any socket calls
+// `typing` below. The function may ask the records for the members of a conversation, and may publish events to users;
+// any other call of the host is denied. Routes, hooks and schedules are declared here too.
 roost_function::function! {
     frames: &[("typing", typing)],
     grants: Grants { publish: true, records: &[Operation::Membership], ..Grants::NONE },
 }
 
-/// The frame's payload. A field that is missing, unknown or no UUID is refused, by name.
+/// The payload of the message. A missing field, an unknown field and a value that is not a UUID are refused by name.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Typing {
     conversation: ConversationId,
 }
 
-/// The frame's user is who the socket's token says, not who the frame says.
-fn typing(frame: &Frame) -> Answer {
-    let Typing { conversation } = frame.payload()?;
-    run(typing::typing(&Edge, frame.user, conversation))?;
+/// The user comes from the token that opened the socket, never from the message.
+fn typing(message: &SocketMessage) -> Answer {
+    let Typing { conversation } = message.payload()?;
+    run(typing::typing(&Edge, message.user, conversation))?;
     Ok(Reply::empty())
 }

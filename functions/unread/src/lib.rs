@@ -1,4 +1,4 @@
-//! A user's own unread counters over HTTP, at the opening of a connection and after a gap.
+//! A user's own unread counters: over HTTP, when a connection is opened, and when a client synchronises.
 
 use std::collections::BTreeMap;
 
@@ -7,32 +7,33 @@ use roost_core::key::Space;
 use roost_core::port::Operation;
 use roost_core::source::Sourced;
 use roost_core::unread;
-use roost_function::{Access, Answer, Edge, Failure, Grants, Hook, Reply, Request, Route, Schema, run};
+use roost_function::{Access, Answer, Edge, Failure, Grants, Hook, PathParameter, Reply, Request, Route, run};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-const TOTALS: Schema =
-    Schema::Object(&[("total", Schema::Number), ("conversations", Schema::ById(&Schema::Number)), Schema::SOURCE]);
-const ONE: Schema = Schema::Object(&[("conversation", Schema::Id), ("unread", Schema::Number), Schema::SOURCE]);
+const CONVERSATION: PathParameter<ConversationId> = PathParameter::new("conversation");
 const SPACES: &[Space] =
     &[Space::UnreadTotal, Space::UnreadConversation, Space::UnreadSequence, Space::UnreadRead, Space::UnreadLease];
 
 roost_function::function! {
     routes: &[
         Route::get("/v1/unread", Access::User, all)
-            .about("All unread counters of the caller.")
-            .gives(&[(200, Some(TOTALS))]),
-        Route::get("/v1/unread/{conversation}", Access::User, one)
-            .about("The caller's unread counter of one conversation.")
-            .gives(&[(200, Some(ONE))]),
-        Route::delete("/v1/unread", Access::User, forget)
-            .about("Forgets the caller's cached counters; the next read rebuilds them.")
-            .gives(&[(204, None)]),
+            .described(|route| route.summary("All unread counters of the caller.").reply::<Sourced<Totals>>(200)),
+        Route::get("/v1/unread/{conversation}", Access::User, one).described(|route| {
+            route
+                .summary("The caller's unread counter of one conversation.")
+                .path(CONVERSATION)
+                .reply::<Sourced<ConversationCounter>>(200)
+        }),
+        Route::delete("/v1/unread", Access::User, forget).described(|route| {
+            route.summary("Deletes the caller's cached counters; the next read rebuilds them.").no_content()
+        }),
     ],
     hooks: &[
-        Hook::Connected(|connection| part(connection.user)),
-        Hook::Sync(|sync| part(sync.user)),
+        Hook::Connected(|connection| counters(connection.user)),
+        Hook::Sync(|sync| counters(sync.user)),
     ],
-    // A counter that catches up with its conversation tells what it passes: hence the publications.
+    // Reading a counter can bring it up to date with its conversation, which publishes the events in between.
     grants: Grants {
         read: SPACES,
         write: SPACES,
@@ -41,10 +42,20 @@ roost_function::function! {
     },
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Totals {
+    /// The unread messages in all conversations together.
     total: u64,
+    /// The unread messages of every conversation that was counted, including those without any.
     conversations: BTreeMap<ConversationId, u64>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct ConversationCounter {
+    /// The conversation.
+    conversation: ConversationId,
+    /// The unread messages in it.
+    unread: u64,
 }
 
 fn totals(user: UserId) -> Result<Sourced<Totals>, Failure> {
@@ -57,14 +68,9 @@ fn all(request: &Request) -> Answer {
 }
 
 fn one(request: &Request) -> Answer {
-    #[derive(Serialize)]
-    struct One {
-        conversation: ConversationId,
-        unread: u64,
-    }
-    let conversation = request.parameter("conversation")?;
+    let conversation = request.path(CONVERSATION)?;
     let answer = run(unread::of_conversation(&Edge, request.user()?, conversation))?;
-    Reply::ok(&answer.map(|unread| One { conversation, unread }))
+    Reply::ok(&answer.map(|unread| ConversationCounter { conversation, unread }))
 }
 
 fn forget(request: &Request) -> Answer {
@@ -72,11 +78,11 @@ fn forget(request: &Request) -> Answer {
     Ok(Reply::done())
 }
 
-/// The counters as a part of `hello` and of the answer to `sync`.
-fn part(user: UserId) -> Answer {
+/// The counters as the member `unread` of `hello` and of the answer to `sync`.
+fn counters(user: UserId) -> Answer {
     #[derive(Serialize)]
-    struct Part {
+    struct Counters {
         unread: Sourced<Totals>,
     }
-    Reply::ok(&Part { unread: totals(user)? })
+    Reply::ok(&Counters { unread: totals(user)? })
 }

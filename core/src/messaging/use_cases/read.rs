@@ -1,5 +1,6 @@
 //! Reading: the position moves in the records, then counters follow and everybody concerned is told.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::announce;
@@ -15,15 +16,15 @@ use crate::unread::rules::{self, CounterState, Settlement};
 use crate::unread::{self, fill, read_one, steps};
 
 /// A reader's state after reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct ReadReply {
-    /// Where.
+    /// The conversation that was read.
     pub conversation: ConversationId,
-    /// Left in this conversation.
+    /// The messages that are still unread in this conversation.
     pub unread: u64,
-    /// Left over all conversations.
+    /// The messages that are still unread in all conversations together.
     pub total: u64,
-    /// Everything up to here is read.
+    /// The read position: every message up to this sequence number is read.
     pub up_to: Seq,
 }
 

@@ -12,9 +12,9 @@ impl KeyValue for Edge {
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        let texts = Texts::of(&transactions);
-        let parts = Parts::of(&transactions, &texts);
-        wire::commit(&parts.lend(&transactions)).map(list).map_err(StoreError::from)
+        let texts = MutationTexts::of(&transactions);
+        let parts = TransactionParts::of(&transactions, &texts);
+        wire::commit(&parts.borrow(&transactions)).map(list).map_err(StoreError::from)
     }
 }
 
@@ -71,14 +71,14 @@ impl<'a> From<&'a Check> for wire::Check<'a> {
     }
 }
 
-/// The texts that mutations name, of all transactions one behind the other: a list for each would cost a function more
-/// than what it does with them.
-struct Texts<'a> {
+/// The field names and values that the mutations of all transactions mention, in order. One list for all of them: a list
+/// for each mutation would cost more than everything else that the function does with them.
+struct MutationTexts<'a> {
     fields: Vec<(&'a str, &'a str)>,
     names: Vec<&'a str>,
 }
 
-impl<'a> Texts<'a> {
+impl<'a> MutationTexts<'a> {
     fn of(transactions: &'a [Transaction]) -> Self {
         let mut texts = Self { fields: Vec::new(), names: Vec::new() };
         for mutation in transactions.iter().flat_map(|transaction| &transaction.mutations) {
@@ -94,49 +94,50 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// The parts of all transactions, one behind the other.
-struct Parts<'a> {
+/// The checks, mutations and publications of all transactions, in order.
+struct TransactionParts<'a> {
     checks: Vec<wire::Check<'a>>,
     mutations: Vec<wire::Mutation<'a>>,
     publications: Vec<wire::Event<'a>>,
 }
 
-impl<'a> Parts<'a> {
-    fn of(transactions: &'a [Transaction], texts: &'a Texts<'a>) -> Self {
+impl<'a> TransactionParts<'a> {
+    fn of(transactions: &'a [Transaction], texts: &'a MutationTexts<'a>) -> Self {
         let count = |of: fn(&Transaction) -> usize| transactions.iter().map(of).sum();
         let mut parts = Self {
             checks: Vec::with_capacity(count(|transaction| transaction.checks.len())),
             mutations: Vec::with_capacity(count(|transaction| transaction.mutations.len())),
             publications: Vec::with_capacity(count(|transaction| transaction.publications.len())),
         };
-        let (mut fields, mut names) = (Rest(&texts.fields), Rest(&texts.names));
+        let (mut fields, mut names) = (Remaining(&texts.fields), Remaining(&texts.names));
         for transaction in transactions {
             parts.checks.extend(transaction.checks.iter().map(wire::Check::from));
             let mutations = transaction.mutations.iter();
-            parts.mutations.extend(mutations.map(|mutation| lend(mutation, &mut fields, &mut names)));
+            parts.mutations.extend(mutations.map(|mutation| borrow_mutation(mutation, &mut fields, &mut names)));
             parts.publications.extend(transaction.publications.iter().map(wire::Event::from));
         }
         parts
     }
 
-    fn lend(&'a self, transactions: &[Transaction]) -> Vec<wire::Transaction<'a>> {
-        let (mut checks, mut mutations) = (Rest(&self.checks), Rest(&self.mutations));
-        let mut publications = Rest(&self.publications);
-        let lend = |transaction: &Transaction| wire::Transaction {
+    fn borrow(&'a self, transactions: &[Transaction]) -> Vec<wire::Transaction<'a>> {
+        let (mut checks, mut mutations) = (Remaining(&self.checks), Remaining(&self.mutations));
+        let mut publications = Remaining(&self.publications);
+        let borrow = |transaction: &Transaction| wire::Transaction {
             owner: transaction.owner.into(),
             checks: checks.take(transaction.checks.len()),
             mutations: mutations.take(transaction.mutations.len()),
             publications: publications.take(transaction.publications.len()),
         };
-        transactions.iter().map(lend).collect()
+        transactions.iter().map(borrow).collect()
     }
 }
 
-/// What nobody has taken yet.
-struct Rest<'a, T>(&'a [T]);
+/// The items of a list that have not been taken yet.
+struct Remaining<'a, T>(&'a [T]);
 
-impl<'a, T> Rest<'a, T> {
-    /// The next ones, which are there: this goes through the same transactions as those who put them in.
+impl<'a, T> Remaining<'a, T> {
+    /// Takes the next items. There are always enough: the same transactions are visited in the same order as when the
+    /// list was filled.
     fn take(&mut self, count: usize) -> &'a [T] {
         let (next, rest) = self.0.split_at_checked(count).unwrap_or_default();
         self.0 = rest;
@@ -144,10 +145,10 @@ impl<'a, T> Rest<'a, T> {
     }
 }
 
-fn lend<'a>(
+fn borrow_mutation<'a>(
     mutation: &'a Mutation,
-    fields: &mut Rest<'a, (&'a str, &'a str)>,
-    names: &mut Rest<'a, &'a str>,
+    fields: &mut Remaining<'a, (&'a str, &'a str)>,
+    names: &mut Remaining<'a, &'a str>,
 ) -> wire::Mutation<'a> {
     use wire::Mutation as Wire;
     match mutation {

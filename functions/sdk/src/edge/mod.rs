@@ -1,7 +1,7 @@
 //! The core's ports on the imports of `roost:edge`: [`Edge`] is the world that a function's use cases run in.
 //!
-//! Types are converted by hand, those of one interface in one file. What goes out points into the core's values instead of
-//! copying them. No rule and no bound stands here: the host checks.
+//! Types are converted by hand, those of one interface in one file. Arguments of imports borrow from the core's values
+//! instead of copying them. No rule and no bound is checked here: the host does that.
 
 mod key_value;
 mod reading;
@@ -13,7 +13,7 @@ use roost_core::time::Timestamp;
 
 use crate::bindings::roost::edge::{clock, pub_sub, telemetry, types as wire};
 
-/// The host, as the core's ports see it. Holds nothing; every call answers at once.
+/// The host, as an implementation of the core's ports. It has no state, and every call returns when its answer is there.
 #[derive(Clone, Copy, Debug)]
 pub struct Edge;
 
@@ -29,7 +29,7 @@ impl Clock for Edge {
 
 impl PubSub for Edge {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
-        pub_sub::publish(&lent(&publications)).map_err(StoreError::from)
+        pub_sub::publish(&borrow_all(&publications)).map_err(StoreError::from)
     }
 }
 
@@ -39,17 +39,17 @@ impl Telemetry for Edge {
     }
 }
 
-/// The items of a list in another form, which may point into them.
-pub(crate) fn lent<'a, A, B: From<&'a A>>(items: &'a [A]) -> Vec<B> {
+/// Converts each item of a list; the converted items borrow from the originals.
+pub(crate) fn borrow_all<'a, A, B: From<&'a A>>(items: &'a [A]) -> Vec<B> {
     items.iter().map(B::from).collect()
 }
 
-/// The items of a list in another form.
+/// Converts each item of a list.
 pub(crate) fn list<A, B: From<A>>(items: Vec<A>) -> Vec<B> {
     items.into_iter().map(B::from).collect()
 }
 
-macro_rules! same_id {
+macro_rules! convert_id {
     ($($id:ident),*) => {$(
         impl From<wire::Id> for $id {
             fn from(id: wire::Id) -> Self {
@@ -66,7 +66,7 @@ macro_rules! same_id {
     )*};
 }
 
-same_id!(UserId, ConversationId, MessageId);
+convert_id!(UserId, ConversationId, MessageId);
 
 impl<'a> From<&'a Event> for wire::Event<'a> {
     fn from(event: &'a Event) -> Self {

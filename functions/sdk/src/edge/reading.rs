@@ -1,4 +1,4 @@
-//! Queries and what they are answered. Neighbours that ask for the same fields of several keys go out as one.
+//! Queries and their values. Consecutive queries for the same fields of several keys are sent as one query.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use roost_core::port::{Item, Query, StoreError, Value};
 
 use crate::bindings::roost::edge::key_value as wire;
 
-/// Reads, in one call.
+/// Answers the queries, in order, with one call of the host.
 pub(super) fn read(queries: &[Query]) -> Result<Vec<Value>, StoreError> {
-    let parts: Vec<Part<'_>> = queries.chunk_by(asks_the_same).map(Part::of).collect();
-    let lent: Vec<wire::Query<'_>> = parts.iter().map(Part::lend).collect();
-    let answers = wire::read(&lent).map_err(StoreError::from)?;
+    let wire_queries: Vec<WireQuery<'_>> = queries.chunk_by(ask_for_the_same_fields).map(WireQuery::of).collect();
+    let borrowed: Vec<wire::Query<'_>> = wire_queries.iter().map(WireQuery::borrow).collect();
+    let answers = wire::read(&borrowed).map_err(StoreError::from)?;
     let mut values = Vec::with_capacity(queries.len());
-    for (part, answer) in parts.iter().zip(answers) {
-        match (part, answer) {
-            (Part::Fields { keys, names }, wire::Value::NamedFields(packed)) => {
+    for (query, answer) in wire_queries.iter().zip(answers) {
+        match (query, answer) {
+            (WireQuery::Fields { keys, names }, wire::Value::NamedFields(packed)) => {
                 unpack_fields(keys.len(), names.len(), packed, &mut values);
             }
             (_, answer) => values.push(answer.into()),
@@ -23,21 +23,21 @@ pub(super) fn read(queries: &[Query]) -> Result<Vec<Value>, StoreError> {
     Ok(values)
 }
 
-/// What one query of the contract asks.
-enum Part<'a> {
+/// One query of the contract, made from one or more of the core's.
+enum WireQuery<'a> {
     One(&'a Query),
     Fields { keys: Vec<wire::Key<'a>>, names: Vec<&'a str> },
 }
 
-fn asks_the_same(one: &Query, next: &Query) -> bool {
+fn ask_for_the_same_fields(one: &Query, next: &Query) -> bool {
     match (one, next) {
         (Query::NamedFields(_, names), Query::NamedFields(_, others)) => Arc::ptr_eq(names, others),
         _ => false,
     }
 }
 
-impl<'a> Part<'a> {
-    /// Of neighbours that ask the same.
+impl<'a> WireQuery<'a> {
+    /// Merges consecutive queries that ask for the same fields.
     fn of(queries: &'a [Query]) -> Self {
         let mut names: Option<&Arc<[String]>> = None;
         let mut keys = Vec::with_capacity(queries.len());
@@ -54,20 +54,20 @@ impl<'a> Part<'a> {
         Self::Fields { keys, names: names.collect() }
     }
 
-    fn lend(&self) -> wire::Query<'_> {
+    fn borrow(&self) -> wire::Query<'_> {
         match self {
             Self::Fields { keys, names } => wire::Query::NamedFields(wire::NamedFields { keys, names }),
-            Self::One(query) => lend(query),
+            Self::One(query) => borrow(query),
         }
     }
 }
 
-fn lend(query: &Query) -> wire::Query<'_> {
+fn borrow(query: &Query) -> wire::Query<'_> {
     match query {
         Query::Bytes(key) => wire::Query::Bytes(key.into()),
         Query::Counter(key) => wire::Query::Counter(key.into()),
         Query::Fields(key) => wire::Query::Fields(key.into()),
-        // A part of its own: see `Part::of`.
+        // Never reached: `WireQuery::of` makes `Fields` of these.
         Query::NamedFields(..) => wire::Query::NamedFields(wire::NamedFields { keys: &[], names: &[] }),
         Query::TimeToLive(key) => wire::Query::TimeToLive(key.into()),
         Query::OrderedRange { key, minimum, maximum, limit } => wire::Query::OrderedRange(wire::OrderedRange {
@@ -84,30 +84,30 @@ fn lend(query: &Query) -> wire::Query<'_> {
 }
 
 fn unpack_fields(keys: usize, names: usize, packed: wire::OptionalTexts, values: &mut Vec<Value>) {
-    let mut texts = Unpacking::of(&packed.joined);
+    let mut texts = TextSplitter::new(&packed.joined);
     let mut ends = packed.ends.into_iter();
     for _ in 0..keys {
-        let fields = ends.by_ref().take(names).map(|end| Some(texts.up_to(end?)));
+        let fields = ends.by_ref().take(names).map(|end| Some(texts.next_ending_at(end?)));
         values.push(Value::NamedFields(fields.collect()));
     }
 }
 
-/// Texts that stand one behind the other.
-struct Unpacking<'a> {
+/// Splits a string into the texts that it joins.
+struct TextSplitter<'a> {
     joined: &'a str,
-    at: usize,
+    start: usize,
 }
 
-impl<'a> Unpacking<'a> {
-    const fn of(joined: &'a str) -> Self {
-        Self { joined, at: 0 }
+impl<'a> TextSplitter<'a> {
+    const fn new(joined: &'a str) -> Self {
+        Self { joined, start: 0 }
     }
 
-    /// The next text; the host's ends lie between characters, in ascending order.
-    fn up_to(&mut self, end: u32) -> String {
+    /// The text that ends here. The host sends ends in ascending order, each between two characters.
+    fn next_ending_at(&mut self, end: u32) -> String {
         let end = end as usize;
-        let text = self.joined.get(self.at..end).unwrap_or_default().to_owned();
-        self.at = end;
+        let text = self.joined.get(self.start..end).unwrap_or_default().to_owned();
+        self.start = end;
         text
     }
 }
@@ -128,15 +128,15 @@ impl From<wire::Value> for Value {
             wire::Value::Bytes(bytes) => Self::Bytes(bytes),
             wire::Value::Counter(number) => Self::Counter(number),
             wire::Value::Fields(packed) => {
-                let mut texts = Unpacking::of(&packed.joined);
+                let mut texts = TextSplitter::new(&packed.joined);
                 let pairs = packed.ends.chunks_exact(2);
                 Self::Fields(
-                    pairs.filter_map(|ends| Some((texts.up_to(*ends.first()?), texts.up_to(*ends.last()?)))).collect(),
+                    pairs.filter_map(|ends| Some((texts.next_ending_at(*ends.first()?), texts.next_ending_at(*ends.last()?)))).collect(),
                 )
             }
             wire::Value::NamedFields(packed) => {
-                let mut texts = Unpacking::of(&packed.joined);
-                Self::NamedFields(packed.ends.into_iter().map(|end| Some(texts.up_to(end?))).collect())
+                let mut texts = TextSplitter::new(&packed.joined);
+                Self::NamedFields(packed.ends.into_iter().map(|end| Some(texts.next_ending_at(end?))).collect())
             }
             wire::Value::TimeToLive(left_ms) => Self::TimeToLive(left_ms),
             wire::Value::Ordered(members) => Self::Ordered(members),
