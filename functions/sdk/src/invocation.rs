@@ -44,7 +44,7 @@ pub(crate) fn read(invocation: handler::Invocation) -> Result<FunctionCall, Fail
         handler::Request::Connected(opened) => FunctionCall::Connected(connection(&opened)?),
         handler::Request::Heartbeat(all) => {
             FunctionCall::Heartbeat(all.iter().map(connection).collect::<Result<_, _>>()?)
-        },
+        }
         handler::Request::Disconnected(closed) => FunctionCall::Disconnected(connection(&closed)?),
         handler::Request::Sync(sync) => {
             FunctionCall::Sync(SyncRequest { user: sync.user.into(), conversations: sync.conversations.map(list) })

@@ -131,7 +131,11 @@ impl From<wire::Value> for Value {
                 let mut texts = TextSplitter::new(&packed.joined);
                 let pairs = packed.ends.chunks_exact(2);
                 Self::Fields(
-                    pairs.filter_map(|ends| Some((texts.next_ending_at(*ends.first()?), texts.next_ending_at(*ends.last()?)))).collect(),
+                    pairs
+                        .filter_map(|ends| {
+                            Some((texts.next_ending_at(*ends.first()?), texts.next_ending_at(*ends.last()?)))
+                        })
+                        .collect(),
                 )
             }
             wire::Value::NamedFields(packed) => {
