@@ -27,6 +27,9 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(150);
 /// What all devices do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
+    /// They only listen: a message that is sent before a device is connected is part of that device's `hello`, so the
+    /// device never receives an event for it.
+    Connecting,
     /// They write and read.
     Busy,
     /// They only finish what they began.

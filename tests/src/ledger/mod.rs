@@ -63,7 +63,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Everybody connects and begins to write.
+    /// Connects every device; when all are connected, they begin to write.
     pub async fn open(name: &'static str, hosts: Vec<SocketAddr>) -> Self {
         let people: Vec<Uuid> = PEOPLE.iter().map(|_| Uuid::new_v4()).collect();
         let mut conversations = Vec::new();
@@ -72,11 +72,12 @@ impl Ledger {
             let id = client(hosts[0], members[0]).conversation(&members).await;
             conversations.push(Conversation { id: id.parse().expect("an id"), members });
         }
-        let mood = watch::Sender::new(Mood::Busy);
+        let mood = watch::Sender::new(Mood::Connecting);
         let devices = roles(&people, &conversations, hosts.len());
         let devices = devices.map(|role| Device::start(role, hosts.clone(), mood.subscribe())).collect();
         let ledger = Self { name, hosts, people, conversations, devices, mood };
         ledger.until("every device is connected", || ledger.devices.iter().all(|d| d.sheet().connected)).await;
+        ledger.mood.send_replace(Mood::Busy);
         ledger.flows().await;
         ledger
     }

@@ -65,21 +65,31 @@ impl RedisServer {
         self.connect().await.unwrap_or_else(|error| panic!("no connection to {}: {error}", self.port))
     }
 
-    /// What a command, given as words, is answered.
+    /// The answer to a command, which is given as words.
     pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        self.try_ask(command).await.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// The answer to a command, or the error of a server that may close connections at any moment.
+    pub async fn try_ask<T: FromRedisValue>(&self, command: &str) -> redis::RedisResult<T> {
         let mut words = command.split_whitespace();
         let mut asked = redis::cmd(words.next().expect("a command"));
         words.for_each(|word| {
             asked.arg(word);
         });
-        asked.query_async(&mut self.client().await).await.unwrap_or_else(|error| panic!("{command}: {error}"))
+        asked.query_async(&mut self.connect().await?).await
     }
 
     /// One line of `INFO`.
     pub async fn info(&self, name: &str) -> String {
-        let info: String = self.ask("INFO everything").await;
+        self.try_info(name).await.unwrap_or_else(|error| panic!("INFO on {}: {error}", self.port))
+    }
+
+    /// One line of `INFO`, or the error of a server that may close connections at any moment.
+    pub async fn try_info(&self, name: &str) -> redis::RedisResult<String> {
+        let info: String = self.try_ask("INFO everything").await?;
         let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap_or_else(|| panic!("INFO has no {name}")).to_owned()
+        Ok(line.unwrap_or_else(|| panic!("INFO has no {name}")).to_owned())
     }
 
     /// Stops the process as if its machine hung: connections stay, nothing is answered.
