@@ -12,8 +12,8 @@ use roost_core::port::{Delivery, Event, Replay};
 use roost_core::time::Timestamp;
 use uuid::Uuid;
 
-use super::data::NEVER;
-use super::due::Due;
+use super::content::NEVER;
+use super::expiry::Due;
 
 /// Names for feeds: never the same twice, also not after a restart.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use foldhash::HashMap;
 use roost_core::key::{Key, Space};
 use roost_core::port::{Check, Item, Query, StoreError, Value};
 
-use super::data::{Data, Entry, Hash, NEVER, WrongType};
-use super::due::Due;
+use super::content::{Data, Entry, Hash, NEVER, WrongType};
+use super::expiry::Due;
 use super::name::Name;
 
 /// All keys of a shard, expired ones among them until they are evicted.

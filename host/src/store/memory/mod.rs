@@ -3,11 +3,11 @@
 //! Owners are spread over shards, each behind one lock that is held for one owner's work and never while anything
 //! waits. What has expired is never seen; a background task gives its memory back.
 
-mod data;
-mod due;
+mod content;
+mod expiry;
 mod feed;
 mod keys;
-mod mutate;
+mod transaction;
 mod name;
 mod shard;
 #[cfg(test)]

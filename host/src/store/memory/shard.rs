@@ -10,7 +10,7 @@ use roost_core::time::Timestamp;
 
 use super::feed::{Epochs, Feeds};
 use super::keys::Keys;
-use super::mutate::Work;
+use super::transaction::Work;
 use crate::store::Stats;
 
 /// Keys, feeds and listeners of some owners.

@@ -6,10 +6,10 @@ use redis::{Cmd, Value as Reply, cmd};
 use roost_core::key::Owner;
 use roost_core::port::{Event, Mutation, Outcome, Publication, StoreError, Transaction};
 
-use super::client::{Client, Unit};
+use super::connections::requests::{Client, Unit};
 use super::names::Names;
 use super::read::number;
-use super::{fault, invocation, read};
+use super::{errors, invocation, read};
 
 /// Scores are doubles in Redis, which hold whole numbers exactly up to here.
 const SCORE_MAX: u64 = 1 << 53;
@@ -38,7 +38,7 @@ pub(super) async fn commit(
         Kept::Sent => match replies.next() {
             Some(Ok(reply)) => outcome(transaction, reply.last()),
             Some(Err(error)) => Outcome::Failed(error),
-            None => Outcome::Failed(fault::unavailable()),
+            None => Outcome::Failed(errors::unavailable()),
         },
     });
     Ok(outcomes.collect())
@@ -171,7 +171,7 @@ fn outcome(transaction: &Transaction, reply: Reply) -> Outcome {
         (_, Reply::Array(parts)) => script_outcome(&key(), parts),
         (Some(Mutation::Add { .. } | Mutation::AddField(..)), Reply::Int(sum)) => Outcome::Committed(vec![sum]),
         (_, Reply::Int(_) | Reply::Okay) => Outcome::Committed(Vec::new()),
-        (_, other) => Outcome::Failed(fault::unexpected(&key(), &other)),
+        (_, other) => Outcome::Failed(errors::unexpected(&key(), &other)),
     }
 }
 
@@ -186,6 +186,6 @@ fn script_outcome(key: &str, parts: Vec<Reply>) -> Outcome {
         (Some("wrong"), [Reply::Int(_), Reply::BulkString(what)]) => {
             Outcome::Failed(StoreError::WrongType(format!("{key} {}", String::from_utf8_lossy(what))))
         }
-        _ => Outcome::Failed(fault::unexpected(key, &Reply::Nil)),
+        _ => Outcome::Failed(errors::unexpected(key, &Reply::Nil)),
     }
 }

@@ -15,7 +15,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::read;
-use super::server::Server;
+use super::connections::server::Server;
 
 /// Payloads of more members are one field.
 const MEMBERS_MAX: usize = 32;

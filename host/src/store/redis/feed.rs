@@ -9,11 +9,11 @@ use roost_core::key::Owner;
 use roost_core::port::{Replay, StoreError};
 use roost_core::time::Timestamp;
 
-use super::client::{Client, Unit};
+use super::connections::requests::{Client, Unit};
 use super::entry::Entry;
-use super::fault;
+use super::errors;
 use super::names::Names;
-use super::server::Server;
+use super::connections::server::Server;
 
 /// The newest event's position of each user.
 pub(super) async fn positions(
@@ -56,11 +56,11 @@ pub(super) async fn replay(
     let mut rest = cmd("XRANGE");
     rest.arg(&feed).arg(from).arg("+");
     let unit = Unit::at_once(names.slot(Owner::User(user)), vec![newest(&feed), oldest, rest]);
-    let reply = client.ask(&[unit]).await?.into_iter().next().unwrap_or(Err(fault::unavailable()))?;
+    let reply = client.ask(&[unit]).await?.into_iter().next().unwrap_or(Err(errors::unavailable()))?;
     let session = reply.session.clone();
-    let Reply::Array(parts) = reply.last() else { return Err(fault::unavailable()) };
+    let Reply::Array(parts) = reply.last() else { return Err(errors::unavailable()) };
     let mut parts = parts.into_iter().map(|part| entries(part, user));
-    let mut next = || parts.next().unwrap_or(Err(fault::unavailable()));
+    let mut next = || parts.next().unwrap_or(Err(errors::unavailable()));
     let held = Held { newest: next()?.pop(), oldest: next()?.pop(), rest: next()? };
     Ok(held.after(since, &session.server))
 }
@@ -102,6 +102,6 @@ fn entries(reply: Reply, user: UserId) -> Result<Vec<Entry>, StoreError> {
     match reply {
         Reply::Array(entries) => Ok(entries.into_iter().filter_map(Entry::read).collect()),
         Reply::Nil => Ok(Vec::new()),
-        other => Err(fault::unexpected(&roost_core::key::feed_physical(user), &other)),
+        other => Err(errors::unexpected(&roost_core::key::feed_physical(user), &other)),
     }
 }

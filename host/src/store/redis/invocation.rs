@@ -10,7 +10,7 @@ use roost_core::port::{Check, Event, Mutation, Transaction};
 
 use super::commit::channel;
 use super::names::Names;
-use super::{entry, script};
+use super::{entry, scripts};
 
 /// The script's call, without the serving process's name.
 pub(super) fn of(transaction: &Transaction, names: &Names) -> Cmd {
@@ -29,7 +29,7 @@ pub(super) fn of(transaction: &Transaction, names: &Names) -> Cmd {
     if let (Owner::User(user), true) = (transaction.owner, publications.iter().any(|event| event.durable)) {
         keys.spelt.push(names.feed(user));
     }
-    let mut call = script::commit().call(keys.spelt.iter());
+    let mut call = scripts::commit().call(keys.spelt.iter());
     for argument in arguments {
         match argument {
             Argument::Bytes(bytes) => call.arg(bytes),

@@ -4,23 +4,17 @@
 //! store of the parts: `client` and `node` carry requests, `read`, `commit` and `feed` say them in Redis's words, `entry` an event of a feed, `bus`
 //! hears what is published, `clock` knows Redis's time.
 
-mod address;
-mod backoff;
-mod bus;
-mod client;
 mod clock;
 mod commit;
+mod connections;
 mod entry;
-mod fault;
+mod errors;
 mod feed;
 mod invocation;
 mod names;
-mod node;
 mod read;
-mod script;
-mod sentinel;
-mod server;
-mod topology;
+mod scripts;
+mod subscriptions;
 
 use std::future::Future;
 use std::pin::pin;
@@ -41,12 +35,12 @@ use roost_core::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::address::Dial;
-use self::bus::Channels;
-use self::client::Client;
 use self::clock::StoreTime;
+use self::connections::Dial;
+use self::connections::requests::Client;
+use self::connections::topology::Topology;
 use self::names::Names;
-use self::topology::Topology;
+use self::subscriptions::Channels;
 use super::Stats;
 use crate::config::{RedisConfig, RedisMode};
 
@@ -153,13 +147,13 @@ impl RedisStore {
     }
 
     async fn measure_time(&self) -> Result<(), StoreError> {
-        let node = self.topology.primaries().into_iter().next().ok_or(fault::unavailable())?;
+        let node = self.topology.primaries().into_iter().next().ok_or(errors::unavailable())?;
         let session = node.session().await?;
         let asked = Instant::now();
         let answers = session.exchange(redis::pipe().cmd("TIME")).await?;
         let answered = Instant::now();
         let answer = answers.into_iter().next().unwrap_or_default();
-        let (seconds, microseconds): (u64, u64) = redis::from_redis_value(answer).map_err(|_| fault::unavailable())?;
+        let (seconds, microseconds): (u64, u64) = redis::from_redis_value(answer).map_err(|_| errors::unavailable())?;
         self.time.learn(seconds * 1_000_000 + microseconds, asked, answered);
         Ok(())
     }

@@ -6,9 +6,9 @@ use redis::{Cmd, Value as Reply, cmd};
 use roost_core::key::Owner;
 use roost_core::port::{Item, Query, StoreError, Value, parse_number};
 
-use super::client::{Client, Unit};
+use super::connections::requests::{Client, Unit};
 use super::names::Names;
-use super::{fault, script};
+use super::{errors, scripts};
 
 /// Answers valid queries in the order asked.
 pub(super) async fn read(client: &Client, names: &Names, queries: &[Query]) -> Result<Vec<Value>, StoreError> {
@@ -20,7 +20,7 @@ pub(super) async fn read(client: &Client, names: &Names, queries: &[Query]) -> R
         let replies = match (group.queries.len(), last) {
             (1, reply) => vec![reply],
             (_, Reply::Array(replies)) => replies,
-            (_, other) => return Err(fault::unexpected(&group.owner.to_string(), &other)),
+            (_, other) => return Err(errors::unexpected(&group.owner.to_string(), &other)),
         };
         for ((index, query), reply) in group.queries.iter().zip(replies) {
             if let Some(value) = values.get_mut(*index) {
@@ -88,7 +88,7 @@ fn command(query: &Query, names: &Names) -> Cmd {
             command
         }
         Query::IndexedCounters { index, space } => {
-            let mut command = script::indexed().call(std::iter::once(&key));
+            let mut command = scripts::indexed().call(std::iter::once(&key));
             command.arg(names.items(*space, index.owner));
             command
         }
@@ -117,7 +117,7 @@ fn interpret(query: &Query, reply: Reply) -> Result<Value, StoreError> {
             Ok(Value::Ordered(members.into_iter().filter_map(member).collect()))
         }
         (Query::IndexedCounters { .. }, Reply::Array(pairs)) => counters(&key, pairs),
-        (_, other) => Err(fault::unexpected(&key, &other)),
+        (_, other) => Err(errors::unexpected(&key, &other)),
     }
 }
 

@@ -28,7 +28,7 @@ impl Loaded {
 
 /// All scripts.
 pub(super) static SCRIPTS: LazyLock<[Loaded; 2]> =
-    LazyLock::new(|| [Loaded::new(include_str!("commit.lua")), Loaded::new(include_str!("indexed.lua"))]);
+    LazyLock::new(|| [Loaded::new(include_str!("commit.lua")), Loaded::new(include_str!("indexed_counters.lua"))]);
 
 /// Carries out a transaction.
 pub(super) fn commit() -> &'static Loaded {

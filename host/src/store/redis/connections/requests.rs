@@ -12,9 +12,9 @@ use roost_core::port::StoreError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
-use super::fault::{self, Verdict, judge};
+use crate::store::redis::errors::{self, Verdict, judge};
 use super::node::{Node, Session};
-use super::script::SCRIPTS;
+use crate::store::redis::scripts::SCRIPTS;
 use super::topology::Topology;
 
 /// A request is sent at most so often, as long as it was not carried out.
@@ -26,20 +26,20 @@ const ROOM_WAIT: Duration = Duration::from_millis(200);
 
 /// Commands of one owner that go together.
 #[derive(Debug)]
-pub(super) struct Unit {
-    pub(super) slot: u16,
-    pub(super) commands: Vec<Cmd>,
+pub(crate) struct Unit {
+    pub(crate) slot: u16,
+    pub(crate) commands: Vec<Cmd>,
     /// The last command's last argument is the serving process's name.
-    pub(super) is_signed: bool,
+    pub(crate) is_signed: bool,
 }
 
 impl Unit {
-    pub(super) fn one(slot: u16, command: Cmd) -> Self {
+    pub(crate) fn one(slot: u16, command: Cmd) -> Self {
         Self { slot, commands: vec![command], is_signed: false }
     }
 
     /// Commands answered from one moment.
-    pub(super) fn at_once(slot: u16, commands: Vec<Cmd>) -> Self {
+    pub(crate) fn at_once(slot: u16, commands: Vec<Cmd>) -> Self {
         let mut all = Vec::with_capacity(commands.len() + 2);
         all.push(cmd("MULTI"));
         all.extend(commands);
@@ -49,14 +49,14 @@ impl Unit {
 }
 
 /// A unit's replies, and who gave them.
-pub(super) struct Reply {
-    pub(super) values: Vec<Value>,
-    pub(super) session: Arc<Session>,
+pub(crate) struct Reply {
+    pub(crate) values: Vec<Value>,
+    pub(crate) session: Arc<Session>,
 }
 
 impl Reply {
     /// The single reply, or the last of several.
-    pub(super) fn last(mut self) -> Value {
+    pub(crate) fn last(mut self) -> Value {
         self.values.pop().unwrap_or_default()
     }
 }
@@ -72,19 +72,19 @@ enum Way {
 }
 
 /// What is in flight, bounded.
-pub(super) struct Client {
+pub(crate) struct Client {
     topology: Arc<Topology>,
     room: Semaphore,
     commands_max: u32,
 }
 
 impl Client {
-    pub(super) fn new(topology: Arc<Topology>, commands_max: u32) -> Self {
+    pub(crate) fn new(topology: Arc<Topology>, commands_max: u32) -> Self {
         Self { topology, room: Semaphore::new(commands_max as usize), commands_max }
     }
 
     /// The replies to every unit, in the order given.
-    pub(super) async fn ask(&self, units: &[Unit]) -> Result<Vec<Replied>, StoreError> {
+    pub(crate) async fn ask(&self, units: &[Unit]) -> Result<Vec<Replied>, StoreError> {
         if units.is_empty() {
             return Ok(Vec::new());
         }
@@ -98,7 +98,7 @@ impl Client {
                 break;
             }
         }
-        Ok(replies.into_iter().map(|reply| reply.unwrap_or(Err(fault::unavailable()))).collect())
+        Ok(replies.into_iter().map(|reply| reply.unwrap_or(Err(errors::unavailable()))).collect())
     }
 
     async fn room(&self, units: &[Unit]) -> Result<SemaphorePermit<'_>, StoreError> {
@@ -151,7 +151,7 @@ impl Client {
             };
             let Some(node) = node else {
                 self.topology.doubt();
-                put(replies, index, Err(fault::unavailable()));
+                put(replies, index, Err(errors::unavailable()));
                 continue;
             };
             match parcels.iter_mut().find(|parcel| parcel.node.address == node.address) {
@@ -169,7 +169,7 @@ impl Client {
             return Ok(Ok(reply));
         }
         if !may_repeat {
-            return Ok(Err(fault::unavailable()));
+            return Ok(Err(errors::unavailable()));
         }
         match &verdict {
             Verdict::Answer => Ok(Ok(reply)),

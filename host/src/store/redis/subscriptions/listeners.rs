@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use roost_core::ids::UserId;
 use roost_core::port::{Delivery, Subscriber};
 
-use crate::store::redis::address::Address;
+use crate::store::redis::connections::Address;
 
 const SHARDS: usize = 64;
 

@@ -2,10 +2,10 @@
 //!
 //! On a Cluster a user's channel is at the server that leads the user's slot, and moves with it.
 
-mod line;
+mod connection;
+mod desired;
+mod listeners;
 mod message;
-mod seats;
-mod wanted;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,13 @@ use roost_core::port::{StoreError, Subscriber};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use self::line::{Line, SharedSeats, confirmed};
-use self::seats::Seats;
-use self::wanted::Refusal;
-use super::address::{Address, Dial};
-use super::fault;
+use self::connection::{Line, SharedSeats, confirmed};
+use self::listeners::Seats;
+use self::desired::Refusal;
+use super::connections::{Address, Dial};
+use super::errors;
 use super::names::Names;
-use super::topology::Topology;
+use super::connections::topology::Topology;
 
 /// Until a channel that moved is looked for again.
 const MOVED_PAUSE: Duration = Duration::from_millis(30);
@@ -61,14 +61,14 @@ impl Channels {
         // A server that is known not to answer is not waited for.
         if self.line(user).is_some_and(|line| line.is_down()) {
             self.context.seats.stand_up(user);
-            return Err(fault::unavailable());
+            return Err(errors::unavailable());
         }
         let joined = timeout(self.patience, self.subscribe(user)).await;
         if matches!(joined, Ok(Ok(()))) {
             return Ok(());
         }
         self.leave(user);
-        Err(fault::unavailable())
+        Err(errors::unavailable())
     }
 
     /// Listens no longer.

@@ -14,14 +14,14 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::seats::Seats;
-use super::wanted::{Refusal, Step, Told, Wanted};
+use super::listeners::Seats;
+use super::desired::{Refusal, Step, Told, Wanted};
 use super::{Context, message};
 use crate::config::RedisMode;
-use crate::store::redis::address::Address;
-use crate::store::redis::backoff::Backoff;
-use crate::store::redis::sentinel;
-use crate::store::redis::server::Unusable;
+use crate::store::redis::connections::Address;
+use crate::store::redis::connections::backoff::Backoff;
+use crate::store::redis::connections::sentinel;
+use crate::store::redis::connections::server::Unusable;
 
 /// Steps sent together.
 const STEPS_MAX: usize = 512;

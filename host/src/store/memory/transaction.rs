@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry as Slot;
 
 use roost_core::port::{Mutation, StoreError};
 
-use super::data::{Data, Entry, Hash, NEVER, Ordered, WrongType};
+use super::content::{Data, Entry, Hash, NEVER, Ordered, WrongType};
 use super::keys::{Keys, named};
 use super::name::Name;
 

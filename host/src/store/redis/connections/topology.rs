@@ -9,9 +9,9 @@ use redis::{Cmd, RedisError, Value, cmd};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::address::{Address, Dial};
-use super::fault;
-use super::names::SLOTS;
+use super::{Address, Dial};
+use crate::store::redis::errors;
+use crate::store::redis::names::SLOTS;
 use super::node::Node;
 use super::server::Unusable;
 use crate::config::RedisMode;
@@ -28,7 +28,7 @@ struct Range {
 }
 
 /// Who leads what, kept up to date by [`Topology::keep`].
-pub(super) struct Topology {
+pub(crate) struct Topology {
     dial: Arc<Dial>,
     ranges: ArcSwap<Vec<Range>>,
     /// Every node that leads slots or was named by a redirection.
@@ -39,7 +39,7 @@ pub(super) struct Topology {
 
 impl Topology {
     /// Connects to the servers, or says why that is impossible.
-    pub(super) async fn open(dial: Arc<Dial>) -> Result<Arc<Self>, Unusable> {
+    pub(crate) async fn open(dial: Arc<Dial>) -> Result<Arc<Self>, Unusable> {
         let topology = Arc::new(Self {
             dial,
             ranges: ArcSwap::default(),
@@ -82,13 +82,13 @@ impl Topology {
     }
 
     /// The node that leads a slot; `None`: nobody does.
-    pub(super) fn leader(&self, slot: u16) -> Option<Arc<Node>> {
+    pub(crate) fn leader(&self, slot: u16) -> Option<Arc<Node>> {
         let ranges = self.ranges.load();
         ranges.get(ranges.partition_point(|range| range.last < slot)).and_then(|range| range.node.clone())
     }
 
     /// Every node that leads slots.
-    pub(super) fn primaries(&self) -> Vec<Arc<Node>> {
+    pub(crate) fn primaries(&self) -> Vec<Arc<Node>> {
         let ranges = self.ranges.load();
         let mut nodes: Vec<Arc<Node>> = ranges.iter().filter_map(|range| range.node.clone()).collect();
         nodes.sort_by(|one, other| one.address.cmp(&other.address));
@@ -97,24 +97,24 @@ impl Topology {
     }
 
     /// The node at an address, known or not.
-    pub(super) fn node_at(&self, address: &Address) -> Arc<Node> {
+    pub(crate) fn node_at(&self, address: &Address) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || Node::start(self.dial.clone(), address.clone());
         nodes.entry(address.clone()).or_insert_with(start).clone()
     }
 
     /// Something did not answer as this says.
-    pub(super) fn doubt(&self) {
+    pub(crate) fn doubt(&self) {
         self.doubted.notify_one();
     }
 
     /// Changes whenever other servers lead.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// Looks up who leads, whenever it is doubted and now and then, until it is dropped.
-    pub(super) async fn keep(self: Arc<Self>) {
+    pub(crate) async fn keep(self: Arc<Self>) {
         if self.dial.config().url.mode != RedisMode::Cluster {
             return;
         }
@@ -195,7 +195,7 @@ impl Topology {
 fn silent(node: &Node, why: Option<Arc<Unusable>>) -> Unusable {
     match why.and_then(Arc::into_inner) {
         Some(why) => why,
-        None => Unusable::Silent(node.fault().unwrap_or_else(|| fault::unavailable().to_string())),
+        None => Unusable::Silent(node.fault().unwrap_or_else(|| errors::unavailable().to_string())),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redis::{ErrorKind, RedisError, ServerError, ServerErrorKind, Value};
 use roost_core::port::StoreError;
 
-use super::address::Address;
+use super::connections::Address;
 
 /// Until a request that failed for now may be tried again.
 const RETRY_AFTER_MS: u32 = 1_000;

@@ -2,11 +2,11 @@
 
 use redis::RedisError;
 
-use super::address::{Address, Dial};
+use super::{Address, Dial};
 use super::server::Unusable;
 
 /// The answer of the first sentinel that has one.
-pub(super) async fn primary(dial: &Dial, service: &str) -> Result<Address, Unusable> {
+pub(crate) async fn primary(dial: &Dial, service: &str) -> Result<Address, Unusable> {
     let mut last = Unusable::Strange("SENTINEL");
     for sentinel in dial.seeds() {
         match ask(dial, &sentinel, service).await {

@@ -4,7 +4,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
 use roost_core::time::Timestamp;
 
-use super::script::SCRIPTS;
+use crate::store::redis::scripts::SCRIPTS;
 use crate::config::RedisMode;
 
 /// Sharded channels, which a Cluster needs, came with this version.
@@ -14,16 +14,16 @@ const NAME_BYTES: usize = 16;
 
 /// A server process. A connection leads to the same one as long as it lives.
 #[derive(Clone, Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Differs for every process that ever served.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Whoever looked before this moment may have looked at another process's data.
-    pub(super) began: Timestamp,
+    pub(crate) began: Timestamp,
 }
 
 /// Why a server cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unusable {
+pub(crate) enum Unusable {
     /// It does not answer as it should; later it may.
     #[error(transparent)]
     Redis(#[from] RedisError),
@@ -49,9 +49,9 @@ pub(super) enum Unusable {
 
 impl Unusable {
     /// Trying again does not help.
-    pub(super) fn is_permanent(&self) -> bool {
+    pub(crate) fn is_permanent(&self) -> bool {
         match self {
-            Self::Redis(error) => super::fault::is_permanent(error),
+            Self::Redis(error) => crate::store::redis::errors::is_permanent(error),
             Self::Old(_) | Self::Cluster | Self::NoCluster => true,
             Self::Replica | Self::Silent(_) | Self::Strange(_) => false,
         }
@@ -60,7 +60,7 @@ impl Unusable {
 
 impl Server {
     /// Asks who it is, and makes it know the scripts.
-    pub(super) async fn meet(connection: &mut MultiplexedConnection, mode: &RedisMode) -> Result<Self, Unusable> {
+    pub(crate) async fn meet(connection: &mut MultiplexedConnection, mode: &RedisMode) -> Result<Self, Unusable> {
         let mut asked = redis::pipe();
         asked.cmd("INFO").arg("server").cmd("INFO").arg("replication").cmd("TIME");
         for script in &*SCRIPTS {

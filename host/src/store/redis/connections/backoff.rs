@@ -7,14 +7,14 @@ const MAX: Duration = Duration::from_secs(2);
 
 /// Waits that double, each shortened by up to a half at random.
 #[derive(Debug)]
-pub(super) struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Backoff {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(MIN)
     }
 
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let wait = self.0;
         self.0 = (wait * 2).min(MAX);
         wait.mul_f64(rand::random_range(0.5..=1.0))

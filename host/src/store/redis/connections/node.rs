@@ -15,10 +15,11 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::address::{Address, Dial};
+use super::{Address, Dial};
 use super::backoff::Backoff;
 use super::server::{Server, Unusable};
-use super::{fault, sentinel};
+use super::sentinel;
+use crate::store::redis::errors;
 use crate::config::RedisMode;
 
 /// So many answers in a row do not come: the server hangs.
@@ -27,9 +28,9 @@ const TIMEOUTS_MAX: u32 = 3;
 const GRACE: Duration = Duration::from_millis(100);
 
 /// A connection that works, and the process at its other end.
-pub(super) struct Session {
-    pub(super) address: Address,
-    pub(super) server: Server,
+pub(crate) struct Session {
+    pub(crate) address: Address,
+    pub(crate) server: Server,
     connection: MultiplexedConnection,
     ended: CancellationToken,
     timeouts: AtomicU32,
@@ -37,17 +38,17 @@ pub(super) struct Session {
 
 impl Session {
     /// Gives the connection up: whoever waits for an answer waits no longer, and another one is opened.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.ended.cancel();
     }
 
     /// The answers to all commands, errors among them.
-    pub(super) async fn exchange(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        super::count(pipeline.len());
+    pub(crate) async fn exchange(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        crate::store::redis::count(pipeline.len());
         let mut connection = self.connection.clone();
         let exchanged = tokio::select! {
             exchanged = connection.send_packed_commands(pipeline, 0, pipeline.len()) => exchanged,
-            () = self.ended.cancelled() => return Err(fault::unavailable()),
+            () = self.ended.cancelled() => return Err(errors::unavailable()),
         };
         match exchanged {
             Ok(values) => {
@@ -55,10 +56,10 @@ impl Session {
                 Ok(values)
             }
             Err(error) => {
-                if !fault::is_timeout(&error) || self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_MAX {
+                if !errors::is_timeout(&error) || self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_MAX {
                     self.end();
                 }
-                Err(fault::unavailable())
+                Err(errors::unavailable())
             }
         }
     }
@@ -77,15 +78,15 @@ enum Link {
 }
 
 /// A server and the way to it.
-pub(super) struct Node {
-    pub(super) address: Address,
+pub(crate) struct Node {
+    pub(crate) address: Address,
     link: watch::Receiver<Link>,
     keeper: AbortHandle,
 }
 
 impl Node {
     /// Begins to connect.
-    pub(super) fn start(dial: Arc<Dial>, address: Address) -> Arc<Self> {
+    pub(crate) fn start(dial: Arc<Dial>, address: Address) -> Arc<Self> {
         let until = Instant::now() + dial.config().connect_timeout;
         let (told, link) = watch::channel(Link::Opening(until));
         let keeper = tokio::spawn(keep(dial, address.clone(), told)).abort_handle();
@@ -93,7 +94,7 @@ impl Node {
     }
 
     /// The connection, if there is one or there is about to be.
-    pub(super) async fn session(&self) -> Result<Arc<Session>, StoreError> {
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, StoreError> {
         let deadline = match &*self.link.borrow() {
             Link::Up(session) => return Ok(session.clone()),
             Link::Down { retry_at, .. } => return Err(until(*retry_at)),
@@ -105,12 +106,12 @@ impl Node {
         match &*self.link.borrow() {
             Link::Up(session) => Ok(session.clone()),
             Link::Down { retry_at, .. } => Err(until(*retry_at)),
-            Link::Opening(_) => Err(fault::unavailable()),
+            Link::Opening(_) => Err(errors::unavailable()),
         }
     }
 
     /// The first connection, or why there is none; waits for a server that is starting, until the deadline.
-    pub(super) async fn first_session(&self, deadline: Instant) -> Result<Arc<Session>, Option<Arc<Unusable>>> {
+    pub(crate) async fn first_session(&self, deadline: Instant) -> Result<Arc<Session>, Option<Arc<Unusable>>> {
         let mut link = self.link.clone();
         let settled = link.wait_for(|link| match link {
             Link::Opening(_) => false,
@@ -126,7 +127,7 @@ impl Node {
     }
 
     /// Why the server cannot be asked; `None`: it can.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         match &*self.link.borrow() {
             Link::Up(_) => None,
             Link::Opening(_) => Some(format!("{}: connecting", self.address)),

@@ -1,5 +1,12 @@
 //! Where Redis is and how to get in: opens connections, and hides the password in everything that is shown.
 
+pub(crate) mod backoff;
+pub(crate) mod node;
+pub(crate) mod requests;
+pub(crate) mod sentinel;
+pub(crate) mod server;
+pub(crate) mod topology;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -22,9 +29,9 @@ const SERVERS_MAX: usize = 1_024;
 
 /// A server's place in the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Address {
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl fmt::Display for Address {
@@ -38,7 +45,7 @@ impl fmt::Display for Address {
 }
 
 /// Opens connections as the configuration says.
-pub(super) struct Dial {
+pub(crate) struct Dial {
     config: RedisConfig,
     authority: Option<Vec<u8>>,
     /// Since when each server process is known to serve.
@@ -49,17 +56,17 @@ pub(super) struct Dial {
 
 impl Dial {
     /// Reads the file with the certificates that are trusted, if there is one.
-    pub(super) fn new(config: RedisConfig) -> std::io::Result<Self> {
+    pub(crate) fn new(config: RedisConfig) -> std::io::Result<Self> {
         let authority = config.ca_file.as_ref().map(std::fs::read).transpose()?;
         Ok(Self { config, authority, began: Mutex::default(), met: watch::Sender::new(0) })
     }
 
-    pub(super) const fn config(&self) -> &RedisConfig {
+    pub(crate) const fn config(&self) -> &RedisConfig {
         &self.config
     }
 
     /// The earliest moment since which this process is known to serve; here, or from what was found out before.
-    pub(super) fn began(&self, server: &str, began: Timestamp) -> Timestamp {
+    pub(crate) fn began(&self, server: &str, began: Timestamp) -> Timestamp {
         let mut known = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= SERVERS_MAX {
             known.clear();
@@ -73,17 +80,17 @@ impl Dial {
     }
 
     /// Changes when a process is met that was not known.
-    pub(super) fn met(&self) -> watch::Receiver<u64> {
+    pub(crate) fn met(&self) -> watch::Receiver<u64> {
         self.met.subscribe()
     }
 
-    pub(super) fn seeds(&self) -> Vec<Address> {
+    pub(crate) fn seeds(&self) -> Vec<Address> {
         let address = |(host, port): &(String, u16)| Address { host: host.clone(), port: *port };
         self.config.url.nodes.iter().map(address).collect()
     }
 
     /// A connection whose pushes go to `heard`, which must not block.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         address: &Address,
         heard: impl Fn(PushInfo) + Send + Sync + 'static,
@@ -103,7 +110,7 @@ impl Dial {
     }
 
     /// A connection to a sentinel, which has neither databases nor the servers' users.
-    pub(super) async fn connect_sentinel(&self, address: &Address) -> RedisResult<MultiplexedConnection> {
+    pub(crate) async fn connect_sentinel(&self, address: &Address) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.config.connect_timeout))
             .set_response_timeout(Some(self.config.response_timeout));
