@@ -1,15 +1,15 @@
-//! The time of a store that lives in this process: Unix milliseconds that never step back.
+//! The clock of the store in memory: Unix milliseconds that never step back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use roost_core::time::Timestamp;
 
-/// Where a store's time comes from. Whatever it is, it never steps back.
+/// The source of a store's time, which never steps back.
 pub(super) enum StoreClock {
-    /// The machine's.
+    /// The clock of this machine.
     System(SystemClock),
-    /// A test's.
+    /// The clock of a test.
     Injected(Box<dyn Fn() -> Timestamp + Send + Sync>),
 }
 
@@ -21,7 +21,7 @@ impl StoreClock {
         }
     }
 
-    /// Catches up with the machine's clock, if that was moved forward.
+    /// Catches up with the machine's clock if that was set forward.
     pub(super) fn correct(&self) {
         if let Self::System(clock) = self {
             clock.correct();
@@ -29,8 +29,9 @@ impl StoreClock {
     }
 }
 
-/// The monotonic clock, set to the wall clock at the start. A wall clock that steps back is not followed, so that no
-/// lease or deadline is ever frozen; one that steps forward (the machine slept) is, at the next correction.
+/// The monotonic clock, set to the wall clock at the start. When the wall clock steps back, this clock does not follow,
+/// because leases and deadlines would stop; when the wall clock steps forward, for example after the machine slept, this
+/// clock follows at the next correction.
 pub(super) struct SystemClock {
     start: Instant,
     start_unix_ms: AtomicU64,
@@ -49,7 +50,7 @@ impl SystemClock {
 
     fn correct(&self) {
         let elapsed_ms = self.elapsed_ms();
-        // Before 1970 there is nothing to catch up with.
+        // A wall clock before 1970 is behind this clock.
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let start_unix_ms = (unix.as_millis() as u64).saturating_sub(elapsed_ms);
         self.start_unix_ms.fetch_max(start_unix_ms, Ordering::Relaxed);

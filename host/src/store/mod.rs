@@ -1,6 +1,6 @@
-//! The live state behind one name: whichever technology holds it, with its latencies measured.
+//! The live state, in memory or in Redis. Every operation's latency is measured.
 //!
-//! The rest of the host and the functions' imports use [`Store`] and know no technology.
+//! The rest of the host, and the imports of functions, use [`Store`] and do not depend on either technology.
 
 mod clock;
 pub mod memory;
@@ -26,29 +26,32 @@ use crate::ops::latency::{self, Latency};
 /// The store that the configuration names. Clones share it.
 #[derive(Clone)]
 pub enum Store {
-    /// In this process.
+    /// In the memory of this process.
     Memory(Arc<MemoryStore>),
     /// In Redis.
     Redis(Arc<RedisStore>),
 }
 
-/// What a store holds.
+/// The size of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Keys, those that expired a moment ago among them.
+pub struct StoreStats {
+    /// Keys, including those that expired and are not evicted yet.
     pub keys: u64,
-    /// Users' feeds, likewise.
+    /// Users' feeds, including those that expired and are not evicted yet. In Redis they are counted among the keys.
     pub feeds: u64,
-    /// Users that this host listens to.
+    /// Users whose events this host receives.
     pub subscriptions: u64,
-    /// Memory, roughly.
+    /// An estimate of the memory in use.
     pub bytes: u64,
-    /// Keys and feeds whose time was over, since the start.
+    /// Keys and feeds that were removed because they had expired, since the start.
     pub evicted: u64,
 }
 
 impl Store {
-    /// The store of the configuration; Redis must answer.
+    /// Opens the store that the configuration names.
+    ///
+    /// # Errors
+    /// Why Redis cannot be used.
     pub async fn open(url: StoreUrl) -> anyhow::Result<Self> {
         match url {
             StoreUrl::Memory { bytes_max } => Ok(Self::memory_within(bytes_max)),
@@ -56,7 +59,10 @@ impl Store {
         }
     }
 
-    /// Whether the store can be asked; otherwise why not, in words for the operator.
+    /// Checks that the store can be asked.
+    ///
+    /// # Errors
+    /// Why it cannot, for the operator.
     pub async fn ready(&self) -> Result<(), String> {
         match self {
             Self::Memory(_) => Ok(()),
@@ -64,7 +70,8 @@ impl Store {
         }
     }
 
-    /// Changes when another server process holds the store, perhaps with an older copy; `None`: that cannot be.
+    /// Changes when another server process holds the store, perhaps with an older copy. `None` for a store in memory, where
+    /// that cannot happen.
     pub fn replaced(&self) -> Option<watch::Receiver<u64>> {
         match self {
             Self::Memory(_) => None,
@@ -72,17 +79,17 @@ impl Store {
         }
     }
 
-    /// An empty store in this process's memory.
+    /// An empty store in the memory of this process.
     pub fn memory() -> Self {
         Self::Memory(Arc::new(MemoryStore::new()))
     }
 
-    /// The same, for so many bytes at most.
+    /// An empty store in the memory of this process that takes nothing more when it has this size.
     pub fn memory_within(bytes_max: u64) -> Self {
         Self::Memory(Arc::new(MemoryStore::new().with_bytes_max(bytes_max)))
     }
 
-    /// The store's clock: deadlines are meant by it.
+    /// The present time on the store's clock, which all deadlines refer to.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::Memory(store) => store.now(),
@@ -90,15 +97,15 @@ impl Store {
         }
     }
 
-    /// What the store holds. Takes time in proportion to that.
-    pub fn stats(&self) -> Stats {
+    /// The size of the store.
+    pub fn stats(&self) -> StoreStats {
         match self {
             Self::Memory(store) => store.stats(),
             Self::Redis(store) => store.stats(),
         }
     }
 
-    /// The store's own housekeeping, until `shutdown`.
+    /// Runs the store's background maintenance until `shutdown`.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         match self {
             Self::Memory(store) => store.run(shutdown).await,
@@ -110,15 +117,15 @@ impl Store {
 impl KeyValue for Store {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         match self {
-            Self::Memory(store) => timed(&TIMES.read, store.read(queries)).await,
-            Self::Redis(store) => timed(&TIMES.read, store.read(queries)).await,
+            Self::Memory(store) => timed(&LATENCIES.read, store.read(queries)).await,
+            Self::Redis(store) => timed(&LATENCIES.read, store.read(queries)).await,
         }
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         match self {
-            Self::Memory(store) => timed(&TIMES.commit, store.commit(transactions)).await,
-            Self::Redis(store) => timed(&TIMES.commit, store.commit(transactions)).await,
+            Self::Memory(store) => timed(&LATENCIES.commit, store.commit(transactions)).await,
+            Self::Redis(store) => timed(&LATENCIES.commit, store.commit(transactions)).await,
         }
     }
 }
@@ -126,8 +133,8 @@ impl KeyValue for Store {
 impl PubSub for Store {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
         match self {
-            Self::Memory(store) => timed(&TIMES.publish, store.publish(publications)).await,
-            Self::Redis(store) => timed(&TIMES.publish, store.publish(publications)).await,
+            Self::Memory(store) => timed(&LATENCIES.publish, store.publish(publications)).await,
+            Self::Redis(store) => timed(&LATENCIES.publish, store.publish(publications)).await,
         }
     }
 }
@@ -135,15 +142,15 @@ impl PubSub for Store {
 impl Bus for Store {
     async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
         match self {
-            Self::Memory(store) => timed(&TIMES.join, store.join(user, subscriber)).await,
-            Self::Redis(store) => timed(&TIMES.join, store.join(user, subscriber)).await,
+            Self::Memory(store) => timed(&LATENCIES.join, store.join(user, subscriber)).await,
+            Self::Redis(store) => timed(&LATENCIES.join, store.join(user, subscriber)).await,
         }
     }
 
     async fn leave(&self, user: UserId) {
         match self {
-            Self::Memory(store) => timed(&TIMES.leave, store.leave(user)).await,
-            Self::Redis(store) => timed(&TIMES.leave, store.leave(user)).await,
+            Self::Memory(store) => timed(&LATENCIES.leave, store.leave(user)).await,
+            Self::Redis(store) => timed(&LATENCIES.leave, store.leave(user)).await,
         }
     }
 }
@@ -151,21 +158,21 @@ impl Bus for Store {
 impl Feeds for Store {
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         match self {
-            Self::Memory(store) => timed(&TIMES.positions, store.positions(users)).await,
-            Self::Redis(store) => timed(&TIMES.positions, store.positions(users)).await,
+            Self::Memory(store) => timed(&LATENCIES.positions, store.positions(users)).await,
+            Self::Redis(store) => timed(&LATENCIES.positions, store.positions(users)).await,
         }
     }
 
     async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
         match self {
-            Self::Memory(store) => timed(&TIMES.replay, store.replay(user, since)).await,
-            Self::Redis(store) => timed(&TIMES.replay, store.replay(user, since)).await,
+            Self::Memory(store) => timed(&LATENCIES.replay, store.replay(user, since)).await,
+            Self::Redis(store) => timed(&LATENCIES.replay, store.replay(user, since)).await,
         }
     }
 }
 
-/// `roost_store_seconds{operation}`, each looked up once.
-struct Times {
+/// The histograms `roost_store_seconds{operation}`, each looked up once.
+struct OperationLatencies {
     read: Latency,
     commit: Latency,
     publish: Latency,
@@ -175,9 +182,9 @@ struct Times {
     replay: Latency,
 }
 
-static TIMES: LazyLock<Times> = LazyLock::new(|| {
+static LATENCIES: LazyLock<OperationLatencies> = LazyLock::new(|| {
     let latency = latency::of_store;
-    Times {
+    OperationLatencies {
         read: latency("read"),
         commit: latency("commit"),
         publish: latency("publish"),

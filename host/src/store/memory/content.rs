@@ -1,4 +1,4 @@
-//! What one key holds in the memory store, and when it is gone.
+//! The content of a key in the memory store, its deadline, and how many bytes it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,52 +6,52 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use roost_core::port::parse_number;
 
-/// A deadline that never comes.
+/// The deadline of a key that does not expire.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// One key's content. A counter is text to those who ask for bytes.
+/// The content of a key. A number that is read as bytes is its decimal text.
 #[derive(Debug)]
-pub(super) enum Data {
+pub(super) enum KeyContent {
     Number(i64),
     Bytes(Box<[u8]>),
-    Hash(Hash),
-    Ordered(Ordered),
+    Hash(HashFields),
+    Ordered(OrderedMembers),
 }
 
-/// Fields by name.
+/// The fields of a hash, by name.
 #[derive(Debug, Default)]
-pub(super) struct Hash {
+pub(super) struct HashFields {
     fields: BTreeMap<Box<str>, Box<str>>,
     bytes: usize,
 }
 
-/// Members by score, and scores by member.
+/// The members of an ordered set, in the order of their scores, and the score of each.
 #[derive(Debug, Default)]
-pub(super) struct Ordered {
+pub(super) struct OrderedMembers {
     scores: HashMap<Arc<str>, i64>,
     order: BTreeSet<(i64, Arc<str>)>,
 }
 
-/// Content with its end.
+/// A key's content with its deadline.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) data: Data,
-    /// Unix milliseconds: the first moment at which the key is gone.
+pub(super) struct KeyEntry {
+    pub(super) content: KeyContent,
+    /// The first millisecond of Unix time at which the key is expired.
     pub(super) deadline: u64,
-    /// The moment that the key's note among the due ones bears; [`NEVER`]: there is none.
-    pub(super) noted: u64,
+    /// The time of the key's valid entry in the expiry queue; [`NEVER`] if it has none.
+    pub(super) queued_for: u64,
 }
 
-/// The key holds another type, or no number.
+/// The problem of a key whose content is of another type, as the caller reads it after the key's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WrongType(pub(super) &'static str);
 
-impl Data {
+impl KeyContent {
     pub(super) fn bytes(&self) -> Result<Vec<u8>, WrongType> {
         match self {
             Self::Number(number) => Ok(number.to_string().into_bytes()),
             Self::Bytes(bytes) => Ok(bytes.to_vec()),
-            Self::Hash(_) | Self::Ordered(_) => Err(WrongType("holds no bytes")),
+            Self::Hash(_) | Self::Ordered(_) => Err(WrongType("does not hold bytes")),
         }
     }
 
@@ -59,58 +59,58 @@ impl Data {
         match self {
             Self::Number(number) => Ok(parse_number(value) == Some(*number)),
             Self::Bytes(bytes) => Ok(**bytes == *value),
-            Self::Hash(_) | Self::Ordered(_) => Err(WrongType("holds no bytes")),
+            Self::Hash(_) | Self::Ordered(_) => Err(WrongType("does not hold bytes")),
         }
     }
 
     pub(super) fn number(&self) -> Result<i64, WrongType> {
         match self {
             Self::Number(number) => Ok(*number),
-            Self::Bytes(bytes) => parse_number(bytes).ok_or(WrongType("holds no number")),
-            Self::Hash(_) | Self::Ordered(_) => Err(WrongType("holds no number")),
+            Self::Bytes(bytes) => parse_number(bytes).ok_or(WrongType("does not hold a number")),
+            Self::Hash(_) | Self::Ordered(_) => Err(WrongType("does not hold a number")),
         }
     }
 
-    pub(super) fn hash(&self) -> Result<&Hash, WrongType> {
+    pub(super) fn hash(&self) -> Result<&HashFields, WrongType> {
         match self {
             Self::Hash(hash) => Ok(hash),
-            _ => Err(WrongType("holds no hash")),
+            _ => Err(WrongType("does not hold a hash")),
         }
     }
 
-    pub(super) fn hash_mut(&mut self) -> Result<&mut Hash, WrongType> {
+    pub(super) fn hash_mut(&mut self) -> Result<&mut HashFields, WrongType> {
         match self {
             Self::Hash(hash) => Ok(hash),
-            _ => Err(WrongType("holds no hash")),
+            _ => Err(WrongType("does not hold a hash")),
         }
     }
 
-    pub(super) fn ordered(&self) -> Result<&Ordered, WrongType> {
+    pub(super) fn ordered(&self) -> Result<&OrderedMembers, WrongType> {
         match self {
             Self::Ordered(ordered) => Ok(ordered),
-            _ => Err(WrongType("holds no ordered set")),
+            _ => Err(WrongType("does not hold an ordered set")),
         }
     }
 
-    pub(super) fn ordered_mut(&mut self) -> Result<&mut Ordered, WrongType> {
+    pub(super) fn ordered_mut(&mut self) -> Result<&mut OrderedMembers, WrongType> {
         match self {
             Self::Ordered(ordered) => Ok(ordered),
-            _ => Err(WrongType("holds no ordered set")),
+            _ => Err(WrongType("does not hold an ordered set")),
         }
     }
 
-    /// Bytes beside the entry itself, roughly.
+    /// An estimate of the bytes that the content takes beside its [`KeyEntry`]. Takes constant time.
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Number(_) => 0,
             Self::Bytes(bytes) => bytes.len(),
             Self::Hash(hash) => hash.bytes,
-            Self::Ordered(ordered) => ordered.scores.len() * Ordered::MEMBER_BYTES,
+            Self::Ordered(ordered) => ordered.scores.len() * OrderedMembers::MEMBER_BYTES,
         }
     }
 }
 
-impl Hash {
+impl HashFields {
     const FIELD_BYTES: usize = size_of::<(Box<str>, Box<str>)>();
 
     pub(super) fn is_empty(&self) -> bool {
@@ -122,7 +122,7 @@ impl Hash {
     }
 
     pub(super) fn number(&self, name: &str) -> Result<Option<i64>, WrongType> {
-        let parse = |text: &str| parse_number(text.as_bytes()).ok_or(WrongType("holds a field that is no number"));
+        let parse = |text: &str| parse_number(text.as_bytes()).ok_or(WrongType("holds a field that is not a number"));
         self.get(name).map(parse).transpose()
     }
 
@@ -134,7 +134,7 @@ impl Hash {
         self.fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
-    /// Sets or removes a field; answers what it held.
+    /// Sets or removes a field; returns its former value.
     pub(super) fn put(&mut self, name: &str, value: Option<Box<str>>) -> Option<Box<str>> {
         let added = value.as_ref().map_or(0, |value| Self::FIELD_BYTES + name.len() + value.len());
         let before = match (value, self.fields.get_mut(name)) {
@@ -148,8 +148,8 @@ impl Hash {
     }
 }
 
-impl Ordered {
-    /// Two places, and a name that usually is a UUID.
+impl OrderedMembers {
+    /// A member stands in both collections; its name usually is a UUID.
     const MEMBER_BYTES: usize = 2 * size_of::<(Arc<str>, i64)>() + 36;
 
     pub(super) fn is_empty(&self) -> bool {
@@ -166,12 +166,12 @@ impl Ordered {
         members.map(|(score, member)| (member.to_string(), *score)).collect()
     }
 
-    /// Puts or removes a member; answers its score before.
+    /// Sets the score of a member, or removes it; returns its former score.
     pub(super) fn put(&mut self, member: &str, score: Option<i64>) -> Option<i64> {
-        let found = self.scores.get_key_value(member).map(|(name, before)| (*before, Arc::clone(name)));
-        let place = found.and_then(|place| self.order.take(&place));
-        let before = place.as_ref().map(|(before, _)| *before);
-        match (score, place) {
+        let present = self.scores.get_key_value(member).map(|(name, score)| (*score, Arc::clone(name)));
+        let removed = present.and_then(|pair| self.order.take(&pair));
+        let before = removed.as_ref().map(|(score, _)| *score);
+        match (score, removed) {
             (Some(score), Some((_, name))) => {
                 self.order.insert((score, name));
                 self.scores.get_mut(member).into_iter().for_each(|present| *present = score);
@@ -187,9 +187,9 @@ impl Ordered {
     }
 }
 
-impl Entry {
-    pub(super) const fn new(data: Data, deadline: u64) -> Self {
-        Self { data, deadline, noted: NEVER }
+impl KeyEntry {
+    pub(super) const fn new(content: KeyContent, deadline: u64) -> Self {
+        Self { content, deadline, queued_for: NEVER }
     }
 
     pub(super) const fn is_live(&self, now: u64) -> bool {

@@ -1,29 +1,30 @@
-//! What is due when: notes ordered by moment, each of which may be out of date.
+//! Deadlines in order of time, each with what must be looked at then.
 //!
-//! Whoever owns the noted things remembers the moment of each one's valid note, so that a beat that moves
-//! a deadline forward costs nothing here.
+//! A queue entry may be out of date. Whoever owns the expiring items remembers the time of each item's valid queue entry,
+//! so that a heartbeat that moves a deadline forward does not change the queue.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Notes of things that are to be looked at.
+/// Items to be looked at, the earliest first.
 #[derive(Debug)]
-pub(super) struct Due<T>(BinaryHeap<Reverse<(u64, T)>>);
+pub(super) struct ExpiryQueue<T>(BinaryHeap<Reverse<(u64, T)>>);
 
-impl<T: Ord> Due<T> {
-    const SPARE: usize = 64;
+impl<T: Ord> ExpiryQueue<T> {
+    /// Entries that may be out of date before the queue is rebuilt, beside as many as there are items.
+    const OUTDATED_MAX: usize = 64;
 
-    pub(super) fn push(&mut self, moment: u64, thing: T) {
-        self.0.push(Reverse((moment, thing)));
+    pub(super) fn push(&mut self, deadline: u64, item: T) {
+        self.0.push(Reverse((deadline, item)));
     }
 
-    /// The earliest note, if its moment has come.
+    /// Takes the earliest entry if its time has come.
     pub(super) fn pop(&mut self, now: u64) -> Option<(u64, T)> {
-        let Reverse((moment, _)) = self.0.peek()?;
-        if *moment > now {
+        let Reverse((deadline, _)) = self.0.peek()?;
+        if *deadline > now {
             return None;
         }
-        self.0.pop().map(|Reverse(note)| note)
+        self.0.pop().map(|Reverse(entry)| entry)
     }
 
     #[cfg(test)]
@@ -31,20 +32,20 @@ impl<T: Ord> Due<T> {
         self.0.len()
     }
 
-    /// Most notes must be out of date, because there are so few things.
-    pub(super) fn is_bloated(&self, things: usize) -> bool {
-        self.0.len() > 2 * things + Self::SPARE
+    /// Whether most entries must be out of date, because there are so few items.
+    pub(super) fn is_bloated(&self, items: usize) -> bool {
+        self.0.len() > 2 * items + Self::OUTDATED_MAX
     }
 }
 
-impl<T: Ord> Default for Due<T> {
+impl<T: Ord> Default for ExpiryQueue<T> {
     fn default() -> Self {
         Self(BinaryHeap::new())
     }
 }
 
-impl<T: Ord> FromIterator<(u64, T)> for Due<T> {
-    fn from_iter<I: IntoIterator<Item = (u64, T)>>(notes: I) -> Self {
-        Self(notes.into_iter().map(Reverse).collect())
+impl<T: Ord> FromIterator<(u64, T)> for ExpiryQueue<T> {
+    fn from_iter<I: IntoIterator<Item = (u64, T)>>(entries: I) -> Self {
+        Self(entries.into_iter().map(Reverse).collect())
     }
 }

@@ -1,4 +1,4 @@
-//! Feeds of one shard: the newest durable events of each user, with their positions.
+//! The feeds of one shard: the newest durable events of each user, with their positions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,35 +13,37 @@ use roost_core::time::Timestamp;
 use uuid::Uuid;
 
 use super::content::NEVER;
-use super::expiry::Due;
+use super::expiry::ExpiryQueue;
 
-/// Names for feeds: never the same twice, also not after a restart.
+/// Makes the epochs of feeds. No epoch is made twice, not even after a restart.
 #[derive(Debug)]
 pub(super) struct Epochs {
-    /// A letter and 48 random bits; the store's own.
+    /// A letter and 48 random bits, different for every store.
     prefix: String,
-    begun: AtomicU64,
+    made: AtomicU64,
 }
 
 impl Epochs {
     pub(super) fn new() -> Self {
         let random = Uuid::new_v4().as_u128() & 0xFFFF_FFFF_FFFF;
-        Self { prefix: format!("m{random:012x}"), begun: AtomicU64::new(0) }
+        Self { prefix: format!("m{random:012x}"), made: AtomicU64::new(0) }
     }
 
     fn next(&self) -> Arc<str> {
-        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
         format!("{}{number:x}", self.prefix).into()
     }
 }
 
-/// All feeds of a shard, expired ones among them until they are evicted.
+/// All feeds of a shard, including those that expired and are not evicted yet.
 #[derive(Debug, Default)]
-pub(super) struct Feeds {
+pub(super) struct ShardFeeds {
     feeds: HashMap<UserId, Feed>,
-    due: Due<UserId>,
-    /// When the store began: nobody who looked before looked at these feeds.
-    began: Timestamp,
+    /// The sum of [`Feed::event_bytes`].
+    event_bytes: usize,
+    expiring: ExpiryQueue<UserId>,
+    /// When the store was made. A position that was taken before is not one of these feeds'.
+    created_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -49,84 +51,97 @@ struct Feed {
     epoch: Arc<str>,
     newest: u64,
     events: VecDeque<Delivery>,
-    /// Unix milliseconds: the first moment at which the feed is gone.
+    /// An estimate of the bytes that the events take.
+    event_bytes: usize,
+    /// The first millisecond of Unix time at which the feed is expired.
     deadline: u64,
-    /// The moment of the feed's note among the due ones; [`NEVER`]: there is none.
-    noted: u64,
+    /// The time of the feed's valid entry in the expiry queue; [`NEVER`] if it has none.
+    queued_for: u64,
 }
 
-impl Feeds {
-    /// Of a store that begins at this moment.
-    pub(super) fn beginning(began: Timestamp) -> Self {
-        Self { began, ..Self::default() }
+impl ShardFeeds {
+    /// No feeds, in a store that is made at this time.
+    pub(super) fn new(created_at: Timestamp) -> Self {
+        Self { created_at, ..Self::default() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.feeds.len()
     }
 
-    /// Rough size of everything; a payload that went to several users counts for each.
+    /// An estimate of the bytes that all feeds take. A payload that went to several users counts for each of them.
+    /// Takes constant time.
     pub(super) fn bytes(&self) -> usize {
-        let events = self.feeds.values().flat_map(|feed| &feed.events);
-        let events: usize = events.map(|event| size_of::<Delivery>() + event.payload.len()).sum();
-        self.feeds.capacity() * size_of::<(UserId, Feed)>() + events
+        self.feeds.capacity() * size_of::<(UserId, Feed)>() + self.event_bytes
     }
 
-    /// An event as it goes out; a durable one takes the next place of its user's feed.
+    /// The same as [`ShardFeeds::bytes`], from a walk over all events.
+    #[cfg(test)]
+    pub(super) fn walked_bytes(&self) -> usize {
+        let events = self.feeds.values().flat_map(|feed| &feed.events);
+        self.feeds.capacity() * size_of::<(UserId, Feed)>() + events.map(event_bytes).sum::<usize>()
+    }
+
+    /// The event as it is delivered. A durable event gets the next position of its user's feed.
     pub(super) fn publish(&mut self, now: u64, epochs: &Epochs, user: UserId, event: &Event) -> Delivery {
         let mut delivery = Delivery { name: event.name.clone(), payload: event.payload.clone(), position: None };
         if event.durable {
-            let feed = self.feeds.entry(user).or_insert_with(|| Feed::begin(epochs));
+            let feed = self.feeds.entry(user).or_insert_with(|| Feed::new(epochs));
+            let bytes_before = feed.event_bytes;
             if !feed.is_live(now) {
-                let noted = feed.noted;
-                *feed = Feed { noted, ..Feed::begin(epochs) };
+                *feed = Feed { queued_for: feed.queued_for, ..Feed::new(epochs) };
             }
             feed.append(now, &mut delivery);
-            if feed.noted == NEVER {
-                feed.noted = feed.deadline;
-                self.due.push(feed.deadline, user);
+            self.event_bytes = self.event_bytes + feed.event_bytes - bytes_before;
+            if feed.queued_for == NEVER {
+                feed.queued_for = feed.deadline;
+                self.expiring.push(feed.deadline, user);
             }
         }
         delivery
     }
 
-    /// The newest event's place.
+    /// The position of the newest event.
     pub(super) fn position(&self, now: u64, user: UserId) -> Position {
         self.live(now, user).map_or_else(|| Position::nowhere(Timestamp(now)), Feed::position)
     }
 
-    /// Everything after a place, or nothing in part.
+    /// All events after a position; a gap if the feed does not hold every one of them.
     pub(super) fn replay(&self, now: u64, user: UserId, since: &Position) -> Replay {
-        let moment = since.nowhere_since();
-        let nowhere = moment.is_some();
-        if moment.is_some_and(|moment| moment < self.began || !since.nowhere_is_recent(Timestamp(now))) {
+        let nowhere_since = since.nowhere_since();
+        let is_recent = since.nowhere_is_recent(Timestamp(now));
+        if nowhere_since.is_some_and(|taken_at| taken_at < self.created_at || !is_recent) {
             return Replay::Gap;
         }
         match self.live(now, user) {
-            None if nowhere => Replay::Events(Vec::new()),
-            Some(feed) if nowhere => feed.after(0),
+            None if nowhere_since.is_some() => Replay::Events(Vec::new()),
+            Some(feed) if nowhere_since.is_some() => feed.after(0),
             Some(feed) if feed.epoch == since.epoch => feed.after(since.offset),
             None | Some(_) => Replay::Gap,
         }
     }
 
-    /// Removes up to so many expired feeds; answers how many notes it looked at, and how many feeds went.
-    pub(super) fn evict(&mut self, now: u64, notes_max: usize) -> (usize, usize) {
+    /// Takes up to `checks_max` entries from the expiry queue and removes the feeds that are expired. Returns the number
+    /// of entries taken and of feeds removed.
+    pub(super) fn evict(&mut self, now: u64, checks_max: usize) -> (usize, usize) {
         let before = self.feeds.len();
-        let mut notes = 0;
-        while notes < notes_max
-            && let Some((_, user)) = self.due.pop(now)
+        let mut checks = 0;
+        while checks < checks_max
+            && let Some((_, user)) = self.expiring.pop(now)
         {
-            notes += 1;
+            checks += 1;
             match self.feeds.get_mut(&user) {
                 Some(feed) if feed.is_live(now) => {
-                    feed.noted = feed.deadline;
-                    self.due.push(feed.deadline, user);
+                    feed.queued_for = feed.deadline;
+                    self.expiring.push(feed.deadline, user);
                 }
-                _ => drop(self.feeds.remove(&user)),
+                _ => {
+                    let removed = self.feeds.remove(&user);
+                    self.event_bytes -= removed.map_or(0, |feed| feed.event_bytes);
+                }
             }
         }
-        (notes, before - self.feeds.len())
+        (checks, before - self.feeds.len())
     }
 
     fn live(&self, now: u64, user: UserId) -> Option<&Feed> {
@@ -135,8 +150,9 @@ impl Feeds {
 }
 
 impl Feed {
-    fn begin(epochs: &Epochs) -> Self {
-        Self { epoch: epochs.next(), newest: 0, events: VecDeque::new(), deadline: NEVER, noted: NEVER }
+    fn new(epochs: &Epochs) -> Self {
+        let (epoch, events) = (epochs.next(), VecDeque::new());
+        Self { epoch, newest: 0, events, event_bytes: 0, deadline: NEVER, queued_for: NEVER }
     }
 
     const fn is_live(&self, now: u64) -> bool {
@@ -148,8 +164,9 @@ impl Feed {
         self.deadline = now.saturating_add(FEED_TTL_MS);
         delivery.position = Some(self.position());
         if self.events.len() == FEED_EVENTS_MAX {
-            self.events.pop_front();
+            self.event_bytes -= self.events.pop_front().as_ref().map_or(0, event_bytes);
         }
+        self.event_bytes += event_bytes(delivery);
         self.events.push_back(delivery.clone());
     }
 
@@ -161,10 +178,14 @@ impl Feed {
         let Some(missed) = self.newest.checked_sub(offset) else {
             return Replay::Gap;
         };
-        let held = self.events.len();
+        let kept = self.events.len();
         match usize::try_from(missed) {
-            Ok(missed) if missed <= held => Replay::Events(self.events.iter().skip(held - missed).cloned().collect()),
+            Ok(missed) if missed <= kept => Replay::Events(self.events.iter().skip(kept - missed).cloned().collect()),
             _ => Replay::Gap,
         }
     }
+}
+
+fn event_bytes(event: &Delivery) -> usize {
+    size_of::<Delivery>() + event.payload.len()
 }

@@ -1,23 +1,22 @@
-//! The embedded store: live state in this process's memory, gone with it.
+//! The store in memory: live state that ends with this process.
 //!
-//! Owners are spread over shards, each behind one lock that is held for one owner's work and never while anything
-//! waits. What has expired is never seen; a background task gives its memory back.
+//! Owners are spread over shards. Each shard is behind one lock, which is held for the work of one owner and never while
+//! that work waits. An expired key or feed is never visible; a background task releases its memory.
 
 mod content;
 mod expiry;
 mod feed;
 mod keys;
-mod transaction;
-mod name;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
@@ -30,20 +29,19 @@ use roost_core::time::Timestamp;
 
 use self::feed::Epochs;
 use self::shard::Shard;
-use super::Stats;
+use super::StoreStats;
 use super::clock::{StoreClock, SystemClock};
 
 /// A power of two; more than any machine has cores.
 const SHARDS: usize = 64;
 /// A shard's lock is held for so many evictions at a time.
 const EVICTIONS_MAX: usize = 256;
-const EVICTION_INTERVAL: Duration = Duration::from_millis(250);
-/// The store's size is taken this often.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
-/// When a store without room may be asked again.
+/// How often expired keys are evicted and the size is compared with the bound.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(250);
+/// The interval after an eviction that left expired keys behind.
+const MAINTENANCE_INTERVAL_BUSY: Duration = Duration::from_millis(5);
+/// When a caller may repeat a change that a full store refused.
 const RETRY_AFTER_MS: u32 = 1_000;
-/// Until the next look, when the last one left work behind.
-const EVICTION_INTERVAL_BUSY: Duration = Duration::from_millis(5);
 
 /// A store in memory.
 pub struct MemoryStore {
@@ -52,96 +50,95 @@ pub struct MemoryStore {
     shards: [Mutex<Shard>; SHARDS],
     evicted: AtomicU64,
     bytes_max: u64,
-    /// Larger than allowed when it was measured last: nothing may be added.
-    full: AtomicBool,
+    /// Whether the store was larger than allowed at the last comparison, so that nothing may be added.
+    is_full: AtomicBool,
 }
 
 impl MemoryStore {
-    /// Empty, on the machine's clock.
+    /// An empty store on the clock of this machine.
     pub fn new() -> Self {
         Self::on(StoreClock::System(SystemClock::new()))
     }
 
-    /// Empty, on a clock that never steps back.
+    /// An empty store on another clock, which must never step back.
     pub fn with_clock(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self::on(StoreClock::Injected(Box::new(now)))
     }
 
     fn on(clock: StoreClock) -> Self {
-        let began = clock.now();
+        let created_at = clock.now();
         Self {
             clock,
             epochs: Epochs::new(),
-            shards: std::array::from_fn(|_| Mutex::new(Shard::beginning(began))),
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new(created_at))),
             evicted: AtomicU64::new(0),
             bytes_max: u64::MAX,
-            full: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         }
     }
 
-    /// Refuses whatever could make it larger while it is larger than this. Measured once a second, so that the bound can
-    /// be passed by what one second brings.
+    /// Refuses every change that could make the store larger while it is larger than this. The size is compared with the
+    /// bound four times a second, so the store can exceed the bound by what is added between two comparisons.
     #[must_use]
     pub const fn with_bytes_max(mut self, bytes_max: u64) -> Self {
         self.bytes_max = bytes_max;
         self
     }
 
-    /// The present moment.
+    /// The present time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// What the store holds, what has expired since the last eviction among it. Looks at every key.
-    pub fn stats(&self) -> Stats {
-        let mut stats = Stats { evicted: self.evicted.load(Ordering::Relaxed), ..Stats::default() };
+    /// The size of the store, including what has expired since the last eviction. Takes the same time whatever the size.
+    pub fn stats(&self) -> StoreStats {
+        let mut stats = StoreStats { evicted: self.evicted.load(Ordering::Relaxed), ..StoreStats::default() };
         for shard in &self.shards {
             lock(shard).add_to(&mut stats);
         }
         stats
     }
 
-    /// Sees whether the store is larger than allowed. Looks at every key.
-    pub fn measure(&self) {
-        let full = self.stats().bytes > self.bytes_max;
-        if full != self.full.swap(full, Ordering::Relaxed) {
-            match full {
-                true => tracing::error!(bytes_max = self.bytes_max, "the store is full; it takes nothing more"),
-                false => tracing::info!("the store has room again"),
-            }
+    /// Compares the size of the store with its bound.
+    pub fn check_size(&self) {
+        let bytes: u64 = self.shards.iter().map(|shard| lock(shard).bytes()).sum();
+        let is_full = bytes > self.bytes_max;
+        if is_full == self.is_full.swap(is_full, Ordering::Relaxed) {
+            return;
+        }
+        if is_full {
+            tracing::error!(bytes, bytes_max = self.bytes_max, "the store in memory is full and refuses to grow");
+        } else {
+            tracing::info!(bytes, bytes_max = self.bytes_max, "the store in memory has room again");
         }
     }
 
     fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+        self.is_full.load(Ordering::Relaxed)
     }
 
-    /// Gives the memory of expired keys and feeds back, and keeps the clock and the bound right, until `shutdown`.
+    /// Evicts expired keys and feeds, corrects the clock and checks the size, until `shutdown`.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown);
-        let mut pause = EVICTION_INTERVAL;
-        let mut measured = Instant::now();
+        let mut pause = MAINTENANCE_INTERVAL;
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
                 () = tokio::time::sleep(pause) => {}
             }
             self.clock.correct();
-            pause = if self.evict() { EVICTION_INTERVAL } else { EVICTION_INTERVAL_BUSY };
-            if measured.elapsed() >= MEASURE_INTERVAL {
-                self.measure();
-                measured = Instant::now();
-            }
+            pause = if self.evict() { MAINTENANCE_INTERVAL } else { MAINTENANCE_INTERVAL_BUSY };
+            self.check_size();
         }
     }
 
-    /// Takes a bounded number of expired keys and feeds away. `false`: there are more.
+    /// Removes a bounded number of expired keys and feeds. Returns whether those were all.
     pub fn evict(&self) -> bool {
         let now = self.now().0;
         let mut finished = true;
         for shard in &self.shards {
-            let (notes, evicted) = lock(shard).evict(now, EVICTIONS_MAX);
-            finished &= notes < EVICTIONS_MAX;
+            let (checks, evicted) = lock(shard).evict(now, EVICTIONS_MAX);
+            finished &= checks < EVICTIONS_MAX;
             self.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
         }
         finished
@@ -158,14 +155,14 @@ impl MemoryStore {
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    // A panic cannot leave half a change behind: changes are undone, not abandoned.
+    // A panic in another thread left no change half done: a transaction that fails is undone.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const NO_ROOM: StoreError = StoreError::Unavailable { retry_after_ms: RETRY_AFTER_MS };
 
-/// Whether a transaction could need memory.
-fn grows(transaction: &Transaction) -> bool {
+/// Whether a transaction could make the store larger.
+fn may_grow(transaction: &Transaction) -> bool {
     let shrinks = |mutation: &Mutation| {
         matches!(
             mutation,
@@ -199,7 +196,7 @@ impl KeyValue for MemoryStore {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         validate_read(&queries)?;
         let now = self.now().0;
-        // What is asked of one owner is answered under one lock, and the locks are taken one after the other.
+        // All queries about the owners of one shard are answered under its lock; the locks are taken one after the other.
         let mut order: Vec<(usize, usize)> =
             queries.iter().enumerate().map(|(index, query)| (shard_index(query.key().owner), index)).collect();
         order.sort_unstable();
@@ -219,8 +216,8 @@ impl KeyValue for MemoryStore {
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         validate_commit(&transactions)?;
         let now = self.now().0;
-        let full = self.is_full();
-        let outcomes = transactions.iter().map(|each| match full && grows(each) {
+        let is_full = self.is_full();
+        let outcomes = transactions.iter().map(|each| match is_full && may_grow(each) {
             true => Outcome::Failed(NO_ROOM),
             false => self.shard(each.owner).carry_out(now, &self.epochs, each),
         });
@@ -236,7 +233,7 @@ impl PubSub for MemoryStore {
         }
         let now = self.now().0;
         for Publication { user, event } in &publications {
-            self.shard(Owner::User(*user)).tell(now, &self.epochs, *user, event);
+            self.shard(Owner::User(*user)).publish(now, &self.epochs, *user, event);
         }
         Ok(())
     }

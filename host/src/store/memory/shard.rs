@@ -1,4 +1,4 @@
-//! One shard of the memory store: all that some owners have, changed under one lock.
+//! One shard of the memory store: everything that belongs to some of the owners, behind one lock.
 
 use std::sync::Arc;
 
@@ -8,26 +8,26 @@ use roost_core::key::Owner;
 use roost_core::port::{Event, Outcome, Subscriber, Transaction};
 use roost_core::time::Timestamp;
 
-use super::feed::{Epochs, Feeds};
-use super::keys::Keys;
-use super::transaction::Work;
-use crate::store::Stats;
+use super::feed::{Epochs, ShardFeeds};
+use super::keys::ShardKeys;
+use super::transaction::MutationRun;
+use crate::store::StoreStats;
 
-/// Keys, feeds and listeners of some owners.
+/// The keys, feeds and subscribers of some owners.
 #[derive(Default)]
 pub(super) struct Shard {
-    pub(super) keys: Keys,
-    pub(super) feeds: Feeds,
+    pub(super) keys: ShardKeys,
+    pub(super) feeds: ShardFeeds,
     pub(super) subscribers: HashMap<UserId, Arc<dyn Subscriber>>,
 }
 
 impl Shard {
-    /// Of a store that begins at this moment.
-    pub(super) fn beginning(began: Timestamp) -> Self {
-        Self { feeds: Feeds::beginning(began), ..Self::default() }
+    /// An empty shard of a store that is made at this time.
+    pub(super) fn new(created_at: Timestamp) -> Self {
+        Self { feeds: ShardFeeds::new(created_at), ..Self::default() }
     }
 
-    /// A valid transaction of one of this shard's owners.
+    /// Carries out a valid transaction of one of this shard's owners.
     pub(super) fn carry_out(&mut self, now: u64, epochs: &Epochs, transaction: &Transaction) -> Outcome {
         for (index, check) in (0..).zip(&transaction.checks) {
             match self.keys.holds(now, check) {
@@ -36,37 +36,44 @@ impl Shard {
                 Err(error) => return Outcome::Failed(error),
             }
         }
-        let results = match Work::new(&mut self.keys, now).carry_out(&transaction.mutations) {
+        let results = match MutationRun::new(&mut self.keys, now).carry_out(&transaction.mutations) {
             Ok(results) => results,
             Err(error) => return Outcome::Failed(error),
         };
         if let Owner::User(user) = transaction.owner {
             for event in &transaction.publications {
-                self.tell(now, epochs, user, event);
+                self.publish(now, epochs, user, event);
             }
         }
         Outcome::Committed(results)
     }
 
-    /// Under the lock, so that listeners hear one user's events in their order.
-    pub(super) fn tell(&mut self, now: u64, epochs: &Epochs, user: UserId, event: &Event) {
+    /// Appends the event to the feed if it is durable, and delivers it. This happens under the shard's lock, so that
+    /// subscribers receive the events of a user in their order.
+    pub(super) fn publish(&mut self, now: u64, epochs: &Epochs, user: UserId, event: &Event) {
         let delivery = self.feeds.publish(now, epochs, user, event);
         if let Some(subscriber) = self.subscribers.get(&user) {
             subscriber.deliver(user, delivery);
         }
     }
 
-    /// Looks at up to `notes_max` keys and as many feeds; answers the larger number, and how many are gone.
-    pub(super) fn evict(&mut self, now: u64, notes_max: usize) -> (usize, usize) {
-        let (key_notes, keys) = self.keys.evict(now, notes_max);
-        let (feed_notes, feeds) = self.feeds.evict(now, notes_max);
-        (key_notes.max(feed_notes), keys + feeds)
+    /// Checks up to `checks_max` keys and as many feeds, and removes those that are expired. Returns the larger number of
+    /// checks, and how many keys and feeds were removed.
+    pub(super) fn evict(&mut self, now: u64, checks_max: usize) -> (usize, usize) {
+        let (key_checks, keys) = self.keys.evict(now, checks_max);
+        let (feed_checks, feeds) = self.feeds.evict(now, checks_max);
+        (key_checks.max(feed_checks), keys + feeds)
     }
 
-    pub(super) fn add_to(&self, stats: &mut Stats) {
+    /// An estimate of the bytes that the shard takes. Takes constant time.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.keys.bytes() + self.feeds.bytes()) as u64
+    }
+
+    pub(super) fn add_to(&self, stats: &mut StoreStats) {
         stats.keys += self.keys.len() as u64;
         stats.feeds += self.feeds.len() as u64;
         stats.subscriptions += self.subscribers.len() as u64;
-        stats.bytes += (self.keys.bytes() + self.feeds.bytes()) as u64;
+        stats.bytes += self.bytes();
     }
 }

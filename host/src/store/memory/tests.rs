@@ -1,11 +1,13 @@
-//! What only the memory store promises: memory comes back, in bounded steps, and its epochs are its own.
+//! What only the store in memory promises: its size is counted exactly, expired keys release their memory in bounded
+//! steps, and its epochs are unique.
 
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use proptest::prelude::*;
 use roost_core::key::{Key, Space};
-use roost_core::port::{Event, Mutation};
+use roost_core::port::{Event, Mutation, Text};
 
 use super::*;
 
@@ -15,7 +17,7 @@ fn key(number: usize) -> Key {
     Key { space: Space::App, owner: Owner::User(USER), item: Some(number.to_string()) }
 }
 
-fn on_manual_time() -> (MemoryStore, Arc<AtomicU64>) {
+fn with_manual_clock() -> (MemoryStore, Arc<AtomicU64>) {
     let time = Arc::new(AtomicU64::new(1_000));
     let clock = Arc::clone(&time);
     (MemoryStore::with_clock(move || Timestamp(clock.load(Ordering::Relaxed))), time)
@@ -27,8 +29,8 @@ async fn change(store: &MemoryStore, mutation: Mutation) {
 }
 
 #[tokio::test]
-async fn expired_keys_and_feeds_give_their_memory_back_in_bounded_steps() {
-    let (store, time) = on_manual_time();
+async fn expired_keys_and_feeds_release_their_memory_in_bounded_steps() {
+    let (store, time) = with_manual_clock();
     let empty = store.stats().bytes;
     for number in 0..EVICTIONS_MAX + 1 {
         change(&store, Mutation::Set(key(number), vec![0; 10_000], Some(100))).await;
@@ -38,10 +40,10 @@ async fn expired_keys_and_feeds_give_their_memory_back_in_bounded_steps() {
     let full = store.stats();
     assert_eq!((full.keys, full.feeds), (EVICTIONS_MAX as u64 + 1, 1));
     assert!(full.bytes > empty + 2_500_000, "{full:?}");
-    assert!(store.evict(), "nothing is due yet");
+    assert!(store.evict(), "nothing has expired yet");
     assert_eq!(store.stats(), full);
     time.fetch_add(100, Ordering::Relaxed);
-    assert!(!store.evict(), "more than one step's work");
+    assert!(!store.evict(), "more than one step can evict");
     assert_eq!(store.stats().keys, 1);
     assert!(store.evict());
     time.fetch_add(600_000, Ordering::Relaxed);
@@ -52,8 +54,8 @@ async fn expired_keys_and_feeds_give_their_memory_back_in_bounded_steps() {
 }
 
 #[tokio::test]
-async fn a_key_whose_end_moves_is_evicted_at_the_last_one() {
-    let (store, time) = on_manual_time();
+async fn a_key_whose_deadline_moves_is_evicted_at_the_last_deadline() {
+    let (store, time) = with_manual_clock();
     change(&store, Mutation::Set(key(1), vec![0], Some(100))).await;
     change(&store, Mutation::Expire(key(1), 50)).await;
     change(&store, Mutation::Expire(key(1), 200)).await;
@@ -69,18 +71,18 @@ async fn a_key_whose_end_moves_is_evicted_at_the_last_one() {
 }
 
 #[tokio::test]
-async fn notes_of_keys_that_come_and_go_do_not_pile_up() {
-    let (store, _) = on_manual_time();
+async fn the_expiry_queue_does_not_grow_with_keys_that_come_and_go() {
+    let (store, _) = with_manual_clock();
     for _ in 0..10_000 {
         change(&store, Mutation::Set(key(1), vec![0], Some(3_600_000))).await;
         change(&store, Mutation::Delete(key(1))).await;
     }
-    assert!(store.shard(Owner::User(USER)).keys.notes() <= 128);
+    assert!(store.shard(Owner::User(USER)).keys.queue_len() <= 128);
 }
 
 #[tokio::test]
-async fn an_undone_change_is_still_evicted() {
-    let (store, time) = on_manual_time();
+async fn a_key_whose_deletion_was_undone_is_still_evicted() {
+    let (store, time) = with_manual_clock();
     change(&store, Mutation::Set(key(1), vec![0], Some(100))).await;
     for _ in 0..200 {
         let failing = Transaction::new(Owner::User(USER))
@@ -108,18 +110,22 @@ async fn two_stores_never_share_an_epoch() {
 }
 
 #[tokio::test]
-async fn who_looked_before_the_store_began_is_told_of_a_gap() {
-    let (store, time) = on_manual_time();
+async fn a_position_from_before_the_store_was_made_is_a_gap() {
+    let (store, time) = with_manual_clock();
     let before = Position::nowhere(Timestamp(999));
     let after = Position::nowhere(Timestamp(1_000));
     time.fetch_add(1, Ordering::Relaxed);
     assert_eq!(store.replay(USER, &before).await, Ok(Replay::Gap));
     assert_eq!(store.replay(USER, &after).await, Ok(Replay::Events(vec![])));
-    assert_eq!(store.replay(USER, &Position::nowhere(Timestamp(1_002))).await, Ok(Replay::Gap), "a clock set back");
+    assert_eq!(
+        store.replay(USER, &Position::nowhere(Timestamp(1_002))).await,
+        Ok(Replay::Gap),
+        "a clock that was set back"
+    );
 }
 
 #[tokio::test]
-async fn housekeeping_ends_at_shutdown() {
+async fn maintenance_ends_at_shutdown() {
     let store = MemoryStore::new();
     store.run(std::future::ready(())).await;
     let forever = std::time::Duration::from_millis(1);
@@ -127,14 +133,14 @@ async fn housekeeping_ends_at_shutdown() {
 }
 
 #[tokio::test]
-async fn a_full_store_takes_nothing_more_until_something_goes() {
-    let store = on_manual_time().0;
+async fn a_full_store_refuses_to_grow_until_something_is_deleted() {
+    let store = with_manual_clock().0;
     let bytes_max = store.stats().bytes + 100_000;
     let store = store.with_bytes_max(bytes_max);
-    store.measure();
+    store.check_size();
     change(&store, Mutation::Set(key(1), vec![0; 60_000], None)).await;
     change(&store, Mutation::Set(key(2), vec![0; 60_000], None)).await;
-    store.measure();
+    store.check_size();
     let grow = Transaction::new(Owner::User(USER)).mutate(Mutation::Set(key(3), vec![0], None));
     assert_eq!(store.commit(vec![grow]).await.unwrap(), [Outcome::Failed(NO_ROOM)]);
     let event = |durable| Event { name: "event".into(), payload: "0".into(), durable };
@@ -142,6 +148,89 @@ async fn a_full_store_takes_nothing_more_until_something_goes() {
     assert_eq!(publish(true).await, Err(NO_ROOM));
     assert_eq!(publish(false).await, Ok(()));
     change(&store, Mutation::Delete(key(1))).await;
-    store.measure();
+    store.check_size();
     change(&store, Mutation::Set(key(3), vec![0], None)).await;
+}
+
+/// What a random sequence of operations does to the store.
+#[derive(Clone, Debug)]
+enum StoreOperation {
+    Commit(Vec<Mutation>),
+    Publish(String),
+    Advance(u64),
+    Evict,
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    let item = prop_oneof![Just(None), "[a-c]{1,20}".prop_map(Some), (0_u128..3).prop_map(uuid_item)];
+    item.prop_map(|item| Key { space: Space::App, owner: Owner::User(USER), item })
+}
+
+fn uuid_item(number: u128) -> Option<String> {
+    Some(uuid::Uuid::from_u128(number).to_string())
+}
+
+fn any_mutation() -> impl Strategy<Value = Mutation> {
+    let value = prop::collection::vec(any::<u8>(), 0..100);
+    let name = || "[a-d]{1,3}".prop_map(Text::from);
+    let field = || (name(), ".{0,30}".prop_map(Text::from));
+    prop_oneof![
+        (any_key(), value, prop::option::of(1_u64..100)).prop_map(|(key, value, ms)| Mutation::Set(key, value, ms)),
+        any_key().prop_map(Mutation::Delete),
+        (any_key(), -3_i64..3).prop_map(|(key, delta)| Mutation::Add { key, delta, floor: Some(0) }),
+        (any_key(), prop::collection::vec(field(), 1..4)).prop_map(|(key, fields)| Mutation::SetFields(key, fields)),
+        (any_key(), prop::collection::vec(name(), 1..4)).prop_map(|(key, names)| Mutation::DeleteFields(key, names)),
+        (any_key(), name(), -3_i64..3).prop_map(|(key, field, delta)| Mutation::AddField(key, field, delta)),
+        (any_key(), 1_u64..100).prop_map(|(key, lifetime_ms)| Mutation::Expire(key, lifetime_ms)),
+        any_key().prop_map(Mutation::Persist),
+        (any_key(), name(), 0_i64..9).prop_map(|(key, member, score)| Mutation::OrderedPut(key, member, score)),
+        (any_key(), name()).prop_map(|(key, member)| Mutation::OrderedRemove(key, member)),
+    ]
+}
+
+fn any_operation() -> impl Strategy<Value = StoreOperation> {
+    prop_oneof![
+        // Several mutations of keys that hold different types often fail together, and are undone.
+        8 => prop::collection::vec(any_mutation(), 1..5).prop_map(StoreOperation::Commit),
+        3 => "[a-z]{0,40}".prop_map(|text| StoreOperation::Publish(format!("\"{text}\""))),
+        2 => prop_oneof![1_u64..60, Just(600_000)].prop_map(StoreOperation::Advance),
+        1 => Just(StoreOperation::Evict),
+    ]
+}
+
+async fn carry_out(store: &MemoryStore, time: &AtomicU64, operation: StoreOperation) {
+    match operation {
+        StoreOperation::Commit(mutations) => {
+            let transaction = mutations.into_iter().fold(Transaction::new(Owner::User(USER)), Transaction::mutate);
+            store.commit(vec![transaction]).await.unwrap();
+        }
+        StoreOperation::Publish(payload) => {
+            let event = Event { name: "event".into(), payload: payload.as_str().into(), durable: true };
+            store.publish(vec![Publication { user: USER, event }]).await.unwrap();
+        }
+        StoreOperation::Advance(span_ms) => drop(time.fetch_add(span_ms, Ordering::Relaxed)),
+        StoreOperation::Evict => drop(store.evict()),
+    }
+}
+
+/// The bytes that a walk over every key and every event finds.
+fn walked_bytes(store: &MemoryStore) -> u64 {
+    let shards = store.shards.iter().map(lock);
+    shards.map(|shard| (shard.keys.walked_bytes() + shard.feeds.walked_bytes()) as u64).sum()
+}
+
+proptest! {
+    #[test]
+    fn the_counted_bytes_are_those_that_a_walk_finds(operations in prop::collection::vec(any_operation(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (store, time) = with_manual_clock();
+        for operation in operations {
+            let shown = format!("{operation:?}");
+            runtime.block_on(carry_out(&store, &time, operation));
+            prop_assert_eq!(store.stats().bytes, walked_bytes(&store), "after {}", shown);
+        }
+        time.fetch_add(600_000, Ordering::Relaxed);
+        while !store.evict() {}
+        prop_assert_eq!(store.stats().bytes, walked_bytes(&store), "after all that expires was evicted");
+    }
 }

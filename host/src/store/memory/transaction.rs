@@ -1,61 +1,59 @@
-//! How mutations of the memory store are done, and undone when a later one of the same transaction cannot be.
+//! Carries out the mutations of a transaction, and undoes them when a later one cannot be carried out.
 //!
-//! Undoing moves old content back; nothing is copied for transactions that succeed.
-
-use std::collections::hash_map::Entry as Slot;
+//! Undoing moves the former content back, so a transaction that succeeds copies nothing.
 
 use roost_core::port::{Mutation, StoreError};
 
-use super::content::{Data, Entry, Hash, NEVER, Ordered, WrongType};
-use super::keys::{Keys, named};
-use super::name::Name;
+use super::content::{HashFields, KeyContent, KeyEntry, NEVER, OrderedMembers, WrongType};
+use super::keys::{KeyName, ShardKeys, wrong_type};
 
-/// How to take one change back.
-enum Undo<'a> {
-    /// The whole key was put, replaced or removed.
-    Entry(Name, Option<Entry>),
-    Data(Name, Data),
-    Field(Name, &'a str, Option<Box<str>>),
-    Score(Name, &'a str, Option<i64>),
-    Deadline(Name, u64),
+/// How to undo one change.
+enum UndoStep<'a> {
+    /// The whole key was created, replaced or removed.
+    Key(KeyName, Option<KeyEntry>),
+    Content(KeyName, KeyContent),
+    Field(KeyName, &'a str, Option<Box<str>>),
+    Score(KeyName, &'a str, Option<i64>),
+    Deadline(KeyName, u64),
 }
 
-type Mutated = Result<Option<i64>, WrongType>;
+/// The result of an addition, or nothing.
+type MutationResult = Result<Option<i64>, WrongType>;
 
-/// One transaction's work at one moment.
-pub(super) struct Work<'a, 'k> {
-    keys: &'k mut Keys,
+/// The mutations of one transaction, carried out at one instant.
+pub(super) struct MutationRun<'a, 'k> {
+    keys: &'k mut ShardKeys,
     now: u64,
-    undo: Vec<Undo<'a>>,
+    undo: Vec<UndoStep<'a>>,
 }
 
-impl<'a, 'k> Work<'a, 'k> {
-    pub(super) const fn new(keys: &'k mut Keys, now: u64) -> Self {
+impl<'a, 'k> MutationRun<'a, 'k> {
+    pub(super) const fn new(keys: &'k mut ShardKeys, now: u64) -> Self {
         Self { keys, now, undo: Vec::new() }
     }
 
-    /// Carries out all valid mutations, or none. Answers their results.
+    /// Carries out all valid mutations, or none. Returns the results of the additions.
     pub(super) fn carry_out(mut self, mutations: &'a [Mutation]) -> Result<Vec<i64>, StoreError> {
         let mut results = Vec::new();
         for mutation in mutations {
             match self.mutate(mutation) {
                 Ok(result) => results.extend(result),
-                Err(wrong) => {
-                    self.take_back();
-                    return Err(named(mutation.key(), wrong));
+                Err(problem) => {
+                    self.undo();
+                    return Err(wrong_type(mutation.key(), problem));
                 }
             }
         }
         Ok(results)
     }
 
-    /// Carries out one mutation, or changes nothing.
-    fn mutate(&mut self, mutation: &'a Mutation) -> Mutated {
-        let name = Name::of(mutation.key());
+    /// Carries out one mutation, or changes nothing that `undo` cannot take back.
+    fn mutate(&mut self, mutation: &'a Mutation) -> MutationResult {
+        let name = KeyName::of(mutation.key());
         match mutation {
-            Mutation::Set(_, value, life_ms) => {
-                let deadline = life_ms.map_or(NEVER, |life_ms| self.now.saturating_add(life_ms));
-                self.replace(name, Entry::new(Data::Bytes(value.as_slice().into()), deadline));
+            Mutation::Set(_, value, lifetime_ms) => {
+                let deadline = lifetime_ms.map_or(NEVER, |lifetime_ms| self.now.saturating_add(lifetime_ms));
+                self.replace(name, KeyEntry::new(KeyContent::Bytes(value.as_slice().into()), deadline));
                 Ok(None)
             }
             Mutation::Delete(_) => {
@@ -69,141 +67,125 @@ impl<'a, 'k> Work<'a, 'k> {
             }
             Mutation::DeleteFields(_, names) => self.put_fields(name, names.iter().map(|field| (field.as_ref(), None))),
             Mutation::AddField(_, field, delta) => self.add_field(name, field, *delta),
-            Mutation::Expire(_, life_ms) => self.end_at(name, self.now.saturating_add(*life_ms)),
-            Mutation::Persist(_) => self.end_at(name, NEVER),
+            Mutation::Expire(_, lifetime_ms) => self.set_deadline(name, self.now.saturating_add(*lifetime_ms)),
+            Mutation::Persist(_) => self.set_deadline(name, NEVER),
             Mutation::OrderedPut(_, member, score) => self.put_member(name, member, Some(*score)),
             Mutation::OrderedRemove(_, member) => self.put_member(name, member, None),
         }
     }
 
-    fn add(&mut self, name: Name, delta: i64, floor: Option<i64>) -> Mutated {
-        let raised = |sum: i64| floor.map_or(sum, |floor| sum.max(floor));
-        let Some(entry) = self.keys.live_mut(self.now, &name) else {
-            let sum = raised(delta);
-            self.replace(name, Entry::new(Data::Number(sum), NEVER));
+    fn add(&mut self, name: KeyName, delta: i64, floor: Option<i64>) -> MutationResult {
+        let at_least_floor = |sum: i64| floor.map_or(sum, |floor| sum.max(floor));
+        let Some(entry) = self.keys.live(self.now, &name) else {
+            let sum = at_least_floor(delta);
+            self.replace(name, KeyEntry::new(KeyContent::Number(sum), NEVER));
             return Ok(Some(sum));
         };
-        let sum = raised(sum(entry.data.number()?, delta)?);
-        let before = std::mem::replace(&mut entry.data, Data::Number(sum));
-        self.undo.push(Undo::Data(name, before));
+        let sum = at_least_floor(sum(entry.content.number()?, delta)?);
+        let number = KeyContent::Number(sum);
+        let before = self.keys.change(&name, |content| std::mem::replace(content, number));
+        self.undo.extend(before.map(|before| UndoStep::Content(name, before)));
         Ok(Some(sum))
     }
 
-    fn add_field(&mut self, name: Name, field: &'a str, delta: i64) -> Mutated {
-        let hash = self.keys.live(self.now, &name).map(|entry| entry.data.hash()).transpose()?;
+    fn add_field(&mut self, name: KeyName, field: &'a str, delta: i64) -> MutationResult {
+        let hash = self.keys.live(self.now, &name).map(|entry| entry.content.hash()).transpose()?;
         let before = hash.map(|hash| hash.number(field)).transpose()?.flatten();
         let sum = sum(before.unwrap_or(0), delta)?;
         self.put_fields(name, std::iter::once((field, Some(sum.to_string().as_str()))))?;
         Ok(Some(sum))
     }
 
-    fn put_fields<'v>(&mut self, name: Name, fields: impl Iterator<Item = (&'a str, Option<&'v str>)>) -> Mutated {
-        let Self { keys, undo, now } = self;
-        let hash = live_or_new(keys, *now, &name, undo, || Data::Hash(Hash::default())).hash_mut()?;
-        for (field, value) in fields {
-            let before = hash.put(field, value.map(Box::from));
-            undo.push(Undo::Field(name.clone(), field, before));
-        }
-        // A hash that lost its last field is gone.
-        if hash.is_empty() {
+    fn put_fields<'v>(
+        &mut self,
+        name: KeyName,
+        fields: impl Iterator<Item = (&'a str, Option<&'v str>)>,
+    ) -> MutationResult {
+        self.create_unless_live(&name, || KeyContent::Hash(HashFields::default()));
+        let undo = &mut self.undo;
+        let is_empty = self.keys.change(&name, |content| {
+            let hash = content.hash_mut()?;
+            for (field, value) in fields {
+                let before = hash.put(field, value.map(Box::from));
+                undo.push(UndoStep::Field(name.clone(), field, before));
+            }
+            Ok::<bool, WrongType>(hash.is_empty())
+        });
+        // A hash without fields does not exist.
+        if is_empty.transpose()?.unwrap_or(false) {
             self.remove(name);
         }
         Ok(None)
     }
 
-    fn put_member(&mut self, name: Name, member: &'a str, score: Option<i64>) -> Mutated {
-        let Self { keys, undo, now } = self;
-        let ordered = live_or_new(keys, *now, &name, undo, || Data::Ordered(Ordered::default())).ordered_mut()?;
-        let before = ordered.put(member, score);
-        undo.push(Undo::Score(name.clone(), member, before));
-        // So is an ordered set without a member.
-        if ordered.is_empty() {
+    fn put_member(&mut self, name: KeyName, member: &'a str, score: Option<i64>) -> MutationResult {
+        self.create_unless_live(&name, || KeyContent::Ordered(OrderedMembers::default()));
+        let undo = &mut self.undo;
+        let is_empty = self.keys.change(&name, |content| {
+            let ordered = content.ordered_mut()?;
+            let before = ordered.put(member, score);
+            undo.push(UndoStep::Score(name.clone(), member, before));
+            Ok::<bool, WrongType>(ordered.is_empty())
+        });
+        // An ordered set without members does not exist.
+        if is_empty.transpose()?.unwrap_or(false) {
             self.remove(name);
         }
         Ok(None)
     }
 
-    fn end_at(&mut self, name: Name, deadline: u64) -> Mutated {
-        if let Some(entry) = self.keys.live_mut(self.now, &name) {
-            let before = std::mem::replace(&mut entry.deadline, deadline);
-            self.keys.note(&name);
-            self.undo.push(Undo::Deadline(name, before));
+    fn set_deadline(&mut self, name: KeyName, deadline: u64) -> MutationResult {
+        if self.keys.live(self.now, &name).is_some() {
+            let before = self.keys.set_deadline(&name, deadline);
+            self.undo.extend(before.map(|before| UndoStep::Deadline(name, before)));
         }
         Ok(None)
     }
 
-    fn replace(&mut self, name: Name, entry: Entry) {
+    /// Puts a new key in place of one that is missing or expired.
+    fn create_unless_live(&mut self, name: &KeyName, content: impl FnOnce() -> KeyContent) {
+        if self.keys.live(self.now, name).is_none() {
+            self.replace(name.clone(), KeyEntry::new(content(), NEVER));
+        }
+    }
+
+    fn replace(&mut self, name: KeyName, entry: KeyEntry) {
         let before = self.keys.replace(&name, entry);
-        self.undo.push(Undo::Entry(name, before));
+        self.undo.push(UndoStep::Key(name, before));
     }
 
-    fn remove(&mut self, name: Name) {
-        let before = self.keys.entries.remove(&name);
-        self.undo.push(Undo::Entry(name, before));
+    fn remove(&mut self, name: KeyName) {
+        let before = self.keys.remove(&name);
+        self.undo.push(UndoStep::Key(name, before));
     }
 
-    /// The newest change first, so that each finds what it left.
-    fn take_back(self) {
+    /// Undoes all changes, the newest first, so that each step finds what the change left.
+    fn undo(self) {
         let keys = self.keys;
-        for undo in self.undo.into_iter().rev() {
-            match undo {
-                Undo::Entry(name, Some(mut before)) => {
-                    // Its note may be gone by now.
-                    before.noted = NEVER;
-                    keys.entries.insert(name.clone(), before);
-                    keys.note(&name);
+        for step in self.undo.into_iter().rev() {
+            match step {
+                UndoStep::Key(name, Some(before)) => {
+                    // Its entry in the expiry queue may be gone, so it is queued again.
+                    keys.replace(&name, KeyEntry { queued_for: NEVER, ..before });
                 }
-                Undo::Entry(name, None) => drop(keys.entries.remove(&name)),
-                Undo::Data(name, before) => {
-                    if let Some(entry) = keys.entries.get_mut(&name) {
-                        entry.data = before;
-                    }
+                UndoStep::Key(name, None) => drop(keys.remove(&name)),
+                UndoStep::Content(name, before) => {
+                    keys.change(&name, |content| *content = before);
                 }
-                Undo::Field(name, field, before) => {
-                    if let Some(Data::Hash(hash)) = keys.entries.get_mut(&name).map(|entry| &mut entry.data) {
-                        hash.put(field, before);
-                    }
+                UndoStep::Field(name, field, before) => {
+                    keys.change(&name, |content| content.hash_mut().map(|hash| hash.put(field, before)));
                 }
-                Undo::Score(name, member, before) => {
-                    if let Some(Data::Ordered(ordered)) = keys.entries.get_mut(&name).map(|entry| &mut entry.data) {
-                        ordered.put(member, before);
-                    }
+                UndoStep::Score(name, member, before) => {
+                    keys.change(&name, |content| content.ordered_mut().map(|ordered| ordered.put(member, before)));
                 }
-                Undo::Deadline(name, before) => {
-                    if let Some(entry) = keys.entries.get_mut(&name) {
-                        entry.deadline = before;
-                    }
-                    keys.note(&name);
+                UndoStep::Deadline(name, before) => {
+                    keys.set_deadline(&name, before);
                 }
             }
         }
     }
 }
 
-fn live_or_new<'k>(
-    keys: &'k mut Keys,
-    now: u64,
-    name: &Name,
-    undo: &mut Vec<Undo<'_>>,
-    new: impl FnOnce() -> Data,
-) -> &'k mut Data {
-    let entry = match keys.entries.entry(name.clone()) {
-        Slot::Occupied(slot) if slot.get().is_live(now) => slot.into_mut(),
-        Slot::Occupied(slot) => {
-            let entry = slot.into_mut();
-            let noted = entry.noted;
-            let before = std::mem::replace(entry, Entry { noted, ..Entry::new(new(), NEVER) });
-            undo.push(Undo::Entry(name.clone(), Some(before)));
-            entry
-        }
-        Slot::Vacant(slot) => {
-            undo.push(Undo::Entry(name.clone(), None));
-            slot.insert(Entry::new(new(), NEVER))
-        }
-    };
-    &mut entry.data
-}
-
 fn sum(present: i64, delta: i64) -> Result<i64, WrongType> {
-    present.checked_add(delta).ok_or(WrongType("would pass 64 bits"))
+    present.checked_add(delta).ok_or(WrongType("would exceed 64 bits"))
 }

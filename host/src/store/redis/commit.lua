@@ -1,21 +1,23 @@
 #!lua
--- One transaction of one owner: all checks hold and everything happens, or nothing does.
+-- Carries out one transaction of one owner: all checks hold and everything happens, or nothing happens.
 --
--- A script that fails half-way leaves its writes behind. So nothing is written before every type, number and sum has
--- been looked at; later steps are judged by what earlier ones will have done. Numbers stay text: Lua's are doubles.
+-- A script that fails in the middle leaves its writes behind. Therefore every type, number and sum is looked at before
+-- anything is written, and later mutations are judged by what earlier ones will have done. Numbers stay text, because
+-- Lua's numbers are doubles.
 --
--- KEYS   every key of the transaction once; the owner's feed is the last, if anything durable is published
--- ARGV   how many checks, mutations and publications follow; then each with its arguments (K: a place in KEYS):
+-- KEYS   every key of the transaction once; if a durable event is published, the owner's feed is the last
+-- ARGV   the number of checks, of mutations and of publications, then each of them (K is a place in KEYS):
 --   checks        absent K | present K | equals K bytes | field-equals K field text | field-missing K field
 --                 | field-below K field limit | score-equals K member score | score-missing K member
 --   mutations     set K bytes | set-for K bytes ms | delete K | add K delta | add-floor K delta floor
 --                 | set-fields K n (field text)*n | delete-fields K n field*n | add-field K field delta
 --                 | expire K ms | persist K | ordered-put K member score | ordered-remove K member
---   publications  only if there are any: PUBLISH or SPUBLISH, the channel, entries a feed keeps, its life in ms; then
---                 durable name n (field text)*n | ephemeral name payload; a field is a string of the payload, or `<member>:json`
---                 and any other member's JSON, or without a name all of the payload
---   at the end    what names the serving process (appended when the connection is known)
--- Answer {'ok', result of each add and add-field…} | {'refused', index of the check} | {'wrong', K, what is wrong}
+--   publications  only if there are any: PUBLISH or SPUBLISH, the channel, the number of entries that a feed keeps, its
+--                 lifetime in ms; then each as durable name n (field text)*n | ephemeral name payload. A field is a
+--                 string member of the payload, or `<member>:json` with the JSON of any other member, or without a name
+--                 the whole payload
+--   at the end    the id of the serving process, appended when the connection is known
+-- Returns {'ok', the result of each add and add-field…} | {'refused', index of the check} | {'wrong', K, the problem}
 
 local at = 0
 local function take()
@@ -25,9 +27,9 @@ end
 local function take_number() return tonumber(take()) end
 
 local check_count, mutation_count, publication_count = take_number(), take_number(), take_number()
-local server = ARGV[#ARGV]
+local process = ARGV[#ARGV]
 
--- Whether one decimal text is the smaller number.
+-- Whether the first of two decimal texts is the smaller number.
 local function below(one, other)
   local negative, other_negative = string.sub(one, 1, 1) == '-', string.sub(other, 1, 1) == '-'
   if negative ~= other_negative then return negative end
@@ -36,14 +38,14 @@ local function below(one, other)
   return one < other
 end
 
--- Whether a text is a number of 64 bits in its only spelling.
+-- Whether a text is a number of 64 bits, without leading zeros or a plus sign.
 local function is_number(text)
   if text == '0' then return true end
   if not string.find(text, '^%-?[1-9]%d*$') or #text > 20 then return false end
   return not below(text, '-9223372036854775808') and not below('9223372036854775807', text)
 end
 
--- The sum of two numbers; nothing if it has more than 64 bits. Where doubles are not exact, Redis itself adds.
+-- The sum of two numbers; nil if it has more than 64 bits. Where doubles are not exact, Redis adds, in a scratch key.
 local function add(number, delta)
   if #number <= 15 and #delta <= 15 then return string.format('%.0f', tonumber(number) + tonumber(delta)) end
   local scratch = KEYS[1] .. ':sum'
@@ -55,48 +57,49 @@ local function add(number, delta)
   return sum
 end
 
-local NO_BYTES, NO_NUMBER, NO_HASH = 'holds no bytes', 'holds no number', 'holds no hash'
-local NO_FIELD_NUMBER, NO_SET = 'holds a field that is no number', 'holds no ordered set'
-local TOO_LARGE, NO_FEED = 'would pass 64 bits', 'holds no feed'
+-- Problems of a key, as the caller reads them after the key's name.
+local NO_BYTES, NO_NUMBER, NO_HASH = 'does not hold bytes', 'does not hold a number', 'does not hold a hash'
+local NO_FIELD_NUMBER, NO_SET = 'holds a field that is not a number', 'does not hold an ordered set'
+local TOO_LARGE, NO_FEED = 'would exceed 64 bits', 'does not hold a feed'
 
--- What a command answers, or nothing if the key is of another type.
-local function ask(...)
+-- The reply to a command; nil and true if the key is of another type.
+local function query(...)
   local answer = redis.pcall(...)
   if type(answer) == 'table' and answer.err then return nil, true end
   return answer
 end
 
--- One check, as a chain of comparisons: a table of functions would be built anew for every call. Answers whether it holds,
--- and what is wrong with the key.
+-- Whether a check holds, and the problem of the key if it has one. This is a chain of comparisons because a table of
+-- functions would be built again for every call.
 local function check(word, key)
   if word == 'field-equals' then
-    local field, wanted = take(), take()
-    local found, wrong = ask('HGET', key, field)
-    return found == wanted, wrong and NO_HASH
+    local field, expected = take(), take()
+    local found, wrong = query('HGET', key, field)
+    return found == expected, wrong and NO_HASH
   elseif word == 'present' then
     return redis.call('EXISTS', key) == 1
   elseif word == 'absent' then
     return redis.call('EXISTS', key) == 0
   elseif word == 'equals' then
-    local wanted = take()
-    local found, wrong = ask('GET', key)
-    return found == wanted, wrong and NO_BYTES
+    local expected = take()
+    local found, wrong = query('GET', key)
+    return found == expected, wrong and NO_BYTES
   elseif word == 'field-missing' then
-    local found, wrong = ask('HGET', key, take())
+    local found, wrong = query('HGET', key, take())
     return not found, wrong and NO_HASH
   elseif word == 'field-below' then
     local field, limit = take(), take()
-    local found, wrong = ask('HGET', key, field)
+    local found, wrong = query('HGET', key, field)
     if wrong then return false, NO_HASH end
     if not found then return true end
     if not is_number(found) then return false, NO_FIELD_NUMBER end
     return below(found, limit)
   elseif word == 'score-equals' then
-    local member, wanted = take(), take()
-    local found, wrong = ask('ZSCORE', key, member)
-    return found == wanted, wrong and NO_SET
+    local member, expected = take(), take()
+    local found, wrong = query('ZSCORE', key, member)
+    return found == expected, wrong and NO_SET
   else -- score-missing
-    local found, wrong = ask('ZSCORE', key, take())
+    local found, wrong = query('ZSCORE', key, take())
     return not found, wrong and NO_SET
   end
 end
@@ -108,8 +111,8 @@ for index = 0, check_count - 1 do
   if not holds then return {'refused', index} end
 end
 
--- What the keys will be, as far as it was looked at. `kind` is Redis's word for the type. A `new` key owes nothing to what
--- Redis holds now. `parts` are fields (their text) and members (true); false: will be gone.
+-- What each key that was looked at will hold: `kind` is its type as Redis names it; a `new` key has nothing of what
+-- Redis holds now; `parts` are its fields (their text) and members (true), or false for those that will be removed.
 local plans = {}
 local writes, results = {}, {}
 
@@ -125,20 +128,21 @@ end
 
 local function replaced(key, kind, text) plans[key] = {kind = kind, text = text, parts = {}, new = true} end
 
-local function held(key, known, part)
+-- Whether Redis holds this field or member now.
+local function is_stored(key, known, part)
   if known.new then return false end
   if known.kind == 'hash' then return redis.call('HEXISTS', key, part) == 1 end
   return redis.call('ZSCORE', key, part) ~= false
 end
 
--- Whether the key will be of this kind, or missing. One that loses its last part is missing.
+-- Whether the key will be of this kind or missing, and its plan. A key that loses its last part is missing.
 local function fits(key, kind)
   local known = plan(key)
   if known.kind ~= kind and known.shrunk then
     local left = 0
     if not known.new then left = redis.call(known.kind == 'hash' and 'HLEN' or 'ZCARD', key) end
     for part, present in pairs(known.parts) do
-      left = left + (present and 1 or 0) - (held(key, known, part) and 1 or 0)
+      left = left + (present and 1 or 0) - (is_stored(key, known, part) and 1 or 0)
     end
     if left == 0 then
       replaced(key, 'none')
@@ -149,9 +153,9 @@ local function fits(key, kind)
 end
 
 local function add_to(key, delta, floor)
-  -- A counter nobody looked at yet tells its type with its number.
+  -- For a counter that was not looked at yet, one command reads the number and checks the type.
   if not plans[key] then
-    local number, wrong = ask('GET', key)
+    local number, wrong = query('GET', key)
     if wrong then return NO_NUMBER end
     plans[key] = {kind = number and 'string' or 'none', text = number or nil, parts = {}, new = not number}
   end
@@ -182,7 +186,7 @@ local function add_to_field(key, field, delta)
   writes[#writes + 1] = {'HSET', key, field, sum}
 end
 
--- Plans one mutation. Answers what is wrong with the key, if anything is.
+-- Plans one mutation. Returns the problem of the key, if it has one.
 local function mutate(word, key)
   if word == 'set-fields' then
     local count = take_number()
@@ -198,9 +202,9 @@ local function mutate(word, key)
     local delta, floor = take(), take()
     return add_to(key, delta, floor)
   elseif word == 'set-for' then
-    local value, life_ms = take(), take()
+    local value, lifetime_ms = take(), take()
     replaced(key, 'string', value)
-    writes[#writes + 1] = {'SET', key, value, 'PX', life_ms}
+    writes[#writes + 1] = {'SET', key, value, 'PX', lifetime_ms}
   elseif word == 'expire' then
     writes[#writes + 1] = {'PEXPIRE', key, take()}
   elseif word == 'set' then
@@ -249,23 +253,25 @@ for _ = 1, mutation_count do
   if wrong then return {'wrong', place, wrong} end
 end
 
--- The feed's epoch and newest offset. Another process may serve an older copy of the feed; it begins a new epoch, so that
--- no offset is ever given twice in one.
+-- The epoch of the feed and its newest offset. Another process may serve an older copy of the feed; it begins a new
+-- epoch, so that no offset is given twice in one epoch.
 local function feed_position(feed)
-  local newest, wrong = ask('XREVRANGE', feed, '+', '-', 'COUNT', 1)
+  local newest, wrong = query('XREVRANGE', feed, '+', '-', 'COUNT', 1)
   if wrong then return nil end
-  local passed = 0
+  local last_epoch = 0
   if newest[1] then
     local epoch, offset = string.match(newest[1][1], '^(%d+)%-(%d+)$')
-    if string.sub(newest[1][2][1], -#server - 1) == '@' .. server then return {epoch = epoch, offset = tonumber(offset)} end
-    passed = tonumber(epoch)
+    if string.sub(newest[1][2][1], -#process - 1) == '@' .. process then
+      return {epoch = epoch, offset = tonumber(offset)}
+    end
+    last_epoch = tonumber(epoch)
   end
   local time = redis.call('TIME')
-  local epoch = math.max(time[1] * 1000000 + time[2], passed + 1)
+  local epoch = math.max(time[1] * 1000000 + time[2], last_epoch + 1)
   return {epoch = string.format('%.0f', epoch), offset = 0, stale = redis.call('EXISTS', feed) == 1}
 end
 
--- The payload whose fields come next; they are added to the entry.
+-- Takes the fields of a payload, adds them to the entry, and returns the payload.
 local function take_payload(entry)
   local members = {}
   for index = 1, take_number() do
@@ -281,8 +287,8 @@ end
 local messages = {}
 local publish, channel
 if publication_count > 0 then
-  local entries_max, life_ms
-  publish, channel, entries_max, life_ms = take(), take(), take(), take()
+  local entries_max, lifetime_ms
+  publish, channel, entries_max, lifetime_ms = take(), take(), take(), take()
   local feed, position = KEYS[#KEYS], nil
   local appended = {}
   for index = 1, publication_count do
@@ -295,7 +301,7 @@ if publication_count > 0 then
       position.offset = position.offset + 1
       local offset = string.format('%.0f', position.offset)
       local entry = {
-        'XADD', feed, 'MAXLEN', '=', entries_max, position.epoch .. '-' .. offset, name .. '@' .. server, '',
+        'XADD', feed, 'MAXLEN', '=', entries_max, position.epoch .. '-' .. offset, name .. '@' .. process, '',
       }
       messages[index] = '{"type":"' .. name .. '","payload":' .. take_payload(entry)
         .. ',"offset":' .. offset .. ',"epoch":"' .. position.epoch .. '"}'
@@ -305,7 +311,7 @@ if publication_count > 0 then
   if position then
     if position.stale then redis.call('DEL', feed) end
     for _, command in ipairs(appended) do redis.call(unpack(command)) end
-    redis.call('PEXPIRE', feed, life_ms)
+    redis.call('PEXPIRE', feed, lifetime_ms)
   end
 end
 

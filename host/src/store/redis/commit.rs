@@ -1,96 +1,94 @@
-//! Transactions as commands, and what became of them.
+//! Turns transactions into commands, and replies into outcomes.
 //!
-//! One unchecked mutation is one plain command; every other transaction is one call of `commit.lua`.
+//! A single mutation without a check, and a single ephemeral event, are one plain command. Every other transaction is one
+//! call of `commit.lua`, whose header describes its keys and arguments.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use redis::{Cmd, Value as Reply, cmd};
-use roost_core::key::Owner;
-use roost_core::port::{Event, Mutation, Outcome, Publication, StoreError, Transaction};
+use roost_core::key::{Key, Owner, feed_physical};
+use roost_core::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};
+use roost_core::port::{Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};
 
-use super::connections::requests::{Client, Unit};
-use super::names::Names;
-use super::read::number;
-use super::{errors, invocation, read};
+use super::connections::requests::{RequestSender, RequestUnit};
+use super::names::RedisNames;
+use super::read::{number, text};
+use super::{errors, feed, scripts};
 
-/// Scores are doubles in Redis, which hold whole numbers exactly up to here.
+/// Redis keeps scores as doubles, which hold whole numbers exactly up to this one.
 const SCORE_MAX: u64 = 1 << 53;
 
-/// Tries valid transactions; outcomes in the order given.
+/// Carries out valid transactions; returns their outcomes in the order given.
 pub(super) async fn commit(
-    client: &Client,
-    names: &Names,
+    requests: &RequestSender,
+    names: &RedisNames,
     transactions: &[Transaction],
 ) -> Result<Vec<Outcome>, StoreError> {
-    let planned: Vec<Result<Plan, StoreError>> = transactions.iter().map(|each| plan(each, names)).collect();
-    let (mut units, mut kept) = (Vec::new(), Vec::with_capacity(planned.len()));
-    for planned in planned {
-        kept.push(match planned {
-            Ok(Plan::Nothing) => Kept::Outcome(Outcome::Committed(Vec::new())),
-            Ok(Plan::Send(unit)) => {
+    let (mut units, mut planned) = (Vec::new(), Vec::with_capacity(transactions.len()));
+    for transaction in transactions {
+        planned.push(match plan(transaction, names) {
+            Ok(None) => Some(Outcome::Committed(Vec::new())),
+            Ok(Some(unit)) => {
                 units.push(unit);
-                Kept::Sent
+                None
             }
-            Err(error) => Kept::Outcome(Outcome::Failed(error)),
+            Err(error) => Some(Outcome::Failed(error)),
         });
     }
-    let mut replies = client.ask(&units).await?.into_iter();
-    let outcomes = kept.into_iter().zip(transactions).map(|(kept, transaction)| match kept {
-        Kept::Outcome(outcome) => outcome,
-        Kept::Sent => match replies.next() {
+    let mut results = requests.send(&units).await?.into_iter();
+    let outcomes = planned.into_iter().zip(transactions).map(|(known, transaction)| {
+        known.unwrap_or_else(|| match results.next() {
             Some(Ok(reply)) => outcome(transaction, reply.last()),
             Some(Err(error)) => Outcome::Failed(error),
             None => Outcome::Failed(errors::unavailable()),
-        },
+        })
     });
     Ok(outcomes.collect())
 }
 
-/// Publishes in order for each user; the first error, if there is one.
-pub(super) async fn publish(client: &Client, names: &Names, publications: Vec<Publication>) -> Result<(), StoreError> {
+/// Publishes events, for each user in the order given; returns the first error.
+pub(super) async fn publish(
+    requests: &RequestSender,
+    names: &RedisNames,
+    publications: Vec<Publication>,
+) -> Result<(), StoreError> {
     let mut transactions: Vec<Transaction> = Vec::new();
-    let mut places = std::collections::HashMap::new();
+    let mut indices = HashMap::new();
     for Publication { user, event } in publications {
-        let place = *places.entry(user).or_insert_with(|| {
+        let index = *indices.entry(user).or_insert_with(|| {
             transactions.push(Transaction::new(Owner::User(user)));
             transactions.len() - 1
         });
-        if let Some(transaction) = transactions.get_mut(place) {
+        if let Some(transaction) = transactions.get_mut(index) {
             transaction.publications.push(event);
         }
     }
-    let outcomes = commit(client, names, &transactions).await?;
-    outcomes
-        .into_iter()
-        .find_map(|outcome| match outcome {
-            Outcome::Failed(error) => Some(Err(error)),
-            Outcome::Committed(_) | Outcome::Refused(_) => None,
-        })
-        .unwrap_or(Ok(()))
+    let outcomes = commit(requests, names, &transactions).await?;
+    let failure = outcomes.into_iter().find_map(|outcome| match outcome {
+        Outcome::Failed(error) => Some(error),
+        Outcome::Committed(_) | Outcome::Refused(_) => None,
+    });
+    failure.map_or(Ok(()), Err)
 }
 
-enum Plan {
-    Nothing,
-    Send(Unit),
-}
-
-enum Kept {
-    Outcome(Outcome),
-    Sent,
-}
-
-fn plan(transaction: &Transaction, names: &Names) -> Result<Plan, StoreError> {
-    transaction.mutations.iter().try_for_each(fits)?;
+/// What must be sent for a transaction; `None` if it does nothing.
+fn plan(transaction: &Transaction, names: &RedisNames) -> Result<Option<RequestUnit>, StoreError> {
+    transaction.mutations.iter().try_for_each(check_score)?;
     let slot = names.slot(transaction.owner);
     let Transaction { checks, mutations, publications, .. } = transaction;
-    match (checks.as_slice(), mutations.as_slice(), publications.as_slice()) {
-        ([], [], []) => Ok(Plan::Nothing),
-        ([], [only], []) if is_plain(only) => Ok(Plan::Send(Unit::one(slot, plain(only, names)))),
-        ([], [], [only]) if !only.durable => Ok(Plan::Send(Unit::one(slot, tell(transaction.owner, only, names)))),
-        _ => Ok(Plan::Send(Unit { slot, commands: vec![invocation::of(transaction, names)], is_signed: true })),
-    }
+    Ok(match (checks.as_slice(), mutations.as_slice(), publications.as_slice()) {
+        ([], [], []) => None,
+        ([], [only], []) if is_plain(only) => Some(RequestUnit::single(slot, plain_command(only, names))),
+        ([], [], [only]) if !only.durable => {
+            Some(RequestUnit::single(slot, publish_ephemeral(transaction.owner, only, names)))
+        }
+        _ => Some(RequestUnit { slot, commands: vec![script_call(transaction, names)], is_signed: true }),
+    })
 }
 
 /// Refuses a score that Redis would round.
-fn fits(mutation: &Mutation) -> Result<(), StoreError> {
+fn check_score(mutation: &Mutation) -> Result<(), StoreError> {
     match mutation {
         Mutation::OrderedPut(key, _, score) if score.unsigned_abs() > SCORE_MAX => Err(StoreError::TooLarge(format!(
             "{}: a score of {score}; Redis keeps whole scores exactly from -{SCORE_MAX} to {SCORE_MAX}",
@@ -100,7 +98,7 @@ fn fits(mutation: &Mutation) -> Result<(), StoreError> {
     }
 }
 
-/// A Redis command does exactly this.
+/// Whether one command of Redis does exactly the same as this mutation.
 fn is_plain(mutation: &Mutation) -> bool {
     match mutation {
         Mutation::Add { floor, .. } => floor.is_none(),
@@ -109,7 +107,7 @@ fn is_plain(mutation: &Mutation) -> bool {
     }
 }
 
-fn plain(mutation: &Mutation, names: &Names) -> Cmd {
+fn plain_command(mutation: &Mutation, names: &RedisNames) -> Cmd {
     let start = |name: &str| {
         let mut command = cmd(name);
         command.arg(names.key(mutation.key()));
@@ -144,48 +142,248 @@ fn plain(mutation: &Mutation, names: &Names) -> Cmd {
     command
 }
 
-/// An event that only those hear who listen now.
-fn tell(owner: Owner, event: &Event, names: &Names) -> Cmd {
-    let mut command = cmd(names.publish());
+/// Publishes an event that only present subscribers receive.
+fn publish_ephemeral(owner: Owner, event: &Event, names: &RedisNames) -> Cmd {
+    let mut command = cmd(names.publish_command());
     let message = format!(r#"{{"type":"{}","payload":{}}}"#, event.name, event.payload);
     command.arg(channel(owner, names)).arg(message);
     command
 }
 
-/// The channel of whoever publishes.
-pub(super) fn channel(owner: Owner, names: &Names) -> String {
+/// The channel of the owner.
+fn channel(owner: Owner, names: &RedisNames) -> String {
     match owner {
         Owner::User(user) => names.channel(user),
-        // What publishes is a user's; everything else was refused before.
+        // Only users' transactions publish; validation has refused all others.
         Owner::Conversation(_) | Owner::Shard(_) => String::new(),
     }
 }
 
-fn outcome(transaction: &Transaction, reply: Reply) -> Outcome {
-    let key = || match (transaction.mutations.first(), transaction.checks.first()) {
-        (Some(mutation), _) => mutation.key().physical(),
-        (None, Some(check)) => check.key().physical(),
-        (None, None) => transaction.owner.to_string(),
-    };
-    match (transaction.mutations.first(), reply) {
-        (_, Reply::Array(parts)) => script_outcome(&key(), parts),
-        (Some(Mutation::Add { .. } | Mutation::AddField(..)), Reply::Int(sum)) => Outcome::Committed(vec![sum]),
-        (_, Reply::Int(_) | Reply::Okay) => Outcome::Committed(Vec::new()),
-        (_, other) => Outcome::Failed(errors::unexpected(&key(), &other)),
+/// The call of `commit.lua` for a transaction, without the id of the serving process, which is appended when it is sent.
+fn script_call(transaction: &Transaction, names: &RedisNames) -> Cmd {
+    let Transaction { checks, mutations, publications, .. } = transaction;
+    let mut keys = ScriptKeys { names, physical: Vec::new(), places: HashMap::new() };
+    let mut arguments: Vec<ScriptArgument<'_>> =
+        [checks.len(), mutations.len(), publications.len()].map(|count| ScriptArgument::Number(count as i64)).into();
+    checks.iter().for_each(|check| write_check(check, &mut keys, &mut arguments));
+    mutations.iter().for_each(|mutation| write_mutation(mutation, &mut keys, &mut arguments));
+    if !publications.is_empty() {
+        arguments.extend([
+            ScriptArgument::Bytes(names.publish_command().as_bytes()),
+            ScriptArgument::Text(channel(transaction.owner, names)),
+            ScriptArgument::Number(FEED_EVENTS_MAX as i64),
+            ScriptArgument::Number(FEED_TTL_MS as i64),
+        ]);
+    }
+    publications.iter().for_each(|event| write_publication(event, &mut arguments));
+    if let (Owner::User(user), true) = (transaction.owner, publications.iter().any(|event| event.durable)) {
+        keys.physical.push(names.feed(user));
+    }
+    let mut call = scripts::commit().call(keys.physical.iter());
+    for argument in arguments {
+        match argument {
+            ScriptArgument::Bytes(bytes) => call.arg(bytes),
+            ScriptArgument::Number(number) => call.arg(number),
+            ScriptArgument::Text(text) => call.arg(text),
+        };
+    }
+    call
+}
+
+enum ScriptArgument<'t> {
+    Bytes(&'t [u8]),
+    Number(i64),
+    Text(String),
+}
+
+impl<'t> ScriptArgument<'t> {
+    fn of(text: Cow<'t, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::Bytes(text.as_bytes()),
+            Cow::Owned(text) => Self::Text(text),
+        }
     }
 }
 
-fn script_outcome(key: &str, parts: Vec<Reply>) -> Outcome {
+/// The keys of a call, each once.
+struct ScriptKeys<'t, 'n> {
+    names: &'n RedisNames,
+    physical: Vec<String>,
+    places: HashMap<&'t Key, i64>,
+}
+
+impl<'t> ScriptKeys<'t, '_> {
+    /// The place of the key in `KEYS`, counted from 1.
+    fn place(&mut self, key: &'t Key) -> i64 {
+        let Self { names, physical, places } = self;
+        *places.entry(key).or_insert_with(|| {
+            physical.push(names.key(key));
+            physical.len() as i64
+        })
+    }
+}
+
+fn write_check<'t>(check: &'t Check, keys: &mut ScriptKeys<'t, '_>, arguments: &mut Vec<ScriptArgument<'t>>) {
+    use ScriptArgument::{Bytes, Number};
+    arguments.extend([Bytes(check_word(check).as_bytes()), Number(keys.place(check.key()))]);
+    match check {
+        Check::Absent(_) | Check::Present(_) => {}
+        Check::Equals(_, bytes) => arguments.push(Bytes(bytes)),
+        Check::FieldEquals(_, field, text) => {
+            arguments.push(Bytes(field.as_bytes()));
+            arguments.extend(text.as_ref().map(|text| Bytes(text.as_bytes())));
+        }
+        Check::FieldBelow(_, field, limit) => arguments.extend([Bytes(field.as_bytes()), Number(*limit)]),
+        Check::ScoreEquals(_, member, score) => {
+            arguments.push(Bytes(member.as_bytes()));
+            arguments.extend(score.map(Number));
+        }
+    }
+}
+
+fn write_mutation<'t>(mutation: &'t Mutation, keys: &mut ScriptKeys<'t, '_>, arguments: &mut Vec<ScriptArgument<'t>>) {
+    use ScriptArgument::{Bytes, Number};
+    arguments.extend([Bytes(mutation_word(mutation).as_bytes()), Number(keys.place(mutation.key()))]);
+    let lifetime = |life_ms: u64| ScriptArgument::Text(life_ms.to_string());
+    match mutation {
+        Mutation::Delete(_) | Mutation::Persist(_) => {}
+        Mutation::Set(_, value, life_ms) => {
+            arguments.push(Bytes(value));
+            arguments.extend(life_ms.map(lifetime));
+        }
+        Mutation::Add { delta, floor, .. } => {
+            arguments.push(Number(*delta));
+            arguments.extend(floor.map(Number));
+        }
+        Mutation::SetFields(_, fields) => {
+            arguments.push(Number(fields.len() as i64));
+            arguments.extend(fields.iter().flat_map(|(name, text)| [Bytes(name.as_bytes()), Bytes(text.as_bytes())]));
+        }
+        Mutation::DeleteFields(_, fields) => {
+            arguments.push(Number(fields.len() as i64));
+            arguments.extend(fields.iter().map(|field| Bytes(field.as_bytes())));
+        }
+        Mutation::AddField(_, field, delta) => arguments.extend([Bytes(field.as_bytes()), Number(*delta)]),
+        Mutation::Expire(_, life_ms) => arguments.push(lifetime(*life_ms)),
+        Mutation::OrderedPut(_, member, score) => arguments.extend([Bytes(member.as_bytes()), Number(*score)]),
+        Mutation::OrderedRemove(_, member) => arguments.push(Bytes(member.as_bytes())),
+    }
+}
+
+fn write_publication<'t>(event: &'t Event, arguments: &mut Vec<ScriptArgument<'t>>) {
+    use ScriptArgument::{Bytes, Number};
+    if !event.durable {
+        arguments.extend(["ephemeral", &event.name, &event.payload].map(|text| Bytes(text.as_bytes())));
+        return;
+    }
+    let fields = feed::payload_fields(&event.payload);
+    arguments.extend([Bytes(b"durable"), Bytes(event.name.as_bytes()), Number(fields.len() as i64)]);
+    for (name, text) in fields {
+        arguments.extend([ScriptArgument::of(name), Bytes(text.as_bytes())]);
+    }
+}
+
+/// The word by which `commit.lua` knows a check.
+const fn check_word(check: &Check) -> &'static str {
+    match check {
+        Check::Absent(_) => "absent",
+        Check::Present(_) => "present",
+        Check::Equals(..) => "equals",
+        Check::FieldEquals(_, _, Some(_)) => "field-equals",
+        Check::FieldEquals(_, _, None) => "field-missing",
+        Check::FieldBelow(..) => "field-below",
+        Check::ScoreEquals(_, _, Some(_)) => "score-equals",
+        Check::ScoreEquals(_, _, None) => "score-missing",
+    }
+}
+
+/// The word by which `commit.lua` knows a mutation.
+const fn mutation_word(mutation: &Mutation) -> &'static str {
+    match mutation {
+        Mutation::Set(_, _, None) => "set",
+        Mutation::Set(_, _, Some(_)) => "set-for",
+        Mutation::Delete(_) => "delete",
+        Mutation::Add { floor: None, .. } => "add",
+        Mutation::Add { floor: Some(_), .. } => "add-floor",
+        Mutation::SetFields(..) => "set-fields",
+        Mutation::DeleteFields(..) => "delete-fields",
+        Mutation::AddField(..) => "add-field",
+        Mutation::Expire(..) => "expire",
+        Mutation::Persist(_) => "persist",
+        Mutation::OrderedPut(..) => "ordered-put",
+        Mutation::OrderedRemove(..) => "ordered-remove",
+    }
+}
+
+/// The outcome of a transaction, from the last reply to its unit.
+fn outcome(transaction: &Transaction, reply: Reply) -> Outcome {
+    match (transaction.mutations.first(), reply) {
+        (_, Reply::Array(parts)) => script_outcome(transaction, parts),
+        (Some(Mutation::Add { .. } | Mutation::AddField(..)), Reply::Int(sum)) => Outcome::Committed(vec![sum]),
+        (_, Reply::Int(_) | Reply::Okay) => Outcome::Committed(Vec::new()),
+        (_, other) => Outcome::Failed(errors::unexpected(&key_at(transaction, 1), &other)),
+    }
+}
+
+fn script_outcome(transaction: &Transaction, parts: Vec<Reply>) -> Outcome {
     let mut parts = parts.into_iter();
-    match (parts.next().and_then(read::text).as_deref(), parts.as_slice()) {
+    match (parts.next().and_then(text).as_deref(), parts.as_slice()) {
         (Some("ok"), _) => {
-            let sums = parts.filter_map(read::text).map(|sum| number(key, sum.as_bytes()));
+            let sums = parts.filter_map(text).map(|sum| number(&key_at(transaction, 1), sum.as_bytes()));
             sums.collect::<Result<Vec<i64>, StoreError>>().map_or_else(Outcome::Failed, Outcome::Committed)
         }
         (Some("refused"), [Reply::Int(index)]) => Outcome::Refused(u32::try_from(*index).unwrap_or_default()),
-        (Some("wrong"), [Reply::Int(_), Reply::BulkString(what)]) => {
-            Outcome::Failed(StoreError::WrongType(format!("{key} {}", String::from_utf8_lossy(what))))
+        (Some("wrong"), [Reply::Int(place), Reply::BulkString(problem)]) => {
+            let (key, problem) = (key_at(transaction, *place), String::from_utf8_lossy(problem));
+            Outcome::Failed(StoreError::WrongType(format!("{key} {problem}")))
         }
-        _ => Outcome::Failed(errors::unexpected(key, &Reply::Nil)),
+        _ => Outcome::Failed(errors::unexpected(&key_at(transaction, 1), &Reply::Nil)),
+    }
+}
+
+/// The key at a place of the call's `KEYS`, as messages show it. Behind the last key stands the owner's feed.
+fn key_at(transaction: &Transaction, place: i64) -> String {
+    let keys = transaction.checks.iter().map(Check::key).chain(transaction.mutations.iter().map(Mutation::key));
+    let mut places: Vec<&Key> = Vec::new();
+    for key in keys {
+        if !places.contains(&key) {
+            places.push(key);
+        }
+    }
+    let key = usize::try_from(place).ok().and_then(|place| places.get(place.checked_sub(1)?));
+    match (key, transaction.owner) {
+        (Some(key), _) => key.physical(),
+        (None, Owner::User(user)) => feed_physical(user),
+        (None, owner) => owner.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_core::ids::UserId;
+    use roost_core::key::Space;
+
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_key_that_has_the_problem() {
+        let user = UserId::from_u128(1);
+        let (total, status) = (Key::of_user(Space::UnreadTotal, user), Key::of_user(Space::Presence, user));
+        let transaction = Transaction::new(Owner::User(user))
+            .check(Check::Present(total.clone()))
+            .mutate(Mutation::Delete(total.clone()))
+            .mutate(Mutation::Delete(status.clone()));
+        let wrong = |place| {
+            let parts = [
+                Reply::BulkString(b"wrong".to_vec()),
+                Reply::Int(place),
+                Reply::BulkString(b"does not hold a hash".to_vec()),
+            ];
+            outcome(&transaction, Reply::Array(parts.into()))
+        };
+        for (place, key) in [(1, total.physical()), (2, status.physical()), (3, feed_physical(user))] {
+            let message = format!("{key} does not hold a hash");
+            assert_eq!(wrong(place), Outcome::Failed(StoreError::WrongType(message)));
+        }
     }
 }

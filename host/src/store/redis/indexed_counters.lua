@@ -1,9 +1,9 @@
 #!lua flags=no-writes
--- Every counter that a hash names by its fields.
+-- Reads every counter that a field of a hash names.
 --
 -- KEYS   the hash
--- ARGV   the counters' key up to the item
--- Answer field, text, field, text… of the counters that exist; an error if one holds no text
+-- ARGV   the name of the counters' keys up to the item
+-- Returns field, text, field, text… of the counters that exist; an error if one of them is not a string
 
 local counters = {}
 local fields = redis.call('HKEYS', KEYS[1])
@@ -15,7 +15,7 @@ for first = 1, #fields, 1000 do
       counters[#counters + 1] = fields[first + index - 1]
       counters[#counters + 1] = text
     elseif redis.call('EXISTS', keys[index]) == 1 then
-      return redis.error_reply('WRONGTYPE ' .. keys[index] .. ' holds no number')
+      return redis.error_reply('WRONGTYPE ' .. keys[index] .. ' does not hold a number')
     end
   end
 end

@@ -1,16 +1,14 @@
-//! Live state in Redis 7.0 or newer: one server, one behind sentinels, or a Cluster. Shared by all hosts.
+//! Live state in Redis 7.0 or newer, shared by all hosts: one server, a primary behind sentinels, or a Cluster.
 //!
-//! Each transaction is one command or one script, so Redis itself keeps it whole; `commit.lua` says how. This file makes a
-//! store of the parts: `client` and `node` carry requests, `read`, `commit` and `feed` say them in Redis's words, `entry` an event of a feed, `bus`
-//! hears what is published, `clock` knows Redis's time.
+//! Each transaction is one command or one call of a script, so that Redis carries it out as a whole. This file makes a
+//! store of the parts: `connections` carries requests, `read`, `commit` and `feed` turn them into commands,
+//! `subscriptions` receives what is published, and `clock` knows the time of Redis.
 
 mod clock;
 mod commit;
 mod connections;
-mod entry;
 mod errors;
 mod feed;
-mod invocation;
 mod names;
 mod read;
 mod scripts;
@@ -35,96 +33,114 @@ use roost_core::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::clock::StoreTime;
-use self::connections::Dial;
-use self::connections::requests::Client;
+use self::clock::RedisClock;
+use self::connections::ConnectionFactory;
+use self::connections::requests::RequestSender;
 use self::connections::topology::Topology;
-use self::names::Names;
-use self::subscriptions::Channels;
-use super::Stats;
+use self::names::RedisNames;
+use self::subscriptions::Subscriptions;
+use super::StoreStats;
 use crate::config::{RedisConfig, RedisMode};
 
-/// The clock is measured this often, and the store's figures are taken.
+/// How often the clock is measured and the servers are asked for their statistics.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
-/// Measurements of the clock before the first use.
+/// The number of measurements of the clock before the store is used.
 const FIRST_MEASUREMENTS: usize = 3;
 
 /// A store in Redis.
 pub struct RedisStore {
-    names: Names,
-    met: watch::Receiver<u64>,
+    names: RedisNames,
+    processes_met: watch::Receiver<u64>,
     topology: Arc<Topology>,
-    client: Client,
-    channels: Arc<Channels>,
-    time: StoreTime,
-    figures: Figures,
+    requests: RequestSender,
+    subscriptions: Arc<Subscriptions>,
+    clock: RedisClock,
+    stats: ServerStats,
+    /// The URL without its password.
     url: String,
-    /// Ends with the store.
-    _keepers: JoinSet<()>,
+    /// Background tasks, which end when the store is dropped.
+    _tasks: JoinSet<()>,
 }
 
-/// What the servers said about themselves last.
+/// The sums of what the servers reported last.
 #[derive(Default)]
-struct Figures {
+struct ServerStats {
     keys: AtomicU64,
     bytes: AtomicU64,
     evicted: AtomicU64,
 }
 
 impl RedisStore {
-    /// Connects, or says why that is impossible. The error names the URL without its password.
+    /// Connects to Redis.
+    ///
+    /// # Errors
+    /// Why Redis cannot be used. The message names the URL without its password.
     pub async fn open(config: RedisConfig) -> anyhow::Result<Self> {
         let url = config.url.to_string();
-        let dial = Arc::new(Dial::new(config).context("the file of store_ca_file cannot be read")?);
-        let names = Names::new(&dial.config().prefix, dial.config().url.mode == RedisMode::Cluster);
-        let opened = Topology::open(dial.clone()).await;
-        let topology = opened.with_context(|| format!("the store {url} cannot be used"))?;
-        let channels = Arc::new(Channels::new(dial.clone(), names.clone(), topology.clone()));
-        let met = dial.met();
-        let mut keepers = JoinSet::new();
-        keepers.spawn(topology.clone().keep());
-        let following = channels.clone();
-        keepers.spawn(async move { following.follow().await });
-        let client = Client::new(topology.clone(), dial.config().commands_max);
-        let (time, figures) = (StoreTime::new(), Figures::default());
-        let store = Self { names, met, topology, client, channels, time, figures, url, _keepers: keepers };
+        let ca_file = config.ca_file.clone().unwrap_or_default();
+        let factory = ConnectionFactory::new(config)
+            .with_context(|| format!("store_ca_file: the file {} cannot be read", ca_file.display()))?;
+        let factory = Arc::new(factory);
+        let names = RedisNames::new(&factory.config().prefix, factory.config().url.mode == RedisMode::Cluster);
+        let topology = Topology::open(factory.clone()).await;
+        let topology = topology.with_context(|| format!("the store {url} cannot be used"))?;
+        let subscriptions = Arc::new(Subscriptions::new(factory.clone(), names.clone(), topology.clone()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(topology.clone().keep_refreshed());
+        let following = subscriptions.clone();
+        tasks.spawn(async move { following.follow_topology().await });
+        let store = Self {
+            names,
+            processes_met: factory.processes_met(),
+            requests: RequestSender::new(topology.clone(), factory.config().commands_max),
+            topology,
+            subscriptions,
+            clock: RedisClock::new(),
+            stats: ServerStats::default(),
+            url,
+            _tasks: tasks,
+        };
         for _ in 0..FIRST_MEASUREMENTS {
-            store.measure_time().await.with_context(|| format!("the store {} does not tell the time", store.url))?;
+            let measured = store.measure_clock().await;
+            measured.with_context(|| format!("the store {} does not answer TIME", store.url))?;
         }
         Ok(store)
     }
 
-    /// The present moment by the clock of the first primary.
+    /// The present time on the clock of the first primary.
     pub fn now(&self) -> Timestamp {
-        self.time.now()
+        self.clock.now()
     }
 
-    /// Changes when another server process was met: it may hold an older copy.
+    /// Changes when another server process was met, which may hold an older copy of the data.
     pub fn replaced(&self) -> watch::Receiver<u64> {
-        self.met.clone()
+        self.processes_met.clone()
     }
 
-    /// What was found out last; feeds are among the keys.
-    pub fn stats(&self) -> Stats {
-        Stats {
-            keys: self.figures.keys.load(Ordering::Relaxed),
+    /// What the servers reported last. Feeds are counted among the keys.
+    pub fn stats(&self) -> StoreStats {
+        StoreStats {
+            keys: self.stats.keys.load(Ordering::Relaxed),
             feeds: 0,
-            subscriptions: self.channels.len() as u64,
-            bytes: self.figures.bytes.load(Ordering::Relaxed),
-            evicted: self.figures.evicted.load(Ordering::Relaxed),
+            subscriptions: self.subscriptions.len() as u64,
+            bytes: self.stats.bytes.load(Ordering::Relaxed),
+            evicted: self.stats.evicted.load(Ordering::Relaxed),
         }
     }
 
-    /// Whether every part of the store can be asked; otherwise which cannot, and why.
+    /// Checks that every server can be asked.
+    ///
+    /// # Errors
+    /// Which server cannot, and why, for the operator.
     pub async fn ready(&self) -> Result<(), String> {
         let primaries = self.topology.primaries();
-        let down = primaries.iter().find_map(|node| node.fault()).or_else(|| self.channels.fault());
-        if let Some(fault) = down {
-            return Err(format!("{}: {fault}", self.url));
+        let problem = primaries.iter().find_map(|node| node.problem()).or_else(|| self.subscriptions.problem());
+        if let Some(problem) = problem {
+            return Err(format!("{}: {problem}", self.url));
         }
         for node in primaries {
-            let pinged = match node.session().await {
-                Ok(session) => session.exchange(redis::pipe().cmd("PING")).await,
+            let pinged = match node.connection().await {
+                Ok(connection) => connection.send(redis::pipe().cmd("PING")).await,
                 Err(error) => Err(error),
             };
             pinged.map_err(|error| format!("{}: {}: {error}", self.url, node.address))?;
@@ -132,7 +148,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Keeps the clock in step and the figures fresh until `shutdown`.
+    /// Measures the clock and asks for the servers' statistics at intervals, until `shutdown`.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown);
         loop {
@@ -140,46 +156,46 @@ impl RedisStore {
                 () = &mut shutdown => return,
                 () = tokio::time::sleep(MEASURE_INTERVAL) => {}
             }
-            // While the store is away, time goes on as it went.
-            let _ = self.measure_time().await;
-            self.take_figures().await;
+            // Without an answer the clock goes on as it was measured last.
+            let _ = self.measure_clock().await;
+            self.collect_stats().await;
         }
     }
 
-    async fn measure_time(&self) -> Result<(), StoreError> {
+    async fn measure_clock(&self) -> Result<(), StoreError> {
         let node = self.topology.primaries().into_iter().next().ok_or(errors::unavailable())?;
-        let session = node.session().await?;
+        let connection = node.connection().await?;
         let asked = Instant::now();
-        let answers = session.exchange(redis::pipe().cmd("TIME")).await?;
+        let answers = connection.send(redis::pipe().cmd("TIME")).await?;
         let answered = Instant::now();
         let answer = answers.into_iter().next().unwrap_or_default();
         let (seconds, microseconds): (u64, u64) = redis::from_redis_value(answer).map_err(|_| errors::unavailable())?;
-        self.time.learn(seconds * 1_000_000 + microseconds, asked, answered);
+        self.clock.measured(seconds * 1_000_000 + microseconds, asked, answered);
         Ok(())
     }
 
-    async fn take_figures(&self) {
+    async fn collect_stats(&self) {
         let (mut keys, mut bytes, mut evicted) = (0, 0, 0);
         for node in self.topology.primaries() {
-            let Ok(session) = node.session().await else { return };
-            let mut asked = redis::pipe();
-            asked.cmd("DBSIZE").cmd("INFO").arg("memory").cmd("INFO").arg("stats");
-            let Ok(answers) = session.exchange(&asked).await else { return };
+            let Ok(connection) = node.connection().await else { return };
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("DBSIZE").cmd("INFO").arg("memory").cmd("INFO").arg("stats");
+            let Ok(answers) = connection.send(&pipeline).await else { return };
             let mut answers = answers.into_iter();
             let mut next = || answers.next().unwrap_or_default();
             keys += redis::from_redis_value::<u64>(next()).unwrap_or_default();
-            bytes += figure(next(), "used_memory");
+            bytes += info_number(next(), "used_memory");
             let stats = next();
-            evicted += figure(stats.clone(), "expired_keys") + figure(stats, "evicted_keys");
+            evicted += info_number(stats.clone(), "expired_keys") + info_number(stats, "evicted_keys");
         }
-        self.figures.keys.store(keys, Ordering::Relaxed);
-        self.figures.bytes.store(bytes, Ordering::Relaxed);
-        self.figures.evicted.store(evicted, Ordering::Relaxed);
+        self.stats.keys.store(keys, Ordering::Relaxed);
+        self.stats.bytes.store(bytes, Ordering::Relaxed);
+        self.stats.evicted.store(evicted, Ordering::Relaxed);
     }
 }
 
-/// A line of `INFO`; zero if there is none.
-fn figure(info: Answer, name: &str) -> u64 {
+/// The number in a line of `INFO`; zero if there is no such line.
+fn info_number(info: Answer, name: &str) -> u64 {
     let info: String = redis::from_redis_value(info).unwrap_or_default();
     let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok());
     line.unwrap_or_default()
@@ -188,55 +204,55 @@ fn figure(info: Answer, name: &str) -> u64 {
 impl KeyValue for RedisStore {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         validate_read(&queries)?;
-        read::read(&self.client, &self.names, &queries).await
+        read::read(&self.requests, &self.names, &queries).await
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         validate_commit(&transactions)?;
-        commit::commit(&self.client, &self.names, &transactions).await
+        commit::commit(&self.requests, &self.names, &transactions).await
     }
 }
 
 impl PubSub for RedisStore {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
         validate_publish(&publications)?;
-        commit::publish(&self.client, &self.names, publications).await
+        commit::publish(&self.requests, &self.names, publications).await
     }
 }
 
 impl Bus for RedisStore {
     async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
-        self.channels.join(user, subscriber).await
+        self.subscriptions.join(user, subscriber).await
     }
 
     async fn leave(&self, user: UserId) {
-        self.channels.leave(user);
+        self.subscriptions.leave(user);
     }
 }
 
 impl Feeds for RedisStore {
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
-        feed::positions(&self.client, &self.names, (users, self.now())).await
+        feed::positions(&self.requests, &self.names, (users, self.now())).await
     }
 
     async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
-        feed::replay(&self.client, &self.names, user, (since, self.now())).await
+        feed::replay(&self.requests, &self.names, user, (since, self.now())).await
     }
 }
 
-/// Counts one round trip and its commands.
-fn count(commands: usize) {
+/// Counts a round trip and its commands for the metrics.
+fn count_round_trip(commands: usize) {
     COUNTERS.round_trips.increment(1);
     COUNTERS.commands.increment(commands as u64);
 }
 
-/// Bound to the process's recorder at the first use, so that none looks its counter up.
-struct Counters {
+/// The counters of the metrics, each looked up once.
+struct RoundTripCounters {
     round_trips: Counter,
     commands: Counter,
 }
 
-static COUNTERS: LazyLock<Counters> = LazyLock::new(|| Counters {
+static COUNTERS: LazyLock<RoundTripCounters> = LazyLock::new(|| RoundTripCounters {
     round_trips: metrics::counter!("roost_redis_round_trips_total"),
     commands: metrics::counter!("roost_redis_commands_total"),
 });

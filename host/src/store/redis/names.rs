@@ -1,24 +1,27 @@
-//! How keys and channels are spelt in Redis: the operator's prefix, and the owner as a hash tag on a Cluster.
+//! The names of keys and channels in Redis: with the operator's prefix, and on a Cluster with the owner as a hash tag.
 
+use crc::{CRC_16_XMODEM, Crc};
 use roost_core::ids::UserId;
 use roost_core::key::{Key, Owner, Space, channel, feed_physical};
 
 /// Hash slots of a Cluster.
 pub(super) const SLOTS: u16 = 16_384;
 
-/// Spells everything that Redis is told by name.
+/// Makes the names of keys and channels.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(super) struct RedisNames {
     prefix: String,
     in_cluster: bool,
+    /// Every name of a channel up to the id of the user.
     channel_start: String,
 }
 
-impl Names {
+impl RedisNames {
     pub(super) fn new(prefix: &str, in_cluster: bool) -> Self {
         let tag = if in_cluster { "{" } else { "" };
-        let nobody = channel(UserId::from_u128(0));
-        let start = nobody.trim_end_matches(&UserId::from_u128(0).to_string());
+        let user = UserId::from_u128(0);
+        let name = channel(user);
+        let start = name.trim_end_matches(&user.to_string());
         Self { prefix: prefix.to_owned(), in_cluster, channel_start: format!("{prefix}{start}{tag}") }
     }
 
@@ -31,8 +34,8 @@ impl Names {
         format!("{}{key}", self.prefix)
     }
 
-    /// The keys of a space and an owner up to the item.
-    pub(super) fn items(&self, space: Space, owner: Owner) -> String {
+    /// The names of all keys of a space and an owner, up to the item.
+    pub(super) fn key_up_to_item(&self, space: Space, owner: Owner) -> String {
         self.key(&Key { space, owner, item: Some(String::new()) })
     }
 
@@ -44,21 +47,21 @@ impl Names {
         self.tagged(&channel(user), user)
     }
 
-    /// The user that a channel belongs to.
+    /// The user whose channel this is; `None` if it is another program's.
     pub(super) fn user_of(&self, channel: &[u8]) -> Option<UserId> {
         let rest = channel.strip_prefix(self.channel_start.as_bytes())?;
         let user = if self.in_cluster { rest.strip_suffix(b"}")? } else { rest };
         std::str::from_utf8(user).ok()?.parse().ok()
     }
 
-    /// The command that tells a channel's subscribers.
-    pub(super) const fn publish(&self) -> &'static str {
+    /// The command that publishes to a channel.
+    pub(super) const fn publish_command(&self) -> &'static str {
         if self.in_cluster { "SPUBLISH" } else { "PUBLISH" }
     }
 
-    /// The slot of everything that belongs to the owner; all the same without a Cluster.
+    /// The slot of everything that belongs to the owner. Without a Cluster it is always the same.
     pub(super) fn slot(&self, owner: Owner) -> u16 {
-        if self.in_cluster { crc16(owner.to_string().as_bytes()) % SLOTS } else { 0 }
+        if self.in_cluster { SLOT_CHECKSUM.checksum(owner.to_string().as_bytes()) % SLOTS } else { 0 }
     }
 
     fn tagged(&self, name: &str, user: UserId) -> String {
@@ -68,17 +71,8 @@ impl Names {
     }
 }
 
-/// The checksum (XMODEM) by which a Cluster gives names to slots.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc: u16, byte| {
-        (0..8).fold(
-            crc ^ (u16::from(*byte) << 8),
-            |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-            },
-        )
-    })
-}
+/// The checksum from which a Cluster computes the slot of a key.
+const SLOT_CHECKSUM: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 #[cfg(test)]
 mod tests {
@@ -88,18 +82,24 @@ mod tests {
     const TEXT: &str = "6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55";
 
     #[test]
-    fn names_are_plain_alone_and_tagged_in_a_cluster() {
+    fn names_are_plain_on_one_server_and_tagged_on_a_cluster() {
         let user = UserId::from_u128(USER);
         let key = Key::of_user(Space::UnreadTotal, user);
-        let alone = Names::new("", false);
-        assert_eq!(alone.key(&key), format!("unread:total:{TEXT}"));
-        assert_eq!(alone.items(Space::UnreadConversation, Owner::User(user)), format!("unread:conv:{TEXT}:"));
-        assert_eq!((alone.feed(user), alone.channel(user)), (format!("feed:{TEXT}"), format!("chat:user:{TEXT}")));
-        let tagged = Names::new("a:", true);
+        let standalone = RedisNames::new("", false);
+        assert_eq!(standalone.key(&key), format!("unread:total:{TEXT}"));
+        assert_eq!(
+            standalone.key_up_to_item(Space::UnreadConversation, Owner::User(user)),
+            format!("unread:conv:{TEXT}:")
+        );
+        assert_eq!(
+            (standalone.feed(user), standalone.channel(user)),
+            (format!("feed:{TEXT}"), format!("chat:user:{TEXT}"))
+        );
+        let tagged = RedisNames::new("a:", true);
         assert_eq!(tagged.key(&key), format!("a:unread:total:{{{TEXT}}}"));
         assert_eq!(tagged.feed(user), format!("a:feed:{{{TEXT}}}"));
         assert_eq!(tagged.channel(user), format!("a:chat:user:{{{TEXT}}}"));
-        for names in [alone, tagged] {
+        for names in [standalone, tagged] {
             assert_eq!(names.user_of(names.channel(user).as_bytes()), Some(user));
             assert_eq!(names.user_of(b"chat:user:nobody"), None);
         }
@@ -107,6 +107,6 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_the_cluster_specification() {
-        assert_eq!(crc16(b"123456789"), 0x31C3);
+        assert_eq!(SLOT_CHECKSUM.checksum(b"123456789"), 0x31C3);
     }
 }

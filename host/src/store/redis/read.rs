@@ -1,22 +1,27 @@
-//! Queries as commands, and what the replies mean.
+//! Turns queries into commands, and replies into values.
 //!
-//! A query that is alone with its owner is one plain command; several of one owner are one Redis transaction.
+//! The only query of an owner is one plain command. Several queries of one owner are one transaction of Redis, so that
+//! they are answered from the same instant.
 
 use redis::{Cmd, Value as Reply, cmd};
 use roost_core::key::Owner;
 use roost_core::port::{Item, Query, StoreError, Value, parse_number};
 
-use super::connections::requests::{Client, Unit};
-use super::names::Names;
+use super::connections::requests::{RequestSender, RequestUnit};
+use super::names::RedisNames;
 use super::{errors, scripts};
 
-/// Answers valid queries in the order asked.
-pub(super) async fn read(client: &Client, names: &Names, queries: &[Query]) -> Result<Vec<Value>, StoreError> {
-    let groups = by_owner(queries);
-    let units: Vec<Unit> = groups.iter().map(|group| group.unit(names)).collect();
+/// Answers valid queries, in the order given.
+pub(super) async fn read(
+    requests: &RequestSender,
+    names: &RedisNames,
+    queries: &[Query],
+) -> Result<Vec<Value>, StoreError> {
+    let groups = group_by_owner(queries);
+    let units: Vec<RequestUnit> = groups.iter().map(|group| group.unit(names)).collect();
     let mut values = vec![Value::Missing; queries.len()];
-    for (group, replied) in groups.iter().zip(client.ask(&units).await?) {
-        let last = replied?.last();
+    for (group, result) in groups.iter().zip(requests.send(&units).await?) {
+        let last = result?.last();
         let replies = match (group.queries.len(), last) {
             (1, reply) => vec![reply],
             (_, Reply::Array(replies)) => replies,
@@ -31,39 +36,39 @@ pub(super) async fn read(client: &Client, names: &Names, queries: &[Query]) -> R
     Ok(values)
 }
 
-/// What is asked of one owner.
-struct Group<'q> {
+/// The queries about one owner, each with its index.
+struct OwnerQueries<'q> {
     owner: Owner,
     queries: Vec<(usize, &'q Query)>,
 }
 
-fn by_owner(queries: &[Query]) -> Vec<Group<'_>> {
+fn group_by_owner(queries: &[Query]) -> Vec<OwnerQueries<'_>> {
     let mut order: Vec<(Owner, usize)> =
         queries.iter().enumerate().map(|(index, query)| (query.key().owner, index)).collect();
     order.sort_unstable();
     let groups = order.chunk_by(|one, other| one.0 == other.0).filter_map(|group| {
         let (owner, _) = group.first()?;
         let queries = group.iter().filter_map(|(_, index)| Some((*index, queries.get(*index)?)));
-        Some(Group { owner: *owner, queries: queries.collect() })
+        Some(OwnerQueries { owner: *owner, queries: queries.collect() })
     });
     groups.collect()
 }
 
-impl Group<'_> {
-    fn unit(&self, names: &Names) -> Unit {
+impl OwnerQueries<'_> {
+    fn unit(&self, names: &RedisNames) -> RequestUnit {
         let slot = names.slot(self.owner);
         let mut commands: Vec<Cmd> = self.queries.iter().map(|(_, query)| command(query, names)).collect();
         match (commands.len(), commands.pop()) {
-            (1, Some(only)) => Unit::one(slot, only),
+            (1, Some(only)) => RequestUnit::single(slot, only),
             (_, last) => {
                 commands.extend(last);
-                Unit::at_once(slot, commands)
+                RequestUnit::atomic(slot, commands)
             }
         }
     }
 }
 
-fn command(query: &Query, names: &Names) -> Cmd {
+fn command(query: &Query, names: &RedisNames) -> Cmd {
     let key = names.key(query.key());
     let plain = |name: &str| {
         let mut command = cmd(name);
@@ -73,7 +78,7 @@ fn command(query: &Query, names: &Names) -> Cmd {
     match query {
         Query::Bytes(_) | Query::Counter(_) => plain("GET"),
         Query::Fields(_) => plain("HGETALL"),
-        // Of no fields only the type is asked.
+        // `HMGET` needs a field; `HLEN` finds out whether the key is a hash as well.
         Query::NamedFields(_, fields) if fields.is_empty() => plain("HLEN"),
         Query::NamedFields(_, fields) => {
             let mut command = plain("HMGET");
@@ -88,8 +93,8 @@ fn command(query: &Query, names: &Names) -> Cmd {
             command
         }
         Query::IndexedCounters { index, space } => {
-            let mut command = scripts::indexed().call(std::iter::once(&key));
-            command.arg(names.items(*space, index.owner));
+            let mut command = scripts::indexed_counters().call(std::iter::once(&key));
+            command.arg(names.key_up_to_item(*space, index.owner));
             command
         }
     }
@@ -108,7 +113,7 @@ fn interpret(query: &Query, reply: Reply) -> Result<Value, StoreError> {
         }
         (Query::TimeToLive(_), Reply::Int(-2)) => Ok(Value::Missing),
         (Query::TimeToLive(_), Reply::Int(-1)) => Ok(Value::TimeToLive(None)),
-        // In its last millisecond a key has none left and is still there.
+        // A key in its last millisecond has 0 ms left and still exists.
         (Query::TimeToLive(_), Reply::Int(left)) => {
             Ok(Value::TimeToLive(Some(u64::try_from(left).unwrap_or(0).max(1))))
         }
@@ -121,12 +126,12 @@ fn interpret(query: &Query, reply: Reply) -> Result<Value, StoreError> {
     }
 }
 
-/// The number that a text spells.
+/// Reads a counter.
 pub(super) fn number(key: &str, text: &[u8]) -> Result<i64, StoreError> {
-    parse_number(text).ok_or_else(|| StoreError::WrongType(format!("{key} holds no number")))
+    parse_number(text).ok_or_else(|| StoreError::WrongType(format!("{key} does not hold a number")))
 }
 
-/// A text, if there is one. What another program wrote may be none; it is shown as well as it can be.
+/// The text of a reply, if it has one. Bytes that are not UTF-8, which only another program writes, are replaced.
 pub(super) fn text(reply: Reply) -> Option<String> {
     match reply {
         Reply::BulkString(bytes) => Some(
@@ -151,7 +156,7 @@ fn member(pair: Reply) -> Option<(String, i64)> {
     let Reply::Array(pair) = pair else { return None };
     let mut parts = pair.into_iter();
     match (parts.next().and_then(text), parts.next()) {
-        // Scores are whole numbers that a double holds exactly.
+        // A double holds every score exactly, because larger ones were refused when they were written.
         (Some(member), Some(Reply::Double(score))) => Some((member, score as i64)),
         _ => None,
     }

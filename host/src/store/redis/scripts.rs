@@ -1,21 +1,21 @@
-//! The Lua scripts, called by digest: every connection loads them, and a server that forgets them gets them again.
+//! The Lua scripts, called by their digests. Every new connection loads them; a server that forgets them gets them again.
 
 use std::sync::LazyLock;
 
 use redis::{Cmd, Script, cmd};
 
-/// A script and what Redis calls it.
-pub(super) struct Loaded {
+/// A script and its digest, by which Redis calls it.
+pub(super) struct LuaScript {
     pub(super) text: &'static str,
     digest: String,
 }
 
-impl Loaded {
+impl LuaScript {
     fn new(text: &'static str) -> Self {
         Self { text, digest: Script::new(text).get_hash().to_owned() }
     }
 
-    /// A call with these keys, to which arguments are added.
+    /// A call with these keys. The caller adds the arguments.
     pub(super) fn call<'k>(&self, keys: impl ExactSizeIterator<Item = &'k String>) -> Cmd {
         let mut call = cmd("EVALSHA");
         call.arg(&self.digest).arg(keys.len());
@@ -27,17 +27,18 @@ impl Loaded {
 }
 
 /// All scripts.
-pub(super) static SCRIPTS: LazyLock<[Loaded; 2]> =
-    LazyLock::new(|| [Loaded::new(include_str!("commit.lua")), Loaded::new(include_str!("indexed_counters.lua"))]);
+pub(super) static SCRIPTS: LazyLock<[LuaScript; 2]> = LazyLock::new(|| {
+    [LuaScript::new(include_str!("commit.lua")), LuaScript::new(include_str!("indexed_counters.lua"))]
+});
 
-/// Carries out a transaction.
-pub(super) fn commit() -> &'static Loaded {
+/// The script that carries out a transaction.
+pub(super) fn commit() -> &'static LuaScript {
     let [commit, _] = &*SCRIPTS;
     commit
 }
 
-/// Reads counters that a hash names.
-pub(super) fn indexed() -> &'static Loaded {
-    let [_, indexed] = &*SCRIPTS;
-    indexed
+/// The script that reads the counters that a hash names.
+pub(super) fn indexed_counters() -> &'static LuaScript {
+    let [_, indexed_counters] = &*SCRIPTS;
+    indexed_counters
 }

@@ -1,10 +1,11 @@
-//! Where Redis is and how to get in: opens connections, and hides the password in everything that is shown.
+//! Connections to Redis: where its servers are, and how a connection to one is opened.
+//!
+//! [`ConnectionFactory`] opens connections as the configuration says and never shows the password. `node` keeps one
+//! connection to each server open, `topology` knows which server leads which slot, `requests` sends requests there.
 
-pub(crate) mod backoff;
-pub(crate) mod node;
+mod node;
 pub(crate) mod requests;
-pub(crate) mod sentinel;
-pub(crate) mod server;
+mod server;
 pub(crate) mod topology;
 
 use std::collections::HashMap;
@@ -15,19 +16,21 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisConnectionInfo,
-    RedisResult, TlsCertificates,
+    RedisError, RedisResult, TlsCertificates,
 };
 use roost_core::time::Timestamp;
 use tokio::sync::watch;
 
+pub(crate) use self::node::NodeConnection;
+pub(crate) use self::server::{ServerProcess, UnusableServer};
 use crate::config::{RedisConfig, RedisMode};
 
-/// Requests that wait in one connection before their senders do.
-const QUEUE: usize = 4_096;
+/// Requests that wait for one connection; when there are more, their senders wait.
+const REQUEST_QUEUE_MAX: usize = 4_096;
 /// Server processes that are remembered.
-const SERVERS_MAX: usize = 1_024;
+const PROCESSES_MAX: usize = 1_024;
 
-/// A server's place in the network.
+/// The host and port of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Address {
     pub(crate) host: String,
@@ -44,80 +47,105 @@ impl fmt::Display for Address {
     }
 }
 
-/// Opens connections as the configuration says.
-pub(crate) struct Dial {
+/// Opens connections as the configuration says, and remembers the server processes that they led to.
+pub(crate) struct ConnectionFactory {
     config: RedisConfig,
+    /// The certificates that are trusted, in PEM; `None`: those of the operating system.
     authority: Option<Vec<u8>>,
-    /// Since when each server process is known to serve.
-    began: Mutex<HashMap<String, Timestamp>>,
-    /// Counts server processes, at their first meeting.
-    met: watch::Sender<u64>,
+    /// For each server process, the earliest time since which it is known to serve.
+    serving_since: Mutex<HashMap<String, Timestamp>>,
+    /// The number of server processes that this host has met.
+    processes_met: watch::Sender<u64>,
 }
 
-impl Dial {
-    /// Reads the file with the certificates that are trusted, if there is one.
+impl ConnectionFactory {
+    /// Reads the file with the trusted certificates, if one is configured.
     pub(crate) fn new(config: RedisConfig) -> std::io::Result<Self> {
         let authority = config.ca_file.as_ref().map(std::fs::read).transpose()?;
-        Ok(Self { config, authority, began: Mutex::default(), met: watch::Sender::new(0) })
+        Ok(Self { config, authority, serving_since: Mutex::default(), processes_met: watch::Sender::new(0) })
     }
 
     pub(crate) const fn config(&self) -> &RedisConfig {
         &self.config
     }
 
-    /// The earliest moment since which this process is known to serve; here, or from what was found out before.
-    pub(crate) fn began(&self, server: &str, began: Timestamp) -> Timestamp {
-        let mut known = self.began.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= SERVERS_MAX {
+    /// The earliest time since which this server process is known to serve, from `since` and all earlier answers.
+    pub(crate) fn serving_since(&self, process: &str, since: Timestamp) -> Timestamp {
+        let mut known = self.serving_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= PROCESSES_MAX {
             known.clear();
         }
-        let earliest = known.entry(server.to_owned()).or_insert_with(|| {
-            self.met.send_modify(|met| *met += 1);
-            began
+        let earliest = known.entry(process.to_owned()).or_insert_with(|| {
+            self.processes_met.send_modify(|count| *count += 1);
+            since
         });
-        *earliest = began.min(*earliest);
+        *earliest = since.min(*earliest);
         *earliest
     }
 
-    /// Changes when a process is met that was not known.
-    pub(crate) fn met(&self) -> watch::Receiver<u64> {
-        self.met.subscribe()
+    /// Changes when a server process is met for the first time.
+    pub(crate) fn processes_met(&self) -> watch::Receiver<u64> {
+        self.processes_met.subscribe()
     }
 
-    pub(crate) fn seeds(&self) -> Vec<Address> {
+    /// The servers that the URL names.
+    pub(crate) fn configured_addresses(&self) -> Vec<Address> {
         let address = |(host, port): &(String, u16)| Address { host: host.clone(), port: *port };
         self.config.url.nodes.iter().map(address).collect()
     }
 
-    /// A connection whose pushes go to `heard`, which must not block.
+    /// Where to connect for this configured server: to the server itself, or to the primary that the sentinels name.
+    pub(crate) async fn resolve(&self, configured: &Address) -> Result<Address, UnusableServer> {
+        match &self.config.url.mode {
+            RedisMode::Sentinel(service) => self.ask_sentinels(service).await,
+            RedisMode::Standalone | RedisMode::Cluster => Ok(configured.clone()),
+        }
+    }
+
+    /// Opens a connection to a server. `on_push` receives its push messages and must not block.
     pub(crate) async fn connect(
         &self,
         address: &Address,
-        heard: impl Fn(PushInfo) + Send + Sync + 'static,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
+        let config = self.timeouts().set_pipeline_buffer_size(REQUEST_QUEUE_MAX).set_push_sender(move |push| {
+            on_push(push);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let client = self.client(address, true)?;
+        // The crate limits the time of the TCP connection, but not of a server that accepts it and never answers.
+        let limit = self.config.connect_timeout + self.config.response_timeout;
+        within(limit, client.get_multiplexed_async_connection_with_config(&config)).await
+    }
+
+    /// The primary of a service, as the first sentinel that knows it answers.
+    async fn ask_sentinels(&self, service: &str) -> Result<Address, UnusableServer> {
+        let mut failure = UnusableServer::UnknownService(service.to_owned());
+        for sentinel in self.configured_addresses() {
+            match self.ask_sentinel(&sentinel, service).await {
+                Ok(Some((host, port))) => return Ok(Address { host, port }),
+                Ok(None) => {}
+                Err(error) => failure = error.into(),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn ask_sentinel(&self, sentinel: &Address, service: &str) -> Result<Option<(String, u16)>, RedisError> {
+        let config = self.timeouts();
+        let client = self.client(sentinel, false)?;
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = within(self.config.connect_timeout, connecting).await?;
+        redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(service).query_async(&mut connection).await
+    }
+
+    fn timeouts(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.config.connect_timeout))
             .set_response_timeout(Some(self.config.response_timeout))
-            .set_pipeline_buffer_size(QUEUE)
-            .set_push_sender(move |info| {
-                heard(info);
-                Ok::<(), std::convert::Infallible>(())
-            });
-        // The crate's bound covers the network, not a server that accepts and never answers.
-        let connected = self.client(address, true)?;
-        let opening = connected.get_multiplexed_async_connection_with_config(&config);
-        within(self.config.connect_timeout + self.config.response_timeout, opening).await
     }
 
-    /// A connection to a sentinel, which has neither databases nor the servers' users.
-    pub(crate) async fn connect_sentinel(&self, address: &Address) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.config.connect_timeout))
-            .set_response_timeout(Some(self.config.response_timeout));
-        let client = self.client(address, false)?;
-        within(self.config.connect_timeout, client.get_multiplexed_async_connection_with_config(&config)).await
-    }
-
+    /// A sentinel has neither the databases nor the users of a server, so it gets neither from the URL.
     fn client(&self, address: &Address, is_server: bool) -> RedisResult<Client> {
         let (host, port) = (address.host.clone(), address.port);
         let url = &self.config.url;
@@ -141,9 +169,43 @@ impl Dial {
     }
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(done) => done,
+async fn within<T>(limit: Duration, connecting: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(connected) => connected,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// The waits before attempts to connect: each is twice the one before, shortened by up to a half at random, so that
+/// two hosts do not try at the same time.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    const MIN: Duration = Duration::from_millis(25);
+    const MAX: Duration = Duration::from_secs(2);
+
+    pub(crate) const fn new() -> Self {
+        Self(Self::MIN)
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = self.0;
+        self.0 = (wait * 2).min(Self::MAX);
+        wait.mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_bound_and_differ() {
+        let mut backoff = Backoff::new();
+        let waits: Vec<Duration> = (0..12).map(|_| backoff.next()).collect();
+        let (min, max) = (Backoff::MIN, Backoff::MAX);
+        assert!(waits[0] <= min && waits[11] >= max / 2 && waits.iter().all(|wait| *wait <= max), "{waits:?}");
+        assert!(waits[8..].windows(2).any(|pair| pair[0] != pair[1]), "{waits:?}");
     }
 }

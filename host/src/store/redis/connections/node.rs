@@ -1,7 +1,7 @@
-//! One server's command connection: opened again whenever it is lost, and a circuit that is open meanwhile.
+//! One server and the connection over which requests go to it, which is opened again whenever it is lost.
 //!
-//! Requests never wait for a server that does not answer: after a connection is lost, or [`TIMEOUTS_MAX`] answers in a
-//! row did not come, they fail at once until one attempt to connect, made in the background, has succeeded.
+//! Requests never wait for a server that does not answer. After a connection is lost, or [`TIMEOUTS_MAX`] answers in a
+//! row did not come, they fail at once until a background task has connected again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,49 +15,47 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Address, Dial};
-use super::backoff::Backoff;
-use super::server::{Server, Unusable};
-use super::sentinel;
-use crate::store::redis::errors;
-use crate::config::RedisMode;
+use super::{Address, Backoff, ConnectionFactory, ServerProcess, UnusableServer};
+use crate::store::redis::{count_round_trip, errors};
 
-/// So many answers in a row do not come: the server hangs.
+/// A server that leaves so many requests in a row unanswered is taken for hanging.
 const TIMEOUTS_MAX: u32 = 3;
-/// A connection that was lost a moment ago is waited for this long.
-const GRACE: Duration = Duration::from_millis(100);
+/// Requests wait this long for the first attempt to replace a lost connection.
+const RECONNECT_WAIT: Duration = Duration::from_millis(100);
 
-/// A connection that works, and the process at its other end.
-pub(crate) struct Session {
+/// An open connection, and the process at its other end.
+pub(crate) struct NodeConnection {
     pub(crate) address: Address,
-    pub(crate) server: Server,
+    pub(crate) process: ServerProcess,
     connection: MultiplexedConnection,
-    ended: CancellationToken,
-    timeouts: AtomicU32,
+    closed: CancellationToken,
+    timeouts_in_a_row: AtomicU32,
 }
 
-impl Session {
-    /// Gives the connection up: whoever waits for an answer waits no longer, and another one is opened.
-    pub(crate) fn end(&self) {
-        self.ended.cancel();
+impl NodeConnection {
+    /// Closes the connection: requests that wait for an answer fail, and the node opens another connection.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
     }
 
-    /// The answers to all commands, errors among them.
-    pub(crate) async fn exchange(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
-        crate::store::redis::count(pipeline.len());
+    /// Sends commands; returns the reply to each of them, which may be an error of the server.
+    pub(crate) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>, StoreError> {
+        count_round_trip(pipeline.len());
         let mut connection = self.connection.clone();
-        let exchanged = tokio::select! {
-            exchanged = connection.send_packed_commands(pipeline, 0, pipeline.len()) => exchanged,
-            () = self.ended.cancelled() => return Err(errors::unavailable()),
+        let sent = tokio::select! {
+            sent = connection.send_packed_commands(pipeline, 0, pipeline.len()) => sent,
+            () = self.closed.cancelled() => return Err(errors::unavailable()),
         };
-        match exchanged {
-            Ok(values) => {
-                self.timeouts.store(0, Ordering::Relaxed);
-                Ok(values)
+        match sent {
+            Ok(replies) => {
+                self.timeouts_in_a_row.store(0, Ordering::Relaxed);
+                Ok(replies)
             }
             Err(error) => {
-                if !errors::is_timeout(&error) || self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_MAX {
-                    self.end();
+                // After a timeout the connection may be sound; after any other error it is not.
+                let timeouts = || self.timeouts_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+                if !error.is_timeout() || timeouts() >= TIMEOUTS_MAX {
+                    self.close();
                 }
                 Err(errors::unavailable())
             }
@@ -65,135 +63,126 @@ impl Session {
     }
 }
 
-/// Whether a server can be asked.
-#[derive(Clone)]
-enum Link {
-    /// The first attempt, or the first after a loss. Requests wait for it until then.
-    Opening(Instant),
-    Up(Arc<Session>),
+/// Whether requests can be sent to a node.
+enum NodeState {
+    /// The first attempt to connect, or the first after a loss, is under way. Requests wait for it until this instant.
+    Connecting(Instant),
+    Connected(Arc<NodeConnection>),
     Down {
         retry_at: Instant,
-        why: Arc<Unusable>,
+        reason: UnusableServer,
     },
 }
 
-/// A server and the way to it.
+/// A server, and the background task that keeps a connection to it open.
 pub(crate) struct Node {
     pub(crate) address: Address,
-    link: watch::Receiver<Link>,
-    keeper: AbortHandle,
+    state: watch::Receiver<NodeState>,
+    task: AbortHandle,
 }
 
 impl Node {
-    /// Begins to connect.
-    pub(crate) fn start(dial: Arc<Dial>, address: Address) -> Arc<Self> {
-        let until = Instant::now() + dial.config().connect_timeout;
-        let (told, link) = watch::channel(Link::Opening(until));
-        let keeper = tokio::spawn(keep(dial, address.clone(), told)).abort_handle();
-        Arc::new(Self { address, link, keeper })
+    /// Begins to connect in the background.
+    pub(crate) fn start(factory: Arc<ConnectionFactory>, address: Address) -> Arc<Self> {
+        let deadline = Instant::now() + factory.config().connect_timeout;
+        let (sender, state) = watch::channel(NodeState::Connecting(deadline));
+        let task = tokio::spawn(keep_connected(factory, address.clone(), sender)).abort_handle();
+        Arc::new(Self { address, state, task })
     }
 
-    /// The connection, if there is one or there is about to be.
-    pub(crate) async fn session(&self) -> Result<Arc<Session>, StoreError> {
-        let deadline = match &*self.link.borrow() {
-            Link::Up(session) => return Ok(session.clone()),
-            Link::Down { retry_at, .. } => return Err(until(*retry_at)),
-            Link::Opening(deadline) => *deadline,
+    /// The connection; waits for a first attempt that is under way.
+    pub(crate) async fn connection(&self) -> Result<Arc<NodeConnection>, StoreError> {
+        let deadline = match &*self.state.borrow() {
+            NodeState::Connected(connection) => return Ok(connection.clone()),
+            NodeState::Down { retry_at, .. } => return Err(unavailable_until(*retry_at)),
+            NodeState::Connecting(deadline) => *deadline,
         };
-        let mut link = self.link.clone();
-        let settled = link.wait_for(|link| !matches!(link, Link::Opening(_)));
-        let _ = timeout_at(deadline, settled).await;
-        match &*self.link.borrow() {
-            Link::Up(session) => Ok(session.clone()),
-            Link::Down { retry_at, .. } => Err(until(*retry_at)),
-            Link::Opening(_) => Err(errors::unavailable()),
+        let mut state = self.state.clone();
+        let attempted = state.wait_for(|state| !matches!(state, NodeState::Connecting(_)));
+        let _ = timeout_at(deadline, attempted).await;
+        match &*self.state.borrow() {
+            NodeState::Connected(connection) => Ok(connection.clone()),
+            NodeState::Down { retry_at, .. } => Err(unavailable_until(*retry_at)),
+            NodeState::Connecting(_) => Err(errors::unavailable()),
         }
     }
 
-    /// The first connection, or why there is none; waits for a server that is starting, until the deadline.
-    pub(crate) async fn first_session(&self, deadline: Instant) -> Result<Arc<Session>, Option<Arc<Unusable>>> {
-        let mut link = self.link.clone();
-        let settled = link.wait_for(|link| match link {
-            Link::Opening(_) => false,
-            Link::Up(_) => true,
-            Link::Down { why, .. } => why.is_permanent(),
+    /// Waits until the first connection is open, which a server that is starting up may delay until the deadline.
+    pub(crate) async fn wait_connected(&self, deadline: Instant) -> Result<(), UnusableServer> {
+        let mut state = self.state.clone();
+        let decided = state.wait_for(|state| match state {
+            NodeState::Connecting(_) => false,
+            NodeState::Connected(_) => true,
+            NodeState::Down { reason, .. } => reason.is_permanent(),
         });
-        let _ = timeout_at(deadline, settled).await;
-        match &*self.link.borrow() {
-            Link::Up(session) => Ok(session.clone()),
-            Link::Down { why, .. } => Err(Some(why.clone())),
-            Link::Opening(_) => Err(None),
-        }
+        let _ = timeout_at(deadline, decided).await;
+        self.problem().map_or(Ok(()), |problem| Err(UnusableServer::NotConnected(problem)))
     }
 
-    /// Why the server cannot be asked; `None`: it can.
-    pub(crate) fn fault(&self) -> Option<String> {
-        match &*self.link.borrow() {
-            Link::Up(_) => None,
-            Link::Opening(_) => Some(format!("{}: connecting", self.address)),
-            Link::Down { why, .. } => Some(format!("{}: {why}", self.address)),
+    /// Why requests cannot be sent to this server; `None` if they can.
+    pub(crate) fn problem(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            NodeState::Connected(_) => None,
+            NodeState::Connecting(_) => Some(format!("{}: no answer yet", self.address)),
+            NodeState::Down { reason, .. } => Some(format!("{}: {reason}", self.address)),
         }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.task.abort();
     }
 }
 
-fn until(moment: Instant) -> StoreError {
-    let left_ms = moment.saturating_duration_since(Instant::now()).as_millis();
+fn unavailable_until(instant: Instant) -> StoreError {
+    let left_ms = instant.saturating_duration_since(Instant::now()).as_millis();
     StoreError::Unavailable { retry_after_ms: u32::try_from(left_ms).unwrap_or(u32::MAX).max(1) }
 }
 
-/// Opens connections, one after the other, until it is aborted.
-async fn keep(dial: Arc<Dial>, address: Address, link: watch::Sender<Link>) {
+/// Opens one connection after the other, until the task is aborted.
+async fn keep_connected(factory: Arc<ConnectionFactory>, address: Address, state: watch::Sender<NodeState>) {
     let mut backoff = Backoff::new();
-    let mut is_known_down = false;
+    let mut is_down = false;
     loop {
-        match open(&dial, &address).await {
-            Ok(session) => {
-                if is_known_down {
-                    tracing::info!(server = %session.address, "redis answers again");
+        match open(&factory, &address).await {
+            Ok(connection) => {
+                if is_down {
+                    tracing::info!(server = %connection.address, "connected to Redis again");
                 }
-                is_known_down = false;
+                is_down = false;
                 backoff = Backoff::new();
-                let session = Arc::new(session);
-                link.send_replace(Link::Up(session.clone()));
-                session.ended.cancelled().await;
+                let connection = Arc::new(connection);
+                state.send_replace(NodeState::Connected(connection.clone()));
+                connection.closed.cancelled().await;
                 metrics::counter!("roost_redis_disconnects_total").increment(1);
-                tracing::warn!(server = %session.address, "the connection to redis is lost");
-                link.send_replace(Link::Opening(Instant::now() + GRACE));
+                tracing::warn!(server = %connection.address, "the connection to Redis was lost");
+                state.send_replace(NodeState::Connecting(Instant::now() + RECONNECT_WAIT));
             }
             Err(error) => {
-                if !is_known_down {
-                    tracing::warn!(server = %address, %error, "redis cannot be reached; trying again");
+                if !is_down {
+                    tracing::warn!(server = %address, %error, "cannot connect to Redis; trying again");
                 }
-                is_known_down = true;
+                is_down = true;
                 let wait = backoff.next();
-                link.send_replace(Link::Down { retry_at: Instant::now() + wait, why: Arc::new(error) });
+                state.send_replace(NodeState::Down { retry_at: Instant::now() + wait, reason: error });
                 sleep(wait).await;
             }
         }
     }
 }
 
-async fn open(dial: &Dial, address: &Address) -> Result<Session, Unusable> {
-    let mode = &dial.config().url.mode;
-    let address = match mode {
-        RedisMode::Sentinel(service) => sentinel::primary(dial, service).await?,
-        RedisMode::Standalone | RedisMode::Cluster => address.clone(),
-    };
-    let ended = CancellationToken::new();
-    let end = ended.clone();
-    let heard = move |info: redis::PushInfo| {
-        if info.kind == PushKind::Disconnection {
-            end.cancel();
+async fn open(factory: &ConnectionFactory, configured: &Address) -> Result<NodeConnection, UnusableServer> {
+    let address = factory.resolve(configured).await?;
+    let closed = CancellationToken::new();
+    let close = closed.clone();
+    let on_push = move |push: redis::PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            close.cancel();
         }
     };
-    let mut connection = dial.connect(&address, heard).await?;
-    let mut server = Server::meet(&mut connection, mode).await?;
-    server.began = dial.began(&server.name, server.began);
-    Ok(Session { address, server, connection, ended, timeouts: AtomicU32::new(0) })
+    let mut connection = factory.connect(&address, on_push).await?;
+    let mut process = ServerProcess::identify(&mut connection, &factory.config().url.mode).await?;
+    process.serving_since = factory.serving_since(&process.id, process.serving_since);
+    Ok(NodeConnection { address, process, connection, closed, timeouts_in_a_row: AtomicU32::new(0) })
 }

@@ -1,7 +1,8 @@
-//! Carries requests to the servers that lead their slots: one pipeline a server, all servers at once.
+//! Sends requests to the servers that lead their slots: one pipeline for each server, to all servers at once.
 //!
-//! A redirected request, or one that needs the scripts loaded again, was not carried out and is sent again. One that got no
-//! answer may have been, and is not. That is why the Cluster client of the crate is not used: it repeats whole pipelines.
+//! A request that was redirected, or that needs the scripts to be loaded again, was not carried out and is sent again.
+//! A request without an answer may have been carried out, so it is never sent again. docs/redis-client.md says why no
+//! library's Cluster client is used for this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,34 +13,35 @@ use roost_core::port::StoreError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
-use crate::store::redis::errors::{self, Verdict, judge};
-use super::node::{Node, Session};
-use crate::store::redis::scripts::SCRIPTS;
+use super::NodeConnection;
+use super::node::Node;
 use super::topology::Topology;
+use crate::store::redis::errors::{self, ReplyVerdict, judge};
+use crate::store::redis::scripts::SCRIPTS;
 
-/// A request is sent at most so often, as long as it was not carried out.
+/// A request that was not carried out is sent at most so often.
 const SENDINGS_MAX: usize = 6;
-/// Before a request is sent again to where it could not be carried out.
-const PAUSE: Duration = Duration::from_millis(30);
-/// How long a request waits for room among those in flight.
-const ROOM_WAIT: Duration = Duration::from_millis(200);
+/// The wait before a request is sent again because its server cannot carry it out at the moment.
+const RESEND_PAUSE: Duration = Duration::from_millis(30);
+/// How long a request waits for others to be answered when too many commands are in flight.
+const CAPACITY_WAIT: Duration = Duration::from_millis(200);
 
-/// Commands of one owner that go together.
+/// Commands that belong to one slot and go to its leader together.
 #[derive(Debug)]
-pub(crate) struct Unit {
+pub(crate) struct RequestUnit {
     pub(crate) slot: u16,
     pub(crate) commands: Vec<Cmd>,
-    /// The last command's last argument is the serving process's name.
+    /// Whether the id of the serving process is appended to the last command.
     pub(crate) is_signed: bool,
 }
 
-impl Unit {
-    pub(crate) fn one(slot: u16, command: Cmd) -> Self {
+impl RequestUnit {
+    pub(crate) fn single(slot: u16, command: Cmd) -> Self {
         Self { slot, commands: vec![command], is_signed: false }
     }
 
-    /// Commands answered from one moment.
-    pub(crate) fn at_once(slot: u16, commands: Vec<Cmd>) -> Self {
+    /// Commands that are carried out as one transaction of Redis.
+    pub(crate) fn atomic(slot: u16, commands: Vec<Cmd>) -> Self {
         let mut all = Vec::with_capacity(commands.len() + 2);
         all.push(cmd("MULTI"));
         all.extend(commands);
@@ -48,211 +50,219 @@ impl Unit {
     }
 }
 
-/// A unit's replies, and who gave them.
-pub(crate) struct Reply {
+/// The replies to a unit, and the connection that they came from.
+pub(crate) struct UnitReply {
     pub(crate) values: Vec<Value>,
-    pub(crate) session: Arc<Session>,
+    pub(crate) connection: Arc<NodeConnection>,
 }
 
-impl Reply {
-    /// The single reply, or the last of several.
+impl UnitReply {
+    /// The only reply, or the last of several.
     pub(crate) fn last(mut self) -> Value {
         self.values.pop().unwrap_or_default()
     }
 }
 
-type Replied = Result<Reply, StoreError>;
+type UnitResult = Result<UnitReply, StoreError>;
 
-/// Where a unit goes next.
-enum Way {
+/// Where a unit is sent next.
+enum Destination {
+    /// To the leader of its slot.
     Leader,
+    /// To the node that a redirection named.
     Node(Arc<Node>),
-    /// With leave to take the slot's new owner before it is that.
+    /// To the node that is about to lead the slot, which must be asked (`ASKING`) to serve it already.
     Asking(Arc<Node>),
 }
 
-/// What is in flight, bounded.
-pub(crate) struct Client {
+/// Sends requests; the number of commands in flight is bounded.
+pub(crate) struct RequestSender {
     topology: Arc<Topology>,
-    room: Semaphore,
+    capacity: Semaphore,
     commands_max: u32,
 }
 
-impl Client {
+impl RequestSender {
     pub(crate) fn new(topology: Arc<Topology>, commands_max: u32) -> Self {
-        Self { topology, room: Semaphore::new(commands_max as usize), commands_max }
+        Self { topology, capacity: Semaphore::new(commands_max as usize), commands_max }
     }
 
-    /// The replies to every unit, in the order given.
-    pub(crate) async fn ask(&self, units: &[Unit]) -> Result<Vec<Replied>, StoreError> {
+    /// Returns the result of every unit, in the order given.
+    pub(crate) async fn send(&self, units: &[RequestUnit]) -> Result<Vec<UnitResult>, StoreError> {
         if units.is_empty() {
             return Ok(Vec::new());
         }
-        let _room = self.room(units).await?;
-        let mut replies: Vec<Option<Replied>> = units.iter().map(|_| None).collect();
-        let mut waiting: Vec<(usize, Way)> = (0..units.len()).map(|index| (index, Way::Leader)).collect();
+        let _permit = self.acquire_capacity(units).await?;
+        let mut results: Vec<Option<UnitResult>> = units.iter().map(|_| None).collect();
+        let mut unsent: Vec<(usize, Destination)> =
+            (0..units.len()).map(|index| (index, Destination::Leader)).collect();
         for sending in 1..=SENDINGS_MAX {
-            let may_repeat = sending < SENDINGS_MAX;
-            waiting = self.send(units, waiting, may_repeat, &mut replies).await;
-            if waiting.is_empty() {
+            let may_resend = sending < SENDINGS_MAX;
+            unsent = self.send_once(units, unsent, may_resend, &mut results).await;
+            if unsent.is_empty() {
                 break;
             }
         }
-        Ok(replies.into_iter().map(|reply| reply.unwrap_or(Err(errors::unavailable()))).collect())
+        Ok(results.into_iter().map(|result| result.unwrap_or(Err(errors::unavailable()))).collect())
     }
 
-    async fn room(&self, units: &[Unit]) -> Result<SemaphorePermit<'_>, StoreError> {
+    async fn acquire_capacity(&self, units: &[RequestUnit]) -> Result<SemaphorePermit<'_>, StoreError> {
         let commands: usize = units.iter().map(|unit| unit.commands.len()).sum();
-        let wanted = u32::try_from(commands).unwrap_or(u32::MAX).min(self.commands_max);
-        match timeout(ROOM_WAIT, self.room.acquire_many(wanted)).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(StoreError::Unavailable { retry_after_ms: ROOM_WAIT.as_millis() as u32 }),
+        let permits = u32::try_from(commands).unwrap_or(u32::MAX).min(self.commands_max);
+        match timeout(CAPACITY_WAIT, self.capacity.acquire_many(permits)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(StoreError::Unavailable { retry_after_ms: CAPACITY_WAIT.as_millis() as u32 }),
         }
     }
 
-    /// Sends what waits; answers what must be sent again.
-    async fn send(
+    /// Sends units; returns those that must be sent again, and where to.
+    async fn send_once(
         &self,
-        units: &[Unit],
-        waiting: Vec<(usize, Way)>,
-        may_repeat: bool,
-        replies: &mut [Option<Replied>],
-    ) -> Vec<(usize, Way)> {
-        let parcels = self.pack(units, waiting, replies);
+        units: &[RequestUnit],
+        unsent: Vec<(usize, Destination)>,
+        may_resend: bool,
+        results: &mut [Option<UnitResult>],
+    ) -> Vec<(usize, Destination)> {
+        let batches = self.batch(units, unsent, results);
         let mut again = Vec::new();
-        for (parcel, answers) in join_all(parcels.into_iter().map(|parcel| parcel.deliver(units))).await {
-            match answers {
-                Ok((session, answers)) => {
-                    for ((index, _), values) in parcel.contents.iter().zip(answers) {
-                        let reply = Reply { values, session: session.clone() };
-                        match self.settle(reply, may_repeat).await {
-                            Ok(reply) => put(replies, *index, reply),
-                            Err(way) => again.push((*index, way)),
+        for (batch, sent) in join_all(batches.into_iter().map(|batch| batch.send(units))).await {
+            match sent {
+                Ok((connection, replies)) => {
+                    for ((index, _), values) in batch.units.iter().zip(replies) {
+                        let reply = UnitReply { values, connection: connection.clone() };
+                        match self.evaluate(reply, may_resend).await {
+                            Ok(result) => put(results, *index, result),
+                            Err(destination) => again.push((*index, destination)),
                         }
                     }
                 }
                 Err(error) => {
-                    self.topology.doubt();
-                    parcel.contents.iter().for_each(|(index, _)| put(replies, *index, Err(error.clone())));
+                    self.topology.request_refresh();
+                    batch.units.iter().for_each(|(index, _)| put(results, *index, Err(error.clone())));
                 }
             }
         }
         again
     }
 
-    /// Puts units with the same way together. One that leads nowhere has its reply.
-    fn pack(&self, units: &[Unit], waiting: Vec<(usize, Way)>, replies: &mut [Option<Replied>]) -> Vec<Parcel> {
-        let mut parcels: Vec<Parcel> = Vec::new();
-        for (index, way) in waiting {
-            let (node, asks) = match way {
-                Way::Leader => (units.get(index).and_then(|unit| self.topology.leader(unit.slot)), false),
-                Way::Node(node) => (Some(node), false),
-                Way::Asking(node) => (Some(node), true),
+    /// Groups units by the server that they go to. A unit whose slot has no leader fails here.
+    fn batch(
+        &self,
+        units: &[RequestUnit],
+        unsent: Vec<(usize, Destination)>,
+        results: &mut [Option<UnitResult>],
+    ) -> Vec<Batch> {
+        let mut batches: Vec<Batch> = Vec::new();
+        for (index, destination) in unsent {
+            let (node, is_asking) = match destination {
+                Destination::Leader => (units.get(index).and_then(|unit| self.topology.leader(unit.slot)), false),
+                Destination::Node(node) => (Some(node), false),
+                Destination::Asking(node) => (Some(node), true),
             };
             let Some(node) = node else {
-                self.topology.doubt();
-                put(replies, index, Err(errors::unavailable()));
+                self.topology.request_refresh();
+                put(results, index, Err(errors::unavailable()));
                 continue;
             };
-            match parcels.iter_mut().find(|parcel| parcel.node.address == node.address) {
-                Some(parcel) => parcel.contents.push((index, asks)),
-                None => parcels.push(Parcel { node, contents: vec![(index, asks)] }),
+            match batches.iter_mut().find(|batch| batch.node.address == node.address) {
+                Some(batch) => batch.units.push((index, is_asking)),
+                None => batches.push(Batch { node, units: vec![(index, is_asking)] }),
             }
         }
-        parcels
+        batches
     }
 
-    /// The unit's reply, or the way it must take next.
-    async fn settle(&self, reply: Reply, may_repeat: bool) -> Result<Replied, Way> {
-        let verdict = judge(&reply.values, &reply.session.address);
-        if verdict == Verdict::Answer {
+    /// Returns the unit's result, or where it must be sent next.
+    async fn evaluate(&self, reply: UnitReply, may_resend: bool) -> Result<UnitResult, Destination> {
+        let verdict = judge(&reply.values, &reply.connection.address);
+        if verdict == ReplyVerdict::Answer {
             return Ok(Ok(reply));
         }
-        if !may_repeat {
+        if !may_resend {
             return Ok(Err(errors::unavailable()));
         }
         match &verdict {
-            Verdict::Answer => Ok(Ok(reply)),
-            Verdict::Reload => {
-                let loaded = reply.session.exchange(&loading()).await;
-                loaded.map_or_else(|error| Ok(Err(error)), |_| Err(Way::Leader))
+            ReplyVerdict::Answer => Ok(Ok(reply)),
+            ReplyVerdict::ScriptsMissing => {
+                let loaded = reply.connection.send(&load_scripts()).await;
+                loaded.map_or_else(|error| Ok(Err(error)), |_| Err(Destination::Leader))
             }
-            Verdict::Moved(address) => {
-                self.topology.doubt();
-                Err(Way::Node(self.topology.node_at(address)))
+            ReplyVerdict::Moved(address) => {
+                self.topology.request_refresh();
+                Err(Destination::Node(self.topology.node_at(address)))
             }
-            Verdict::Ask(address) => Err(Way::Asking(self.topology.node_at(address))),
-            Verdict::Demoted | Verdict::Soon => {
-                // Another connection leads to whoever took over, or says who this server has become.
-                if verdict == Verdict::Demoted {
-                    reply.session.end();
+            ReplyVerdict::Ask(address) => Err(Destination::Asking(self.topology.node_at(address))),
+            ReplyVerdict::Demoted | ReplyVerdict::TryLater => {
+                // The next connection leads to the server that took over, or finds out what this one has become.
+                if verdict == ReplyVerdict::Demoted {
+                    reply.connection.close();
                 }
-                self.topology.doubt();
-                sleep(PAUSE).await;
-                Err(Way::Leader)
+                self.topology.request_refresh();
+                sleep(RESEND_PAUSE).await;
+                Err(Destination::Leader)
             }
         }
     }
 }
 
-/// Units for one server.
-struct Parcel {
+/// Units for one server, which are sent in one pipeline.
+struct Batch {
     node: Arc<Node>,
-    /// Places of the units, and whether each asks for leave.
-    contents: Vec<(usize, bool)>,
+    /// The index of each unit, and whether it must be preceded by `ASKING`.
+    units: Vec<(usize, bool)>,
 }
 
-type Delivered = Result<(Arc<Session>, Vec<Vec<Value>>), StoreError>;
+type BatchReplies = Result<(Arc<NodeConnection>, Vec<Vec<Value>>), StoreError>;
 
-impl Parcel {
-    async fn deliver(self, units: &[Unit]) -> (Self, Delivered) {
-        let delivered = self.exchange(units).await;
-        (self, delivered)
+impl Batch {
+    async fn send(self, units: &[RequestUnit]) -> (Self, BatchReplies) {
+        let replies = self.replies(units).await;
+        (self, replies)
     }
 
-    async fn exchange(&self, units: &[Unit]) -> Delivered {
-        let session = self.node.session().await?;
+    async fn replies(&self, units: &[RequestUnit]) -> BatchReplies {
+        let connection = self.node.connection().await?;
         let mut pipeline = Pipeline::new();
-        let mut sizes = Vec::with_capacity(self.contents.len());
-        for (index, asks) in &self.contents {
+        let mut sizes = Vec::with_capacity(self.units.len());
+        for (index, is_asking) in &self.units {
             let Some(unit) = units.get(*index) else { continue };
-            if *asks {
+            if *is_asking {
                 pipeline.cmd("ASKING");
             }
-            unit.write(&mut pipeline, &session.server.name);
-            sizes.push((usize::from(*asks), unit.commands.len()));
+            unit.write(&mut pipeline, &connection.process.id);
+            sizes.push((usize::from(*is_asking), unit.commands.len()));
         }
-        let mut values = session.exchange(&pipeline).await?.into_iter();
+        let mut values = connection.send(&pipeline).await?.into_iter();
         let mut take = |(skipped, size): (usize, usize)| values.by_ref().skip(skipped).take(size).collect();
-        let answers = sizes.into_iter().map(&mut take).collect();
-        Ok((session, answers))
+        let replies = sizes.into_iter().map(&mut take).collect();
+        Ok((connection, replies))
     }
 }
 
-impl Unit {
-    fn write(&self, pipeline: &mut Pipeline, server: &str) {
+impl RequestUnit {
+    fn write(&self, pipeline: &mut Pipeline, process: &str) {
         let Some((last, others)) = self.commands.split_last() else { return };
         others.iter().for_each(|command| {
             pipeline.add_command(command.clone());
         });
         let mut last = last.clone();
         if self.is_signed {
-            last.arg(server);
+            last.arg(process);
         }
         pipeline.add_command(last);
     }
 }
 
-fn put(replies: &mut [Option<Replied>], index: usize, reply: Replied) {
-    if let Some(place) = replies.get_mut(index) {
-        *place = Some(reply);
+fn put(results: &mut [Option<UnitResult>], index: usize, result: UnitResult) {
+    if let Some(place) = results.get_mut(index) {
+        *place = Some(result);
     }
 }
 
-fn loading() -> Pipeline {
-    let mut loading = Pipeline::new();
+fn load_scripts() -> Pipeline {
+    let mut pipeline = Pipeline::new();
     for script in &*SCRIPTS {
-        loading.cmd("SCRIPT").arg("LOAD").arg(script.text);
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text);
     }
-    loading
+    pipeline
 }

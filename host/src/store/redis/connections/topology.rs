@@ -1,4 +1,4 @@
-//! Which server leads which slot. Without a Cluster one server leads them all.
+//! Which server leads which slot. Without a Cluster one server leads all of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,79 +9,78 @@ use redis::{Cmd, RedisError, Value, cmd};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Address, Dial};
-use crate::store::redis::errors;
-use crate::store::redis::names::SLOTS;
 use super::node::Node;
-use super::server::Unusable;
+use super::{Address, ConnectionFactory, UnusableServer};
 use crate::config::RedisMode;
+use crate::store::redis::names::SLOTS;
 
-/// A topology that nobody doubts is looked up again after this.
+/// The topology is looked up this often even if nothing requests it.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(15);
-/// Doubts within this lead to one look-up.
+/// The least time between two look-ups, however often one is requested.
 const REFRESH_PAUSE: Duration = Duration::from_millis(50);
 
-/// Slots up to and with `last` are led by `node`, from where the range before ended.
-struct Range {
+/// The slots after the preceding range, up to and including `last`, are led by `node`.
+struct SlotRange {
     last: u16,
+    /// `None`: no server leads these slots.
     node: Option<Arc<Node>>,
 }
 
-/// Who leads what, kept up to date by [`Topology::keep`].
+/// Which server leads which slot, kept up to date by [`Topology::keep_refreshed`].
 pub(crate) struct Topology {
-    dial: Arc<Dial>,
-    ranges: ArcSwap<Vec<Range>>,
+    factory: Arc<ConnectionFactory>,
+    ranges: ArcSwap<Vec<SlotRange>>,
     /// Every node that leads slots or was named by a redirection.
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
-    doubted: Notify,
+    refresh_requested: Notify,
     changes: watch::Sender<u64>,
 }
 
 impl Topology {
-    /// Connects to the servers, or says why that is impossible.
-    pub(crate) async fn open(dial: Arc<Dial>) -> Result<Arc<Self>, Unusable> {
+    /// Connects to the servers, or returns why that is impossible.
+    pub(crate) async fn open(factory: Arc<ConnectionFactory>) -> Result<Arc<Self>, UnusableServer> {
         let topology = Arc::new(Self {
-            dial,
+            factory,
             ranges: ArcSwap::default(),
             nodes: Mutex::default(),
-            doubted: Notify::new(),
+            refresh_requested: Notify::new(),
             changes: watch::Sender::new(0),
         });
-        let deadline = Instant::now() + topology.dial.config().connect_timeout;
-        if topology.dial.config().url.mode == RedisMode::Cluster {
+        let deadline = Instant::now() + topology.factory.config().connect_timeout;
+        if topology.factory.config().url.mode == RedisMode::Cluster {
             topology.look_up_first(deadline).await?;
         } else {
-            let server = topology.dial.seeds().into_iter().next().ok_or(Unusable::Strange("the URL"))?;
+            let server = topology.factory.configured_addresses().into_iter().next().ok_or_else(no_server)?;
             let node = Some(topology.node_at(&server));
-            topology.ranges.store(Arc::new(vec![Range { last: SLOTS - 1, node }]));
+            topology.ranges.store(Arc::new(vec![SlotRange { last: SLOTS - 1, node }]));
         }
         for node in topology.primaries() {
-            node.first_session(deadline).await.map_err(|why| silent(&node, why))?;
+            node.wait_connected(deadline).await?;
         }
         Ok(topology)
     }
 
-    /// Asks the configured nodes until one knows who leads.
-    async fn look_up_first(&self, deadline: Instant) -> Result<(), Unusable> {
+    /// Asks the configured nodes until one knows the leaders.
+    async fn look_up_first(&self, deadline: Instant) -> Result<(), UnusableServer> {
         loop {
-            let mut fault = Unusable::Strange("the URL");
-            for seed in self.dial.seeds() {
-                match self.ask_stranger(&seed).await {
+            let mut failure = no_server();
+            for address in self.factory.configured_addresses() {
+                match self.ask_any_node(&address).await {
                     Ok(leaders) => {
                         self.replace(leaders);
                         return Ok(());
                     }
-                    Err(error) => fault = error,
+                    Err(error) => failure = error,
                 }
             }
-            if fault.is_permanent() || Instant::now() >= deadline {
-                return Err(fault);
+            if failure.is_permanent() || Instant::now() >= deadline {
+                return Err(failure);
             }
             sleep(REFRESH_PAUSE).await;
         }
     }
 
-    /// The node that leads a slot; `None`: nobody does.
+    /// The node that leads a slot, if there is one.
     pub(crate) fn leader(&self, slot: u16) -> Option<Arc<Node>> {
         let ranges = self.ranges.load();
         ranges.get(ranges.partition_point(|range| range.last < slot)).and_then(|range| range.node.clone())
@@ -96,16 +95,16 @@ impl Topology {
         nodes
     }
 
-    /// The node at an address, known or not.
+    /// The node at an address, which is connected to if it was not known.
     pub(crate) fn node_at(&self, address: &Address) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = || Node::start(self.dial.clone(), address.clone());
+        let start = || Node::start(self.factory.clone(), address.clone());
         nodes.entry(address.clone()).or_insert_with(start).clone()
     }
 
-    /// Something did not answer as this says.
-    pub(crate) fn doubt(&self) {
-        self.doubted.notify_one();
+    /// Requests a look-up, because a server did not answer as the topology says.
+    pub(crate) fn request_refresh(&self) {
+        self.refresh_requested.notify_one();
     }
 
     /// Changes whenever other servers lead.
@@ -113,22 +112,22 @@ impl Topology {
         self.changes.subscribe()
     }
 
-    /// Looks up who leads, whenever it is doubted and now and then, until it is dropped.
-    pub(crate) async fn keep(self: Arc<Self>) {
-        if self.dial.config().url.mode != RedisMode::Cluster {
+    /// Looks the leaders up whenever that is requested, and at intervals, until the future is dropped.
+    pub(crate) async fn keep_refreshed(self: Arc<Self>) {
+        if self.factory.config().url.mode != RedisMode::Cluster {
             return;
         }
         loop {
-            let _ = timeout(REFRESH_INTERVAL, self.doubted.notified()).await;
-            if !self.look_up().await {
-                self.doubt();
+            let _ = timeout(REFRESH_INTERVAL, self.refresh_requested.notified()).await;
+            if !self.refresh().await {
+                self.request_refresh();
             }
             sleep(REFRESH_PAUSE).await;
         }
     }
 
-    /// Asks the leaders, beginning with another one each time, and then the configured nodes.
-    async fn look_up(&self) -> bool {
+    /// Asks the leaders, beginning with a random one, and then the configured nodes. Returns whether one answered.
+    async fn refresh(&self) -> bool {
         let mut leaders = self.primaries();
         if !leaders.is_empty() {
             let first = rand::random_range(0..leaders.len());
@@ -140,8 +139,8 @@ impl Topology {
                 return true;
             }
         }
-        for seed in self.dial.seeds() {
-            if let Ok(leaders) = self.ask_stranger(&seed).await {
+        for address in self.factory.configured_addresses() {
+            if let Ok(leaders) = self.ask_any_node(&address).await {
                 self.replace(leaders);
                 return true;
             }
@@ -149,82 +148,79 @@ impl Topology {
         false
     }
 
-    /// Asks a node that may lead nothing, over a connection of its own.
-    async fn ask_stranger(&self, address: &Address) -> Result<Leaders, Unusable> {
-        let mut connection = self.dial.connect(address, |_| {}).await?;
-        let answer: Result<Value, RedisError> = slots().query_async(&mut connection).await;
+    /// Asks a node that may lead no slots, over a connection that is opened for this question.
+    async fn ask_any_node(&self, address: &Address) -> Result<SlotLeaders, UnusableServer> {
+        let mut connection = self.factory.connect(address, |_| {}).await?;
+        let answer: Result<Value, RedisError> = cluster_slots().query_async(&mut connection).await;
         match answer {
-            Ok(slots) => read_slots(&slots, address).ok_or(Unusable::Strange("CLUSTER SLOTS")),
+            Ok(slots) => read_slots(&slots, address).ok_or(UnusableServer::UnexpectedAnswer("CLUSTER SLOTS")),
             Err(error) if error.detail().is_some_and(|text| text.contains("support disabled")) => {
-                Err(Unusable::NoCluster)
+                Err(UnusableServer::NoCluster)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    fn replace(&self, leaders: Leaders) {
+    fn replace(&self, leaders: SlotLeaders) {
         let mut ranges = Vec::new();
         let mut next = 0;
         for (first, last, address) in leaders {
             if first > next {
-                ranges.push(Range { last: first - 1, node: None });
+                ranges.push(SlotRange { last: first - 1, node: None });
             }
-            ranges.push(Range { last, node: Some(self.node_at(&address)) });
+            ranges.push(SlotRange { last, node: Some(self.node_at(&address)) });
             next = last.saturating_add(1);
         }
-        let spell = |ranges: &[Range]| -> Vec<(u16, Option<Address>)> {
+        let addresses = |ranges: &[SlotRange]| -> Vec<(u16, Option<Address>)> {
             ranges.iter().map(|range| (range.last, range.node.as_ref().map(|node| node.address.clone()))).collect()
         };
-        if spell(&self.ranges.load()) == spell(&ranges) {
+        if addresses(&self.ranges.load()) == addresses(&ranges) {
             return;
         }
         self.ranges.store(Arc::new(ranges));
-        self.forget_followers();
-        tracing::info!(primaries = self.primaries().len(), "the Redis Cluster's leaders are known anew");
+        self.drop_other_nodes();
+        tracing::info!(primaries = self.primaries().len(), "the leaders of the Redis Cluster's slots have changed");
         self.changes.send_modify(|change| *change += 1);
     }
 
-    /// Only leaders are worth a connection.
-    fn forget_followers(&self) {
+    /// Closes the connections to nodes that lead no slots.
+    fn drop_other_nodes(&self) {
         let leaders = self.primaries();
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.retain(|address, _| leaders.iter().any(|leader| leader.address == *address));
     }
 }
 
-fn silent(node: &Node, why: Option<Arc<Unusable>>) -> Unusable {
-    match why.and_then(Arc::into_inner) {
-        Some(why) => why,
-        None => Unusable::Silent(node.fault().unwrap_or_else(|| errors::unavailable().to_string())),
-    }
+fn no_server() -> UnusableServer {
+    UnusableServer::NotConnected("the URL names no server".to_owned())
 }
 
-/// First slot, last slot, who leads them; in this order.
-type Leaders = Vec<(u16, u16, Address)>;
+/// The first slot, the last slot and the leader of each range, in this order.
+type SlotLeaders = Vec<(u16, u16, Address)>;
 
-fn slots() -> Cmd {
+fn cluster_slots() -> Cmd {
     let mut command = cmd("CLUSTER");
     command.arg("SLOTS");
     command
 }
 
-async fn ask_leader(node: &Node) -> Option<Leaders> {
-    let session = node.session().await.ok()?;
-    let answers = session.exchange(redis::pipe().add_command(slots())).await.ok()?;
-    read_slots(answers.first()?, &session.address)
+async fn ask_leader(node: &Node) -> Option<SlotLeaders> {
+    let connection = node.connection().await.ok()?;
+    let replies = connection.send(redis::pipe().add_command(cluster_slots())).await.ok()?;
+    read_slots(replies.first()?, &connection.address)
 }
 
-/// `None`: nobody leads anything, as far as this node knows.
-fn read_slots(answer: &Value, asked: &Address) -> Option<Leaders> {
-    let Value::Array(entries) = answer else { return None };
-    let mut leaders: Leaders = entries.iter().filter_map(|entry| read_range(entry, asked)).collect();
+/// Reads the reply to `CLUSTER SLOTS`; `None` if this node knows no leader.
+fn read_slots(reply: &Value, asked: &Address) -> Option<SlotLeaders> {
+    let Value::Array(ranges) = reply else { return None };
+    let mut leaders: SlotLeaders = ranges.iter().filter_map(|range| read_range(range, asked)).collect();
     leaders.sort_unstable();
     (!leaders.is_empty()).then_some(leaders)
 }
 
-/// Reads `[first, last, [host, port, …], replicas…]`. A node that does not know its host has the one it was asked at.
-fn read_range(entry: &Value, asked: &Address) -> Option<(u16, u16, Address)> {
-    let Value::Array(parts) = entry else { return None };
+/// Reads `[first, last, [host, port, …], replicas…]`. A leader without a host is at the host that was asked.
+fn read_range(range: &Value, asked: &Address) -> Option<(u16, u16, Address)> {
+    let Value::Array(parts) = range else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(leader), ..] = parts.as_slice() else { return None };
     let [host, Value::Int(port), ..] = leader.as_slice() else { return None };
     let host = match host {

@@ -1,8 +1,10 @@
-//! One server's subscription connection: opened when somebody is to be subscribed there, opened again when it is lost.
+//! The connection over which the channels of one server are received. It is opened when the first user is to be
+//! subscribed there, and opened again when it is lost.
 //!
-//! Joins and leaves that came together are sent together, so that thousands a second take few round trips and never
-//! keep events waiting: those are handed on as they arrive.
+//! Commands that were asked for at the same time are sent together, so that thousands of subscriptions a second take
+//! few round trips. Events do not wait for them: each is delivered when it arrives.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,180 +16,176 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::listeners::Seats;
-use super::desired::{Refusal, Step, Told, Wanted};
-use super::{Context, message};
-use crate::config::RedisMode;
-use crate::store::redis::connections::Address;
-use crate::store::redis::connections::backoff::Backoff;
-use crate::store::redis::connections::sentinel;
-use crate::store::redis::connections::server::Unusable;
+use super::desired::{ChannelCommand, DesiredSubscriptions, SubscribeError};
+use super::{SubscriptionContext, message};
+use crate::store::redis::connections::{Address, Backoff, UnusableServer};
+use crate::store::redis::count_round_trip;
 
-/// Steps sent together.
-const STEPS_MAX: usize = 512;
-/// A connection on which nothing was heard of is asked whether it lives.
+/// The number of commands that are sent together.
+const COMMANDS_MAX: usize = 512;
+/// A connection without commands is checked with `PING` this often.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A server where users are subscribed.
-pub(super) struct Line {
+/// The subscriptions at one server.
+pub(super) struct SubscriptionConnection {
     pub(super) address: Address,
-    shared: Arc<Shared>,
-    keeper: AbortHandle,
+    shared: Arc<SharedState>,
+    task: AbortHandle,
 }
 
 #[derive(Default)]
-struct Shared {
-    wanted: Mutex<Wanted>,
-    asked: Notify,
-    is_down: std::sync::atomic::AtomicBool,
+struct SharedState {
+    desired: Mutex<DesiredSubscriptions>,
+    changed: Notify,
+    /// Users should be subscribed, and the server cannot be reached.
+    is_down: AtomicBool,
 }
 
-impl Shared {
-    fn wanted(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+impl SharedState {
+    fn desired(&self) -> MutexGuard<'_, DesiredSubscriptions> {
+        self.desired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
-    pub(super) fn start(context: Context, address: Address) -> Arc<Self> {
-        let shared = Arc::<Shared>::default();
-        let keeper = Keeper { context, address: address.clone(), shared: shared.clone() };
-        let keeper = tokio::spawn(keeper.run()).abort_handle();
-        Arc::new(Self { address, shared, keeper })
+impl SubscriptionConnection {
+    pub(super) fn start(context: SubscriptionContext, address: Address) -> Arc<Self> {
+        let shared = Arc::<SharedState>::default();
+        let task = ConnectionTask { context, address: address.clone(), shared: shared.clone() };
+        let task = tokio::spawn(task.run()).abort_handle();
+        Arc::new(Self { address, shared, task })
     }
 
-    /// Subscribes; told when the server has confirmed it, however often the connection is lost before.
-    pub(super) fn join(&self, user: UserId, told: Told) {
-        self.shared.wanted().join(user, told);
-        self.shared.asked.notify_one();
+    /// Subscribes a user's channel. The future ends when the server has confirmed it, even if the connection is lost
+    /// before.
+    pub(super) fn subscribe(&self, user: UserId) -> impl Future<Output = Result<(), SubscribeError>> + Send + use<> {
+        let (confirmation, confirmed) = oneshot::channel();
+        self.shared.desired().subscribe(user, confirmation);
+        self.shared.changed.notify_one();
+        async { confirmed.await.unwrap_or(Err(SubscribeError::Moved)) }
     }
 
     /// Ends a subscription.
-    pub(super) fn leave(&self, user: UserId) {
-        self.shared.wanted().leave(user);
-        self.shared.asked.notify_one();
+    pub(super) fn unsubscribe(&self, user: UserId) {
+        self.shared.desired().unsubscribe(user);
+        self.shared.changed.notify_one();
     }
 
-    /// Somebody should be subscribed and the server cannot be reached.
+    /// Whether users should be subscribed here and the server cannot be reached.
     pub(super) fn is_down(&self) -> bool {
-        self.shared.is_down.load(std::sync::atomic::Ordering::Relaxed)
+        self.shared.is_down.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Line {
+impl Drop for SubscriptionConnection {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.task.abort();
     }
 }
 
-/// What keeps a line going, until it is aborted.
-struct Keeper {
-    context: Context,
+/// The background task of a connection, which runs until it is aborted.
+struct ConnectionTask {
+    context: SubscriptionContext,
     address: Address,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
-impl Keeper {
+impl ConnectionTask {
     async fn run(self) {
         let mut backoff = Backoff::new();
         let mut was_connected = false;
         loop {
-            self.work().await;
-            let ended = CancellationToken::new();
-            match self.open(&ended).await {
+            self.wait_needed().await;
+            let closed = CancellationToken::new();
+            match self.open(&closed).await {
                 Ok(connection) => {
                     backoff = Backoff::new();
-                    self.set_down(false);
-                    let returning = self.shared.wanted().begin_anew();
-                    let returning = was_connected.then_some(returning);
-                    was_connected = self.serve(connection, &ended, returning).await;
+                    self.shared.is_down.store(false, Ordering::Relaxed);
+                    let resubscribing = self.shared.desired().start_over();
+                    let resubscribing = was_connected.then_some(resubscribing);
+                    was_connected = self.serve(connection, &closed, resubscribing).await;
                     if was_connected {
                         metrics::counter!("roost_redis_disconnects_total").increment(1);
-                        tracing::warn!(server = %self.address, "a subscription connection is lost");
+                        tracing::warn!(server = %self.address, "a subscription connection to Redis was lost");
                     }
-                    self.context.topology.doubt();
+                    self.context.topology.request_refresh();
                 }
                 Err(error) => {
-                    if !self.shared.is_down.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                        tracing::warn!(server = %self.address, %error, "no subscriptions here; trying again");
+                    if !self.shared.is_down.swap(true, Ordering::Relaxed) {
+                        let server = &self.address;
+                        tracing::warn!(%server, %error, "cannot open a subscription connection to Redis; trying again");
                     }
-                    self.context.topology.doubt();
-                    // Whoever left, or was moved to another server, is no reason to go on trying.
-                    self.shared.wanted().begin_anew();
+                    self.context.topology.request_refresh();
+                    // Users who left, or whose slot moved to another server, are no reason to go on trying.
+                    self.shared.desired().start_over();
                     sleep(backoff.next()).await;
                 }
             }
         }
     }
 
-    fn set_down(&self, is_down: bool) {
-        self.shared.is_down.store(is_down, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    /// Returns when there is a reason for a connection.
-    async fn work(&self) {
-        while self.shared.wanted().is_idle() {
-            self.set_down(false);
-            self.shared.asked.notified().await;
+    /// Waits until a connection is needed.
+    async fn wait_needed(&self) {
+        while self.shared.desired().is_empty() {
+            self.shared.is_down.store(false, Ordering::Relaxed);
+            self.shared.changed.notified().await;
         }
     }
 
-    async fn open(&self, ended: &CancellationToken) -> Result<MultiplexedConnection, Unusable> {
-        let dial = &self.context.dial;
-        let address = match &dial.config().url.mode {
-            RedisMode::Sentinel(service) => sentinel::primary(dial, service).await?,
-            RedisMode::Standalone | RedisMode::Cluster => self.address.clone(),
-        };
-        let (context, shared, end) = (self.context.clone(), self.shared.clone(), ended.clone());
-        let heard = move |info: PushInfo| match info.kind {
-            PushKind::Message | PushKind::SMessage => hand_on(&context, &info.data),
-            PushKind::Disconnection => end.cancel(),
-            // The crate would take an end that nobody asked for as an answer to something else.
+    async fn open(&self, closed: &CancellationToken) -> Result<MultiplexedConnection, UnusableServer> {
+        let address = self.context.factory.resolve(&self.address).await?;
+        let (context, shared, close) = (self.context.clone(), self.shared.clone(), closed.clone());
+        let on_push = move |push: PushInfo| match push.kind {
+            PushKind::Message | PushKind::SMessage => context.deliver(&push.data),
+            PushKind::Disconnection => close.cancel(),
+            // The crate takes an unsubscription by the server for the answer to a command, so the answers that follow
+            // would be attributed to the wrong commands.
             PushKind::Unsubscribe | PushKind::SUnsubscribe
-                if user_of(&context, &info.data).is_some_and(|user| shared.wanted().is_lost(user)) =>
+                if context.user_of(&push.data).is_some_and(|user| shared.desired().is_unexpected_end(user)) =>
             {
-                end.cancel();
+                close.cancel();
             }
             _ => {}
         };
-        Ok(dial.connect(&address, heard).await?)
+        Ok(self.context.factory.connect(&address, on_push).await?)
     }
 
-    /// Takes steps until the connection ends; `false`: nobody needs it any more. When those who are `returning` from
-    /// an earlier connection are subscribed again, they are told.
+    /// Sends commands until the connection is lost (`true`) or not needed any more (`false`).
+    ///
+    /// `resubscribing` is the number of subscriptions that a lost connection had. When they are confirmed again, the
+    /// subscribers are notified of the interruption.
     async fn serve(
         &self,
         mut connection: MultiplexedConnection,
-        ended: &CancellationToken,
-        mut returning: Option<usize>,
+        closed: &CancellationToken,
+        mut resubscribing: Option<usize>,
     ) -> bool {
         loop {
-            let steps = self.shared.wanted().next(STEPS_MAX);
-            if !steps.is_empty() {
-                let taken = tokio::select! {
-                    taken = self.take(&mut connection, &steps) => taken,
-                    () = ended.cancelled() => false,
+            let commands = self.shared.desired().next_commands(COMMANDS_MAX);
+            if !commands.is_empty() {
+                let sent = tokio::select! {
+                    sent = self.send(&mut connection, &commands) => sent,
+                    () = closed.cancelled() => false,
                 };
-                if !taken {
+                if !sent {
                     return true;
                 }
-                returning = returning.map(|left| left.saturating_sub(steps.len()));
+                resubscribing = resubscribing.map(|left| left.saturating_sub(commands.len()));
             }
-            // Those who join meanwhile stand behind them in the queue.
-            if returning.is_some_and(|left| left == 0 || steps.is_empty()) {
-                self.context.seats.interrupted();
-                returning = None;
+            // New subscriptions stand behind these in the queue.
+            if resubscribing.is_some_and(|left| left == 0 || commands.is_empty()) {
+                self.context.listeners.notify_interrupted();
+                resubscribing = None;
             }
-            if !steps.is_empty() {
+            if !commands.is_empty() {
                 continue;
             }
-            if self.shared.wanted().is_idle() {
+            if self.shared.desired().is_empty() {
                 return false;
             }
             tokio::select! {
-                () = ended.cancelled() => return true,
-                asked = timeout(PING_INTERVAL, self.shared.asked.notified()) => {
-                    if asked.is_err() && !lives(&mut connection).await {
+                () = closed.cancelled() => return true,
+                changed = timeout(PING_INTERVAL, self.shared.changed.notified()) => {
+                    if changed.is_err() && redis::cmd("PING").exec_async(&mut connection).await.is_err() {
                         return true;
                     }
                 }
@@ -195,66 +193,52 @@ impl Keeper {
         }
     }
 
-    /// Sends steps; `false`: the connection is of no use any more.
-    async fn take(&self, connection: &mut MultiplexedConnection, steps: &[Step]) -> bool {
-        let mut pipeline = Pipeline::with_capacity(steps.len());
-        let (join, leave) = self.context.commands();
-        for step in steps {
-            match step {
-                Step::Join(user) => pipeline.cmd(join).arg(self.context.names.channel(*user)),
-                Step::Leave(user) => pipeline.cmd(leave).arg(self.context.names.channel(*user)),
+    /// Sends commands and takes the answers. Returns whether the connection can still be used.
+    async fn send(&self, connection: &mut MultiplexedConnection, commands: &[ChannelCommand]) -> bool {
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        let names = &self.context.names;
+        let (subscribe, unsubscribe) =
+            if names.in_cluster() { ("SSUBSCRIBE", "SUNSUBSCRIBE") } else { ("SUBSCRIBE", "UNSUBSCRIBE") };
+        for command in commands {
+            match command {
+                ChannelCommand::Subscribe(user) => pipeline.cmd(subscribe).arg(names.channel(*user)),
+                ChannelCommand::Unsubscribe(user) => pipeline.cmd(unsubscribe).arg(names.channel(*user)),
             };
         }
-        crate::store::redis::count(steps.len());
-        let Ok(answers) = connection.send_packed_commands(&pipeline, 0, steps.len()).await else { return false };
-        let mut wanted = self.shared.wanted();
-        for (step, answer) in steps.iter().zip(answers) {
-            wanted.done(*step, judge(&answer));
+        count_round_trip(commands.len());
+        let Ok(answers) = connection.send_packed_commands(&pipeline, 0, commands.len()).await else { return false };
+        let mut desired = self.shared.desired();
+        for (command, answer) in commands.iter().zip(answers) {
+            desired.answered(*command, result_of(&answer));
         }
         true
     }
 }
 
-fn judge(answer: &Value) -> Result<(), Refusal> {
+fn result_of(answer: &Value) -> Result<(), SubscribeError> {
     match answer {
         Value::ServerError(error) => match error.kind() {
-            Some(ServerErrorKind::Moved | ServerErrorKind::ClusterDown) => Err(Refusal::Moved),
-            _ => Err(Refusal::Failed),
+            Some(ServerErrorKind::Moved | ServerErrorKind::ClusterDown) => Err(SubscribeError::Moved),
+            _ => Err(SubscribeError::Refused),
         },
         _ => Ok(()),
     }
 }
 
-async fn lives(connection: &mut MultiplexedConnection) -> bool {
-    redis::cmd("PING").exec_async(connection).await.is_ok()
-}
+impl SubscriptionContext {
+    fn user_of(&self, push: &[Value]) -> Option<UserId> {
+        match push.first() {
+            Some(Value::BulkString(channel)) => self.names.user_of(channel),
+            _ => None,
+        }
+    }
 
-fn user_of(context: &Context, data: &[Value]) -> Option<UserId> {
-    match data.first() {
-        Some(Value::BulkString(channel)) => context.names.user_of(channel),
-        _ => None,
+    fn deliver(&self, push: &[Value]) {
+        let [Value::BulkString(channel), Value::BulkString(text)] = push else { return };
+        let Some(user) = self.names.user_of(channel) else { return };
+        match message::read(text) {
+            Some(delivery) => self.listeners.deliver(user, delivery),
+            None => tracing::debug!(%user, "ignored a message on a user's channel that Roost did not write"),
+        }
     }
 }
-
-fn hand_on(context: &Context, data: &[Value]) {
-    let [Value::BulkString(channel), Value::BulkString(text)] = data else { return };
-    let Some(user) = context.names.user_of(channel) else { return };
-    match message::read(text) {
-        Some(delivery) => context.seats.deliver(user, delivery),
-        None => tracing::debug!(%user, "a message on a user's channel is none of Roost's"),
-    }
-}
-
-/// Waits for the server's word.
-pub(super) async fn confirmed(heard: oneshot::Receiver<Result<(), Refusal>>) -> Result<(), Refusal> {
-    heard.await.unwrap_or(Err(Refusal::Moved))
-}
-
-impl Context {
-    const fn commands(&self) -> (&'static str, &'static str) {
-        if self.names.in_cluster() { ("SSUBSCRIBE", "SUNSUBSCRIBE") } else { ("SUBSCRIBE", "UNSUBSCRIBE") }
-    }
-}
-
-/// Everybody who listens here, whichever line they are on.
-pub(super) type SharedSeats = Arc<Seats>;

@@ -1,133 +1,137 @@
-//! Who should be subscribed at one server, who is, and who waits to be told. Pure bookkeeping; `line` does the work.
+//! The desired subscriptions at one server, the confirmed ones, and the commands that make the two equal.
+//!
+//! This file only keeps the books; `connection` sends the commands.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use roost_core::ids::UserId;
 use tokio::sync::oneshot;
 
-/// Why a subscription was not made at this server.
+/// Why a server did not confirm a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum SubscribeError {
     /// Another server leads the slot.
     Moved,
-    /// The server says no.
-    Failed,
+    /// The server refused the command.
+    Refused,
 }
 
-pub(super) type Told = oneshot::Sender<Result<(), Refusal>>;
+/// Receives the result of a subscription.
+pub(super) type Confirmation = oneshot::Sender<Result<(), SubscribeError>>;
 
 #[derive(Debug, Default)]
-struct Standing {
-    is_wanted: bool,
+struct ChannelState {
+    is_desired: bool,
     is_subscribed: bool,
-    waiting: Vec<Told>,
+    waiting: Vec<Confirmation>,
 }
 
-impl Standing {
-    fn tell(&mut self, result: Result<(), Refusal>) {
-        for told in self.waiting.drain(..) {
-            // Whoever waited may have given up.
-            let _ = told.send(result);
+impl ChannelState {
+    fn confirm(&mut self, result: Result<(), SubscribeError>) {
+        for confirmation in self.waiting.drain(..) {
+            // Nobody receives it if the caller no longer waits.
+            let _ = confirmation.send(result);
         }
     }
 }
 
-/// One command to send.
+/// A command to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Join(UserId),
-    Leave(UserId),
+pub(super) enum ChannelCommand {
+    Subscribe(UserId),
+    Unsubscribe(UserId),
 }
 
-/// What is to be done.
+/// The subscriptions that one server should have, and those that it has.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
-    users: HashMap<UserId, Standing>,
-    /// Whose standing may differ from what is wanted.
+pub(super) struct DesiredSubscriptions {
+    channels: HashMap<UserId, ChannelState>,
+    /// The users whose subscription may differ from the desired one.
     changed: VecDeque<UserId>,
-    /// Whose end the server is about to confirm.
-    leaving: HashSet<UserId>,
+    /// The users whose `Unsubscribe` was sent and is not confirmed.
+    unsubscribing: HashSet<UserId>,
 }
 
-impl Wanted {
-    pub(super) fn join(&mut self, user: UserId, told: Told) {
-        let standing = self.users.entry(user).or_default();
-        standing.is_wanted = true;
-        standing.waiting.push(told);
+impl DesiredSubscriptions {
+    pub(super) fn subscribe(&mut self, user: UserId, confirmation: Confirmation) {
+        let channel = self.channels.entry(user).or_default();
+        channel.is_desired = true;
+        channel.waiting.push(confirmation);
         self.changed.push_back(user);
     }
 
-    pub(super) fn leave(&mut self, user: UserId) {
-        if let Some(standing) = self.users.get_mut(&user) {
-            standing.is_wanted = false;
+    pub(super) fn unsubscribe(&mut self, user: UserId) {
+        if let Some(channel) = self.channels.get_mut(&user) {
+            channel.is_desired = false;
             self.changed.push_back(user);
         }
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.users.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.channels.is_empty()
     }
 
-    /// The connection is a new one: nobody is subscribed. Answers how many are to be.
-    pub(super) fn begin_anew(&mut self) -> usize {
-        self.leaving.clear();
-        self.users.retain(|_, standing| standing.is_wanted);
-        self.users.values_mut().for_each(|standing| standing.is_subscribed = false);
-        self.changed = self.users.keys().copied().collect();
+    /// Starts over on a new connection, which has no subscriptions. Returns how many are desired.
+    pub(super) fn start_over(&mut self) -> usize {
+        self.unsubscribing.clear();
+        self.channels.retain(|_, channel| channel.is_desired);
+        self.channels.values_mut().for_each(|channel| channel.is_subscribed = false);
+        self.changed = self.channels.keys().copied().collect();
         self.changed.len()
     }
 
-    /// The next steps, at most so many.
-    pub(super) fn next(&mut self, most: usize) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let mut taken = HashSet::new();
-        while steps.len() < most
+    /// The next commands to send, at most `max`.
+    pub(super) fn next_commands(&mut self, max: usize) -> Vec<ChannelCommand> {
+        let mut commands = Vec::new();
+        let mut visited = HashSet::new();
+        while commands.len() < max
             && let Some(user) = self.changed.pop_front()
         {
-            let Some(standing) = self.users.get_mut(&user) else { continue };
-            match (standing.is_wanted, standing.is_subscribed) {
-                _ if taken.contains(&user) => {}
-                (true, false) => steps.push(Step::Join(user)),
+            let Some(channel) = self.channels.get_mut(&user) else { continue };
+            match (channel.is_desired, channel.is_subscribed) {
+                _ if visited.contains(&user) => {}
+                (true, false) => commands.push(ChannelCommand::Subscribe(user)),
                 (false, true) => {
-                    self.leaving.insert(user);
-                    steps.push(Step::Leave(user));
+                    self.unsubscribing.insert(user);
+                    commands.push(ChannelCommand::Unsubscribe(user));
                 }
-                (true, true) => standing.tell(Ok(())),
-                (false, false) => drop(self.users.remove(&user)),
+                (true, true) => channel.confirm(Ok(())),
+                (false, false) => drop(self.channels.remove(&user)),
             }
-            taken.insert(user);
+            visited.insert(user);
         }
-        steps
+        commands
     }
 
-    /// A step was confirmed, or refused.
-    pub(super) fn done(&mut self, step: Step, result: Result<(), Refusal>) {
-        let (Step::Join(user) | Step::Leave(user)) = step;
-        self.leaving.remove(&user);
-        let Some(standing) = self.users.get_mut(&user) else { return };
-        match (step, result) {
-            (Step::Join(_), Ok(())) => standing.is_subscribed = true,
-            (Step::Leave(_), _) => standing.is_subscribed = false,
-            (Step::Join(_), Err(_)) => standing.is_wanted = false,
+    /// Takes the server's answer to a command.
+    pub(super) fn answered(&mut self, command: ChannelCommand, result: Result<(), SubscribeError>) {
+        let (ChannelCommand::Subscribe(user) | ChannelCommand::Unsubscribe(user)) = command;
+        self.unsubscribing.remove(&user);
+        let Some(channel) = self.channels.get_mut(&user) else { return };
+        match (command, result) {
+            (ChannelCommand::Subscribe(_), Ok(())) => channel.is_subscribed = true,
+            (ChannelCommand::Subscribe(_), Err(_)) => channel.is_desired = false,
+            (ChannelCommand::Unsubscribe(_), _) => channel.is_subscribed = false,
         }
-        if matches!(step, Step::Join(_)) {
-            standing.tell(result);
+        if matches!(command, ChannelCommand::Subscribe(_)) {
+            channel.confirm(result);
         }
-        // Whatever was asked meanwhile stands in the queue; somebody unwanted is forgotten by the next look.
-        if standing.is_wanted != standing.is_subscribed || !standing.is_wanted {
+        // A channel that is neither desired nor subscribed is removed when its turn in the queue comes.
+        if channel.is_desired != channel.is_subscribed || !channel.is_desired {
             self.changed.push_back(user);
         }
     }
 
-    /// The server ended a subscription that nobody gave up.
-    pub(super) fn is_lost(&self, user: UserId) -> bool {
-        let is_subscribed = self.users.get(&user).is_some_and(|standing| standing.is_subscribed);
-        is_subscribed && !self.leaving.contains(&user)
+    /// Whether the end of this user's subscription was not asked for, so that the server must have ended it.
+    pub(super) fn is_unexpected_end(&self, user: UserId) -> bool {
+        let is_subscribed = self.channels.get(&user).is_some_and(|channel| channel.is_subscribed);
+        is_subscribed && !self.unsubscribing.contains(&user)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::ChannelCommand::{Subscribe, Unsubscribe};
     use super::*;
 
     fn user(number: u128) -> UserId {
@@ -135,61 +139,61 @@ mod tests {
     }
 
     #[test]
-    fn a_join_is_told_when_it_is_confirmed() {
-        let mut wanted = Wanted::default();
-        let (told, mut heard) = oneshot::channel();
-        wanted.join(user(1), told);
-        assert_eq!(wanted.next(9), [Step::Join(user(1))]);
-        assert!(heard.try_recv().is_err());
-        wanted.done(Step::Join(user(1)), Ok(()));
-        assert_eq!(heard.try_recv(), Ok(Ok(())));
-        assert_eq!(wanted.next(9), []);
+    fn a_subscription_is_confirmed_when_the_server_answers() {
+        let mut desired = DesiredSubscriptions::default();
+        let (confirmation, mut confirmed) = oneshot::channel();
+        desired.subscribe(user(1), confirmation);
+        assert_eq!(desired.next_commands(9), [Subscribe(user(1))]);
+        assert!(confirmed.try_recv().is_err());
+        desired.answered(Subscribe(user(1)), Ok(()));
+        assert_eq!(confirmed.try_recv(), Ok(Ok(())));
+        assert_eq!(desired.next_commands(9), []);
     }
 
     #[test]
-    fn who_leaves_and_joins_again_while_a_step_is_under_way_ends_up_joined() {
-        let mut wanted = Wanted::default();
-        wanted.join(user(1), oneshot::channel().0);
-        assert_eq!(wanted.next(9).len(), 1);
-        wanted.leave(user(1));
-        wanted.done(Step::Join(user(1)), Ok(()));
-        assert_eq!(wanted.next(9), [Step::Leave(user(1))]);
-        let (told, mut heard) = oneshot::channel();
-        wanted.join(user(1), told);
-        assert!(!wanted.is_lost(user(1)), "its end was asked for");
-        wanted.done(Step::Leave(user(1)), Ok(()));
-        assert_eq!(wanted.next(9), [Step::Join(user(1))]);
-        wanted.done(Step::Join(user(1)), Ok(()));
-        assert_eq!(heard.try_recv(), Ok(Ok(())));
+    fn a_user_who_leaves_and_joins_again_before_the_answer_ends_up_subscribed() {
+        let mut desired = DesiredSubscriptions::default();
+        desired.subscribe(user(1), oneshot::channel().0);
+        assert_eq!(desired.next_commands(9).len(), 1);
+        desired.unsubscribe(user(1));
+        desired.answered(Subscribe(user(1)), Ok(()));
+        assert_eq!(desired.next_commands(9), [Unsubscribe(user(1))]);
+        let (confirmation, mut confirmed) = oneshot::channel();
+        desired.subscribe(user(1), confirmation);
+        assert!(!desired.is_unexpected_end(user(1)), "its end was asked for");
+        desired.answered(Unsubscribe(user(1)), Ok(()));
+        assert_eq!(desired.next_commands(9), [Subscribe(user(1))]);
+        desired.answered(Subscribe(user(1)), Ok(()));
+        assert_eq!(confirmed.try_recv(), Ok(Ok(())));
     }
 
     #[test]
-    fn a_new_connection_subscribes_everybody_who_is_wanted() {
-        let mut wanted = Wanted::default();
+    fn a_new_connection_subscribes_every_desired_channel() {
+        let mut desired = DesiredSubscriptions::default();
         for number in 1..=3 {
-            wanted.join(user(number), oneshot::channel().0);
+            desired.subscribe(user(number), oneshot::channel().0);
         }
-        for step in wanted.next(9) {
-            wanted.done(step, Ok(()));
+        for command in desired.next_commands(9) {
+            desired.answered(command, Ok(()));
         }
-        wanted.leave(user(2));
-        wanted.begin_anew();
-        let mut steps = wanted.next(9);
-        steps.sort_by_key(|step| match step {
-            Step::Join(user) | Step::Leave(user) => *user,
+        desired.unsubscribe(user(2));
+        desired.start_over();
+        let mut commands = desired.next_commands(9);
+        commands.sort_by_key(|command| match command {
+            Subscribe(user) | Unsubscribe(user) => *user,
         });
-        assert_eq!(steps, [Step::Join(user(1)), Step::Join(user(3))]);
+        assert_eq!(commands, [Subscribe(user(1)), Subscribe(user(3))]);
     }
 
     #[test]
-    fn nobody_is_remembered_after_leaving() {
-        let mut wanted = Wanted::default();
-        wanted.join(user(1), oneshot::channel().0);
-        wanted.next(9).into_iter().for_each(|step| wanted.done(step, Ok(())));
-        wanted.leave(user(1));
+    fn no_user_is_remembered_after_leaving() {
+        let mut desired = DesiredSubscriptions::default();
+        desired.subscribe(user(1), oneshot::channel().0);
+        desired.next_commands(9).into_iter().for_each(|command| desired.answered(command, Ok(())));
+        desired.unsubscribe(user(1));
         for _ in 0..3 {
-            wanted.next(9).into_iter().for_each(|step| wanted.done(step, Ok(())));
+            desired.next_commands(9).into_iter().for_each(|command| desired.answered(command, Ok(())));
         }
-        assert!(wanted.is_idle());
+        assert!(desired.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Who listens on this host, and on which server's line each is subscribed.
+//! The users with a connection on this host: who receives their events, and at which server each is subscribed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,61 +8,62 @@ use roost_core::port::{Delivery, Subscriber};
 
 use crate::store::redis::connections::Address;
 
+/// The users are spread over so many locks.
 const SHARDS: usize = 64;
 
-/// A listener.
-struct Seat {
+struct UserListener {
     subscriber: Arc<dyn Subscriber>,
-    /// The confirmed subscription's server; `None`: not yet.
-    line: Option<Address>,
+    /// The server that confirmed the subscription; `None`: none has yet.
+    server: Option<Address>,
 }
 
-/// All listeners, by user.
-pub(super) struct Seats {
-    shards: [Mutex<HashMap<UserId, Seat>>; SHARDS],
+/// The listeners of all users.
+pub(super) struct Listeners {
+    shards: [Mutex<HashMap<UserId, UserListener>>; SHARDS],
 }
 
-impl Seats {
+impl Listeners {
     pub(super) fn new() -> Self {
         Self { shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
-    /// Seats a listener in place of another; answers whether the subscription stands already.
-    pub(super) fn sit(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> bool {
+    /// Adds or replaces the subscriber of a user. Returns whether the user is subscribed already.
+    pub(super) fn add(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> bool {
         let mut shard = self.shard(user);
-        let line = shard.get(&user).and_then(|seat| seat.line.clone());
-        let is_subscribed = line.is_some();
-        shard.insert(user, Seat { subscriber, line });
+        let server = shard.get(&user).and_then(|listener| listener.server.clone());
+        let is_subscribed = server.is_some();
+        shard.insert(user, UserListener { subscriber, server });
         is_subscribed
     }
 
-    /// The subscription stands at this server. `false`: the listener is gone.
-    pub(super) fn confirm(&self, user: UserId, line: &Address) -> bool {
+    /// Notes that this server confirmed the subscription. Returns whether the user still has a listener.
+    pub(super) fn confirm(&self, user: UserId, server: &Address) -> bool {
         let mut shard = self.shard(user);
-        let seat = shard.get_mut(&user);
-        let is_there = seat.is_some();
-        if let Some(seat) = seat {
-            seat.line = Some(line.clone());
+        let listener = shard.get_mut(&user);
+        let is_present = listener.is_some();
+        if let Some(listener) = listener {
+            listener.server = Some(server.clone());
         }
-        is_there
+        is_present
     }
 
-    /// Takes a listener away; answers whether there was one.
-    pub(super) fn stand_up(&self, user: UserId) -> bool {
+    /// Removes the listener of a user. Returns whether there was one.
+    pub(super) fn remove(&self, user: UserId) -> bool {
         self.shard(user).remove(&user).is_some()
     }
 
-    pub(super) fn is_taken(&self, user: UserId) -> bool {
+    pub(super) fn contains(&self, user: UserId) -> bool {
         self.shard(user).contains_key(&user)
     }
 
-    /// Everybody with a confirmed subscription, and where.
-    pub(super) fn lines(&self) -> Vec<(UserId, Address)> {
-        let seats = self.shards.iter().flat_map(|shard| {
+    /// Every user with a confirmed subscription, and the server that confirmed it.
+    pub(super) fn subscribed(&self) -> Vec<(UserId, Address)> {
+        let subscribed = self.shards.iter().flat_map(|shard| {
             let shard = lock(shard);
-            shard.iter().filter_map(|(user, seat)| Some((*user, seat.line.clone()?))).collect::<Vec<_>>()
+            let confirmed = shard.iter().filter_map(|(user, listener)| Some((*user, listener.server.clone()?)));
+            confirmed.collect::<Vec<_>>()
         });
-        seats.collect()
+        subscribed.collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -70,33 +71,33 @@ impl Seats {
     }
 
     pub(super) fn deliver(&self, user: UserId, delivery: Delivery) {
-        let subscriber = self.shard(user).get(&user).map(|seat| seat.subscriber.clone());
+        let subscriber = self.shard(user).get(&user).map(|listener| listener.subscriber.clone());
         if let Some(subscriber) = subscriber {
             subscriber.deliver(user, delivery);
         }
     }
 
-    /// Tells every subscriber once that events may have been missed.
-    pub(super) fn interrupted(&self) {
-        let mut told: Vec<Arc<dyn Subscriber>> = Vec::new();
+    /// Notifies every subscriber once that it may have missed events.
+    pub(super) fn notify_interrupted(&self) {
+        let mut notified: Vec<Arc<dyn Subscriber>> = Vec::new();
         for shard in &self.shards {
-            for seat in lock(shard).values() {
-                if !told.iter().any(|known| Arc::ptr_eq(known, &seat.subscriber)) {
-                    told.push(seat.subscriber.clone());
+            for listener in lock(shard).values() {
+                if !notified.iter().any(|known| Arc::ptr_eq(known, &listener.subscriber)) {
+                    notified.push(listener.subscriber.clone());
                 }
             }
         }
-        told.iter().for_each(|subscriber| subscriber.interrupted());
+        notified.iter().for_each(|subscriber| subscriber.interrupted());
     }
 
     #[allow(clippy::indexing_slicing, reason = "a remainder of the length is below it")]
-    fn shard(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, Seat>> {
+    fn shard(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, UserListener>> {
         let bits = user.as_u128();
         let mixed = ((bits ^ (bits >> 64)) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         lock(&self.shards[(mixed >> 32) as usize % SHARDS])
     }
 }
 
-fn lock(shard: &Mutex<HashMap<UserId, Seat>>) -> MutexGuard<'_, HashMap<UserId, Seat>> {
+fn lock(shard: &Mutex<HashMap<UserId, UserListener>>) -> MutexGuard<'_, HashMap<UserId, UserListener>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A channel's messages: what `commit.lua` writes, read without looking into the payload.
+//! Reads the messages of a channel, as `commit.lua` and the host publish them, without parsing the payload.
 
 use std::sync::Arc;
 
@@ -12,14 +12,15 @@ const PAYLOAD: &str = r#"","payload":"#;
 const OFFSET: &str = r#","offset":"#;
 const EPOCH: &str = r#","epoch":""#;
 
-/// Reads a message; `None`: it is none of Roost's.
+/// Reads a message; `None` if it is not one of Roost's.
 pub(super) fn read(message: &[u8]) -> Option<Delivery> {
     let text = std::str::from_utf8(message).ok()?;
-    read_own(text).or_else(|| read_any(text))
+    read_exact(text).or_else(|| read_json(text))
 }
 
-/// As the host and the script write it. A payload is a JSON value, so nothing in it can look like what follows it.
-fn read_own(text: &str) -> Option<Delivery> {
+/// Reads the form that the host and the script write. The position is split off from the end: a payload is a JSON value,
+/// so the end of the message cannot be part of it.
+fn read_exact(text: &str) -> Option<Delivery> {
     let (name, rest) = text.strip_prefix(START)?.split_once(PAYLOAD)?;
     let rest = rest.strip_suffix('}')?;
     let (payload, position) = split_position(rest).map_or((rest, None), |(payload, at)| (payload, Some(at)));
@@ -34,8 +35,8 @@ fn split_position(rest: &str) -> Option<(&str, Position)> {
     Some((payload, Position { epoch: epoch.into(), offset }))
 }
 
-/// As another program may write it.
-fn read_any(text: &str) -> Option<Delivery> {
+/// Reads any other JSON with the same members, as another program may write it.
+fn read_json(text: &str) -> Option<Delivery> {
     #[derive(Deserialize)]
     struct Message<'m> {
         r#type: Arc<str>,
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_taken_apart_unchanged() {
+    fn the_payload_of_a_message_is_unchanged() {
         let plain = of(r#"{"type":"a.b","payload": [ ] }"#);
         assert_eq!(plain, ("a.b".into(), " [ ] ".into(), None));
         let durable = of(r#"{"type":"a.b","payload":{"x":"y"},"offset":7,"epoch":"17"}"#);
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn another_programs_spelling_is_understood() {
+    fn another_programs_format_is_understood() {
         let spaced = of(r#"{ "epoch": "17", "offset": 7, "payload": {"x": 1}, "type": "a" }"#);
         assert_eq!(spaced, ("a".into(), r#"{"x": 1}"#.into(), Some("17:7".into())));
         assert_eq!(read(b"hello"), None);

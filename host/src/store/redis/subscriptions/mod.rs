@@ -1,6 +1,7 @@
-//! Live events over Redis channels: joins, leaves and whoever listens. Each server has one connection for all its users.
+//! Live events over channels of Redis: which users this host is subscribed to, and who receives their events.
 //!
-//! On a Cluster a user's channel is at the server that leads the user's slot, and moves with it.
+//! There is one subscription connection to each server, for all users whose channels are there. On a Cluster a user's
+//! channel is at the server that leads the user's slot, and moves with the slot.
 
 mod connection;
 mod desired;
@@ -8,62 +9,61 @@ mod listeners;
 mod message;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::port::{StoreError, Subscriber};
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use self::connection::{Line, SharedSeats, confirmed};
-use self::listeners::Seats;
-use self::desired::Refusal;
-use super::connections::{Address, Dial};
-use super::errors;
-use super::names::Names;
+use self::connection::SubscriptionConnection;
+use self::desired::SubscribeError;
+use self::listeners::Listeners;
 use super::connections::topology::Topology;
+use super::connections::{Address, ConnectionFactory};
+use super::errors;
+use super::names::RedisNames;
 
-/// Until a channel that moved is looked for again.
+/// The wait before the leader of a slot that moved is looked for again.
 const MOVED_PAUSE: Duration = Duration::from_millis(30);
 
-/// What every line needs.
+/// What every subscription connection needs.
 #[derive(Clone)]
-pub(super) struct Context {
-    pub(super) dial: Arc<Dial>,
-    pub(super) names: Names,
-    pub(super) topology: Arc<Topology>,
-    seats: SharedSeats,
+struct SubscriptionContext {
+    factory: Arc<ConnectionFactory>,
+    names: RedisNames,
+    topology: Arc<Topology>,
+    listeners: Arc<Listeners>,
 }
 
 /// The subscriptions of this host.
-pub(super) struct Channels {
-    context: Context,
-    lines: Mutex<HashMap<Address, Arc<Line>>>,
-    /// A join that is not confirmed by then failed.
-    patience: Duration,
+pub(super) struct Subscriptions {
+    context: SubscriptionContext,
+    connections: Mutex<HashMap<Address, Arc<SubscriptionConnection>>>,
+    /// A subscription that is not confirmed within this time has failed.
+    confirm_timeout: Duration,
 }
 
-impl Channels {
-    pub(super) fn new(dial: Arc<Dial>, names: Names, topology: Arc<Topology>) -> Self {
-        let config = dial.config();
-        let patience = config.connect_timeout + config.response_timeout;
-        let context = Context { dial, names, topology, seats: Arc::new(Seats::new()) };
-        Self { context, lines: Mutex::default(), patience }
+impl Subscriptions {
+    pub(super) fn new(factory: Arc<ConnectionFactory>, names: RedisNames, topology: Arc<Topology>) -> Self {
+        let confirm_timeout = factory.config().connect_timeout + factory.config().response_timeout;
+        let context = SubscriptionContext { factory, names, topology, listeners: Arc::new(Listeners::new()) };
+        Self { context, connections: Mutex::default(), confirm_timeout }
     }
 
-    /// Listens to a user's events; returns when the server has confirmed it.
+    /// Subscribes to a user's events; returns when the server has confirmed it.
     pub(super) async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
-        if self.context.seats.sit(user, subscriber) {
+        if self.context.listeners.add(user, subscriber) {
             return Ok(());
         }
         // A server that is known not to answer is not waited for.
-        if self.line(user).is_some_and(|line| line.is_down()) {
-            self.context.seats.stand_up(user);
+        if self.connection(user).is_some_and(|connection| connection.is_down()) {
+            self.context.listeners.remove(user);
             return Err(errors::unavailable());
         }
-        let joined = timeout(self.patience, self.subscribe(user)).await;
+        let joined = timeout(self.confirm_timeout, self.subscribe(user)).await;
         if matches!(joined, Ok(Ok(()))) {
             return Ok(());
         }
@@ -71,111 +71,107 @@ impl Channels {
         Err(errors::unavailable())
     }
 
-    /// Listens no longer.
+    /// Ends the subscription to a user's events.
     pub(super) fn leave(&self, user: UserId) {
-        if self.context.seats.stand_up(user) {
-            let lines: Vec<Arc<Line>> = self.lines().values().cloned().collect();
-            lines.iter().for_each(|line| line.leave(user));
+        if self.context.listeners.remove(user) {
+            let connections: Vec<Arc<SubscriptionConnection>> = self.connections().values().cloned().collect();
+            connections.iter().for_each(|connection| connection.unsubscribe(user));
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.context.seats.len()
+        self.context.listeners.len()
     }
 
-    /// A server that holds subscriptions and cannot be reached.
-    pub(super) fn fault(&self) -> Option<String> {
-        let lines = self.lines();
-        let down = lines.values().find(|line| line.is_down())?;
-        Some(format!("{}: no subscriptions", down.address))
+    /// A server at which users should be subscribed and which cannot be reached; `None` if there is none.
+    pub(super) fn problem(&self) -> Option<String> {
+        let connections = self.connections();
+        let down = connections.values().find(|connection| connection.is_down())?;
+        Some(format!("{}: no connection for subscriptions", down.address))
     }
 
-    /// Moves subscriptions to whoever leads their slots now, until it is dropped.
-    pub(super) async fn follow(&self) {
+    /// Moves subscriptions to the servers that lead their slots, until the future is dropped.
+    pub(super) async fn follow_topology(&self) {
         let mut changes = self.context.topology.changes();
         while changes.changed().await.is_ok() {
-            self.move_all().await;
+            self.move_subscriptions().await;
         }
     }
 
-    async fn move_all(&self) {
-        let moved: Vec<(UserId, Address)> = self
-            .context
-            .seats
-            .lines()
-            .into_iter()
-            .filter(|(user, line)| self.leader(*user).as_ref() != Some(line))
-            .collect();
+    async fn move_subscriptions(&self) {
+        let mut moved = self.context.listeners.subscribed();
+        moved.retain(|(user, server)| self.leader(*user).as_ref() != Some(server));
         if moved.is_empty() {
             return;
         }
-        tracing::info!(users = moved.len(), "subscriptions follow their slots to other servers");
-        let moves = moved.iter().map(|(user, old)| async move {
-            let subscribed = timeout(self.patience, self.subscribe(*user)).await;
-            // Those that are not subscribed anywhere stay where they were, and are moved by the next change.
-            if !matches!(subscribed, Ok(Ok(()))) {
-                self.context.topology.doubt();
-                return;
-            }
-            let line = self.lines().get(old).cloned();
-            if let Some(line) = line
-                && self.leader(*user).as_ref() != Some(old)
-            {
-                line.leave(*user);
-            }
-        });
-        futures_util::future::join_all(moves).await;
-        self.context.seats.interrupted();
+        tracing::info!(users = moved.len(), "subscriptions move to the servers that lead their slots now");
+        join_all(moved.iter().map(|(user, old)| self.move_subscription(*user, old))).await;
+        self.context.listeners.notify_interrupted();
     }
 
-    async fn subscribe(&self, user: UserId) -> Result<(), Refusal> {
+    async fn move_subscription(&self, user: UserId, old: &Address) {
+        // A user who could not be subscribed elsewhere stays subscribed here until the topology changes again.
+        if !matches!(timeout(self.confirm_timeout, self.subscribe(user)).await, Ok(Ok(()))) {
+            self.context.topology.request_refresh();
+            return;
+        }
+        let connection = self.connections().get(old).cloned();
+        if let Some(connection) = connection
+            && self.leader(user).as_ref() != Some(old)
+        {
+            connection.unsubscribe(user);
+        }
+    }
+
+    /// Subscribes a user at the server that leads the user's slot, whichever that is by then.
+    async fn subscribe(&self, user: UserId) -> Result<(), SubscribeError> {
         loop {
-            let Some(line) = self.line(user) else {
-                self.context.topology.doubt();
+            let mut changes = self.context.topology.changes();
+            let Some(connection) = self.connection(user) else {
+                self.context.topology.request_refresh();
                 sleep(MOVED_PAUSE).await;
                 continue;
             };
-            let (told, heard) = oneshot::channel();
-            line.join(user, told);
-            let mut changes = self.context.topology.changes();
             let confirmed = tokio::select! {
-                confirmed = confirmed(heard) => confirmed,
-                // Whoever leads the slot now may be another server than the one that does not answer.
-                _ = changes.changed() => Err(Refusal::Moved),
+                confirmed = connection.subscribe(user) => confirmed,
+                // The slot's leader may now be another server than the one that does not answer.
+                _ = changes.changed() => Err(SubscribeError::Moved),
             };
             match confirmed {
-                Ok(()) if self.context.seats.confirm(user, &line.address) => return Ok(()),
+                Ok(()) if self.context.listeners.confirm(user, &connection.address) => return Ok(()),
                 Ok(()) => {
-                    line.leave(user);
+                    connection.unsubscribe(user);
                     return Ok(());
                 }
-                Err(Refusal::Failed) => return Err(Refusal::Failed),
-                Err(Refusal::Moved) => {
-                    if self.leader(user).as_ref() != Some(&line.address) {
-                        line.leave(user);
+                Err(SubscribeError::Refused) => return Err(SubscribeError::Refused),
+                Err(SubscribeError::Moved) => {
+                    if self.leader(user).as_ref() != Some(&connection.address) {
+                        connection.unsubscribe(user);
                     }
-                    self.context.topology.doubt();
+                    self.context.topology.request_refresh();
                     sleep(MOVED_PAUSE).await;
                 }
             }
-            if !self.context.seats.is_taken(user) {
+            if !self.context.listeners.contains(user) {
                 return Ok(());
             }
         }
     }
 
+    /// The server that leads the user's slot.
     fn leader(&self, user: UserId) -> Option<Address> {
         let slot = self.context.names.slot(Owner::User(user));
         self.context.topology.leader(slot).map(|node| node.address.clone())
     }
 
-    fn line(&self, user: UserId) -> Option<Arc<Line>> {
+    /// The subscription connection to that server, which is opened if it is the first user's there.
+    fn connection(&self, user: UserId) -> Option<Arc<SubscriptionConnection>> {
         let address = self.leader(user)?;
-        let start = || Line::start(self.context.clone(), address.clone());
-        Some(self.lines().entry(address.clone()).or_insert_with(start).clone())
+        let start = || SubscriptionConnection::start(self.context.clone(), address.clone());
+        Some(self.connections().entry(address.clone()).or_insert_with(start).clone())
     }
 
-    fn lines(&self) -> std::sync::MutexGuard<'_, HashMap<Address, Arc<Line>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, HashMap<Address, Arc<SubscriptionConnection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
