@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use roost_core::key::{Key, Space};
+use roost_core::limits::FEED_EVENTS_MAX;
 use roost_core::port::{Event, Mutation, Text};
 
 use super::*;
@@ -156,18 +157,16 @@ async fn a_full_store_refuses_to_grow_until_something_is_deleted() {
 #[derive(Clone, Debug)]
 enum StoreOperation {
     Commit(Vec<Mutation>),
-    Publish(String),
+    /// A payload, and how often it is published.
+    Publish(String, usize),
     Advance(u64),
     Evict,
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
-    let item = prop_oneof![Just(None), "[a-c]{1,20}".prop_map(Some), (0_u128..3).prop_map(uuid_item)];
-    item.prop_map(|item| Key { space: Space::App, owner: Owner::User(USER), item })
-}
-
-fn uuid_item(number: u128) -> Option<String> {
-    Some(uuid::Uuid::from_u128(number).to_string())
+    let uuid = (0_u128..3).prop_map(|number| uuid::Uuid::from_u128(number).to_string());
+    let item = prop_oneof!["[a-c]{1,20}", uuid];
+    item.prop_map(|item| Key { space: Space::App, owner: Owner::User(USER), item: Some(item) })
 }
 
 fn any_mutation() -> impl Strategy<Value = Mutation> {
@@ -188,11 +187,16 @@ fn any_mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
+/// Now and then more than a feed keeps.
+fn any_count() -> impl Strategy<Value = usize> {
+    prop_oneof![9 => Just(1), 1 => Just(FEED_EVENTS_MAX + 1)]
+}
+
 fn any_operation() -> impl Strategy<Value = StoreOperation> {
     prop_oneof![
         // Several mutations of keys that hold different types often fail together, and are undone.
         8 => prop::collection::vec(any_mutation(), 1..5).prop_map(StoreOperation::Commit),
-        3 => "[a-z]{0,40}".prop_map(|text| StoreOperation::Publish(format!("\"{text}\""))),
+        3 => ("[a-z]{0,40}", any_count()).prop_map(|(text, count)| StoreOperation::Publish(format!("\"{text}\""), count)),
         2 => prop_oneof![1_u64..60, Just(600_000)].prop_map(StoreOperation::Advance),
         1 => Just(StoreOperation::Evict),
     ]
@@ -204,9 +208,11 @@ async fn carry_out(store: &MemoryStore, time: &AtomicU64, operation: StoreOperat
             let transaction = mutations.into_iter().fold(Transaction::new(Owner::User(USER)), Transaction::mutate);
             store.commit(vec![transaction]).await.unwrap();
         }
-        StoreOperation::Publish(payload) => {
+        StoreOperation::Publish(payload, count) => {
             let event = Event { name: "event".into(), payload: payload.as_str().into(), durable: true };
-            store.publish(vec![Publication { user: USER, event }]).await.unwrap();
+            for _ in 0..count {
+                store.publish(vec![Publication { user: USER, event: event.clone() }]).await.unwrap();
+            }
         }
         StoreOperation::Advance(span_ms) => drop(time.fetch_add(span_ms, Ordering::Relaxed)),
         StoreOperation::Evict => drop(store.evict()),
@@ -220,6 +226,8 @@ fn walked_bytes(store: &MemoryStore) -> u64 {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn the_counted_bytes_are_those_that_a_walk_finds(operations in prop::collection::vec(any_operation(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
