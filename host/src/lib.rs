@@ -5,6 +5,9 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod delivery;
+#[cfg(test)]
+#[path = "../../tests/golden/check.rs"]
+pub(crate) mod golden;
 pub mod ops;
 pub mod records;
 pub mod runtime;

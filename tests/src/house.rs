@@ -1,7 +1,7 @@
 //! The built-in functions in this process, on a world of the caller's choice.
 
 use roost::config::Sources;
-use roost::runtime::{Engine, Functions, HostWorld, HttpRequest, Options, Request, RouteMatch, Target};
+use roost::runtime::{Engine, Functions, HostWorld, HttpRequest, Options, Request, RouteLookup, Target};
 
 use crate::components;
 
@@ -26,9 +26,10 @@ pub fn http(
     query: &[(&str, &str)],
     body: String,
 ) -> (Target, Request) {
-    let RouteMatch::Found { target, index, parameters, .. } = functions.route(method, path) else {
-        panic!("{method} {path} leads nowhere");
+    let RouteLookup::Found(found) = functions.route(method, path) else {
+        panic!("{method} {path} has no route");
     };
     let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    (target, Request::Http(HttpRequest { route: index, parameters, query, body: body.into() }))
+    let request = HttpRequest { route: found.index, parameters: found.parameters, query, body: body.into() };
+    (found.target, Request::Http(request))
 }

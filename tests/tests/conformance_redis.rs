@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roost::config::{RecordsUrl, Sources, SqliteLocation};
 use roost::records::RecordStore;
-use roost::runtime::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteMatch};
+use roost::runtime::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup};
 use roost::store::Store;
 use roost::store::redis::RedisStore;
 use roost_core::each_store_case;
@@ -125,12 +125,13 @@ async fn guest_on(url: &str) -> Functions {
 
 async fn ask(functions: &Functions, case: &str, number: u64) -> String {
     let path = format!("/v1/conformance/{case}/{number}");
-    let RouteMatch::Found { target, index, parameters, .. } = functions.route("GET", &path) else {
-        panic!("{path} leads nowhere");
+    let RouteLookup::Found(found) = functions.route("GET", &path) else {
+        panic!("{path} has no route");
     };
-    let request = HttpRequest { route: index, parameters, query: Vec::new(), body: String::new().into() };
+    let (route, parameters) = (found.index, found.parameters);
+    let request = HttpRequest { route, parameters, query: Vec::new(), body: String::new().into() };
     let invocation = Invocation { caller: Caller::Anonymous, trace: case.into(), request: Request::Http(request) };
-    match functions.call(&target, invocation).await {
+    match functions.call(&found.target, invocation).await {
         Ok(reply) => reply.body,
         Err(error) => error.to_string(),
     }

@@ -18,7 +18,7 @@ use roost::records::RecordStore;
 use roost::runtime::{DeployFailure, Engine, Functions, HostWorld, Options};
 use roost::server::auth::{Authenticator, Credentials, Identity, parse_bearer, parse_claims, parse_subprotocols};
 use roost::server::http::query;
-use roost::server::problem::Code;
+use roost::server::problem::ErrorCode;
 use roost::server::websocket::frame::{self, ClientFrame};
 use roost::store::Store;
 use roost_core::feed::Position;
@@ -65,10 +65,10 @@ proptest! {
             Ok(parsed) => {
                 prop_assert!(!parsed.id.is_empty() && !parsed.name.is_empty());
                 prop_assert!(serde_json::from_str::<Value>(&parsed.payload).is_ok());
-                prop_assert!(parsed.name.starts_with(parsed.lane()));
+                prop_assert!(parsed.name.starts_with(parsed.ordering_key()));
             }
-            Err(refusal) => {
-                let told = frame::error(refusal.id.as_deref(), &refusal.fault, "trace");
+            Err(invalid) => {
+                let told = frame::error(invalid.id.as_deref(), &invalid.error, "trace");
                 prop_assert!(serde_json::from_str::<Value>(&told).is_ok(), "{}", told);
             }
         }
@@ -91,7 +91,7 @@ proptest! {
                 prop_assert_eq!(parse_since(&position.to_string()).unwrap(), position.clone());
                 let _ = position.nowhere_is_recent(Timestamp(1_790_000_000_000));
             }
-            Err(fault) => prop_assert!(fault.is(Code::InvalidSince)),
+            Err(error) => prop_assert!(error.is(ErrorCode::InvalidSince)),
         }
     }
 
@@ -113,8 +113,8 @@ proptest! {
 
     #[test]
     fn any_query_string_is_read_or_refused(text in near(&["a", "=", "&", "%", "%41", "%ff", "+", "é", "a=1&"])) {
-        if let Err(fault) = query::parse(&text) {
-            prop_assert!(fault.is(Code::InvalidQuery));
+        if let Err(error) = query::parse(&text) {
+            prop_assert!(error.is(ErrorCode::InvalidQuery));
         }
     }
 
@@ -159,8 +159,8 @@ proptest! {
         claims in any_json(),
     ) {
         for text in [text, claims.to_string()] {
-            if let Err(fault) = parse_claims(&text) {
-                prop_assert!(fault.is(Code::TokenInvalid));
+            if let Err(error) = parse_claims(&text) {
+                prop_assert!(error.is(ErrorCode::TokenInvalid));
             }
         }
     }
@@ -190,12 +190,12 @@ proptest! {
     }
 
     #[test]
-    fn any_credentials_are_identified_or_refused(header in any::<Option<String>>(), elsewhere in any::<Option<String>>(), user_header in any::<Option<String>>()) {
-        let credentials = Credentials { header, elsewhere, user_header };
+    fn any_credentials_are_identified_or_refused(bearer in any::<Option<String>>(), stream_token in any::<Option<String>>(), user_header in any::<Option<String>>()) {
+        let credentials = Credentials { bearer, stream_token, user_header };
         let shows_nothing = credentials == Credentials::default();
         match authenticator().identify(&credentials, UNIX_EPOCH) {
             Ok(identity) => prop_assert!(shows_nothing && identity == Identity::Anonymous),
-            Err(fault) => prop_assert!([400, 401, 403].contains(&fault.status)),
+            Err(error) => prop_assert!([400, 401, 403].contains(&error.status)),
         }
     }
 }
@@ -318,7 +318,7 @@ async fn functions() -> Functions {
 }
 
 /// What deploying these bytes is refused with.
-fn refusal(runtime: &tokio::runtime::Runtime, functions: &Functions, bytes: Vec<u8>) -> Option<DeployFailure> {
+fn invalid(runtime: &tokio::runtime::Runtime, functions: &Functions, bytes: Vec<u8>) -> Option<DeployFailure> {
     runtime.block_on(functions.deploy("probe.wasm", bytes)).err().map(|error| error.fault)
 }
 
@@ -330,7 +330,7 @@ fn any_bytes_are_refused_as_a_component() {
         let of_layer = |layer: u8| [b"\0asm\x0d\0", &[layer, 0][..], &body].concat();
         for bytes in [bytes, of_layer(0), of_layer(1)] {
             // The header alone is a component, of nothing.
-            prop_assert!(refusal(&runtime, &functions, bytes).is_some());
+            prop_assert!(invalid(&runtime, &functions, bytes).is_some());
         }
     });
     assert!(functions.list().is_empty());
@@ -344,8 +344,8 @@ fn a_torn_component_is_refused() {
     let config = ProptestConfig::with_cases(32);
     proptest!(config, |(cut in any::<prop::sample::Index>())| {
         let torn = whole[..cut.index(whole.len())].to_vec();
-        prop_assert!(refusal(&runtime, &functions, torn).is_some());
+        prop_assert!(invalid(&runtime, &functions, torn).is_some());
     });
     assert!(functions.list().is_empty());
-    assert_eq!(refusal(&runtime, &functions, whole), None, "the whole one is sound");
+    assert_eq!(invalid(&runtime, &functions, whole), None, "the whole one is sound");
 }

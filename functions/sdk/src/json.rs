@@ -101,7 +101,10 @@ mod tests {
         ] {
             assert_eq!(refusal(body), message, "{body}");
         }
-        assert!(refusal(r#"{"content":"a","conversation":"7"}"#).starts_with("field `conversation` of the body: UUID"));
+        assert!(
+            refusal(r#"{"content":"a","conversation":"7"}"#)
+                .starts_with("field `conversation` of the body: not a UUID")
+        );
     }
 
     #[test]

@@ -13,11 +13,16 @@ pub mod bindings;
 mod edge;
 mod failure;
 mod function;
+#[cfg(test)]
+#[path = "../../../tests/golden/check.rs"]
+mod golden;
 mod grants;
 mod input;
 mod invocation;
 mod json;
 mod log;
+#[cfg(test)]
+mod message_tests;
 mod panic;
 mod parameter;
 mod reply;

@@ -1,6 +1,5 @@
-//! What a client is pushed: one event in its wire forms, each encoded once for all connections of a user.
-//!
-//! Golden files hold every form. Nothing here delivers.
+//! Events as clients receive them: a socket frame or a server-sent event, each encoded once for all connections of a
+//! user. Golden files fix both forms. Delivery itself is in the other files of this folder.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -11,29 +10,29 @@ use roost_core::feed::Position;
 use roost_core::port::Delivery;
 use serde::Serialize;
 
-use crate::server::problem::{ApiError, Code, encode};
+use crate::server::problem::{ApiError, ErrorCode, encode};
 
-/// Told when events cannot be told in order, each once.
-pub const RESYNC: &str = "resync";
-/// Told when the host is about to close its connections.
-pub const DRAINING: &str = "server.draining";
-/// The first thing that a connection is told.
-pub const HELLO: &str = "hello";
-/// The present state, in answer to a client or after the host missed something that no feed keeps.
-pub const SYNC: &str = "sync";
+/// Sent when events were missed that cannot be replayed.
+pub(crate) const RESYNC: &str = "resync";
+/// Sent when the host is about to close the connection.
+pub(crate) const DRAINING: &str = "server.draining";
+/// The first frame of every connection.
+pub(crate) const HELLO: &str = "hello";
+/// The current state: the answer to a client's `sync`, or pushed after the host may have missed ephemeral events.
+pub(crate) const SYNC: &str = "sync";
 
-/// Why a client must fetch the present state.
+/// Why a client must fetch the current state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResyncReason {
+pub(crate) enum ResyncReason {
     /// The feed no longer reaches back to the client's position.
     Gap,
-    /// The host missed events and could not put together what they changed.
+    /// The host missed events and could not read the current state.
     Interrupted,
 }
 
 impl ResyncReason {
-    /// As it stands in the frame and in metrics.
-    pub const fn as_str(self) -> &'static str {
+    /// The name in frames and in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Gap => "gap",
             Self::Interrupted => "interrupted",
@@ -41,56 +40,56 @@ impl ResyncReason {
     }
 }
 
-/// One event on its way to clients.
+/// One event to be sent to clients.
 #[derive(Debug)]
-pub struct PushedFrame {
+pub(crate) struct PushedFrame {
     name: Arc<str>,
     payload: Arc<str>,
     position: Option<Position>,
-    text: OnceLock<Utf8Bytes>,
-    stream: OnceLock<Bytes>,
+    socket_text: OnceLock<Utf8Bytes>,
+    server_sent: OnceLock<Bytes>,
 }
 
 impl PushedFrame {
-    /// An event without a place in the feed.
-    pub fn ephemeral(name: &str, payload: String) -> Self {
-        Self::of(name.into(), payload.into(), None)
+    /// An event without a position in the feed.
+    pub(crate) fn ephemeral(name: &str, payload: String) -> Self {
+        Self::new(name.into(), payload.into(), None)
     }
 
-    /// `resync`: what follows begins at this position.
-    pub fn resync(reason: ResyncReason, from: &Position) -> Self {
+    /// A `resync`: the events that follow it come after this position.
+    pub(crate) fn resync(reason: ResyncReason, from: &Position) -> Self {
         metrics::counter!("roost_resyncs_total", "reason" => reason.as_str()).increment(1);
         Self::ephemeral(RESYNC, encode(&Resync::new(reason, from)))
     }
 
-    fn of(name: Arc<str>, payload: Arc<str>, position: Option<Position>) -> Self {
-        Self { name, payload, position, text: OnceLock::new(), stream: OnceLock::new() }
+    fn new(name: Arc<str>, payload: Arc<str>, position: Option<Position>) -> Self {
+        Self { name, payload, position, socket_text: OnceLock::new(), server_sent: OnceLock::new() }
     }
 
-    /// Its place in the feed.
-    pub const fn position(&self) -> Option<&Position> {
+    /// The position in the feed; ephemeral events have none.
+    pub(crate) const fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
 
-    /// About what it takes on the wire.
-    pub fn cost(&self) -> usize {
-        const AROUND: usize = 64;
-        self.name.len() + self.payload.len() + AROUND
+    /// Roughly the bytes that the frame takes on the wire.
+    pub(crate) fn bytes(&self) -> usize {
+        const OVERHEAD: usize = 64;
+        self.name.len() + self.payload.len() + OVERHEAD
     }
 
     /// The socket frame.
-    pub fn text(&self) -> Utf8Bytes {
-        self.text.get_or_init(|| self.encode_text().into()).clone()
+    pub(crate) fn text(&self) -> Utf8Bytes {
+        self.socket_text.get_or_init(|| self.encode_text().into()).clone()
     }
 
     /// The server-sent event.
-    pub fn server_sent(&self) -> Bytes {
-        self.stream.get_or_init(|| server_sent(&self.name, &self.payload, self.position.as_ref()).into()).clone()
+    pub(crate) fn server_sent(&self) -> Bytes {
+        self.server_sent.get_or_init(|| server_sent(&self.name, &self.payload, self.position.as_ref()).into()).clone()
     }
 
-    /// The frame as part of an answer to `sync`.
-    pub fn encode_text(&self) -> String {
-        let mut text = String::with_capacity(self.cost() + 32);
+    /// The frame's JSON text, encoded anew. An answer to `sync` holds events in the same form.
+    pub(crate) fn encode_text(&self) -> String {
+        let mut text = String::with_capacity(self.bytes() + 32);
         let name = encode(&self.name);
         let _ = write!(text, "{{\"type\":{name},\"payload\":{}", self.payload);
         if let Some(Position { epoch, offset }) = &self.position {
@@ -103,27 +102,27 @@ impl PushedFrame {
 
 impl From<Delivery> for PushedFrame {
     fn from(delivery: Delivery) -> Self {
-        Self::of(delivery.name, delivery.payload, delivery.position)
+        Self::new(delivery.name, delivery.payload, delivery.position)
     }
 }
 
-/// The payload of `resync`: why, and the position that what follows begins after.
+/// The payload of `resync`: the reason, and the position after which the next events come.
 #[derive(Clone, Debug, Serialize)]
-pub struct Resync<'a> {
+pub(crate) struct Resync<'a> {
     reason: &'static str,
     epoch: &'a str,
     offset: u64,
 }
 
 impl<'a> Resync<'a> {
-    /// What follows begins after this position.
-    pub fn new(reason: ResyncReason, from: &'a Position) -> Self {
+    /// The next events come after this position.
+    pub(crate) fn new(reason: ResyncReason, from: &'a Position) -> Self {
         Self { reason: reason.as_str(), epoch: &from.epoch, offset: from.offset }
     }
 }
 
-/// One server-sent event. The payload may hold line breaks between its tokens, never inside its strings.
-pub fn server_sent(name: &str, payload: &str, position: Option<&Position>) -> String {
+/// One server-sent event. The payload is JSON: it may hold line breaks between its tokens, never inside its strings.
+pub(crate) fn server_sent(name: &str, payload: &str, position: Option<&Position>) -> String {
     let mut text = String::with_capacity(payload.len() + name.len() + 64);
     if let Some(position) = position {
         let _ = writeln!(text, "id: {position}");
@@ -136,7 +135,9 @@ pub fn server_sent(name: &str, payload: &str, position: Option<&Position>) -> St
     text
 }
 
-/// Reads `since`: the position of the last event that the client has.
+/// Parses a client's position: that of the last event which it has. Public for the parser tests.
 pub fn parse_since(text: &str) -> Result<Position, ApiError> {
-    text.parse().map_err(|error: roost_core::feed::PositionError| ApiError::new(Code::InvalidSince, error.to_string()))
+    let detail = "`since` (or `Last-Event-ID`) is a position `<epoch>:<offset>`, such as `k3f9:17`, as `hello` and every \
+                  durable event carry it; leave it out to start without one";
+    text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidSince, detail))
 }

@@ -1,6 +1,7 @@
-//! Fills holes from the feed, checks every user's position now and then, and leaves the bus for users who are gone.
+//! Repairs gaps: replays missed events from the feeds, compares every user's position with their feed at intervals, and
+//! leaves the bus for users without connections.
 //!
-//! The bus is lossy; the feed is not. Everything here asks the store and may wait for it.
+//! The bus may lose events; the feed does not. Everything here asks the store and may wait for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,66 +14,70 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use super::registry::{ConnectionRegistry, Work};
-use super::user::User;
+use super::registry::{ConnectionRegistry, RepairRequest};
+use super::user_feed::UserFeed;
 
-/// Holes filled at the same time.
+/// How many gaps are filled at the same time.
 const REPAIRS_MAX: usize = 64;
-/// An event that is still under way after this is missing.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// An event that has not arrived this long after it was in the feed is missing.
+const DELIVERY_TIMEOUT: Duration = Duration::from_millis(500);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Does the hub's work that takes the store, until its task is aborted.
-pub(super) struct Repair<S> {
+/// Does the work of the hub that needs the store, until its task is aborted.
+pub(super) struct GapRepair<S> {
     store: Arc<S>,
-    board: Arc<ConnectionRegistry>,
+    registry: Arc<ConnectionRegistry>,
     /// Bounds how many feeds are read at once.
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-impl<S> Clone for Repair<S> {
+impl<S> Clone for GapRepair<S> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), board: self.board.clone(), room: self.room.clone() }
+        Self { store: self.store.clone(), registry: self.registry.clone(), permits: self.permits.clone() }
     }
 }
 
-impl<S: Bus + Feeds + 'static> Repair<S> {
-    pub(super) fn new(store: Arc<S>, board: Arc<ConnectionRegistry>) -> Self {
-        Self { store, board, room: Arc::new(Semaphore::new(REPAIRS_MAX)) }
+impl<S: Bus + Feeds + 'static> GapRepair<S> {
+    pub(super) fn new(store: Arc<S>, registry: Arc<ConnectionRegistry>) -> Self {
+        Self { store, registry, permits: Arc::new(Semaphore::new(REPAIRS_MAX)) }
     }
 
-    /// Works until it is dropped.
-    pub(super) async fn run(self, mut work: mpsc::UnboundedReceiver<Work>, check_every: Duration) {
+    /// Handles requests, and compares all positions at every interval, until it is dropped.
+    pub(super) async fn run(self, mut requests: mpsc::UnboundedReceiver<RepairRequest>, check_interval: Duration) {
         let mut tasks = JoinSet::new();
-        let mut checks = interval_at(Instant::now() + check_every, check_every);
+        let mut checks = interval_at(Instant::now() + check_interval, check_interval);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let task = self.clone();
             tokio::select! {
-                Some(work) = work.recv() => match work {
-                    Work::Repair(user) => drop(tasks.spawn(async move { task.fill(&user).await })),
-                    Work::Leave(user) => drop(tasks.spawn(async move { task.leave(&user).await })),
-                    Work::RecheckAll => drop(tasks.spawn(async move { task.recheck_all().await })),
-                },
+                Some(request) = requests.recv() => drop(tasks.spawn(async move { task.handle(request).await })),
                 _ = checks.tick() => drop(tasks.spawn(async move { task.check_all().await })),
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             }
         }
     }
 
-    /// Replays from the user's cursor until nothing is missing.
-    async fn fill(&self, user: &Arc<User>) {
-        let Ok(_room) = self.room.acquire().await else { return };
+    async fn handle(&self, request: RepairRequest) {
+        match request {
+            RepairRequest::FillGap(feed) => self.fill_gap(&feed).await,
+            RepairRequest::LeaveBus(feed) => self.leave_bus(&feed).await,
+            RepairRequest::RecheckAll => self.recheck_all().await,
+        }
+    }
+
+    /// Replays from the user's position until nothing is missing.
+    async fn fill_gap(&self, feed: &Arc<UserFeed>) {
+        let Ok(_permit) = self.permits.acquire().await else { return };
         metrics::counter!("roost_holes_total").increment(1);
         let mut backoff = BACKOFF_MIN;
-        // Not only while there are connections: whoever comes back before the bus is left relies on this.
-        while self.board.seats(user).is_some() {
-            match self.fill_once(user).await {
+        // Also while there is no connection: one that registers before the bus is left relies on this.
+        while self.registry.registrations(feed).is_some() {
+            match self.replay_once(feed).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(user = %user.id, %error, "a feed could not be read; trying again");
+                    tracing::warn!(user = %feed.user, %error, "a feed could not be read; trying again");
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
@@ -80,16 +85,16 @@ impl<S: Bus + Feeds + 'static> Repair<S> {
         }
     }
 
-    async fn fill_once(&self, user: &User) -> Result<bool, StoreError> {
-        let Some(cursor) = user.begin_replay() else { return Ok(true) };
-        if let Replay::Events(events) = self.store.replay(user.id, &cursor).await?
-            && let Some(done) = user.apply(events)
+    async fn replay_once(&self, feed: &UserFeed) -> Result<bool, StoreError> {
+        let Some(position) = feed.begin_replay() else { return Ok(true) };
+        if let Replay::Events(events) = self.store.replay(feed.user, &position).await?
+            && let Some(done) = feed.apply_replay(events)
         {
             return Ok(done);
         }
-        // The position first, the resync after it: what happens in between is told live.
-        let position = self.position(user.id).await?;
-        Ok(user.resync(position))
+        // The position is read before the resync: events in between are delivered live.
+        let position = self.position(feed.user).await?;
+        Ok(feed.resync(position))
     }
 
     async fn position(&self, user: UserId) -> Result<Position, StoreError> {
@@ -97,57 +102,57 @@ impl<S: Bus + Feeds + 'static> Repair<S> {
         positions.into_iter().next().ok_or(StoreError::Unavailable { retry_after_ms: 1_000 })
     }
 
-    /// After an interruption: whoever missed nothing goes on, the others' holes are filled.
+    /// After an interruption of the bus: users who missed nothing resume; the gaps of the others are filled.
     async fn recheck_all(&self) {
-        for users in self.board.users().chunks(CALL_ITEMS_MAX) {
+        for feeds in self.registry.feeds().chunks(CALL_ITEMS_MAX) {
             let mut backoff = BACKOFF_MIN;
             let positions = loop {
-                match self.positions(users).await {
+                match self.positions(feeds).await {
                     Ok(positions) => break positions,
-                    Err(error) => tracing::warn!(%error, "feeds could not be checked; trying again"),
+                    Err(error) => tracing::warn!(%error, "the feeds could not be checked; trying again"),
                 }
                 sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             };
-            for (user, position) in users.iter().zip(&positions) {
-                if user.settle(position) {
-                    self.board.ask(Work::Repair(user.clone()));
+            for (feed, position) in feeds.iter().zip(&positions) {
+                if feed.resume_or_need_repair(position) {
+                    self.registry.request(RepairRequest::FillGap(feed.clone()));
                 }
             }
         }
     }
 
-    /// Whoever is behind their feed for longer than a delivery takes has a hole.
+    /// A user who stays behind their feed for longer than a delivery takes has a gap.
     async fn check_all(&self) {
-        for users in self.board.users().chunks(CALL_ITEMS_MAX) {
-            let Ok(positions) = self.positions(users).await else { return };
-            let behind = users.iter().zip(positions).filter(|(user, position)| user.lags(position));
-            let behind: Vec<_> = behind.collect();
+        for feeds in self.registry.feeds().chunks(CALL_ITEMS_MAX) {
+            let Ok(positions) = self.positions(feeds).await else { return };
+            let behind: Vec<_> =
+                feeds.iter().zip(positions).filter(|(feed, position)| feed.is_behind(position)).collect();
             if behind.is_empty() {
                 continue;
             }
-            sleep(PATIENCE).await;
-            for (user, position) in behind {
-                if user.hold_if_lagging(&position) {
-                    self.board.ask(Work::Repair(user.clone()));
+            sleep(DELIVERY_TIMEOUT).await;
+            for (feed, position) in behind {
+                if feed.pause_if_behind(&position) {
+                    self.registry.request(RepairRequest::FillGap(feed.clone()));
                 }
             }
         }
     }
 
-    async fn positions(&self, users: &[Arc<User>]) -> Result<Vec<Position>, StoreError> {
-        let ids: Vec<UserId> = users.iter().map(|user| user.id).collect();
-        self.store.positions(&ids).await
+    async fn positions(&self, feeds: &[Arc<UserFeed>]) -> Result<Vec<Position>, StoreError> {
+        let users: Vec<UserId> = feeds.iter().map(|feed| feed.user).collect();
+        self.store.positions(&users).await
     }
 
-    /// Leaves the bus, unless somebody took a seat meanwhile. Whoever wants to join waits for this.
-    async fn leave(&self, user: &Arc<User>) {
-        let mut joined = user.membership.lock().await;
-        if self.board.seats(user) != Some(0) {
+    /// Leaves the bus, unless a connection was registered meanwhile. A connection that wants to join waits for this.
+    async fn leave_bus(&self, feed: &Arc<UserFeed>) {
+        let mut joined = feed.bus_joined.lock().await;
+        if self.registry.registrations(feed) != Some(0) {
             return;
         }
-        self.store.leave(user.id).await;
+        self.store.leave(feed.user).await;
         *joined = false;
-        self.board.forget_deserted(user);
+        self.registry.remove_if_unused(feed);
     }
 }

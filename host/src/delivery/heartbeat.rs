@@ -1,4 +1,4 @@
-//! Beats for every connection that gave a sign of life: one task a host, up to 500 connections a call.
+//! Heartbeats for every connection that gave a sign of life: one task for each host, up to 500 connections in one call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,28 +13,31 @@ use crate::runtime::CallError;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
 
-/// Beats every interval until it is dropped.
-pub async fn run<F: Dispatcher, S: Bus + Feeds + 'static>(functions: Arc<F>, hub: Arc<Hub<S>>, every: Duration) {
-    let mut ticks = interval_at(Instant::now() + every, every);
+/// Sends heartbeats at every interval, until it is dropped.
+pub(crate) async fn run<F: Dispatcher, S: Bus + Feeds + 'static>(
+    functions: Arc<F>,
+    hub: Arc<Hub<S>>,
+    interval: Duration,
+) {
+    let mut ticks = interval_at(Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        once(functions.as_ref(), hub.as_ref()).await;
+        run_once(functions.as_ref(), hub.as_ref()).await;
     }
 }
 
-/// One round over everybody.
-pub async fn once<F: Dispatcher, S: Bus + Feeds + 'static>(functions: &F, hub: &Hub<S>) {
+async fn run_once<F: Dispatcher, S: Bus + Feeds + 'static>(functions: &F, hub: &Hub<S>) {
     for connections in hub.take_alive().chunks(LIST_MAX) {
         let gathered = hooks::beat(functions, &trace::new_id(), connections).await;
-        if gathered.failures.iter().any(may_help_later) {
-            // The next round comes before presence runs out.
-            hub.give_back_alive(connections);
+        if gathered.failures.iter().any(may_succeed_later) {
+            // The next round comes before presence expires.
+            hub.restore_alive(connections);
         }
     }
 }
 
-fn may_help_later(error: &CallError) -> bool {
+fn may_succeed_later(error: &CallError) -> bool {
     match error {
         CallError::Failed(failure) => failure.retry,
         CallError::Busy { .. } | CallError::DeadlineExceeded => true,

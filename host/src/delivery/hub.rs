@@ -1,7 +1,9 @@
-//! Who is connected to this host, and what they are told: in order, each event once, or a `resync`.
+//! The hub: the connections to this host and the events they receive, in order and each once, or else a `resync`.
 //!
-//! The hub knows no socket and no function. A connection takes a seat, joins, drains its outbox and drops its seat.
+//! The hub knows no socket and no function. A connection is registered, joins, drains its outbox, and is unregistered
+//! when its [`Registration`] is dropped.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,103 +13,97 @@ use roost_core::port::{Bus, Feeds, StoreError, Subscriber};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::gap_repair::Repair;
+use super::gap_repair::GapRepair;
 use super::outbox::{Outbox, OutboxBounds};
-use super::registry::{ConnectionRegistry, Limits};
-use super::user::{Connection, User};
+use super::registry::{ConnectionLimits, ConnectionRegistry, RepairRequest};
+use super::user_feed::{Connection, UserFeed};
 use crate::config::SocketConfig;
 use crate::runtime;
-use crate::server::problem::{ApiError, Code};
+use crate::server::problem::{ApiError, ErrorCode};
 
-/// When a host that is full, or stopping, may be asked again.
+/// How long a client should wait before it connects again to a host that is full or stopping.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The host is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Draining {
-    /// Connections close over so long.
-    pub spread: Duration,
+pub(crate) struct Draining {
+    /// The connections close at random times within this span.
+    pub(crate) spread: Duration,
 }
 
-/// What a connection holds to learn of a stop; the stop waits until all of them are dropped.
-pub type DrainWatch = watch::Receiver<Option<Draining>>;
+/// Tells its holder when the host begins to stop. The stop waits until every holder has dropped it.
+pub(crate) type DrainWatch = watch::Receiver<Option<Draining>>;
 
-/// Delivery to the connections of this host.
+/// Delivers events to the connections of this host.
 #[derive(Debug)]
-pub struct Hub<S> {
+pub(crate) struct Hub<S> {
     store: Arc<S>,
-    board: Arc<ConnectionRegistry>,
+    registry: Arc<ConnectionRegistry>,
     bounds: OutboxBounds,
     drain: watch::Sender<Option<Draining>>,
     repair: AbortHandle,
 }
 
 impl<S: Bus + Feeds + 'static> Hub<S> {
-    /// A hub over this store. Spawns the task that fills holes and compares positions every beat interval.
-    pub fn start(store: Arc<S>, config: &SocketConfig) -> Arc<Self> {
-        let (asked, work) = mpsc::unbounded_channel();
-        let limits = Limits { connections: config.connections_max, per_user: config.connections_per_user_max };
-        let board = Arc::new(ConnectionRegistry::new(limits, asked));
-        let repair = Repair::new(store.clone(), board.clone());
-        let task = tokio::spawn(repair.run(work, config.beat_interval));
+    /// A hub on this store. Spawns the task that fills gaps and compares positions every heartbeat interval.
+    pub(crate) fn start(store: Arc<S>, config: &SocketConfig) -> Arc<Self> {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let limits = ConnectionLimits { total: config.connections_max, per_user: config.connections_per_user_max };
+        let registry = Arc::new(ConnectionRegistry::new(limits, sender));
+        let repair = GapRepair::new(store.clone(), registry.clone());
+        let task = tokio::spawn(repair.run(requests, config.beat_interval));
         Arc::new(Self {
             store,
-            board,
+            registry,
             bounds: OutboxBounds { frames: config.outbox_frames_max, bytes: config.outbox_bytes_max },
             drain: watch::Sender::new(None),
             repair: task.abort_handle(),
         })
     }
 
-    /// Takes a seat for a connection of this user, if the bounds allow one and the host is not stopping.
-    pub fn seat(self: &Arc<Self>, user: UserId) -> Result<Registration<S>, ApiError> {
+    /// Registers a connection of this user, if the limits allow one and the host is not stopping.
+    pub(crate) fn register(self: &Arc<Self>, user: UserId) -> Result<Registration<S>, ApiError> {
         let drain = self.drain.subscribe();
         if drain.borrow().is_some() {
-            return Err(ApiError::from(Code::Draining).after(RETRY_AFTER));
+            return Err(ApiError::from(ErrorCode::Draining).after(RETRY_AFTER));
         }
-        Ok(Registration { user: self.board.sit(user)?, hub: self.clone(), drain, connection: None })
+        Ok(Registration { feed: self.registry.register(user)?, hub: self.clone(), drain, connection: None })
     }
 
-    /// The store under the hub.
-    pub const fn store(&self) -> &Arc<S> {
+    pub(crate) const fn store(&self) -> &Arc<S> {
         &self.store
     }
 
-    /// Connections, and those about to be one.
-    pub fn connections(&self) -> usize {
-        self.board.connections()
+    /// The number of connections, including those that are about to open.
+    pub(crate) fn connections(&self) -> usize {
+        self.registry.connections()
     }
 
-    /// Everybody who gave a sign of life since this was asked last.
-    pub fn take_alive(&self) -> Vec<runtime::Connection> {
-        let connections = self.board.users().into_iter().flat_map(|user| user.connections());
+    /// The connections that gave a sign of life since the last call.
+    pub(crate) fn take_alive(&self) -> Vec<runtime::Connection> {
+        let connections = self.registry.feeds().into_iter().flat_map(|feed| feed.connections());
         let alive = connections.filter(|connection| connection.take_alive());
         alive.map(|connection| runtime::Connection { user: connection.user, id: connection.id.clone() }).collect()
     }
 
-    /// Takes these up again for the next beat: the last one did not reach anybody.
-    pub fn give_back_alive(&self, beaten: &[runtime::Connection]) {
-        let lost: std::collections::HashSet<&ConnectionId> = beaten.iter().map(|connection| &connection.id).collect();
-        for connection in self.board.users().into_iter().flat_map(|user| user.connections()) {
-            if lost.contains(&connection.id) {
-                connection.alive();
+    /// Marks these connections alive again, because a heartbeat failed; the next heartbeat names them.
+    pub(crate) fn restore_alive(&self, connections: &[runtime::Connection]) {
+        let failed: HashSet<&ConnectionId> = connections.iter().map(|connection| &connection.id).collect();
+        for connection in self.registry.feeds().into_iter().flat_map(|feed| feed.connections()) {
+            if failed.contains(&connection.id) {
+                connection.mark_alive();
             }
         }
     }
 
-    /// Refuses new connections and asks those there are to close, spread over this time.
-    pub fn drain(&self, spread: Duration) {
+    /// Refuses new connections, and asks the existing ones to close within this time.
+    pub(crate) fn drain(&self, spread: Duration) {
         self.drain.send_replace(Some(Draining { spread }));
     }
 
-    /// Returns when every connection is gone, with all that it set going.
-    pub async fn drained(&self) {
+    /// Returns when every connection is closed and every task that it started has ended.
+    pub(crate) async fn drained(&self) {
         self.drain.closed().await;
-    }
-
-    /// To be held by whatever a stop must wait for.
-    pub fn drain_watch(&self) -> DrainWatch {
-        self.drain.subscribe()
     }
 }
 
@@ -117,32 +113,32 @@ impl<S> Drop for Hub<S> {
     }
 }
 
-/// A connection's place. Dropping it ends the connection, as far as the hub is concerned.
+/// One registered connection. Dropping it unregisters the connection.
 #[derive(Debug)]
-pub struct Registration<S> {
-    user: Arc<User>,
+pub(crate) struct Registration<S> {
+    feed: Arc<UserFeed>,
     hub: Arc<Hub<S>>,
     drain: DrainWatch,
     connection: Option<Arc<Connection>>,
 }
 
 impl<S: Bus + Feeds + 'static> Registration<S> {
-    /// Follows the user's events. They begin after the position answered, and wait in the connection's outbox.
-    pub async fn join(&mut self, id: ConnectionId) -> Result<(Arc<Connection>, Position), StoreError> {
-        let mut joined = self.user.membership.lock().await;
+    /// Follows the user's events. They come after the returned position, and wait in the connection's outbox.
+    pub(crate) async fn join(&mut self, id: ConnectionId) -> Result<(Arc<Connection>, Position), StoreError> {
+        let mut joined = self.feed.bus_joined.lock().await;
         if !*joined {
-            self.user.prepare();
-            let subscriber: Arc<dyn Subscriber> = self.hub.board.clone();
-            self.hub.store.join(self.user.id, subscriber).await?;
-            let positions = self.hub.store.positions(&[self.user.id]).await?;
+            self.feed.prepare_join();
+            let subscriber: Arc<dyn Subscriber> = self.hub.registry.clone();
+            self.hub.store.join(self.feed.user, subscriber).await?;
+            let positions = self.hub.store.positions(&[self.feed.user]).await?;
             let position = positions.into_iter().next().ok_or_else(unavailable)?;
             *joined = true;
-            if self.user.start(position) {
-                self.hub.board.ask(super::registry::Work::Repair(self.user.clone()));
+            if self.feed.start(position) {
+                self.hub.registry.request(RepairRequest::FillGap(self.feed.clone()));
             }
         }
-        let connection = Arc::new(Connection::new(self.user.id, id, Outbox::new(self.hub.bounds)));
-        let position = self.user.attach(connection.clone()).ok_or_else(unavailable)?;
+        let connection = Arc::new(Connection::new(self.feed.user, id, Outbox::new(self.hub.bounds)));
+        let position = self.feed.attach(connection.clone()).ok_or_else(unavailable)?;
         drop(joined);
         self.connection = Some(connection.clone());
         Ok((connection, position))
@@ -150,23 +146,13 @@ impl<S: Bus + Feeds + 'static> Registration<S> {
 }
 
 impl<S> Registration<S> {
-    /// Whose seat it is.
-    pub fn user(&self) -> UserId {
-        self.user.id
-    }
-
-    /// Everything up to here was put into the outbox.
-    pub fn cursor(&self) -> Option<Position> {
-        self.user.cursor()
-    }
-
-    /// The hub it is a seat of.
-    pub const fn hub(&self) -> &Arc<Hub<S>> {
-        &self.hub
+    /// The position up to which events were put into the outbox.
+    pub(crate) fn cursor(&self) -> Option<Position> {
+        self.feed.cursor()
     }
 
     /// Returns when the host begins to stop.
-    pub async fn draining(&mut self) -> Draining {
+    pub(crate) async fn draining(&mut self) -> Draining {
         match self.drain.wait_for(Option::is_some).await {
             Ok(draining) => draining.unwrap_or(Draining { spread: Duration::ZERO }),
             // The hub is gone, and with it everything that could be delivered.
@@ -174,8 +160,8 @@ impl<S> Registration<S> {
         }
     }
 
-    /// To be held by what outlives the connection.
-    pub fn drain_watch(&self) -> DrainWatch {
+    /// For tasks that outlive the connection: the stop of the host waits for them.
+    pub(crate) fn drain_watch(&self) -> DrainWatch {
         self.drain.clone()
     }
 }
@@ -183,9 +169,9 @@ impl<S> Registration<S> {
 impl<S> Drop for Registration<S> {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
-            self.user.detach(&connection.id);
+            self.feed.detach(&connection.id);
         }
-        self.hub.board.stand_up(&self.user);
+        self.hub.registry.unregister(&self.feed);
     }
 }
 

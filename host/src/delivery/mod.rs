@@ -3,13 +3,13 @@
 
 pub mod event;
 mod gap_repair;
-pub mod heartbeat;
-pub mod hub;
+pub(crate) mod heartbeat;
+pub(crate) mod hub;
 mod outbox;
 mod registry;
 #[cfg(test)]
 mod tests;
-mod user;
+mod user_feed;
 
-pub use outbox::{Batch, Item, Outbox, OutboxBounds, Overflowed, Room};
-pub use user::Connection;
+pub(crate) use outbox::{OutboxBatch, OutboxItem};
+pub(crate) use user_feed::Connection;

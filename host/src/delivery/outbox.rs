@@ -1,4 +1,5 @@
-//! What waits for one client, within a bound of frames and bytes. Overflow closes it at once and slows nobody.
+//! The queue of frames that wait for one client, bounded in frames and bytes. An overflow closes the queue at once, so
+//! that a slow client delays nobody else.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,137 +8,134 @@ use tokio::sync::Notify;
 
 use crate::delivery::event::PushedFrame;
 
-/// What a connection is handed.
+/// One entry of an outbox.
 #[derive(Clone, Debug)]
-pub enum Item {
-    /// To be sent as it is.
-    PushedFrame(Arc<PushedFrame>),
-    /// The host missed something that no feed keeps: the client needs the present state.
+pub(crate) enum OutboxItem {
+    /// A frame to be sent as it is.
+    Frame(Arc<PushedFrame>),
+    /// The host may have missed ephemeral events: the client needs the current state.
     Refresh,
 }
 
-/// Bounds of one outbox.
+/// The bounds of one outbox. Frames that are being written count as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutboxBounds {
-    /// Frames waiting, or being written.
-    pub frames: usize,
-    /// Their bytes.
-    pub bytes: usize,
+pub(crate) struct OutboxBounds {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
 }
 
-/// The client did not drain its outbox.
+/// The client did not read fast enough, and its outbox is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overflowed;
+pub(crate) struct OutboxOverflowed;
 
-/// One client's queue.
+/// One client's queue. Many tasks push; one task takes.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     bounds: OutboxBounds,
-    state: Mutex<State>,
-    ready: Notify,
+    queue: Mutex<OutboxQueue>,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Item>,
-    /// Waiting and being written: both take memory.
-    frames: usize,
-    bytes: usize,
+struct OutboxQueue {
+    waiting: VecDeque<OutboxItem>,
+    /// What waits and what is being written: both take memory.
+    usage: OutboxUsage,
     overflowed: bool,
 }
 
-/// Items taken for writing.
+/// Items taken for writing, in order.
 #[derive(Debug)]
-pub struct Batch {
-    /// In order.
-    pub items: VecDeque<Item>,
-    /// To be given back when they are written.
-    pub room: Room,
+pub(crate) struct OutboxBatch {
+    pub(crate) items: VecDeque<OutboxItem>,
+    /// To be released when the items are written.
+    pub(crate) usage: OutboxUsage,
 }
 
-/// What a batch takes of the bounds until it is written.
+/// The share of an outbox's bounds that a batch takes until it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Room {
+pub(crate) struct OutboxUsage {
     frames: usize,
     bytes: usize,
 }
 
 impl Outbox {
-    /// An empty one.
-    pub fn new(bounds: OutboxBounds) -> Self {
-        Self { bounds, state: Mutex::default(), ready: Notify::new() }
+    pub(crate) fn new(bounds: OutboxBounds) -> Self {
+        Self { bounds, queue: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Adds an item. One that does not fit closes the outbox; a single item always fits an empty one.
-    pub fn push(&self, item: Item) {
-        let cost = cost(&item);
-        let mut state = self.lock();
-        if state.overflowed {
+    /// Adds an item. An item that does not fit closes the outbox; a single item always fits into an empty one.
+    pub(crate) fn push(&self, item: OutboxItem) {
+        let bytes = item.bytes();
+        let mut queue = self.lock();
+        if queue.overflowed {
             return;
         }
-        let full = state.frames >= self.bounds.frames
-            || (state.frames > 0 && state.bytes.saturating_add(cost) > self.bounds.bytes);
+        let OutboxUsage { frames: used_frames, bytes: used_bytes } = queue.usage;
+        let full = used_frames >= self.bounds.frames
+            || (used_frames > 0 && used_bytes.saturating_add(bytes) > self.bounds.bytes);
         if full {
-            state.overflowed = true;
-            state.waiting = VecDeque::new();
+            queue.overflowed = true;
+            queue.waiting = VecDeque::new();
             metrics::counter!("roost_outbox_drops_total").increment(1);
         } else {
-            state.frames += 1;
-            state.bytes += cost;
-            state.waiting.push_back(item);
+            queue.usage = OutboxUsage { frames: used_frames + 1, bytes: used_bytes + bytes };
+            queue.waiting.push_back(item);
         }
-        drop(state);
-        self.ready.notify_one();
+        drop(queue);
+        self.changed.notify_one();
     }
 
-    /// Waits for items and takes all there are, so that they are written together. For one taker.
-    pub async fn take(&self) -> Result<Batch, Overflowed> {
+    /// Waits for items and takes all that are there, so that they are written together.
+    pub(crate) async fn take(&self) -> Result<OutboxBatch, OutboxOverflowed> {
         loop {
             if let Some(batch) = self.try_take()? {
                 return Ok(batch);
             }
-            self.ready.notified().await;
+            self.changed.notified().await;
         }
     }
 
-    /// Takes all there are now.
-    pub fn try_take(&self) -> Result<Option<Batch>, Overflowed> {
-        let mut state = self.lock();
-        if state.overflowed {
-            return Err(Overflowed);
+    /// Takes all items that are there now; `None` if there are none.
+    pub(crate) fn try_take(&self) -> Result<Option<OutboxBatch>, OutboxOverflowed> {
+        let mut queue = self.lock();
+        if queue.overflowed {
+            return Err(OutboxOverflowed);
         }
-        if state.waiting.is_empty() {
+        if queue.waiting.is_empty() {
             return Ok(None);
         }
-        let items = std::mem::take(&mut state.waiting);
-        let room = Room { frames: items.len(), bytes: items.iter().map(cost).sum() };
-        Ok(Some(Batch { items, room }))
+        let items = std::mem::take(&mut queue.waiting);
+        let usage = OutboxUsage { frames: items.len(), bytes: items.iter().map(OutboxItem::bytes).sum() };
+        Ok(Some(OutboxBatch { items, usage }))
     }
 
-    /// A batch is written: its room is free.
-    pub fn written(&self, room: Room) {
-        let mut state = self.lock();
-        state.frames = state.frames.saturating_sub(room.frames);
-        state.bytes = state.bytes.saturating_sub(room.bytes);
+    /// Releases what a batch took of the bounds: it is written.
+    pub(crate) fn release(&self, written: OutboxUsage) {
+        let mut queue = self.lock();
+        queue.usage.frames = queue.usage.frames.saturating_sub(written.frames);
+        queue.usage.bytes = queue.usage.bytes.saturating_sub(written.bytes);
     }
 
-    /// Waits until the outbox overflows. For the one taker, while it writes.
-    pub async fn overflow(&self) {
+    /// Waits until the outbox overflows. For the task that takes, while it writes.
+    pub(crate) async fn overflowed(&self) {
         while !self.lock().overflowed {
-            self.ready.notified().await;
+            self.changed.notified().await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, OutboxQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn cost(item: &Item) -> usize {
-    match item {
-        Item::PushedFrame(frame) => frame.cost(),
-        Item::Refresh => 0,
+impl OutboxItem {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Frame(frame) => frame.bytes(),
+            Self::Refresh => 0,
+        }
     }
 }
 
@@ -145,8 +143,8 @@ fn cost(item: &Item) -> usize {
 mod tests {
     use super::*;
 
-    fn frame(bytes: usize) -> Item {
-        Item::PushedFrame(Arc::new(PushedFrame::ephemeral("t", "1".repeat(bytes))))
+    fn frame(bytes: usize) -> OutboxItem {
+        OutboxItem::Frame(Arc::new(PushedFrame::ephemeral("t", "1".repeat(bytes))))
     }
 
     fn outbox(frames: usize, bytes: usize) -> Outbox {
@@ -154,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn everything_waiting_is_taken_at_once_in_order() {
+    fn all_waiting_items_are_taken_at_once_in_order() {
         let outbox = outbox(8, 10_000);
         outbox.push(frame(1));
-        outbox.push(Item::Refresh);
+        outbox.push(OutboxItem::Refresh);
         let mut batch = outbox.try_take().unwrap().unwrap();
-        assert!(matches!(batch.items.make_contiguous(), [Item::PushedFrame(_), Item::Refresh]));
+        assert!(matches!(batch.items.make_contiguous(), [OutboxItem::Frame(_), OutboxItem::Refresh]));
         assert!(outbox.try_take().unwrap().is_none());
     }
 
@@ -170,21 +168,21 @@ mod tests {
         outbox.push(frame(1));
         assert!(!outbox.lock().overflowed);
         outbox.push(frame(1));
-        assert_eq!(outbox.try_take().unwrap_err(), Overflowed);
+        assert_eq!(outbox.try_take().unwrap_err(), OutboxOverflowed);
     }
 
     #[test]
     fn too_many_bytes_close_the_outbox_but_one_large_frame_fits() {
         let outbox = outbox(100, 1_000);
         outbox.push(frame(5_000));
-        outbox.written(outbox.try_take().unwrap().unwrap().room);
+        outbox.release(outbox.try_take().unwrap().unwrap().usage);
         outbox.push(frame(500));
         outbox.push(frame(500));
-        assert_eq!(outbox.try_take().unwrap_err(), Overflowed);
+        assert_eq!(outbox.try_take().unwrap_err(), OutboxOverflowed);
     }
 
     #[test]
-    fn what_is_being_written_still_counts() {
+    fn frames_being_written_still_count() {
         let outbox = outbox(2, 10_000);
         outbox.push(frame(1));
         let batch = outbox.try_take().unwrap().unwrap();
@@ -195,11 +193,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_makes_room() {
+    fn written_frames_free_their_share_of_the_bounds() {
         let outbox = outbox(1, 10_000);
         for _ in 0..10 {
             outbox.push(frame(1));
-            outbox.written(outbox.try_take().unwrap().unwrap().room);
+            outbox.release(outbox.try_take().unwrap().unwrap().usage);
         }
     }
 
@@ -208,7 +206,7 @@ mod tests {
         let outbox = Arc::new(outbox(1, 10_000));
         let waiting = tokio::spawn({
             let outbox = outbox.clone();
-            async move { outbox.overflow().await }
+            async move { outbox.overflowed().await }
         });
         outbox.push(frame(1));
         outbox.push(frame(1));

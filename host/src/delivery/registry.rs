@@ -1,6 +1,7 @@
-//! Who is connected here: every user's connections, and the bus's way to them.
+//! The connection registry: every user with a connection to this host. The bus delivers events through it.
 //!
-//! Calls never block and never ask the store: the bus makes them while it holds its locks.
+//! No call blocks or asks the store, because the bus calls while it holds its own locks. What needs the store is
+//! requested from the gap repair.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,105 +11,107 @@ use roost_core::ids::UserId;
 use roost_core::port::{Delivery, Subscriber};
 use tokio::sync::mpsc;
 
-use super::user::User;
-use crate::server::problem::{ApiError, Code};
+use super::user_feed::UserFeed;
+use crate::server::problem::{ApiError, ErrorCode};
 
 const SHARDS: usize = 64;
 
-/// What the board cannot do itself, because it takes the store.
+/// Work that needs the store, requested from the gap repair.
 #[derive(Debug)]
-pub(super) enum Work {
-    /// A hole must be filled.
-    Repair(Arc<User>),
-    /// The last connection is gone.
-    Leave(Arc<User>),
-    /// The bus was cut off.
+pub(super) enum RepairRequest {
+    /// Fill a gap in the user's events.
+    FillGap(Arc<UserFeed>),
+    /// Leave the bus: the user's last connection is gone.
+    LeaveBus(Arc<UserFeed>),
+    /// Compare every user with their feed: the bus was interrupted.
     RecheckAll,
 }
 
-/// How many connections there may be.
+/// How many connections the host accepts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) connections: usize,
+pub(super) struct ConnectionLimits {
+    pub(super) total: usize,
     pub(super) per_user: usize,
 }
 
-/// Every user with a connection here.
+/// Every user with a registered connection.
 #[derive(Debug)]
 pub(super) struct ConnectionRegistry {
-    shards: Vec<Mutex<HashMap<UserId, Entry>>>,
+    shards: Vec<Mutex<HashMap<UserId, RegisteredUser>>>,
     connections: AtomicUsize,
-    limits: Limits,
-    /// Bounded by the users: each stands in it at most once for each kind of work.
-    work: mpsc::UnboundedSender<Work>,
+    limits: ConnectionLimits,
+    /// Bounded by the number of users: each has at most one request of each kind in the channel.
+    requests: mpsc::UnboundedSender<RepairRequest>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    user: Arc<User>,
-    /// Connections, and those about to be one.
-    seats: usize,
+struct RegisteredUser {
+    feed: Arc<UserFeed>,
+    /// Open connections, and those that are about to open.
+    registrations: usize,
 }
 
 impl ConnectionRegistry {
-    pub(super) fn new(limits: Limits, work: mpsc::UnboundedSender<Work>) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, requests: mpsc::UnboundedSender<RepairRequest>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, connections: AtomicUsize::new(0), limits, work }
+        Self { shards, connections: AtomicUsize::new(0), limits, requests }
     }
 
-    /// Takes a seat beside the user's others, if the bounds allow one more.
-    pub(super) fn sit(&self, id: UserId) -> Result<Arc<User>, ApiError> {
-        if self.connections.fetch_add(1, Ordering::AcqRel) >= self.limits.connections {
+    /// Registers one more connection of a user, if the limits allow it.
+    pub(super) fn register(&self, id: UserId) -> Result<Arc<UserFeed>, ApiError> {
+        if self.connections.fetch_add(1, Ordering::AcqRel) >= self.limits.total {
             self.connections.fetch_sub(1, Ordering::AcqRel);
-            return Err(ApiError::from(Code::TooManyConnections).after(super::hub::RETRY_AFTER));
+            let detail = format!("this host has its {} connections already; connect again later", self.limits.total);
+            return Err(ApiError::new(ErrorCode::TooManyConnections, detail).after(super::hub::RETRY_AFTER));
         }
         let mut shard = self.shard(id);
-        let entry = shard.entry(id).or_insert_with(|| Entry { user: Arc::new(User::new(id)), seats: 0 });
-        if entry.seats >= self.limits.per_user {
+        let new = || RegisteredUser { feed: Arc::new(UserFeed::new(id)), registrations: 0 };
+        let user = shard.entry(id).or_insert_with(new);
+        if user.registrations >= self.limits.per_user {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             let allowed = self.limits.per_user;
             let detail = format!("a user may have {allowed} connections to one host; close one first");
-            return Err(ApiError::new(Code::TooManyConnectionsOfUser, detail));
+            return Err(ApiError::new(ErrorCode::TooManyConnectionsOfUser, detail));
         }
-        entry.seats += 1;
-        Ok(entry.user.clone())
+        user.registrations += 1;
+        Ok(user.feed.clone())
     }
 
-    /// Gives a seat back; after the last one the bus is left.
-    pub(super) fn stand_up(&self, user: &Arc<User>) {
+    /// Removes one registration. After a user's last one, leaving the bus is requested.
+    pub(super) fn unregister(&self, feed: &Arc<UserFeed>) {
         self.connections.fetch_sub(1, Ordering::AcqRel);
-        let mut shard = self.shard(user.id);
-        let Some(entry) = shard.get_mut(&user.id) else { return };
-        entry.seats = entry.seats.saturating_sub(1);
-        if entry.seats == 0 {
-            self.ask(Work::Leave(user.clone()));
+        let mut shard = self.shard(feed.user);
+        let Some(user) = shard.get_mut(&feed.user) else { return };
+        user.registrations = user.registrations.saturating_sub(1);
+        if user.registrations == 0 {
+            self.request(RepairRequest::LeaveBus(feed.clone()));
         }
     }
 
-    /// Seats taken, or about to be; `None`: the bus was left and the user forgotten.
-    pub(super) fn seats(&self, user: &Arc<User>) -> Option<usize> {
-        let shard = self.shard(user.id);
-        let entry = shard.get(&user.id).filter(|entry| Arc::ptr_eq(&entry.user, user));
-        entry.map(|entry| entry.seats)
+    /// The number of a user's registrations; `None` if the bus was left and the user removed.
+    pub(super) fn registrations(&self, feed: &Arc<UserFeed>) -> Option<usize> {
+        let shard = self.shard(feed.user);
+        let user = shard.get(&feed.user).filter(|user| Arc::ptr_eq(&user.feed, feed));
+        user.map(|user| user.registrations)
     }
 
-    /// Forgets a user whom nobody took a seat of meanwhile.
-    pub(super) fn forget_deserted(&self, user: &Arc<User>) {
-        let mut shard = self.shard(user.id);
-        if shard.get(&user.id).is_some_and(|entry| entry.seats == 0 && Arc::ptr_eq(&entry.user, user)) {
-            shard.remove(&user.id);
+    /// Removes a user, unless a connection was registered meanwhile.
+    pub(super) fn remove_if_unused(&self, feed: &Arc<UserFeed>) {
+        let mut shard = self.shard(feed.user);
+        if shard.get(&feed.user).is_some_and(|user| user.registrations == 0 && Arc::ptr_eq(&user.feed, feed)) {
+            shard.remove(&feed.user);
         }
     }
 
-    pub(super) fn ask(&self, work: Work) {
+    pub(super) fn request(&self, request: RepairRequest) {
         // Without a receiver the hub is gone, and its connections with it.
-        let _ = self.work.send(work);
+        let _ = self.requests.send(request);
     }
 
-    pub(super) fn users(&self) -> Vec<Arc<User>> {
+    pub(super) fn feeds(&self) -> Vec<Arc<UserFeed>> {
         let each = self.shards.iter().map(|shard| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.values().map(|entry| entry.user.clone()).collect::<Vec<_>>()
+            shard.values().map(|user| user.feed.clone()).collect::<Vec<_>>()
         });
         each.flatten().collect()
     }
@@ -117,12 +120,12 @@ impl ConnectionRegistry {
         self.connections.load(Ordering::Acquire)
     }
 
-    fn user(&self, id: UserId) -> Option<Arc<User>> {
-        self.shard(id).get(&id).map(|entry| entry.user.clone())
+    fn feed(&self, id: UserId) -> Option<Arc<UserFeed>> {
+        self.shard(id).get(&id).map(|user| user.feed.clone())
     }
 
     #[allow(clippy::indexing_slicing, reason = "the remainder is below the number of shards, which never changes")]
-    fn shard(&self, id: UserId) -> MutexGuard<'_, HashMap<UserId, Entry>> {
+    fn shard(&self, id: UserId) -> MutexGuard<'_, HashMap<UserId, RegisteredUser>> {
         let bits = id.as_u128();
         let mixed = ((bits ^ (bits >> 64)) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let index = (mixed >> 32) as usize % SHARDS;
@@ -132,18 +135,18 @@ impl ConnectionRegistry {
 
 impl Subscriber for ConnectionRegistry {
     fn deliver(&self, user: UserId, delivery: Delivery) {
-        if let Some(user) = self.user(user)
-            && user.deliver(delivery)
+        if let Some(feed) = self.feed(user)
+            && feed.deliver(delivery)
         {
-            self.ask(Work::Repair(user));
+            self.request(RepairRequest::FillGap(feed));
         }
     }
 
     fn interrupted(&self) {
-        tracing::warn!("the bus was cut off; every user's feed is checked");
-        for user in self.users() {
-            user.interrupt();
+        tracing::warn!("the bus was interrupted; the host compares every user's position with their feed");
+        for feed in self.feeds() {
+            feed.interrupt();
         }
-        self.ask(Work::RecheckAll);
+        self.request(RepairRequest::RecheckAll);
     }
 }

@@ -1,4 +1,4 @@
-//! The hub against a bus that loses events: order, holes, resync, bounds, and who joins and leaves when.
+//! The hub on a bus that loses events: order, gaps, resync, bounds, and when the bus is joined and left.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,33 +10,35 @@ use tokio::time::timeout;
 use roost_core::feed::Position;
 
 use super::hub::*;
+use super::outbox::OutboxOverflowed;
 use super::*;
 use crate::config::SocketConfig;
 use crate::server::fake::{LossyStore, socket_config, user};
-use crate::server::problem::Code;
+use crate::server::problem::ErrorCode;
 
 struct Client {
-    seat: Registration<LossyStore>,
+    registration: Registration<LossyStore>,
     connection: Arc<Connection>,
     position: Position,
 }
 
 async fn connect(hub: &Arc<Hub<LossyStore>>, user: UserId, name: &str) -> Client {
-    let mut seat = hub.seat(user).unwrap();
-    let (connection, position) = seat.join(name.parse::<ConnectionId>().unwrap()).await.unwrap();
-    Client { seat, connection, position }
+    let mut registration = hub.register(user).unwrap();
+    let (connection, position) = registration.join(name.parse::<ConnectionId>().unwrap()).await.unwrap();
+    Client { registration, connection, position }
 }
 
 impl Client {
-    /// The next items, in short: a payload's text, `resync`, or `refresh`.
+    /// The next items, each as its payload's text, `resync`, or `refresh`.
     async fn next(&self) -> Vec<String> {
-        let batch = timeout(Duration::from_secs(60), self.connection.outbox.take()).await.expect("nothing came");
-        let Batch { items, room } = batch.unwrap();
-        self.connection.outbox.written(room);
-        items.into_iter().map(|item| short(&item)).collect()
+        let batch =
+            timeout(Duration::from_secs(60), self.connection.outbox.take()).await.expect("no item within a minute");
+        let OutboxBatch { items, usage } = batch.unwrap();
+        self.connection.outbox.release(usage);
+        items.into_iter().map(|item| label(&item)).collect()
     }
 
-    /// So many items, however they are gathered.
+    /// This many items, in as many batches as it takes.
     async fn take(&self, count: usize) -> Vec<String> {
         let mut items = Vec::new();
         while items.len() < count {
@@ -50,8 +52,8 @@ impl Client {
     }
 }
 
-fn short(item: &Item) -> String {
-    let Item::PushedFrame(frame) = item else { return "refresh".into() };
+fn label(item: &OutboxItem) -> String {
+    let OutboxItem::Frame(frame) = item else { return "refresh".into() };
     let frame: serde_json::Value = serde_json::from_str(&frame.encode_text()).unwrap();
     match frame["payload"]["text"].as_str() {
         Some(text) => text.to_owned(),
@@ -64,7 +66,7 @@ fn hub(store: &Arc<LossyStore>) -> Arc<Hub<LossyStore>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_reach_every_connection_of_the_user_in_order_and_nobody_else() {
+async fn events_reach_every_connection_of_the_user_in_order_and_no_other_user() {
     let store = LossyStore::new();
     let hub = hub(&store);
     let (phone, laptop) = (connect(&hub, user(1), "phone").await, connect(&hub, user(1), "laptop").await);
@@ -86,7 +88,7 @@ async fn a_frame_is_encoded_once_for_all_connections() {
     let (phone, laptop) = (connect(&hub, user(1), "phone").await, connect(&hub, user(1), "laptop").await);
     store.publish(user(1), "a").await;
     let frame = |client: &Client| match client.connection.outbox.try_take().unwrap().unwrap().items.remove(0) {
-        Some(Item::PushedFrame(frame)) => frame,
+        Some(OutboxItem::Frame(frame)) => frame,
         other => panic!("{other:?}"),
     };
     let (one, two) = (frame(&phone), frame(&laptop));
@@ -95,7 +97,7 @@ async fn a_frame_is_encoded_once_for_all_connections() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hole_is_filled_before_anything_newer_and_once() {
+async fn a_gap_is_filled_once_and_before_newer_events_are_delivered() {
     let store = LossyStore::new();
     let hub = hub(&store);
     let client = connect(&hub, user(1), "phone").await;
@@ -110,7 +112,7 @@ async fn a_hole_is_filled_before_anything_newer_and_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_without_a_place_wait_until_the_hole_is_filled() {
+async fn ephemeral_events_wait_until_the_gap_is_filled() {
     let store = LossyStore::new();
     let hub = hub(&store);
     let client = connect(&hub, user(1), "phone").await;
@@ -133,7 +135,7 @@ async fn a_lost_last_event_is_found_by_the_regular_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hole_that_the_feed_no_longer_covers_becomes_one_resync() {
+async fn a_gap_that_the_feed_no_longer_covers_becomes_one_resync() {
     let store = LossyStore::new();
     let hub = hub(&store);
     let client = connect(&hub, user(1), "phone").await;
@@ -150,7 +152,7 @@ async fn a_hole_that_the_feed_no_longer_covers_becomes_one_resync() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interruption_that_lost_nothing_lets_events_go_on() {
+async fn an_interruption_without_loss_repeats_and_loses_no_event() {
     let store = LossyStore::new();
     let hub = hub(&store);
     let client = connect(&hub, user(1), "phone").await;
@@ -163,7 +165,7 @@ async fn an_interruption_that_lost_nothing_lets_events_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_interruption_nothing_newer_overtakes_what_was_lost() {
+async fn after_an_interruption_no_newer_event_overtakes_a_lost_one() {
     let store = LossyStore::new();
     let hub = hub(&store);
     let client = connect(&hub, user(1), "phone").await;
@@ -181,7 +183,7 @@ async fn after_an_interruption_nothing_newer_overtakes_what_was_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_lost_its_feeds_is_answered_with_a_resync() {
+async fn clients_get_a_resync_when_the_store_lost_its_feeds() {
     let store = LossyStore::new();
     let hub = hub(&store);
     let client = connect(&hub, user(1), "phone").await;
@@ -195,7 +197,7 @@ async fn a_store_that_lost_its_feeds_is_answered_with_a_resync() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_client_is_cut_off_and_slows_nobody() {
+async fn a_slow_client_is_cut_off_and_does_not_delay_others() {
     let store = LossyStore::new();
     let hub = hub(&store);
     let (slow, quick) = (connect(&hub, user(1), "slow").await, connect(&hub, user(1), "quick").await);
@@ -203,11 +205,11 @@ async fn a_slow_client_is_cut_off_and_slows_nobody() {
         store.publish(user(1), &number.to_string()).await;
         assert_eq!(quick.take(1).await, [number.to_string()]);
     }
-    assert_eq!(slow.connection.outbox.take().await.unwrap_err(), Overflowed);
+    assert_eq!(slow.connection.outbox.take().await.unwrap_err(), OutboxOverflowed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_begins_after_the_position_it_is_told() {
+async fn a_connection_gets_the_events_after_its_position() {
     let store = LossyStore::new();
     let hub = hub(&store);
     store.publish(user(1), "before").await;
@@ -238,26 +240,26 @@ async fn the_last_connection_leaves_the_bus_and_the_next_joins_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_join_that_crosses_a_leave_still_hears() {
+async fn a_join_during_a_leave_still_receives_events() {
     let store = LossyStore::new();
     let hub = hub(&store);
     for round in 0..50 {
         let client = connect(&hub, user(1), &format!("client-{round}")).await;
         store.publish(user(1), "a").await;
         assert_eq!(client.take(1).await, ["a"], "round {round}");
-        // The leave is asked for here and races the join of the next round.
+        // This requests the leave, which races with the join of the next round.
         drop(client);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_join_that_fails_gives_its_seat_back() {
+async fn a_failed_join_is_unregistered() {
     let store = LossyStore::new();
     let hub = hub(&store);
     store.set_down(true);
-    let mut seat = hub.seat(user(1)).unwrap();
-    assert!(seat.join("phone".parse().unwrap()).await.is_err());
-    drop(seat);
+    let mut registration = hub.register(user(1)).unwrap();
+    assert!(registration.join("phone".parse().unwrap()).await.is_err());
+    drop(registration);
     assert_eq!(hub.connections(), 0);
     store.set_down(false);
     let client = connect(&hub, user(1), "phone").await;
@@ -269,35 +271,35 @@ async fn a_join_that_fails_gives_its_seat_back() {
 async fn connections_are_bounded_for_each_user_and_for_the_host() {
     let config = SocketConfig { connections_max: 3, connections_per_user_max: 2, ..socket_config() };
     let hub = Hub::start(LossyStore::new(), &config);
-    let first = hub.seat(user(1)).unwrap();
-    let _second = hub.seat(user(1)).unwrap();
-    assert!(hub.seat(user(1)).unwrap_err().is(Code::TooManyConnectionsOfUser));
-    let _third = hub.seat(user(2)).unwrap();
-    assert!(hub.seat(user(3)).unwrap_err().is(Code::TooManyConnections));
+    let first = hub.register(user(1)).unwrap();
+    let _second = hub.register(user(1)).unwrap();
+    assert!(hub.register(user(1)).unwrap_err().is(ErrorCode::TooManyConnectionsOfUser));
+    let _third = hub.register(user(2)).unwrap();
+    assert!(hub.register(user(3)).unwrap_err().is(ErrorCode::TooManyConnections));
     drop(first);
-    assert!(hub.seat(user(3)).is_ok());
+    assert!(hub.register(user(3)).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_signs_of_life_are_beaten() {
+async fn heartbeats_name_only_connections_with_a_sign_of_life() {
     let hub = hub(&LossyStore::new());
     let (phone, _laptop) = (connect(&hub, user(1), "phone").await, connect(&hub, user(1), "laptop").await);
-    phone.connection.alive();
-    let beaten = hub.take_alive();
-    assert_eq!(beaten.iter().map(|connection| connection.id.as_str()).collect::<Vec<_>>(), ["phone"]);
+    phone.connection.mark_alive();
+    let alive = hub.take_alive();
+    assert_eq!(alive.iter().map(|connection| connection.id.as_str()).collect::<Vec<_>>(), ["phone"]);
     assert_eq!(hub.take_alive(), []);
-    hub.give_back_alive(&beaten);
-    assert_eq!(hub.take_alive(), beaten);
+    hub.restore_alive(&alive);
+    assert_eq!(hub.take_alive(), alive);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_tells_everybody_refuses_newcomers_and_waits_for_the_last() {
+async fn a_drain_notifies_every_client_refuses_new_ones_and_waits_for_the_last() {
     let hub = hub(&LossyStore::new());
     let mut client = connect(&hub, user(1), "phone").await;
     let spread = Duration::from_secs(3);
     hub.drain(spread);
-    assert_eq!(client.seat.draining().await, Draining { spread });
-    assert!(hub.seat(user(2)).unwrap_err().is(Code::Draining));
+    assert_eq!(client.registration.draining().await, Draining { spread });
+    assert!(hub.register(user(2)).unwrap_err().is(ErrorCode::Draining));
     assert!(timeout(Duration::from_secs(5), hub.drained()).await.is_err());
     drop(client);
     hub.drained().await;

@@ -24,7 +24,7 @@ use crate::ops::trace;
 use crate::records::RecordStore;
 use crate::server::auth::Credentials;
 use crate::server::http::response;
-use crate::server::problem::{ApiError, Code};
+use crate::server::problem::{ApiError, ErrorCode};
 use crate::store::Store;
 
 /// The text form of the Prometheus exposition format.
@@ -83,7 +83,7 @@ impl AdminState {
     fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(key) = &self.key else {
             let detail = "set admin_key (ROOST_ADMIN_KEY) to read this";
-            let fault = ApiError::new(Code::Internal, detail);
+            let fault = ApiError::new(ErrorCode::Internal, detail);
             return Err(ApiError {
                 status: 403,
                 code: "admin_key_unset".into(),
@@ -91,10 +91,10 @@ impl AdminState {
                 ..fault
             });
         };
-        match Credentials::of_headers(headers)?.header {
+        match Credentials::of_headers(headers)?.bearer {
             Some(shown) if bool::from(shown.as_bytes().ct_eq(key.0.as_bytes())) => Ok(()),
-            Some(_) => Err(ApiError::new(Code::TokenInvalid, "this is not the admin key")),
-            None => Err(ApiError::new(Code::Unauthenticated, "send the admin key as a bearer token")),
+            Some(_) => Err(ApiError::new(ErrorCode::TokenInvalid, "this is not the admin key")),
+            None => Err(ApiError::new(ErrorCode::Unauthenticated, "send the admin key as a bearer token")),
         }
     }
 }
@@ -112,7 +112,7 @@ pub fn router(state: Arc<AdminState>) -> Router {
         .route("/functions", get(functions))
         .route("/verify", post(verify))
         .fallback(async || {
-            ApiError::new(Code::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify")
+            ApiError::new(ErrorCode::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify")
                 .response(&trace::new_id())
         })
         .with_state(state)
@@ -145,8 +145,9 @@ async fn functions(State(state): State<Arc<AdminState>>, headers: HeaderMap) -> 
 async fn verify(State(state): State<Arc<AdminState>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let answer = async {
         state.admit(&headers)?;
-        let order = serde_json::from_slice(&body)
-            .map_err(|error| ApiError::new(Code::InvalidBody, format!("the body is no order to verify: {error}")))?;
+        let order = serde_json::from_slice(&body).map_err(|error| {
+            ApiError::new(ErrorCode::InvalidBody, format!("the body is no order to verify: {error}"))
+        })?;
         let world = consistency::World { store: state.store.clone(), records: state.records.clone() };
         consistency::carry_out(&world, &order).await.map_err(|error| consistency::fault(&error))
     };

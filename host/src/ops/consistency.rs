@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::records::RecordStore;
-use crate::server::problem::{ApiError, Code};
+use crate::server::problem::{ApiError, ErrorCode};
 use crate::store::Store;
 
 /// Subjects of a part when nobody says how many.
@@ -86,7 +86,7 @@ pub fn fault(error: &Error) -> ApiError {
         ErrorKind::Unavailable => 503,
         _ => 500,
     };
-    let fault = ApiError { status, code: error.code().into(), ..ApiError::new(Code::Internal, error.to_string()) };
+    let fault = ApiError { status, code: error.code().into(), ..ApiError::new(ErrorCode::Internal, error.to_string()) };
     let after = error.retry_after_ms().map(|span| Duration::from_millis(span.into()));
     ApiError { title: "The state could not be compared", retry: error.retry(), retry_after: after, ..fault }
 }

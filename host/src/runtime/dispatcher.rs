@@ -1,79 +1,43 @@
-//! What the faces ask of the functions: who answers a route, a frame or a hook, and to call them.
-//!
-//! The faces know nothing of components, revisions or instances. Tests put a fake here.
+//! The interface between the listeners and the functions: finds the function for a route, a frame or a hook, and calls
+//! it. It shows nothing of components, revisions or instances; unit tests of the listeners use a fake.
 
 use std::future::Future;
-use std::sync::Arc;
 
-use crate::runtime::{
-    Access, CallError, Documented, Functions, Hook, Invocation, Method, Parameter, Reply, RouteMatch, Target,
-};
+use crate::runtime::{CallError, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Target};
 
-/// A route that a function answers.
-#[derive(Clone, Debug)]
-pub struct Matched<T> {
-    /// Whom to call.
-    pub target: T,
-    /// Who may call.
-    pub access: Access,
-    /// The route's place in the manifest.
-    pub index: u32,
-    /// The path as the manifest spells it.
-    pub route: Arc<str>,
-    /// Name and decoded value of each path parameter.
-    pub parameters: Vec<Parameter>,
-}
-
-/// What became of looking for a route.
-#[derive(Clone, Debug)]
-pub enum Lookup<T> {
-    /// This function answers.
-    Found(Matched<T>),
-    /// The path is known, under these methods only.
-    OtherMethods(Vec<Method>),
-    /// No function has this path.
-    Unknown,
-}
-
-/// The functions as the faces see them.
+/// The live functions, as the listeners use them.
 pub trait Dispatcher: Send + Sync + 'static {
-    /// A function in one revision: whoever holds it calls that revision, whatever is deployed meanwhile.
+    /// One revision of a function. Its holder calls that revision, even if another one is deployed meanwhile.
     type Target: Clone + Send + Sync + 'static;
 
-    /// Who answers this request. The path is as it stands in the request line, without a query.
-    fn route(&self, method: &str, path: &str) -> Lookup<Self::Target>;
+    /// Finds a request's route. `path` is the path of the request line, without the query.
+    fn route(&self, method: &str, path: &str) -> RouteLookup<Self::Target>;
 
-    /// Who answers frames of this type.
+    /// Finds the function that answers frames of this type.
     fn message(&self, name: &str) -> Option<Self::Target>;
 
-    /// Everybody who takes part in this moment.
+    /// Lists the functions that registered this hook.
     fn hooks(&self, hook: Hook) -> Vec<Self::Target>;
 
-    /// Calls it.
+    /// Calls a function.
     fn call(
         &self,
         target: &Self::Target,
         invocation: Invocation,
     ) -> impl Future<Output = Result<Reply, CallError>> + Send;
 
-    /// Grows with every change of the functions.
+    /// A number that grows with every change of the live functions.
     fn generation(&self) -> u64;
 
-    /// Every route with its description.
+    /// Lists every route with its description.
     fn documented(&self) -> Vec<Documented>;
 }
 
 impl Dispatcher for Functions {
     type Target = Target;
 
-    fn route(&self, method: &str, path: &str) -> Lookup<Target> {
-        match Self::route(self, method, path) {
-            RouteMatch::Found { target, index, route, parameters, access } => {
-                Lookup::Found(Matched { target, access, index, route, parameters })
-            }
-            RouteMatch::MethodNotAllowed { allow } => Lookup::OtherMethods(allow),
-            RouteMatch::NotFound => Lookup::Unknown,
-        }
+    fn route(&self, method: &str, path: &str) -> RouteLookup<Target> {
+        Self::route(self, method, path)
     }
 
     fn message(&self, name: &str) -> Option<Target> {

@@ -10,6 +10,7 @@ use roost_core::limits::EVENT_NAME_BYTES_MAX;
 use serde::Serialize;
 
 use super::grants::Grants;
+use super::host_paths;
 
 /// Entries of one kind in a manifest.
 const ENTRIES_MAX: usize = 256;
@@ -19,8 +20,6 @@ const OPERATION_BYTES_MAX: usize = 64 * 1024;
 const EVERY_MS_MIN: u32 = 100;
 /// Shards of one schedule.
 const SHARDS_MAX: u32 = 64;
-/// What the host serves itself; no function may.
-pub(super) const PATHS_OF_THE_HOST: [&str; 4] = ["/v1/socket", "/v1/events", "/v1/sync", "/v1/openapi.json"];
 /// Frame types that the host speaks itself; no function may take them.
 const MESSAGES_OF_THE_HOST: [&str; 6] = ["hello", "ok", "error", "sync", "resync", "server.draining"];
 
@@ -261,7 +260,7 @@ fn route(raw: RawRoute) -> Result<Route, String> {
             "the route {method} {path} does not begin with /v1/, is longer than 256 bytes, or has a parameter over several segments"
         ));
     }
-    if PATHS_OF_THE_HOST.contains(&path.as_str()) {
+    if host_paths::ALL.contains(&path.as_str()) {
         return Err(format!("the route {method} {path} belongs to the host"));
     }
     if operation.len() > OPERATION_BYTES_MAX {

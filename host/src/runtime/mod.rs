@@ -13,6 +13,7 @@ pub mod dispatcher;
 mod engine;
 mod grants;
 pub mod hooks;
+pub(crate) mod host_paths;
 mod imports;
 mod instance;
 mod limits;
@@ -20,6 +21,7 @@ mod loader;
 mod manifest;
 mod metrics;
 mod options;
+pub(crate) mod percent;
 mod registry;
 mod revision;
 mod routes;
@@ -35,10 +37,7 @@ pub use loader::{DeployError, DeployFailure};
 pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
 pub use options::Options;
 pub use registry::{Deployed, Documented, FunctionInfo, Functions, Target};
-pub use routes::{Conflict, Parameter};
+pub use routes::{Conflict, MatchedRoute, Parameter, RouteLookup};
 pub use state::HostWorld;
 
 pub(crate) use cache::write_atomically;
-
-/// What a path leads to.
-pub type RouteMatch = routes::Matched<Target>;

@@ -17,7 +17,7 @@ use super::loader::{DeployError, DeployFailure, Loader, digest};
 use super::manifest::{Access, Hook, Method, Schedule};
 use super::options::Options;
 use super::revision::Revision;
-use super::routes::{Conflict, Matched, Table};
+use super::routes::{Conflict, RouteLookup, Table};
 use super::state::HostWorld;
 
 /// One revision of one function, to be called. Holding it keeps the revision alive.
@@ -233,7 +233,7 @@ impl Functions {
     }
 
     /// What a path leads to. `path` is as it stands in the request line, without a query.
-    pub fn route(&self, method: &str, path: &str) -> Matched<Target> {
+    pub fn route(&self, method: &str, path: &str) -> RouteLookup<Target> {
         self.inner.table.load().route(method, path)
     }
 

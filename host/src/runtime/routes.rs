@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::manifest::{Access, Hook, Manifest, Method, Schedule};
+use super::percent;
 
 /// Why two functions cannot live together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,28 +45,29 @@ pub enum Conflict {
 /// A path parameter's name and its decoded value.
 pub type Parameter = (String, String);
 
-/// What a path leads to.
+/// A request's route. `T` stands for the revision that answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Matched<T> {
-    /// A function's route.
-    Found {
-        /// Whose.
-        target: T,
-        /// The route's place in the manifest.
-        index: u32,
-        /// The route's path as the manifest spells it.
-        route: Arc<str>,
-        /// The path's parameters.
-        parameters: Vec<Parameter>,
-        /// Who may call it.
-        access: Access,
-    },
-    /// The path exists with other methods.
-    MethodNotAllowed {
-        /// These.
-        allow: Vec<Method>,
-    },
-    /// No such path.
+pub struct MatchedRoute<T> {
+    /// The function's revision to call.
+    pub target: T,
+    /// Who may call the route.
+    pub access: Access,
+    /// The route's index in the manifest.
+    pub index: u32,
+    /// The route's path as the manifest writes it.
+    pub route: Arc<str>,
+    /// The path's parameters, in order.
+    pub parameters: Vec<Parameter>,
+}
+
+/// The result of looking for a request's route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteLookup<T> {
+    /// A function has the route.
+    Found(MatchedRoute<T>),
+    /// Functions have the path, but only with these methods.
+    MethodNotAllowed(Vec<Method>),
+    /// No function has the path.
     NotFound,
 }
 
@@ -164,33 +166,28 @@ impl<T: Clone> Table<T> {
             .map(|manifest| manifest.name.as_str())
     }
 
-    /// What this path leads to. `path` is as it stands in the request line, without a query.
-    pub(super) fn route(&self, method: &str, path: &str) -> Matched<T> {
-        let found =
-            Method::parse(method).and_then(|method| self.routers.get(&method)).and_then(|router| router.at(path).ok());
-        match found {
-            Some(found) => {
-                let parameters = found
-                    .params
-                    .iter()
-                    .map(|(name, value)| Some((name.to_owned(), decode(value)?)))
-                    .collect::<Option<Vec<_>>>();
-                parameters.map_or(Matched::NotFound, |parameters| Matched::Found {
-                    target: found.value.target.clone(),
-                    index: found.value.index,
-                    route: Arc::clone(&found.value.route),
-                    parameters,
-                    access: found.value.access,
-                })
-            }
-            None => self.other_methods(path),
+    /// Finds a request's route. `path` is the path of the request line, without the query. A path with an invalid
+    /// percent-escape has no route.
+    pub(super) fn route(&self, method: &str, path: &str) -> RouteLookup<T> {
+        let router = Method::parse(method).and_then(|method| self.routers.get(&method));
+        let Some(found) = router.and_then(|router| router.at(path).ok()) else { return self.other_methods(path) };
+        let decoded = |(name, value): (&str, &str)| Some((name.to_owned(), percent::decode(value).ok()?.into_owned()));
+        match found.params.iter().map(decoded).collect() {
+            None => RouteLookup::NotFound,
+            Some(parameters) => RouteLookup::Found(MatchedRoute {
+                target: found.value.target.clone(),
+                access: found.value.access,
+                index: found.value.index,
+                route: Arc::clone(&found.value.route),
+                parameters,
+            }),
         }
     }
 
-    fn other_methods(&self, path: &str) -> Matched<T> {
-        let allow: Vec<Method> =
+    fn other_methods(&self, path: &str) -> RouteLookup<T> {
+        let allowed: Vec<Method> =
             self.routers.iter().filter(|(_, router)| router.at(path).is_ok()).map(|(method, _)| *method).collect();
-        if allow.is_empty() { Matched::NotFound } else { Matched::MethodNotAllowed { allow } }
+        if allowed.is_empty() { RouteLookup::NotFound } else { RouteLookup::MethodNotAllowed(allowed) }
     }
 
     pub(super) fn message(&self, name: &str) -> Option<T> {
@@ -223,26 +220,6 @@ impl<T: Clone> Table<T> {
     pub(super) fn get(&self, name: &str) -> Option<&T> {
         self.functions.get(name).map(|(_, target)| target)
     }
-}
-
-/// Percent-decodes one path segment; `None`: not UTF-8, or an escape that is none.
-fn decode(segment: &str) -> Option<String> {
-    if !segment.contains('%') {
-        return Some(segment.to_owned());
-    }
-    let mut bytes = segment.bytes();
-    let mut decoded = Vec::with_capacity(segment.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
-            _ => byte,
-        });
-    }
-    String::from_utf8(decoded).ok()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -286,27 +263,26 @@ mod tests {
 
     #[test]
     fn a_path_finds_its_function_and_decodes_its_parameters() {
-        let Matched::Found { target, index, route, parameters, .. } = table().route("GET", "/v1/presence/a%20%C3%A9")
-        else {
+        let RouteLookup::Found(found) = table().route("GET", "/v1/presence/a%20%C3%A9") else {
             panic!("not found");
         };
-        assert_eq!((target, index, &*route), (1, 0, "/v1/presence/{user}"));
-        assert_eq!(parameters, [("user".to_owned(), "a é".to_owned())]);
+        assert_eq!((found.target, found.index, &*found.route), (1, 0, "/v1/presence/{user}"));
+        assert_eq!(found.parameters, [("user".to_owned(), "a é".to_owned())]);
     }
 
     #[test]
     fn escapes_that_are_none_lead_nowhere() {
         for path in ["/v1/presence/%", "/v1/presence/%zz", "/v1/presence/%ff"] {
-            assert_eq!(table().route("GET", path), Matched::NotFound, "{path}");
+            assert_eq!(table().route("GET", path), RouteLookup::NotFound, "{path}");
         }
     }
 
     #[test]
     fn another_method_is_told_what_is_allowed() {
-        let allow = vec![Method::Post];
-        assert_eq!(table().route("DELETE", "/v1/presence"), Matched::MethodNotAllowed { allow });
-        assert_eq!(table().route("GET", "/v1/nothing"), Matched::NotFound);
-        assert_eq!(table().route("BREW", "/v1/nothing"), Matched::NotFound);
+        let allowed = vec![Method::Post];
+        assert_eq!(table().route("DELETE", "/v1/presence"), RouteLookup::MethodNotAllowed(allowed));
+        assert_eq!(table().route("GET", "/v1/nothing"), RouteLookup::NotFound);
+        assert_eq!(table().route("BREW", "/v1/nothing"), RouteLookup::NotFound);
     }
 
     #[test]
@@ -339,7 +315,7 @@ mod tests {
         assert_eq!(table.message("beat"), Some(2));
         assert_eq!(table.hooks(Hook::Connected), [2]);
         assert!(table.hooks(Hook::Sync).is_empty());
-        assert_eq!(table.route("POST", "/v1/presence"), Matched::NotFound);
+        assert_eq!(table.route("POST", "/v1/presence"), RouteLookup::NotFound);
     }
 
     #[test]

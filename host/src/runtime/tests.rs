@@ -134,7 +134,7 @@ async fn a_damaged_cache_entry_is_compiled_again() {
 #[tokio::test]
 async fn nothing_is_found_where_nothing_lives() {
     let functions = functions(None).await;
-    assert_eq!(functions.route("GET", "/v1/presence"), RouteMatch::NotFound);
+    assert_eq!(functions.route("GET", "/v1/presence"), RouteLookup::NotFound);
     assert_eq!(functions.message("typing"), None);
     assert!(!functions.remove("typing").await);
     assert_eq!(*functions.changed().borrow(), 0);

@@ -1,5 +1,5 @@
-//! What the faces' unit tests stand on: a store whose bus loses what it is told to lose, and functions that
-//! answer as a test says and remember what they were asked.
+//! Fakes for the unit tests of the listeners: a store whose bus loses events on demand, and functions that answer as a
+//! test says and record their invocations.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,8 +14,11 @@ use tokio::sync::Semaphore;
 
 use crate::config::{AuthConfig, HttpConfig, Secret, SocketConfig, TokenKey};
 use crate::delivery::hub::Hub;
-use crate::runtime::dispatcher::{Dispatcher, Lookup, Matched};
-use crate::runtime::{Access, CallError, Documented, Failure, FailureKind, Hook, Invocation, Method, Reply, Request};
+use crate::runtime::dispatcher::Dispatcher;
+use crate::runtime::{
+    Access, CallError, Documented, Failure, FailureKind, Hook, Invocation, MatchedRoute, Method, Reply, Request,
+    RouteLookup,
+};
 use crate::server::auth::Authenticator;
 use crate::server::state::AppState;
 
@@ -31,7 +34,7 @@ pub(crate) fn user(number: u128) -> UserId {
 pub(crate) struct LossyStore {
     pub(crate) inner: FakeStore,
     pub(crate) clock: ManualClock,
-    knobs: Arc<Knobs>,
+    faults: Arc<BusFaults>,
     down: AtomicBool,
     pub(crate) joins: AtomicUsize,
     pub(crate) leaves: AtomicUsize,
@@ -39,7 +42,8 @@ pub(crate) struct LossyStore {
 }
 
 #[derive(Debug, Default)]
-struct Knobs {
+struct BusFaults {
+    /// How many of the next events the bus loses.
     lose: AtomicUsize,
 }
 
@@ -49,25 +53,25 @@ impl LossyStore {
         Arc::new(Self { inner: FakeStore::new(clock.clone()), clock, ..Self::default() })
     }
 
-    /// The bus loses the next events.
+    /// Makes the bus lose this many of the next events.
     pub(crate) fn lose(&self, events: usize) {
-        self.knobs.lose.store(events, Ordering::SeqCst);
+        self.faults.lose.store(events, Ordering::SeqCst);
     }
 
-    /// The store answers no question until it is set up again. Publications still happen.
+    /// Makes the store unavailable, or available again. Publications are delivered in either case.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
 
     pub(crate) async fn publish(&self, user: UserId, text: &str) {
-        self.tell(user, "message.new", text, true).await;
+        self.publish_event(user, "message.new", text, true).await;
     }
 
     pub(crate) async fn publish_ephemeral(&self, user: UserId, text: &str) {
-        self.tell(user, "typing", text, false).await;
+        self.publish_event(user, "typing", text, false).await;
     }
 
-    async fn tell(&self, user: UserId, name: &str, text: &str, durable: bool) {
+    async fn publish_event(&self, user: UserId, name: &str, text: &str, durable: bool) {
         let payload = format!("{{\"text\":{text:?}}}").into();
         let event = Event { name: name.into(), payload, durable };
         self.inner.publish(vec![Publication { user, event }]).await.unwrap();
@@ -83,16 +87,16 @@ impl LossyStore {
 
 struct LossySubscriber {
     inner: Arc<dyn Subscriber>,
-    knobs: Arc<Knobs>,
+    faults: Arc<BusFaults>,
 }
 
 impl Subscriber for LossySubscriber {
     fn deliver(&self, user: UserId, delivery: Delivery) {
-        let left = self.knobs.lose.load(Ordering::SeqCst);
+        let left = self.faults.lose.load(Ordering::SeqCst);
         if left == 0 {
             self.inner.deliver(user, delivery);
         } else {
-            self.knobs.lose.store(left - 1, Ordering::SeqCst);
+            self.faults.lose.store(left - 1, Ordering::SeqCst);
         }
     }
 
@@ -105,7 +109,7 @@ impl Bus for LossyStore {
     async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
         self.check()?;
         self.joins.fetch_add(1, Ordering::SeqCst);
-        let lossy = Arc::new(LossySubscriber { inner: subscriber, knobs: self.knobs.clone() });
+        let lossy = Arc::new(LossySubscriber { inner: subscriber, faults: self.faults.clone() });
         self.inner.join(user, lossy).await
     }
 
@@ -128,30 +132,30 @@ impl Feeds for LossyStore {
     }
 }
 
-/// What a fake function answers.
-pub(crate) type Answer = Result<Reply, CallError>;
+/// The answer of a fake function.
+pub(crate) type FakeAnswer = Result<Reply, CallError>;
 
-pub(crate) fn reply(status: u16, body: &str) -> Answer {
+pub(crate) fn reply(status: u16, body: &str) -> FakeAnswer {
     Ok(Reply { status, body: body.to_owned() })
 }
 
-pub(crate) fn failure(kind: FailureKind, code: &str) -> Answer {
+pub(crate) fn failure(kind: FailureKind, code: &str) -> FakeAnswer {
     Err(CallError::Failed(Failure {
         kind,
         code: code.to_owned(),
-        message: format!("it was {code}"),
+        message: format!("the fake function failed with {code}"),
         retry: false,
         retry_after: None,
     }))
 }
 
-/// Functions of a test: routes and frame types are all answered by one.
+/// Fake functions: one of them answers every route and frame type.
 pub(crate) struct FakeFunctions {
     routes: Vec<(Method, &'static str, Access)>,
     messages: Vec<&'static str>,
-    answers: Mutex<BTreeMap<String, Answer>>,
-    asked: Mutex<Vec<Invocation>>,
-    /// Calls of frame types whose name begins with `slow` wait for this.
+    answers: Mutex<BTreeMap<String, FakeAnswer>>,
+    invocations: Mutex<Vec<Invocation>>,
+    /// Calls of frame types that begin with `slow` wait for a permit.
     pub(crate) gate: Semaphore,
     pub(crate) generation: AtomicUsize,
 }
@@ -167,24 +171,24 @@ impl FakeFunctions {
             ],
             messages: vec!["echo", "echo.fail", "slow", "slow.second"],
             answers: Mutex::default(),
-            asked: Mutex::default(),
+            invocations: Mutex::default(),
             gate: Semaphore::new(0),
             generation: AtomicUsize::new(1),
         })
     }
 
-    /// What is answered to calls of this name: a route's path, a frame type, or a hook.
-    pub(crate) fn answer(&self, name: &str, answer: Answer) {
+    /// Sets the answer to calls of this name: a route's path, a frame type, or a hook.
+    pub(crate) fn answer(&self, name: &str, answer: FakeAnswer) {
         self.answers.lock().unwrap().insert(name.to_owned(), answer);
     }
 
-    pub(crate) fn asked(&self) -> Vec<Invocation> {
-        self.asked.lock().unwrap().clone()
+    pub(crate) fn invocations(&self) -> Vec<Invocation> {
+        self.invocations.lock().unwrap().clone()
     }
 
-    /// The names of everything asked, in order.
+    /// The names of all invocations, in order.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.asked().iter().map(|invocation| self.name_of(&invocation.request)).collect()
+        self.invocations().iter().map(|invocation| self.name_of(&invocation.request)).collect()
     }
 
     fn name_of(&self, request: &Request) -> String {
@@ -203,22 +207,22 @@ impl FakeFunctions {
 impl Dispatcher for FakeFunctions {
     type Target = String;
 
-    fn route(&self, method: &str, path: &str) -> Lookup<String> {
+    fn route(&self, method: &str, path: &str) -> RouteLookup<String> {
         let fits = |template: &str| match template.split_once('{') {
             Some((prefix, _)) => path.strip_prefix(prefix).filter(|rest| !rest.is_empty() && !rest.contains('/')),
             None => (template == path).then_some(""),
         };
         let known: Vec<_> = self.routes.iter().filter(|(_, template, _)| fits(template).is_some()).collect();
-        match known.iter().find(|(own, _, _)| own.as_str() == method) {
-            Some((_, template, access)) => Lookup::Found(Matched {
+        match known.iter().find(|(known, _, _)| known.as_str() == method) {
+            Some((_, template, access)) => RouteLookup::Found(MatchedRoute {
                 target: (*template).to_owned(),
                 access: *access,
-                index: (0..).zip(&self.routes).find(|(_, (_, own, _))| own == template).unwrap().0,
+                index: (0..).zip(&self.routes).find(|(_, (_, known, _))| known == template).unwrap().0,
                 route: (*template).into(),
                 parameters: vec![("id".into(), fits(template).unwrap_or_default().to_owned())],
             }),
-            None if known.is_empty() => Lookup::Unknown,
-            None => Lookup::OtherMethods(known.iter().map(|(method, _, _)| *method).collect()),
+            None if known.is_empty() => RouteLookup::NotFound,
+            None => RouteLookup::MethodNotAllowed(known.iter().map(|(method, _, _)| *method).collect()),
         }
     }
 
@@ -230,13 +234,13 @@ impl Dispatcher for FakeFunctions {
         vec!["hook".to_owned()]
     }
 
-    async fn call(&self, _target: &String, invocation: Invocation) -> Answer {
+    async fn call(&self, _target: &String, invocation: Invocation) -> FakeAnswer {
         let name = self.name_of(&invocation.request);
         let echo = match &invocation.request {
             Request::Message { payload, .. } => payload.clone(),
             _ => "{}".to_owned(),
         };
-        self.asked.lock().unwrap().push(invocation);
+        self.invocations.lock().unwrap().push(invocation);
         if name.starts_with("slow") {
             self.gate.acquire().await.unwrap().forget();
         }
@@ -289,7 +293,7 @@ pub(crate) fn auth_config() -> AuthConfig {
     }
 }
 
-/// A token for this user, good for this long from now on.
+/// A token for this user that expires after this time.
 pub(crate) fn token(user: UserId, life: Duration) -> String {
     let expires = std::time::SystemTime::now() + life;
     let expires = expires.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
@@ -298,7 +302,7 @@ pub(crate) fn token(user: UserId, life: Duration) -> String {
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
 }
 
-/// A host without functions and sockets of its own.
+/// The parts of a host, with fakes in place of the functions and of the store.
 pub(crate) struct FakeHost {
     pub(crate) store: Arc<LossyStore>,
     pub(crate) functions: Arc<FakeFunctions>,

@@ -1,15 +1,20 @@
-//! The public listener: HTTP, WebSocket and Server-Sent Events, authentication, and the errors that clients are shown.
+//! The public listener: HTTP, WebSocket and Server-Sent Events, authentication, and the errors that clients receive.
+//!
+//! What is `pub` here is used by the tests and benchmarks of `roost-tests`; everything else is for this crate.
 
 pub mod auth;
+mod error_code;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
-mod golden;
+mod golden_tests;
 pub mod http;
-pub mod openapi;
+#[cfg(test)]
+mod message_tests;
+pub(crate) mod openapi;
 pub mod problem;
-pub mod session;
-pub mod sse;
-pub mod state;
-pub mod sync;
+pub(crate) mod session;
+pub(crate) mod sse;
+pub(crate) mod state;
+pub(crate) mod sync;
 pub mod websocket;

@@ -1,22 +1,21 @@
-//! `/v1/openapi.json`: the API described, from the host's own routes and what the functions say of theirs.
-//!
-//! Composed once for each state of the functions.
+//! `GET /v1/openapi.json`: the OpenAPI document, composed from the built-in routes and from what the functions say of
+//! theirs. It is composed once for each generation of the live functions.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
 use crate::runtime::dispatcher::Dispatcher;
-use crate::runtime::{Access, Documented};
+use crate::runtime::{Access, Documented, host_paths};
 
 /// The document, and the generation of the functions that it describes.
 #[derive(Debug, Default)]
-pub(crate) struct Cache(Mutex<Option<(u64, Arc<str>)>>);
+pub(crate) struct DocumentCache(Mutex<Option<(u64, Arc<str>)>>);
 
-impl Cache {
-    /// The document as it is now.
-    pub(crate) fn document(&self, functions: &impl Dispatcher) -> Arc<str> {
-        // Read first: a change meanwhile makes the document newer than its number, and it is composed again.
+impl DocumentCache {
+    /// The current document.
+    pub(crate) fn get(&self, functions: &impl Dispatcher) -> Arc<str> {
+        // The generation is read first: if the functions change meanwhile, the document is composed once more.
         let generation = functions.generation();
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*cached {
@@ -30,9 +29,9 @@ impl Cache {
     }
 }
 
-/// The whole document.
-pub fn compose(documented: Vec<Documented>) -> Value {
-    let mut paths = own_paths();
+/// Composes the whole document.
+fn compose(documented: Vec<Documented>) -> Value {
+    let mut paths = builtin_paths();
     for route in documented {
         let path = paths.entry(route.path.clone()).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(methods) = path {
@@ -53,14 +52,14 @@ pub fn compose(documented: Vec<Documented>) -> Value {
             },
             "schemas": { "Problem": problem_schema() },
             "responses": { "Problem": {
-                "description": "What went wrong, with a stable code.",
+                "description": "What was wrong, with a stable code.",
                 "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
             } },
         },
     })
 }
 
-/// What the function says, with what the host knows better.
+/// The operation as the function describes it, with what the host adds.
 fn operation(route: Documented) -> Value {
     let mut operation = match route.operation {
         Value::Object(operation) => operation,
@@ -109,57 +108,49 @@ fn problem_schema() -> Value {
     })
 }
 
-fn own_paths() -> Map<String, Value> {
-    let query = |name: &str, description: &str| {
-        json!({
-            "name": name, "in": "query", "required": false, "schema": { "type": "string" }, "description": description,
-        })
+/// The host's own paths.
+fn builtin_paths() -> Map<String, Value> {
+    host_paths::ALL.into_iter().map(|path| (path.to_owned(), json!({ "get": builtin_operation(path) }))).collect()
+}
+
+fn builtin_operation(path: &str) -> Value {
+    let since = query_parameter("since", "The position of the last event that the client has: `<epoch>:<offset>`.");
+    let token = query_parameter("token", "The user's token, where headers cannot be set.");
+    let (summary, parameters, status, response) = match path {
+        host_paths::SOCKET => (
+            "WebSocket with the subprotocol roost.v1",
+            json!([since, token]),
+            "101",
+            json!({ "description": "The socket is open." }),
+        ),
+        host_paths::EVENTS => (
+            "The same events as Server-Sent Events; Last-Event-ID resumes",
+            json!([since, token]),
+            "200",
+            json!({ "description": "The stream.", "content": { "text/event-stream": {} } }),
+        ),
+        host_paths::SYNC => (
+            "The current state, and what was missed since a position",
+            json!([since]),
+            "200",
+            json_object("Position, state, and `events` or `resync`."),
+        ),
+        _ => ("The description of this API", json!([]), "200", json_object("This document.")),
     };
-    let since = query("since", "The last position that the client saw: `<epoch>:<offset>`.");
-    let token = query("token", "The user's token, where headers cannot be set.");
-    let get = |summary: &str, parameters: Value, responses: Value, open: bool| {
-        json!({ "get": {
+    let public = path == host_paths::OPENAPI;
+    json!({
         "tags": ["host"],
         "summary": summary,
         "parameters": parameters,
-        "responses": responses,
-        "security": if open { json!([]) } else { json!([{ "bearer": [] }]) },
-    } })
-    };
-    let mut paths = Map::new();
-    paths.insert(
-        "/v1/socket".into(),
-        get(
-            "WebSocket with the subprotocol roost.v1",
-            json!([since, token]),
-            json!({ "101": { "description": "The socket is open." }, "default": problem() }),
-            false,
-        ),
-    );
-    paths.insert(
-        "/v1/events".into(),
-        get(
-            "The same events as Server-Sent Events; Last-Event-ID resumes",
-            json!([since, token]),
-            json!({
-                "200": { "description": "The stream.", "content": { "text/event-stream": {} } },
-                "default": problem(),
-            }),
-            false,
-        ),
-    );
-    paths.insert(
-        "/v1/sync".into(),
-        get(
-            "The present state, and what was missed since a position",
-            json!([since]),
-            json!({ "200": json_object("Position, state, and `events` or `resync`."), "default": problem() }),
-            false,
-        ),
-    );
-    let described = json!({ "200": json_object("This document.") });
-    paths.insert("/v1/openapi.json".into(), get("The API described", json!([]), described, true));
-    paths
+        "responses": { status: response, "default": problem() },
+        "security": if public { json!([]) } else { json!([{ "bearer": [] }]) },
+    })
+}
+
+fn query_parameter(name: &str, description: &str) -> Value {
+    json!({
+        "name": name, "in": "query", "required": false, "schema": { "type": "string" }, "description": description,
+    })
 }
 
 fn json_object(description: &str) -> Value {
@@ -168,18 +159,36 @@ fn json_object(description: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::atomic::Ordering;
 
     use super::*;
     use crate::server::fake::FakeFunctions;
 
     #[test]
+    fn the_document_and_the_documentation_have_every_path_of_the_host() {
+        let document = compose(Vec::new());
+        let mut paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut expected = host_paths::ALL.to_vec();
+        paths.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(paths, expected);
+        let summary = |path: &str| document["paths"][path]["get"]["summary"].as_str().unwrap().to_owned();
+        let summaries: BTreeSet<String> = paths.iter().map(|path| summary(path)).collect();
+        assert_eq!(summaries.len(), paths.len(), "every path has a description of its own");
+        let documentation = include_str!("../../../docs/api.md");
+        for path in host_paths::ALL {
+            assert!(documentation.contains(&format!("`GET {path}")), "docs/api.md does not describe GET {path}");
+        }
+    }
+
+    #[test]
     fn the_document_is_composed_again_when_the_functions_change() {
-        let (cache, functions) = (Cache::default(), FakeFunctions::new());
-        let first = cache.document(functions.as_ref());
-        assert!(Arc::ptr_eq(&first, &cache.document(functions.as_ref())), "composed once");
+        let (cache, functions) = (DocumentCache::default(), FakeFunctions::new());
+        let first = cache.get(functions.as_ref());
+        assert!(Arc::ptr_eq(&first, &cache.get(functions.as_ref())), "composed once");
         functions.generation.store(2, Ordering::SeqCst);
-        let second = cache.document(functions.as_ref());
+        let second = cache.get(functions.as_ref());
         assert!(!Arc::ptr_eq(&first, &second));
         assert_eq!(first, second);
     }

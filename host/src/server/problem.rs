@@ -1,7 +1,7 @@
-//! Every code that the host itself tells a client, with its HTTP status, title and socket form. Functions bring
-//! codes of their own; their kind decides the status here.
+//! The two forms in which clients receive an error: a problem document, and the `error` member of a frame. The host's
+//! own codes are in `error_code.rs`; functions bring codes of their own, and the kind of a failure decides its status.
 //!
-//! Internal text never passes through: a detail is written for the caller.
+//! Internal text never reaches a client: a detail is written for the caller.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,216 +13,66 @@ use axum::response::IntoResponse;
 use roost_core::port::StoreError;
 use serde::Serialize;
 
+pub use super::error_code::{ErrorCode, ErrorSpec};
 use crate::runtime::{CallError, Failure, FailureKind};
 
 /// The media type of every error document.
-pub const PROBLEM_JSON: &str = "application/problem+json";
+const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What the host refuses, or fails at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the table below says what each means")]
-pub enum Code {
-    Unauthenticated,
-    TokenInvalid,
-    TokenExpired,
-    TokenNotYetValid,
-    TokenAudience,
-    UserRequired,
-    UserHeaderInvalid,
-    UserHeaderRefused,
-    ServiceOnly,
-    OriginNotAllowed,
-    NotFound,
-    MethodNotAllowed,
-    UpgradeRequired,
-    InvalidUpgrade,
-    InvalidQuery,
-    InvalidSince,
-    InvalidBody,
-    UnsupportedMediaType,
-    BodyTooLarge,
-    ReadTimeout,
-    InvalidFrame,
-    IdRequired,
-    TypeRequired,
-    UnknownType,
-    InvalidPayload,
-    TooManyRequests,
-    TooManyConnections,
-    TooManyConnectionsOfUser,
-    SlowClient,
-    Draining,
-    StoreUnavailable,
-    Busy,
-    FunctionFailed,
-    FunctionTimeout,
-    ReplyTooLarge,
-    Internal,
-}
-
-/// One line of the table.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// What clients branch on. Never changes once published.
-    pub code: &'static str,
-    /// The HTTP status.
-    pub status: u16,
-    /// For people; the same for every occurrence.
-    pub title: &'static str,
-    /// Trying the same again can help.
-    pub retry: bool,
-}
-
-const fn no(status: u16, code: &'static str, title: &'static str) -> Row {
-    Row { code, status, title, retry: false }
-}
-
-const fn again(status: u16, code: &'static str, title: &'static str) -> Row {
-    Row { code, status, title, retry: true }
-}
-
-impl Code {
-    /// Every code, in the order of the table.
-    pub const ALL: [Self; 36] = [
-        Self::Unauthenticated,
-        Self::TokenInvalid,
-        Self::TokenExpired,
-        Self::TokenNotYetValid,
-        Self::TokenAudience,
-        Self::UserRequired,
-        Self::UserHeaderInvalid,
-        Self::UserHeaderRefused,
-        Self::ServiceOnly,
-        Self::OriginNotAllowed,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::UpgradeRequired,
-        Self::InvalidUpgrade,
-        Self::InvalidQuery,
-        Self::InvalidSince,
-        Self::InvalidBody,
-        Self::UnsupportedMediaType,
-        Self::BodyTooLarge,
-        Self::ReadTimeout,
-        Self::InvalidFrame,
-        Self::IdRequired,
-        Self::TypeRequired,
-        Self::UnknownType,
-        Self::InvalidPayload,
-        Self::TooManyRequests,
-        Self::TooManyConnections,
-        Self::TooManyConnectionsOfUser,
-        Self::SlowClient,
-        Self::Draining,
-        Self::StoreUnavailable,
-        Self::Busy,
-        Self::FunctionFailed,
-        Self::FunctionTimeout,
-        Self::ReplyTooLarge,
-        Self::Internal,
-    ];
-
-    /// The code's line.
-    pub const fn row(self) -> Row {
-        match self {
-            Self::Unauthenticated => no(401, "unauthenticated", "The request shows no token"),
-            Self::TokenInvalid => no(401, "token_invalid", "The token is not valid"),
-            Self::TokenExpired => no(401, "token_expired", "The token has expired"),
-            Self::TokenNotYetValid => again(401, "token_not_yet_valid", "The token is not valid yet"),
-            Self::TokenAudience => no(401, "token_audience", "The token is meant for somebody else"),
-            Self::UserRequired => no(400, "user_required", "The request needs a user"),
-            Self::UserHeaderInvalid => no(400, "user_header_invalid", "The header Roost-User is no user id"),
-            Self::UserHeaderRefused => no(403, "user_header_refused", "Only a service may name a user"),
-            Self::ServiceOnly => no(403, "service_only", "Only a service may do this"),
-            Self::OriginNotAllowed => no(403, "origin_not_allowed", "The page's origin is not allowed"),
-            Self::NotFound => no(404, "route_not_found", "No such route"),
-            Self::MethodNotAllowed => no(405, "method_not_allowed", "The route has other methods"),
-            Self::UpgradeRequired => no(426, "upgrade_required", "The route speaks WebSocket"),
-            Self::InvalidUpgrade => no(400, "invalid_upgrade", "The WebSocket handshake is not valid"),
-            Self::InvalidQuery => no(400, "invalid_query", "The query is not valid"),
-            Self::InvalidSince => no(400, "invalid_since", "The position is not valid"),
-            Self::InvalidBody => no(400, "invalid_body", "The body did not arrive"),
-            Self::UnsupportedMediaType => no(415, "unsupported_media_type", "Bodies are JSON"),
-            Self::BodyTooLarge => no(413, "body_too_large", "The body is too large"),
-            Self::ReadTimeout => again(408, "read_timeout", "The request took too long to arrive"),
-            Self::InvalidFrame => no(400, "invalid_frame", "The frame is not valid"),
-            Self::IdRequired => no(400, "id_required", "The frame needs an id"),
-            Self::TypeRequired => no(400, "type_required", "The frame needs a type"),
-            Self::UnknownType => no(404, "unknown_type", "No function answers frames of this type"),
-            Self::InvalidPayload => no(400, "invalid_payload", "The frame's payload is not valid"),
-            Self::TooManyRequests => again(503, "too_many_requests", "The host has all the requests it can take"),
-            Self::TooManyConnections => {
-                again(503, "too_many_connections", "The host has all the connections it can take")
-            }
-            Self::TooManyConnectionsOfUser => {
-                no(429, "too_many_connections_of_user", "The user has too many connections")
-            }
-            Self::SlowClient => again(503, "slow_client", "The client does not read what it is sent"),
-            Self::Draining => again(503, "draining", "The host is stopping"),
-            Self::StoreUnavailable => again(503, "store_unavailable", "The store does not answer"),
-            Self::Busy => again(503, "busy", "The function has all the calls it can take"),
-            Self::FunctionFailed => no(502, "function_failed", "The function failed"),
-            Self::FunctionTimeout => again(504, "function_timeout", "The function took too long"),
-            Self::ReplyTooLarge => no(502, "reply_too_large", "The function's reply was too large"),
-            Self::Internal => no(500, "internal", "Something went wrong"),
-        }
-    }
-}
-
-/// Something that did not work, on its way to a client.
+/// An error as clients receive it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: u16,
-    /// Stable, `a-z` and `_`.
+    /// The stable code, `a-z` and `_`.
     pub code: Cow<'static, str>,
-    /// For people; the same for every occurrence.
+    /// A title for people, the same for every occurrence.
     pub title: &'static str,
-    /// For the caller: what was wrong this time.
+    /// What was wrong this time, what is allowed, and what to do next.
     pub detail: String,
-    /// Trying the same again can help.
+    /// Whether trying the same again can help.
     pub retry: bool,
-    /// After so long, if known.
+    /// How long to wait before trying again, if known.
     pub retry_after: Option<Duration>,
-    /// What the answer's `Allow` header says: a 405's methods.
-    pub allow: Option<String>,
+    /// The header `Allow` of a 405 answer: the methods of the path.
+    pub(crate) allow: Option<String>,
 }
 
 impl ApiError {
-    /// One of the host's own.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let row = code.row();
+    /// An error of the host itself.
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let spec = code.spec();
         Self {
-            status: row.status,
-            code: Cow::Borrowed(row.code),
-            title: row.title,
+            status: spec.status,
+            code: Cow::Borrowed(spec.code),
+            title: spec.title,
             detail: detail.into(),
-            retry: row.retry,
+            retry: spec.retry,
             retry_after: None,
             allow: None,
         }
     }
 
-    /// With the time after which trying again makes sense.
+    /// Adds how long to wait before trying again.
     #[must_use]
-    pub const fn after(mut self, span: Duration) -> Self {
+    pub(crate) const fn after(mut self, span: Duration) -> Self {
         self.retry_after = Some(span);
         self
     }
 
-    /// With the methods that a route has.
-    #[must_use]
-    pub fn allowing(mut self, methods: &[String]) -> Self {
-        self.allow = Some(methods.join(", "));
-        self
+    /// A 405 answer for a path that has only these methods.
+    pub(crate) fn method_not_allowed(path: &str, methods: &[&str]) -> Self {
+        let allow = methods.join(", ");
+        let error = Self::new(ErrorCode::MethodNotAllowed, format!("{path} has only the methods {allow}"));
+        Self { allow: Some(allow), ..error }
     }
 
-    /// This is the host's own code.
-    pub fn is(&self, code: Code) -> bool {
-        self.code == code.row().code
+    /// Whether the error has this code of the host.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.code == code.spec().code
     }
 
-    /// The problem document, as a response.
+    /// The response that carries the problem document.
     pub fn response(&self, trace: &str) -> Response<Body> {
         let mut response = Response::new(Body::from(self.problem(trace)));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -243,8 +93,8 @@ impl ApiError {
         response
     }
 
-    /// The problem document's text (RFC 9457).
-    pub fn problem(&self, trace: &str) -> String {
+    /// The text of the problem document (RFC 9457).
+    pub(crate) fn problem(&self, trace: &str) -> String {
         #[derive(Serialize)]
         struct Problem<'a> {
             r#type: String,
@@ -270,7 +120,7 @@ impl ApiError {
     }
 
     /// The `error` member of a socket frame.
-    pub fn socket_form<'a>(&'a self, trace: &'a str) -> SocketError<'a> {
+    pub(crate) fn socket_form<'a>(&'a self, trace: &'a str) -> SocketError<'a> {
         SocketError {
             code: &self.code,
             message: &self.detail,
@@ -281,7 +131,7 @@ impl ApiError {
     }
 
     fn challenge(&self) -> HeaderValue {
-        if self.is(Code::Unauthenticated) {
+        if self.is(ErrorCode::Unauthenticated) {
             return HeaderValue::from_static("Bearer realm=\"roost\"");
         }
         let text = format!("Bearer realm=\"roost\", error=\"invalid_token\", error_description=\"{}\"", self.title);
@@ -289,9 +139,9 @@ impl ApiError {
     }
 }
 
-/// What a socket frame says of an error.
+/// An error in a socket frame.
 #[derive(Clone, Debug, Serialize)]
-pub struct SocketError<'a> {
+pub(crate) struct SocketError<'a> {
     code: &'a str,
     message: &'a str,
     retry: bool,
@@ -300,16 +150,16 @@ pub struct SocketError<'a> {
     trace: &'a str,
 }
 
-impl From<Code> for ApiError {
-    /// With the title as the detail.
-    fn from(code: Code) -> Self {
-        Self::new(code, code.row().title)
+impl From<ErrorCode> for ApiError {
+    /// An error with the default detail of its code.
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code, code.spec().detail)
     }
 }
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
-        let (status, title) = of_kind(failure.kind);
+        let (status, title) = status_and_title(failure.kind);
         Self {
             status,
             code: Cow::Owned(failure.code),
@@ -326,10 +176,10 @@ impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Failed(failure) => failure.into(),
-            CallError::Busy { retry_after } => Self::from(Code::Busy).after(retry_after),
-            CallError::Trapped => Code::FunctionFailed.into(),
-            CallError::DeadlineExceeded => Code::FunctionTimeout.into(),
-            CallError::ReplyTooLarge => Code::ReplyTooLarge.into(),
+            CallError::Busy { retry_after } => Self::from(ErrorCode::Busy).after(retry_after),
+            CallError::Trapped => ErrorCode::FunctionFailed.into(),
+            CallError::DeadlineExceeded => ErrorCode::FunctionTimeout.into(),
+            CallError::ReplyTooLarge => ErrorCode::ReplyTooLarge.into(),
         }
     }
 }
@@ -338,38 +188,38 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { retry_after_ms } => {
-                Self::from(Code::StoreUnavailable).after(Duration::from_millis(retry_after_ms.into()))
+                Self::from(ErrorCode::StoreUnavailable).after(Duration::from_millis(retry_after_ms.into()))
             }
             other => {
-                tracing::error!(error = %other, "the store refused the host");
-                Code::Internal.into()
+                tracing::error!(error = %other, "the store refused an operation of the host: a defect");
+                ErrorCode::Internal.into()
             }
         }
     }
 }
 
-/// The trace id of a request, kept with it for whoever answers.
+/// The trace id of a request. It is stored among the request's extensions, for the handlers of the built-in routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceId(pub std::sync::Arc<str>);
+pub(crate) struct TraceId(pub(crate) std::sync::Arc<str>);
 
 impl TraceId {
-    /// Of the request with these extensions.
+    /// The trace id in these extensions, or a new one.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get::<Self>().cloned().unwrap_or_else(|| Self(crate::ops::trace::new_id().into()))
     }
 }
 
-/// A fault that knows its request's trace id.
+/// An error with the trace id of its request, as a response.
 #[derive(Clone, Debug)]
-pub struct Traced(pub ApiError, pub TraceId);
+pub(crate) struct TracedError(pub(crate) ApiError, pub(crate) TraceId);
 
-impl IntoResponse for Traced {
+impl IntoResponse for TracedError {
     fn into_response(self) -> axum::response::Response {
         self.0.response(&self.1.0)
     }
 }
 
-const fn of_kind(kind: FailureKind) -> (u16, &'static str) {
+const fn status_and_title(kind: FailureKind) -> (u16, &'static str) {
     match kind {
         FailureKind::Invalid => (400, "The request is not valid"),
         FailureKind::Forbidden => (403, "Not allowed"),
@@ -386,12 +236,12 @@ fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `Retry-After` counts whole seconds: rounded up, at least one.
+/// `Retry-After` is in whole seconds: rounded up, and at least one.
 fn seconds_up(span: Duration) -> u64 {
     milliseconds(span).div_ceil(1_000).max(1)
 }
 
-/// Strings and numbers always encode.
+/// JSON text of a value without maps, which always can be encoded.
 pub(crate) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

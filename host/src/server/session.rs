@@ -1,7 +1,7 @@
-//! One client's stay, the same for sockets and event streams: a seat in the hub, the position, the hooks, `hello`,
-//! what was missed, and the goodbye on every end.
+//! One client's session, the same for sockets and event streams: it is registered in the hub, gets `hello` and the
+//! events that it missed, and the functions are told when it ends, however it ends.
 //!
-//! The position is taken before the data, so that nothing falls between them.
+//! The position is read before the state, so that no event falls between the two.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,25 +20,25 @@ use crate::runtime;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
 use crate::server::auth::Identity;
-use crate::server::problem::{ApiError, Code};
+use crate::server::problem::{ApiError, ErrorCode};
 use crate::server::state::AppState;
 
-/// A goodbye that did not reach its function is said again so often.
-const GOODBYES: u32 = 3;
-const GOODBYE_PAUSE: Duration = Duration::from_millis(200);
-/// A token that is good for longer than this outlives any connection.
-const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// How often the functions are told of a disconnect if they fail.
+const DISCONNECT_TRIES: u32 = 3;
+const DISCONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// A token that is valid for longer than this outlives any connection.
+const TOKEN_LIFE_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// What a client opens.
+/// How a client receives its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A WebSocket.
+pub(crate) enum SessionKind {
+    /// Over a WebSocket.
     Socket,
-    /// Server-sent events.
+    /// As server-sent events.
     Events,
 }
 
-impl Kind {
+impl SessionKind {
     const fn label(self) -> &'static str {
         match self {
             Self::Socket => "socket",
@@ -47,73 +47,68 @@ impl Kind {
     }
 }
 
-/// A client that is here.
-pub struct ClientSession<F: Dispatcher, S> {
-    /// What the host is made of.
-    pub state: Arc<AppState<F, S>>,
-    /// The client in the hub.
-    pub connection: Arc<Connection>,
-    /// The trace id of the request that opened it.
-    pub trace: String,
+/// A connected client.
+pub(crate) struct ClientSession<F: Dispatcher, S> {
+    pub(crate) state: Arc<AppState<F, S>>,
+    pub(crate) connection: Arc<Connection>,
+    /// The trace id of the request that opened the session.
+    pub(crate) trace: String,
     /// When the client's token ends.
-    pub until: Option<Instant>,
-    /// The client has everything up to here already.
-    floor: Option<Position>,
-    seat: Registration<S>,
-    /// From the moment at which functions hear of the connection.
-    _goodbye: Option<DisconnectGuard<F>>,
-    _open: Gauge,
+    pub(crate) expires_at: Option<Instant>,
+    /// The client has the events up to this position from elsewhere; the host has not received all of them yet.
+    known_up_to: Option<Position>,
+    registration: Registration<S>,
+    /// Set when the functions have been told of the connection.
+    _disconnect: Option<DisconnectGuard<F>>,
+    _open: OpenGauge,
 }
 
-/// What a client is told first.
+/// The first frames of a session.
 #[derive(Debug)]
-pub struct Welcome {
+pub(crate) struct FirstFrames {
     /// The payload of `hello`.
-    pub hello: String,
-    /// The position that it names: what follows begins after it.
-    pub position: Position,
-    /// What the client missed, or a `resync`.
-    pub frames: Vec<Arc<PushedFrame>>,
+    pub(crate) hello: String,
+    /// The position that `hello` names: later events come after it.
+    pub(crate) position: Position,
+    /// The events that the client missed, or a `resync`.
+    pub(crate) missed: Vec<Arc<PushedFrame>>,
 }
 
-/// Who opens what, and from where it goes on.
+/// A request to open a session.
 #[derive(Debug)]
-pub struct Opening {
-    /// Who.
-    pub identity: Identity,
-    /// What.
-    pub kind: Kind,
-    /// The last position that the client saw.
-    pub since: Option<Position>,
+pub(crate) struct OpenRequest {
+    pub(crate) identity: Identity,
+    pub(crate) kind: SessionKind,
+    /// The position of the last event that the client has.
+    pub(crate) since: Option<Position>,
     /// The request's trace id.
-    pub trace: String,
+    pub(crate) trace: String,
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
-    /// Follows the user's events and gathers what the client is told first.
-    pub async fn open(
+    /// Follows the user's events and collects the first frames.
+    pub(crate) async fn open(
         state: Arc<AppState<F, S>>,
-        mut seat: Registration<S>,
-        opening: Opening,
-    ) -> Result<(Self, Welcome), ApiError> {
-        let id = new_connection_id()?;
-        let (connection, cursor) = seat.join(id).await?;
-        let mut visit = Self {
-            _goodbye: None,
-            _open: Gauge::new(opening.kind),
+        mut registration: Registration<S>,
+        request: OpenRequest,
+    ) -> Result<(Self, FirstFrames), ApiError> {
+        let (connection, cursor) = registration.join(new_connection_id()?).await?;
+        let mut session = Self {
+            _disconnect: None,
+            _open: OpenGauge::new(request.kind),
             state,
             connection,
-            until: opening.identity.until().and_then(deadline),
-            trace: opening.trace,
-            floor: None,
-            seat,
+            expires_at: request.identity.expires_at().and_then(deadline),
+            trace: request.trace,
+            known_up_to: None,
+            registration,
         };
-        let (position, frames) = visit.catch_up(opening.since, cursor).await?;
-        let hello = visit.hello(&position).await;
-        Ok((visit, Welcome { hello, position, frames }))
+        let (position, missed) = session.catch_up(request.since, cursor).await?;
+        let hello = session.hello(&position).await;
+        Ok((session, FirstFrames { hello, position, missed }))
     }
 
-    /// What the client missed between its position and where its outbox begins.
+    /// Reads the events between the client's position and `cursor`, where its outbox begins.
     async fn catch_up(
         &mut self,
         since: Option<Position>,
@@ -128,64 +123,64 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
             return Ok((cursor, Vec::new()));
         }
         if since.nowhere_since().is_none() && is_after(&since, &cursor) {
-            // The client was told more than this host has heard of yet; unless the feed knows nothing of it.
-            if events.is_empty() && !self.is_known(&since).await? {
+            // The client has events that this host has not received yet, unless the feed does not know them either.
+            if events.is_empty() && !self.feed_reaches(&since).await? {
                 return Ok(resync(cursor));
             }
-            self.floor = Some(since.clone());
+            self.known_up_to = Some(since.clone());
             return Ok((since, Vec::new()));
         }
-        // What lies beyond the cursor comes through the outbox.
+        // Events beyond the cursor come through the outbox.
         let missed = events.into_iter().filter(|event| {
             event.position.as_ref().is_some_and(|at| at.epoch == cursor.epoch && at.offset <= cursor.offset)
         });
         Ok((since, missed.map(|event| Arc::new(PushedFrame::from(event))).collect()))
     }
 
-    /// Whether the feed has come this far.
-    async fn is_known(&self, since: &Position) -> Result<bool, StoreError> {
+    async fn feed_reaches(&self, position: &Position) -> Result<bool, StoreError> {
         let newest = self.state.hub.store().positions(&[self.connection.user]).await?.into_iter().next();
-        Ok(newest.is_some_and(|newest| newest.epoch == since.epoch && newest.offset >= since.offset))
+        Ok(newest.is_some_and(|newest| newest.epoch == position.epoch && newest.offset >= position.offset))
     }
 
+    /// Tells the functions of the connection, and joins their answers to the payload of `hello`.
     async fn hello(&mut self, position: &Position) -> String {
         let user = self.connection.user;
-        self._goodbye = Some(DisconnectGuard::new(&self.state, &self.connection, &self.trace, self.seat.drain_watch()));
+        let drain = self.registration.drain_watch();
+        self._disconnect = Some(DisconnectGuard::new(&self.state, &self.connection, &self.trace, drain));
         let opened = runtime::Connection { user, id: self.connection.id.clone() };
         let gathered = hooks::connected(self.state.functions.as_ref(), &self.trace, &opened).await;
         if !gathered.failures.is_empty() {
-            // Whoever did not hear of the connection hears of it with the next beat.
-            self.connection.alive();
+            // A function that was not told of the connection learns of it from the next heartbeat.
+            self.connection.mark_alive();
         }
         let mut hello = gathered.members;
         let interval = u64::try_from(self.state.socket.beat_interval.as_millis()).unwrap_or(u64::MAX);
-        let own: [(&str, Value); 5] = [
+        let members_of_host: [(&str, Value); 5] = [
             ("connection", self.connection.id.as_str().into()),
             ("user", user.to_string().into()),
             ("epoch", position.epoch.as_ref().into()),
             ("offset", position.offset.into()),
             ("beat_interval_ms", interval.into()),
         ];
-        hello.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        hello.extend(members_of_host.map(|(name, value)| (name.to_owned(), value)));
         Value::Object(hello).to_string()
     }
 }
 
 impl<F: Dispatcher, S> ClientSession<F, S> {
-    /// The client has this frame already.
-    pub fn has(&self, frame: &PushedFrame) -> bool {
-        matches!((&self.floor, frame.position()), (Some(floor), Some(at))
-            if floor.epoch == at.epoch && at.offset <= floor.offset)
+    /// Whether the client has this frame already.
+    pub(crate) fn already_has(&self, frame: &PushedFrame) -> bool {
+        matches!((&self.known_up_to, frame.position()), (Some(known), Some(at))
+            if known.epoch == at.epoch && at.offset <= known.offset)
     }
 
-    /// The client's place in the hub.
-    pub const fn seat(&self) -> &Registration<S> {
-        &self.seat
+    pub(crate) const fn registration(&self) -> &Registration<S> {
+        &self.registration
     }
 
-    /// The client's place in the hub and its outbox, apart: both are waited for at once.
-    pub fn parts(&mut self) -> (&mut Registration<S>, &Connection) {
-        (&mut self.seat, &self.connection)
+    /// The registration and the connection, borrowed apart so that a session can wait for both at once.
+    pub(crate) fn split(&mut self) -> (&mut Registration<S>, &Connection) {
+        (&mut self.registration, &self.connection)
     }
 }
 
@@ -199,32 +194,32 @@ fn is_after(one: &Position, other: &Position) -> bool {
 }
 
 fn new_connection_id() -> Result<ConnectionId, ApiError> {
-    Uuid::now_v7().simple().to_string().parse().map_err(|_| Code::Internal.into())
+    Uuid::now_v7().simple().to_string().parse().map_err(|_| ErrorCode::Internal.into())
 }
 
-/// The moment on the monotonic clock; `None` for one beyond any connection's life.
-fn deadline(until: SystemTime) -> Option<Instant> {
-    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
-    (left < FOREVER).then(|| Instant::now() + left)
+/// The same time on the monotonic clock; `None` if it lies beyond the life of any connection.
+fn deadline(expires_at: SystemTime) -> Option<Instant> {
+    let left = expires_at.duration_since(SystemTime::now()).unwrap_or_default();
+    (left < TOKEN_LIFE_MAX).then(|| Instant::now() + left)
 }
 
-/// Counts the connection while it is held.
-struct Gauge(Kind);
+/// Counts the connection in the metrics while it exists.
+struct OpenGauge(SessionKind);
 
-impl Gauge {
-    fn new(kind: Kind) -> Self {
+impl OpenGauge {
+    fn new(kind: SessionKind) -> Self {
         metrics::gauge!("roost_connections", "kind" => kind.label()).increment(1.0);
         Self(kind)
     }
 }
 
-impl Drop for Gauge {
+impl Drop for OpenGauge {
     fn drop(&mut self) {
         metrics::gauge!("roost_connections", "kind" => self.0.label()).decrement(1.0);
     }
 }
 
-/// Tells the functions that the connection is gone, however it ended.
+/// Tells the functions that the connection is gone, however the session ended.
 struct DisconnectGuard<F: Dispatcher> {
     functions: Arc<F>,
     connection: runtime::Connection,
@@ -241,17 +236,17 @@ impl<F: Dispatcher> DisconnectGuard<F> {
 
 impl<F: Dispatcher> Drop for DisconnectGuard<F> {
     fn drop(&mut self) {
-        // Without a runtime the process ends; presence runs out by itself.
+        // Without a tokio runtime the process is ending; presence expires by itself.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (functions, connection) = (self.functions.clone(), self.connection.clone());
         let (trace, drain) = (std::mem::take(&mut self.trace), self.drain.clone());
         runtime.spawn(async move {
-            let _held = drain;
-            for _ in 0..GOODBYES {
+            let _drain = drain;
+            for _ in 0..DISCONNECT_TRIES {
                 if hooks::disconnected(functions.as_ref(), &trace, &connection).await.failures.is_empty() {
                     return;
                 }
-                tokio::time::sleep(GOODBYE_PAUSE).await;
+                tokio::time::sleep(DISCONNECT_PAUSE).await;
             }
         });
     }

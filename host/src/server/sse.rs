@@ -1,6 +1,7 @@
-//! The same feed as Server-Sent Events, for clients without WebSocket: `id` is the position, `event` the type.
+//! `GET /v1/events`: the events as Server-Sent Events, for clients without WebSocket. `id` is the position, `event` the
+//! type.
 //!
-//! Such a client cannot give a sign of life over its stream, so it posts its beats.
+//! Such a client cannot give a sign of life over its stream, so it posts its heartbeats.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,12 +23,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::delivery::event::{DRAINING, HELLO, PushedFrame, parse_since, server_sent};
-use crate::delivery::{Batch, Item};
+use crate::delivery::{OutboxBatch, OutboxItem};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::Credentials;
 use crate::server::http::query;
-use crate::server::problem::{ApiError, Code, TraceId, Traced, encode};
-use crate::server::session::{ClientSession, Kind, Opening, Welcome};
+use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError, encode};
+use crate::server::session::{ClientSession, FirstFrames, OpenRequest, SessionKind};
 use crate::server::state::AppState;
 use crate::server::sync;
 
@@ -38,13 +39,13 @@ const KEEP_ALIVE_COMMENT: &[u8] = b":\n\n";
 const RETRY_MS: u64 = 2_000;
 
 /// `GET /v1/events`
-pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, Traced>
+pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, TracedError>
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let trace = TraceId::of(&parts.extensions);
-    open(state, &parts, &trace.0).await.map_err(|fault| Traced(fault, trace))
+    open(state, &parts, &trace.0).await.map_err(|error| TracedError(error, trace))
 }
 
 async fn open<F, S>(state: Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<Response, ApiError>
@@ -54,13 +55,13 @@ where
 {
     let headers = &parts.headers;
     let query = query::parse(parts.uri.query().unwrap_or_default())?;
-    let since = last_seen(headers, &query)?;
+    let since = position_of_client(headers, &query)?;
     let identity = state.identify_credentials(&Credentials::of_stream(headers, &query)?)?;
-    let seat = state.hub.seat(identity.require_user()?)?;
-    let opening = Opening { identity, kind: Kind::Events, since, trace: trace.to_owned() };
-    let (visit, welcome) = ClientSession::open(state, seat, opening).await?;
+    let registration = state.hub.register(identity.require_user()?)?;
+    let request = OpenRequest { identity, kind: SessionKind::Events, since, trace: trace.to_owned() };
+    let (session, first) = ClientSession::open(state, registration, request).await?;
     let (chunks, mut body) = mpsc::channel(1);
-    tokio::spawn(EventStream::new(visit, chunks).run(welcome));
+    tokio::spawn(EventStream::new(session, chunks).run(first));
     let stream = poll_fn(move |context| body.poll_recv(context).map(|chunk| chunk.map(Ok::<Bytes, Infallible>)));
     let mut response = Response::new(Body::from_stream(stream));
     let headers = response.headers_mut();
@@ -70,65 +71,68 @@ where
     Ok(response)
 }
 
-/// Where the client stands: its `Last-Event-ID`, which a browser sends when it comes back, before `since`.
-fn last_seen(headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<Position>, ApiError> {
-    let unreadable = || ApiError::new(Code::InvalidSince, "Last-Event-ID is no position");
+/// The position of the client. `Last-Event-ID`, which a browser sends when it reconnects, comes before `since`.
+fn position_of_client(headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<Position>, ApiError> {
     match headers.get("last-event-id").filter(|id| !id.is_empty()) {
-        Some(id) => id.to_str().map_err(|_| unreadable()).and_then(parse_since).map(Some),
+        // A header that is not ASCII is refused like any other text that is not a position.
+        Some(id) => parse_since(id.to_str().unwrap_or_default()).map(Some),
         None => query::value(query, "since").map(parse_since).transpose(),
     }
 }
 
-/// Writes the stream until the client leaves, is too slow, its token ends or the host stops.
+/// Writes the stream until the client disconnects or reads too slowly, its token expires, or the host stops.
 struct EventStream<F: Dispatcher, S> {
-    visit: ClientSession<F, S>,
-    /// Towards the response's body; its receiver is dropped when the client leaves.
+    session: ClientSession<F, S>,
+    /// The sender to the response's body. The receiver is dropped when the client disconnects.
     chunks: mpsc::Sender<Bytes>,
-    ends: Option<(Instant, Code)>,
+    /// When the host ends the stream, and the code that it sends then.
+    end: Option<(Instant, ErrorCode)>,
     draining: bool,
 }
 
-/// What happened next.
-enum Turn {
-    Pushed(Batch),
+/// What an event stream has to react to.
+enum StreamInput {
+    Events(OutboxBatch),
     Draining(Duration),
-    Quiet,
-    Ended(Code),
-    Gone,
+    KeepAlive,
+    End(ErrorCode),
+    Disconnected,
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
-    fn new(visit: ClientSession<F, S>, chunks: mpsc::Sender<Bytes>) -> Self {
-        let ends = visit.until.map(|until| (until, Code::TokenExpired));
-        Self { visit, chunks, ends, draining: false }
+    fn new(session: ClientSession<F, S>, chunks: mpsc::Sender<Bytes>) -> Self {
+        let end = session.expires_at.map(|expires_at| (expires_at, ErrorCode::TokenExpired));
+        Self { session, chunks, end, draining: false }
     }
 
-    async fn run(mut self, welcome: Welcome) {
-        let mut chunk = first(&welcome);
+    async fn run(mut self, first: FirstFrames) {
+        let mut chunk = first_chunk(&first);
         while self.send(chunk).await {
-            chunk = match self.turn().await {
-                Turn::Pushed(batch) => self.render(batch).await,
-                Turn::Draining(spread) => self.announce_end(spread),
-                Turn::Quiet => Bytes::from_static(KEEP_ALIVE_COMMENT),
-                Turn::Ended(code) => return self.last_words(code),
-                Turn::Gone => return,
+            chunk = match self.next_input().await {
+                StreamInput::Events(batch) => self.render(batch).await,
+                StreamInput::Draining(spread) => self.announce_drain(spread),
+                StreamInput::KeepAlive => Bytes::from_static(KEEP_ALIVE_COMMENT),
+                StreamInput::End(code) => return self.send_final_error(code),
+                StreamInput::Disconnected => return,
             };
         }
     }
 
-    async fn turn(&mut self) -> Turn {
-        let Self { visit, chunks, ends, draining } = self;
-        let (seat, connection) = visit.parts();
+    async fn next_input(&mut self) -> StreamInput {
+        let Self { session, chunks, end, draining } = self;
+        let (registration, connection) = session.split();
         tokio::select! {
-            batch = connection.outbox.take() => batch.map_or(Turn::Ended(Code::SlowClient), Turn::Pushed),
-            stop = seat.draining(), if !*draining => Turn::Draining(stop.spread),
-            code = ending(*ends) => Turn::Ended(code),
-            () = sleep(KEEP_ALIVE) => Turn::Quiet,
-            () = chunks.closed() => Turn::Gone,
+            batch = connection.outbox.take() => {
+                batch.map_or(StreamInput::End(ErrorCode::SlowClient), StreamInput::Events)
+            }
+            drain = registration.draining(), if !*draining => StreamInput::Draining(drain.spread),
+            code = wait_for_end(*end) => StreamInput::End(code),
+            () = sleep(KEEP_ALIVE) => StreamInput::KeepAlive,
+            () = chunks.closed() => StreamInput::Disconnected,
         }
     }
 
-    /// Hands a chunk to the connection; `false`: nobody takes it any more.
+    /// Hands a chunk to the connection. Returns `false` if the client is gone or too slow.
     async fn send(&self, chunk: Bytes) -> bool {
         if chunk.is_empty() {
             return true;
@@ -136,65 +140,64 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         tokio::select! {
             biased;
             sent = self.chunks.send(chunk) => sent.is_ok(),
-            () = self.visit.connection.outbox.overflow() => false,
+            () = self.session.connection.outbox.overflowed() => false,
         }
     }
 
-    async fn render(&self, batch: Batch) -> Bytes {
-        let Batch { items, room } = batch;
+    async fn render(&self, batch: OutboxBatch) -> Bytes {
+        let OutboxBatch { items, usage } = batch;
         let mut text = Vec::new();
         for item in items {
             match item {
-                Item::PushedFrame(frame) if self.visit.has(&frame) => {}
-                Item::PushedFrame(frame) => text.extend_from_slice(&frame.server_sent()),
-                Item::Refresh => text.extend_from_slice(&self.present().await.server_sent()),
+                OutboxItem::Frame(frame) if self.session.already_has(&frame) => {}
+                OutboxItem::Frame(frame) => text.extend_from_slice(&frame.server_sent()),
+                OutboxItem::Refresh => text.extend_from_slice(&self.current_state().await.server_sent()),
             }
             metrics::counter!("roost_frames_out_total", "kind" => "events").increment(1);
         }
-        self.visit.connection.outbox.written(room);
+        self.session.connection.outbox.release(usage);
         text.into()
     }
 
-    async fn present(&self) -> PushedFrame {
-        let ClientSession { state, connection, trace, .. } = &self.visit;
-        sync::refresh(state, connection.user, self.visit.seat().cursor(), trace).await
+    async fn current_state(&self) -> PushedFrame {
+        let ClientSession { state, connection, trace, .. } = &self.session;
+        sync::refresh(state, connection.user, self.session.registration().cursor(), trace).await
     }
 
-    /// Chooses this stream's moment within the spread, so that not all clients come back at once.
-    fn announce_end(&mut self, spread: Duration) -> Bytes {
+    /// Picks a random time within the spread for the end of this stream, so that not all clients reconnect at once.
+    fn announce_drain(&mut self, spread: Duration) -> Bytes {
         self.draining = true;
         let wait = spread.mul_f64(rand::rng().random());
-        let moment = Instant::now() + wait;
-        if self.ends.is_none_or(|(earlier, _)| moment < earlier) {
-            self.ends = Some((moment, Code::Draining));
+        let at = Instant::now() + wait;
+        if self.end.is_none_or(|(earlier, _)| at < earlier) {
+            self.end = Some((at, ErrorCode::Draining));
         }
         let payload = json!({ "close_in_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) });
         PushedFrame::ephemeral(DRAINING, payload.to_string()).server_sent()
     }
 
-    /// Says why the stream ends, unless the client takes nothing any more.
-    fn last_words(&self, code: Code) {
-        let fault = ApiError::from(code);
-        let error = encode(&fault.socket_form(&self.visit.trace));
+    /// Sends the event `error` that says why the stream ends, unless the client reads nothing any more.
+    fn send_final_error(&self, code: ErrorCode) {
+        let error = encode(&ApiError::from(code).socket_form(&self.session.trace));
         let _ = self.chunks.try_send(server_sent("error", &error, None).into());
     }
 }
 
-async fn ending(ends: Option<(Instant, Code)>) -> Code {
-    match ends {
-        Some((moment, code)) => {
-            sleep_until(moment).await;
+async fn wait_for_end(end: Option<(Instant, ErrorCode)>) -> ErrorCode {
+    match end {
+        Some((at, code)) => {
+            sleep_until(at).await;
             code
         }
         None => std::future::pending().await,
     }
 }
 
-fn first(welcome: &Welcome) -> Bytes {
+fn first_chunk(first: &FirstFrames) -> Bytes {
     let mut text = format!("retry: {RETRY_MS}\n");
-    text.push_str(&server_sent(HELLO, &welcome.hello, Some(&welcome.position)));
+    text.push_str(&server_sent(HELLO, &first.hello, Some(&first.position)));
     let mut bytes = text.into_bytes();
-    for frame in &welcome.frames {
+    for frame in &first.missed {
         bytes.extend_from_slice(&frame.server_sent());
     }
     bytes.into()

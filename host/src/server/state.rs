@@ -1,4 +1,4 @@
-//! What the public listener is made of, for everything that answers there: routes, sockets, event streams.
+//! The parts that every handler of the public listener shares. The composition root makes them once.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,24 +14,21 @@ use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::{Authenticator, Credentials, Identity};
 use crate::server::problem::ApiError;
 
-/// The parts, made once by the composition root.
-pub struct AppState<F, S> {
-    /// Who answers.
-    pub functions: Arc<F>,
-    /// Who is connected.
-    pub hub: Arc<Hub<S>>,
-    /// Who may come in.
-    pub auth: Authenticator,
-    /// Socket bounds.
-    pub socket: SocketConfig,
-    /// HTTP bounds.
-    pub http: HttpConfig,
-    beat: AbortHandle,
+/// The shared parts.
+pub(crate) struct AppState<F, S> {
+    /// The functions that answer requests and frames.
+    pub(crate) functions: Arc<F>,
+    /// The connections of this host.
+    pub(crate) hub: Arc<Hub<S>>,
+    pub(crate) auth: Authenticator,
+    pub(crate) socket: SocketConfig,
+    pub(crate) http: HttpConfig,
+    heartbeat: AbortHandle,
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> AppState<F, S> {
-    /// Puts the parts together and starts the beat of all connections.
-    pub fn start(functions: Arc<F>, hub: Arc<Hub<S>>, auth: Authenticator, config: &Config) -> Arc<Self> {
+    /// Puts the parts together and starts the heartbeat of all connections.
+    pub(crate) fn start(functions: Arc<F>, hub: Arc<Hub<S>>, auth: Authenticator, config: &Config) -> Arc<Self> {
         Self::with_bounds(functions, hub, auth, (config.socket.clone(), config.http.clone()))
     }
 
@@ -41,18 +38,18 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> AppState<F, S> {
         auth: Authenticator,
         (socket, http): (SocketConfig, HttpConfig),
     ) -> Arc<Self> {
-        let beat = tokio::spawn(heartbeat::run(functions.clone(), hub.clone(), socket.beat_interval)).abort_handle();
-        Arc::new(Self { functions, hub, auth, socket, http, beat })
+        let task = tokio::spawn(heartbeat::run(functions.clone(), hub.clone(), socket.beat_interval));
+        Arc::new(Self { functions, hub, auth, socket, http, heartbeat: task.abort_handle() })
     }
 }
 
 impl<F, S> AppState<F, S> {
-    /// Who sends these headers.
+    /// Identifies the sender of these headers.
     pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Identity, ApiError> {
         self.identify_credentials(&Credentials::of_headers(headers)?)
     }
 
-    /// Who shows these credentials.
+    /// Identifies the holder of these credentials.
     pub(crate) fn identify_credentials(&self, credentials: &Credentials) -> Result<Identity, ApiError> {
         self.auth.identify(credentials, SystemTime::now())
     }
@@ -60,6 +57,6 @@ impl<F, S> AppState<F, S> {
 
 impl<F, S> Drop for AppState<F, S> {
     fn drop(&mut self) {
-        self.beat.abort();
+        self.heartbeat.abort();
     }
 }

@@ -1,6 +1,7 @@
-//! The present state in one answer: what was missed, or that it cannot be told, and what the functions say now.
+//! `sync`: the current state in one answer. The host adds the position and the missed events, or a `resync`; the
+//! functions add the rest.
 //!
-//! The position is taken first, so that whatever happens meanwhile comes as an event after it.
+//! The position is read first, so that whatever happens meanwhile arrives as an event after it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,15 +22,15 @@ use crate::delivery::event::{PushedFrame, Resync, ResyncReason, SYNC, parse_sinc
 use crate::runtime::CallError;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
-use crate::server::problem::{ApiError, Code, TraceId, Traced};
+use crate::server::http::{query, response};
+use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError};
 use crate::server::state::AppState;
-use crate::{server::http::query, server::http::response};
 
-/// The host's clock and the store's differ by less.
+/// The clocks of the host and of the store differ by less than this.
 const CLOCK_DIFFERENCE_MS: u64 = 5_000;
 
 /// `GET /v1/sync?since=`
-pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, Traced>
+pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, TracedError>
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -39,18 +40,18 @@ where
         let user = state.identify(&parts.headers)?.require_user()?;
         let query = query::parse(parts.uri.query().unwrap_or_default())?;
         let since = query::value(&query, "since").map(parse_since).transpose()?;
-        let present = present(&state, user, since, &trace.0).await?;
-        Ok(response::json(200, present.to_string()))
+        let state = current_state(&state, user, since, &trace.0).await?;
+        Ok(response::json(200, state.to_string()))
     };
-    answer.await.map_err(|fault: ApiError| Traced(fault, trace))
+    answer.await.map_err(|error: ApiError| TracedError(error, trace))
 }
 
-/// The answer to `sync`: `{epoch, offset, …}` with what the functions add, and `events` or `resync` if the
-/// caller said where it stands.
+/// The answer to `sync`: `{epoch, offset, …}` with what the functions add, and with `events` or `resync` if the
+/// caller named a position.
 ///
-/// While the store is away: what functions can tell without it, `"source":"records"`, and a position from which
-/// everything is told again that could have been missed.
-pub(crate) async fn present<F, S>(
+/// While the store is unavailable, the answer has what the functions can say without it, `"source":"records"`, and a
+/// position from which every event that might have been missed is sent again.
+pub(crate) async fn current_state<F, S>(
     state: &AppState<F, S>,
     user: UserId,
     since: Option<Position>,
@@ -60,85 +61,85 @@ where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let standing = match Standing::read(state.hub.store().as_ref(), user, since.as_ref()).await {
-        Err(StoreError::Unavailable { .. }) => Standing::unknown(since.is_some()),
-        standing => standing?,
+    let feed = match FeedStatus::read(state.hub.store().as_ref(), user, since.as_ref()).await {
+        Err(StoreError::Unavailable { .. }) => FeedStatus::unknown(since.is_some()),
+        status => status?,
     };
-    gather(state, user, standing, trace).await
+    gather(state, user, feed, trace).await
 }
 
-async fn gather<F, S>(state: &AppState<F, S>, user: UserId, standing: Standing, trace: &str) -> Result<Value, ApiError>
+async fn gather<F, S>(state: &AppState<F, S>, user: UserId, feed: FeedStatus, trace: &str) -> Result<Value, ApiError>
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let Standing { position, own, conversations, away } = standing;
+    let FeedStatus { position, members, conversations, store_unavailable } = feed;
     let gathered = hooks::sync(state.functions.as_ref(), trace, user, conversations).await;
-    if let Some(error) = gathered.failures.into_iter().find(|error| !(away && needs_the_store(error))) {
+    let mut failures = gathered.failures.into_iter();
+    if let Some(error) = failures.find(|error| !(store_unavailable && is_store_unavailable(error))) {
         return Err(error.into());
     }
     let mut answer = gathered.members;
-    answer.extend(own);
+    answer.extend(members);
     answer.insert("epoch".into(), position.epoch.as_ref().into());
     answer.insert("offset".into(), position.offset.into());
     Ok(Value::Object(answer))
 }
 
-fn needs_the_store(error: &CallError) -> bool {
-    matches!(error, CallError::Failed(failure) if failure.code == Code::StoreUnavailable.row().code)
+fn is_store_unavailable(error: &CallError) -> bool {
+    matches!(error, CallError::Failed(failure) if failure.code == ErrorCode::StoreUnavailable.spec().code)
 }
 
-/// Where the user's events stand, and what the caller missed of them.
-struct Standing {
+/// The position of a user's feed, and what the caller missed.
+struct FeedStatus {
     position: Position,
-    /// The host's own members of the answer.
-    own: Map<String, Value>,
-    /// Those that events are about; `None`: unknown.
+    /// The members that the host adds to the answer.
+    members: Map<String, Value>,
+    /// The conversations that the missed events are about; `None` if they are unknown.
     conversations: Option<Vec<ConversationId>>,
-    /// The store could not be asked.
-    away: bool,
+    store_unavailable: bool,
 }
 
-impl Standing {
+impl FeedStatus {
     async fn read<S: Feeds>(store: &S, user: UserId, since: Option<&Position>) -> Result<Self, StoreError> {
         let newest = store.positions(&[user]).await?.into_iter().next();
         let position = newest.ok_or_else(|| StoreError::Invalid("no position of the user".to_owned()))?;
-        let mut standing = Self { position, own: Map::new(), conversations: None, away: false };
-        let Some(since) = since else { return Ok(standing) };
+        let mut status = Self { position, members: Map::new(), conversations: None, store_unavailable: false };
+        let Some(since) = since else { return Ok(status) };
         match store.replay(user, since).await? {
             Replay::Events(events) => {
-                // Events after the position was taken are told as well, so the position moves with them.
+                // The replay includes events that came after the position was read: the position moves with them.
                 let last = events.last().and_then(|event| event.position.clone());
-                standing.position = last.unwrap_or(standing.position);
-                standing.conversations = named_by(&events);
-                standing.own.insert("events".into(), events.into_iter().filter_map(as_value).collect());
+                status.position = last.unwrap_or(status.position);
+                status.conversations = conversations_of(&events);
+                status.members.insert("events".into(), events.into_iter().filter_map(event_value).collect());
             }
-            Replay::Gap => standing.resync(ResyncReason::Gap),
+            Replay::Gap => status.add_resync(ResyncReason::Gap),
         }
-        Ok(standing)
+        Ok(status)
     }
 
-    /// Nobody knows where the user's events stand, or what the caller missed.
+    /// The store does not answer: neither the position nor the missed events are known.
     fn unknown(has_position: bool) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        // Rather too early than too late: what is told twice is dropped, what is missed is not noticed.
+        // Rather too early than too late: a client drops repeated events, but does not notice missing ones.
         let position = Position::nowhere(now.minus(CLOCK_DIFFERENCE_MS));
-        let own = Map::from_iter([("source".to_owned(), Value::from("records"))]);
-        let mut standing = Self { position, own, conversations: None, away: true };
+        let members = Map::from_iter([("source".to_owned(), Value::from("records"))]);
+        let mut status = Self { position, members, conversations: None, store_unavailable: true };
         if has_position {
-            standing.resync(ResyncReason::Interrupted);
+            status.add_resync(ResyncReason::Interrupted);
         }
-        standing
+        status
     }
 
-    fn resync(&mut self, reason: ResyncReason) {
+    fn add_resync(&mut self, reason: ResyncReason) {
         let resync = Resync::new(reason, &self.position);
-        self.own.insert("resync".into(), serde_json::to_value(resync).unwrap_or_default());
+        self.members.insert("resync".into(), serde_json::to_value(resync).unwrap_or_default());
     }
 }
 
-/// A pushed frame with the present state; if it cannot be had, a `resync` that leaves asking to the client.
+/// A frame with the current state, to be pushed. If the state cannot be read, a `resync`: the client then asks for it.
 pub(crate) async fn refresh<F, S>(
     state: &AppState<F, S>,
     user: UserId,
@@ -149,31 +150,32 @@ where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let present = async {
-        let standing = Standing::read(state.hub.store().as_ref(), user, None).await?;
-        gather(state, user, standing, trace).await
+    let current = async {
+        let feed = FeedStatus::read(state.hub.store().as_ref(), user, None).await?;
+        gather(state, user, feed, trace).await
     };
-    match (present.await, cursor) {
-        (Ok(present), _) => PushedFrame::ephemeral(SYNC, present.to_string()),
-        (Err(fault), Some(cursor)) => {
-            tracing::warn!(trace, code = %fault.code, "the present state could not be pushed");
+    match (current.await, cursor) {
+        (Ok(current), _) => PushedFrame::ephemeral(SYNC, current.to_string()),
+        (Err(error), Some(cursor)) => {
+            tracing::warn!(trace, code = %error.code, "the current state could not be pushed; a resync is sent");
             PushedFrame::resync(ResyncReason::Interrupted, &cursor)
         }
         (Err(_), None) => PushedFrame::resync(ResyncReason::Interrupted, &Position { epoch: "n0".into(), offset: 0 }),
     }
 }
 
-/// The conversations that these events are about. `None`: too many to name.
-fn named_by(events: &[Delivery]) -> Option<Vec<ConversationId>> {
+/// The conversations that these events are about; `None` if they are too many to name.
+fn conversations_of(events: &[Delivery]) -> Option<Vec<ConversationId>> {
     #[derive(Deserialize)]
-    struct About {
+    struct ConversationEvent {
         conversation: ConversationId,
     }
-    let about = events.iter().filter_map(|event| serde_json::from_str::<About>(&event.payload).ok());
-    let named: BTreeSet<ConversationId> = about.map(|about| about.conversation).collect();
+    let of_conversations =
+        events.iter().filter_map(|event| serde_json::from_str::<ConversationEvent>(&event.payload).ok());
+    let named: BTreeSet<ConversationId> = of_conversations.map(|event| event.conversation).collect();
     (named.len() <= LIST_MAX).then(|| named.into_iter().collect())
 }
 
-fn as_value(event: Delivery) -> Option<Value> {
+fn event_value(event: Delivery) -> Option<Value> {
     serde_json::from_str(&PushedFrame::from(event).encode_text()).ok()
 }

@@ -111,8 +111,8 @@ impl FromRequest<Arc<Rival>> for Asked {
     async fn from_request(request: Request, rival: &Arc<Rival>) -> Result<Self, Response> {
         let caller = Credentials::of_headers(request.headers())
             .and_then(|credentials| rival.auth.identify(&credentials, SystemTime::now()))
-            .and_then(|identity| identity.enter(Access::ServiceOrUser))
-            .map_err(|fault| fault.response(""))?;
+            .and_then(|identity| identity.authorize(Access::ServiceOrUser))
+            .map_err(|error| error.response(""))?;
         let body = Bytes::from_request(request, rival).await.map_err(IntoResponse::into_response)?;
         Ok(Self { rival: Arc::clone(rival), caller, body })
     }

@@ -1,5 +1,4 @@
-//! Makes users' tokens: JWTs signed with HS256, as the host verifies them. For development, tests and scripts; a product
-//! signs its own.
+//! Issues users' tokens: JWTs signed with HS256, for development, tests and scripts. A product issues its own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,9 +8,9 @@ use serde::Serialize;
 
 use crate::config::{AuthConfig, Secret, TokenKey};
 
-/// What a token says.
+/// The claims of an issued token.
 #[derive(Debug, Serialize)]
-struct Claims<'a> {
+struct IssuedClaims<'a> {
     sub: UserId,
     iat: u64,
     exp: u64,
@@ -19,29 +18,30 @@ struct Claims<'a> {
     aud: Option<&'a str>,
 }
 
-/// Why there is no token.
+/// Why a token cannot be issued.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// Nothing to sign with: public keys only verify.
-    #[error("no token_secret is configured; the owner of the public key signs tokens elsewhere")]
+pub(crate) enum TokenError {
+    /// The configuration has no secret; public keys only verify.
+    #[error("no `token_secret` is configured: tokens must come from the owner of the public key")]
     NoSecret,
-    /// The signature failed.
-    #[error("the token cannot be signed: {0}")]
+    /// The token could not be signed.
+    #[error("the token could not be signed: {0}")]
     Signature(#[from] jsonwebtoken::errors::Error),
 }
 
-/// A token for this user, signed with the first secret that the configuration holds.
-pub fn sign(auth: &AuthConfig, user: UserId, life: Duration) -> Result<String, TokenError> {
+/// A token for this user, signed with the first secret of the configuration.
+pub(crate) fn sign(auth: &AuthConfig, user: UserId, life: Duration) -> Result<String, TokenError> {
     let secret = secret(auth).ok_or(TokenError::NoSecret)?;
-    // Before 1970 no token is valid anyway.
+    // With a clock before 1970, no token is valid anyway.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let claims = Claims { sub: user, iat: now.as_secs(), exp: (now + life).as_secs(), aud: auth.audience.as_deref() };
+    let claims =
+        IssuedClaims { sub: user, iat: now.as_secs(), exp: (now + life).as_secs(), aud: auth.audience.as_deref() };
     let key = EncodingKey::from_secret(secret.0.as_bytes());
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
-/// What signs HS256 tokens.
-pub fn secret(auth: &AuthConfig) -> Option<&Secret> {
+/// The secret that signs HS256 tokens.
+pub(crate) fn secret(auth: &AuthConfig) -> Option<&Secret> {
     auth.keys.iter().find_map(|key| match key {
         TokenKey::Secret(secret) => Some(secret),
         TokenKey::PublicKey(_) | TokenKey::Jwks(_) => None,
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::config::Sources;
     use crate::server::auth::{Authenticator, Credentials, Identity};
-    use crate::server::problem::Code;
+    use crate::server::problem::ErrorCode;
 
     const USER: UserId = UserId::from_u128(7);
     const LIFE: Duration = Duration::from_secs(60);
@@ -65,31 +65,31 @@ mod tests {
     }
 
     fn identify(token: String, by: &AuthConfig, at: SystemTime) -> Result<Identity, crate::server::problem::ApiError> {
-        let credentials = Credentials { header: Some(token), ..Credentials::default() };
+        let credentials = Credentials { bearer: Some(token), ..Credentials::default() };
         Authenticator::new(by).unwrap().identify(&credentials, at)
     }
 
     #[test]
-    fn a_token_lets_its_user_in_until_it_expires() {
+    fn a_token_identifies_its_user_until_it_expires() {
         let auth = auth(&["0123", "4567"], Some("chat"));
         let token = sign(&auth, USER, LIFE).unwrap();
         let identity = identify(token.clone(), &auth, SystemTime::now()).unwrap();
         assert_eq!(identity.user(), Some(USER));
         let later = SystemTime::now() + LIFE + auth.leeway + Duration::from_secs(2);
-        assert!(identify(token, &auth, later).is_err_and(|fault| fault.is(Code::TokenExpired)));
+        assert!(identify(token, &auth, later).is_err_and(|error| error.is(ErrorCode::TokenExpired)));
     }
 
     #[test]
-    fn a_token_of_another_secret_or_for_another_audience_lets_nobody_in() {
+    fn a_token_with_another_secret_or_audience_is_refused() {
         let ours = auth(&["0123"], Some("chat"));
         let forged = sign(&auth(&["4567"], Some("chat")), USER, LIFE).unwrap();
-        assert!(identify(forged, &ours, SystemTime::now()).is_err_and(|fault| fault.is(Code::TokenInvalid)));
+        assert!(identify(forged, &ours, SystemTime::now()).is_err_and(|error| error.is(ErrorCode::TokenInvalid)));
         let elsewhere = sign(&auth(&["0123"], Some("mail")), USER, LIFE).unwrap();
-        assert!(identify(elsewhere, &ours, SystemTime::now()).is_err_and(|fault| fault.is(Code::TokenAudience)));
+        assert!(identify(elsewhere, &ours, SystemTime::now()).is_err_and(|error| error.is(ErrorCode::TokenAudience)));
     }
 
     #[test]
-    fn public_keys_sign_nothing() {
+    fn public_keys_cannot_sign() {
         let mut auth = auth(&[], None);
         auth.keys.push(TokenKey::PublicKey("key.pem".into()));
         assert!(matches!(sign(&auth, USER, LIFE), Err(TokenError::NoSecret)));

@@ -1,4 +1,4 @@
-//! Keys that verify tokens. The kind of key fixes the one algorithm it verifies, so that a token cannot choose.
+//! The keys that verify tokens. The kind of a key fixes its algorithm, so that a token cannot choose one.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 
 use crate::config::TokenKey;
 
-/// An uncompressed point of P-256, the curve of ES256.
+/// The size of an uncompressed point of P-256, the curve of ES256.
 const P256_POINT_BYTES: usize = 65;
 
 /// A key, its algorithm, and the id by which tokens name it.
 #[derive(Clone)]
-pub struct VerifyingKey {
+pub(crate) struct VerifyingKey {
     pub(super) algorithm: Algorithm,
     pub(super) id: Option<String>,
     pub(super) key: DecodingKey,
@@ -28,17 +28,17 @@ impl std::fmt::Debug for VerifyingKey {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("{path} cannot be read: {source}; name a readable key file")]
     Unreadable {
-        /// Which.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// The file holds something else.
+    /// The file does not contain a usable key.
     #[error("{path}: {reason}")]
     Unusable {
-        /// Which.
+        /// The path of the file.
         path: String,
         /// What is wrong and what is allowed.
         reason: String,
@@ -46,8 +46,8 @@ pub enum KeyError {
 }
 
 impl VerifyingKey {
-    /// The keys of one configured source.
-    pub fn load(source: &TokenKey) -> Result<Vec<Self>, KeyError> {
+    /// Loads the keys of one configured source.
+    pub(super) fn load(source: &TokenKey) -> Result<Vec<Self>, KeyError> {
         match source {
             TokenKey::Secret(secret) => Ok(vec![Self::secret(&secret.0)]),
             TokenKey::PublicKey(path) => read(path, |text| Self::public_key(text).map(|key| vec![key])),
@@ -59,46 +59,48 @@ impl VerifyingKey {
         Self { algorithm: Algorithm::HS256, id: None, key: DecodingKey::from_secret(secret.as_bytes()) }
     }
 
-    /// Reads a PEM public key.
-    pub fn public_key(text: &str) -> Result<Self, String> {
+    /// Parses a PEM public key.
+    fn public_key(text: &str) -> Result<Self, String> {
         if text.contains("PRIVATE KEY") {
-            return Err("this is a private key; the host needs only the public half".into());
+            return Err("the file holds a private key; name a file with the public key instead".into());
         }
         let pem = text.as_bytes();
         if let Ok(key) = DecodingKey::from_ec_pem(pem) {
             return match key.try_get_as_bytes() {
                 Ok(point) if point.len() == P256_POINT_BYTES => Ok(Self { algorithm: Algorithm::ES256, id: None, key }),
-                _ => Err("an elliptic-curve key must be on the curve P-256, for ES256".into()),
+                _ => Err("the elliptic-curve key is on another curve; only P-256 (ES256) is supported".into()),
             };
         }
         let (algorithm, key) = DecodingKey::from_ed_pem(pem)
             .map(|key| (Algorithm::EdDSA, key))
             .or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
-            .map_err(|_| "this is no PEM public key of RSA, P-256 or Ed25519".to_owned())?;
+            .map_err(|_| "the file is not a PEM public key of RSA, P-256 or Ed25519".to_owned())?;
         Ok(Self { algorithm, id: None, key })
     }
 
-    /// Reads a JWKS document: every signature key of RSA, P-256 and Ed25519.
-    pub fn key_set(text: &str) -> Result<Vec<Self>, String> {
-        let set: JwkSet = serde_json::from_str(text).map_err(|error| format!("this is no JWKS document: {error}"))?;
+    /// Parses a JWKS document: every signature key of RSA, P-256 and Ed25519.
+    pub(super) fn key_set(text: &str) -> Result<Vec<Self>, String> {
+        let invalid = |error| format!("the file is not a JWKS document: {error}");
+        let set: JwkSet = serde_json::from_str(text).map_err(invalid)?;
         let mut keys = Vec::new();
         for jwk in &set.keys {
             if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-                return Err("a JWKS file must not hold symmetric keys; use `token_secret`".into());
+                return Err("the JWKS file holds a symmetric key; configure it as `token_secret`".into());
             }
             if let Some(algorithm) = signature_algorithm(jwk) {
-                let key = DecodingKey::from_jwk(jwk).map_err(|error| format!("a key is not valid: {error}"))?;
+                let invalid = |error| format!("the JWKS file holds an invalid key: {error}");
+                let key = DecodingKey::from_jwk(jwk).map_err(invalid)?;
                 keys.push(Self { algorithm, id: jwk.common.key_id.clone(), key });
             }
         }
         if keys.is_empty() {
-            return Err("no key for RS256, ES256 or EdDSA in it".into());
+            return Err("the JWKS file has no signature key for RS256, ES256 or EdDSA".into());
         }
         Ok(keys)
     }
 }
 
-/// The algorithm that a published key is for; `None` for encryption and for what the host does not speak.
+/// The algorithm of a published key; `None` for keys that encrypt, and for algorithms that the host does not support.
 fn signature_algorithm(jwk: &Jwk) -> Option<Algorithm> {
     let (algorithm, name) = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
@@ -110,8 +112,8 @@ fn signature_algorithm(jwk: &Jwk) -> Option<Algorithm> {
         }
         _ => return None,
     };
-    let signs = jwk.common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature);
-    let agrees = jwk.common.key_algorithm.as_ref().is_none_or(|said| *said == name);
+    let signs = jwk.common.public_key_use.as_ref().is_none_or(|key_use| *key_use == PublicKeyUse::Signature);
+    let agrees = jwk.common.key_algorithm.as_ref().is_none_or(|algorithm| *algorithm == name);
     (signs && agrees).then_some(algorithm)
 }
 

@@ -1,10 +1,10 @@
-//! Who is asking: users' tokens, service keys and the `Roost-User` header.
+//! Authentication: users' tokens, service keys and the `Roost-User` header.
 //!
-//! What a route lets them do is the route's business. Nothing here reads the network; keys are files.
+//! The access of a route decides what a caller may do there. Nothing here reads the network; keys are files.
 
 mod cache;
 mod credentials;
-pub mod issuer;
+pub(crate) mod issuer;
 mod key;
 mod token;
 
@@ -15,31 +15,33 @@ use roost_core::ids::UserId;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use cache::Cache;
-pub use credentials::{Credentials, SUBPROTOCOL, parse_bearer, parse_subprotocols};
-pub use key::{KeyError, VerifyingKey};
+use cache::VerifiedTokens;
+pub(crate) use credentials::SUBPROTOCOL;
+pub use credentials::{Credentials, parse_bearer, parse_subprotocols};
+pub use key::KeyError;
+use key::VerifyingKey;
 pub use token::{Claims, parse_claims};
 
 use crate::config::AuthConfig;
 use crate::runtime::{Access, Caller};
-use crate::server::problem::{ApiError, Code};
+use crate::server::problem::{ApiError, ErrorCode};
 
-/// Who showed valid credentials.
+/// The sender of a request, after its credentials were verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// A user's token.
+    /// A user, by a token.
     User {
-        /// Whose.
+        /// The user that the token names.
         user: UserId,
-        /// When the token, with the leeway, is no longer good.
-        until: SystemTime,
+        /// When the token expires, leeway included.
+        expires_at: SystemTime,
     },
-    /// A service key.
+    /// A service, by its key.
     Service {
-        /// The user that the service named.
+        /// The user for whom the service acts.
         acting_for: Option<UserId>,
     },
-    /// Nothing was shown.
+    /// A sender without credentials.
     Anonymous,
 }
 
@@ -53,50 +55,42 @@ impl Identity {
         }
     }
 
-    /// When the identity ends; a service's never does.
-    pub const fn until(&self) -> Option<SystemTime> {
+    /// When the identity expires. Only a user's does.
+    pub(crate) const fn expires_at(&self) -> Option<SystemTime> {
         match self {
-            Self::User { until, .. } => Some(*until),
+            Self::User { expires_at, .. } => Some(*expires_at),
             _ => None,
         }
     }
 
-    /// On whose behalf a function is called, if the route lets them in.
-    pub fn enter(&self, access: Access) -> Result<Caller, ApiError> {
+    /// The caller that a function sees, if this access allows the sender in.
+    pub fn authorize(&self, access: Access) -> Result<Caller, ApiError> {
         match (access, self) {
             (Access::Public, Self::Anonymous) => Ok(Caller::Anonymous),
-            (_, Self::Anonymous) => Err(unauthenticated()),
-            (Access::Service, Self::User { .. }) => Err(Code::ServiceOnly.into()),
+            (_, Self::Anonymous) => Err(ErrorCode::Unauthenticated.into()),
+            (Access::Service, Self::User { .. }) => Err(ErrorCode::ServiceOnly.into()),
             (Access::Service, Self::Service { .. }) => Ok(Caller::Service),
             (_, Self::User { user, .. }) => Ok(Caller::User(*user)),
             (_, Self::Service { acting_for: Some(user) }) => Ok(Caller::User(*user)),
-            (Access::User, Self::Service { acting_for: None }) => Err(user_required()),
+            (Access::User, Self::Service { acting_for: None }) => Err(ErrorCode::UserRequired.into()),
             (_, Self::Service { acting_for: None }) => Ok(Caller::Service),
         }
     }
 
-    /// The user, for routes that are about one.
-    pub fn require_user(&self) -> Result<UserId, ApiError> {
-        match self.enter(Access::User)? {
+    /// The user, for routes that need one.
+    pub(crate) fn require_user(&self) -> Result<UserId, ApiError> {
+        match self.authorize(Access::User)? {
             Caller::User(user) => Ok(user),
-            _ => Err(user_required()),
+            _ => Err(ErrorCode::UserRequired.into()),
         }
     }
 }
 
-fn unauthenticated() -> ApiError {
-    ApiError::new(Code::Unauthenticated, "send the header `Authorization: Bearer <token>`")
-}
-
-fn user_required() -> ApiError {
-    ApiError::new(Code::UserRequired, "name the user in the header Roost-User: a service key alone is nobody here")
-}
-
-/// Verifies credentials.
+/// Verifies credentials with the configured keys.
 #[derive(Debug)]
 pub struct Authenticator {
     keys: Vec<VerifyingKey>,
-    verified: Cache,
+    verified: VerifiedTokens,
     audience: Option<String>,
     leeway: Duration,
     service_keys: Vec<[u8; 32]>,
@@ -112,7 +106,7 @@ impl Authenticator {
         }
         Ok(Self {
             keys,
-            verified: Cache::default(),
+            verified: VerifiedTokens::default(),
             audience: config.audience.clone(),
             leeway: config.leeway,
             service_keys: config.service_keys.iter().map(|secret| digest(&secret.0)).collect(),
@@ -120,9 +114,9 @@ impl Authenticator {
         })
     }
 
-    /// Who shows these credentials at this moment.
+    /// Verifies the credentials of a request.
     pub fn identify(&self, credentials: &Credentials, now: SystemTime) -> Result<Identity, ApiError> {
-        if let Some(key) = &credentials.header
+        if let Some(key) = &credentials.bearer
             && self.is_service_key(key)
         {
             let acting_for = credentials.user_header.as_deref().map(parse_user_header).transpose()?;
@@ -130,19 +124,19 @@ impl Authenticator {
         }
         let Some(token) = credentials.token() else {
             return match credentials.user_header {
-                Some(_) => Err(unauthenticated()),
+                Some(_) => Err(ErrorCode::Unauthenticated.into()),
                 None => Ok(Identity::Anonymous),
             };
         };
         let identity = self.verify(token, now)?;
         match credentials.user_header {
-            Some(_) => Err(ApiError::new(Code::UserHeaderRefused, "a user's token already says whose it is")),
+            Some(_) => Err(ErrorCode::UserHeaderRefused.into()),
             None => Ok(identity),
         }
     }
 
-    /// Whether a page of this origin may open a socket. Clients that are no page send none.
-    pub fn origin_allowed(&self, origin: Option<&str>) -> bool {
+    /// Whether a page of this origin may open a socket. Clients other than browsers send no origin.
+    pub(crate) fn origin_allowed(&self, origin: Option<&str>) -> bool {
         match origin {
             None => true,
             Some(_) if self.origins.is_empty() => true,
@@ -150,55 +144,56 @@ impl Authenticator {
         }
     }
 
-    /// Checks a user's token.
+    /// Verifies a user's token.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, ApiError> {
         let digest = digest(token);
         if let Some(claims) = self.verified.get(&digest) {
-            return self.judge(&claims, now);
+            return self.check_claims(&claims, now);
         }
         let claims = Arc::new(token::verify(token, &self.keys)?);
-        let identity = self.judge(&claims, now)?;
+        let identity = self.check_claims(&claims, now)?;
         self.verified.put(digest, claims);
         Ok(identity)
     }
 
-    fn judge(&self, claims: &Claims, now: SystemTime) -> Result<Identity, ApiError> {
+    fn check_claims(&self, claims: &Claims, now: SystemTime) -> Result<Identity, ApiError> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let until = claims.expires.saturating_add(self.leeway);
-        if until <= now {
-            return Err(Code::TokenExpired.into());
+        let expires_at = claims.expires.saturating_add(self.leeway);
+        if expires_at <= now {
+            return Err(ErrorCode::TokenExpired.into());
         }
         if claims.not_before.is_some_and(|start| start > now.saturating_add(self.leeway)) {
-            return Err(Code::TokenNotYetValid.into());
+            return Err(ErrorCode::TokenNotYetValid.into());
         }
         if let Some(audience) = &self.audience
             && !claims.audience.contains(audience)
         {
-            return Err(ApiError::new(Code::TokenAudience, "the token's `aud` does not name this service"));
+            let detail = format!("the token's `aud` must name {audience:?}; ask the issuer for a token that does");
+            return Err(ApiError::new(ErrorCode::TokenAudience, detail));
         }
-        // A moment that the system's clock cannot express never comes: it is always far away.
-        let until = UNIX_EPOCH.checked_add(until).or_else(|| UNIX_EPOCH.checked_add(now.saturating_add(FAR)));
-        let until = until.ok_or(Code::TokenExpired)?;
-        Ok(Identity::User { user: claims.user, until })
+        // A time that the system's clock cannot express is replaced by one in the far future.
+        let latest = || UNIX_EPOCH.checked_add(now.saturating_add(FAR_FUTURE));
+        let expires_at = UNIX_EPOCH.checked_add(expires_at).or_else(latest).ok_or(ErrorCode::TokenExpired)?;
+        Ok(Identity::User { user: claims.user, expires_at })
     }
 
-    /// Looks at every key, so that the time taken says nothing.
+    /// Compares with every key, so that the time taken reveals nothing.
     fn is_service_key(&self, text: &str) -> bool {
-        let shown = digest(text);
-        let found = self.service_keys.iter().fold(Choice::from(0), |found, key| found | key.ct_eq(&shown));
+        let given = digest(text);
+        let found = self.service_keys.iter().fold(Choice::from(0), |found, key| found | key.ct_eq(&given));
         bool::from(found)
     }
 }
 
-/// A hundred years: longer than any connection.
-const FAR: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+/// A hundred years: longer than any connection lives.
+const FAR_FUTURE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
 fn parse_user_header(text: &str) -> Result<UserId, ApiError> {
-    text.parse().map_err(|_| ApiError::new(Code::UserHeaderInvalid, "Roost-User takes a user's UUID"))
+    text.parse().map_err(|_| ErrorCode::UserHeaderInvalid.into())
 }
 
 #[cfg(test)]

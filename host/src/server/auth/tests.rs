@@ -1,4 +1,4 @@
-//! Every way in, and every refusal with its code.
+//! Every kind of credentials, and every refusal with its code.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -77,86 +77,86 @@ fn accepted(config: &AuthConfig, token: &str) {
 }
 
 #[track_caller]
-fn refused(config: &AuthConfig, token: &str, code: Code) -> ApiError {
-    let fault = identity(config, token).unwrap_err();
-    assert!(fault.is(code), "{fault:?}");
-    fault
+fn refused(config: &AuthConfig, token: &str, code: ErrorCode) -> ApiError {
+    let error = identity(config, token).unwrap_err();
+    assert!(error.is(code), "{error:?}");
+    error
 }
 
 #[test]
-fn a_valid_token_says_whose_it_is_and_until_when() {
-    let until = now() + Duration::from_secs(65);
-    let expected = Identity::User { user: USER.parse().unwrap(), until };
+fn a_valid_token_names_its_user_and_its_end() {
+    let expires_at = now() + Duration::from_secs(65);
+    let expected = Identity::User { user: USER.parse().unwrap(), expires_at };
     assert_eq!(identity(&secret(), &token(json!({}))).unwrap(), expected);
 }
 
 #[test]
-fn times_are_judged_with_the_leeway() {
+fn times_are_checked_with_the_leeway() {
     accepted(&secret(), &token(json!({ "exp": NOW - 4 })));
-    refused(&secret(), &token(json!({ "exp": NOW - 5 })), Code::TokenExpired);
+    refused(&secret(), &token(json!({ "exp": NOW - 5 })), ErrorCode::TokenExpired);
     accepted(&secret(), &token(json!({ "nbf": NOW + 5 })));
-    refused(&secret(), &token(json!({ "nbf": NOW + 6 })), Code::TokenNotYetValid);
+    refused(&secret(), &token(json!({ "nbf": NOW + 6 })), ErrorCode::TokenNotYetValid);
     accepted(&secret(), &token(json!({ "exp": NOW as f64 + 0.5 })));
     accepted(&secret(), &token(json!({ "exp": 1e18 })));
 }
 
 #[test]
-fn an_end_beyond_the_clock_is_always_far_away() {
+fn an_expiry_beyond_the_clock_is_far_in_the_future() {
     let late = UNIX_EPOCH + Duration::from_secs(9_000_000_000);
     let identity = authenticator(&secret()).verify(&token(json!({ "exp": 1e19 })), late).unwrap();
-    assert!(identity.until().unwrap() > late + Duration::from_secs(3_600));
+    assert!(identity.expires_at().unwrap() > late + Duration::from_secs(3_600));
 }
 
 #[test]
-fn claims_that_are_missing_or_malformed_are_refused_precisely() {
+fn missing_and_malformed_claims_are_refused_by_name() {
     for (changes, expected) in [
         (json!({ "exp": null }), "no `exp`"),
         (json!({ "sub": null }), "no `sub`"),
-        (json!({ "sub": "anna" }), "no UUID"),
+        (json!({ "sub": "anna" }), "`sub` is not a UUID"),
         (json!({ "sub": 7 }), "claims are not valid"),
         (json!({ "exp": "soon" }), "claims are not valid"),
         (json!({ "exp": -1 }), "claims are not valid"),
         (json!({ "nbf": -1 }), "claims are not valid"),
         (json!({ "aud": 7 }), "claims are not valid"),
     ] {
-        let fault = refused(&secret(), &token(changes.clone()), Code::TokenInvalid);
-        assert!(fault.detail.contains(expected), "{changes}: {}", fault.detail);
+        let error = refused(&secret(), &token(changes.clone()), ErrorCode::TokenInvalid);
+        assert!(error.detail.contains(expected), "{changes}: {}", error.detail);
     }
 }
 
 #[test]
-fn the_audience_must_be_named_if_one_is_set() {
+fn the_token_must_name_the_configured_audience() {
     let config = AuthConfig { audience: Some("chat".into()), ..secret() };
     accepted(&config, &token(json!({ "aud": "chat" })));
     accepted(&config, &token(json!({ "aud": ["shop", "chat"] })));
-    refused(&config, &token(json!({ "aud": "shop" })), Code::TokenAudience);
-    refused(&config, &token(json!({})), Code::TokenAudience);
+    refused(&config, &token(json!({ "aud": "shop" })), ErrorCode::TokenAudience);
+    refused(&config, &token(json!({})), ErrorCode::TokenAudience);
     accepted(&secret(), &token(json!({ "aud": "anything" })));
 }
 
 #[test]
-fn a_token_that_is_none_is_refused() {
+fn text_that_is_not_a_valid_token_is_refused() {
     let good = token(json!({}));
     let (rest, signature) = good.rsplit_once('.').unwrap();
     let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.";
     let flipped = format!("{rest}.{}", signature.chars().rev().collect::<String>());
     for bad in ["", "a", "a.b", "a.b.c", "....", unsigned, &flipped, rest, &"x".repeat(9_000)] {
-        refused(&secret(), bad, Code::TokenInvalid);
+        refused(&secret(), bad, ErrorCode::TokenInvalid);
     }
     let other = encode(&Header::default(), &claims(json!({})), &EncodingKey::from_secret(b"other")).unwrap();
-    let fault = refused(&secret(), &other, Code::TokenInvalid);
-    assert_eq!(fault.detail, "the token's signature is not valid");
+    let error = refused(&secret(), &other, ErrorCode::TokenInvalid);
+    assert_eq!(error.detail, "the token's signature is not valid; sign in again for a new token");
 }
 
 #[test]
-fn critical_headers_are_refused_because_none_is_known() {
+fn tokens_with_critical_headers_are_refused() {
     let header = Header { crit: Some(vec!["b64".into()]), ..Header::default() };
     let token = encode(&header, &claims(json!({})), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
-    assert!(refused(&secret(), &token, Code::TokenInvalid).detail.contains("critical"));
+    assert!(refused(&secret(), &token, ErrorCode::TokenInvalid).detail.contains("`crit`"));
 }
 
 #[test]
-fn each_kind_of_public_key_verifies_its_algorithm() {
+fn each_kind_of_public_key_verifies_only_its_algorithm() {
     for (name, algorithm) in
         [("rsa.pub.pem", Algorithm::RS256), ("p256.pub.pem", Algorithm::ES256), ("ed25519.pub.pem", Algorithm::EdDSA)]
     {
@@ -165,21 +165,21 @@ fn each_kind_of_public_key_verifies_its_algorithm() {
         accepted(&config, &signed(algorithm, Some("any")));
         for other in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
             if other != algorithm {
-                refused(&config, &signed(other, None), Code::TokenInvalid);
+                refused(&config, &signed(other, None), ErrorCode::TokenInvalid);
             }
         }
     }
 }
 
 #[test]
-fn a_public_key_is_never_taken_for_a_secret() {
+fn a_public_key_is_never_used_as_a_secret() {
     let public = std::fs::read(file("rsa.pub.pem")).unwrap();
     let forged = encode(&Header::default(), &claims(json!({})), &EncodingKey::from_secret(&public)).unwrap();
-    refused(&config(vec![TokenKey::PublicKey(file("rsa.pub.pem"))]), &forged, Code::TokenInvalid);
-    refused(&config(vec![TokenKey::Jwks(file("jwks.json"))]), &forged, Code::TokenInvalid);
-    // Nor does a key verify a sibling of its algorithm.
+    refused(&config(vec![TokenKey::PublicKey(file("rsa.pub.pem"))]), &forged, ErrorCode::TokenInvalid);
+    refused(&config(vec![TokenKey::Jwks(file("jwks.json"))]), &forged, ErrorCode::TokenInvalid);
+    // A key verifies no other algorithm of its family either.
     let config = config(vec![TokenKey::PublicKey(file("rsa.pub.pem"))]);
-    refused(&config, &signed(Algorithm::RS512, None), Code::TokenInvalid);
+    refused(&config, &signed(Algorithm::RS512, None), ErrorCode::TokenInvalid);
 }
 
 #[test]
@@ -188,15 +188,15 @@ fn a_key_set_is_searched_by_key_id() {
     for (algorithm, kid) in [(Algorithm::RS256, "rsa-1"), (Algorithm::ES256, "ec-1"), (Algorithm::EdDSA, "ed-1")] {
         accepted(&config, &signed(algorithm, Some(kid)));
         accepted(&config, &signed(algorithm, None));
-        let fault = refused(&config, &signed(algorithm, Some("unknown")), Code::TokenInvalid);
-        assert!(fault.detail.contains("`kid`"), "{}", fault.detail);
+        let error = refused(&config, &signed(algorithm, Some("unknown")), ErrorCode::TokenInvalid);
+        assert!(error.detail.contains("`kid`"), "{}", error.detail);
     }
     // A key for encryption verifies nothing.
-    refused(&config, &signed(Algorithm::RS256, Some("enc-1")), Code::TokenInvalid);
+    refused(&config, &signed(Algorithm::RS256, Some("enc-1")), ErrorCode::TokenInvalid);
 }
 
 #[test]
-fn several_sources_of_keys_live_side_by_side() {
+fn several_sources_of_keys_can_be_configured() {
     let mut config = config(vec![TokenKey::Jwks(file("jwks.json"))]);
     config.keys.push(TokenKey::Secret(Secret(SECRET.into())));
     accepted(&config, &token(json!({})));
@@ -204,17 +204,17 @@ fn several_sources_of_keys_live_side_by_side() {
 }
 
 #[test]
-fn keys_that_cannot_be_used_say_why() {
+fn errors_of_unusable_keys_give_the_reason() {
     let check = |source, expected: &str| {
         let error = Authenticator::new(&config(vec![source])).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
-    check(TokenKey::PublicKey(file("missing.pem")), "cannot read");
+    check(TokenKey::PublicKey(file("missing.pem")), "cannot be read");
     check(TokenKey::PublicKey(file("rsa.pem")), "private key");
     check(TokenKey::PublicKey(file("p384.pub.pem")), "P-256");
-    check(TokenKey::PublicKey(file("jwks.json")), "no PEM public key");
-    check(TokenKey::Jwks(file("rsa.pub.pem")), "no JWKS document");
-    assert!(VerifyingKey::key_set(r#"{"keys":[]}"#).unwrap_err().contains("no key for"));
+    check(TokenKey::PublicKey(file("jwks.json")), "not a PEM public key");
+    check(TokenKey::Jwks(file("rsa.pub.pem")), "not a JWKS document");
+    assert!(VerifyingKey::key_set(r#"{"keys":[]}"#).unwrap_err().contains("no signature key for"));
     let symmetric = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}"#;
     assert!(VerifyingKey::key_set(symmetric).unwrap_err().contains("symmetric"));
 }
@@ -247,7 +247,7 @@ fn a_service_key_acts_for_itself_or_for_the_user_it_names() {
 }
 
 #[test]
-fn a_user_cannot_name_another_and_nobody_cannot_either() {
+fn only_a_service_may_name_a_user() {
     let bearer = format!("bearer {}", token(json!({})));
     assert!(identify(&[("authorization", &bearer)]).is_ok());
     assert_eq!(code_of(identify(&[("authorization", &bearer), ("roost-user", OTHER)])), "user_header_refused");
@@ -266,7 +266,7 @@ fn an_authorization_header_of_another_form_is_refused() {
 }
 
 #[test]
-fn a_stream_takes_the_token_from_query_or_subprotocol_but_no_service_key() {
+fn a_stream_accepts_a_token_but_no_service_key_in_query_or_subprotocol() {
     let check = |pairs: &[(&'static str, &str)], query: &[(String, String)]| {
         let credentials = Credentials::of_stream(&headers(pairs), query)?;
         authenticator(&secret()).identify(&credentials, now())
@@ -283,7 +283,7 @@ fn a_stream_takes_the_token_from_query_or_subprotocol_but_no_service_key() {
 }
 
 #[test]
-fn subprotocols_name_the_protocol_and_perhaps_a_token() {
+fn subprotocols_are_the_protocol_and_an_optional_token() {
     for (offered, expected) in [
         ("roost.v1", (true, None)),
         ("roost.v1, abc", (true, Some("abc"))),
@@ -309,14 +309,14 @@ fn origins_are_checked_only_if_some_are_configured() {
 }
 
 #[test]
-fn every_access_lets_in_whom_it_says() {
-    let user = Identity::User { user: USER.parse().unwrap(), until: now() };
+fn every_access_admits_the_right_callers() {
+    let user = Identity::User { user: USER.parse().unwrap(), expires_at: now() };
     let service = Identity::Service { acting_for: None };
     let named = Identity::Service { acting_for: Some(OTHER.parse().unwrap()) };
-    let entered = |identity: Identity, access| match identity.enter(access) {
+    let authorized = |identity: Identity, access| match identity.authorize(access) {
         Ok(Caller::User(id)) => format!("user {}", id.to_string().chars().last().unwrap()),
         Ok(caller) => format!("{caller:?}"),
-        Err(fault) => fault.code.into_owned(),
+        Err(error) => error.code.into_owned(),
     };
     let table = [
         (Access::User, ["user 1", "user_required", "user 2", "unauthenticated"]),
@@ -325,13 +325,13 @@ fn every_access_lets_in_whom_it_says() {
         (Access::Public, ["user 1", "Service", "user 2", "Anonymous"]),
     ];
     for (access, expected) in table {
-        let found = [user, service, named, Identity::Anonymous].map(|identity| entered(identity, access));
+        let found = [user, service, named, Identity::Anonymous].map(|identity| authorized(identity, access));
         assert_eq!(found, expected, "{access:?}");
     }
 }
 
 #[test]
-fn claims_are_read_from_text_without_a_panic() {
+fn malformed_text_of_claims_is_an_error() {
     assert!(parse_claims(&format!(r#"{{"sub":"{USER}","exp":1}}"#)).is_ok());
     for bad in ["", "[]", "{}", r#"{"exp":1e400}"#, r#"{"sub":"x","exp":NaN}"#] {
         assert!(parse_claims(bad).is_err(), "{bad}");
@@ -339,10 +339,10 @@ fn claims_are_read_from_text_without_a_panic() {
 }
 
 #[test]
-fn a_token_that_was_good_once_is_judged_by_the_clock_again() {
+fn a_cached_token_is_refused_when_it_has_expired() {
     let (config, token) = (secret(), token(json!({})));
     let authenticator = authenticator(&config);
     assert!(authenticator.verify(&token, now()).is_ok());
     let later = now() + Duration::from_secs(3_600);
-    assert!(authenticator.verify(&token, later).unwrap_err().is(Code::TokenExpired));
+    assert!(authenticator.verify(&token, later).unwrap_err().is(ErrorCode::TokenExpired));
 }

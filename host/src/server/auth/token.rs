@@ -1,4 +1,5 @@
-//! A JSON Web Token's signature and claims. When the claims hold is judged by the authenticator, with its clock.
+//! Verifies the signature of a JSON Web Token and parses its claims. The authenticator checks the claims, with its
+//! clock.
 
 use std::time::Duration;
 
@@ -8,21 +9,25 @@ use roost_core::ids::UserId;
 use serde::Deserialize;
 
 use super::key::VerifyingKey;
-use crate::server::problem::{ApiError, Code};
+use crate::server::problem::{ApiError, ErrorCode};
 
-/// More than any sensible token, less than a request's head.
+/// More than any reasonable token needs, and less than the head of a request may have.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
-/// What a token says.
+/// The detail for a bearer token that has not even the form of a token: most often a mistyped service key.
+const NEITHER_TOKEN_NOR_KEY: &str = "this is neither a JSON Web Token nor a service key of this host; check the key \
+                                     (the header `Authorization` takes it), or sign in again for a token";
+
+/// The claims of a token. Public for the parser tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// `sub`
+    /// `sub`: the user.
     pub user: UserId,
-    /// `exp`, since the Unix epoch.
+    /// `exp`: when the token expires, since the Unix epoch.
     pub expires: Duration,
-    /// `nbf`, since the Unix epoch.
+    /// `nbf`: when the token becomes valid, since the Unix epoch.
     pub not_before: Option<Duration>,
-    /// `aud`: one or several.
+    /// `aud`: the services that the token is meant for.
     pub audience: Vec<String>,
 }
 
@@ -41,16 +46,17 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// Checks the signature with the one key that fits, and reads the claims.
+/// Verifies the signature with the keys that fit the token's header, and parses the claims.
 pub(super) fn verify(token: &str, keys: &[VerifyingKey]) -> Result<Claims, ApiError> {
     if token.len() > TOKEN_BYTES_MAX {
-        return Err(refused("the token is longer than any the host accepts"));
+        return Err(refused(&format!("the token has more than {TOKEN_BYTES_MAX} bytes, the most that is allowed")));
     }
-    let header = decode_header(token).map_err(|_| refused("this is no JSON Web Token"))?;
+    let header = decode_header(token).map_err(|_| refused(NEITHER_TOKEN_NOR_KEY))?;
     if header.crit.is_some() {
-        return Err(refused("the token names critical headers, and the host knows none"));
+        return Err(refused("the token has the header `crit`, which is not supported; issue it without"));
     }
-    let mut last = refused("no key verifies this token: its `alg` or `kid` is unknown here");
+    let no_key = "no configured key fits the `alg` and `kid` of this token; use a token of the configured issuer";
+    let mut last = refused(no_key);
     let fits = |key: &&VerifyingKey| key.algorithm == header.alg && names(key, header.kid.as_deref());
     for key in keys.iter().filter(fits) {
         match decode::<RawClaims>(token, &key.key, &signature_only(key)) {
@@ -61,18 +67,20 @@ pub(super) fn verify(token: &str, keys: &[VerifyingKey]) -> Result<Claims, ApiEr
     Err(last)
 }
 
-/// Reads the claims' JSON text.
+/// Parses the JSON text of claims. Public for the parser tests.
 pub fn parse_claims(text: &str) -> Result<Claims, ApiError> {
     serde_json::from_str(text).map_err(|_| malformed_claims()).and_then(claims)
 }
 
 fn claims(raw: RawClaims) -> Result<Claims, ApiError> {
-    let sub = raw.sub.ok_or_else(|| refused("the token has no `sub`"))?;
-    let expires = raw.exp.ok_or_else(|| refused("the token has no `exp`, and the host takes none without"))?;
+    let sub = raw.sub.ok_or_else(|| refused("the token has no `sub`; issue it with the user's UUID there"))?;
+    let expires = raw.exp.ok_or_else(|| refused("the token has no `exp`; issue it with an expiry time"))?;
     Ok(Claims {
-        user: sub.parse().map_err(|_| refused("the token's `sub` is no UUID"))?,
-        expires: moment(expires).ok_or_else(malformed_claims)?,
-        not_before: raw.nbf.map(|start| moment(start).ok_or_else(malformed_claims)).transpose()?,
+        user: sub
+            .parse()
+            .map_err(|_| refused("the token's `sub` is not a UUID; issue it with the user's UUID there"))?,
+        expires: numeric_date(expires).ok_or_else(malformed_claims)?,
+        not_before: raw.nbf.map(|start| numeric_date(start).ok_or_else(malformed_claims)).transpose()?,
         audience: match raw.aud {
             None => Vec::new(),
             Some(Audience::One(name)) => vec![name],
@@ -82,18 +90,18 @@ fn claims(raw: RawClaims) -> Result<Claims, ApiError> {
 }
 
 /// A `NumericDate`: seconds, perhaps with a fraction.
-fn moment(seconds: f64) -> Option<Duration> {
+fn numeric_date(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn names(key: &VerifyingKey, id: Option<&str>) -> bool {
     match (&key.id, id) {
-        (Some(own), Some(asked)) => own == asked,
+        (Some(known), Some(wanted)) => known == wanted,
         _ => true,
     }
 }
 
-/// Times and audience are judged elsewhere, with a clock that tests can hold.
+/// Only the signature is verified here. The authenticator checks times and audience, with a clock that tests control.
 fn signature_only(key: &VerifyingKey) -> Validation {
     let mut validation = Validation::new(key.algorithm);
     validation.required_spec_claims.clear();
@@ -106,14 +114,14 @@ fn signature_only(key: &VerifyingKey) -> Validation {
 fn explain(kind: &ErrorKind) -> ApiError {
     match kind {
         ErrorKind::Json(_) | ErrorKind::Utf8(_) => malformed_claims(),
-        _ => refused("the token's signature is not valid"),
+        _ => refused("the token's signature is not valid; sign in again for a new token"),
     }
 }
 
 fn malformed_claims() -> ApiError {
-    refused("the token's claims are not valid")
+    refused("the token's claims are not valid: `sub` must be a UUID, `exp` and `nbf` seconds, `aud` one or more names")
 }
 
 fn refused(detail: &str) -> ApiError {
-    ApiError::new(Code::TokenInvalid, detail)
+    ApiError::new(ErrorCode::TokenInvalid, detail)
 }

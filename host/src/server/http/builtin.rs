@@ -1,4 +1,4 @@
-//! The host's own routes. Each is for reading.
+//! The routes that the host itself answers. All of them are `GET`. Their paths are in `runtime::host_paths`.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -9,33 +9,32 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use roost_core::port::{Bus, Feeds};
 
+use super::response;
 use crate::runtime::dispatcher::Dispatcher;
-use crate::server::problem::{ApiError, Code, TraceId, Traced};
+use crate::runtime::host_paths;
+use crate::server::problem::{ApiError, TraceId, TracedError};
 use crate::server::state::AppState;
-use crate::{server::http::response, server::openapi, server::sse, server::sync, server::websocket};
+use crate::server::{openapi, sse, sync, websocket};
 
-/// Their paths.
-pub(super) const ROUTES: [&str; 4] = ["/v1/socket", "/v1/events", "/v1/sync", "/v1/openapi.json"];
-
-/// Answers them. A request carries its trace id among its extensions.
+/// Answers the built-in routes. A request carries its trace id among its extensions.
 pub(super) fn router<F, S>(state: Arc<AppState<F, S>>) -> Router
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let described = Arc::new(openapi::Cache::default());
+    let document = Arc::new(openapi::DocumentCache::default());
     let functions = Arc::clone(&state.functions);
-    let describe = move || ready(response::json(200, described.document(functions.as_ref()).as_ref()));
+    let openapi = move || ready(response::json(200, document.get(functions.as_ref()).as_ref()));
     Router::new()
-        .route("/v1/socket", get(websocket::get::<F, S>))
-        .route("/v1/events", get(sse::get::<F, S>))
-        .route("/v1/sync", get(sync::get::<F, S>))
-        .route("/v1/openapi.json", get(describe))
-        .method_not_allowed_fallback(only_get)
+        .route(host_paths::SOCKET, get(websocket::get::<F, S>))
+        .route(host_paths::EVENTS, get(sse::get::<F, S>))
+        .route(host_paths::SYNC, get(sync::get::<F, S>))
+        .route(host_paths::OPENAPI, get(openapi))
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
 }
 
-async fn only_get(request: Request) -> impl IntoResponse {
-    let fault = ApiError::from(Code::MethodNotAllowed).allowing(&["GET".to_owned(), "HEAD".to_owned()]);
-    Traced(fault, TraceId::of(request.extensions()))
+async fn method_not_allowed(request: Request) -> impl IntoResponse {
+    let error = ApiError::method_not_allowed(request.uri().path(), &["GET", "HEAD"]);
+    TracedError(error, TraceId::of(request.extensions()))
 }

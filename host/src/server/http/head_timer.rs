@@ -1,5 +1,5 @@
-//! How long a connection waits for the head of its next request, with one timer of the runtime for the connection's whole
-//! life: setting and removing one for each request takes a lock of the runtime twice.
+//! The timer for the head of a connection's next request. One timer of the runtime serves the whole life of a
+//! connection: to set and remove one for each request would take a lock of the runtime twice.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Sleep, Timer};
 use tokio::time;
 
-/// A connection's timer. Clones share it.
+/// The timer of one connection. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeadTimer(Arc<Mutex<Option<Pin<Box<time::Sleep>>>>>);
 
-/// Until this moment; the timer that is shared may ring before, and is set anew then.
+/// Sleeps until a point in time. The shared timer may fire earlier, and is then set anew.
 struct HeadSleep {
     until: time::Instant,
     timer: HeadTimer,
@@ -41,7 +41,7 @@ impl Future for HeadSleep {
         let mut timer = self.timer.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sleep = timer.get_or_insert_with(|| Box::pin(time::sleep_until(self.until)));
         loop {
-            // A timer that is set for later than this belongs to nobody any more.
+            // A timer that is set for later than this is left over from an earlier sleep.
             if sleep.deadline() > self.until {
                 sleep.as_mut().reset(self.until);
             }
@@ -63,11 +63,11 @@ mod tests {
     const SPAN: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn each_sleep_ends_at_its_own_moment() {
+    async fn each_sleep_ends_at_its_own_time() {
         let timer = HeadTimer::default();
         let began = time::Instant::now();
         let first = timer.sleep(SPAN);
-        assert!(time::timeout(SPAN / 2, first).await.is_err(), "given up half-way");
+        assert!(time::timeout(SPAN / 2, first).await.is_err(), "the sleep was dropped half-way");
         timer.sleep(SPAN).await;
         assert_eq!(began.elapsed().as_secs(), 15);
         timer.sleep(SPAN * 10).await;

@@ -1,4 +1,4 @@
-//! What is counted about requests. A series is looked up in the recorder once; later requests only add to it.
+//! The metrics of requests. A series is looked up in the recorder once; later requests only add to it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,36 +8,36 @@ use metrics::{Counter, counter};
 
 use crate::ops::latency::{self, Latency};
 
-/// Series kept at hand. Beyond this they are gathered anew: routes of functions that are gone must not pile up.
+/// How many series are cached. Beyond this the cache starts anew, so that routes of removed functions do not pile up.
 const SERIES_MAX: usize = 4_096;
 
-/// A series of requests: its labels.
+/// The labels of a series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Labels {
-    /// As a manifest spells it, never as a client does.
+pub(super) struct RequestLabels {
+    /// The path as the manifest writes it, never as a client does.
     pub(super) route: Arc<str>,
-    /// One of a fixed set.
+    /// One of a fixed set of names.
     pub(super) method: &'static str,
     /// The HTTP status.
     pub(super) status: u16,
 }
 
-struct Series {
+struct RequestSeries {
     requests: Counter,
     latency: Latency,
 }
 
-/// The counts of the public listener.
+/// The request metrics of the public listener.
 #[derive(Default)]
-pub(super) struct Requests(RwLock<HashMap<Labels, Series>>);
+pub(super) struct RequestMetrics(RwLock<HashMap<RequestLabels, RequestSeries>>);
 
-impl Requests {
-    /// One more request, answered after so long.
-    pub(super) fn count(&self, labels: Labels, took: Duration) {
+impl RequestMetrics {
+    /// Counts a request that was answered after this time.
+    pub(super) fn count(&self, labels: RequestLabels, took: Duration) {
         if let Some(series) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&labels) {
             return series.count(took);
         }
-        let series = Series::of(&labels);
+        let series = RequestSeries::of(&labels);
         series.count(took);
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= SERIES_MAX {
@@ -47,8 +47,8 @@ impl Requests {
     }
 }
 
-impl Series {
-    fn of(Labels { route, method, status }: &Labels) -> Self {
+impl RequestSeries {
+    fn of(RequestLabels { route, method, status }: &RequestLabels) -> Self {
         let status = status.to_string();
         Self {
             requests: counter!(
@@ -69,10 +69,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_at_hand_are_bounded() {
-        let requests = Requests::default();
+    fn cached_series_are_bounded() {
+        let requests = RequestMetrics::default();
         for number in 0..SERIES_MAX + 10 {
-            let labels = Labels { route: number.to_string().into(), method: "GET", status: 200 };
+            let labels = RequestLabels { route: number.to_string().into(), method: "GET", status: 200 };
             requests.count(labels.clone(), Duration::ZERO);
             requests.count(labels, Duration::ZERO);
         }

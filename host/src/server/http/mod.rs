@@ -1,19 +1,18 @@
-//! The public listener's routes: the host's own four, and whatever the functions declare.
+//! HTTP on the public listener: the built-in routes of the host, and the routes that functions declare.
 //!
-//! Every answer that is an error is a problem document with a trace id. The composition root makes one
-//! [`HttpService`]; nothing here makes parts.
+//! Every error is answered as a problem document with a trace id. The composition root makes one [`HttpService`].
 
 mod body;
-mod builtin;
+pub(crate) mod builtin;
 mod head_timer;
 mod metrics;
 pub mod query;
-pub mod response;
+pub(crate) mod response;
 mod route;
 mod serve;
 mod service;
 #[cfg(test)]
 mod tests;
 
-pub use serve::{Answerer, serve};
-pub use service::HttpService;
+pub(crate) use serve::{Answerer, serve};
+pub(crate) use service::HttpService;

@@ -1,17 +1,19 @@
-//! Query strings: names and values, decoded, in order. What is not valid is refused, not guessed.
+//! Parses query strings into decoded names and values, in order. An invalid query is refused. Public for the parser
+//! tests.
 
-use crate::server::problem::{ApiError, Code};
+use crate::runtime::percent::{self, PercentError};
+use crate::server::problem::{ApiError, ErrorCode};
 
 /// More parameters than any route has.
 const PARAMETERS_MAX: usize = 64;
 
-/// Reads a query string (`application/x-www-form-urlencoded`).
+/// Parses a query string (`application/x-www-form-urlencoded`).
 pub fn parse(text: &str) -> Result<Vec<(String, String)>, ApiError> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     let mut query = Vec::new();
     for pair in pairs {
         if query.len() == PARAMETERS_MAX {
-            return Err(ApiError::new(Code::InvalidQuery, format!("more than {PARAMETERS_MAX} parameters")));
+            return Err(invalid(format!("a query may have at most {PARAMETERS_MAX} parameters")));
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         query.push((decode(name)?, decode(value)?));
@@ -19,29 +21,24 @@ pub fn parse(text: &str) -> Result<Vec<(String, String)>, ApiError> {
     Ok(query)
 }
 
-/// The value of a parameter; the first, if it stands more than once.
+/// The value of a parameter; the first value if there are several.
 pub fn value<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    query.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
 fn decode(text: &str) -> Result<String, ApiError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => match (rest.next().and_then(digit), rest.next().and_then(digit)) {
-                (Some(high), Some(low)) => high << 4 | low,
-                _ => return Err(ApiError::new(Code::InvalidQuery, "a `%` is not followed by two hexadecimal digits")),
-            },
-            other => other,
-        });
+    let spaced = text.replace('+', " ");
+    match percent::decode(&spaced) {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(PercentError::Escape) => {
+            Err(invalid("in the query, `%` must be followed by two hexadecimal digits; write a percent sign as `%25`"))
+        }
+        Err(PercentError::Utf8) => Err(invalid("the names and values of the query must be UTF-8")),
     }
-    String::from_utf8(bytes).map_err(|_| ApiError::new(Code::InvalidQuery, "a name or value is not UTF-8"))
 }
 
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+fn invalid(detail: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorCode::InvalidQuery, detail)
 }
 
 #[cfg(test)]
@@ -63,9 +60,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_refused() {
+    fn invalid_escapes_and_invalid_utf8_are_refused() {
         for bad in ["a=%", "a=%4", "a=%zz", "a=%ff", "%=1", "a=%+1"] {
-            assert!(parse(bad).unwrap_err().is(Code::InvalidQuery), "{bad}");
+            assert!(parse(bad).unwrap_err().is(ErrorCode::InvalidQuery), "{bad}");
         }
         assert!(parse(&"a&".repeat(65)).is_err());
     }

@@ -1,12 +1,12 @@
-//! Answers that went well.
+//! Responses to requests that succeeded.
 
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 
-/// JSON text under this status; without text, no body.
-pub fn json(status: u16, text: impl Into<String>) -> Response {
+/// A response with this status and JSON text; without text, a response without a body.
+pub(crate) fn json(status: u16, text: impl Into<String>) -> Response {
     let text = text.into();
     let empty = text.is_empty();
     let status = match StatusCode::from_u16(status) {

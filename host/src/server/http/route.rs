@@ -1,4 +1,4 @@
-//! Routes that functions declare: found, entered, called, answered.
+//! Routes that functions declare: a request is matched, authorized, read, and answered by the function.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use axum::response::{IntoResponse, Response};
 use roost_core::port::{Bus, Feeds};
 
 use super::body::{self, Incoming};
-use crate::runtime::dispatcher::{Dispatcher, Lookup, Matched};
-use crate::runtime::{self, HttpRequest, Invocation};
-use crate::server::problem::{ApiError, Code, TraceId, Traced};
+use super::{query, response};
+use crate::runtime::dispatcher::Dispatcher;
+use crate::runtime::{self, HttpRequest, Invocation, MatchedRoute, Method, RouteLookup};
+use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError};
 use crate::server::state::AppState;
-use crate::{server::http::query, server::http::response};
 
-/// The answer, and the route as its manifest spells it; `None`: no function answers.
+/// Answers a request. The second value is the route as its manifest writes it; `None` if no function has the route.
 pub(super) async fn call<F, S, B>(
     state: &AppState<F, S>,
     request: Request<B>,
@@ -29,30 +29,30 @@ where
         "HEAD" => "GET",
         other => other,
     };
-    let refused = |fault| (Traced(fault, trace.clone()).into_response(), None);
-    let matched = match state.functions.route(method, request.uri().path()) {
-        Lookup::Found(matched) => matched,
-        Lookup::OtherMethods(methods) => {
-            let methods: Vec<String> = methods.iter().map(ToString::to_string).collect();
-            return refused(ApiError::from(Code::MethodNotAllowed).allowing(&methods));
+    let refused = |error| (TracedError(error, trace.clone()).into_response(), None);
+    let path = request.uri().path();
+    let matched = match state.functions.route(method, path) {
+        RouteLookup::Found(matched) => matched,
+        RouteLookup::MethodNotAllowed(methods) => {
+            let methods: Vec<&str> = methods.into_iter().map(Method::as_str).collect();
+            return refused(ApiError::method_not_allowed(path, &methods));
         }
-        Lookup::Unknown => {
-            let path = request.uri().path();
-            let detail = format!("nothing answers {path}; GET /v1/openapi.json lists what does");
-            return refused(ApiError::new(Code::NotFound, detail));
+        RouteLookup::NotFound => {
+            let detail = format!("no route has the path {path}; GET /v1/openapi.json lists the routes");
+            return refused(ApiError::new(ErrorCode::NotFound, detail));
         }
     };
     let route = Arc::clone(&matched.route);
     let response = match answer(state, matched, request, trace).await {
         Ok(response) => response,
-        Err(fault) => Traced(fault, trace.clone()).into_response(),
+        Err(error) => TracedError(error, trace.clone()).into_response(),
     };
     (response, Some(route))
 }
 
 async fn answer<F, S, B>(
     state: &AppState<F, S>,
-    matched: Matched<F::Target>,
+    matched: MatchedRoute<F::Target>,
     request: Request<B>,
     trace: &TraceId,
 ) -> Result<Response, ApiError>
@@ -61,9 +61,9 @@ where
     S: Bus + Feeds + 'static,
     B: Incoming,
 {
-    let Matched { target, access, index, parameters, .. } = matched;
-    // Who asks comes before what is asked: a stranger learns nothing and costs nothing.
-    let caller = state.identify(request.headers())?.enter(access)?;
+    let MatchedRoute { target, access, index, parameters, .. } = matched;
+    // The caller is checked before the request is read: an unknown caller learns nothing and costs little.
+    let caller = state.identify(request.headers())?.authorize(access)?;
     let query = query::parse(request.uri().query().unwrap_or_default())?;
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, &state.http).await?;

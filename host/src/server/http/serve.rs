@@ -1,4 +1,4 @@
-//! The public listener's connections: heads arrive in time or not at all, and a stop lets requests finish.
+//! The connections of a listener: a request's head must arrive in time, and a stop lets the open requests finish.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,18 +24,18 @@ use super::head_timer::HeadTimer;
 use crate::config::HttpConfig;
 use crate::runtime::dispatcher::Dispatcher;
 
-/// After an error of the listener itself, such as too many open files.
+/// The pause after an error of the listener itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown` resolves, then returns when every request that had begun is answered. Sockets and
-/// event streams are the hub's to end.
-pub async fn serve<A: Answerer>(
+/// Serves until `shutdown` resolves, and returns when every request that had begun is answered. The hub ends sockets and
+/// event streams.
+pub(crate) async fn serve<A: Answerer>(
     listener: TcpListener,
     answerer: A,
     bounds: &HttpConfig,
     shutdown: impl Future<Output = ()>,
 ) {
-    // Every connection holds a receiver: it hears of the stop, and the stop hears of its end.
+    // Every connection holds a receiver: it is told of the stop, and the stop waits until it is dropped.
     let stop = watch::Sender::new(());
     let mut shutdown = pin!(shutdown);
     loop {
@@ -56,16 +56,16 @@ pub async fn serve<A: Answerer>(
     stop.closed().await;
 }
 
-/// What answers a connection's requests, one after the other.
-pub trait Answerer: Clone + Send + Sync + 'static {
-    /// Answers one.
+/// Answers the requests of a connection, one after the other.
+pub(crate) trait Answerer: Clone + Send + Sync + 'static {
+    /// Answers one request.
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
 }
 
 fn spawn<A: Answerer>(stream: TcpStream, answerer: A, bounds: &HttpConfig, mut stop: watch::Receiver<()>) {
-    // Frames and answers are small and gathered already.
+    // Frames and answers are small, and are already sent together.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps its delay");
+        tracing::debug!(%error, "a connection keeps delaying small packets");
     }
     let mut builder = http1::Builder::new();
     builder.timer(HeadTimer::default()).header_read_timeout(bounds.read_timeout);
@@ -84,7 +84,7 @@ fn spawn<A: Answerer>(stream: TcpStream, answerer: A, bounds: &HttpConfig, mut s
             }
         };
         if let Err(error) = ended {
-            tracing::trace!(%error, "a connection ended early");
+            tracing::trace!(%error, "a connection ended before its request did");
         }
         drop(stop);
     });
@@ -109,7 +109,7 @@ async fn pause_after(error: &io::Error) {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     );
     if !of_one_client {
-        tracing::error!(%error, "cannot accept connections for the moment");
+        tracing::error!(%error, "the listener cannot accept connections; trying again");
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
@@ -128,7 +128,8 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    /// A listener whose one route answers when it is told to, and the means to stop it.
+    /// A client of a listener whose only route signals each request and waits for permission to answer, and the means
+    /// to stop the listener.
     async fn start(read_timeout: Duration) -> (TcpStream, Arc<Notify>, Arc<Notify>, impl FnOnce() -> Stopped) {
         let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let handler = {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_never_ends_is_not_waited_for() {
+    async fn a_head_that_never_ends_closes_the_connection() {
         let (mut client, _asked, _answer, stop) = start(Duration::from_millis(50)).await;
         client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx-slow:").await.unwrap();
         assert!(!rest(&mut client).await.contains("200"));

@@ -1,4 +1,4 @@
-//! Around every request: its trace id, the bound on requests in flight, and what is counted.
+//! The HTTP service: gives every request its trace id, bounds the requests in flight, and counts them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,79 +12,82 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::body::Incoming;
-use super::metrics::{Labels, Requests};
+use super::metrics::{RequestLabels, RequestMetrics};
 use super::{builtin, route};
 use crate::ops::trace;
 use crate::runtime::dispatcher::Dispatcher;
-use crate::server::problem::{ApiError, Code, TraceId};
+use crate::runtime::host_paths;
+use crate::server::problem::{ApiError, ErrorCode, TraceId};
 use crate::server::state::AppState;
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("roost-trace");
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The label of a path that nothing answers: never the path itself, which anybody can make up.
+/// The label of paths without a route. The path itself is no label, because a client can make up any number of them.
 const NO_ROUTE: &str = "none";
 
-/// Everything that the public listener answers: routes of functions, called straight away because most requests are
-/// for one, and the host's own behind a router.
-pub struct HttpService<F, S> {
+/// Answers every request of the public listener. Most are for routes of functions, which are called directly; the
+/// built-in routes are behind a router.
+pub(crate) struct HttpService<F, S> {
     state: Arc<AppState<F, S>>,
-    own: Router,
-    counts: Arc<Counts>,
+    builtin: Router,
+    counters: Arc<RequestCounters>,
 }
 
-/// What is counted about all requests.
-struct Counts {
+/// Shared by all clones of the service.
+struct RequestCounters {
     in_flight: Semaphore,
-    requests: Requests,
+    metrics: RequestMetrics,
 }
 
 impl<F, S> Clone for HttpService<F, S> {
     fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state), own: self.own.clone(), counts: Arc::clone(&self.counts) }
+        Self { state: Arc::clone(&self.state), builtin: self.builtin.clone(), counters: Arc::clone(&self.counters) }
     }
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> HttpService<F, S> {
-    /// On these parts.
-    pub fn new(state: Arc<AppState<F, S>>) -> Self {
-        let counts = Counts { in_flight: Semaphore::new(state.http.requests_max), requests: Requests::default() };
-        Self { own: builtin::router(Arc::clone(&state)), state, counts: Arc::new(counts) }
+    pub(crate) fn new(state: Arc<AppState<F, S>>) -> Self {
+        let in_flight = Semaphore::new(state.http.requests_max);
+        let counters = RequestCounters { in_flight, metrics: RequestMetrics::default() };
+        Self { builtin: builtin::router(Arc::clone(&state)), state, counters: Arc::new(counters) }
     }
 
-    /// Answers one request. An answer that is an error is a problem document.
-    pub async fn answer<B: Incoming>(&self, request: Request<B>) -> Response {
+    /// Answers one request. Errors are answered as problem documents.
+    pub(crate) async fn answer<B: Incoming>(&self, request: Request<B>) -> Response {
         let began = Instant::now();
         let trace = TraceId(trace::of_headers(request.headers()).into());
         let method = method_label(request.method().as_str());
-        let (mut response, route) = match self.counts.in_flight.try_acquire() {
-            // Streams and sockets are no longer in flight once they are answered; the hub bounds them.
-            Ok(_in_flight) => match builtin::ROUTES.into_iter().find(|own| *own == request.uri().path()) {
-                Some(own) => (Box::pin(self.ask_own(request, &trace)).await, own.into()),
+        let (mut response, route) = match self.counters.in_flight.try_acquire() {
+            // Streams and sockets are no longer in flight once their response has begun; the hub bounds them.
+            Ok(_in_flight) => match host_paths::ALL.into_iter().find(|path| *path == request.uri().path()) {
+                Some(path) => (Box::pin(self.call_builtin(request, &trace)).await, path.into()),
                 None => {
                     let (response, route) = route::call(&self.state, request, &trace).await;
                     (response, route.unwrap_or_else(|| NO_ROUTE.into()))
                 }
             },
-            Err(_) => (ApiError::from(Code::TooManyRequests).after(RETRY_AFTER).response(&trace.0), NO_ROUTE.into()),
+            Err(_) => {
+                (ApiError::from(ErrorCode::TooManyRequests).after(RETRY_AFTER).response(&trace.0), NO_ROUTE.into())
+            }
         };
         let (status, took) = (response.status().as_u16(), began.elapsed());
-        self.counts.requests.count(Labels { route, method, status }, took);
+        self.counters.metrics.count(RequestLabels { route, method, status }, took);
         if let Ok(value) = HeaderValue::from_str(&trace.0) {
             response.headers_mut().insert(TRACE_HEADER, value);
         }
-        tracing::debug!(trace = %trace.0, status, ?took, "request");
+        tracing::debug!(trace = %trace.0, status, ?took, "request answered");
         response
     }
 
-    async fn ask_own<B: Incoming>(&self, request: Request<B>, trace: &TraceId) -> Response {
+    async fn call_builtin<B: Incoming>(&self, request: Request<B>, trace: &TraceId) -> Response {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(trace.clone());
-        let Ok(response) = self.own.clone().oneshot(request).await;
+        let Ok(response) = self.builtin.clone().oneshot(request).await;
         response
     }
 }
 
-/// A client can make up methods, a label must not.
+/// The label of a method. A client can make up methods; a label must be one of few.
 fn method_label(method: &str) -> &'static str {
     match method {
         "GET" => "GET",

@@ -1,4 +1,4 @@
-//! The public routes through the listener's face: entry, bodies, bounds, problems, the host's own routes.
+//! The HTTP service: credentials, bodies, bounds, problem documents, and the built-in routes.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn header(response: &Response, name: &str) -> String {
     value.to_str().unwrap().to_owned()
 }
 
-/// Checks status, code and form of a problem; answers its document.
+/// Checks the status, the code and the form of a problem document, and returns it.
 async fn problem(response: Response, status: u16, code: &str) -> Value {
     assert_eq!(header(&response, "content-type"), "application/problem+json");
     let (found, trace) = (response.status().as_u16(), header(&response, "roost-trace"));
@@ -58,16 +58,16 @@ async fn problem(response: Response, status: u16, code: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_route_is_called_with_everything_the_request_says() {
+async fn a_function_gets_the_caller_the_parameters_and_the_query() {
     let host = FakeHost::start();
     host.functions.answer("/v1/things/{id}", reply(200, r#"{"a":1}"#));
     let response = send(&host, empty(as_user(get("/v1/things/7?x=1&y=a%20b").header("x-request-id", "t-1")))).await;
     assert_eq!((response.status(), header(&response, "roost-trace").as_str()), (StatusCode::OK, "t-1"));
     assert_eq!(header(&response, "content-type"), "application/json");
     assert_eq!(text(response).await, r#"{"a":1}"#);
-    let asked = host.functions.asked().pop().unwrap();
-    assert_eq!((asked.caller, asked.trace.as_ref()), (Caller::User(user(1)), "t-1"));
-    let runtime::Request::Http(http) = asked.request else { panic!("not http") };
+    let invocation = host.functions.invocations().pop().unwrap();
+    assert_eq!((invocation.caller, invocation.trace.as_ref()), (Caller::User(user(1)), "t-1"));
+    let runtime::Request::Http(http) = invocation.request else { panic!("not an HTTP request") };
     assert_eq!(http.parameters, [("id".to_owned(), "7".to_owned())]);
     assert_eq!(http.query, [("x".to_owned(), "1".to_owned()), ("y".to_owned(), "a b".to_owned())]);
 }
@@ -85,7 +85,7 @@ async fn statuses_and_empty_bodies_are_passed_on() {
 }
 
 #[tokio::test]
-async fn unknown_routes_and_other_methods_are_told_apart() {
+async fn unknown_paths_and_other_methods_have_different_errors() {
     let host = FakeHost::start();
     problem(send(&host, empty(get("/v1/nothing"))).await, 404, "route_not_found").await;
     let response = send(&host, empty(Request::delete("/v1/things"))).await;
@@ -104,7 +104,7 @@ async fn head_is_answered_like_get() {
 }
 
 #[tokio::test]
-async fn who_may_not_enter_is_told_why() {
+async fn callers_without_access_get_the_reason() {
     let host = FakeHost::start();
     let response = send(&host, empty(get("/v1/things/7"))).await;
     assert_eq!(header(&response, "www-authenticate"), "Bearer realm=\"roost\"");
@@ -118,9 +118,9 @@ async fn who_may_not_enter_is_told_why() {
     problem(send(&host, empty(service())).await, 400, "user_required").await;
     let named = service().header("roost-user", user(2).to_string());
     assert_eq!(send(&host, empty(named)).await.status(), StatusCode::OK);
-    assert_eq!(host.functions.asked().pop().unwrap().caller, Caller::User(user(2)));
+    assert_eq!(host.functions.invocations().pop().unwrap().caller, Caller::User(user(2)));
     assert_eq!(send(&host, empty(get("/v1/open"))).await.status(), StatusCode::OK);
-    // A token in the address is for streams alone.
+    // Only streams accept a token in the address.
     let in_address = get(&format!("/v1/things/7?token={}", token(user(1), DAY)));
     problem(send(&host, empty(in_address)).await, 401, "unauthenticated").await;
 }
@@ -143,7 +143,7 @@ async fn bodies_are_bounded_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_arrive_is_given_up() {
+async fn a_body_that_does_not_arrive_in_time_is_refused() {
     let host = FakeHost::start();
     let never = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let request = as_user(Request::post("/v1/things")).body(never).unwrap();
@@ -151,7 +151,7 @@ async fn a_body_that_does_not_arrive_is_given_up() {
 }
 
 #[tokio::test]
-async fn functions_failures_keep_their_code_and_get_their_kinds_status() {
+async fn failures_of_functions_keep_their_code_and_get_the_status_of_their_kind() {
     let host = FakeHost::start();
     for (kind, status) in [
         (FailureKind::Invalid, 400),
@@ -204,20 +204,20 @@ async fn sync_answers_over_http_too() {
 }
 
 #[tokio::test]
-async fn sync_tells_what_it_can_while_the_store_is_away() {
+async fn sync_answers_from_the_records_while_the_store_is_unavailable() {
     let host = FakeHost::start();
     host.store.set_down(true);
     host.functions.answer("sync", reply(200, r#"{"unread":{"total":2,"source":"records"}}"#));
     let response = send(&host, empty(as_user(get("/v1/sync?since=abc:7")))).await;
     let state: Value = serde_json::from_str(&text(response).await).unwrap();
     assert_eq!((&state["source"], &state["unread"]["total"]), (&json!("records"), &json!(2)));
-    assert_eq!(state["resync"]["reason"], "interrupted", "nobody knows what the client missed");
+    assert_eq!(state["resync"]["reason"], "interrupted", "the missed events are unknown");
     let position = format!("{}:{}", state["epoch"].as_str().unwrap(), state["offset"]);
     assert!(position.parse::<roost_core::feed::Position>().unwrap().nowhere_since().is_some(), "{position}");
 
     host.functions.answer("sync", failure(FailureKind::Unavailable, "store_unavailable"));
     let response = send(&host, empty(as_user(get("/v1/sync")))).await;
-    assert_eq!(response.status(), StatusCode::OK, "what needs the store is left out");
+    assert_eq!(response.status(), StatusCode::OK, "a part that needs the store is left out");
     host.functions.answer("sync", failure(FailureKind::Unavailable, "records_unavailable"));
     problem(send(&host, empty(as_user(get("/v1/sync")))).await, 503, "records_unavailable").await;
     let response = send(&host, empty(as_user(get("/v1/events")))).await;
@@ -226,7 +226,7 @@ async fn sync_tells_what_it_can_while_the_store_is_away() {
 }
 
 #[tokio::test]
-async fn the_socket_route_refuses_what_is_no_handshake() {
+async fn the_socket_route_refuses_requests_that_are_no_handshake() {
     let host = FakeHost::start();
     problem(send(&host, empty(as_user(get("/v1/socket")))).await, 426, "upgrade_required").await;
     problem(send(&host, empty(get("/v1/socket"))).await, 401, "unauthenticated").await;
@@ -239,7 +239,7 @@ async fn the_socket_route_refuses_what_is_no_handshake() {
 }
 
 #[tokio::test]
-async fn the_api_is_described() {
+async fn the_openapi_document_describes_the_routes() {
     let host = FakeHost::start();
     let describe =
         || async { serde_json::from_str::<Value>(&text(send(&host, empty(get("/v1/openapi.json"))).await).await) };
@@ -256,7 +256,8 @@ async fn the_api_is_described() {
 async fn events(body: &mut Body, count: usize) -> Vec<String> {
     let mut text = String::new();
     while text.matches("\n\n").count() < count {
-        let frame = tokio::time::timeout(Duration::from_secs(600), body.frame()).await.expect("nothing came");
+        let frame =
+            tokio::time::timeout(Duration::from_secs(600), body.frame()).await.expect("no event within ten minutes");
         let Some(frame) = frame else { break };
         text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
     }
@@ -270,19 +271,19 @@ async fn stream(host: &FakeHost, builder: axum::http::request::Builder) -> Body 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_begins_with_hello_and_goes_on_with_events() {
+async fn a_stream_begins_with_hello_and_continues_with_events() {
     let host = FakeHost::start();
     let mut body = stream(&host, get("/v1/events")).await;
     let hello = events(&mut body, 1).await.remove(0);
     assert!(hello.starts_with("retry: 2000\nid: n") && hello.contains("\nevent: hello\ndata: {"), "{hello}");
     host.store.publish(user(1), "a").await;
     host.store.publish_ephemeral(user(1), "t").await;
-    let told = events(&mut body, 2).await;
+    let received = events(&mut body, 2).await;
     assert!(
-        told[0].starts_with("id: ") && told[0].ends_with(":1\nevent: message.new\ndata: {\"text\":\"a\"}"),
-        "{told:?}"
+        received[0].starts_with("id: ") && received[0].ends_with(":1\nevent: message.new\ndata: {\"text\":\"a\"}"),
+        "{received:?}"
     );
-    assert_eq!(told[1], "event: typing\ndata: {\"text\":\"t\"}");
+    assert_eq!(received[1], "event: typing\ndata: {\"text\":\"t\"}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,9 +297,9 @@ async fn a_stream_resumes_from_the_last_event_id() {
     drop(body);
     host.store.publish(user(1), "b").await;
     let mut body = stream(&host, get("/v1/events").header("last-event-id", &id)).await;
-    let told = events(&mut body, 2).await;
-    assert!(told[0].contains(&format!("id: {id}\nevent: hello")), "{told:?}");
-    assert!(told[1].contains("\"text\":\"b\""), "{told:?}");
+    let received = events(&mut body, 2).await;
+    assert!(received[0].contains(&format!("id: {id}\nevent: hello")), "{received:?}");
+    assert!(received[1].contains("\"text\":\"b\""), "{received:?}");
     let response = send(&host, empty(as_user(get("/v1/events").header("last-event-id", "x")))).await;
     problem(response, 400, "invalid_since").await;
 }
@@ -310,16 +311,16 @@ async fn a_quiet_stream_is_kept_alive_and_a_stopping_host_ends_it() {
     events(&mut body, 1).await;
     assert_eq!(events(&mut body, 1).await, [":"]);
     host.hub.drain(Duration::from_secs(5));
-    let told = events(&mut body, 3).await;
-    assert!(told[0].starts_with("event: server.draining\n"), "{told:?}");
-    assert!(told[1].contains("\"code\":\"draining\""), "{told:?}");
-    assert_eq!(told.len(), 2);
+    let received = events(&mut body, 3).await;
+    assert!(received[0].starts_with("event: server.draining\n"), "{received:?}");
+    assert!(received[1].contains("\"code\":\"draining\""), "{received:?}");
+    assert_eq!(received.len(), 2);
     host.hub.drained().await;
     assert_eq!(host.functions.names(), ["connected", "disconnected"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_nobody_reads_is_cut_off() {
+async fn a_stream_that_is_not_read_is_closed() {
     let host = FakeHost::start();
     let body = stream(&host, get("/v1/events")).await;
     for number in 0..40 {

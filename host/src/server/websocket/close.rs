@@ -2,53 +2,60 @@
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 
-/// One line of the table.
+/// One reason for which the host closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Close {
-    /// The close code: standard ones below 4000, Roost's own from there.
-    pub code: u16,
-    /// Stable text, for people and logs.
-    pub reason: &'static str,
+pub(crate) struct CloseReason {
+    /// The close code: below 4000 a standard one, from 4000 one of Roost.
+    pub(crate) code: u16,
+    /// The stable reason, for people and logs.
+    pub(crate) reason: &'static str,
     /// What the client should do.
-    pub advice: &'static str,
+    pub(crate) advice: &'static str,
 }
 
-/// A binary frame.
-pub const BINARY_REFUSED: Close =
-    Close { code: 1003, reason: "binary_refused", advice: "send JSON text frames; connecting again does not help" };
-/// Not WebSocket.
-pub const PROTOCOL_ERROR: Close =
-    Close { code: 1002, reason: "protocol_error", advice: "correct the client; connecting again does not help" };
-/// Text that is not UTF-8.
-pub const NOT_TEXT: Close =
-    Close { code: 1007, reason: "not_utf8", advice: "send UTF-8; connecting again does not help" };
-/// A frame beyond the bound.
-pub const TOO_LARGE: Close =
-    Close { code: 1009, reason: "frame_too_large", advice: "send smaller frames; connecting again does not help" };
+/// The client sent a binary frame.
+pub(crate) const BINARY_REFUSED: CloseReason = CloseReason {
+    code: 1003,
+    reason: "binary_refused",
+    advice: "send JSON text frames; connecting again does not help",
+};
+/// The client does not keep to the WebSocket protocol.
+pub(crate) const PROTOCOL_ERROR: CloseReason =
+    CloseReason { code: 1002, reason: "protocol_error", advice: "correct the client; connecting again does not help" };
+/// The client sent text that is not UTF-8.
+pub(crate) const NOT_UTF8: CloseReason =
+    CloseReason { code: 1007, reason: "not_utf8", advice: "send UTF-8; connecting again does not help" };
+/// The client sent a frame that is larger than allowed.
+pub(crate) const TOO_LARGE: CloseReason = CloseReason {
+    code: 1009,
+    reason: "frame_too_large",
+    advice: "send smaller frames; connecting again does not help",
+};
 /// The host failed.
-pub const INTERNAL: Close =
-    Close { code: 1011, reason: "internal", advice: "connect again after a pause, with `since`" };
+pub(crate) const INTERNAL: CloseReason =
+    CloseReason { code: 1011, reason: "internal", advice: "connect again after a pause, with `since`" };
 /// The host is stopping.
-pub const DRAINING: Close =
-    Close { code: 1012, reason: "server_draining", advice: "connect again at once, with `since`" };
+pub(crate) const DRAINING: CloseReason =
+    CloseReason { code: 1012, reason: "server_draining", advice: "connect again at once, with `since`" };
 /// The store did not answer.
-pub const TRY_LATER: Close =
-    Close { code: 1013, reason: "store_unavailable", advice: "connect again after a pause, with `since`" };
-/// The token's time is over.
-pub const TOKEN_EXPIRED: Close =
-    Close { code: 4001, reason: "token_expired", advice: "connect again with a new token and `since`" };
-/// Nothing was heard of the client.
-pub const IDLE: Close =
-    Close { code: 4002, reason: "idle_timeout", advice: "connect again with `since`; answer pings" };
-/// The client did not read what it was sent.
-pub const SLOW_CLIENT: Close =
-    Close { code: 4008, reason: "slow_client", advice: "connect again with `since`; read faster" };
+pub(crate) const TRY_LATER: CloseReason =
+    CloseReason { code: 1013, reason: "store_unavailable", advice: "connect again after a pause, with `since`" };
+/// The client's token has expired.
+pub(crate) const TOKEN_EXPIRED: CloseReason =
+    CloseReason { code: 4001, reason: "token_expired", advice: "connect again with a new token and `since`" };
+/// The client sent no frame and no pong for too long.
+pub(crate) const IDLE: CloseReason =
+    CloseReason { code: 4002, reason: "idle_timeout", advice: "connect again with `since`; answer pings" };
+/// The client did not read its events fast enough.
+pub(crate) const SLOW_CLIENT: CloseReason =
+    CloseReason { code: 4008, reason: "slow_client", advice: "connect again with `since`; read faster" };
 
-/// The whole table, by code.
-pub const TABLE: [Close; 10] = [
+/// Every reason, by code.
+#[cfg(test)]
+pub(crate) const ALL: [CloseReason; 10] = [
     PROTOCOL_ERROR,
     BINARY_REFUSED,
-    NOT_TEXT,
+    NOT_UTF8,
     TOO_LARGE,
     INTERNAL,
     DRAINING,
@@ -58,9 +65,9 @@ pub const TABLE: [Close; 10] = [
     SLOW_CLIENT,
 ];
 
-impl Close {
-    /// The frame that says it.
-    pub fn message(self) -> Message {
+impl CloseReason {
+    /// The close frame with this reason.
+    pub(crate) fn message(self) -> Message {
         Message::Close(Some(CloseFrame { code: self.code, reason: Utf8Bytes::from_static(self.reason) }))
     }
 }

@@ -1,4 +1,5 @@
-//! Frames of `roost.v1`: what a client says, and how it is answered. Pushed frames stand in `feed.rs`.
+//! Frames of `roost.v1`: parses what clients send, and writes the answers. Pushed frames are in `delivery::event`.
+//! Public for the parser tests.
 
 use std::fmt::Write as _;
 
@@ -6,33 +7,33 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::server::problem::{ApiError, Code, SocketError, encode};
+use crate::server::problem::{ApiError, ErrorCode, SocketError, encode};
 
 const ID_BYTES_MAX: usize = 64;
 const TYPE_BYTES_MAX: usize = roost_core::limits::EVENT_NAME_BYTES_MAX;
 
-/// What a client says.
+/// A frame that a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFrame {
-    /// The answer carries it.
+    /// The id that the answer repeats.
     pub id: String,
-    /// What it is about.
+    /// The type, which decides who answers.
     pub name: String,
-    /// JSON text; `null` when the frame has none.
+    /// The payload as JSON text; `null` if the frame has none.
     pub payload: String,
 }
 
-/// A frame that cannot be taken.
+/// A frame that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The frame's id, if it has a valid one.
+pub struct InvalidFrame {
+    /// The frame's id, if that is valid.
     pub id: Option<String>,
-    /// Why.
-    pub fault: ApiError,
+    /// What is wrong with the frame.
+    pub error: ApiError,
 }
 
 #[derive(Deserialize)]
-struct Raw<'a> {
+struct RawFrame<'a> {
     #[serde(default)]
     id: Value,
     #[serde(default)]
@@ -42,41 +43,57 @@ struct Raw<'a> {
 }
 
 impl ClientFrame {
-    /// Reads a text frame. Members that it does not know are passed over.
-    pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| Refusal {
-            id: None,
-            fault: ApiError::new(Code::InvalidFrame, format!("a frame is one JSON object: {error}")),
-        })?;
-        let id = id(raw.id).map_err(|fault| Refusal { id: None, fault })?;
-        match name(raw.r#type) {
+    /// Parses a text frame. Unknown members are skipped.
+    pub fn parse(text: &str) -> Result<Self, InvalidFrame> {
+        let raw = parse_object(text).map_err(|error| InvalidFrame { id: None, error })?;
+        let id = parse_id(raw.id).map_err(|error| InvalidFrame { id: None, error })?;
+        match parse_type(raw.r#type) {
             Ok(name) => Ok(Self { id, name, payload: raw.payload.map_or("null", RawValue::get).to_owned() }),
-            Err(fault) => Err(Refusal { id: Some(id), fault }),
+            Err(error) => Err(InvalidFrame { id: Some(id), error }),
         }
     }
 
-    /// Frames of one lane are handled one after the other, in the order sent: those whose type has the same
-    /// first word, such as `message.send` and `message.edit`.
-    pub fn lane(&self) -> &str {
+    /// Frames with the same key are handled one after the other, in the order sent. The key is the first word of the
+    /// type: `message.send` and `message.edit` share theirs.
+    pub fn ordering_key(&self) -> &str {
         self.name.split('.').next().unwrap_or(&self.name)
     }
 }
 
-fn id(value: Value) -> Result<String, ApiError> {
+fn parse_object(text: &str) -> Result<RawFrame<'_>, ApiError> {
+    let invalid = |found: &str| {
+        let detail = format!("{found}; a frame is one JSON object, such as {{\"id\":\"7\",\"type\":\"sync\"}}");
+        ApiError::new(ErrorCode::InvalidFrame, detail)
+    };
+    // Checked here, because serde would read an array as an object's members in order.
+    if !text.trim_start().starts_with('{') {
+        return Err(invalid("the frame is not a JSON object"));
+    }
+    serde_json::from_str(text).map_err(|error| invalid(&format!("the frame is not valid JSON ({error})")))
+}
+
+fn parse_id(value: Value) -> Result<String, ApiError> {
     match value {
         Value::String(id) if !id.is_empty() && id.len() <= ID_BYTES_MAX => Ok(id),
-        _ => Err(ApiError::new(Code::IdRequired, format!("`id` is a string of 1 to {ID_BYTES_MAX} bytes"))),
+        _ => {
+            let detail =
+                format!("`id` must be a string of 1 to {ID_BYTES_MAX} bytes; the answer to the frame repeats it");
+            Err(ApiError::new(ErrorCode::IdRequired, detail))
+        }
     }
 }
 
-fn name(value: Value) -> Result<String, ApiError> {
+fn parse_type(value: Value) -> Result<String, ApiError> {
     match value {
         Value::String(name) if !name.is_empty() && name.len() <= TYPE_BYTES_MAX => Ok(name),
-        _ => Err(ApiError::new(Code::TypeRequired, format!("`type` is a string of 1 to {TYPE_BYTES_MAX} bytes"))),
+        _ => {
+            let detail = format!("`type` must be a string of 1 to {TYPE_BYTES_MAX} bytes, such as `message.send`");
+            Err(ApiError::new(ErrorCode::TypeRequired, detail))
+        }
     }
 }
 
-/// `{"id":"7","type":"ok","payload":…}`
+/// The frame `{"id":"7","type":"ok","payload":…}`.
 pub fn ok(id: &str, payload: &str) -> String {
     let mut text = String::with_capacity(payload.len() + id.len() + 40);
     let payload = if payload.is_empty() { "null" } else { payload };
@@ -84,13 +101,14 @@ pub fn ok(id: &str, payload: &str) -> String {
     text
 }
 
-/// `{"id":"7","type":"error","error":{"code":…,"message":…,"retry":…}}`; without an id: `null`.
-pub fn error(id: Option<&str>, fault: &ApiError, trace: &str) -> String {
+/// The frame `{"id":"7","type":"error","error":{"code":…,"message":…,"retry":…}}`. Its id is `null` if it answers no
+/// frame.
+pub fn error(id: Option<&str>, error: &ApiError, trace: &str) -> String {
     #[derive(Serialize)]
     struct ErrorFrame<'a> {
         id: Option<&'a str>,
         r#type: &'static str,
         error: SocketError<'a>,
     }
-    encode(&ErrorFrame { id, r#type: "error", error: fault.socket_form(trace) })
+    encode(&ErrorFrame { id, r#type: "error", error: error.socket_form(trace) })
 }

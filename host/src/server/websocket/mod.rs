@@ -1,14 +1,16 @@
-//! `GET /v1/socket`: the handshake, and axum's socket as the session's wire.
+//! `GET /v1/socket`: the handshake, and axum's socket as the transport of a session.
 //!
-//! What is said over a socket stands in `session.rs`; nothing else here knows axum's socket type.
+//! What is exchanged over a socket is in `session.rs`; only this file uses axum's socket type.
 
 mod answer;
-mod calls;
-pub mod close;
+pub(crate) mod close;
 pub mod frame;
+mod pending;
+#[cfg(test)]
+mod read_error_tests;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timers;
 
 use std::sync::Arc;
@@ -23,30 +25,31 @@ use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use roost_core::feed::Position;
 use roost_core::port::{Bus, Feeds};
+use tokio_tungstenite::tungstenite;
 
-pub use session::{End, ReadError, Wire, run};
+use session::ReadError;
 
 use crate::delivery::event::parse_since;
 use crate::delivery::hub::Registration;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::{Credentials, Identity, SUBPROTOCOL, parse_subprotocols};
 use crate::server::http::query;
-use crate::server::problem::{ApiError, Code, TraceId, Traced};
-use crate::server::session::{ClientSession, Kind, Opening};
+use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError};
+use crate::server::session::{ClientSession, OpenRequest, SessionKind};
 use crate::server::state::AppState;
 
-/// Memory of an idle connection is mostly these buffers.
+/// These buffers take most of the memory of an idle connection.
 const READ_BUFFER_BYTES: usize = 2_048;
 const WRITE_BUFFER_BYTES: usize = 16 * 1_024;
 
 /// `GET /v1/socket`
-pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, Traced>
+pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, TracedError>
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let trace = TraceId::of(&parts.extensions);
-    upgrade(state, parts, &trace.0).await.map_err(|fault| Traced(fault, trace))
+    upgrade(state, parts, &trace.0).await.map_err(|error| TracedError(error, trace))
 }
 
 async fn upgrade<F, S>(state: Arc<AppState<F, S>>, mut parts: Parts, trace: &str) -> Result<Response, ApiError>
@@ -54,10 +57,10 @@ where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let (opening, seat) = admit(&state, &parts, trace)?;
+    let (request, registration) = admit(&state, &parts, trace)?;
     let offers_protocol = offers_protocol(&parts.headers);
     let handshake = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
-    let mut handshake = handshake.map_err(|rejection| refused(&rejection, &parts.headers))?;
+    let mut handshake = handshake.map_err(|rejection| handshake_error(&rejection, &parts.headers))?;
     if offers_protocol {
         handshake.set_selected_protocol(HeaderValue::from_static(SUBPROTOCOL));
     }
@@ -65,14 +68,18 @@ where
     Ok(handshake
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        // The session itself refuses what is beyond the bound, and can still read on; this is the hard end.
+        // The session refuses frames beyond the bound and can still read on. Beyond this limit it cannot.
         .max_message_size(bytes_max.saturating_mul(2))
         .max_frame_size(bytes_max.saturating_mul(2))
-        .on_upgrade(move |socket| serve(state, seat, opening, socket)))
+        .on_upgrade(move |socket| serve(state, registration, request, socket)))
 }
 
-/// Everything that can be refused before there is a socket.
-fn admit<F, S>(state: &Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<(Opening, Registration<S>), ApiError>
+/// Makes every check that is possible before the handshake.
+fn admit<F, S>(
+    state: &Arc<AppState<F, S>>,
+    parts: &Parts,
+    trace: &str,
+) -> Result<(OpenRequest, Registration<S>), ApiError>
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -80,17 +87,17 @@ where
     let headers = &parts.headers;
     let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
     if !state.auth.origin_allowed(origin) {
-        return Err(Code::OriginNotAllowed.into());
+        return Err(ErrorCode::OriginNotAllowed.into());
     }
     let query = query::parse(parts.uri.query().unwrap_or_default())?;
     let since: Option<Position> = query::value(&query, "since").map(parse_since).transpose()?;
     let identity: Identity = state.identify_credentials(&Credentials::of_stream(headers, &query)?)?;
     let user = identity.require_user()?;
     if !headers.contains_key(UPGRADE) || !headers.contains_key(CONNECTION) {
-        return Err(upgrade_required());
+        return Err(ErrorCode::UpgradeRequired.into());
     }
-    let seat = state.hub.seat(user)?;
-    Ok((Opening { identity, kind: Kind::Socket, since, trace: trace.to_owned() }, seat))
+    let registration = state.hub.register(user)?;
+    Ok((OpenRequest { identity, kind: SessionKind::Socket, since, trace: trace.to_owned() }, registration))
 }
 
 fn offers_protocol(headers: &HeaderMap) -> bool {
@@ -98,51 +105,49 @@ fn offers_protocol(headers: &HeaderMap) -> bool {
     offered.into_iter().any(|value| parse_subprotocols(value).0)
 }
 
-fn upgrade_required() -> ApiError {
-    ApiError::new(Code::UpgradeRequired, "connect with a WebSocket client; GET /v1/events streams the same events")
-}
-
-fn refused(rejection: &WebSocketUpgradeRejection, headers: &HeaderMap) -> ApiError {
+fn handshake_error(rejection: &WebSocketUpgradeRejection, headers: &HeaderMap) -> ApiError {
     match rejection {
-        WebSocketUpgradeRejection::ConnectionNotUpgradable(_) => upgrade_required(),
+        WebSocketUpgradeRejection::ConnectionNotUpgradable(_) => ErrorCode::UpgradeRequired.into(),
         _ if headers.get(UPGRADE).is_none_or(|value| !value.as_bytes().eq_ignore_ascii_case(b"websocket")) => {
-            upgrade_required()
+            ErrorCode::UpgradeRequired.into()
         }
-        other => ApiError::new(Code::InvalidUpgrade, other.body_text()),
+        other => {
+            let detail = format!("{}; connect with a WebSocket client of version 13", other.body_text());
+            ApiError::new(ErrorCode::InvalidUpgrade, detail)
+        }
     }
 }
 
-async fn serve<F, S>(state: Arc<AppState<F, S>>, seat: Registration<S>, opening: Opening, socket: WebSocket)
+async fn serve<F, S>(state: Arc<AppState<F, S>>, registration: Registration<S>, request: OpenRequest, socket: WebSocket)
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let trace = opening.trace.clone();
-    let mut wire = socket.map(|message| message.map_err(|error| read_error(&error)));
-    match ClientSession::open(state, seat, opening).await {
-        Ok((visit, welcome)) => {
-            let end = run(visit, welcome, wire).await;
+    let trace = request.trace.clone();
+    let mut transport = socket.map(|message| message.map_err(read_error));
+    match ClientSession::open(state, registration, request).await {
+        Ok((client, first)) => {
+            let end = session::run(client, first, transport).await;
             tracing::debug!(trace, ?end, "socket ended");
         }
-        Err(fault) => {
-            tracing::warn!(trace, code = %fault.code, "a socket could not be opened");
-            let close = if fault.retry { close::TRY_LATER } else { close::INTERNAL };
+        Err(error) => {
+            tracing::warn!(trace, code = %error.code, "a socket could not be opened; it is closed");
+            let reason = if error.retry { close::TRY_LATER } else { close::INTERNAL };
             // A client that is gone already needs no reason.
-            let _ = wire.send(close.message()).await;
+            let _ = transport.send(reason.message()).await;
         }
     }
 }
 
-/// axum hides the error's type, so its text decides.
-fn read_error(error: &axum::Error) -> ReadError {
-    let text = error.to_string();
-    if text.starts_with("Space limit exceeded") {
-        ReadError::TooLarge
-    } else if text.starts_with("UTF-8") {
-        ReadError::NotText
-    } else if text.starts_with("WebSocket protocol error") && !text.contains("without closing handshake") {
-        ReadError::Protocol
-    } else {
-        ReadError::Gone
+/// Translates an error of axum's socket, which wraps an error of tungstenite.
+fn read_error(error: axum::Error) -> ReadError {
+    use tungstenite::Error;
+    use tungstenite::error::ProtocolError;
+    match error.into_inner().downcast::<Error>().map(|error| *error) {
+        Ok(Error::Capacity(_)) => ReadError::TooLarge,
+        Ok(Error::Utf8(_)) => ReadError::NotUtf8,
+        Ok(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => ReadError::Disconnected,
+        Ok(Error::Protocol(_)) => ReadError::Protocol,
+        _ => ReadError::Disconnected,
     }
 }

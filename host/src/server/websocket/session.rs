@@ -1,8 +1,8 @@
-//! One socket's loop: hello, what was missed, then frames in both directions until one side ends it.
+//! The loop of one socket: `hello`, the missed events, then frames in both directions until one side ends it.
 //!
-//! Generic over a sink and stream of messages, so that channels can stand in for a socket. Writes gather what
-//! waits. Reading pauses while a write is blocked or too many calls are under way, so that a client which
-//! floods or does not read slows only itself.
+//! It is generic over a sink and stream of messages, so that tests can use channels in place of a socket. Writes are
+//! batched. Reading pauses while a write is blocked or too many answers are pending, so that a client which floods or
+//! does not read delays only itself.
 
 use std::time::Duration;
 
@@ -15,280 +15,278 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::answer;
-use super::calls::Calls;
-use super::close::{self, Close};
+use super::close::{self, CloseReason};
 use super::frame::{self, ClientFrame};
-use super::timers::{Due, Timers};
-use crate::delivery::event::{DRAINING, HELLO, PushedFrame};
-use crate::delivery::{Batch, Item, Room};
+use super::pending::PendingAnswers;
+use super::timers::{TimerAction, Timers};
+use crate::delivery::event::{DRAINING, HELLO, PushedFrame, SYNC};
+use crate::delivery::{OutboxBatch, OutboxItem};
 use crate::runtime::dispatcher::Dispatcher;
-use crate::server::problem::{ApiError, Code};
-use crate::server::session::{ClientSession, Welcome};
+use crate::server::problem::ErrorCode;
+use crate::server::session::{ClientSession, FirstFrames};
 
-/// How long the other side gets to take our close frame and to answer it.
+/// How long the client may take to read the close frame and to answer it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A refresh by the host and the client's own `sync` frames are answered in order.
+const REFRESH_ORDERING_KEY: &str = SYNC;
 
-/// What went wrong while reading.
+/// Why a message could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadError {
-    /// A frame beyond the bound.
+pub(crate) enum ReadError {
+    /// The message is larger than the transport can read.
     TooLarge,
-    /// Text that is not UTF-8.
-    NotText,
-    /// Not WebSocket.
+    /// The text is not UTF-8.
+    NotUtf8,
+    /// The client does not keep to the WebSocket protocol.
     Protocol,
-    /// The connection broke.
-    Gone,
+    /// The connection is gone.
+    Disconnected,
 }
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The host closes.
-    Close(Close),
-    /// The client left.
-    Gone,
+pub(crate) enum SessionEnd {
+    /// The host closes the socket.
+    Closed(CloseReason),
+    /// The client disconnected.
+    Disconnected,
 }
 
-/// A socket, or what stands in for one.
-pub trait Wire: Stream<Item = Result<Message, ReadError>> + Sink<Message> + Unpin + Send {}
+/// A socket, or what replaces it in tests.
+pub(crate) trait Transport: Stream<Item = Result<Message, ReadError>> + Sink<Message> + Unpin + Send {}
 
-impl<T: Stream<Item = Result<Message, ReadError>> + Sink<Message> + Unpin + Send> Wire for T {}
+impl<T: Stream<Item = Result<Message, ReadError>> + Sink<Message> + Unpin + Send> Transport for T {}
 
 /// Runs one socket from `hello` to the close.
-pub async fn run<F, S, W>(visit: ClientSession<F, S>, welcome: Welcome, mut wire: W) -> End
+pub(crate) async fn run<F, S, T>(client: ClientSession<F, S>, first: FirstFrames, mut transport: T) -> SessionEnd
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
-    W: Wire,
+    T: Transport,
 {
-    let mut session = Session::new(visit);
-    let end = session.serve(welcome, &mut wire).await;
-    let Session { visit, calls, .. } = session;
-    if calls.len() > 0 {
-        let drain = visit.seat().drain_watch();
+    let mut session = SocketSession::new(client);
+    let end = session.serve(first, &mut transport).await;
+    let SocketSession { client, answers, .. } = session;
+    if answers.len() > 0 {
+        let drain = client.registration().drain_watch();
         tokio::spawn(async move {
-            calls.finish().await;
+            answers.finish().await;
             drop(drain);
         });
     }
-    if let End::Close(close) = end {
-        metrics::counter!("roost_sockets_closed_total", "reason" => close.reason).increment(1);
-        say_goodbye(&mut wire, close).await;
+    if let SessionEnd::Closed(reason) = end {
+        metrics::counter!("roost_sockets_closed_total", "reason" => reason.reason).increment(1);
+        close_handshake(&mut transport, reason).await;
     }
-    drop(visit);
+    drop(client);
     end
 }
 
-struct Session<F: Dispatcher, S> {
-    visit: ClientSession<F, S>,
-    calls: Calls,
+struct SocketSession<F: Dispatcher, S> {
+    client: ClientSession<F, S>,
+    answers: PendingAnswers,
     timers: Timers,
-    /// Frames so far: with the connection's id, a trace id for each.
-    frames: u64,
+    /// How many trace ids this session has made: the connection's id with this number is a trace id.
+    traces: u64,
 }
 
-/// What happened next.
-enum Turn {
-    Pushed(Batch),
+/// What a session has to react to.
+enum SocketInput {
+    Events(OutboxBatch),
     Answers(Vec<String>),
-    Incoming(Message),
+    Message(Message),
     Draining(Duration),
-    Due,
+    Timer,
 }
 
-impl<F: Dispatcher, S: Bus + Feeds + 'static> Session<F, S> {
-    fn new(visit: ClientSession<F, S>) -> Self {
-        let timers = Timers::new(&visit.state.socket, visit.until);
-        Self { visit, calls: Calls::default(), timers, frames: 0 }
+impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
+    fn new(client: ClientSession<F, S>) -> Self {
+        let timers = Timers::new(&client.state.socket, client.expires_at);
+        Self { client, answers: PendingAnswers::default(), timers, traces: 0 }
     }
 
-    async fn serve<W: Wire>(&mut self, welcome: Welcome, wire: &mut W) -> End {
-        let hello = PushedFrame::ephemeral(HELLO, welcome.hello);
-        let mut first = vec![Message::Text(hello.text())];
-        first.extend(welcome.frames.iter().map(|frame| Message::Text(frame.text())));
-        if let Err(end) = self.write(wire, first).await {
+    async fn serve<T: Transport>(&mut self, first: FirstFrames, transport: &mut T) -> SessionEnd {
+        let hello = PushedFrame::ephemeral(HELLO, first.hello);
+        let mut messages = vec![Message::Text(hello.text())];
+        messages.extend(first.missed.iter().map(|frame| Message::Text(frame.text())));
+        if let Err(end) = self.write(transport, messages).await {
             return end;
         }
         let mut draining = false;
         loop {
-            let turn = match self.turn(wire, draining).await {
-                Ok(turn) => turn,
+            let input = match self.next_input(transport, draining).await {
+                Ok(input) => input,
                 Err(end) => return end,
             };
-            draining |= matches!(turn, Turn::Draining(_));
-            if let Err(end) = self.take(turn, wire).await {
+            draining |= matches!(input, SocketInput::Draining(_));
+            if let Err(end) = self.handle(input, transport).await {
                 return end;
             }
         }
     }
 
-    /// Waits for whatever comes first.
-    async fn turn<W: Wire>(&mut self, wire: &mut W, draining: bool) -> Result<Turn, End> {
-        let may_read = self.calls.len() < self.visit.state.socket.calls_max;
+    async fn next_input<T: Transport>(&mut self, transport: &mut T, draining: bool) -> Result<SocketInput, SessionEnd> {
+        let may_read = self.answers.len() < self.client.state.socket.calls_max;
         let due = self.timers.next();
-        let Self { visit, calls, .. } = self;
-        let (seat, connection) = visit.parts();
+        let Self { client, answers, .. } = self;
+        let (registration, connection) = client.split();
         Ok(tokio::select! {
-            batch = connection.outbox.take() => Turn::Pushed(batch.map_err(|_| End::Close(close::SLOW_CLIENT))?),
-            Some(answer) = calls.next(), if calls.len() > 0 => Turn::Answers(vec![answer]),
-            message = wire.next(), if may_read => Turn::Incoming(incoming(message)?),
-            stop = seat.draining(), if !draining => Turn::Draining(stop.spread),
-            () = sleep_until(due) => Turn::Due,
+            batch = connection.outbox.take() => {
+                SocketInput::Events(batch.map_err(|_| SessionEnd::Closed(close::SLOW_CLIENT))?)
+            }
+            Some(answer) = answers.next(), if answers.len() > 0 => SocketInput::Answers(vec![answer]),
+            message = transport.next(), if may_read => SocketInput::Message(received(message)?),
+            drain = registration.draining(), if !draining => SocketInput::Draining(drain.spread),
+            () = sleep_until(due) => SocketInput::Timer,
         })
     }
 
-    async fn take<W: Wire>(&mut self, turn: Turn, wire: &mut W) -> Result<(), End> {
-        match turn {
-            Turn::Pushed(batch) => self.push(batch, wire).await,
-            Turn::Answers(mut answers) => {
-                // What is ready goes out in the same write.
-                while let Some(Some(answer)) = self.calls.next().now_or_never() {
+    async fn handle<T: Transport>(&mut self, input: SocketInput, transport: &mut T) -> Result<(), SessionEnd> {
+        match input {
+            SocketInput::Events(batch) => self.push(batch, transport).await,
+            SocketInput::Answers(mut answers) => {
+                // All answers that are ready go out in one write.
+                while let Some(Some(answer)) = self.answers.next().now_or_never() {
                     answers.push(answer);
                 }
-                self.write(wire, answers.into_iter().map(|answer| Message::Text(answer.into())).collect()).await
+                self.write(transport, answers.into_iter().map(|answer| Message::Text(answer.into())).collect()).await
             }
-            Turn::Incoming(message) => match self.read(message)? {
-                Some(refusal) => self.write(wire, vec![Message::Text(refusal.into())]).await,
+            SocketInput::Message(message) => match self.handle_message(message)? {
+                Some(refusal) => self.write(transport, vec![Message::Text(refusal.into())]).await,
                 None => Ok(()),
             },
-            Turn::Draining(spread) => {
-                let notice = self.announce_close(spread);
-                self.write(wire, vec![notice]).await
+            SocketInput::Draining(spread) => {
+                let notice = self.announce_drain(spread);
+                self.write(transport, vec![notice]).await
             }
-            Turn::Due => match self.timers.due(Instant::now()) {
-                Due::Nothing => Ok(()),
-                Due::Ping => self.write(wire, vec![Message::Ping(Bytes::new())]).await,
-                Due::Close(close) => Err(self.last_words(wire, close).await),
+            SocketInput::Timer => match self.timers.due(Instant::now()) {
+                TimerAction::Nothing => Ok(()),
+                TimerAction::Ping => self.write(transport, vec![Message::Ping(Bytes::new())]).await,
+                TimerAction::Close(reason) => {
+                    self.announce_close(transport, reason).await;
+                    Err(SessionEnd::Closed(reason))
+                }
             },
         }
     }
 
-    async fn push<W: Wire>(&mut self, batch: Batch, wire: &mut W) -> Result<(), End> {
-        let Batch { items, room } = batch;
+    async fn push<T: Transport>(&mut self, batch: OutboxBatch, transport: &mut T) -> Result<(), SessionEnd> {
+        let OutboxBatch { items, usage } = batch;
         let mut messages = Vec::with_capacity(items.len());
         let mut refresh = false;
         for item in items {
             match item {
-                Item::PushedFrame(frame) if self.visit.has(&frame) => {}
-                Item::PushedFrame(frame) => messages.push(Message::Text(frame.text())),
-                Item::Refresh => refresh = true,
+                OutboxItem::Frame(frame) if self.client.already_has(&frame) => {}
+                OutboxItem::Frame(frame) => messages.push(Message::Text(frame.text())),
+                OutboxItem::Refresh => refresh = true,
             }
         }
         if refresh {
             let trace = self.next_trace();
-            self.calls.submit(SYNC_LANE, answer::refresh(&self.visit, trace));
+            self.answers.submit(REFRESH_ORDERING_KEY, answer::refresh(&self.client, trace));
         }
-        let written = self.write(wire, messages).await;
-        self.release(room);
+        let written = self.write(transport, messages).await;
+        self.client.connection.outbox.release(usage);
         written
     }
 
-    fn release(&self, room: Room) {
-        self.visit.connection.outbox.written(room);
-    }
-
-    /// Takes a message; answers what must be said at once.
-    fn read(&mut self, message: Message) -> Result<Option<String>, End> {
-        self.timers.heard(Instant::now());
-        self.visit.connection.alive();
+    /// Handles a message of the client. Returns the frame that refuses it, if it is not valid.
+    fn handle_message(&mut self, message: Message) -> Result<Option<String>, SessionEnd> {
+        self.timers.restart_idle(Instant::now());
+        self.client.connection.mark_alive();
         match message {
-            Message::Text(text) if text.len() > self.visit.state.socket.frame_bytes_max => {
-                Err(End::Close(close::TOO_LARGE))
+            Message::Text(text) if text.len() > self.client.state.socket.frame_bytes_max => {
+                Err(SessionEnd::Closed(close::TOO_LARGE))
             }
-            Message::Text(text) => Ok(self.frame(&text)),
-            Message::Binary(_) => Err(End::Close(close::BINARY_REFUSED)),
+            Message::Text(text) => Ok(self.handle_frame(&text)),
+            Message::Binary(_) => Err(SessionEnd::Closed(close::BINARY_REFUSED)),
             Message::Ping(_) | Message::Pong(_) => Ok(None),
-            Message::Close(_) => Err(End::Gone),
+            Message::Close(_) => Err(SessionEnd::Disconnected),
         }
     }
 
-    fn frame(&mut self, text: &str) -> Option<String> {
+    fn handle_frame(&mut self, text: &str) -> Option<String> {
         let trace = self.next_trace();
         match ClientFrame::parse(text) {
             Ok(frame) => {
-                let work = answer::work(&self.visit, &frame, trace);
-                self.calls.submit(frame.lane(), work);
+                let answer = answer::answer(&self.client, &frame, trace);
+                self.answers.submit(frame.ordering_key(), answer);
                 None
             }
-            Err(refusal) => {
+            Err(invalid) => {
                 metrics::counter!("roost_frames_in_total", "type" => "invalid").increment(1);
-                Some(frame::error(refusal.id.as_deref(), &refusal.fault, &trace))
+                Some(frame::error(invalid.id.as_deref(), &invalid.error, &trace))
             }
         }
     }
 
     fn next_trace(&mut self) -> String {
-        self.frames += 1;
-        format!("{}-{}", self.visit.connection.id, self.frames)
+        self.traces += 1;
+        format!("{}-{}", self.client.connection.id, self.traces)
     }
 
-    /// Chooses this socket's moment within the spread, so that not all clients come back at once.
-    fn announce_close(&mut self, spread: Duration) -> Message {
+    /// Picks a random time within the spread to close this socket, so that not all clients reconnect at once.
+    fn announce_drain(&mut self, spread: Duration) -> Message {
         let wait = spread.mul_f64(rand::rng().random());
-        self.timers.close_at(Instant::now() + wait);
+        self.timers.drain_at(Instant::now() + wait);
         let payload = json!({ "close_in_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) });
         Message::Text(PushedFrame::ephemeral(DRAINING, payload.to_string()).text())
     }
 
-    async fn last_words<W: Wire>(&mut self, wire: &mut W, close: Close) -> End {
-        if close == close::TOKEN_EXPIRED {
-            let fault = ApiError::from(Code::TokenExpired);
-            let notice = frame::error(None, &fault, &self.next_trace());
-            // The close frame says the same to a client that no longer takes this.
-            let _ = self.write(wire, vec![Message::Text(notice.into())]).await;
+    /// Sends an error frame before the socket is closed because of an expired token.
+    async fn announce_close<T: Transport>(&mut self, transport: &mut T, reason: CloseReason) {
+        if reason == close::TOKEN_EXPIRED {
+            let notice = frame::error(None, &ErrorCode::TokenExpired.into(), &self.next_trace());
+            // The close frame says the same to a client that no longer reads this.
+            let _ = self.write(transport, vec![Message::Text(notice.into())]).await;
         }
-        End::Close(close)
     }
 
-    /// Writes everything at once. A client that takes too long is not waited for.
-    async fn write<W: Wire>(&mut self, wire: &mut W, messages: Vec<Message>) -> Result<(), End> {
+    /// Writes all messages. A client that takes too long is not waited for.
+    async fn write<T: Transport>(&mut self, transport: &mut T, messages: Vec<Message>) -> Result<(), SessionEnd> {
         if messages.is_empty() {
             return Ok(());
         }
         metrics::counter!("roost_frames_out_total", "kind" => "socket").increment(messages.len() as u64);
         let writing = async {
             for message in messages {
-                wire.feed(message).await?;
+                transport.feed(message).await?;
             }
-            wire.flush().await
+            transport.flush().await
         };
         tokio::select! {
             biased;
-            written = writing => written.map_err(|_| End::Gone),
-            () = self.visit.connection.outbox.overflow() => Err(End::Close(close::SLOW_CLIENT)),
-            () = sleep(self.visit.state.socket.idle_timeout) => Err(End::Close(close::IDLE)),
+            written = writing => written.map_err(|_| SessionEnd::Disconnected),
+            () = self.client.connection.outbox.overflowed() => Err(SessionEnd::Closed(close::SLOW_CLIENT)),
+            () = sleep(self.client.state.socket.idle_timeout) => Err(SessionEnd::Closed(close::IDLE)),
         }
     }
 }
 
-/// Answers of the host itself to a refresh share the lane of the client's `sync` frames.
-const SYNC_LANE: &str = crate::delivery::event::SYNC;
-
-fn incoming(message: Option<Result<Message, ReadError>>) -> Result<Message, End> {
+fn received(message: Option<Result<Message, ReadError>>) -> Result<Message, SessionEnd> {
     match message {
         Some(Ok(message)) => Ok(message),
-        Some(Err(ReadError::TooLarge)) => Err(End::Close(close::TOO_LARGE)),
-        Some(Err(ReadError::NotText)) => Err(End::Close(close::NOT_TEXT)),
-        Some(Err(ReadError::Protocol)) => Err(End::Close(close::PROTOCOL_ERROR)),
-        Some(Err(ReadError::Gone)) | None => Err(End::Gone),
+        Some(Err(ReadError::TooLarge)) => Err(SessionEnd::Closed(close::TOO_LARGE)),
+        Some(Err(ReadError::NotUtf8)) => Err(SessionEnd::Closed(close::NOT_UTF8)),
+        Some(Err(ReadError::Protocol)) => Err(SessionEnd::Closed(close::PROTOCOL_ERROR)),
+        Some(Err(ReadError::Disconnected)) | None => Err(SessionEnd::Disconnected),
     }
 }
 
-/// Sends the close frame and waits for the other side's, but not for long.
-async fn say_goodbye<W: Wire>(wire: &mut W, close: Close) {
+/// Sends the close frame and waits a short time for that of the client.
+async fn close_handshake<T: Transport>(transport: &mut T, reason: CloseReason) {
     let handshake = async {
-        if wire.send(close.message()).await.is_err() {
+        if transport.send(reason.message()).await.is_err() {
             return;
         }
         loop {
-            match wire.next().await {
+            match transport.next().await {
                 Some(Ok(_)) => {}
-                // What cannot be read is still arriving; dropping the socket now would cut off our close frame.
-                Some(Err(ReadError::TooLarge | ReadError::NotText | ReadError::Protocol)) => {
+                // The client still sends what cannot be read. To drop the socket now would cut off the close frame.
+                Some(Err(ReadError::TooLarge | ReadError::NotUtf8 | ReadError::Protocol)) => {
                     std::future::pending().await
                 }
-                Some(Err(ReadError::Gone)) | None => return,
+                Some(Err(ReadError::Disconnected)) | None => return,
             }
         }
     };

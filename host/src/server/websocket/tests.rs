@@ -1,4 +1,5 @@
-//! The session over channels: hello, answers, order, pushes, and every way to end. Time stands until a test waits.
+//! The session over channels: hello, answers, order, pushes, and every way to end. Time is paused and advances only
+//! while a test waits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,14 +15,13 @@ use tokio::time::timeout;
 use tokio_util::sync::PollSender;
 
 use super::close;
-use super::session::{End, ReadError, run};
+use super::session::{ReadError, SessionEnd, run};
 use crate::runtime::{CallError, FailureKind, Request};
 use crate::server::auth::Identity;
 use crate::server::fake::{FakeHost, failure, http_config, reply, socket_config, user};
-use crate::server::problem::Code;
-use crate::server::session::{ClientSession, Kind, Opening};
+use crate::server::session::{ClientSession, OpenRequest, SessionKind};
 
-/// The server's end of a socket made of channels.
+/// The host's end of a socket that is made of channels.
 struct Channels {
     incoming: mpsc::Receiver<Result<Message, ReadError>>,
     outgoing: PollSender<Message>,
@@ -59,32 +59,32 @@ impl Sink<Message> for Channels {
 struct Client {
     to_host: mpsc::Sender<Result<Message, ReadError>>,
     from_host: mpsc::Receiver<Message>,
-    session: JoinHandle<End>,
+    session: JoinHandle<SessionEnd>,
 }
 
 struct Options {
     since: Option<&'static str>,
-    life: Duration,
-    /// Messages that fit between host and client.
-    room: usize,
+    token_life: Duration,
+    /// How many messages fit between the host and the client.
+    capacity: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { since: None, life: Duration::from_secs(100_000), room: 64 }
+        Self { since: None, token_life: Duration::from_secs(100_000), capacity: 64 }
     }
 }
 
 async fn connect(host: &FakeHost, options: Options) -> Client {
-    let identity = Identity::User { user: user(1), until: SystemTime::now() + options.life };
+    let identity = Identity::User { user: user(1), expires_at: SystemTime::now() + options.token_life };
     let since = options.since.map(|since| since.parse().unwrap());
-    let opening = Opening { identity, kind: Kind::Socket, since, trace: "trace".into() };
-    let seat = host.hub.seat(user(1)).unwrap();
-    let (visit, welcome) = ClientSession::open(host.state.clone(), seat, opening).await.unwrap();
+    let request = OpenRequest { identity, kind: SessionKind::Socket, since, trace: "trace".into() };
+    let registration = host.hub.register(user(1)).unwrap();
+    let (session, first) = ClientSession::open(host.state.clone(), registration, request).await.unwrap();
     let (to_host, incoming) = mpsc::channel(64);
-    let (outgoing, from_host) = mpsc::channel(options.room);
+    let (outgoing, from_host) = mpsc::channel(options.capacity);
     let channels = Channels { incoming, outgoing: PollSender::new(outgoing) };
-    Client { to_host, from_host, session: tokio::spawn(run(visit, welcome, channels)) }
+    Client { to_host, from_host, session: tokio::spawn(run(session, first, channels)) }
 }
 
 impl Client {
@@ -93,10 +93,13 @@ impl Client {
     }
 
     async fn message(&mut self) -> Message {
-        timeout(Duration::from_secs(600), self.from_host.recv()).await.expect("nothing came").expect("the host left")
+        timeout(Duration::from_secs(600), self.from_host.recv())
+            .await
+            .expect("no message within ten minutes")
+            .expect("the session ended")
     }
 
-    /// The next frame; pings are passed over.
+    /// The next frame. Pings are skipped.
     async fn frame(&mut self) -> Value {
         loop {
             match self.message().await {
@@ -115,8 +118,8 @@ impl Client {
         }
     }
 
-    /// Past the hello.
-    async fn greeted(mut self) -> Self {
+    /// Reads `hello`.
+    async fn after_hello(mut self) -> Self {
         assert_eq!(self.frame().await["type"], "hello");
         self
     }
@@ -124,7 +127,7 @@ impl Client {
 
 async fn start() -> (FakeHost, Client) {
     let host = FakeHost::start();
-    let client = connect(&host, Options::default()).await.greeted().await;
+    let client = connect(&host, Options::default()).await.after_hello().await;
     (host, client)
 }
 
@@ -145,7 +148,7 @@ async fn hello_comes_first_with_what_the_functions_add() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_fails_costs_its_part_of_the_hello_only() {
+async fn a_failed_hook_leaves_out_only_its_part_of_hello() {
     let host = FakeHost::start();
     host.functions.answer("connected", Err(CallError::Trapped));
     let mut client = connect(&host, Options::default()).await;
@@ -153,7 +156,7 @@ async fn a_hook_that_fails_costs_its_part_of_the_hello_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_carry_the_frames_id() {
+async fn answers_have_the_id_of_their_frame() {
     let (host, mut client) = start().await;
     client.send(r#"{"id":"7","type":"echo","payload":{"a":[1]}}"#).await;
     assert_eq!(client.frame().await, json!({ "id": "7", "type": "ok", "payload": { "a": [1] } }));
@@ -168,7 +171,7 @@ async fn answers_carry_the_frames_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_that_cannot_be_taken_is_answered_and_the_socket_kept() {
+async fn an_invalid_frame_gets_an_error_and_the_socket_stays_open() {
     let (_host, mut client) = start().await;
     for (frame, id, code) in [
         ("nonsense", json!(null), "invalid_frame"),
@@ -190,7 +193,7 @@ async fn a_frame_that_cannot_be_taken_is_answered_and_the_socket_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_of_one_lane_are_handled_in_order_and_others_pass() {
+async fn frames_with_one_ordering_key_are_answered_in_order_and_others_overtake_them() {
     let (host, mut client) = start().await;
     client.send(r#"{"id":"1","type":"slow"}"#).await;
     client.send(r#"{"id":"2","type":"slow.second"}"#).await;
@@ -203,14 +206,14 @@ async fn frames_of_one_lane_are_handled_in_order_and_others_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_asks_too_much_at_once_is_read_later() {
+async fn a_client_with_too_many_pending_answers_is_read_later() {
     let (host, mut client) = start().await;
     for id in 0..6 {
         client.send(&format!(r#"{{"id":"{id}","type":"slow"}}"#)).await;
     }
     client.send(r#"{"id":"echo","type":"echo"}"#).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // Four calls fill the socket; the echo in its own lane is not read.
+    // Four pending answers are the maximum; the echo is not read yet, although it has another ordering key.
     assert!(!host.functions.names().contains(&"echo".to_owned()));
     host.functions.gate.add_permits(6);
     let mut ids = Vec::new();
@@ -239,7 +242,7 @@ fn epoch(frame: &Value) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_comes_back_gets_what_it_missed_and_then_goes_on() {
+async fn a_client_that_reconnects_gets_the_missed_events_and_then_new_ones() {
     let (host, mut client) = start().await;
     host.store.publish(user(1), "a").await;
     let since = format!("{}:1", epoch(&client.frame().await));
@@ -247,16 +250,16 @@ async fn a_client_that_comes_back_gets_what_it_missed_and_then_goes_on() {
         host.store.publish(user(1), text).await;
     }
     let since: &'static str = Box::leak(since.into_boxed_str());
-    let mut back = connect(&host, Options { since: Some(since), ..Options::default() }).await;
-    assert_eq!(back.frame().await["payload"]["offset"], 1);
+    let mut reconnected = connect(&host, Options { since: Some(since), ..Options::default() }).await;
+    assert_eq!(reconnected.frame().await["payload"]["offset"], 1);
     host.store.publish(user(1), "d").await;
     for text in ["b", "c", "d"] {
-        assert_eq!(back.frame().await["payload"]["text"], text);
+        assert_eq!(reconnected.frame().await["payload"]["text"], text);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_out_of_reach_is_answered_with_resync_never_in_part() {
+async fn a_position_that_the_feed_no_longer_has_gets_a_resync_and_no_events() {
     let host = FakeHost::start();
     host.store.publish(user(1), "a").await;
     for since in ["zzz:5", "zzz:0"] {
@@ -270,19 +273,20 @@ async fn a_position_out_of_reach_is_answered_with_resync_never_in_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_that_the_feed_never_reached_is_answered_with_resync() {
+async fn a_position_that_the_feed_never_reached_gets_a_resync() {
     let (host, mut client) = start().await;
     host.store.publish(user(1), "a").await;
     let since = format!("{}:99", epoch(&client.frame().await));
     let since: &'static str = Box::leak(since.into_boxed_str());
-    let mut back = connect(&host, Options { since: Some(since), ..Options::default() }).await.greeted().await;
-    assert_eq!(back.frame().await["type"], "resync");
+    let mut reconnected =
+        connect(&host, Options { since: Some(since), ..Options::default() }).await.after_hello().await;
+    assert_eq!(reconnected.frame().await["type"], "resync");
     host.store.publish(user(1), "b").await;
-    assert_eq!(back.frame().await["payload"]["text"], "b");
+    assert_eq!(reconnected.frame().await["payload"]["text"], "b");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_was_told_more_elsewhere_is_told_nothing_twice() {
+async fn a_client_that_is_ahead_of_this_host_gets_no_event_twice() {
     let (host, mut client) = start().await;
     host.store.publish(user(1), "a").await;
     let since: &'static str = Box::leak(format!("{}:2", epoch(&client.frame().await)).into_boxed_str());
@@ -290,15 +294,16 @@ async fn a_client_that_was_told_more_elsewhere_is_told_nothing_twice() {
     for text in ["b", "c", "d"] {
         host.store.publish(user(1), text).await;
     }
-    let mut back = connect(&host, Options { since: Some(since), ..Options::default() }).await.greeted().await;
+    let mut reconnected =
+        connect(&host, Options { since: Some(since), ..Options::default() }).await.after_hello().await;
     host.store.publish(user(1), "e").await;
     for text in ["c", "d", "e"] {
-        assert_eq!(back.frame().await["payload"]["text"], text);
+        assert_eq!(reconnected.frame().await["payload"]["text"], text);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_hole_the_client_is_pushed_the_present_state() {
+async fn after_a_gap_the_current_state_is_pushed() {
     let (host, mut client) = start().await;
     host.functions.answer("sync", reply(200, r#"{"presence":[]}"#));
     host.store.lose(1);
@@ -311,7 +316,7 @@ async fn after_a_hole_the_client_is_pushed_the_present_state() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sync_answers_position_state_and_what_was_missed() {
+async fn sync_answers_with_position_state_and_missed_events() {
     let (host, mut client) = start().await;
     host.functions.answer("sync", reply(200, r#"{"unread":{"total":2}}"#));
     host.store.publish(user(1), "a").await;
@@ -330,7 +335,7 @@ async fn sync_answers_position_state_and_what_was_missed() {
     assert_eq!(client.frame().await["error"]["code"], "records_unavailable");
 }
 
-/// What the session ends with after this message.
+/// Checks that this message ends the session with this close code.
 async fn ends_with(message: Result<Message, ReadError>, code: u16) {
     let (host, mut client) = start().await;
     client.to_host.send(message).await.unwrap();
@@ -343,27 +348,27 @@ async fn ends_with(message: Result<Message, ReadError>, code: u16) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_text_frame_within_the_bound_closes_the_socket() {
+async fn invalid_messages_close_the_socket_with_their_code() {
     ends_with(Ok(Message::Binary(Bytes::from_static(b"x"))), 1003).await;
     ends_with(Ok(Message::Text("x".repeat(1_025).into())), 1009).await;
     ends_with(Err(ReadError::TooLarge), 1009).await;
-    ends_with(Err(ReadError::NotText), 1007).await;
+    ends_with(Err(ReadError::NotUtf8), 1007).await;
     ends_with(Err(ReadError::Protocol), 1002).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_is_told_of_to_the_functions_once() {
+async fn functions_are_told_once_of_a_client_that_disconnects() {
     let (host, client) = start().await;
     let Client { to_host, session, .. } = client;
     drop(to_host);
-    assert_eq!(session.await.unwrap(), End::Gone);
+    assert_eq!(session.await.unwrap(), SessionEnd::Disconnected);
     host.hub.drain(Duration::ZERO);
     host.hub.drained().await;
     assert_eq!(host.functions.names(), ["connected", "disconnected"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_cut_down_says_goodbye_too() {
+async fn functions_are_told_of_a_session_that_is_aborted() {
     let (host, client) = start().await;
     client.session.abort();
     assert!(client.session.await.unwrap_err().is_cancelled());
@@ -373,12 +378,12 @@ async fn a_session_that_is_cut_down_says_goodbye_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_client_sent_before_it_left_is_done() {
+async fn frames_sent_before_a_disconnect_are_still_handled() {
     let (host, client) = start().await;
     client.send(r#"{"id":"1","type":"slow"}"#).await;
     client.send(r#"{"id":"2","type":"slow.second"}"#).await;
     client.to_host.send(Ok(Message::Close(None))).await.unwrap();
-    assert_eq!(client.session.await.unwrap(), End::Gone);
+    assert_eq!(client.session.await.unwrap(), SessionEnd::Disconnected);
     host.functions.gate.add_permits(2);
     host.hub.drain(Duration::ZERO);
     host.hub.drained().await;
@@ -386,7 +391,7 @@ async fn what_a_client_sent_before_it_left_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_pinged_and_then_closed() {
+async fn a_silent_client_is_pinged_and_then_closed() {
     let (_host, mut client) = start().await;
     assert!(matches!(client.message().await, Message::Ping(_)));
     assert!(matches!(client.message().await, Message::Ping(_)));
@@ -394,7 +399,7 @@ async fn silence_is_pinged_and_then_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pong_keeps_the_socket_open_and_counts_as_a_beat() {
+async fn a_pong_keeps_the_socket_open_and_leads_to_a_heartbeat() {
     let (host, mut client) = start().await;
     for _ in 0..10 {
         assert!(matches!(client.message().await, Message::Ping(_)));
@@ -404,29 +409,29 @@ async fn a_pong_keeps_the_socket_open_and_counts_as_a_beat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_ends_is_told_before_the_close() {
+async fn an_error_frame_announces_the_close_for_an_expired_token() {
     let host = FakeHost::start();
-    let options = Options { life: Duration::from_secs(10), ..Options::default() };
-    let mut client = connect(&host, options).await.greeted().await;
+    let options = Options { token_life: Duration::from_secs(10), ..Options::default() };
+    let mut client = connect(&host, options).await.after_hello().await;
     let notice = client.frame().await;
     assert_eq!((&notice["id"], &notice["error"]["code"]), (&json!(null), &json!("token_expired")));
     assert_eq!(client.close_code().await, 4001);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_is_closed_and_slows_nobody() {
+async fn a_client_that_does_not_read_is_closed_and_does_not_delay_others() {
     let host = FakeHost::start();
-    let slow = connect(&host, Options { room: 1, ..Options::default() }).await;
-    let mut quick = connect(&host, Options::default()).await.greeted().await;
+    let slow = connect(&host, Options { capacity: 1, ..Options::default() }).await;
+    let mut quick = connect(&host, Options::default()).await.after_hello().await;
     for number in 0..40 {
         host.store.publish(user(1), &number.to_string()).await;
         assert_eq!(quick.frame().await["payload"]["text"], number.to_string());
     }
-    assert_eq!(slow.session.await.unwrap(), End::Close(close::SLOW_CLIENT));
+    assert_eq!(slow.session.await.unwrap(), SessionEnd::Closed(close::SLOW_CLIENT));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopping_host_says_so_and_spreads_the_closes() {
+async fn a_stopping_host_announces_its_closes_and_spreads_them() {
     let (host, mut client) = start().await;
     host.hub.drain(Duration::from_secs(10));
     let notice = client.frame().await;
@@ -438,7 +443,7 @@ async fn a_stopping_host_says_so_and_spreads_the_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_beat_that_reached_nobody_is_repeated_with_the_next() {
+async fn a_failed_heartbeat_is_repeated_with_the_next() {
     let (host, client) = start().await;
     client.to_host.send(Ok(Message::Pong(Bytes::new()))).await.unwrap();
     host.functions.answer("beat 1", Err(CallError::Busy { retry_after: Duration::from_secs(1) }));
@@ -452,11 +457,11 @@ async fn a_frame_reaches_the_function_with_its_caller_and_connection() {
     let (host, mut client) = start().await;
     client.send(r#"{"id":"1","type":"echo","payload":{"b":1,"a":2}}"#).await;
     client.frame().await;
-    let invocation = host.functions.asked().pop().unwrap();
+    let invocation = host.functions.invocations().pop().unwrap();
     assert_eq!(invocation.caller, crate::runtime::Caller::User(user(1)));
     let Request::Message { connection, payload, .. } = invocation.request else { panic!("not a message") };
     assert!(invocation.trace.starts_with(connection.as_str()));
-    // The text as the client wrote it, not as a parser would write it again.
+    // The payload is the text that the client sent, not re-encoded.
     assert_eq!(payload, r#"{"b":1,"a":2}"#);
 }
 
@@ -464,31 +469,15 @@ async fn a_frame_reaches_the_function_with_its_caller_and_connection() {
 async fn bounds_come_from_the_configuration() {
     let socket = crate::config::SocketConfig { idle_timeout: Duration::from_secs(3), ..socket_config() };
     let host = FakeHost::with(socket, http_config());
-    let mut client = connect(&host, Options::default()).await.greeted().await;
+    let mut client = connect(&host, Options::default()).await.after_hello().await;
     assert_eq!(client.close_code().await, close::IDLE.code);
 }
 
-#[test]
-fn errors_of_the_wire_are_told_apart_by_their_text() {
-    for (text, expected) in [
-        ("Space limit exceeded: Message too long: 9 > 8", ReadError::TooLarge),
-        ("UTF-8 encoding error: invalid utf-8 sequence", ReadError::NotText),
-        ("WebSocket protocol error: Reserved bits are non-zero", ReadError::Protocol),
-        ("WebSocket protocol error: Connection reset without closing handshake", ReadError::Gone),
-        ("IO error: broken pipe", ReadError::Gone),
-    ] {
-        assert_eq!(super::read_error(&axum::Error::new(std::io::Error::other(text))), expected, "{text}");
-    }
-}
-
-#[test]
-fn the_close_table_has_one_line_for_each_code() {
-    let codes: std::collections::BTreeSet<u16> = close::TABLE.iter().map(|close| close.code).collect();
-    assert_eq!(codes.len(), close::TABLE.len());
-}
-
-#[test]
-fn every_code_of_the_host_stands_in_the_table_once() {
-    let codes: std::collections::BTreeSet<&str> = Code::ALL.iter().map(|code| code.row().code).collect();
-    assert_eq!(codes.len(), Code::ALL.len());
+/// The answer to one frame of a client, without its trace id.
+pub(crate) async fn answer_to(frame: &str) -> Value {
+    let (_host, mut client) = start().await;
+    client.send(frame).await;
+    let mut answer = client.frame().await;
+    answer["error"].as_object_mut().unwrap().remove("trace");
+    answer
 }

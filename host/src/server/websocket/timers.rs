@@ -1,69 +1,74 @@
-//! When a socket must be pinged, is idle, or has to close. One moment to wait for, whatever it is.
+//! The timers of one socket: when to ping the client, when it counts as idle, and when the host closes the socket. A
+//! session waits only for the earliest of them.
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::close::{self, Close};
+use super::close::{self, CloseReason};
 use crate::config::SocketConfig;
 
-/// A session's moments.
+/// The next time for each action.
 #[derive(Debug)]
 pub(super) struct Timers {
-    bounds: (std::time::Duration, std::time::Duration),
-    ping: Instant,
-    idle: Instant,
-    close: Option<(Instant, Close)>,
+    ping_interval: Duration,
+    idle_timeout: Duration,
+    ping_at: Instant,
+    idle_at: Instant,
+    close_at: Option<(Instant, CloseReason)>,
 }
 
-/// What is to be done now.
+/// What a session has to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum TimerAction {
     Nothing,
     Ping,
-    Close(Close),
+    Close(CloseReason),
 }
 
 impl Timers {
-    pub(super) fn new(config: &SocketConfig, until: Option<Instant>) -> Self {
+    pub(super) fn new(config: &SocketConfig, expires_at: Option<Instant>) -> Self {
         let now = Instant::now();
         Self {
-            bounds: (config.ping_interval, config.idle_timeout),
-            ping: now + config.ping_interval,
-            idle: now + config.idle_timeout,
-            close: until.map(|until| (until, close::TOKEN_EXPIRED)),
+            ping_interval: config.ping_interval,
+            idle_timeout: config.idle_timeout,
+            ping_at: now + config.ping_interval,
+            idle_at: now + config.idle_timeout,
+            close_at: expires_at.map(|expires_at| (expires_at, close::TOKEN_EXPIRED)),
         }
     }
 
-    /// The client gave a sign of life.
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.idle = now + self.bounds.1;
+    /// Restarts the idle timeout: the client gave a sign of life.
+    pub(super) fn restart_idle(&mut self, now: Instant) {
+        self.idle_at = now + self.idle_timeout;
     }
 
-    /// The host is stopping; whichever end comes first counts.
-    pub(super) fn close_at(&mut self, moment: Instant) {
-        if self.close.is_none_or(|(earlier, _)| moment < earlier) {
-            self.close = Some((moment, close::DRAINING));
+    /// Closes the socket at this time because the host is stopping, unless it closes earlier anyway.
+    pub(super) fn drain_at(&mut self, at: Instant) {
+        if self.close_at.is_none_or(|(earlier, _)| at < earlier) {
+            self.close_at = Some((at, close::DRAINING));
         }
     }
 
-    /// The next moment at which [`Timers::due`] has something to say.
+    /// The next time at which there is something to do.
     pub(super) fn next(&self) -> Instant {
-        let next = self.ping.min(self.idle);
-        self.close.map_or(next, |(moment, _)| moment.min(next))
+        let next = self.ping_at.min(self.idle_at);
+        self.close_at.map_or(next, |(at, _)| at.min(next))
     }
 
-    pub(super) fn due(&mut self, now: Instant) -> Due {
-        if let Some((moment, close)) = self.close
-            && moment <= now
+    pub(super) fn due(&mut self, now: Instant) -> TimerAction {
+        if let Some((at, reason)) = self.close_at
+            && at <= now
         {
-            return Due::Close(close);
+            return TimerAction::Close(reason);
         }
-        if self.idle <= now {
-            return Due::Close(close::IDLE);
+        if self.idle_at <= now {
+            return TimerAction::Close(close::IDLE);
         }
-        if self.ping <= now {
-            self.ping = now + self.bounds.0;
-            return Due::Ping;
+        if self.ping_at <= now {
+            self.ping_at = now + self.ping_interval;
+            return TimerAction::Ping;
         }
-        Due::Nothing
+        TimerAction::Nothing
     }
 }

@@ -1,8 +1,7 @@
-//! Everything that leaves the process in a fixed form, held against files in `tests/golden`. A change there is a
-//! change for every client.
+//! Compares frames, server-sent events, problem documents and close codes with golden files. A change there is a change
+//! for every client.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,22 +12,10 @@ use roost_core::port::{Change, ChangeKind, Delivery, Event, Message};
 use roost_core::time::Timestamp;
 
 use crate::delivery::event::{PushedFrame, ResyncReason};
+use crate::golden::check;
 use crate::runtime::{CallError, Failure, FailureKind};
-use crate::server::problem::{ApiError, Code};
+use crate::server::problem::{ApiError, ErrorCode};
 use crate::server::websocket::{close, frame};
-
-#[track_caller]
-fn check(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name);
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    let differs = expected.lines().zip(found.lines()).position(|(expected, found)| expected != found);
-    assert!(
-        expected == found,
-        "{} differs (first at line {:?}); it should now be:\n{found}",
-        path.display(),
-        differs.map(|line| line + 1)
-    );
-}
 
 fn lines<T: AsRef<str>>(items: impl IntoIterator<Item = (T, String)>) -> String {
     items.into_iter().fold(String::new(), |mut text, (name, value)| {
@@ -96,22 +83,22 @@ fn pushed_frames_keep_their_form() {
 #[test]
 fn server_sent_events_keep_their_form() {
     let mut frames: Vec<PushedFrame> = events().into_iter().map(delivered).collect();
-    let spread = Delivery { name: "typing".into(), payload: "{\n \"a\": 1\r\n}".into(), position: None };
-    frames.push(spread.into());
+    let multiline = Delivery { name: "typing".into(), payload: "{\n \"a\": 1\r\n}".into(), position: None };
+    frames.push(multiline.into());
     let found: String = frames.iter().map(|frame| String::from_utf8(frame.server_sent().to_vec()).unwrap()).collect();
     check("frames/server-sent.txt", &found);
 }
 
 #[test]
 fn answers_keep_their_form() {
-    let busy = ApiError::from(Code::Busy).after(Duration::from_millis(250));
+    let busy = ApiError::from(ErrorCode::Busy).after(Duration::from_millis(250));
     let denied = ApiError::from(CallError::Failed(failure()));
     let found = [
         frame::ok("7", r#"{"unread":0}"#),
         frame::ok("a \"quoted\" id", ""),
         frame::error(Some("7"), &denied, "c1-7"),
         frame::error(Some("8"), &busy, "c1-8"),
-        frame::error(None, &Code::TokenExpired.into(), "c1-9"),
+        frame::error(None, &ErrorCode::TokenExpired.into(), "c1-9"),
     ];
     check("frames/answers.jsonl", &(found.join("\n") + "\n"));
 }
@@ -120,7 +107,7 @@ fn failure() -> Failure {
     Failure {
         kind: FailureKind::Forbidden,
         code: "not_a_member".into(),
-        message: "you are no member of this conversation".into(),
+        message: "you are not a member of this conversation".into(),
         retry: false,
         retry_after: None,
     }
@@ -129,34 +116,37 @@ fn failure() -> Failure {
 #[test]
 fn problem_documents_keep_their_form() {
     let mut problems: Vec<String> =
-        Code::ALL.iter().map(|code| ApiError::from(*code).problem("4bf92f3577b34da6a3ce929d0e0e4736")).collect();
+        ErrorCode::ALL.iter().map(|code| ApiError::from(*code).problem("4bf92f3577b34da6a3ce929d0e0e4736")).collect();
     problems.push(ApiError::from(failure()).problem("t-1"));
-    problems.push(ApiError::from(Code::Busy).after(Duration::from_millis(1_200)).problem("t-2"));
+    problems.push(ApiError::from(ErrorCode::Busy).after(Duration::from_millis(1_200)).problem("t-2"));
     check("problems.jsonl", &(problems.join("\n") + "\n"));
 }
 
 #[test]
 fn close_codes_keep_their_meaning() {
-    let table = close::TABLE.map(|close| (close.code.to_string(), format!("{} - {}", close.reason, close.advice)));
+    let table = close::ALL.map(|close| (close.code.to_string(), format!("{} - {}", close.reason, close.advice)));
     check("frames/close-codes.txt", &lines(table));
 }
 
-/// What clients are told stands where those who write them look.
+/// Every code, close code and frame is described in docs/api.md.
 #[test]
 fn codes_and_frames_are_documented() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
-    let documentation = std::fs::read_to_string(path).unwrap();
+    let documentation = include_str!("../../../docs/api.md");
     let (errors, closes) = documentation.split_once("### Why a socket closes").unwrap();
-    for code in Code::ALL {
-        let code = code.row().code;
-        assert!(errors.contains(&format!("`{code}`")), "{code}: no error of docs/api.md");
+    for code in ErrorCode::ALL.iter().copied() {
+        let code = code.spec().code;
+        assert!(errors.contains(&format!("`{code}`")), "docs/api.md does not describe the error {code}");
     }
-    for close in close::TABLE {
-        assert!(closes.contains(&close.code.to_string()), "{}: no close code of docs/api.md", close.code);
+    for close in close::ALL {
+        assert!(
+            closes.contains(&close.code.to_string()),
+            "docs/api.md does not describe the close code {}",
+            close.code
+        );
     }
-    let own = ["hello", "resync", "server.draining", "message.send", "presence.beat", "sync"].map(Arc::from);
-    for frame in events().into_iter().map(|event| event.name).chain(own) {
-        assert!(documentation.contains(&format!("`{frame}`")), "{frame}: no frame of docs/api.md");
+    let of_host = ["hello", "resync", "server.draining", "message.send", "presence.beat", "sync"].map(Arc::from);
+    for frame in events().into_iter().map(|event| event.name).chain(of_host) {
+        assert!(documentation.contains(&format!("`{frame}`")), "docs/api.md does not describe the frame {frame}");
     }
 }
 

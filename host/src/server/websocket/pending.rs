@@ -1,0 +1,91 @@
+//! The answers of one socket that are being worked on. Answers with the same ordering key are given in the order of
+//! their frames; answers with different keys do not wait for each other.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+/// Resolves to the frame that answers a client's frame.
+pub(super) type PendingAnswer = Pin<Box<dyn Future<Output = String> + Send>>;
+
+/// An ordering key and the answer that runs under it.
+type RunningAnswer = Pin<Box<dyn Future<Output = (String, String)> + Send>>;
+
+/// Running and waiting answers.
+#[derive(Default)]
+pub(super) struct PendingAnswers {
+    running: FuturesUnordered<RunningAnswer>,
+    /// The answers that wait for a running one, by ordering key. A key has an entry while an answer runs under it.
+    waiting: HashMap<String, VecDeque<PendingAnswer>>,
+    count: usize,
+}
+
+impl PendingAnswers {
+    /// How many answers run or wait.
+    pub(super) const fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn submit(&mut self, ordering_key: &str, answer: PendingAnswer) {
+        self.count += 1;
+        match self.waiting.get_mut(ordering_key) {
+            Some(waiting) => waiting.push_back(answer),
+            None => {
+                self.waiting.insert(ordering_key.to_owned(), VecDeque::new());
+                self.start(ordering_key.to_owned(), answer);
+            }
+        }
+    }
+
+    /// The next answer that is ready; `None` if none is pending.
+    pub(super) async fn next(&mut self) -> Option<String> {
+        let (ordering_key, answer) = self.running.next().await?;
+        self.count = self.count.saturating_sub(1);
+        match self.waiting.get_mut(&ordering_key).and_then(VecDeque::pop_front) {
+            Some(next) => self.start(ordering_key, next),
+            None => drop(self.waiting.remove(&ordering_key)),
+        }
+        Some(answer)
+    }
+
+    /// Completes every pending answer and drops it: what a client sent before it disconnected is still done.
+    pub(super) async fn finish(mut self) {
+        while self.next().await.is_some() {}
+    }
+
+    fn start(&self, ordering_key: String, answer: PendingAnswer) {
+        self.running.push(Box::pin(async move { (ordering_key, answer.await) }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    fn gated(name: &'static str) -> (oneshot::Sender<()>, PendingAnswer) {
+        let (open, gate) = oneshot::channel::<()>();
+        let answer = async move {
+            let _ = gate.await;
+            name.to_owned()
+        };
+        (open, Box::pin(answer))
+    }
+
+    #[tokio::test]
+    async fn answers_with_one_ordering_key_keep_their_order_and_others_do_not_wait() {
+        let mut answers = PendingAnswers::default();
+        let (first, answer) = gated("first");
+        answers.submit("message", answer);
+        answers.submit("message", Box::pin(async { "second".to_owned() }));
+        answers.submit("typing", Box::pin(async { "other key".to_owned() }));
+        assert_eq!(answers.next().await.as_deref(), Some("other key"));
+        first.send(()).unwrap();
+        assert_eq!(answers.next().await.as_deref(), Some("first"));
+        assert_eq!(answers.next().await.as_deref(), Some("second"));
+        assert_eq!((answers.next().await, answers.len()), (None, 0));
+    }
+}
