@@ -173,7 +173,7 @@ proptest! {
         let now = UNIX_EPOCH + Duration::from_secs(now);
         if let Ok(identity) = authenticator().verify(&token, now) {
             prop_assert_eq!(identity.user(), Some(user));
-            prop_assert!(identity.until().unwrap() > now);
+            prop_assert!(identity.expires_at().unwrap() > now);
         }
     }
 

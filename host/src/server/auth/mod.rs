@@ -56,7 +56,7 @@ impl Identity {
     }
 
     /// When the identity expires. Only a user's does.
-    pub(crate) const fn expires_at(&self) -> Option<SystemTime> {
+    pub const fn expires_at(&self) -> Option<SystemTime> {
         match self {
             Self::User { expires_at, .. } => Some(*expires_at),
             _ => None,
