@@ -1,37 +1,37 @@
-//! The system of record as a plain model in memory: the fake that use cases are tested on, and the oracle that
-//! adapters and the simulation are compared with.
+//! The system of record as a simple model in memory: the fake that use cases are tested on, and the oracle that adapters
+//! and the simulation are compared with.
 //!
-//! Every call takes effect at once, also `announced`. Ids that it makes up are counted from its seed. It has no
-//! clock: a read mark counts as stored at the latest moment that any call has named so far.
+//! Every call takes effect at once, also `announced`. Generated ids are counted from the seed. The fake has no clock: a
+//! read mark is stored at the latest timestamp that any call has named so far.
 
-mod directory;
+mod contacts;
+mod conversation;
 mod oracle;
-mod people;
 mod state;
-mod talk;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Pending, ReadMark,
-    Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Pending,
+    ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use crate::time::Timestamp;
-use state::State;
+use state::FakeState;
 
 /// Records in memory. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct FakeRecords(Arc<Mutex<State>>);
+pub struct FakeRecords(Arc<Mutex<FakeState>>);
 
 impl FakeRecords {
-    /// Empty. Different seeds make up different ids.
+    /// Empty records. Different seeds generate different ids.
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State::new(seed))))
+        Self(Arc::new(Mutex::new(FakeState::new(seed))))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FakeState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -110,32 +110,32 @@ impl Records for FakeRecords {
     }
 
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
-        Ok(self.state().people.contacts(user))
+        Ok(self.state().relations.contacts(user))
     }
 
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
         bounds::list(&users)?;
         let state = self.state();
-        Ok(users.into_iter().map(|user| ContactAudience { user, visible: state.people.audience(user) }).collect())
+        Ok(users.into_iter().map(|user| ContactAudience { user, visible: state.relations.audience(user) }).collect())
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         bounds::two_users(user, contact)?;
-        self.state().people.add_contact(user, contact)
+        self.state().relations.add_contact(user, contact)
     }
 
     async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
-        self.state().people.remove_contact(user, contact);
+        self.state().relations.remove_contact(user, contact);
         Ok(())
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
         bounds::two_users(user, blocked)?;
-        self.state().people.block(user, blocked)
+        self.state().relations.block(user, blocked)
     }
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
-        self.state().people.unblock(user, blocked);
+        self.state().relations.unblock(user, blocked);
         Ok(())
     }
 
@@ -148,5 +148,20 @@ impl Records for FakeRecords {
         bounds::list(&confirmations)?;
         self.state().announced(&confirmations);
         Ok(())
+    }
+}
+
+impl Directory for FakeRecords {
+    async fn users(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {
+        bounds::directory(limit)?;
+        let state = self.state();
+        let users: BTreeSet<UserId> =
+            state.conversations.values().flat_map(|conversation| conversation.members.keys().copied()).collect();
+        Ok(users.into_iter().filter(|user| Some(*user) > after).take(limit as usize).collect())
+    }
+
+    async fn conversation_ids(&self, after: Option<ConversationId>, limit: u32) -> Answer<Vec<ConversationId>> {
+        bounds::directory(limit)?;
+        Ok(self.state().conversations.keys().copied().filter(|id| Some(*id) > after).take(limit as usize).collect())
     }
 }

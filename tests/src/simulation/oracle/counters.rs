@@ -149,7 +149,7 @@ struct Floor {
 /// Remembers what no answer from now on may fall behind.
 pub(crate) fn certain(world: &World, user: UserId) -> Certain {
     let ledger = world.ledger();
-    let standings = world.records.standings_of(user).into_iter();
+    let standings = world.records.counters_of(user).into_iter();
     let floors = standings.map(|(id, counter)| {
         let read = ledger.read_applied.get(&(user, id)).copied().unwrap_or_default().max(counter.joined);
         (id, Floor { announced: counter.announced, read })
@@ -171,7 +171,7 @@ pub(crate) fn answered(world: &World, user: UserId, certain: &Certain, totals: &
 /// The same for one conversation.
 pub(crate) fn one_answered(world: &World, user: UserId, certain: &Certain, conversation: ConversationId, count: u64) {
     let Some(floor) = certain.floors.get(&conversation) else { return };
-    let Some(now) = world.records.standings_of(user).remove(&conversation) else { return };
+    let Some(now) = world.records.counters_of(user).remove(&conversation) else { return };
     let mut ledger = world.ledger();
     if membership_moved(&ledger, conversation, user, certain.asked_ms) {
         return;
@@ -212,7 +212,7 @@ pub(crate) fn last_answered(
         Err(_) => return,
     };
     let Some(floor) = certain.floors.get(&conversation) else { return };
-    let Some(now) = world.records.standings_of(user).remove(&conversation) else { return };
+    let Some(now) = world.records.counters_of(user).remove(&conversation) else { return };
     let mut ledger = world.ledger();
     if membership_moved(&ledger, conversation, user, certain.asked_ms) {
         return;

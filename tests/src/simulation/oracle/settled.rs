@@ -56,7 +56,7 @@ fn nothing_lost(world: &World) {
     }
     let read = ledger.read.clone();
     for ((user, conversation), up_to) in read {
-        if let Some(counter) = world.records.standings_of(user).get(&conversation)
+        if let Some(counter) = world.records.counters_of(user).get(&conversation)
             && counter.read < up_to
         {
             ledger.violate(8, || format!("{} had read {conversation} up to {up_to}: {counter:?}", world.short(user)));
@@ -78,7 +78,7 @@ fn everybody_told(world: &World) {
             .collect();
         for step in steps.iter().filter(|step| step.kind == ChangeKind::Sent && standing.contains(&step.message)) {
             for member in &step.members {
-                let joined = world.records.standings_of(*member).get(conversation).map(|counter| counter.joined);
+                let joined = world.records.counters_of(*member).get(conversation).map(|counter| counter.joined);
                 let sees = joined.is_some_and(|joined| joined < step.seq);
                 if sees && !ledger.announced.contains(&(*member, *conversation, step.seq)) {
                     untold = Some((*member, *conversation, step.seq));
@@ -204,7 +204,7 @@ fn rebuilt(port: &Port, user: UserId) {
     answers_without_records(port, user);
     let world = &port.world;
     let page = at_once(messaging::inbox(port, user, ConversationQuery::Page { cursor: None, limit: 100 }));
-    let truth = world.records.standings_of(user);
+    let truth = world.records.counters_of(user);
     let Ok(page) = page else {
         world.ledger().violate(8, || format!("no inbox after the loss of the store: {page:?}"));
         return;

@@ -23,7 +23,7 @@ pub(crate) fn judge(client: &Client) {
     }
     let truth = visible(client);
     let mut shown = state.view.messages.clone();
-    let standings = world.records.standings_of(client.user);
+    let standings = world.records.counters_of(client.user);
     shown.retain(|(id, seq), _| standings.get(id).is_some_and(|counter| counter.joined < *seq));
     if shown != truth {
         let differs = |place| shown.get(place) != truth.get(place);
@@ -37,7 +37,7 @@ type Messages = BTreeMap<(ConversationId, Seq), (MessageId, String)>;
 
 fn visible(client: &Client) -> Messages {
     let records = &client.world.records;
-    let standings = records.standings_of(client.user).into_values();
+    let standings = records.counters_of(client.user).into_values();
     let messages = standings.flat_map(|counter| {
         let all = records.messages_of(counter.conversation).into_iter();
         all.filter(move |message| message.seq > counter.joined && !message.deleted)

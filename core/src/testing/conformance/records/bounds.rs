@@ -1,4 +1,4 @@
-//! Each bound at its edge and one beyond.
+//! Each bound: the largest value that is accepted, and the first one that is refused.
 
 use super::{ANN, AT, BOB, NOWHERE, Subject, by, by_service, draft, edit};
 use crate::ids::{ConversationId, Seq, UserId};
@@ -17,27 +17,27 @@ fn invalid<T: std::fmt::Debug>(answer: Answer<T>) {
     assert!(matches!(answer, Err(RecordsError::Invalid(_))), "{answer:?}");
 }
 
-fn people(count: usize) -> Vec<UserId> {
+fn users(count: usize) -> Vec<UserId> {
     (1..=count as u128).map(|n| UserId::from_u128(n << 32)).collect()
 }
 
-/// Bytes, not letters; also in edits.
+/// The bound counts bytes, not characters, and applies to edits too.
 pub async fn content_is_bounded_in_bytes<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
+    let conversation = subject.create(&[ANN, BOB]).await;
     let fits = "é".repeat(CONTENT_BYTES_MAX / 2);
     let beyond = format!("{fits}!");
-    too_large(subject.append_message(draft(talk, ANN, &beyond)).await);
-    let message = subject.say(talk, ANN, &fits).await;
+    too_large(subject.append_message(draft(conversation, ANN, &beyond)).await);
+    let message = subject.send(conversation, ANN, &fits).await;
     too_large(subject.edit_message(edit(&message, &beyond)).await);
     let other = "e".repeat(CONTENT_BYTES_MAX);
     assert_eq!(subject.edit_message(edit(&message, &other)).await.unwrap().change.message.content, other);
-    assert_eq!(subject.counter(BOB, talk).await.seq, Seq(2));
+    assert_eq!(subject.counter(BOB, conversation).await.seq, Seq(2));
 }
 
-/// None is invalid, more is too large.
+/// An empty kind is invalid, a longer one is too large.
 pub async fn kinds_have_1_to_32_bytes<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
-    let of_kind = |kind: String| Draft { kind, ..draft(talk, ANN, "hello") };
+    let conversation = subject.create(&[ANN, BOB]).await;
+    let of_kind = |kind: String| Draft { kind, ..draft(conversation, ANN, "hello") };
     invalid(subject.append_message(of_kind(String::new())).await);
     too_large(subject.append_message(of_kind("k".repeat(KIND_BYTES_MAX + 1))).await);
     let longest = "k".repeat(KIND_BYTES_MAX);
@@ -45,20 +45,20 @@ pub async fn kinds_have_1_to_32_bytes<R: Records>(subject: &Subject<R>) {
     assert_eq!(stored.change.message.kind, longest);
 }
 
-/// Every list of every call.
+/// The bound applies to every list of every call.
 pub async fn lists_have_at_most_500_entries<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
+    let conversation = subject.create(&[ANN, BOB]).await;
     for (count, fits) in [(LIST_MAX, true), (LIST_MAX + 1, false)] {
-        let talks = vec![talk; count];
-        let range = ChangeRange { conversation: talk, after: Seq::ZERO, up_to: Seq(1) };
-        let everywhere = UnreadRequest { user: ANN, conversations: None };
-        let named = UnreadRequest { user: ANN, conversations: Some(talks.clone()) };
+        let conversations = vec![conversation; count];
+        let range = ChangeRange { conversation, after: Seq::ZERO, up_to: Seq(1) };
+        let all = UnreadRequest { user: ANN, conversations: None };
+        let named = UnreadRequest { user: ANN, conversations: Some(conversations.clone()) };
         let answers = [
-            subject.unread(vec![everywhere; count]).await.map(|_| ()),
+            subject.unread(vec![all; count]).await.map(|_| ()),
             subject.unread(vec![named]).await.map(|_| ()),
             subject.changes(vec![range; count]).await.map(|_| ()),
-            subject.last_messages(talks.clone()).await.map(|_| ()),
-            subject.conversations(ANN, ConversationQuery::Named(talks)).await.map(|_| ()),
+            subject.last_messages(conversations.clone()).await.map(|_| ()),
+            subject.conversations(ANN, ConversationQuery::Named(conversations)).await.map(|_| ()),
             subject.audience(vec![ANN; count]).await.map(|_| ()),
             subject.announced(vec![Confirmation::Change(NOWHERE, Seq(1)); count]).await,
         ];
@@ -68,10 +68,10 @@ pub async fn lists_have_at_most_500_entries<R: Records>(subject: &Subject<R>) {
     }
 }
 
-/// And so has the list of what is pending.
+/// The bound applies to conversations, messages and pending announcements.
 pub async fn pages_have_1_to_100_entries<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
-    let history = |limit| HistoryQuery { user: ANN, conversation: talk, before: None, limit };
+    let conversation = subject.create(&[ANN, BOB]).await;
+    let history = |limit| HistoryQuery { user: ANN, conversation, before: None, limit };
     let page = |limit| ConversationQuery::Page { cursor: None, limit };
     for limit in [0, PAGE_MAX + 1, u32::MAX] {
         invalid(subject.history(history(limit)).await);
@@ -87,9 +87,9 @@ pub async fn pages_have_1_to_100_entries<R: Records>(subject: &Subject<R>) {
     subject.pending(AT, PENDING_PAGE).await.unwrap();
 }
 
-/// The creator is one of them; nobody is counted twice.
+/// The creator counts as a member, and a member that is named twice counts once.
 pub async fn a_conversation_has_at_most_1000_members<R: Records>(subject: &Subject<R>) {
-    let others = people(MEMBERS_MAX);
+    let others = users(MEMBERS_MAX);
     let of = |members: &[UserId]| NewConversation { id: None, creator: ANN, members: members.to_vec(), at: AT };
     too_large(subject.create_conversation(of(&others)).await);
     let mut twice = others[..MEMBERS_MAX - 1].to_vec();
@@ -99,14 +99,14 @@ pub async fn a_conversation_has_at_most_1000_members<R: Records>(subject: &Subje
     too_large(subject.add_member(by(ANN, full.id, BOB)).await);
     too_large(subject.add_member(by_service(full.id, BOB)).await);
     assert_eq!(subject.add_member(by(ANN, full.id, others[0])).await.unwrap().len(), MEMBERS_MAX);
-    assert_eq!(subject.send(full.id, ANN, "hello all").await.members, full.members);
+    assert_eq!(subject.append(full.id, ANN, "hello all").await.members, full.members);
     subject.remove_member(by(ANN, full.id, others[0])).await.unwrap();
     subject.add_member(by(ANN, full.id, BOB)).await.unwrap();
 }
 
-/// One more is refused, one that is there already is not.
+/// One more is refused; one that exists already is not.
 pub async fn users_have_at_most_1000_contacts_and_blocks<R: Records>(subject: &Subject<R>) {
-    let others = people(CONTACTS_MAX);
+    let others = users(CONTACTS_MAX);
     for &other in &others {
         subject.add_contact(ANN, other).await.unwrap();
         subject.block(ANN, other).await.unwrap();
@@ -123,20 +123,20 @@ pub async fn users_have_at_most_1000_contacts_and_blocks<R: Records>(subject: &S
     subject.block(ANN, BOB).await.unwrap();
 }
 
-/// A moment beyond has no form on the wire.
+/// A later timestamp has no form on the wire.
 pub async fn timestamps_end_with_the_year_9999<R: Records>(subject: &Subject<R>) {
     let last = Timestamp(253_402_300_799_999);
-    let talk = subject.talk(&[ANN, BOB]).await;
-    let message = subject.say(talk, ANN, "hello").await;
+    let conversation = subject.create(&[ANN, BOB]).await;
+    let message = subject.send(conversation, ANN, "hello").await;
     for at in [last.plus(1), Timestamp(u64::MAX)] {
         let new = NewConversation { id: Some(ConversationId::from_u128(1)), creator: ANN, members: vec![BOB], at };
-        let change = crate::port::MemberChange { at, ..by(ANN, talk, BOB) };
-        invalid(subject.append_message(Draft { at, ..draft(talk, ANN, "hello") }).await);
+        let change = crate::port::MemberChange { at, ..by(ANN, conversation, BOB) };
+        invalid(subject.append_message(Draft { at, ..draft(conversation, ANN, "hello") }).await);
         invalid(subject.edit_message(Edit { at, ..edit(&message, "hi") }).await);
-        invalid(subject.delete_message(talk, message.id, ANN, at).await);
+        invalid(subject.delete_message(conversation, message.id, ANN, at).await);
         invalid(subject.create_conversation(new).await);
         invalid(subject.add_member(change).await);
         invalid(subject.remove_member(change).await);
     }
-    subject.append_message(Draft { at: last, ..draft(talk, ANN, "hello") }).await.unwrap();
+    subject.append_message(Draft { at: last, ..draft(conversation, ANN, "hello") }).await.unwrap();
 }

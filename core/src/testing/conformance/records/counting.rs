@@ -4,76 +4,76 @@ use super::{ANN, BOB, CAT, DAN, NOWHERE, Subject};
 use crate::ids::{ConversationId, Seq};
 use crate::port::{Records, RecordsError, UnreadRequest};
 
-/// Own ones, deleted ones and read ones do not.
+/// The user's own messages are not counted.
 pub async fn only_messages_of_others_count<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB, CAT]).await;
+    let conversation = subject.create(&[ANN, BOB, CAT]).await;
     for (sender, content) in [(ANN, "1"), (BOB, "2"), (ANN, "3")] {
-        subject.say(talk, sender, content).await;
+        subject.send(conversation, sender, content).await;
     }
     let counts = [
-        subject.counter(ANN, talk).await.count,
-        subject.counter(BOB, talk).await.count,
-        subject.counter(CAT, talk).await.count,
+        subject.counter(ANN, conversation).await.count,
+        subject.counter(BOB, conversation).await.count,
+        subject.counter(CAT, conversation).await.count,
     ];
     assert_eq!(counts, [1, 2, 3]);
 }
 
-/// A position in the past changes nothing.
+/// An earlier position changes nothing.
 pub async fn marking_moves_forward_only<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
+    let conversation = subject.create(&[ANN, BOB]).await;
     for content in ["1", "2", "3"] {
-        subject.say(talk, ANN, content).await;
+        subject.send(conversation, ANN, content).await;
     }
-    let two = subject.read_to(BOB, talk, 2).await;
+    let two = subject.read_to(BOB, conversation, 2).await;
     assert_eq!((two.moved, two.counter.read, two.counter.count, two.counter.seq), (true, Seq(2), 1, Seq(3)));
     assert_eq!(two.members, [ANN, BOB]);
     for earlier in [0, 1, 2] {
-        let mark = subject.read_to(BOB, talk, earlier).await;
+        let mark = subject.read_to(BOB, conversation, earlier).await;
         assert_eq!((mark.moved, mark.counter), (false, two.counter));
     }
-    assert_eq!(subject.counter(BOB, talk).await, two.counter);
+    assert_eq!(subject.counter(BOB, conversation).await, two.counter);
 }
 
-/// What was not said yet is not read yet.
+/// Messages that are sent later stay unread.
 pub async fn marking_never_passes_the_newest<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
-    subject.say(talk, ANN, "1").await;
+    let conversation = subject.create(&[ANN, BOB]).await;
+    subject.send(conversation, ANN, "1").await;
     for beyond in [2, u64::MAX] {
-        assert_eq!(subject.read_to(BOB, talk, beyond).await.counter.read, Seq(1));
+        assert_eq!(subject.read_to(BOB, conversation, beyond).await.counter.read, Seq(1));
     }
-    subject.say(talk, ANN, "2").await;
-    assert_eq!(subject.counter(BOB, talk).await.count, 1);
+    subject.send(conversation, ANN, "2").await;
+    assert_eq!(subject.counter(BOB, conversation).await.count, 1);
 }
 
-/// Also when the newest step is no message.
+/// The newest change may be one that is no message.
 pub async fn marking_without_a_position_reads_everything<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
-    let empty = subject.mark_read(BOB, talk, None).await.unwrap();
+    let conversation = subject.create(&[ANN, BOB]).await;
+    let empty = subject.mark_read(BOB, conversation, None).await.unwrap();
     assert_eq!((empty.moved, empty.counter.read), (false, Seq(0)));
-    subject.say(talk, ANN, "1").await;
-    let gone = subject.say(talk, ANN, "2").await;
+    subject.send(conversation, ANN, "1").await;
+    let gone = subject.send(conversation, ANN, "2").await;
     subject.delete(&gone).await;
-    let all = subject.mark_read(BOB, talk, None).await.unwrap();
+    let all = subject.mark_read(BOB, conversation, None).await.unwrap();
     assert_eq!((all.moved, all.counter.read, all.counter.count), (true, Seq(3), 0));
-    assert!(!subject.mark_read(BOB, talk, None).await.unwrap().moved);
+    assert!(!subject.mark_read(BOB, conversation, None).await.unwrap().moved);
 }
 
-/// Neither where they are not, nor where nothing is.
-pub async fn strangers_mark_nothing<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
-    for conversation in [talk, NOWHERE] {
+/// Neither in a conversation of others, nor in one that does not exist.
+pub async fn non_members_cannot_mark_as_read<R: Records>(subject: &Subject<R>) {
+    let conversation = subject.create(&[ANN, BOB]).await;
+    for conversation in [conversation, NOWHERE] {
         assert_eq!(subject.mark_read(DAN, conversation, None).await, Err(RecordsError::NotAMember));
     }
 }
 
-/// Users in the order asked, conversations in ascending order, without those of others.
-pub async fn standings_are_answered_as_asked<R: Records>(subject: &Subject<R>) {
-    let both = subject.talk(&[ANN, BOB]).await;
-    let anns = subject.talk(&[ANN, CAT]).await;
-    let quiet = subject.talk(&[ANN, DAN]).await;
-    subject.say(both, BOB, "1").await;
-    subject.say(anns, CAT, "2").await;
-    subject.say(anns, CAT, "3").await;
+/// Users are in the order asked, and their conversations in ascending order, without conversations of others.
+pub async fn counters_are_answered_in_the_order_asked<R: Records>(subject: &Subject<R>) {
+    let both = subject.create(&[ANN, BOB]).await;
+    let anns = subject.create(&[ANN, CAT]).await;
+    let quiet = subject.create(&[ANN, DAN]).await;
+    subject.send(both, BOB, "1").await;
+    subject.send(anns, CAT, "2").await;
+    subject.send(anns, CAT, "3").await;
     let request = |user, conversations| UnreadRequest { user, conversations };
     let asked = vec![
         request(BOB, None),
@@ -98,20 +98,20 @@ pub async fn standings_are_answered_as_asked<R: Records>(subject: &Subject<R>) {
     assert!(subject.unread(Vec::new()).await.unwrap().is_empty());
 }
 
-/// With the conversation's sequence, in the order asked.
-pub async fn last_messages_are_the_newest_that_stand<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
-    let empty = subject.talk(&[ANN, BOB]).await;
-    let first = subject.say(talk, ANN, "first").await;
-    let second = subject.say(talk, BOB, "second").await;
-    let answers = subject.last_messages(vec![empty, talk, NOWHERE, talk]).await.unwrap();
+/// Answers are in the order asked, with the conversation's newest sequence number.
+pub async fn last_messages_are_the_newest_that_are_not_deleted<R: Records>(subject: &Subject<R>) {
+    let conversation = subject.create(&[ANN, BOB]).await;
+    let empty = subject.create(&[ANN, BOB]).await;
+    let first = subject.send(conversation, ANN, "first").await;
+    let second = subject.send(conversation, BOB, "second").await;
+    let answers = subject.last_messages(vec![empty, conversation, NOWHERE, conversation]).await.unwrap();
     let named: Vec<_> = answers.iter().map(|last| (last.conversation, last.version.0)).collect();
-    assert_eq!(named, [(empty, 0), (talk, 2), (NOWHERE, 0), (talk, 2)]);
+    assert_eq!(named, [(empty, 0), (conversation, 2), (NOWHERE, 0), (conversation, 2)]);
     assert_eq!((&answers[0].message, &answers[1].message, &answers[2].message), (&None, &Some(second.clone()), &None));
     subject.delete(&second).await;
-    let fallen = subject.last_messages(vec![talk]).await.unwrap().remove(0);
+    let fallen = subject.last_messages(vec![conversation]).await.unwrap().remove(0);
     assert_eq!((fallen.version, fallen.message), (Seq(3), Some(first.clone())));
     subject.delete(&first).await;
-    let nothing = subject.last_messages(vec![talk]).await.unwrap().remove(0);
+    let nothing = subject.last_messages(vec![conversation]).await.unwrap().remove(0);
     assert_eq!((nothing.version, nothing.message), (Seq(4), None));
 }

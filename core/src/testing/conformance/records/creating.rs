@@ -1,4 +1,4 @@
-//! New conversations.
+//! Creating conversations.
 
 use super::{ANN, AT, BOB, CAT, Subject};
 use crate::ids::{ConversationId, Seq, UserId};
@@ -9,8 +9,8 @@ fn new(id: u128, creator: UserId, members: &[UserId]) -> NewConversation {
     NewConversation { id: Some(ConversationId::from_u128(id)), creator, members: members.to_vec(), at: AT }
 }
 
-/// In ascending order. Alone is enough.
-pub async fn a_conversation_has_its_creator_and_everybody_once<R: Records>(subject: &Subject<R>) {
+/// Members are in ascending order. A conversation may have one member.
+pub async fn a_conversation_has_its_creator_and_every_member_once<R: Records>(subject: &Subject<R>) {
     let created = subject.create_conversation(new(1, BOB, &[CAT, ANN, CAT])).await.unwrap();
     assert!(!created.repeated);
     let conversation = created.conversation;
@@ -23,10 +23,10 @@ pub async fn a_conversation_has_its_creator_and_everybody_once<R: Records>(subje
     assert_eq!((membership.joined, membership.members), (Seq(0), conversation.members));
 }
 
-/// In whatever order the members are named.
+/// The order of the members does not matter.
 pub async fn creating_again_is_a_repetition<R: Records>(subject: &Subject<R>) {
     let first = subject.create_conversation(new(1, ANN, &[BOB, CAT])).await.unwrap();
-    subject.say(first.conversation.id, BOB, "hello").await;
+    subject.send(first.conversation.id, BOB, "hello").await;
     let later = NewConversation { at: AT.plus(9), ..new(1, ANN, &[CAT, ANN, BOB]) };
     let again = subject.create_conversation(later).await.unwrap();
     assert!(again.repeated);
@@ -34,8 +34,8 @@ pub async fn creating_again_is_a_repetition<R: Records>(subject: &Subject<R>) {
     assert_eq!(subject.contents(ANN, first.conversation.id).await, ["hello"]);
 }
 
-/// Another creator, fewer, more.
-pub async fn the_same_id_with_others_is_a_conflict<R: Records>(subject: &Subject<R>) {
+/// Another creator, fewer members, or more members.
+pub async fn the_same_id_with_other_members_is_a_conflict<R: Records>(subject: &Subject<R>) {
     subject.create_conversation(new(1, ANN, &[BOB])).await.unwrap();
     for other in [new(1, BOB, &[ANN]), new(1, ANN, &[]), new(1, ANN, &[BOB, CAT]), new(1, CAT, &[ANN, BOB])] {
         let answer = subject.create_conversation(other).await;
@@ -44,14 +44,14 @@ pub async fn the_same_id_with_others_is_a_conflict<R: Records>(subject: &Subject
     assert_eq!(subject.membership(ConversationId::from_u128(1), ANN).await.unwrap().members, [ANN, BOB]);
 }
 
-/// A conversation without an id gets one.
-pub async fn made_up_conversations_differ<R: Records>(subject: &Subject<R>) {
-    let first = subject.talk(&[ANN, BOB]).await;
-    let second = subject.talk(&[ANN, BOB]).await;
+/// A conversation without an id gets a generated one.
+pub async fn generated_conversation_ids_differ<R: Records>(subject: &Subject<R>) {
+    let first = subject.create(&[ANN, BOB]).await;
+    let second = subject.create(&[ANN, BOB]).await;
     assert_ne!(first, second);
 }
 
-/// One creates, the others repeat.
+/// One call creates the conversation, the others are repetitions.
 pub async fn concurrent_creations_of_one_id_make_one<R: Records>(subject: &Subject<R>) {
     let creations = (0..10).map(|_| {
         let create: BoxFuture<'_, _> = Box::pin(subject.create_conversation(new(1, ANN, &[BOB])));

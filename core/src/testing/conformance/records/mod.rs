@@ -1,18 +1,18 @@
-//! What every adapter of the records port must do: one async function per promise, each on fresh records.
+//! The conformance suite of the records port: one async function for each promise, each on fresh records.
 //!
-//! An adapter's test turns [`each_records_case`](crate::each_records_case) into one test per case. A case panics when
-//! the promise is broken. It has no opinion on how fast, and none on what happens after a crash.
+//! An adapter's test turns [`each_records_case`](crate::each_records_case) into one test for each case. A case panics
+//! when the promise is broken. The suite checks neither speed nor what happens after a crash.
 
 pub mod announcing;
 pub mod blocks;
 pub mod bounds;
 pub mod changing;
+pub mod contacts;
 pub mod counting;
 pub mod creating;
 pub mod listing;
 pub mod members;
 pub mod paging;
-pub mod people;
 pub mod sending;
 
 use std::ops::Deref;
@@ -25,39 +25,39 @@ use crate::port::{
 use crate::testing::BoxFuture;
 use crate::time::Timestamp;
 
-/// When everything happens, unless a case says otherwise.
+/// The time of every call, unless a case says otherwise.
 pub const AT: Timestamp = Timestamp(1_790_000_000_000);
-/// After everything, read marks that the records date themselves included.
+/// Later than everything, also than the timestamps that the records give to read marks.
 pub const LATER: Timestamp = Timestamp(253_402_300_799_999);
 
-/// Three people and a stranger.
+/// The first of three users.
 pub const ANN: UserId = UserId::from_u128(0xA);
 #[allow(missing_docs, reason = "the second of three")]
 pub const BOB: UserId = UserId::from_u128(0xB);
 #[allow(missing_docs, reason = "the third of three")]
 pub const CAT: UserId = UserId::from_u128(0xC);
-#[allow(missing_docs, reason = "the stranger")]
+#[allow(missing_docs, reason = "a user who is in no conversation")]
 pub const DAN: UserId = UserId::from_u128(0xD);
-/// A conversation that nobody created.
+/// A conversation that does not exist.
 pub const NOWHERE: ConversationId = ConversationId::from_u128(0xFFFF);
 
-type Settle<R> = Box<dyn for<'a> Fn(&'a R) -> BoxFuture<'a, ()> + Send + Sync>;
+type Flush<R> = Box<dyn for<'a> Fn(&'a R) -> BoxFuture<'a, ()> + Send + Sync>;
 
-/// Fresh records under test.
+/// The records under test, which are empty when a case starts.
 pub struct Subject<R> {
     records: R,
-    settle: Settle<R>,
+    flush: Flush<R>,
 }
 
 impl<R> Subject<R> {
-    /// `settle` returns when every confirmation accepted so far has taken effect.
-    pub fn new(records: R, settle: impl for<'a> Fn(&'a R) -> BoxFuture<'a, ()> + Send + Sync + 'static) -> Self {
-        Self { records, settle: Box::new(settle) }
+    /// `flush` returns when every confirmation that was accepted so far has taken effect.
+    pub fn new(records: R, flush: impl for<'a> Fn(&'a R) -> BoxFuture<'a, ()> + Send + Sync + 'static) -> Self {
+        Self { records, flush: Box::new(flush) }
     }
 
-    /// Waits for confirmations to take effect.
-    pub async fn settle(&self) {
-        (self.settle)(&self.records).await;
+    /// Waits until confirmations have taken effect.
+    pub async fn flush(&self) {
+        (self.flush)(&self.records).await;
     }
 }
 
@@ -70,18 +70,20 @@ impl<R> Deref for Subject<R> {
 }
 
 impl<R: Records> Subject<R> {
-    /// A conversation of these, created by the first.
-    pub(super) async fn talk(&self, members: &[UserId]) -> ConversationId {
+    /// Creates a conversation of these members; the first is its creator.
+    pub(super) async fn create(&self, members: &[UserId]) -> ConversationId {
         let new = NewConversation { id: None, creator: members[0], members: members.to_vec(), at: AT };
         self.create_conversation(new).await.unwrap().conversation.id
     }
 
-    pub(super) async fn send(&self, conversation: ConversationId, sender: UserId, content: &str) -> Changed {
+    /// Stores a message and answers its change.
+    pub(super) async fn append(&self, conversation: ConversationId, sender: UserId, content: &str) -> Changed {
         self.append_message(draft(conversation, sender, content)).await.unwrap()
     }
 
-    pub(super) async fn say(&self, conversation: ConversationId, sender: UserId, content: &str) -> Message {
-        self.send(conversation, sender, content).await.change.message
+    /// Stores a message and answers it.
+    pub(super) async fn send(&self, conversation: ConversationId, sender: UserId, content: &str) -> Message {
+        self.append(conversation, sender, content).await.change.message
     }
 
     pub(super) async fn delete(&self, message: &Message) -> Changed {
@@ -104,7 +106,7 @@ impl<R: Records> Subject<R> {
         snapshots.remove(0).counters
     }
 
-    /// What the user can read, oldest first.
+    /// The contents that the user can read, oldest first.
     pub(super) async fn contents(&self, user: UserId, conversation: ConversationId) -> Vec<String> {
         let query = HistoryQuery { user, conversation, before: None, limit: 100 };
         let page = self.history(query).await.unwrap();
@@ -124,7 +126,7 @@ pub(super) fn draft_as(id: u128, conversation: ConversationId, sender: UserId, c
     Draft { id: Some(MessageId::from_u128(id)), ..draft(conversation, sender, content) }
 }
 
-/// By the message's own sender.
+/// An edit by the sender of the message.
 pub(super) fn edit(message: &Message, content: &str) -> Edit {
     Edit {
         conversation: message.conversation,
@@ -149,23 +151,23 @@ macro_rules! each_records_case {
     ($callback:ident) => {
         $callback! {
             announcing::a_change_is_pending_until_it_is_confirmed,
-            announcing::a_moved_reader_is_pending_until_confirmed,
+            announcing::a_moved_read_position_is_pending_until_it_is_confirmed,
             announcing::a_repetition_is_not_pending_again,
-            announcing::a_member_that_moved_often_is_pending_at_most_as_often,
-            announcing::announced_is_a_low_water_mark,
+            announcing::a_member_is_pending_at_most_as_often_as_it_moved,
+            announcing::announced_moves_only_over_confirmed_changes_without_a_gap,
             announcing::confirming_what_is_not_pending_is_harmless,
             announcing::each_move_needs_its_own_confirmation,
             announcing::memberships_are_pending_and_creations_are_not,
-            announcing::pending_changes_name_the_members_of_now,
-            announcing::pending_is_oldest_first_and_only_what_is_older,
-            blocks::a_block_in_either_direction_stops_two_people,
-            blocks::a_group_of_which_two_are_left_obeys_blocks,
-            blocks::a_repetition_passes_a_block,
-            blocks::blocked_people_open_no_conversation,
-            blocks::groups_go_on,
-            blocks::membership_tells_a_block_between_two,
-            blocks::nobody_adds_somebody_with_whom_they_have_a_block,
-            blocks::what_was_said_before_a_block_can_be_taken_back_but_not_rewritten,
+            announcing::pending_changes_name_the_present_members,
+            announcing::pending_is_answered_oldest_first_and_only_before_the_timestamp,
+            blocks::a_block_in_either_direction_stops_two_users,
+            blocks::a_block_stops_a_group_of_which_two_members_are_left,
+            blocks::a_repetition_succeeds_in_spite_of_a_block,
+            blocks::blocked_users_create_no_conversation,
+            blocks::a_block_does_not_stop_a_group,
+            blocks::membership_shows_a_block_between_two_users,
+            blocks::a_member_cannot_add_a_user_when_one_has_blocked_the_other,
+            blocks::messages_from_before_a_block_can_be_deleted_but_not_edited,
             bounds::a_conversation_has_at_most_1000_members,
             bounds::content_is_bounded_in_bytes,
             bounds::kinds_have_1_to_32_bytes,
@@ -174,59 +176,59 @@ macro_rules! each_records_case {
             bounds::pages_have_1_to_100_entries,
             bounds::users_have_at_most_1000_contacts_and_blocks,
             changing::a_deleted_message_cannot_be_edited,
-            changing::a_deletion_empties_the_message_and_takes_a_sequence,
+            changing::a_deletion_empties_the_message_and_takes_a_sequence_number,
             changing::a_deletion_lowers_counts_only_of_those_who_had_not_read_it,
-            changing::an_edit_takes_a_sequence_and_keeps_the_messages_place,
+            changing::an_edit_takes_a_sequence_number_and_keeps_that_of_the_message,
             changing::changes_are_answered_by_range,
-            changing::changes_are_cut_to_the_newest,
-            changing::changes_show_messages_as_they_stand,
+            changing::too_many_changes_are_cut_to_the_newest,
+            changing::changes_show_messages_as_they_are_now,
             changing::concurrent_changes_of_all_kinds_leave_no_gap,
             changing::deleting_again_is_a_repetition,
-            changing::editing_moves_no_count,
+            changing::editing_changes_no_count,
             changing::only_the_sender_changes_a_message,
             changing::the_same_content_again_is_a_repetition,
-            counting::last_messages_are_the_newest_that_stand,
+            counting::last_messages_are_the_newest_that_are_not_deleted,
             counting::marking_moves_forward_only,
             counting::marking_never_passes_the_newest,
             counting::marking_without_a_position_reads_everything,
             counting::only_messages_of_others_count,
-            counting::standings_are_answered_as_asked,
-            counting::strangers_mark_nothing,
-            creating::a_conversation_has_its_creator_and_everybody_once,
+            counting::counters_are_answered_in_the_order_asked,
+            counting::non_members_cannot_mark_as_read,
+            creating::a_conversation_has_its_creator_and_every_member_once,
             creating::concurrent_creations_of_one_id_make_one,
             creating::creating_again_is_a_repetition,
-            creating::made_up_conversations_differ,
-            creating::the_same_id_with_others_is_a_conflict,
+            creating::generated_conversation_ids_differ,
+            creating::the_same_id_with_other_members_is_a_conflict,
             listing::members_and_conversations_are_listed_in_ascending_pages,
-            listing::those_who_left_everything_are_not_listed,
+            listing::users_who_left_every_conversation_are_not_listed,
             members::adding_a_member_again_changes_nothing,
             members::members_and_services_add,
             members::members_leave_and_only_the_creator_removes_others,
             members::members_see_what_comes_after_they_joined,
-            members::removing_somebody_who_is_not_there_changes_nothing,
-            members::strangers_and_unknown_conversations_look_alike,
-            members::those_who_left_see_nothing,
-            members::those_who_rejoin_see_only_what_comes_after,
-            paging::a_cursor_holds_while_conversations_move,
+            members::removing_a_non_member_changes_nothing,
+            members::a_non_member_cannot_tell_whether_a_conversation_exists,
+            members::former_members_see_nothing,
+            members::members_who_rejoin_see_only_what_comes_after,
+            paging::a_cursor_stays_valid_while_conversations_get_new_activity,
             paging::activity_never_steps_back,
             paging::conversations_come_newest_activity_first,
             paging::history_goes_back_in_pages,
-            paging::history_leaves_out_what_was_deleted,
+            paging::history_leaves_out_deleted_messages,
             paging::named_conversations_are_those_of_the_user,
-            paging::pages_meet_every_conversation_once,
+            paging::pages_list_every_conversation_once,
             paging::text_that_is_no_cursor_is_refused,
-            people::a_block_hides_both_from_each_other,
-            people::contacts_are_directed_and_in_order,
-            people::only_mutual_contacts_see_each_other,
-            people::relations_can_be_made_and_ended_twice,
-            sending::a_message_takes_the_next_sequence,
-            sending::a_repetition_of_a_deleted_message_is_one,
+            contacts::a_block_hides_both_from_each_other,
+            contacts::contacts_are_directed_and_in_order,
+            contacts::only_mutual_contacts_see_each_other,
+            contacts::repeated_additions_and_removals_of_contacts_and_blocks_are_harmless,
+            sending::a_message_takes_the_next_sequence_number,
+            sending::sending_a_deleted_message_again_is_a_repetition,
             sending::an_id_that_is_taken_is_a_conflict,
             sending::concurrent_messages_leave_no_gap,
             sending::concurrent_repetitions_store_one_message,
-            sending::content_survives_unharmed,
-            sending::made_up_ids_differ,
-            sending::strangers_cannot_send,
+            sending::content_is_stored_unchanged,
+            sending::generated_message_ids_differ,
+            sending::non_members_cannot_send,
             sending::the_same_id_again_is_a_repetition,
             sending::the_senders_read_position_stays,
         }
@@ -267,7 +269,7 @@ mod tests {
             include_str!("listing.rs"),
             include_str!("members.rs"),
             include_str!("paging.rs"),
-            include_str!("people.rs"),
+            include_str!("contacts.rs"),
             include_str!("sending.rs"),
         ];
         let written: usize = files.iter().map(|file| file.matches("pub async fn ").count()).sum();

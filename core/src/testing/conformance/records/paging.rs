@@ -12,45 +12,48 @@ fn ids(page: &ConversationPage) -> Vec<ConversationId> {
     page.conversations.iter().map(|conversation| conversation.id).collect()
 }
 
-/// So many conversations of Ann and Bob, each created a little later than the one before.
-async fn talks<R: Records>(subject: &Subject<R>, count: u64) -> Vec<ConversationId> {
-    let mut talks = Vec::new();
+/// Creates conversations of Ann and Bob, each a little later than the one before.
+async fn conversations<R: Records>(subject: &Subject<R>, count: u64) -> Vec<ConversationId> {
+    let mut conversations = Vec::new();
     for n in 0..count {
         let new = NewConversation { id: None, creator: ANN, members: vec![BOB], at: AT.plus(n) };
-        talks.push(subject.create_conversation(new).await.unwrap().conversation.id);
+        conversations.push(subject.create_conversation(new).await.unwrap().conversation.id);
     }
-    talks
+    conversations
 }
 
-/// A message, an edit and a deletion are activity; reading is none.
+/// A message, an edit and a deletion are activity; reading is not.
 pub async fn conversations_come_newest_activity_first<R: Records>(subject: &Subject<R>) {
-    let talks = talks(subject, 4).await;
+    let conversations = conversations(subject, 4).await;
     let at = |conversation, delay| Draft { at: AT.plus(delay), ..draft(conversation, ANN, "hello") };
-    assert_eq!(ids(&page(subject, None, 10).await), [talks[3], talks[2], talks[1], talks[0]]);
-    let first = subject.append_message(at(talks[0], 100)).await.unwrap().change.message;
-    subject.append_message(at(talks[1], 200)).await.unwrap();
-    subject.mark_read(BOB, talks[3], None).await.unwrap();
+    assert_eq!(
+        ids(&page(subject, None, 10).await),
+        [conversations[3], conversations[2], conversations[1], conversations[0]]
+    );
+    let first = subject.append_message(at(conversations[0], 100)).await.unwrap().change.message;
+    subject.append_message(at(conversations[1], 200)).await.unwrap();
+    subject.mark_read(BOB, conversations[3], None).await.unwrap();
     let found = page(subject, None, 10).await;
-    assert_eq!(ids(&found), [talks[1], talks[0], talks[3], talks[2]]);
+    assert_eq!(ids(&found), [conversations[1], conversations[0], conversations[3], conversations[2]]);
     assert_eq!(found.next, None);
     let top = &found.conversations[0];
     assert_eq!((&*top.members, top.joined, top.updated_at), (&[ANN, BOB][..], Seq(0), AT.plus(200)));
     let late = crate::port::Edit { at: AT.plus(300), ..edit(&first, "changed") };
     subject.edit_message(late).await.unwrap();
-    assert_eq!(ids(&page(subject, None, 1).await), [talks[0]]);
-    let second = subject.append_message(at(talks[2], 50)).await.unwrap().change.message;
-    subject.delete_message(talks[2], second.id, ANN, AT.plus(400)).await.unwrap();
-    assert_eq!(ids(&page(subject, None, 2).await), [talks[2], talks[0]]);
+    assert_eq!(ids(&page(subject, None, 1).await), [conversations[0]]);
+    let second = subject.append_message(at(conversations[2], 50)).await.unwrap().change.message;
+    subject.delete_message(conversations[2], second.id, ANN, AT.plus(400)).await.unwrap();
+    assert_eq!(ids(&page(subject, None, 2).await), [conversations[2], conversations[0]]);
 }
 
-/// Also those of one moment, whatever the size of the page.
-pub async fn pages_meet_every_conversation_once<R: Records>(subject: &Subject<R>) {
+/// This holds for conversations with the same timestamp, and for any size of the page.
+pub async fn pages_list_every_conversation_once<R: Records>(subject: &Subject<R>) {
     let mut all = Vec::new();
     for n in 0..12 {
         let new = NewConversation { id: None, creator: ANN, members: vec![BOB], at: AT.plus(n / 4) };
         all.push(subject.create_conversation(new).await.unwrap().conversation.id);
     }
-    subject.talk(&[BOB, CAT]).await;
+    subject.create(&[BOB, CAT]).await;
     all.sort_unstable();
     for limit in [1, 3, 5, 12] {
         let (mut found, mut cursor) = (Vec::new(), None);
@@ -68,32 +71,32 @@ pub async fn pages_meet_every_conversation_once<R: Records>(subject: &Subject<R>
     }
 }
 
-/// What gets new activity jumps to the front; the rest goes on from where the page ended.
-pub async fn a_cursor_holds_while_conversations_move<R: Records>(subject: &Subject<R>) {
-    let talks = talks(subject, 5).await;
+/// A conversation with new activity moves to the front; the next page continues where the page before ended.
+pub async fn a_cursor_stays_valid_while_conversations_get_new_activity<R: Records>(subject: &Subject<R>) {
+    let conversations = conversations(subject, 5).await;
     let first = page(subject, None, 2).await;
-    assert_eq!(ids(&first), [talks[4], talks[3]]);
-    for (conversation, delay) in [(talks[4], 10), (talks[0], 20)] {
+    assert_eq!(ids(&first), [conversations[4], conversations[3]]);
+    for (conversation, delay) in [(conversations[4], 10), (conversations[0], 20)] {
         subject.append_message(Draft { at: AT.plus(delay), ..draft(conversation, BOB, "hello") }).await.unwrap();
     }
     let second = page(subject, first.next.clone(), 2).await;
-    assert_eq!((ids(&second), second.next), (vec![talks[2], talks[1]], None));
-    assert_eq!(ids(&page(subject, first.next, 1).await), [talks[2]]);
+    assert_eq!((ids(&second), second.next), (vec![conversations[2], conversations[1]], None));
+    assert_eq!(ids(&page(subject, first.next, 1).await), [conversations[2]]);
 }
 
-/// A caller whose clock is behind buries nothing.
+/// A caller whose clock is behind does not move a conversation back.
 pub async fn activity_never_steps_back<R: Records>(subject: &Subject<R>) {
-    let talks = talks(subject, 2).await;
-    subject.append_message(Draft { at: AT.plus(100), ..draft(talks[0], ANN, "now") }).await.unwrap();
-    subject.append_message(Draft { at: AT.minus(100), ..draft(talks[0], BOB, "then") }).await.unwrap();
+    let conversations = conversations(subject, 2).await;
+    subject.append_message(Draft { at: AT.plus(100), ..draft(conversations[0], ANN, "now") }).await.unwrap();
+    subject.append_message(Draft { at: AT.minus(100), ..draft(conversations[0], BOB, "then") }).await.unwrap();
     let found = page(subject, None, 10).await;
-    assert_eq!(ids(&found), [talks[0], talks[1]]);
+    assert_eq!(ids(&found), [conversations[0], conversations[1]]);
     assert_eq!(found.conversations[0].updated_at, AT.plus(100));
 }
 
-/// Never an error of ours, and never the first page again.
+/// The error is the caller's, and the first page is not answered again.
 pub async fn text_that_is_no_cursor_is_refused<R: Records>(subject: &Subject<R>) {
-    let one_more = talks(subject, 2).await.len() as u32;
+    let one_more = conversations(subject, 2).await.len() as u32;
     let cursor = page(subject, None, one_more - 1).await.next.unwrap();
     let cut = cursor[..cursor.len() - 1].to_owned();
     for text in ["", "x", "é\0", "1", "-1", "{}", "9".repeat(200).as_str(), cut.as_str()] {
@@ -103,24 +106,24 @@ pub async fn text_that_is_no_cursor_is_refused<R: Records>(subject: &Subject<R>)
     }
 }
 
-/// Newest activity first, each once, without those of others.
+/// Conversations are in order of their newest activity, each once, without conversations of others.
 pub async fn named_conversations_are_those_of_the_user<R: Records>(subject: &Subject<R>) {
-    let talks = talks(subject, 3).await;
-    let others = subject.talk(&[BOB, CAT]).await;
-    let named = vec![talks[0], others, talks[2], NOWHERE, talks[0]];
+    let conversations = conversations(subject, 3).await;
+    let others = subject.create(&[BOB, CAT]).await;
+    let named = vec![conversations[0], others, conversations[2], NOWHERE, conversations[0]];
     let found = subject.conversations(ANN, ConversationQuery::Named(named)).await.unwrap();
-    assert_eq!((ids(&found), found.next), (vec![talks[2], talks[0]], None));
+    assert_eq!((ids(&found), found.next), (vec![conversations[2], conversations[0]], None));
     let none = subject.conversations(ANN, ConversationQuery::Named(Vec::new())).await.unwrap();
     assert!(none.conversations.is_empty());
 }
 
 /// Newest first, until there is no more.
 pub async fn history_goes_back_in_pages<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
+    let conversation = subject.create(&[ANN, BOB]).await;
     for n in 1..=5 {
-        subject.say(talk, ANN, &n.to_string()).await;
+        subject.send(conversation, ANN, &n.to_string()).await;
     }
-    let query = |before, limit| HistoryQuery { user: BOB, conversation: talk, before, limit };
+    let query = |before, limit| HistoryQuery { user: BOB, conversation, before, limit };
     type Case<'a> = (Option<u64>, u32, &'a [u64], Option<u64>);
     let expected: [Case<'_>; 7] = [
         (None, 2, &[5, 4], Some(4)),
@@ -131,24 +134,28 @@ pub async fn history_goes_back_in_pages<R: Records>(subject: &Subject<R>) {
         (Some(1), 1, &[], None),
         (Some(0), 1, &[], None),
     ];
-    for (before, limit, places, next) in expected {
+    for (before, limit, sequence_numbers, next) in expected {
         let page = subject.history(query(before.map(Seq), limit)).await.unwrap();
         let found: Vec<u64> = page.messages.iter().map(|message| message.seq.0).collect();
-        assert_eq!((&*found, page.next_before), (places, next.map(Seq)), "before {before:?}, at most {limit}");
+        assert_eq!(
+            (&*found, page.next_before),
+            (sequence_numbers, next.map(Seq)),
+            "before {before:?}, at most {limit}"
+        );
     }
 }
 
-/// A page is full of what stands, and does not promise more than there is.
-pub async fn history_leaves_out_what_was_deleted<R: Records>(subject: &Subject<R>) {
-    let talk = subject.talk(&[ANN, BOB]).await;
+/// A page is filled with messages that are not deleted, and announces a next page only when there is one.
+pub async fn history_leaves_out_deleted_messages<R: Records>(subject: &Subject<R>) {
+    let conversation = subject.create(&[ANN, BOB]).await;
     let mut messages = Vec::new();
     for n in 1..=5 {
-        messages.push(subject.say(talk, ANN, &n.to_string()).await);
+        messages.push(subject.send(conversation, ANN, &n.to_string()).await);
     }
     for gone in [0, 3] {
         subject.delete(&messages[gone]).await;
     }
-    let query = |before, limit| HistoryQuery { user: BOB, conversation: talk, before, limit };
+    let query = |before, limit| HistoryQuery { user: BOB, conversation, before, limit };
     let page = subject.history(query(None, 2)).await.unwrap();
     assert_eq!(page.messages, [messages[4].clone(), messages[2].clone()]);
     let rest = subject.history(query(page.next_before, 1)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Contacts, blocks, and who sees whom.
+//! Contacts and blocks, and who may see whose presence.
 
 use super::{ANN, BOB, CAT, DAN, Subject};
 use crate::ids::UserId;
@@ -13,7 +13,7 @@ async fn visible<R: Records>(subject: &Subject<R>, user: UserId) -> Vec<UserId> 
     subject.audience(vec![user]).await.unwrap().remove(0).visible
 }
 
-/// Having somebody is not being had.
+/// Adding a contact does not make the user a contact of the other.
 pub async fn contacts_are_directed_and_in_order<R: Records>(subject: &Subject<R>) {
     for contact in [CAT, BOB, DAN] {
         subject.add_contact(ANN, contact).await.unwrap();
@@ -24,7 +24,7 @@ pub async fn contacts_are_directed_and_in_order<R: Records>(subject: &Subject<R>
     assert_eq!(subject.contacts(ANN).await.unwrap(), [BOB, CAT, DAN]);
 }
 
-/// Users in the order asked, those who see them in ascending order.
+/// Users are in the order asked, and the users who see them in ascending order.
 pub async fn only_mutual_contacts_see_each_other<R: Records>(subject: &Subject<R>) {
     mutual(subject, ANN, CAT).await;
     mutual(subject, ANN, BOB).await;
@@ -40,7 +40,7 @@ pub async fn only_mutual_contacts_see_each_other<R: Records>(subject: &Subject<R
     assert!(subject.audience(Vec::new()).await.unwrap().is_empty());
 }
 
-/// Whoever blocks whom, and only them.
+/// The direction of the block does not matter, and nobody else is affected.
 pub async fn a_block_hides_both_from_each_other<R: Records>(subject: &Subject<R>) {
     mutual(subject, ANN, BOB).await;
     mutual(subject, ANN, CAT).await;
@@ -55,8 +55,8 @@ pub async fn a_block_hides_both_from_each_other<R: Records>(subject: &Subject<R>
     }
 }
 
-/// Doing it again is harmless; doing it to oneself makes no sense.
-pub async fn relations_can_be_made_and_ended_twice<R: Records>(subject: &Subject<R>) {
+/// A user cannot be their own contact, and cannot block themselves.
+pub async fn repeated_additions_and_removals_of_contacts_and_blocks_are_harmless<R: Records>(subject: &Subject<R>) {
     for _ in 0..2 {
         subject.add_contact(ANN, BOB).await.unwrap();
         subject.block(ANN, CAT).await.unwrap();

@@ -1,4 +1,4 @@
-//! Who has added and who has blocked whom.
+//! Contacts and blocks: which users a user has added, and which a user has blocked.
 
 use std::collections::BTreeSet;
 
@@ -7,24 +7,24 @@ use crate::port::{Answer, records_bounds as bounds};
 
 /// Two directed relations.
 #[derive(Debug, Default)]
-pub(super) struct People {
+pub(super) struct ContactsAndBlocks {
     contacts: BTreeSet<(UserId, UserId)>,
     blocks: BTreeSet<(UserId, UserId)>,
 }
 
-impl People {
+impl ContactsAndBlocks {
     pub(super) fn contacts(&self, user: UserId) -> Vec<UserId> {
-        of(&self.contacts, user).collect()
+        related(&self.contacts, user).collect()
     }
 
     pub(super) fn audience(&self, user: UserId) -> Vec<UserId> {
-        of(&self.contacts, user)
-            .filter(|&other| self.contacts.contains(&(other, user)) && !self.apart(user, other))
+        related(&self.contacts, user)
+            .filter(|&other| self.contacts.contains(&(other, user)) && !self.is_blocked(user, other))
             .collect()
     }
 
-    /// One of the two has blocked the other.
-    pub(super) fn apart(&self, one: UserId, other: UserId) -> bool {
+    /// Whether one of the two users has blocked the other.
+    pub(super) fn is_blocked(&self, one: UserId, other: UserId) -> bool {
         self.blocks.contains(&(one, other)) || self.blocks.contains(&(other, one))
     }
 
@@ -45,14 +45,15 @@ impl People {
     }
 }
 
-fn of(relation: &BTreeSet<(UserId, UserId)>, user: UserId) -> impl Iterator<Item = UserId> {
-    let all = (user, UserId::from_u128(0))..=(user, UserId::from_u128(u128::MAX));
-    relation.range(all).map(|&(_, other)| other)
+/// The other users of a user's relation, in ascending order.
+fn related(relation: &BTreeSet<(UserId, UserId)>, user: UserId) -> impl Iterator<Item = UserId> {
+    let range = (user, UserId::from_u128(0))..=(user, UserId::from_u128(u128::MAX));
+    relation.range(range).map(|&(_, other)| other)
 }
 
 fn add(relation: &mut BTreeSet<(UserId, UserId)>, user: UserId, other: UserId) -> Answer<()> {
     if !relation.contains(&(user, other)) {
-        bounds::contact_count(of(relation, user).count() + 1)?;
+        bounds::contact_count(related(relation, user).count() + 1)?;
         relation.insert((user, other));
     }
     Ok(())

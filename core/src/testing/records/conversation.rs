@@ -1,4 +1,4 @@
-//! One conversation: its members, its messages, its steps, and what of it is not announced yet.
+//! One conversation of the fake: its members, its messages, its changes, and which of them are not announced yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,42 +6,43 @@ use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::{Change, ChangeKind, Changed, Conversation, Counter, Message, RecordsError};
 use crate::time::Timestamp;
 
-/// A member's place.
+/// A member's position: what the member may see, and what is read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
+pub(super) struct FakeMember {
     pub(super) joined: Seq,
     pub(super) read: Seq,
 }
 
-/// A numbered change; its number is its place in the list, from 1.
+/// A change. Its sequence number is its index in the list of changes plus 1.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct FakeChange {
     pub(super) kind: ChangeKind,
     pub(super) message: MessageId,
     pub(super) since: Timestamp,
 }
 
+/// A conversation.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(super) struct FakeConversation {
     pub(super) id: ConversationId,
     pub(super) creator: UserId,
-    pub(super) members: BTreeMap<UserId, Member>,
+    pub(super) members: BTreeMap<UserId, FakeMember>,
     pub(super) messages: BTreeMap<MessageId, Message>,
-    pub(super) steps: Vec<Step>,
+    pub(super) changes: Vec<FakeChange>,
     pub(super) unannounced: BTreeSet<Seq>,
     pub(super) updated_at: Timestamp,
 }
 
-impl Talk {
+impl FakeConversation {
     pub(super) fn seq(&self) -> Seq {
-        Seq(self.steps.len() as u64)
+        Seq(self.changes.len() as u64)
     }
 
     pub(super) fn member_ids(&self) -> Vec<UserId> {
         self.members.keys().copied().collect()
     }
 
-    pub(super) fn member(&self, user: UserId) -> Result<Member, RecordsError> {
+    pub(super) fn member(&self, user: UserId) -> Result<FakeMember, RecordsError> {
         self.members.get(&user).copied().ok_or(RecordsError::NotAMember)
     }
 
@@ -54,6 +55,7 @@ impl Talk {
         }
     }
 
+    /// The conversation as a member sees it.
     pub(super) fn view(&self, user: UserId) -> Option<Conversation> {
         let member = self.members.get(&user)?;
         Some(Conversation {
@@ -77,18 +79,23 @@ impl Talk {
         })
     }
 
-    /// Takes the next sequence for what happens to the message now.
-    pub(super) fn step(&mut self, kind: ChangeKind, message: MessageId, at: Timestamp) -> Seq {
+    /// Stores a change of the message and answers its sequence number.
+    pub(super) fn add_change(&mut self, kind: ChangeKind, message: MessageId, at: Timestamp) -> Seq {
         self.updated_at = self.updated_at.max(at);
-        self.steps.push(Step { kind, message, since: self.updated_at });
+        self.changes.push(FakeChange { kind, message, since: self.updated_at });
         self.unannounced.insert(self.seq());
         self.seq()
     }
 
+    /// The stored change with this sequence number.
+    pub(super) fn stored_change(&self, seq: Seq) -> Option<&FakeChange> {
+        self.changes.get(usize::try_from(seq.previous().0).ok()?)
+    }
+
     pub(super) fn change(&self, seq: Seq) -> Option<Change> {
-        let step = self.steps.get(usize::try_from(seq.previous().0).ok()?)?;
-        let message = self.messages.get(&step.message)?.clone();
-        Some(Change { seq, kind: step.kind, message })
+        let change = self.stored_change(seq)?;
+        let message = self.messages.get(&change.message)?.clone();
+        Some(Change { seq, kind: change.kind, message })
     }
 
     pub(super) fn changed(&self, seq: Seq, repeated: bool) -> Result<Changed, RecordsError> {
@@ -96,15 +103,15 @@ impl Talk {
         Ok(Changed { change, members: self.member_ids(), repeated })
     }
 
-    /// The newest step of a message: the one that made it what it is now.
-    pub(super) fn latest_step(&self, message: MessageId) -> Seq {
-        let place = self.steps.iter().rposition(|step| step.message == message);
-        place.map_or(Seq::ZERO, |index| Seq(index as u64).next())
+    /// The sequence number of the newest change of a message.
+    pub(super) fn latest_change(&self, message: MessageId) -> Seq {
+        let index = self.changes.iter().rposition(|change| change.message == message);
+        index.map_or(Seq::ZERO, |index| Seq(index as u64).next())
     }
 
-    /// What was said and still stands, newest first.
-    pub(super) fn standing(&self) -> impl Iterator<Item = &Message> {
-        let sent = self.steps.iter().rev().filter(|step| step.kind == ChangeKind::Sent);
-        sent.filter_map(|step| self.messages.get(&step.message)).filter(|message| !message.deleted)
+    /// The messages that are not deleted, newest first.
+    pub(super) fn visible_messages(&self) -> impl Iterator<Item = &Message> {
+        let sent = self.changes.iter().rev().filter(|change| change.kind == ChangeKind::Sent);
+        sent.filter_map(|change| self.messages.get(&change.message)).filter(|message| !message.deleted)
     }
 }
