@@ -1,4 +1,5 @@
-//! PostgreSQL as several hosts use it at once: contention, restarts, time limits. The suite of the port is elsewhere.
+//! PostgreSQL with several hosts at once: contention, restarts, time limits, and the texts of its errors. The conformance
+//! suite of the port is in `conformance_records.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::time::timeout;
 
 const ANN: UserId = UserId::from_u128(1);
 const BOB: UserId = UserId::from_u128(2);
-const TALK: ConversationId = ConversationId::from_u128(3);
+const CONVERSATION: ConversationId = ConversationId::from_u128(3);
 const OTHER: ConversationId = ConversationId::from_u128(4);
 const AT: Timestamp = Timestamp(1_790_000_000_000);
 
@@ -29,10 +30,10 @@ async fn open(config: &PostgresConfig) -> RecordStore {
     RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap()
 }
 
-/// Two hosts with a conversation of two.
+/// Two hosts that share a conversation of two members.
 async fn two_hosts(config: &PostgresConfig) -> [RecordStore; 2] {
     let hosts = [open(config).await, open(config).await];
-    create(&hosts[0], TALK).await;
+    create(&hosts[0], CONVERSATION).await;
     hosts
 }
 
@@ -43,14 +44,14 @@ async fn create(records: &RecordStore, id: ConversationId) {
 
 fn draft(id: Option<u128>) -> Draft {
     let id = id.map(MessageId::from_u128);
-    Draft { conversation: TALK, sender: ANN, id, kind: "text".into(), content: "at once".into(), at: AT }
+    Draft { conversation: CONVERSATION, sender: ANN, id, kind: "text".into(), content: "at once".into(), at: AT }
 }
 
 async fn all_changes(records: &RecordStore) -> Vec<Change> {
     let mut all: Vec<Change> = Vec::new();
     loop {
         let after = all.last().map_or(Seq::ZERO, |change| change.seq);
-        let range = ChangeRange { conversation: TALK, after, up_to: Seq(after.0 + 200) };
+        let range = ChangeRange { conversation: CONVERSATION, after, up_to: Seq(after.0 + 200) };
         let page = records.changes(vec![range]).await.unwrap().remove(0);
         if page.is_empty() {
             return all;
@@ -70,16 +71,16 @@ async fn thirty_two_writers_on_two_hosts_leave_no_gap() {
     let writers = (0..32).map(|writer| {
         let records = hosts[writer % 2].clone();
         tokio::spawn(async move {
-            let mut places = Vec::new();
+            let mut sequence_numbers = Vec::new();
             for _ in 0..EACH {
-                places.push(records.append_message(draft(None)).await.unwrap().change.seq.0);
+                sequence_numbers.push(records.append_message(draft(None)).await.unwrap().change.seq.0);
             }
-            places
+            sequence_numbers
         })
     });
-    let mut places: Vec<u64> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
-    places.sort_unstable();
-    assert_eq!(places, (1..=32 * EACH).collect::<Vec<_>>());
+    let mut sequence_numbers: Vec<u64> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+    sequence_numbers.sort_unstable();
+    assert_eq!(sequence_numbers, (1..=32 * EACH).collect::<Vec<_>>());
     let counters = hosts[1].unread(vec![UnreadRequest { user: BOB, conversations: None }]).await.unwrap();
     assert_eq!(counters[0].counters[0].count, 32 * EACH);
 }
@@ -108,7 +109,7 @@ async fn the_same_id_in_two_conversations_at_once_is_a_conflict_for_one() {
     }
 }
 
-/// Everything is Ann's and nothing is deleted, so that what Bob has not read is what lies behind his position.
+/// Ann sends every message and none is deleted, so every message after Bob's position is unread for Bob.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_that_races_messages_answers_an_exact_snapshot() {
     let hosts = two_hosts(&Postgres::shared().fresh().await).await;
@@ -120,12 +121,12 @@ async fn a_mark_that_races_messages_answers_an_exact_snapshot() {
     });
     let mut up_to = None;
     while !writing.is_finished() {
-        let counter = hosts[1].mark_read(BOB, TALK, up_to).await.unwrap().counter;
+        let counter = hosts[1].mark_read(BOB, CONVERSATION, up_to).await.unwrap().counter;
         assert_eq!(counter.count, counter.seq.0 - counter.read.0, "{counter:?}");
         up_to = Some(counter.seq);
     }
     writing.await.unwrap();
-    let counter = hosts[1].mark_read(BOB, TALK, None).await.unwrap().counter;
+    let counter = hosts[1].mark_read(BOB, CONVERSATION, None).await.unwrap().counter;
     assert_eq!((counter.count, counter.read), (0, Seq(150)));
 }
 
@@ -138,9 +139,9 @@ async fn hosts_that_start_at_once_share_one_schema() {
     }
 }
 
-/// Each host changes everything about two conversations in an order of its own.
+/// Each host changes everything about two conversations, in a different order.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_mixture_of_changes_waits_in_a_circle() {
+async fn concurrent_changes_of_all_kinds_never_deadlock() {
     let server = Postgres::start();
     let hosts = two_hosts(&server.fresh().await).await;
     create(&hosts[0], OTHER).await;
@@ -159,10 +160,10 @@ async fn no_mixture_of_changes_waits_in_a_circle() {
 }
 
 async fn mix(records: &RecordStore, worker: usize, round: usize) {
-    let conversation = if (worker + round).is_multiple_of(2) { TALK } else { OTHER };
+    let conversation = if (worker + round).is_multiple_of(2) { CONVERSATION } else { OTHER };
     let third = UserId::from_u128(9);
     let change = MemberChange { conversation, actor: None, user: third, at: AT };
-    let confirmations = [TALK, OTHER].map(|talk| Confirmation::Member(talk, BOB));
+    let confirmations = [CONVERSATION, OTHER].map(|conversation| Confirmation::Member(conversation, BOB));
     let answer = match (worker + round) % 7 {
         0 => records.add_member(change).await.map(|_| ()),
         1 => records.remove_member(change).await.map(|_| ()),
@@ -175,12 +176,12 @@ async fn mix(records: &RecordStore, worker: usize, round: usize) {
     assert!(!unavailable(&answer), "{worker} {round}");
 }
 
-/// A client that repeats what was not acknowledged, as clients do; tells how it goes.
+/// A client that repeats writes that were not acknowledged. Sends the numbers of acknowledged and refused writes.
 async fn write_until(
     records: RecordStore,
     writer: u128,
     stop: watch::Receiver<bool>,
-    told: Arc<watch::Sender<(u64, u64)>>,
+    progress: Arc<watch::Sender<(u64, u64)>>,
 ) -> BTreeSet<(MessageId, Seq)> {
     let mut acknowledged = BTreeSet::new();
     for number in 0.. {
@@ -189,11 +190,11 @@ async fn write_until(
             match records.append_message(draft(Some(id))).await {
                 Ok(changed) => {
                     acknowledged.insert((MessageId::from_u128(id), changed.change.seq));
-                    told.send_modify(|(stored, _)| *stored += 1);
+                    progress.send_modify(|(stored, _)| *stored += 1);
                     break;
                 }
                 Err(RecordsError::Unavailable { retry_after_ms }) => {
-                    told.send_modify(|(_, refused)| *refused += 1);
+                    progress.send_modify(|(_, refused)| *refused += 1);
                     tokio::time::sleep(Duration::from_millis(retry_after_ms.into())).await;
                 }
                 Err(other) => panic!("{other}"),
@@ -206,9 +207,9 @@ async fn write_until(
     acknowledged
 }
 
-/// Waits until so many writes were acknowledged and so many refused.
-async fn reached(heard: &mut watch::Receiver<(u64, u64)>, stored: u64, refused: u64) -> (u64, u64) {
-    let enough = heard.wait_for(|now| now.0 >= stored && now.1 >= refused);
+/// Waits until so many writes are acknowledged and so many refused.
+async fn wait_for_progress(progress: &mut watch::Receiver<(u64, u64)>, stored: u64, refused: u64) -> (u64, u64) {
+    let enough = progress.wait_for(|now| now.0 >= stored && now.1 >= refused);
     *timeout(DEADLINE, enough).await.expect("in time").unwrap()
 }
 
@@ -218,31 +219,31 @@ async fn a_server_that_dies_under_load_loses_nothing_acknowledged() {
     let config = PostgresConfig { acquire_timeout: Duration::from_secs(2), ..server.fresh().await };
     let hosts = two_hosts(&config).await;
     let (stop, stopped) = watch::channel(false);
-    let (told, mut heard) = watch::channel((0, 0));
-    let told = Arc::new(told);
+    let (progress, mut seen_progress) = watch::channel((0, 0));
+    let progress = Arc::new(progress);
     let writers: Vec<_> = (0..8_usize)
         .map(|writer| {
             let records = hosts[writer % 2].clone();
-            tokio::spawn(write_until(records, 1 + writer as u128, stopped.clone(), told.clone()))
+            tokio::spawn(write_until(records, 1 + writer as u128, stopped.clone(), progress.clone()))
         })
         .collect();
-    reached(&mut heard, 100, 0).await;
+    wait_for_progress(&mut seen_progress, 100, 0).await;
     server.stop_immediately();
-    let (before, _) = reached(&mut heard, 100, 1).await;
+    let (before, _) = wait_for_progress(&mut seen_progress, 100, 1).await;
     server.start_again();
-    reached(&mut heard, before + 100, 1).await;
+    wait_for_progress(&mut seen_progress, before + 100, 1).await;
     stop.send_replace(true);
     let acknowledged: BTreeSet<_> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
 
     let stored = all_changes(&hosts[0]).await;
-    let places: Vec<u64> = stored.iter().map(|change| change.seq.0).collect();
-    assert_eq!(places, (1..=stored.len() as u64).collect::<Vec<_>>());
+    let sequence_numbers: Vec<u64> = stored.iter().map(|change| change.seq.0).collect();
+    assert_eq!(sequence_numbers, (1..=stored.len() as u64).collect::<Vec<_>>());
     let stored: BTreeSet<_> = stored.iter().map(|change| (change.message.id, change.seq)).collect();
     assert_eq!(stored, acknowledged);
 }
 
-/// A connection that is no host's, to hold what hosts wait for.
-async fn intruder(config: &PostgresConfig, statement: &'static str) -> PgConnection {
+/// A connection of no host, with an open transaction in which it has run this statement.
+async fn open_transaction(config: &PostgresConfig, statement: &'static str) -> PgConnection {
     let mut connection = PgConnection::connect(&config.url.0).await.unwrap();
     connection.execute("BEGIN").await.unwrap();
     connection.execute(statement).await.unwrap();
@@ -250,15 +251,15 @@ async fn intruder(config: &PostgresConfig, statement: &'static str) -> PgConnect
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_too_long_is_told_and_can_go_on_later() {
+async fn a_call_that_waits_too_long_is_unavailable_and_succeeds_later() {
     let config = Postgres::shared().fresh().await;
-    create(&open(&config).await, TALK).await;
+    create(&open(&config).await, CONVERSATION).await;
     let hasty = open(&PostgresConfig { statement_timeout: Duration::from_millis(200), ..config.clone() }).await;
 
-    let mut holding = intruder(&config, "SELECT 1 FROM conversations FOR UPDATE").await;
+    let mut holding = open_transaction(&config, "SELECT 1 FROM conversations FOR UPDATE").await;
     assert!(unavailable(&hasty.append_message(draft(Some(1))).await));
     holding.execute("ROLLBACK; BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let history = HistoryQuery { user: ANN, conversation: TALK, before: None, limit: 10 };
+    let history = HistoryQuery { user: ANN, conversation: CONVERSATION, before: None, limit: 10 };
     assert!(unavailable(&hasty.history(history).await));
     holding.close().await.unwrap();
 
@@ -268,12 +269,12 @@ async fn who_waits_too_long_is_told_and_can_go_on_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_finds_no_free_connection_is_told_in_time() {
+async fn a_call_without_a_free_connection_is_unavailable_in_time() {
     let config = Postgres::shared().fresh().await;
-    create(&open(&config).await, TALK).await;
+    create(&open(&config).await, CONVERSATION).await;
     let short = Duration::from_millis(300);
     let narrow = open(&PostgresConfig { connections_max: 1, acquire_timeout: short, ..config.clone() }).await;
-    let holding = intruder(&config, "SELECT 1 FROM conversations FOR UPDATE").await;
+    let holding = open_transaction(&config, "SELECT 1 FROM conversations FOR UPDATE").await;
     let waiting = tokio::spawn({
         let records = narrow.clone();
         async move { records.append_message(draft(Some(1))).await }
@@ -285,16 +286,81 @@ async fn a_call_that_finds_no_free_connection_is_told_in_time() {
     narrow.contacts(ANN).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_server_that_refuses_is_named_without_the_password() {
+/// The problem that the operator reads, with the server's port replaced by `PORT`.
+async fn problem(url: String) -> String {
     let server = Postgres::shared();
-    let wrong = server.url("postgres").replace(PASSWORD, "wr0ng-passw0rd");
-    let nowhere = server.url("no_such_database");
-    for (url, secret) in [(wrong, "wr0ng-passw0rd"), (nowhere, PASSWORD)] {
-        let config = PostgresConfig { url: Secret(url), ..server.fresh().await };
-        let error = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap_err();
-        let told = format!("{error} {error:?} {config:?}");
-        assert!(!told.contains(secret), "{told}");
-        assert!(told.contains(&format!("at 127.0.0.1:{}", server.port())), "{told}");
+    let config = PostgresConfig { url: Secret(url), ..server.fresh().await };
+    let error = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap_err();
+    let shown = format!("{error} {error:?} {config:?}");
+    for secret in [PASSWORD, "wr0ng-passw0rd"] {
+        assert!(!shown.contains(secret), "{shown}");
     }
+    let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+    assert_eq!(causes.count(), 0, "a cause would be printed a second time: {error:?}");
+    error.to_string().replace(&server.port().to_string(), "PORT")
+}
+
+/// A database on which these statements were run.
+async fn prepared(statements: &'static str) -> String {
+    let url = Postgres::shared().database().await;
+    PgConnection::connect(&url).await.unwrap().execute(statements).await.unwrap();
+    url
+}
+
+/// The text after the name of the database, which differs from run to run.
+fn after_place(problem: &str) -> &str {
+    let (place, problem) = problem.split_once(" at 127.0.0.1:PORT ").expect("the place of the server");
+    assert!(place.contains("the records in the PostgreSQL database case_"), "{place}");
+    problem
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_used_is_explained_in_one_sentence_without_the_password() {
+    let server = Postgres::shared();
+    let wrong = problem(server.url("postgres").replace(PASSWORD, "wr0ng-passw0rd")).await;
+    assert_eq!(
+        wrong,
+        "cannot open the records in the PostgreSQL database postgres at 127.0.0.1:PORT: password authentication \
+         failed for user \"roost\"; check the user and the password in records_url, and pg_hba.conf on the server"
+    );
+    assert_eq!(
+        problem(server.url("no_such_database")).await,
+        "cannot open the records in the PostgreSQL database no_such_database at 127.0.0.1:PORT: database \
+         \"no_such_database\" does not exist; create it with CREATE DATABASE, or name an existing database in \
+         records_url"
+    );
+    let unreachable = server.url("postgres").replace(&server.port().to_string(), "1");
+    assert_eq!(
+        problem(unreachable).await,
+        "cannot open the records in the PostgreSQL database postgres at 127.0.0.1:1: the connection failed: \
+         Connection refused (os error 111); check host and port in records_url, and that the server is running"
+    );
+}
+
+#[tokio::test]
+async fn a_database_whose_schema_cannot_be_updated_is_explained_in_one_sentence() {
+    let foreign = problem(prepared("CREATE TABLE conversations (title text)").await).await;
+    assert_eq!(
+        after_place(&foreign),
+        "up to date: relation \"conversations\" already exists; the database belongs to another application; name an \
+         empty database in records_url"
+    );
+    let newer = Postgres::shared().database().await;
+    let config = PostgresConfig { url: Secret(newer.clone()), ..Postgres::shared().fresh().await };
+    open(&config).await.close().await;
+    let later = "INSERT INTO _sqlx_migrations VALUES (2, 'later', now(), true, '', 0)";
+    PgConnection::connect(&newer).await.unwrap().execute(later).await.unwrap();
+    assert_eq!(
+        after_place(&problem(newer).await),
+        "up to date: the schema has migration 2, but this version of Roost knows migrations up to 1; start the newer \
+         version that wrote the schema"
+    );
+    let read_only = "DO $$ BEGIN
+        EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$";
+    let standby = problem(prepared(read_only).await).await;
+    assert_eq!(
+        after_place(&standby),
+        "up to date: cannot execute CREATE TABLE in a read-only transaction; the server is read-only; name the primary \
+         server in records_url, not a standby"
+    );
 }
