@@ -16,7 +16,7 @@ use roost_core::port::{
     Records, RecordsError, UnreadRequest,
 };
 use roost_core::testing::conformance::records::{
-    Subject, announcing, blocks, bounds, changing, counting, creating, listing, members, paging, people, sending,
+    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, listing, members, paging, sending,
 };
 use roost_core::testing::{FakeRecords, block_on};
 use roost_core::time::Timestamp;
