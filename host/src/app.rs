@@ -2,9 +2,10 @@
 //!
 //! [`start`] returns a host that serves; [`Running`] stops it again, gracefully.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::config::{Config, HttpConfig};
+use crate::config::{Config, HttpConfig, RecordsUrl, SqliteLocation, StoreUrl};
 use crate::delivery::hub::Hub;
 use crate::ops::admin::{self, AdminState};
 use crate::ops::consistency::World;
@@ -96,6 +97,8 @@ pub async fn start_with(config: Config, on_fault: OnDeployFailure) -> anyhow::Re
     let background = background(admin_listener, &admin, &config.http);
 
     load(&functions, &config.functions_dir, on_fault).await?;
+    let deployed = functions.list().into_iter().map(|function| function.name).collect();
+    warnings_of_undeployed(&config, &deployed).iter().for_each(|warning| tracing::warn!("{warning}"));
     let hub = Hub::start(Arc::new(store), &config.socket);
     let state = AppState::start(Arc::new(functions.clone()), hub.clone(), auth, &config);
     let mut work = JoinSet::new();
@@ -203,6 +206,34 @@ async fn load(functions: &Functions, folder: &Path, on_fault: OnDeployFailure) -
         );
     }
     Ok(())
+}
+
+/// One sentence for each function that the configuration names although no function of this name is deployed.
+pub(crate) fn warnings_of_undeployed(config: &Config, deployed: &BTreeSet<String>) -> Vec<String> {
+    let names = deployed.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let warning = |name: &String| {
+        format!(
+            "the configuration has settings for `function.{name}`, but no function of this name is deployed; deployed \
+             are: {names}"
+        )
+    };
+    config.named_functions.difference(deployed).map(warning).collect()
+}
+
+/// The names of the functions in these components, as their manifests state them; components that cannot be loaded are
+/// left out. The functions are not called, and nothing is written.
+pub(crate) async fn function_names(config: &Config, components: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
+    let store = Store::open(StoreUrl::Memory { bytes_max: u64::MAX }).await?;
+    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await?;
+    let options =
+        Options { defaults: config.function_defaults.clone(), named: config.functions.clone(), cache_dir: None };
+    let functions = Functions::new(Engine::new()?, HostWorld { store, records }, options)?;
+    for path in components {
+        if let Err(fault) = functions.deploy_file(path).await {
+            tracing::debug!(%fault, "the name of a function is not known");
+        }
+    }
+    Ok(functions.list().into_iter().map(|function| function.name).collect())
 }
 
 fn lines(faults: &[DeployError]) -> String {

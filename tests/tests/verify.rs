@@ -67,7 +67,10 @@ async fn drift_is_found_told_and_mended_while_the_host_serves() {
     let (ann_id, bob_id, id) = talked(&server).await;
     let (code, told) = run(&server, &["verify"]).await;
     assert!(code == Some(0) && told.contains("2 users compared, 0 without counters"), "{code:?} {told}");
-    assert!(told.contains("1 last messages compared") && told.contains("0 drifted, 0 pending, 0 unsettled"), "{told}");
+    assert!(
+        told.contains("1 last messages compared") && told.contains("0 divergences, 0 pending, 0 inconclusive"),
+        "{told}"
+    );
 
     go_behind(&server, ann_id, bob_id, &id).await;
     let (code, all) = report(&server, &["verify", "--batch", "1", "--rate", "1000"]).await;
@@ -83,7 +86,7 @@ async fn drift_is_found_told_and_mended_while_the_host_serves() {
     assert!(metrics.contains("roost_drift_total{what=\"position\",repaired=\"false\"}"), "{metrics}");
 
     let (code, told) = run(&server, &["repair"]).await;
-    assert!(code == Some(0) && told.contains("3 drifted") && told.contains("3 repaired"), "{code:?} {told}");
+    assert!(code == Some(0) && told.contains("3 divergences") && told.contains("3 repaired"), "{code:?} {told}");
     let (code, clean) = report(&server, &["verify"]).await;
     assert_eq!((code, &clean["drift"], &clean["unsettled"]), (Some(0), &json!([]), &json!([])), "{clean}");
     assert_eq!(server.user(bob_id).get("/v1/unread").await.json(200)["total"], 2);

@@ -1,38 +1,38 @@
-//! `roost functions`: asks the admin listener of a running host, and shows its answer as a table or as it is.
+//! `roost functions`: prints the functions of a running host, as a table or as the admin listener answers.
 
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use super::args::FunctionsArgs;
-use super::ask::ask;
-use crate::cli::print::print;
+use super::print::print;
+use super::running_host;
 
 const COLUMNS: [&str; 6] = ["FUNCTION", "VERSION", "DIGEST", "ROUTES", "CALLS", "LIMITS"];
 
 pub(super) async fn run(args: &FunctionsArgs) -> anyhow::Result<ExitCode> {
-    let config = super::of_running(&args.settings)?;
-    let answer = ask(&config, "GET", "/functions", "").await?;
+    let config = running_host::config(&args.settings)?;
+    let answer = running_host::request(&config, "GET", "/functions", "").await?;
     print(&if args.json { format!("{answer:#}") } else { table(&answer) })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Columns as wide as they need to be.
+/// A heading and one line for each function, with columns as wide as their longest cell.
 fn table(answer: &Value) -> String {
     let functions = answer.get("functions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut rows = vec![COLUMNS.map(str::to_owned)];
-    rows.extend(functions.iter().map(row));
+    let mut lines = vec![COLUMNS.map(str::to_owned)];
+    lines.extend(functions.iter().map(cells));
     let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default();
+        |column: usize| lines.iter().filter_map(|cells| cells.get(column)).map(String::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
-        cells.trim_end().to_owned()
+    let line = |cells: &[String; 6]| {
+        let padded: String = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
+        padded.trim_end().to_owned()
     };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn row(function: &Value) -> [String; 6] {
+fn cells(function: &Value) -> [String; 6] {
     let text = |key: &str| function.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
     let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64).unwrap_or_default();
     let routes = function.get("routes").and_then(Value::as_array).map_or(0, Vec::len);

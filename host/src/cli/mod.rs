@@ -1,14 +1,15 @@
-//! The command line: what each command is called, what it takes, and how it ends. The work is done elsewhere.
+//! The command line: runs a command and turns its result into an exit code. `args` declares the commands.
 //!
-//! Exit codes: 0 done, 1 it did not work, 2 the command line or the configuration is wrong, 130 ended by a second signal.
-//! `verify` and `repair` have their own.
+//! Exit codes: 0 success, 1 failure, 2 an error in the command line or the configuration, 130 ended by a second signal.
+//! `verify` and `repair` have exit codes of their own.
 
 pub(crate) mod args;
-mod ask;
-pub mod build;
-pub mod dev;
+pub(crate) mod build;
+mod check_config;
+pub(crate) mod dev;
 mod functions;
 mod print;
+mod running_host;
 mod source;
 mod token;
 mod verify;
@@ -19,25 +20,24 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::Cli;
-use args::{CheckConfigArgs, Command, DevArgs, SettingArgs};
+use args::{Command, DevArgs, SettingArgs};
 
-use crate::cli::print::print;
-use crate::config::{self, Config, ConfigErrors, Sources};
+use crate::config::{ConfigErrors, Sources};
 use crate::ops::shutdown::Signals;
 use crate::{app, ops::log};
 
 const FAILED: u8 = 1;
-const MISUSED: u8 = 2;
+const WRONG_USE: u8 = 2;
 const ENDED: u8 = 130;
 
-/// Does what the command line of this process says.
+/// Runs the command of this process.
 pub async fn run() -> ExitCode {
     match Cli::parse().command.run().await {
         Ok(code) => code,
         Err(error) => {
-            let misused = error.downcast_ref::<ConfigErrors>().is_some();
+            let wrong_use = error.downcast_ref::<ConfigErrors>().is_some();
             let _ = writeln!(std::io::stderr(), "roost: {error:#}");
-            ExitCode::from(if misused { MISUSED } else { FAILED })
+            ExitCode::from(if wrong_use { WRONG_USE } else { FAILED })
         }
     }
 }
@@ -52,7 +52,7 @@ impl Command {
             Self::Functions(args) => functions::run(&args).await,
             Self::Verify(args) => Ok(verify::run(&args, false).await),
             Self::Repair(args) => Ok(verify::run(&args, true).await),
-            Self::CheckConfig(args) => check_config(&args),
+            Self::CheckConfig(args) => check_config::run(&args).await,
         }
     }
 }
@@ -62,13 +62,13 @@ async fn serve(args: &SettingArgs) -> anyhow::Result<ExitCode> {
     sources.needs_token_key = true;
     let config = sources.load()?;
     log::init(&config);
-    // Before anything takes time, so that a stop is graceful from the first moment.
+    // Before anything that takes time, so that a stop is graceful from the beginning.
     let mut signals = Signals::listen()?;
     let running = tokio::select! {
         running = app::start(config) => running?,
         _ = signals.next() => return Ok(ExitCode::from(ENDED)),
     };
-    Ok(ended(running.wait(&mut signals).await))
+    Ok(exit_code(running.wait(&mut signals).await))
 }
 
 async fn develop(args: DevArgs) -> anyhow::Result<ExitCode> {
@@ -77,29 +77,9 @@ async fn develop(args: DevArgs) -> anyhow::Result<ExitCode> {
     log::init(&config);
     dev::fill_secrets(&mut config)?;
     let mut signals = Signals::listen()?;
-    Ok(ended(dev::run(&root, config, &mut signals).await?))
+    Ok(exit_code(dev::run(&root, config, &mut signals).await?))
 }
 
-/// The configuration of a host that may be one of `roost dev`, with the secrets that were made up for it.
-fn of_running(args: &SettingArgs) -> anyhow::Result<Config> {
-    let defaults = source::find(None).map_or_else(|_| Vec::new(), |root| dev::defaults(&root));
-    let mut config = Sources { defaults, ..args.sources() }.load()?;
-    dev::use_known_secrets(&mut config)?;
-    Ok(config)
-}
-
-fn ended(gracefully: bool) -> ExitCode {
+fn exit_code(gracefully: bool) -> ExitCode {
     if gracefully { ExitCode::SUCCESS } else { ExitCode::from(ENDED) }
-}
-
-fn check_config(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
-    if args.keys {
-        print(config::reference().trim_end())?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut sources = args.settings.sources();
-    sources.needs_token_key = true;
-    let config: Config = sources.load()?;
-    print(&format!("the configuration is valid\n{config:#?}"))?;
-    Ok(ExitCode::SUCCESS)
 }

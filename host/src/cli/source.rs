@@ -1,24 +1,26 @@
-//! Where the functions' sources are: named, or found from the current directory upward.
+//! Finds the folder with the sources of functions: the named one, or the nearest one from the current directory upward.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// Every source folder has these.
+/// The entries by which a source folder is recognised.
 const MARKS: [&str; 3] = ["Cargo.toml", "functions", "wit"];
 
 pub(super) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(folder) = named {
         let folder = folder.canonicalize().with_context(|| format!("--source {}", folder.display()))?;
         if !is_source(&folder) {
-            bail!("--source {}: no function sources there ({} are missing)", folder.display(), MARKS.join(", "));
+            bail!("--source {}: has no function sources; it must contain {}", folder.display(), MARKS.join(", "));
         }
         return Ok(folder);
     }
     let here = std::env::current_dir()?;
     match here.ancestors().find(|folder| is_source(folder)) {
         Some(folder) => Ok(folder.to_owned()),
-        None => bail!("no function sources in {} or above it; name their folder with --source", here.display()),
+        None => {
+            bail!("no function sources in {} or a folder above it; name their folder with --source", here.display())
+        }
     }
 }
 

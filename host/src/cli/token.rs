@@ -1,13 +1,14 @@
-//! `roost token`: a user's token on standard output, and nothing else there.
+//! `roost token`: prints the token of a user on standard output, and nothing else.
 
 use std::process::ExitCode;
 
 use super::args::TokenArgs;
-use crate::cli::print::print;
+use super::print::print;
+use super::running_host;
 use crate::server::auth::issuer;
 
 pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
-    let config = super::of_running(&args.settings)?;
+    let config = running_host::config(&args.settings)?;
     print(&issuer::sign(&config.auth, args.user, args.ttl)?)?;
     Ok(ExitCode::SUCCESS)
 }

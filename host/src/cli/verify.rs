@@ -1,7 +1,8 @@
-//! `roost verify` and `roost repair`: go through everybody, or those named, part by part and at a gentle pace.
+//! `roost verify` and `roost repair`: compare the store with the records for all users and conversations, or for the named
+//! ones, page by page and at a bounded rate.
 //!
-//! A store that others can reach is compared from here; one in a host's memory by that host, through its admin
-//! listener. Exit codes: 0 no drift is left, 1 there is, 2 it could not be told.
+//! A store in Redis is compared by this process; a store in the memory of a host is compared by that host, through its
+//! admin listener. Exit codes: 0 no divergence is left, 1 some is left, 2 the check failed.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,38 +13,38 @@ use anyhow::Context;
 use roost_core::consistency::{Finding, Kind, Report};
 use tokio::time::Instant;
 
-use super::args::{AuditArgs, ReportFormat};
-use super::ask::ask;
+use super::args::{ReportFormat, VerifyArgs};
+use super::print::print;
+use super::running_host;
 use crate::app;
-use crate::cli::print::print;
 use crate::config::{Config, StoreUrl};
 use crate::ops::consistency::{self, Order, Part, World};
 use crate::records::RecordStore;
 use crate::store::Store;
 
-const DRIFT: u8 = 1;
-const NOT_TOLD: u8 = 2;
+const DIVERGED: u8 = 1;
+const CHECK_FAILED: u8 = 2;
 
-pub(super) async fn run(args: &AuditArgs, repair: bool) -> ExitCode {
-    match go(args, repair).await {
+pub(super) async fn run(args: &VerifyArgs, repair: bool) -> ExitCode {
+    match compare(args, repair).await {
         Ok(report) if report.drift.iter().all(|finding| finding.repaired) && report.unlisted == 0 => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(DRIFT),
+        Ok(_) => ExitCode::from(DIVERGED),
         Err(error) => {
             // A closed standard error shows nothing.
             let _ = writeln!(std::io::stderr(), "roost: {error:#}");
-            ExitCode::from(NOT_TOLD)
+            ExitCode::from(CHECK_FAILED)
         }
     }
 }
 
-async fn go(args: &AuditArgs, repair: bool) -> anyhow::Result<Report> {
-    let config = super::of_running(&args.settings)?;
-    let place = Place::of(config).await?;
+async fn compare(args: &VerifyArgs, repair: bool) -> anyhow::Result<Report> {
+    let config = running_host::config(&args.settings)?;
+    let checker = Checker::open(config).await?;
     let mut report = Report::default();
     for order in orders(args, repair) {
-        through(&place, order, args.rate, &mut report).await?;
+        compare_pages(&checker, order, args.rate, &mut report).await?;
     }
-    place.leave().await;
+    checker.close().await;
     print(&match args.format {
         ReportFormat::Text => text(&report, repair),
         ReportFormat::Json => serde_json::to_string_pretty(&report)?,
@@ -52,8 +53,8 @@ async fn go(args: &AuditArgs, repair: bool) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Those named; without a name, all users and all conversations.
-fn orders(args: &AuditArgs, repair: bool) -> Vec<Order> {
+/// The named users and conversations; without a name, all of both.
+fn orders(args: &VerifyArgs, repair: bool) -> Vec<Order> {
     let order = |of, named| Order { of, named, after: None, limit: Some(args.batch), repair };
     if args.user.is_empty() && args.conversation.is_empty() {
         return vec![order(Kind::Users, None), order(Kind::Conversations, None)];
@@ -64,11 +65,11 @@ fn orders(args: &AuditArgs, repair: bool) -> Vec<Order> {
     users.chain(conversations.map(|named| order(Kind::Conversations, Some(named.to_vec())))).collect()
 }
 
-/// All pages of an order, no faster than `rate` subjects a second.
-async fn through(place: &Place, mut order: Order, rate: u32, report: &mut Report) -> anyhow::Result<()> {
+/// Compares all pages of an order, at most `rate` users or conversations a second.
+async fn compare_pages(checker: &Checker, mut order: Order, rate: u32, report: &mut Report) -> anyhow::Result<()> {
     loop {
         let began = Instant::now();
-        let part = place.carry_out(&order).await?;
+        let part = checker.carry_out(&order).await?;
         report.add(part.report);
         let Some(next) = part.next else { return Ok(()) };
         order.after = Some(next);
@@ -77,35 +78,37 @@ async fn through(place: &Place, mut order: Order, rate: u32, report: &mut Report
     }
 }
 
-/// Where the store can be reached.
-enum Place {
-    Here(World),
-    Host(Box<Config>),
+/// The process that compares.
+enum Checker {
+    /// This one: the store is in Redis.
+    ThisProcess(World),
+    /// The host that has the store in its memory.
+    RunningHost(Box<Config>),
 }
 
-impl Place {
-    async fn of(config: Config) -> anyhow::Result<Self> {
+impl Checker {
+    async fn open(config: Config) -> anyhow::Result<Self> {
         if let StoreUrl::Memory { .. } = config.store {
-            return Ok(Self::Host(Box::new(config)));
+            return Ok(Self::RunningHost(Box::new(config)));
         }
         app::install_tls();
         let store = Store::open(config.store).await?;
         let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
-        Ok(Self::Here(World { store, records }))
+        Ok(Self::ThisProcess(World { store, records }))
     }
 
     async fn carry_out(&self, order: &Order) -> anyhow::Result<Part> {
         match self {
-            Self::Here(world) => Ok(consistency::carry_out(world, order).await?),
-            Self::Host(config) => {
-                let answer = ask(config, "POST", "/verify", &serde_json::to_string(order)?).await?;
-                serde_json::from_value(answer).context("the admin listener's answer is no report")
+            Self::ThisProcess(world) => Ok(consistency::carry_out(world, order).await?),
+            Self::RunningHost(config) => {
+                let answer = running_host::request(config, "POST", "/verify", &serde_json::to_string(order)?).await?;
+                serde_json::from_value(answer).context("the answer of the admin listener is not a report")
             }
         }
     }
 
-    async fn leave(self) {
-        if let Self::Here(world) = self {
+    async fn close(self) {
+        if let Self::ThisProcess(world) = self {
             world.records.close().await;
         }
     }
@@ -119,16 +122,16 @@ fn text(report: &Report, repair: bool) -> String {
             let _ = writeln!(text, "{kind}  {}{state}", sentence(finding));
         }
     };
-    list("drift", &report.drift);
-    list("unsettled", &report.unsettled);
+    list("divergence", &report.drift);
+    list("inconclusive", &report.unsettled);
     let Report { users, cold, conversations, uncached, pending, drift, unsettled, unlisted } = report;
     let found = drift.len() as u64 + unlisted;
-    let mended = drift.iter().filter(|finding| finding.repaired).count();
+    let repaired = drift.iter().filter(|finding| finding.repaired).count();
     let _ = writeln!(text, "{users} users compared, {cold} without counters");
     let _ = writeln!(text, "{conversations} last messages compared, {uncached} not cached");
-    let _ = write!(text, "{found} drifted, {pending} pending, {} unsettled", unsettled.len());
+    let _ = write!(text, "{found} divergences, {pending} pending, {} inconclusive", unsettled.len());
     if repair {
-        let _ = write!(text, ", {mended} repaired");
+        let _ = write!(text, ", {repaired} repaired");
     }
     text
 }
@@ -148,7 +151,7 @@ fn sentence(finding: &Finding) -> String {
     text
 }
 
-/// The Prometheus text form, for a collector that reads files.
+/// The text format of Prometheus, for a collector that reads files.
 fn metrics(report: &Report) -> String {
     let mut counts = std::collections::BTreeMap::<_, u64>::new();
     for finding in &report.drift {
@@ -191,20 +194,20 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_told_in_sentences_and_figures() {
+    fn a_report_as_text_names_each_divergence_and_the_totals() {
         let expected = "\
-drift  count  user 00000000-0000-0000-0000-000000000001  conversation 00000000-0000-0000-0000-000000000002  stored 5, records 3, repaired
-drift  position  user 00000000-0000-0000-0000-000000000001  conversation 00000000-0000-0000-0000-000000000002  stored nothing, records 3
+divergence  count  user 00000000-0000-0000-0000-000000000001  conversation 00000000-0000-0000-0000-000000000002  stored 5, records 3, repaired
+divergence  position  user 00000000-0000-0000-0000-000000000001  conversation 00000000-0000-0000-0000-000000000002  stored nothing, records 3
 7 users compared, 1 without counters
 4 last messages compared, 0 not cached
-2 drifted, 0 pending, 0 unsettled, 1 repaired";
+2 divergences, 0 pending, 0 inconclusive, 1 repaired";
         assert_eq!(text(&report(), true), expected);
     }
 
     #[test]
-    fn a_report_is_a_metric() {
-        let told = metrics(&report());
-        assert!(told.contains("roost_drift{what=\"count\",repaired=\"true\"} 1\n"), "{told}");
-        assert!(told.contains("\nroost_verified_users 7\n"), "{told}");
+    fn a_report_as_metrics_counts_divergences() {
+        let text = metrics(&report());
+        assert!(text.contains("roost_drift{what=\"count\",repaired=\"true\"} 1\n"), "{text}");
+        assert!(text.contains("\nroost_verified_users 7\n"), "{text}");
     }
 }

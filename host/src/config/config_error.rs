@@ -1,17 +1,18 @@
-//! What is wrong with a configuration, said so that the reader can mend it: where, what, and what is allowed.
+//! Errors in a configuration, told so that the reader can correct them: where the value was set, what is wrong, and what
+//! is allowed.
 
 use std::fmt;
 
-/// One config_error.
+/// One error in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Where it was said, such as `roost.toml:12` or `ROOST_LISTEN`.
+    /// Where the value was set, such as `roost.toml:12` or `ROOST_LISTEN`.
     pub origin: String,
-    /// The key, as the file spells it; `None` where the text is no configuration at all.
+    /// The key, as the file names it; `None` where no key is concerned.
     pub key: Option<String>,
     /// What is wrong, and what is allowed.
     pub problem: String,
-    /// The file's line, so that mistakes can be told in the order in which they are mended.
+    /// The line in the file, so that errors can be told in the order of the file.
     pub(super) line: Option<usize>,
 }
 
@@ -24,50 +25,31 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Every config_error of a configuration; never empty.
+/// Every error in a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
-            1 => writeln!(f, "the configuration has a config_error:")?,
-            count => writeln!(f, "the configuration has {count} mistakes:")?,
+            1 => writeln!(f, "the configuration has an error:")?,
+            count => writeln!(f, "the configuration has {count} errors:")?,
         }
-        for config_error in &self.0 {
-            writeln!(f, "  {config_error}")?;
+        for error in &self.0 {
+            writeln!(f, "  {error}")?;
         }
-        f.write_str("`roost check-config --keys` lists every key, its default and its meaning")
+        f.write_str("`roost check-config --keys` lists every key with its default and its meaning")
     }
 }
 
 impl std::error::Error for ConfigErrors {}
 
-/// The candidate that differs least from a misspelt name, if any is near.
+/// The candidate that is closest to a misspelled name, if one is close.
 pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = 1 + name.len() / 5;
+    let distance_max = 1 + name.len() / 5;
     candidates
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= near)
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= distance_max)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// How many letters must be added, dropped or changed to make one text of the other.
-fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (done, letter) in left.bytes().enumerate() {
-        let mut diagonal = done;
-        let mut previous = done + 1;
-        for (cell, other) in row.iter_mut().skip(1).zip(right.bytes()) {
-            let changed = diagonal + usize::from(letter != other);
-            diagonal = *cell;
-            previous = changed.min(previous + 1).min(diagonal + 1);
-            *cell = previous;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = done + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

@@ -1,7 +1,8 @@
-//! The configuration from outside: layers, every key from every layer, and all mistakes at once.
+//! The configuration from outside: layers, every key from every layer, contradictions, and all errors at once.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::*;
 
@@ -36,7 +37,7 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("allowed_origins", "https://chat.example.com"),
     ];
     let sockets = [
-        ("socket.connections_max", "1"),
+        ("socket.connections_max", "500"),
         ("socket.connections_per_user_max", "2"),
         ("socket.frame_bytes_max", "2048"),
         ("socket.outbox_frames_max", "3"),
@@ -81,13 +82,14 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
     samples
 }
 
-/// How Redis, PostgreSQL and a records backend are used matters only where they are.
-fn where_it_matters(key: &str) -> &'static str {
+/// The settings without which a key has no effect: those of Redis, PostgreSQL and a backend need one.
+fn required_settings(key: &str) -> &'static str {
     match key.split_once(['_', '.']) {
         Some(("store", "url" | "memory_bytes_max")) => "",
+        Some(("store", "ca_file")) => "store_url = \"rediss://a\"\n",
         Some(("store", _)) => "store_url = \"redis://a\"\n",
         Some(("postgres", _)) => "records_url = \"postgres://db/roost\"\n",
-        Some(("records", "key" | "timeout_ms" | "calls_max" | "ca")) => "records_url = \"http://127.0.0.1:1\"\n",
+        Some(("records", "key" | "timeout_ms" | "calls_max" | "ca")) => "records_url = \"https://127.0.0.1:1\"\n",
         _ => "",
     }
 }
@@ -113,56 +115,56 @@ fn flag(flag: &str, key: &str, value: &str) -> Flag {
     Flag { flag: flag.to_owned(), key: key.to_owned(), value: value.to_owned() }
 }
 
-fn mistakes(sources: Sources) -> Vec<String> {
+fn errors(sources: Sources) -> Vec<String> {
     sources.load().unwrap_err().0.iter().map(ToString::to_string).collect()
 }
 
-/// As TOML spells a sample: numbers and switches bare, lists as arrays.
+/// A sample as TOML writes it: numbers and switches bare, lists as arrays.
 fn toml_line(key: &str, value: &str) -> String {
-    let allowed = keys::find(key).unwrap().allowed;
+    let allowed = reference::find(key).unwrap().allowed;
     match allowed {
-        keys::Allowed::Whole { .. } | keys::Allowed::Switch => format!("{key} = {value}\n"),
+        allowed if allowed.is_bare() => format!("{key} = {value}\n"),
         allowed if allowed.is_list() => format!("{key} = [\"{value}\"]\n"),
         _ => format!("{key} = \"{value}\"\n"),
     }
 }
 
 #[test]
-fn every_key_can_be_said_in_the_file_the_environment_and_on_the_command_line() {
+fn every_key_can_be_set_in_the_file_the_environment_and_on_the_command_line() {
     let pem = file("pem", "any text");
-    let mut said = BTreeSet::new();
+    let mut tested = BTreeSet::new();
     for (key, value) in samples(&pem) {
-        let beside = where_it_matters(key);
-        let plain = format!("{:?}", sources(&format!("plain-{key}"), beside).load().unwrap());
-        let from_file = sources(key, &format!("{beside}{}", toml_line(key, &value)));
-        let mut from_environment = sources(&format!("plain-{key}"), beside);
-        from_environment.environment = vec![variable(&keys::variable(key), &value)];
-        let mut from_flag = sources(&format!("plain-{key}"), beside);
+        let required = required_settings(key);
+        let plain = format!("{:?}", sources(&format!("plain-{key}"), required).load().unwrap());
+        let from_file = sources(key, &format!("{required}{}", toml_line(key, &value)));
+        let mut from_environment = sources(&format!("plain-{key}"), required);
+        from_environment.environment = vec![variable(&reference::variable(key), &value)];
+        let mut from_flag = sources(&format!("plain-{key}"), required);
         from_flag.flags = vec![flag("--set", key, &value)];
         let loaded = [from_file, from_environment, from_flag].map(|from| format!("{:?}", from.load().unwrap()));
         assert_ne!(loaded[0], plain, "{key} has no effect");
         assert!(loaded.iter().all(|config| *config == loaded[0]), "{key} differs between layers");
-        said.insert(key.to_owned());
+        tested.insert(key.to_owned());
     }
-    let missing: Vec<_> = keys::names("a-b").into_iter().filter(|key| !said.contains(key)).collect();
+    let missing: Vec<_> = reference::names("a-b").into_iter().filter(|key| !tested.contains(key)).collect();
     assert_eq!(missing, [""; 0]);
 }
 
 #[test]
 fn a_later_layer_replaces_an_earlier_one() {
     let mut layers = sources("layers", "listen = \"127.0.0.1:1\"\nlog = \"warn\"\ndata_dir = \"file\"\n");
-    layers.defaults = vec![("functions_dir", "of-the-command".to_owned()), ("data_dir", "default".to_owned())];
+    layers.defaults = vec![("functions_dir", "from-the-command".to_owned()), ("data_dir", "default".to_owned())];
     layers.environment = vec![variable("ROOST_LISTEN", "127.0.0.1:2"), variable("ROOST_LOG", "error")];
     layers.flags = vec![flag("--listen", "listen", "127.0.0.1:3")];
     let config = layers.load().unwrap();
     assert_eq!(config.listen.port(), 3);
     assert_eq!(config.log, "error");
     assert_eq!(config.data_dir, Path::new("file"));
-    assert_eq!(config.functions_dir, Path::new("of-the-command"));
+    assert_eq!(config.functions_dir, Path::new("from-the-command"));
 }
 
 #[test]
-fn defaults_are_valid_and_hold_no_secret() {
+fn defaults_are_valid_and_contain_no_secret() {
     let config = sources("defaults", "").load().unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.records, RecordsUrl::Sqlite(SqliteLocation::File(".roost/records.db".into())));
@@ -170,7 +172,7 @@ fn defaults_are_valid_and_hold_no_secret() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_with_its_place_and_what_is_allowed() {
+fn every_error_is_reported_at_once_with_its_origin_and_what_is_allowed() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/config");
     let mut broken = sources("broken", &std::fs::read_to_string(golden.join("broken.toml")).unwrap());
     let folder = broken.file.clone().unwrap();
@@ -183,62 +185,62 @@ fn every_mistake_is_told_at_once_with_its_place_and_what_is_allowed() {
     ];
     broken.flags = vec![flag("--set", "http.requests", "5"), flag("--set", "http.requests_max", "none")];
     broken.needs_token_key = true;
-    let told = broken.load().unwrap_err().to_string().replace(folder.to_str().unwrap(), "roost.toml");
-    assert!(!told.contains("hunter2"), "a secret was shown:\n{told}");
+    let reported = broken.load().unwrap_err().to_string().replace(folder.to_str().unwrap(), "roost.toml");
+    assert!(!reported.contains("hunter2"), "a secret is shown:\n{reported}");
     let expected = std::fs::read_to_string(golden.join("broken.txt")).unwrap_or_default();
-    assert_eq!(told, expected.trim_end(), "tests/golden/config/broken.txt should hold:\n{told}");
+    assert_eq!(reported, expected.trim_end(), "tests/golden/config/broken.txt should contain:\n{reported}");
 }
 
 #[test]
-fn a_postgres_url_is_checked_and_shown_nowhere() {
+fn a_postgres_url_is_checked_and_never_shown() {
     for url in ["postgres://u:hunter2@db.internal:5433/roost?sslmode=require", "postgresql://db/roost"] {
         let config = sources("postgres", &format!("records_url = \"{url}\"")).load().unwrap();
         assert!(matches!(&config.records, RecordsUrl::Postgres(postgres) if postgres.url.0 == url));
         assert!(!format!("{config:?}").contains("hunter2"));
     }
     for (url, problem) in [
-        ("postgres://u:hunter2/@db/roost", "is no URL"),
-        ("postgres://u:p@db/roost?sslmode=hunter2", "has a parameter of a wrong value"),
+        ("postgres://u:hunter2/@db/roost", "is not a URL"),
+        ("postgres://u:p@db/roost?sslmode=hunter2", "has a parameter with a wrong value"),
         ("postgres://u:p@db/roost?hunter2=1", "has a parameter that is none of sslmode, "),
         ("postgres://u:p@db/roost?password=hunter2", "has a parameter that is none of sslmode, "),
     ] {
-        let told = mistakes(sources("postgres", &format!("records_url = \"{url}\""))).remove(0);
-        assert!(told.contains(problem) && !told.contains("hunter2"), "{told}");
+        let reported = errors(sources("postgres", &format!("records_url = \"{url}\""))).remove(0);
+        assert!(reported.contains(problem) && !reported.contains("hunter2"), "{reported}");
     }
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_told_beside_the_other_mistakes() {
-    let mut torn = sources("torn", "listen = \"127.0.0.1:1\"\nlog = \n");
-    torn.environment = vec![variable("ROOST_LISTEN", "nowhere")];
-    let told = mistakes(torn);
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("roost.toml:2: is no TOML"), "{told:?}");
-    assert!(told[1].starts_with("ROOST_LISTEN: listen:"), "{told:?}");
+fn a_line_that_is_not_toml_is_reported_with_the_other_errors() {
+    let mut broken = sources("not-toml", "listen = \"127.0.0.1:1\"\nlog = \n");
+    broken.environment = vec![variable("ROOST_LISTEN", "nowhere")];
+    let reported = errors(broken);
+    assert_eq!(reported.len(), 2, "{reported:?}");
+    assert!(reported[0].contains("roost.toml:2: log: has no value; allowed: levels"), "{reported:?}");
+    assert!(reported[1].starts_with("ROOST_LISTEN: listen:"), "{reported:?}");
 }
 
 #[test]
 fn a_named_file_must_exist() {
-    let told = mistakes(Sources { file: Some("no/such/roost.toml".into()), ..Sources::default() });
-    assert!(told[0].starts_with("no/such/roost.toml: cannot be read"), "{told:?}");
+    let reported = errors(Sources { file: Some("no/such/roost.toml".into()), ..Sources::default() });
+    assert!(reported[0].starts_with("no/such/roost.toml: cannot be read"), "{reported:?}");
     let mut named = Sources { environment: vec![variable("ROOST_CONFIG", "no/such.toml")], ..Sources::default() };
-    assert!(mistakes(named.clone())[0].starts_with("no/such.toml: cannot be read"));
+    assert!(errors(named.clone())[0].starts_with("no/such.toml: cannot be read"));
     named.file = Some(file("wins", ""));
     assert!(named.load().is_ok());
 }
 
 #[test]
-fn serving_needs_something_that_verifies_tokens() {
+fn serving_needs_a_key_that_verifies_tokens() {
     let mut bare = sources("bare", "");
     bare.needs_token_key = true;
-    assert!(mistakes(bare)[0].contains("no user could come in"));
+    assert!(errors(bare)[0].contains("no user could connect"));
     let mut ready = sources("ready", &format!("token_secret = \"{SECRET}\""));
     ready.needs_token_key = true;
     assert!(ready.load().is_ok());
 }
 
 #[test]
-fn built_in_functions_are_reused_unless_somebody_says_otherwise() {
+fn built_in_functions_are_reused_unless_the_configuration_says_otherwise() {
     let config = sources("trusted", "").load().unwrap();
     assert!(config.function("typing").reuse && config.function("last-message").reuse);
     assert!(!config.function("weather").reuse);
@@ -253,7 +255,7 @@ fn built_in_functions_are_reused_unless_somebody_says_otherwise() {
 }
 
 #[test]
-fn a_grant_that_is_named_narrows_all_of_them() {
+fn a_grant_that_is_set_replaces_all_grants_of_the_manifest() {
     let config = sources("grants", "[function.typing.grants]\npublish = true\n").load().unwrap();
     let grants = config.function("typing").grants.clone().unwrap();
     assert_eq!(grants, GrantsConfig { publish: true, ..GrantsConfig::default() });
@@ -261,21 +263,22 @@ fn a_grant_that_is_named_narrows_all_of_them() {
 }
 
 #[test]
-fn a_backends_url_holds_no_secret_and_gets_its_version() {
+fn a_backend_url_contains_no_secret_and_gets_the_version() {
     let load = |url: &str| sources("backend", &format!("records_url = \"{url}\"\n")).load();
-    for (said, meant) in [("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"), ("https://a.b/c/", "https://a.b/c/v1")]
+    for (written, expected) in
+        [("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"), ("https://a.b/c/", "https://a.b/c/v1")]
     {
-        let RecordsUrl::Http(backend) = load(said).unwrap().records else { panic!("{said} is no backend") };
-        assert_eq!(backend.url.as_str(), meant);
+        let RecordsUrl::Http(backend) = load(written).unwrap().records else { panic!("{written} is not a backend") };
+        assert_eq!(backend.url.as_str(), expected);
     }
     for wrong in ["http://", "https://roost:hunter2@a.b", "http://a.b/?key=hunter2", "http://a.b/#hunter2"] {
-        let told = load(wrong).unwrap_err().to_string();
-        assert!(told.contains("records_url") && !told.contains("hunter2"), "{told}");
+        let reported = load(wrong).unwrap_err().to_string();
+        assert!(reported.contains("records_url") && !reported.contains("hunter2"), "{reported}");
     }
 }
 
 #[test]
-fn lists_rotate_secrets() {
+fn a_list_of_secrets_allows_rotation() {
     let mut rotating = sources("rotating", "");
     let both = format!("{SECRET},{SECRET}x");
     rotating.environment = vec![variable("ROOST_TOKEN_SECRET", &both)];
@@ -285,7 +288,163 @@ fn lists_rotate_secrets() {
 #[test]
 fn the_reference_names_every_key_and_its_variable() {
     let text = reference();
-    for name in keys::names("<name>") {
-        assert!(text.contains(&format!("{name}\n    {}\n", keys::variable(&name))), "{name}");
+    for name in reference::names("<name>") {
+        assert!(text.contains(&format!("{name}\n    {}\n", reference::variable(&name))), "{name}");
     }
+}
+
+#[test]
+fn the_operations_guide_has_the_tables_of_all_keys() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    for table in reference::markdown_tables() {
+        assert!(guide.contains(&table), "docs/operations.md should contain:\n{table}");
+    }
+}
+
+#[test]
+fn every_flag_has_a_key_and_a_placeholder() {
+    let flags: Vec<_> = flags().iter().map(|flag| flag.name).collect();
+    let expected =
+        ["listen", "admin_listen", "data_dir", "functions_dir", "log", "log_format", "store_url", "records_url"];
+    assert_eq!(flags, expected);
+}
+
+#[test]
+fn a_value_without_quotes_is_reported_with_its_key() {
+    let text = "listen = 127.0.0.1:1\nlog = info\ntoken_secret = hunter2\n\n[socket] # limits\ncalls_max = many\n\
+                \n[function.typing]\ngrants.read = presence\nname = x\nlog_format = \"json\n";
+    let reported = errors(sources("quotes", text));
+    let expected = [
+        "roost.toml:1: listen: is a text and needs quotes: write it as \"…\"; allowed: an IP address",
+        "roost.toml:2: log: is a text and needs quotes",
+        "roost.toml:3: token_secret: is a text and needs quotes",
+        "roost.toml:6: socket.calls_max: is not valid TOML; allowed: a whole number of calls from 1 to 256",
+        "roost.toml:9: function.typing.grants.read: is a text and needs quotes",
+        "roost.toml:10: function.typing.name: is a text and needs quotes",
+        "roost.toml:11: function.typing.log_format: is not valid TOML: ",
+    ];
+    assert_eq!(reported.len(), expected.len(), "{reported:#?}");
+    for (reported, expected) in reported.iter().zip(expected) {
+        assert!(reported.contains(expected) && !reported.contains("hunter2"), "{reported}\n{expected}");
+    }
+}
+
+/// Settings that contradict each other, with the error that they cause.
+const CONTRADICTIONS: &[(&str, &str)] = &[
+    ("listen = \"127.0.0.1:9090\"", "listen and admin_listen take the same port"),
+    ("listen = \"0.0.0.0:9090\"", "listen and admin_listen take the same port"),
+    (
+        "socket.idle_timeout_ms = 20000",
+        "socket.ping_interval_ms (20000) must be less than socket.idle_timeout_ms (20000)",
+    ),
+    (
+        "socket.ping_interval_ms = 35000",
+        "socket.ping_interval_ms (35000) and socket.beat_interval_ms (25000) must be less than 60000 together",
+    ),
+    ("socket.connections_max = 31", "socket.connections_per_user_max (32) must be at most socket.connections_max (31)"),
+    ("drain_spread_ms = 10000", "drain_spread_ms (10000) must be less than shutdown_timeout_ms (10000)"),
+    ("shutdown_timeout_ms = 4999", "function_defaults.deadline_ms (5000) must be at most shutdown_timeout_ms (4999)"),
+    (
+        "function.a-b.deadline_ms = 10001",
+        "function.a-b.deadline_ms (10001) must be at most shutdown_timeout_ms (10000)",
+    ),
+    (
+        "function_defaults.memory_bytes_max = 1048576",
+        "function_defaults.reply_bytes_max (1048576) must be less than function_defaults.memory_bytes_max (1048576)",
+    ),
+    (
+        "function.a-b = { memory_bytes_max = 1048576, reply_bytes_max = 1024 }\nhttp.body_bytes_max = 1048576",
+        "http.body_bytes_max (1048576) must be less than function.a-b.memory_bytes_max (1048576)",
+    ),
+    (
+        "function.a-b = { memory_bytes_max = 1048576, reply_bytes_max = 1024 }\nsocket.frame_bytes_max = 1048576",
+        "socket.frame_bytes_max (1048576) must be less than function.a-b.memory_bytes_max (1048576)",
+    ),
+    (
+        "store_url = \"redis://a\"\nstore_response_timeout_ms = 5001",
+        "store_response_timeout_ms (5001) must be at most function_defaults.deadline_ms (5000)",
+    ),
+    (
+        "records_url = \"postgres://a/b\"\npostgres.acquire_timeout_ms = 5001",
+        "postgres.acquire_timeout_ms (5001) must be at most function_defaults.deadline_ms (5000)",
+    ),
+    (
+        "records_url = \"postgres://a/b\"\npostgres.statement_timeout_ms = 5001",
+        "postgres.statement_timeout_ms (5001) must be at most function_defaults.deadline_ms (5000)",
+    ),
+    (
+        "records_url = \"https://a/b\"\nrecords_timeout_ms = 6001\nfunction.a-b.deadline_ms = 6000",
+        "records_timeout_ms (6001) must be at most function.a-b.deadline_ms (6000)",
+    ),
+];
+
+#[test]
+fn settings_that_contradict_each_other_are_errors() {
+    for (number, (settings, expected)) in CONTRADICTIONS.iter().enumerate() {
+        let reported = errors(sources(&format!("contradiction-{number}"), settings));
+        assert_eq!(reported.len(), 1, "{settings}: {reported:#?}");
+        assert!(reported[0].contains(expected), "{settings}: {}", reported[0]);
+    }
+}
+
+#[test]
+fn an_authority_needs_a_url_with_tls() {
+    let pem = file("authority", "any text");
+    for (key, url) in [("store_ca_file", "store_url = \"redis://a\""), ("records_ca", "records_url = \"http://a\"")] {
+        let settings = format!("{key} = \"{}\"\n{url}\n", pem.display());
+        let reported = errors(sources(&format!("plain-{key}"), &settings));
+        assert!(reported.len() == 1 && reported[0].contains("does not use TLS"), "{reported:#?}");
+    }
+}
+
+#[test]
+fn a_shorter_deadline_of_one_function_is_no_contradiction() {
+    let settings = "records_url = \"postgres://a/b\"\nfunction.typing.deadline_ms = 100\n";
+    assert!(sources("short-deadline", settings).load().is_ok());
+}
+
+#[test]
+fn the_samples_of_the_deployment_guide_are_refused() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/deploy/roost.env");
+    let samples = std::fs::read_to_string(samples).unwrap();
+    let assignments: Vec<_> = samples.lines().filter_map(|line| line.split_once('=')).collect();
+    let assignments: Vec<_> = assignments.into_iter().filter(|(name, _)| name.starts_with("ROOST_")).collect();
+    assert_eq!(assignments.len(), 5);
+    for (name, value) in assignments {
+        let mut sample = sources("samples", "");
+        sample.environment = vec![variable(name, value)];
+        let reported = errors(sample);
+        assert!(reported[0].starts_with(name) && reported[0].contains("is the published sample"), "{reported:?}");
+        assert!(!reported[0].contains(value), "{reported:?}");
+    }
+}
+
+#[test]
+fn the_listing_is_the_effective_configuration_without_secrets() {
+    let text = "records_url = \"postgres://roost:hunter2@db/roost\"\nlog = \"warn\"\n[function.a-b]\nqueue_max = 7\n\
+                grants.publish = true\n";
+    let mut listed = sources("listing", text);
+    let path = listed.file.clone().unwrap();
+    listed.environment = vec![variable("ROOST_TOKEN_SECRET", &format!("{SECRET},{SECRET}x"))];
+    listed.flags = vec![flag("--listen", "listen", "127.0.0.1:1")];
+    let listing = listed.load_with_listing().unwrap().1.to_string();
+    assert!(!listing.contains("hunter2") && !listing.contains(SECRET), "a secret is shown:\n{listing}");
+    for (assignment, origin) in [
+        ("listen = \"127.0.0.1:1\"", "--listen".to_owned()),
+        ("admin_listen = \"127.0.0.1:9090\"", "default".to_owned()),
+        ("token_secret = [\"***\", \"***\"]", "ROOST_TOKEN_SECRET".to_owned()),
+        ("records_url = \"postgres://roost:***@db/roost\"", format!("{}:1", path.display())),
+        ("calls_max = 8", "default".to_owned()),
+        ("queue_max = 7", format!("{}:4", path.display())),
+        ("reuse = true", "default of built-in functions".to_owned()),
+    ] {
+        let line = listing.lines().find(|line| line.starts_with(assignment)).unwrap_or_else(|| panic!("{listing}"));
+        assert!(line.ends_with(&format!(" # {origin}")), "{line}");
+    }
+    assert!(listing.contains("\n# admin_key is not set\n"), "{listing}");
+    let table: toml::Table = listing.parse().unwrap();
+    assert_eq!(table["socket"]["calls_max"].as_integer(), Some(8));
+    assert_eq!(table["function"]["a-b"]["grants"]["publish"].as_bool(), Some(true));
+    assert_eq!(table["function"]["typing"]["reuse"].as_bool(), Some(true));
 }

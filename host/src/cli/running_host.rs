@@ -1,4 +1,5 @@
-//! Asks the admin listener of a running host: one request over a connection of its own, which ends with the answer.
+//! A running host, seen from another process: its configuration, and requests to its admin listener, each over a
+//! connection of its own.
 
 use std::time::Duration;
 
@@ -7,19 +8,29 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::config::Config;
+use super::args::SettingArgs;
+use super::{dev, source};
+use crate::config::{Config, Sources};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The answer, if it is one; otherwise why the host refused.
-pub(super) async fn ask(config: &Config, method: &str, path: &str, body: &str) -> anyhow::Result<Value> {
+/// The configuration of a running host, which may be one of `roost dev`: then with the secrets generated for it.
+pub(super) fn config(args: &SettingArgs) -> anyhow::Result<Config> {
+    let defaults = source::find(None).map_or_else(|_| Vec::new(), |root| dev::defaults(&root));
+    let mut config = Sources { defaults, ..args.sources() }.load()?;
+    dev::use_known_secrets(&mut config)?;
+    Ok(config)
+}
+
+/// Sends a request and returns the answer. An answer other than 200 is an error with the reason that the host gives.
+pub(super) async fn request(config: &Config, method: &str, path: &str, body: &str) -> anyhow::Result<Value> {
     let admin = config.admin_listen;
     let (status, body) = tokio::time::timeout(TIMEOUT, exchange(config, method, path, body))
         .await
         .map_err(|_| anyhow!("no answer within {} s", TIMEOUT.as_secs()))
         .and_then(|answer| answer)
-        .with_context(|| format!("asking the host at {admin} (--admin-listen)"))?;
-    let answer: Value = serde_json::from_str(&body).context("the admin listener's answer is no JSON")?;
+        .with_context(|| format!("the host at {admin} (--admin-listen) cannot be asked"))?;
+    let answer: Value = serde_json::from_str(&body).context("the answer of the admin listener is not JSON")?;
     if status != 200 {
         let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
         bail!("the host at {admin} refused: {detail} ({status})");
@@ -29,7 +40,7 @@ pub(super) async fn ask(config: &Config, method: &str, path: &str, body: &str) -
 
 async fn exchange(config: &Config, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let admin = config.admin_listen;
-    let mut stream = TcpStream::connect(admin).await.context("is it running?")?;
+    let mut stream = TcpStream::connect(admin).await.context("no connection; is it running?")?;
     let key = config.auth.admin_key.as_ref();
     let credentials = key.map(|key| format!("authorization: Bearer {}\r\n", key.0)).unwrap_or_default();
     let length = body.len();
@@ -38,7 +49,7 @@ async fn exchange(config: &Config, method: &str, path: &str, body: &str) -> anyh
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is no HTTP")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("the answer has no status")?;
     Ok((status, body.to_owned()))
 }
