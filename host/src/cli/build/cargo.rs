@@ -1,19 +1,22 @@
-//! Cargo and rustup as programs: what a workspace holds, the WebAssembly target, and the one `cargo build`.
+//! Runs cargo and rustup: reads the packages of a workspace, installs the WebAssembly target, and compiles functions with
+//! one `cargo build`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Instant;
 
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use super::BuildError;
+use super::progress::{BuildProgress, CARGO_VARIABLES, CargoOutput};
 
-/// What functions are compiled for: nothing is imported but the contract.
+/// The target of functions: it imports nothing but the contract.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
-/// The profile functions are compiled with; a workspace that defines it decides itself.
+/// The profile that functions are compiled with.
 const PROFILE: &str = "function";
-/// The same profile and linker flags as in Roost's own workspace, for one that has none.
+/// The profile and the linker flags of Roost's own workspace, for a workspace that does not define the profile.
 const PROFILE_SETTINGS: [&str; 8] = [
     "profile.function.inherits=\"release\"",
     "profile.function.opt-level=3",
@@ -24,19 +27,19 @@ const PROFILE_SETTINGS: [&str; 8] = [
     "profile.function.strip=\"debuginfo\"",
     r#"target.wasm32-unknown-unknown.rustflags=["-C","link-arg=-zstack-size=65536","-C","link-arg=--initial-heap=524288","-C","target-feature=+simd128"]"#,
 ];
-/// The compiler's words that an error keeps: the first ones, where the first mistake stands.
+/// The most bytes of the compiler's output that an error keeps: the beginning, where the first error is.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// A function crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Package {
     pub(super) name: String,
-    /// As it stands in file names.
+    /// The name of the library in file names.
     pub(super) library: String,
     pub(super) manifest: PathBuf,
 }
 
-/// What cargo says of a workspace.
+/// A workspace as cargo describes it.
 #[derive(Debug)]
 pub(super) struct Workspace {
     root: PathBuf,
@@ -65,7 +68,7 @@ struct MetadataTarget {
 }
 
 impl Workspace {
-    /// Asks cargo what is there.
+    /// Reads the packages of the workspace with `cargo metadata`.
     pub(super) async fn read(source: &Path) -> Result<Self, BuildError> {
         let arguments = ["metadata", "--no-deps", "--format-version", "1"];
         let output = output("cargo", source, &arguments).await?;
@@ -90,32 +93,32 @@ impl Workspace {
         Self { functions: functions.collect(), root: metadata.workspace_root, target_folder: metadata.target_directory }
     }
 
-    /// The packages named, or those that a build without names means.
+    /// The named packages; without names, all functions of the source folder.
     pub(super) fn select(&self, source: &Path, names: &[String]) -> Result<Vec<Package>, BuildError> {
         if names.is_empty() {
             return self.functions_of(source);
         }
         let find = |name: &String| {
             let found = self.functions.iter().find(|package| package.name == *name);
-            found.cloned().ok_or_else(|| BuildError::Unknown { name: name.clone(), known: self.names() })
+            found.cloned().ok_or_else(|| BuildError::UnknownFunction { name: name.clone(), known: self.names() })
         };
         names.iter().map(find).collect()
     }
 
     fn functions_of(&self, source: &Path) -> Result<Vec<Package>, BuildError> {
-        // Cargo answers with real paths.
+        // Cargo answers with canonical paths.
         let source = source.canonicalize().map_err(|error| BuildError::File { path: source.to_owned(), error })?;
         let (alone, functions) = (source.join("Cargo.toml"), source.join("functions"));
         let belongs = |package: &&Package| package.manifest == alone || package.manifest.starts_with(&functions);
         let packages: Vec<Package> = self.functions.iter().filter(belongs).cloned().collect();
-        if packages.is_empty() { Err(BuildError::Nothing(source)) } else { Ok(packages) }
+        if packages.is_empty() { Err(BuildError::NoFunctions(source)) } else { Ok(packages) }
     }
 
     fn names(&self) -> Vec<String> {
         self.functions.iter().map(|package| package.name.clone()).collect()
     }
 
-    /// One `cargo build` for all of them.
+    /// Compiles all packages with one `cargo build`.
     pub(super) async fn compile(
         &self,
         source: &Path,
@@ -143,13 +146,13 @@ impl Workspace {
             .is_some_and(|manifest| manifest.get("profile").is_some_and(|profile| profile.get(PROFILE).is_some()))
     }
 
-    /// Where cargo puts this package's module.
+    /// The path of the module that cargo writes for this package.
     pub(super) fn module(&self, package: &Package) -> PathBuf {
         self.target_folder.join(TARGET).join(PROFILE).join(format!("{}.wasm", package.library))
     }
 }
 
-/// Adds the WebAssembly target to the toolchain, if it is not there.
+/// Installs the WebAssembly target, unless the toolchain has it.
 pub(super) async fn ensure_target(source: &Path, progress: &(impl Fn(&str) + Send + Sync)) -> Result<(), BuildError> {
     let output = output("rustc", source, &["--print", "target-libdir", "--target", TARGET]).await?;
     if Path::new(text(&output.stdout).trim()).is_dir() {
@@ -162,7 +165,7 @@ pub(super) async fn ensure_target(source: &Path, progress: &(impl Fn(&str) + Sen
     message.map_or(Ok(()), |message| Err(BuildError::Target { message }))
 }
 
-/// In the source folder, so that its `.cargo/config.toml` and `rust-toolchain.toml` hold.
+/// Runs in the source folder, so that its `.cargo/config.toml` and `rust-toolchain.toml` apply.
 fn command(program: &'static str, source: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(source).stdin(Stdio::null()).kill_on_drop(true);
@@ -174,25 +177,37 @@ async fn output(program: &'static str, source: &Path, arguments: &[&str]) -> Res
     output.map_err(|error| BuildError::Program { program, error })
 }
 
-/// Runs to the end, passing every line on. `Some`: it failed, with these words.
+/// Runs a program to its end and shows its progress. `Some`: it failed, with this output.
 async fn run(mut command: Command, progress: &(impl Fn(&str) + Send + Sync)) -> Result<Option<String>, BuildError> {
     let program = if command.as_std().get_program() == "cargo" { "cargo" } else { "rustup" };
     let failed = |error| BuildError::Program { program, error };
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
-    let mut message = String::new();
+    command.envs(CARGO_VARIABLES).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    let (mut message, mut build) = (String::new(), BuildProgress::new(Instant::now()));
     if let Some(stderr) = child.stderr.take() {
         let mut lines = BufReader::new(stderr).split(b'\n');
         while let Some(line) = lines.next_segment().await.map_err(failed)? {
-            let line = text(&line);
-            progress(&line);
-            if message.len() + line.len() < MESSAGE_BYTES_MAX {
-                message.push_str(&line);
-                message.push('\n');
+            for part in text(&line).split('\r') {
+                match build.read(part, Instant::now()) {
+                    CargoOutput::Message(line) => {
+                        progress(&line);
+                        keep(&mut message, &line);
+                    }
+                    CargoOutput::Report(report) => progress(&report),
+                    CargoOutput::Nothing => {}
+                }
             }
         }
     }
     let status = child.wait().await.map_err(failed)?;
     Ok((!status.success()).then_some(message))
+}
+
+fn keep(message: &mut String, line: &str) {
+    if message.len() + line.len() < MESSAGE_BYTES_MAX {
+        message.push_str(line);
+        message.push('\n');
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -220,18 +235,18 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_of_its_own_gets_the_profile_and_flags_of_this_one() {
+    fn another_workspace_gets_the_profile_and_flags_of_this_one() {
         let read = |file: &str| -> toml::Table {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
             std::fs::read_to_string(path).unwrap().parse().unwrap()
         };
-        let given: toml::Table = PROFILE_SETTINGS.join("\n").parse().unwrap();
-        assert_eq!(given["profile"]["function"], read("Cargo.toml")["profile"]["function"]);
-        assert_eq!(given["target"], read(".cargo/config.toml")["target"]);
+        let settings: toml::Table = PROFILE_SETTINGS.join("\n").parse().unwrap();
+        assert_eq!(settings["profile"]["function"], read("Cargo.toml")["profile"]["function"]);
+        assert_eq!(settings["target"], read(".cargo/config.toml")["target"]);
     }
 
     #[test]
-    fn without_names_the_functions_folder_is_meant() {
+    fn without_names_all_functions_are_selected() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let workspace = workspace(&root);
@@ -246,11 +261,11 @@ mod tests {
         let workspace = workspace(folder.path());
         assert_eq!(workspace.select(folder.path(), &["hostile".into()]).unwrap()[0].name, "hostile");
         let error = workspace.select(folder.path(), &["typo".into()]).unwrap_err();
-        assert_eq!(error.to_string(), "no function crate is named typo; there are last-message, hostile");
+        assert_eq!(error.to_string(), "no function crate is named typo; the function crates are last-message, hostile");
     }
 
     #[test]
-    fn a_crate_of_its_own_is_built_alone() {
+    fn a_single_crate_is_built_alone() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let mut workspace = workspace(&root);
@@ -258,11 +273,11 @@ mod tests {
         workspace.functions[0].manifest = root.join("Cargo.toml");
         assert_eq!(workspace.select(&root, &[]).unwrap().len(), 1);
         workspace.functions.clear();
-        assert!(matches!(workspace.select(&root, &[]), Err(BuildError::Nothing(_))));
+        assert!(matches!(workspace.select(&root, &[]), Err(BuildError::NoFunctions(_))));
     }
 
     #[test]
-    fn only_a_workspace_without_the_profile_is_given_one() {
+    fn only_a_workspace_without_the_profile_gets_its_settings() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = workspace(folder.path());
         let manifest = folder.path().join("Cargo.toml");

@@ -1,126 +1,123 @@
-//! `roost build`: function crates become components. One `cargo build` for all of them, then each module is
-//! wrapped and put in place whole, if it changed.
+//! `roost build`: compiles function crates with one `cargo build`, wraps each module as a component, and writes the
+//! components that have changed, each atomically.
 //!
-//! It asks cargo what there is to build and leaves all compiling to it; it deploys nothing.
+//! Cargo finds the crates and compiles them. Nothing is deployed here.
 
 mod cargo;
 pub(crate) mod command;
+mod progress;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use wit_component::ComponentEncoder;
 
 use self::cargo::{Package, Workspace};
 use crate::runtime::write_atomically;
 
-/// What to build.
+/// The functions to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+pub(crate) struct BuildRequest {
     /// The folder with the workspace, or with a single function's crate.
-    pub source: PathBuf,
-    /// Where the components go.
-    pub out: PathBuf,
-    /// Packages by name; empty: every function crate below `functions/`, or the single crate.
-    pub packages: Vec<String>,
+    pub(crate) source: PathBuf,
+    /// The folder for the components.
+    pub(crate) out: PathBuf,
+    /// The packages by name; empty: every function crate below `functions/`, or the single crate.
+    pub(crate) packages: Vec<String>,
 }
 
-/// A component that lies in place.
+/// A component that was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Built {
-    /// The package it was made of.
-    pub package: String,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: usize,
-    /// `false`: exactly this component lay there already.
-    pub changed: bool,
-    /// What wrapping took. Compiling is done for all packages together.
-    pub wrapped_in: Duration,
+pub(crate) struct Built {
+    /// The package that it was built from.
+    pub(crate) package: String,
+    /// The path of the component.
+    pub(crate) path: PathBuf,
+    /// The size of the component.
+    pub(crate) bytes: usize,
+    /// `false`: the file had these bytes already.
+    pub(crate) changed: bool,
 }
 
-/// Why nothing, or not everything, was built. Components that were there before are as they were.
+/// Why functions could not be built. Components that existed before are unchanged.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// A program is missing.
-    #[error("{program} does not start: {error}; a Rust toolchain is needed to build functions (https://rustup.rs)")]
+pub(crate) enum BuildError {
+    /// A program cannot be run.
+    #[error("{program} cannot be run: {error}; building functions needs a Rust toolchain (https://rustup.rs)")]
     Program {
-        /// Which one.
+        /// The name of the program.
         program: &'static str,
-        /// Why.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// Cargo cannot read the workspace.
-    #[error("{source_folder} is no workspace that cargo can read:\n{message}")]
+    #[error("cargo cannot read the workspace in {source_folder}:\n{message}")]
     Workspace {
-        /// The folder.
+        /// The source folder.
         source_folder: PathBuf,
-        /// Cargo's words.
+        /// The message of cargo.
         message: String,
     },
-    /// No function crate.
-    #[error("no function crates in {0}: a function is a package with crate-type cdylib, below functions/ or alone")]
-    Nothing(PathBuf),
-    /// A name that no function crate has.
-    #[error("no function crate is named {name}; there are {}", known.join(", "))]
-    Unknown {
+    /// The source folder has no function crate.
+    #[error(
+        "{0} has no function crates: a function is a package with crate-type cdylib, below functions/ or alone in the folder"
+    )]
+    NoFunctions(PathBuf),
+    /// No function crate has this name.
+    #[error("no function crate is named {name}; the function crates are {}", known.join(", "))]
+    UnknownFunction {
         /// The name.
         name: String,
-        /// The names there are.
+        /// The names of the function crates.
         known: Vec<String>,
     },
-    /// The compiler cannot make WebAssembly here.
+    /// The toolchain cannot compile WebAssembly.
     #[error("the target {} is not installed and `rustup target add` failed:\n{message}", cargo::TARGET)]
     Target {
-        /// Rustup's words.
+        /// The message of rustup.
         message: String,
     },
-    /// The compiler's refusal.
+    /// The compiler reports errors.
     #[error("the functions do not compile:\n{message}")]
     Compiler {
-        /// Its words.
+        /// The message of the compiler.
         message: String,
     },
-    /// The module is no function of a contract.
+    /// The module cannot be wrapped as a component of a contract.
     #[error("{package} cannot be wrapped as a component: {reason}")]
     Wrap {
-        /// Which package.
+        /// The package.
         package: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// A file cannot be read or written.
     #[error("{path}: {error}")]
     File {
-        /// Which one.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: io::Error,
     },
 }
 
-/// Builds every function of a workspace and tells the log how it goes.
-pub async fn all(source: &Path, out: &Path) -> Result<Vec<Built>, BuildError> {
-    let order = Order { source: source.to_owned(), out: out.to_owned(), packages: Vec::new() };
-    build(&order, |line| tracing::info!("{line}")).await
-}
-
-/// Builds what is ordered; `progress` is told line by line what happens, cargo's own words among it.
-pub async fn build(order: &Order, progress: impl Fn(&str) + Send + Sync) -> Result<Vec<Built>, BuildError> {
-    let workspace = Workspace::read(&order.source).await?;
-    let packages = workspace.select(&order.source, &order.packages)?;
-    cargo::ensure_target(&order.source, &progress).await?;
+/// Builds functions; `progress` receives each line that tells how the build proceeds.
+pub(crate) async fn build(
+    request: &BuildRequest,
+    progress: impl Fn(&str) + Send + Sync,
+) -> Result<Vec<Built>, BuildError> {
+    let workspace = Workspace::read(&request.source).await?;
+    let packages = workspace.select(&request.source, &request.packages)?;
+    cargo::ensure_target(&request.source, &progress).await?;
     progress(&format!("building {}", names(&packages)));
-    workspace.compile(&order.source, &packages, &progress).await?;
+    workspace.compile(&request.source, &packages, &progress).await?;
     let mut built = Vec::with_capacity(packages.len());
     for package in packages {
         let module = workspace.module(&package);
-        let component = order.out.join(format!("{}.wasm", package.name));
-        let done = off_thread(move || place(&package, &module, &component)).await?;
-        progress(&summary(&done));
-        built.push(done);
+        let component = request.out.join(format!("{}.wasm", package.name));
+        let component = off_thread(move || write_component(&package, &module, &component)).await?;
+        progress(&summary(&component));
+        built.push(component);
     }
     Ok(built)
 }
@@ -139,13 +136,12 @@ async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
 ) -> Result<T, BuildError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
+        Ok(result) => result,
         Err(error) => Err(BuildError::Wrap { package: "a function".to_owned(), reason: error.to_string() }),
     }
 }
 
-fn place(package: &Package, module: &Path, component: &Path) -> Result<Built, BuildError> {
-    let began = Instant::now();
+fn write_component(package: &Package, module: &Path, component: &Path) -> Result<Built, BuildError> {
     let file = |path: &Path, error| BuildError::File { path: path.to_owned(), error };
     let bytes = std::fs::read(module).map_err(|error| file(module, error))?;
     let wrapped = wrap(&bytes).map_err(|reason| BuildError::Wrap { package: package.name.clone(), reason })?;
@@ -155,16 +151,10 @@ fn place(package: &Package, module: &Path, component: &Path) -> Result<Built, Bu
         std::fs::create_dir_all(folder).map_err(|error| file(folder, error))?;
         write_atomically(component, &wrapped).map_err(|error| file(component, error))?;
     }
-    Ok(Built {
-        package: package.name.clone(),
-        path: component.to_owned(),
-        bytes: wrapped.len(),
-        changed,
-        wrapped_in: began.elapsed(),
-    })
+    Ok(Built { package: package.name.clone(), path: component.to_owned(), bytes: wrapped.len(), changed })
 }
 
-/// A core module that carries its contract becomes a component of it.
+/// Wraps a core module, which contains its contract as a custom section, as a component.
 fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
     ComponentEncoder::default()
         .validate(true)
@@ -178,27 +168,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_module_is_refused_with_its_package() {
+    fn bytes_that_are_not_a_module_are_refused_with_the_package() {
         let folder = tempfile::tempdir().unwrap();
         let module = folder.path().join("a.wasm");
-        std::fs::write(&module, b"no module").unwrap();
+        std::fs::write(&module, b"not a module").unwrap();
         let package = Package { name: "a".into(), library: "a".into(), manifest: PathBuf::new() };
-        let error = place(&package, &module, &folder.path().join("out/a.wasm")).unwrap_err();
+        let error = write_component(&package, &module, &folder.path().join("out/a.wasm")).unwrap_err();
         assert!(matches!(&error, BuildError::Wrap { package, .. } if package == "a"), "{error}");
         assert!(!folder.path().join("out").exists());
     }
 
     #[test]
-    fn the_same_component_is_not_written_again() {
+    fn an_unchanged_component_is_not_written_again() {
         let folder = tempfile::tempdir().unwrap();
         let module = folder.path().join("a.wasm");
-        // An empty core module wraps to an empty component.
+        // An empty core module becomes an empty component.
         std::fs::write(&module, b"\0asm\x01\0\0\0").unwrap();
         let package = Package { name: "a".into(), library: "a".into(), manifest: PathBuf::new() };
         let component = folder.path().join("out/a.wasm");
-        assert!(place(&package, &module, &component).unwrap().changed);
-        assert!(!place(&package, &module, &component).unwrap().changed);
+        assert!(write_component(&package, &module, &component).unwrap().changed);
+        assert!(!write_component(&package, &module, &component).unwrap().changed);
         let left: Vec<_> = std::fs::read_dir(folder.path().join("out")).unwrap().collect();
-        assert_eq!(left.len(), 1, "no temporary file stays behind");
+        assert_eq!(left.len(), 1, "a temporary file is left");
     }
 }

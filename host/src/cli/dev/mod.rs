@@ -1,9 +1,9 @@
-//! `roost dev`: builds the functions, serves them with everything embedded, and swaps in whatever is saved while
-//! sockets stay up. A build that fails leaves what serves as it is.
+//! `roost dev`: builds the functions, serves them with embedded storage, and deploys them again whenever a source file is
+//! saved. Sockets stay open. If a build fails, the live functions are unchanged.
 
-mod people;
 mod secrets;
 mod swap;
+mod users;
 mod watch;
 mod welcome;
 
@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::bail;
 
-pub use secrets::{fill_secrets, use_known_secrets};
+pub(crate) use secrets::{fill_secrets, use_known_secrets};
 
 use crate::app::{self, OnDeployFailure, Running};
 use crate::cli::build;
@@ -20,19 +20,19 @@ use crate::config::Config;
 use crate::ops::shutdown::Signals;
 use swap::Swap;
 
-/// What `roost dev` takes where nobody says anything: everything lies in the source folder.
-pub fn defaults(root: &Path) -> Vec<(&'static str, String)> {
+/// The defaults of `roost dev`: everything is within the source folder.
+pub(crate) fn defaults(root: &Path) -> Vec<(&'static str, String)> {
     let within = |path: &str| root.join(path).display().to_string();
     vec![("data_dir", within(".roost")), ("functions_dir", within("target/functions"))]
 }
 
-/// Serves until a signal; `false`: ended before everything was done.
-pub async fn run(root: &Path, config: Config, signals: &mut Signals) -> anyhow::Result<bool> {
+/// Serves until a signal; `false`: the process was ended before the stop was complete.
+pub(crate) async fn run(root: &Path, config: Config, signals: &mut Signals) -> anyhow::Result<bool> {
     let running = tokio::select! {
         running = start(root, &config) => running?,
         _ = signals.next() => return Ok(false),
     };
-    people::introduce(&running.records).await?;
+    users::create(&running.records).await?;
     print(&welcome::text(&config.auth, running.listen, running.admin_listen)?)?;
     let swap = Swap::start(root, &config.functions_dir, running.functions.clone())?;
     let swapping = tokio::spawn(swap.run());
@@ -46,7 +46,9 @@ async fn start(root: &Path, config: &Config) -> anyhow::Result<Running> {
         if !has_components(&config.functions_dir) {
             bail!("{error:#}");
         }
-        print(&format!("{error:#}\nServing what was built before; save a mended file to build again."))?;
+        print(&format!(
+            "{error:#}\nThe components of the last build are served; correct the source and save it to build again."
+        ))?;
     }
     app::start_with(config.clone(), OnDeployFailure::GoOn).await
 }

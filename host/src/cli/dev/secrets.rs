@@ -1,5 +1,5 @@
-//! The secrets that `roost dev` makes up: random, once for each data directory, readable by its owner only, so that
-//! tokens survive a restart. What is configured is never replaced.
+//! The secrets that `roost dev` generates: random, once for each data directory so that tokens survive a restart, and
+//! readable only by the owner. A secret that is configured is never replaced.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -21,8 +21,8 @@ struct Secrets {
     admin_key: String,
 }
 
-/// Completes the configuration with made-up secrets, those of the last time if there was one.
-pub fn fill_secrets(config: &mut Config) -> anyhow::Result<()> {
+/// Completes the configuration with generated secrets: those in the data directory, or new ones.
+pub(crate) fn fill_secrets(config: &mut Config) -> anyhow::Result<()> {
     let secrets = match read(&config.data_dir)? {
         Some(secrets) => secrets,
         None => make(&config.data_dir)?,
@@ -31,8 +31,8 @@ pub fn fill_secrets(config: &mut Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Completes the configuration with secrets that were made up earlier, if any were.
-pub fn use_known_secrets(config: &mut Config) -> anyhow::Result<()> {
+/// Completes the configuration with the secrets in the data directory, if there are any.
+pub(crate) fn use_known_secrets(config: &mut Config) -> anyhow::Result<()> {
     if let Some(secrets) = read(&config.data_dir)? {
         secrets.complete(&mut config.auth);
     }
@@ -56,7 +56,9 @@ fn read(data_dir: &Path) -> anyhow::Result<Option<Secrets>> {
     match fs::read_to_string(&path) {
         Ok(text) => {
             let secrets = serde_json::from_str(&text);
-            secrets.map(Some).with_context(|| format!("{} is damaged; delete it to make new secrets", path.display()))
+            secrets.map(Some).with_context(|| {
+                format!("{} is damaged; delete the file, and new secrets are generated", path.display())
+            })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
@@ -88,10 +90,10 @@ mod tests {
     use super::*;
     use crate::config::Sources;
 
-    fn config(data_dir: &Path, said: &[(&str, &str)]) -> Config {
-        let said = said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    fn config(data_dir: &Path, variables: &[(&str, &str)]) -> Config {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let defaults = vec![("data_dir", data_dir.display().to_string())];
-        Sources { defaults, environment: said.collect(), ..Sources::default() }.load().unwrap()
+        Sources { defaults, environment: variables.collect(), ..Sources::default() }.load().unwrap()
     }
 
     fn folder(name: &str) -> PathBuf {
@@ -101,11 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn made_up_secrets_survive_a_restart_and_are_the_owners_alone() {
+    fn generated_secrets_survive_a_restart_and_only_the_owner_reads_them() {
         let folder = folder("kept");
         let (mut first, mut second) = (config(&folder, &[]), config(&folder, &[]));
         use_known_secrets(&mut first).unwrap();
-        assert!(first.auth.keys.is_empty(), "nothing was made up yet");
+        assert!(first.auth.keys.is_empty(), "nothing is generated yet");
         fill_secrets(&mut first).unwrap();
         fill_secrets(&mut second).unwrap();
         assert!(first.auth.admin_key.is_some() && first.auth.admin_key == second.auth.admin_key);
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_is_not_replaced() {
+    fn a_configured_secret_is_not_replaced() {
         let folder = folder("configured");
         let mut config = config(&folder, &[("ROOST_ADMIN_KEY", "the-operators-own")]);
         fill_secrets(&mut config).unwrap();

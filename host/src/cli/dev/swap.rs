@@ -1,5 +1,5 @@
-//! Keeps the live functions in step with what is saved: sources are built again, components are swapped in, and a
-//! component that is gone is taken out of service.
+//! Keeps the live functions equal to the saved sources: sources are built again, components are deployed, and a function
+//! whose component was deleted is removed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use crate::cli::build;
 use crate::cli::dev::watch::Watch;
 use crate::runtime::{Deployed, Functions};
 
-/// What functions are built from, in the source folder.
+/// The folders, within the source folder, from which functions are built.
 const SOURCES: [&str; 3] = ["functions", "core/src", "wit"];
 
 pub(super) struct Swap {
@@ -19,7 +19,7 @@ pub(super) struct Swap {
     functions: Functions,
     sources: Watch,
     built: Watch,
-    /// Which function a component's file holds.
+    /// The name of the function in each deployed file.
     served: BTreeMap<PathBuf, String>,
 }
 
@@ -38,13 +38,13 @@ impl Swap {
         })
     }
 
-    /// Until it is dropped.
+    /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
         self.deploy().await;
         loop {
             tokio::select! {
                 Some(saved) = self.sources.burst() => {
-                    tracing::info!(files = %names(&self.root, saved.iter()), "saved; building");
+                    tracing::info!(files = %names(&self.root, saved.iter()), "source files were saved; building");
                     self.build().await;
                 }
                 Some(_) = self.built.burst() => {}
@@ -55,13 +55,14 @@ impl Swap {
     }
 
     async fn build(&self) {
-        let began = Instant::now();
+        let started = Instant::now();
         match build::command::all(&self.root, &self.folder).await {
             Ok(built) => {
                 let changed = built.iter().filter(|built| built.changed).count();
-                tracing::info!(changed, took_ms = began.elapsed().as_millis(), "built");
+                let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(changed, took_ms, "the functions are built");
             }
-            Err(error) => tracing::error!("{error:#}; what serves is left as it is"),
+            Err(error) => tracing::error!("{error:#}; the live functions are unchanged"),
         }
     }
 
@@ -78,16 +79,16 @@ impl Swap {
                 Ok(Deployed { name, .. }) => {
                     self.served.insert(path.clone(), name);
                 }
-                Err(fault) => tracing::error!(%fault, "not deployed; what serves is left as it is"),
+                Err(fault) => tracing::error!(%fault, "a component was not deployed; the live function is unchanged"),
             }
         }
-        self.retire(&paths).await;
+        self.remove_deleted(&paths).await;
     }
 
-    /// Takes out of service what has no file any more. A function that moved to another file stays.
-    async fn retire(&mut self, paths: &[PathBuf]) {
-        let gone: Vec<PathBuf> = self.served.keys().filter(|path| !paths.contains(path)).cloned().collect();
-        for path in gone {
+    /// Removes the functions whose files were deleted. A function that has moved to another file is kept.
+    async fn remove_deleted(&mut self, paths: &[PathBuf]) {
+        let deleted: Vec<PathBuf> = self.served.keys().filter(|path| !paths.contains(path)).cloned().collect();
+        for path in deleted {
             if let Some(name) = self.served.remove(&path)
                 && !self.served.values().any(|served| *served == name)
             {
@@ -97,7 +98,7 @@ impl Swap {
     }
 }
 
-/// The components of a folder, by name.
+/// The components in a folder, sorted by name.
 pub(super) fn components(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder)? {

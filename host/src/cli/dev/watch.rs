@@ -1,5 +1,5 @@
-//! Watches folders for changes that somebody saved. Editors write a file in several steps: a burst of them is told
-//! once, when it is over.
+//! Watches folders for saved files. Editors write a file in several steps: the changes of a burst are reported once, when
+//! the burst is over.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,30 +9,30 @@ use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-/// A burst is over when nothing was saved for so long.
-const QUIET: Duration = Duration::from_millis(150);
-/// Events that wait; more of them are part of the same burst.
-const WAITING_MAX: usize = 1_024;
+/// A burst is over when no file was saved for this long.
+const BURST_PAUSE: Duration = Duration::from_millis(150);
+/// The most events in the queue. Further ones belong to the same burst.
+const QUEUED_EVENTS_MAX: usize = 1_024;
 
-/// Folders under watch, with everything in them.
+/// A watch over folders and everything in them.
 #[derive(Debug)]
-pub struct Watch {
-    /// Ends the watch when it is dropped.
+pub(super) struct Watch {
+    /// Dropping it ends the watch.
     _watcher: RecommendedWatcher,
     saved: mpsc::Receiver<PathBuf>,
 }
 
 impl Watch {
     /// Watches these folders for files with these extensions.
-    pub fn start(folders: &[PathBuf], extensions: &'static [&'static str]) -> notify::Result<Self> {
-        let (sender, saved) = mpsc::channel(WAITING_MAX);
+    pub(super) fn start(folders: &[PathBuf], extensions: &'static [&'static str]) -> notify::Result<Self> {
+        let (sender, saved) = mpsc::channel(QUEUED_EVENTS_MAX);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
             if !is_change(event.kind) {
                 return;
             }
-            for path in event.paths.into_iter().filter(|path| matters(path, extensions)) {
-                // A full channel already tells of a burst.
+            for path in event.paths.into_iter().filter(|path| is_source(path, extensions)) {
+                // If the queue is full, the burst is known already.
                 let _ = sender.try_send(path);
             }
         })?;
@@ -43,9 +43,9 @@ impl Watch {
     }
 
     /// The files of the next burst; `None`: the watch has ended.
-    pub async fn burst(&mut self) -> Option<BTreeSet<PathBuf>> {
+    pub(super) async fn burst(&mut self) -> Option<BTreeSet<PathBuf>> {
         let mut paths = BTreeSet::from([self.saved.recv().await?]);
-        while let Ok(Some(path)) = tokio::time::timeout(QUIET, self.saved.recv()).await {
+        while let Ok(Some(path)) = tokio::time::timeout(BURST_PAUSE, self.saved.recv()).await {
             paths.insert(path);
         }
         Some(paths)
@@ -60,8 +60,8 @@ const fn is_change(kind: EventKind) -> bool {
     }
 }
 
-/// Temporary files of editors and builds begin with a dot or have other extensions.
-fn matters(path: &Path, extensions: &[&str]) -> bool {
+/// Whether the file is a source. Temporary files of editors and builds begin with a dot or have other extensions.
+fn is_source(path: &Path, extensions: &[&str]) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     !name.starts_with('.') && extensions.contains(&extension)
@@ -78,11 +78,11 @@ mod tests {
     }
 
     async fn burst(watch: &mut Watch) -> BTreeSet<PathBuf> {
-        tokio::time::timeout(Duration::from_secs(20), watch.burst()).await.expect("nothing was told").unwrap()
+        tokio::time::timeout(Duration::from_secs(20), watch.burst()).await.expect("no burst was reported").unwrap()
     }
 
     #[tokio::test]
-    async fn a_burst_of_saves_is_told_once_without_what_does_not_matter() {
+    async fn a_burst_of_saves_is_reported_once_without_temporary_files() {
         let folder = folder("burst");
         let mut watch = Watch::start(std::slice::from_ref(&folder), &["rs"]).unwrap();
         for text in ["a", "b", "c"] {

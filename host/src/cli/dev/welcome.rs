@@ -1,10 +1,10 @@
-//! What a newcomer reads when `roost dev` is up: two tokens, and lines to paste that show presence, a message and a
-//! counter.
+//! The text that `roost dev` prints when it serves: the tokens of two users, and commands to paste that show presence, a
+//! message and a counter.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::people::{ADA, BEN, TALK};
+use super::users::{ADA, BEN, CONVERSATION};
 use crate::config::AuthConfig;
 use crate::server::auth::issuer::{self, TokenError};
 
@@ -19,37 +19,37 @@ pub(super) fn text(auth: &AuthConfig, listen: SocketAddr, admin: SocketAddr) -> 
         r#"
 Roost is up: http://{listen}
 
-Ada and Ben are contacts and have a conversation. Paste this into two terminals; the tokens are good for 30 days:
+Ada and Ben are contacts and have a conversation. Paste this into two terminals; the tokens are valid for 30 days:
   ADA={ada}
   BEN={ben}
-  ROOST={listen} TALK={TALK}
+  ROOST={listen} CONVERSATION={CONVERSATION}
 
-1. Be Ben: open his socket in one terminal, with any WebSocket client (one of these)
+1. As Ben, open a WebSocket in one terminal, with one of these clients
   websocat "ws://$ROOST/v1/socket?token=$BEN"
   wscat -c "ws://$ROOST/v1/socket?token=$BEN"
   python3 -m websockets "ws://$ROOST/v1/socket?token=$BEN"
-   or follow the same events without one
+   or receive the same events without a WebSocket client
   curl -N -H "Authorization: Bearer $BEN" http://$ROOST/v1/events
 
-2. Be Ada in the other: is Ben online? Write to him; his terminal shows it at once
+2. As Ada, in the other terminal: is Ben online? Send him a message; his terminal shows it at once
   curl -H "Authorization: Bearer $ADA" http://$ROOST/v1/presence/{BEN}
-  curl -H "Authorization: Bearer $ADA" -H "Content-Type: application/json" -d '{{"content":"Hello Ben"}}' http://$ROOST/v1/conversations/$TALK/messages
+  curl -H "Authorization: Bearer $ADA" -H "Content-Type: application/json" -d '{{"content":"Hello Ben"}}' http://$ROOST/v1/conversations/$CONVERSATION/messages
 
-3. Ben's counter; then he reads everything, and every device of his is told that it is zero
+3. As Ben: show the unread counter; then read everything, and all devices of Ben receive the counter zero
   curl -H "Authorization: Bearer $BEN" http://$ROOST/v1/unread
-  curl -H "Authorization: Bearer $BEN" -X POST http://$ROOST/v1/conversations/$TALK/read
+  curl -H "Authorization: Bearer $BEN" -X POST http://$ROOST/v1/conversations/$CONVERSATION/read
 
-Save a file in functions/ and it is rebuilt and swapped in; the sockets stay up.
-Backends act for anybody:
+When you save a file in functions/, the functions are rebuilt and replaced; sockets stay open.
+A backend acts for any user:
   curl -H "Authorization: Bearer {service_key}" -H "Roost-User: {ADA}" http://{listen}/v1/contacts
-Operators look at http://{admin}/metrics and /readyz, run `roost functions`, or
+Operators read http://{admin}/metrics and /readyz, run `roost functions`, or
   curl -H "Authorization: Bearer {admin_key}" http://{admin}/functions
 Ctrl-C stops.
 "#
     ))
 }
 
-/// A listener on every address is reached on this machine's own.
+/// An address that this machine can connect to, also where the listener has every address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
@@ -64,7 +64,7 @@ mod tests {
     use crate::config::{Secret, Sources, TokenKey};
 
     #[test]
-    fn every_address_and_every_secret_that_a_line_needs_is_there() {
+    fn the_text_contains_every_address_and_secret_that_a_command_needs() {
         let mut auth = Sources::default().load().unwrap().auth;
         auth.keys = vec![TokenKey::Secret(Secret("0123456789abcdef0123456789abcdef".to_owned()))];
         auth.admin_key = Some(Secret("the-admin-key".to_owned()));
