@@ -73,12 +73,10 @@ impl Reader {
         if is_noted || names.iter().any(|name| self.wrong.contains(*name)) {
             return;
         }
-        let set = names.iter().find_map(|name| Some((*name, self.settings.values.get(*name)?)));
-        let (name, origin) = match set {
-            Some((name, setting)) => (Some(name), setting.origin.clone()),
-            None => (names.first().copied(), Origin::Default),
-        };
-        self.settings.note_error(&origin, name.map(str::to_owned), problem);
+        let setting = names.iter().find_map(|name| self.settings.values.get(*name));
+        let origin = setting.map_or(Origin::Default, |setting| setting.origin.clone());
+        // The problem names the keys itself.
+        self.settings.note_error(&origin, None, problem);
     }
 
     fn note_wrong_value(&mut self, name: String, key: &Key, problem: &str) {
