@@ -1,7 +1,7 @@
-//! The store's contract, held from within a function: `GET /v1/conformance/<case>/<fresh>` runs one case of the suite on
-//! the imports. A case that does not hold traps, and the host logs what was expected.
+//! Runs the conformance suite of the store from within a function: `GET /v1/conformance/<case>/<fresh>` runs one case on the
+//! imports. A case that fails traps, and the host logs what was expected.
 //!
-//! Live events and feeds are not for functions; cases that need them are not to be asked for.
+//! Functions have no access to live events and feeds; cases that need them must not be requested.
 #![cfg(target_family = "wasm")]
 
 use std::sync::Arc;
@@ -16,14 +16,17 @@ use roost_core::port::{
 };
 use roost_core::testing::block_on;
 use roost_core::testing::conformance::key_value as suite;
-use roost_function::{Access, Answer, Edge, Grants, Reply, Request, Route};
+use roost_function::{Access, Answer, Edge, Grants, PathParameter, Reply, Request, Route};
+
+const CASE: PathParameter<String> = PathParameter::new("case");
+const FRESH: PathParameter<u64> = PathParameter::new("fresh");
 
 roost_function::function! {
-    routes: &[Route::get("/v1/conformance/{case}/{fresh}", Access::Public, hold)],
+    routes: &[Route::get("/v1/conformance/{case}/{fresh}", Access::Public, run_case)],
     grants: Grants { read: &Space::ALL, write: &Space::ALL, publish: true, ..Grants::NONE },
 }
 
-/// The imports as a store, and owners that nobody else has.
+/// The imports as a store, and owners that no other case uses.
 struct Guest {
     store: Imports,
     first: u64,
@@ -41,9 +44,9 @@ macro_rules! cases {
     };
 }
 
-fn hold(request: &Request) -> Answer {
-    let name: String = request.parameter("case")?;
-    let guest = Guest { store: Imports, first: request.parameter("fresh")?, used: AtomicU64::new(0) };
+fn run_case(request: &Request) -> Answer {
+    let name: String = request.path(CASE)?;
+    let guest = Guest { store: Imports, first: request.path(FRESH)?, used: AtomicU64::new(0) };
     each_store_case!(cases, name, guest);
     Reply::ok(&"it holds")
 }
@@ -59,7 +62,7 @@ impl suite::Harness for Guest {
         u128::from(self.first) << 64 | u128::from(self.used.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Functions cannot wait; no case that must is asked for.
+    /// A function cannot wait for time to pass; cases that need it are not requested.
     async fn advance(&self, _: u64) {}
 
     fn advance_max_ms(&self) -> u64 {
@@ -85,13 +88,13 @@ impl PubSub for Imports {
     }
 }
 
-fn not_for_functions<T>() -> Result<T, StoreError> {
-    Err(StoreError::Denied("the delivery side".into()))
+fn not_available<T>() -> Result<T, StoreError> {
+    Err(StoreError::Denied("live events and feeds are not available to functions".into()))
 }
 
 impl Bus for Imports {
     async fn join(&self, _: UserId, _: Arc<dyn Subscriber>) -> Result<(), StoreError> {
-        not_for_functions()
+        not_available()
     }
 
     async fn leave(&self, _: UserId) {}
@@ -99,10 +102,10 @@ impl Bus for Imports {
 
 impl Feeds for Imports {
     async fn positions(&self, _: &[UserId]) -> Result<Vec<Position>, StoreError> {
-        not_for_functions()
+        not_available()
     }
 
     async fn replay(&self, _: UserId, _: &Position) -> Result<Replay, StoreError> {
-        not_for_functions()
+        not_available()
     }
 }

@@ -1,6 +1,6 @@
-//! A function that cannot even say what it is: its deployment is refused.
+//! A function whose `describe` panics. Its deployment must be refused.
 #![cfg(target_family = "wasm")]
-#![allow(clippy::panic, reason = "misbehaving is the point")]
+#![allow(clippy::panic, reason = "the guest misbehaves on purpose")]
 
 use roost_function::bindings::exports::roost::edge::handler::{Failure, Guest, Invocation, Manifest, Reply};
 

@@ -1,4 +1,4 @@
-//! A function that imports what the contract does not have: its deployment is refused by name.
+//! A function that imports an interface outside the contract. Its deployment must be refused, naming the import.
 #![cfg(target_family = "wasm")]
 #![allow(missing_docs, unreachable_pub, unsafe_code, reason = "generated bindings")]
 

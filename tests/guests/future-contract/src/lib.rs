@@ -1,4 +1,4 @@
-//! A function of a contract version that this host does not speak: its deployment is refused by version.
+//! A function for a contract version that this host does not support. Its deployment must be refused, naming the version.
 #![cfg(target_family = "wasm")]
 #![allow(missing_docs, unreachable_pub, unsafe_code, reason = "generated bindings")]
 

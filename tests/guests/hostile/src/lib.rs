@@ -1,8 +1,8 @@
-//! A function that misbehaves on demand: `GET /v1/hostile/<way>`. The host must lose one reply, and nothing else.
+//! A function that misbehaves on demand: `GET /v1/hostile/<behaviour>`. The host must lose one reply, and nothing else.
 //!
-//! The test `hostile` asks for every way that the manifest lists and must know what to expect of each.
+//! The test `hostile` requests every behaviour that the manifest lists and has an expectation for each.
 #![cfg(target_family = "wasm")]
-#![allow(clippy::panic, reason = "misbehaving is the point")]
+#![allow(clippy::panic, reason = "the guest misbehaves on purpose")]
 
 use roost_function::bindings::exports::roost::edge::handler::{
     Access, Failure, Grants, Guest, Invocation, Manifest, Reply, Request, Route,
@@ -11,23 +11,23 @@ use roost_function::bindings::roost::edge::key_value::{Key, Owner, Query, Space}
 use roost_function::bindings::roost::edge::telemetry::Level;
 use roost_function::bindings::roost::edge::{clock, key_value, telemetry};
 
-const WAYS: [&str; 12] =
+const BEHAVIOURS: [&str; 12] =
     ["panic", "spin", "bomb", "recurse", "giant", "no-json", "odd-status", "snoop", "wait", "flood", "drain", "behave"];
 
 struct Hostile;
 
 impl Guest for Hostile {
     fn describe() -> Manifest {
-        let route = |way: &&str| Route {
+        let route = |behaviour: &&str| Route {
             method: "GET".to_owned(),
-            path: format!("/v1/hostile/{way}"),
+            path: format!("/v1/hostile/{behaviour}"),
             access: Access::Public,
             operation: "{}".to_owned(),
         };
         Manifest {
             name: "hostile".to_owned(),
             version: "0.1.0".to_owned(),
-            routes: WAYS.iter().map(route).collect(),
+            routes: BEHAVIOURS.iter().map(route).collect(),
             messages: Vec::new(),
             hooks: Vec::new(),
             schedules: Vec::new(),
@@ -36,8 +36,8 @@ impl Guest for Hostile {
     }
 
     fn handle(invocation: Invocation) -> Result<Reply, Failure> {
-        let Request::Http(request) = invocation.request else { panic!("only HTTP was offered") };
-        match WAYS.get(request.route as usize).copied().unwrap_or_default() {
+        let Request::Http(request) = invocation.request else { panic!("the manifest offers only HTTP routes") };
+        match BEHAVIOURS.get(request.route as usize).copied().unwrap_or_default() {
             "panic" => give_up(),
             "spin" => spin(),
             "bomb" => bomb(),
@@ -54,12 +54,12 @@ impl Guest for Hostile {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the contract's own type")]
+#[expect(clippy::unnecessary_wraps, reason = "the contract has this type")]
 fn answer(status: u16, body: &str) -> Result<Reply, Failure> {
     Ok(Reply { status, body: body.to_owned() })
 }
 
-/// Named, so that the log's symbolised trace can be looked for it.
+/// Has a name that the test finds in the symbolised trace in the log.
 #[inline(never)]
 fn give_up() -> ! {
     std::panic::set_hook(Box::new(|panic| {
@@ -69,16 +69,16 @@ fn give_up() -> ! {
 }
 
 fn spin() -> ! {
-    let mut turns = 0_u64;
+    let mut rounds = 0_u64;
     loop {
-        turns = std::hint::black_box(turns.wrapping_add(1));
+        rounds = std::hint::black_box(rounds.wrapping_add(1));
     }
 }
 
 fn bomb() -> ! {
-    let mut hoard: Vec<Vec<u8>> = Vec::new();
+    let mut allocated: Vec<Vec<u8>> = Vec::new();
     loop {
-        hoard.push(std::hint::black_box(vec![1; 1 << 20]));
+        allocated.push(std::hint::black_box(vec![1; 1 << 20]));
     }
 }
 
@@ -94,7 +94,7 @@ fn snoop() -> Result<usize, String> {
     key_value::read(&[Query::Bytes(key)]).map(|values| values.len()).map_err(|error| format!("{error:?}"))
 }
 
-/// Never computes, only waits: no epoch catches it inside the guest.
+/// Only waits in the host, so that the epoch deadline never interrupts guest code.
 fn wait() -> ! {
     loop {
         clock::wait(1_000);
@@ -102,7 +102,7 @@ fn wait() -> ! {
 }
 
 fn flood() -> Result<Reply, Failure> {
-    // One text for all of them: the log is flooded, not the guest's own memory.
+    // All lines share one text: the log is flooded, not the memory of the guest.
     let line = "x".repeat(20_000);
     for _ in 0..10_000 {
         telemetry::log(Level::Error, &line, &[]);
@@ -111,7 +111,7 @@ fn flood() -> Result<Reply, Failure> {
     answer(200, "\"flooded\"")
 }
 
-/// Asks for more in one call than any call may carry.
+/// Sends more queries in one call than a call may have.
 fn drain() -> usize {
     let item = "x".repeat(1_000);
     let query = || Query::Bytes(Key { space: Space::App, owner: Owner::Shard(0), item: Some(&item) });

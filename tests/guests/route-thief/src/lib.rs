@@ -1,4 +1,5 @@
-//! A function that wants a route and a frame of others: its deployment is refused, theirs go on.
+//! A function that declares a route and a socket message of other functions. Its deployment must be refused, and the other
+//! functions must go on serving.
 
 use roost_function::{Access, Reply, Route};
 
