@@ -3,9 +3,12 @@
 //! A position needs an epoch, or lost data looks like "nothing new". The reader's rule is pure: the host's hub and
 //! the simulator both follow it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::limits::FEED_TTL_MS;
 use crate::time::Timestamp;
@@ -63,6 +66,17 @@ impl FromStr for Position {
             return Err(PositionError);
         }
         Ok(Self { epoch: epoch.into(), offset: offset.parse().map_err(|_| PositionError)? })
+    }
+}
+
+impl JsonSchema for Position {
+    fn schema_name() -> Cow<'static, str> {
+        "Position".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // An offset of 20 digits can exceed its type, and no feed gets that far.
+        json_schema!({ "type": "string", "pattern": "^[a-z0-9]{1,32}:[0-9]{1,19}$" })
     }
 }
 

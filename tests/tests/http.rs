@@ -177,7 +177,9 @@ async fn people_members_and_sync_answer_as_documented() {
     for (path, methods) in described["paths"].as_object().unwrap() {
         let names = [format!("{path}`"), format!("{path}?")];
         let lines: Vec<_> = documentation.lines().filter(|line| names.iter().any(|name| line.contains(name))).collect();
-        for method in methods.as_object().unwrap().keys().map(|method| method.to_ascii_uppercase()) {
+        // Every `GET` is answered as `HEAD` too; the documentation says so once.
+        let methods = methods.as_object().unwrap().keys().filter(|method| *method != "head");
+        for method in methods.map(|method| method.to_ascii_uppercase()) {
             assert!(lines.iter().any(|line| line.contains(&method)), "docs/api.md does not show {method} {path}");
         }
     }

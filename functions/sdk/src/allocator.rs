@@ -1,44 +1,45 @@
-//! The allocator of a function: one address after the other, and what is given back is handed out again by size.
+//! The allocator of functions: it hands out consecutive addresses, and reuses freed blocks by size class.
 //!
-//! A call gives everything back in the end (the host frees the reply last), so a count of live blocks tells when the
-//! next call can begin at the base again. A fresh instance never searches, a reused one never grows from call to call,
-//! and both begin in the space that lies between the program's data and the end of the first memory, which costs no
-//! system call. Most calls need little and are soon over: the first blocks are not handed out again. Beyond them a block
-//! that was freed serves the next one of its size class, so that a call which works in many rounds needs the memory of one.
+//! A call frees everything it allocated by its end (the host frees the reply last), so a count of live blocks tells when
+//! the next call can start at the base again. A fresh instance never searches, a reused one never grows from call to
+//! call, and both start in the space between the program's data and the end of the initial memory, which costs no system
+//! call. Most calls need little memory and end soon, so the first 16 KiB of blocks are not reused. Beyond them a freed
+//! block serves the next allocation of its size class, so that a call of many rounds needs the memory of one round.
 
 use std::cell::Cell;
 
-/// A stretch of addresses that can grow at its end.
+/// A range of addresses that can grow at its end.
 trait Region {
-    /// The first address.
+    /// The first usable address.
     fn base(&self) -> usize;
     /// One past the last usable address.
     fn end(&self) -> usize;
     /// Makes everything up to this address usable; `false` if it cannot.
     fn grow(&self, end: usize) -> bool;
-    /// The number at an address of a block that nobody uses.
+    /// Reads the number at the address of a free block.
     fn read(&self, address: usize) -> usize;
-    /// Puts a number there.
+    /// Writes a number to the address of a free block.
     fn write(&self, address: usize, value: usize);
 }
 
-/// As much as a call may use before blocks are handed out again.
+/// The bytes that a call can use before blocks are reused.
 const FIRST: usize = 16 * 1024;
-/// What every block's address and size are a multiple of.
+/// The address and the size of every block are a multiple of this.
 const UNIT: usize = 16;
-/// Up to here a class for each unit, beyond four classes for each doubling: at most a fifth of a block is lost.
+/// Up to this size there is one class for each unit, beyond it four classes for each doubling: at most a fifth of a block
+/// is unused.
 const SMALL: usize = 64;
-/// Blocks beyond 64 MiB, which no function may have, would have no class.
+/// There is no class for blocks of more than 64 MiB, which no function may allocate.
 const CLASSES: usize = 4 + 20 * 4;
 
-/// A class of sizes and the size of its blocks.
+/// A size class, and the size of its blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Class {
+struct SizeClass {
     index: usize,
     size: usize,
 }
 
-impl Class {
+impl SizeClass {
     const fn of(size: usize) -> Option<Self> {
         if size <= SMALL {
             let units = if size == 0 { 1 } else { size.div_ceil(UNIT) };
@@ -54,16 +55,16 @@ impl Class {
     }
 }
 
-/// Hands out a region's addresses.
+/// Hands out the addresses of a region.
 struct Arena<R> {
     region: R,
-    /// Where the next block may begin; 0 stands for the base.
+    /// The address at which the next block can start; 0 stands for the base.
     next: Cell<usize>,
-    /// Blocks handed out and not given back.
+    /// The number of allocated blocks.
     live: Cell<usize>,
-    /// The newest free block of each class, which holds the address of the one before; 0: none.
+    /// The first free block of each class, which holds the address of the next one; 0 for none.
     free: [Cell<usize>; CLASSES],
-    /// No class from here on has a free block.
+    /// From this class on, none has a free block.
     free_end: Cell<usize>,
 }
 
@@ -78,26 +79,26 @@ impl<R: Region> Arena<R> {
         }
     }
 
-    /// The address of a new block. Not inlined, as below: a function has thousands of places that allocate.
+    /// Allocates a block. Not inlined, like `free` and `resize`: a component has thousands of places that allocate.
     #[inline(never)]
     fn allocate(&self, size: usize, align: usize) -> Option<usize> {
-        // Alignments are powers of two: a mask, where the general way would divide.
-        let beyond = align.max(UNIT) - 1;
-        let address = self.next.get().max(self.region.base()).checked_add(beyond)? & !beyond;
+        // Alignments are powers of two, so a mask replaces a division.
+        let mask = align.max(UNIT) - 1;
+        let address = self.next.get().max(self.region.base()).checked_add(mask)? & !mask;
         if !self.is_first(address)
             && align <= UNIT
-            && let Some(again) = self.again(size)
+            && let Some(block) = self.reuse(size)
         {
-            return Some(again);
+            return Some(block);
         }
         self.end_at(address.checked_add(self.footprint(address, size)?)?)?;
         self.live.set(self.live.get() + 1);
         Some(address)
     }
 
-    /// A block that was given back.
-    fn again(&self, size: usize) -> Option<usize> {
-        let head = self.free.get(Class::of(size)?.index)?;
+    /// Takes a free block of the size class.
+    fn reuse(&self, size: usize) -> Option<usize> {
+        let head = self.free.get(SizeClass::of(size)?.index)?;
         let address = head.get();
         if address == 0 {
             return None;
@@ -107,17 +108,17 @@ impl<R: Region> Arena<R> {
         Some(address)
     }
 
-    /// Whether a block at this address is one of the first.
+    /// Whether a block at this address is among the first blocks, which are not reused.
     fn is_first(&self, address: usize) -> bool {
         address < self.region.base() + FIRST
     }
 
-    /// How far a block reaches.
+    /// The bytes that a block occupies.
     fn footprint(&self, address: usize, size: usize) -> Option<usize> {
         if self.is_first(address) {
             size.max(1).checked_next_multiple_of(UNIT)
         } else {
-            Class::of(size).map(|class| class.size)
+            SizeClass::of(size).map(|class| class.size)
         }
     }
 
@@ -132,7 +133,7 @@ impl<R: Region> Arena<R> {
         if self.footprint(address, size).is_some_and(|footprint| address + footprint == self.next.get()) {
             self.next.set(address);
         } else if !self.is_first(address)
-            && let Some(class) = Class::of(size)
+            && let Some(class) = SizeClass::of(size)
             && let Some(head) = self.free.get(class.index)
         {
             self.region.write(address, head.replace(address));
@@ -140,7 +141,7 @@ impl<R: Region> Arena<R> {
         }
     }
 
-    /// Whether the block could be given its new size where it is.
+    /// Resizes a block in place; `false` if that is not possible.
     #[inline(never)]
     fn resize(&self, address: usize, size: usize, new_size: usize) -> bool {
         let (Some(old), Some(new)) = (self.footprint(address, size), self.footprint(address, new_size)) else {
@@ -163,7 +164,7 @@ impl<R: Region> Arena<R> {
 }
 
 #[cfg(target_family = "wasm")]
-#[allow(unsafe_code, reason = "an allocator turns addresses into pointers; there is no safe way to be one")]
+#[allow(unsafe_code, reason = "an allocator turns addresses into pointers, which has no safe form")]
 mod wasm {
     use core::arch::wasm32::{memory_grow, memory_size};
     use std::alloc::{GlobalAlloc, Layout};
@@ -177,11 +178,11 @@ mod wasm {
     static ALLOCATOR: Arena<LinearMemory> = Arena::new(LinearMemory);
 
     unsafe extern "C" {
-        /// Where the program's data and stack end: the linker puts it there.
+        /// The end of the program's data and stack, placed there by the linker.
         static __heap_base: u8;
     }
 
-    /// From `__heap_base` to the end of the first memory.
+    /// The memory from `__heap_base` to its end.
     struct LinearMemory;
 
     impl Region for LinearMemory {
@@ -195,19 +196,21 @@ mod wasm {
 
         fn grow(&self, end: usize) -> bool {
             let missing = end.div_ceil(PAGE) - memory_size::<0>();
-            // By half at least, so that a large answer costs few system calls; a limit may be closer than that.
+            // Grow by at least half, so that a large answer costs few system calls, or by what is missing if a limit is
+            // closer than that.
             [missing.max(memory_size::<0>() / 2), missing]
                 .into_iter()
                 .any(|pages| memory_grow::<0>(pages) != usize::MAX)
         }
 
         fn read(&self, address: usize) -> usize {
-            // SAFETY: only of a free block: within the memory, aligned to a unit, and written to when it became free.
+            // SAFETY: called only for a free block: it is within the memory, aligned to a unit, and was written to when it
+            // became free.
             unsafe { ptr::with_exposed_provenance::<usize>(address).read() }
         }
 
         fn write(&self, address: usize, value: usize) {
-            // SAFETY: only to a block that has just been given back: within the memory, aligned to a unit, nobody's.
+            // SAFETY: called only for a block that was just freed: it is within the memory, aligned to a unit, and unused.
             unsafe { ptr::with_exposed_provenance_mut::<usize>(address).write(value) }
         }
     }
@@ -215,10 +218,10 @@ mod wasm {
     // SAFETY: a component's instance has one thread, and this allocator exists only there.
     unsafe impl Sync for Arena<LinearMemory> {}
 
-    // SAFETY: `Arena` hands out addresses above the program's own data, within memory that is there, aligned as asked,
-    // and none twice while it is live: a block comes from its class's free ones, where only `free` puts it, or from
-    // `next`, which lies at or above the end of every block, and moves down only to the begin of the newest one when
-    // that is given back or, when none is live, to the base.
+    // SAFETY: `Arena` hands out addresses above the program's own data, within existing memory and aligned as requested,
+    // and none twice while it is allocated: a block comes from the free list of its class, where only `free` puts it, or
+    // from `next`, which is at or above the end of every block, and moves down only to the start of the newest block when
+    // that is freed or, when no block is allocated, to the base.
     unsafe impl GlobalAlloc for Arena<LinearMemory> {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             self.allocate(layout.size(), layout.align()).map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
@@ -236,7 +239,7 @@ mod wasm {
                 return ptr::null_mut();
             };
             let moved = ptr::with_exposed_provenance_mut::<u8>(address);
-            // SAFETY: the new block is not the old one, and both are at least so long.
+            // SAFETY: the blocks do not overlap, and both are at least this long.
             unsafe { ptr::copy_nonoverlapping(block, moved, layout.size().min(new_size)) };
             self.free(block.addr(), layout.size());
             moved
@@ -254,11 +257,11 @@ mod tests {
     use super::*;
 
     const BASE: usize = 1_008;
-    const MOST: usize = 65_536;
+    const END_MAX: usize = 65_536;
 
     struct Addresses {
         end: Cell<usize>,
-        held: RefCell<BTreeMap<usize, usize>>,
+        contents: RefCell<BTreeMap<usize, usize>>,
     }
 
     impl Region for Addresses {
@@ -271,7 +274,7 @@ mod tests {
         }
 
         fn grow(&self, end: usize) -> bool {
-            let fits = end <= MOST;
+            let fits = end <= END_MAX;
             if fits {
                 self.end.set(end);
             }
@@ -279,43 +282,43 @@ mod tests {
         }
 
         fn read(&self, address: usize) -> usize {
-            self.held.borrow()[&address]
+            self.contents.borrow()[&address]
         }
 
         fn write(&self, address: usize, value: usize) {
-            self.held.borrow_mut().insert(address, value);
+            self.contents.borrow_mut().insert(address, value);
         }
     }
 
     fn arena() -> Arena<Addresses> {
-        Arena::new(Addresses { end: Cell::new(2_048), held: RefCell::default() })
+        Arena::new(Addresses { end: Cell::new(2_048), contents: RefCell::default() })
     }
 
     #[test]
-    fn every_size_has_the_class_that_holds_it_closely() {
-        let mut before = Class { index: 0, size: UNIT };
+    fn every_size_has_a_class_that_fits_it_closely() {
+        let mut before = SizeClass { index: 0, size: UNIT };
         for size in 1..200_000 {
-            let class = Class::of(size).unwrap();
+            let class = SizeClass::of(size).unwrap();
             assert!(class.size >= size && class.size.is_multiple_of(UNIT), "{size}: {class:?}");
             assert!(size <= SMALL || class.size - size <= size / 4, "{size}: {class:?}");
             assert!(class == before || (class.index == before.index + 1 && class.size > before.size), "{size}");
             before = class;
         }
-        assert!(Class::of(64 << 20).is_some());
-        assert_eq!(Class::of(usize::MAX), None);
+        assert!(SizeClass::of(64 << 20).is_some());
+        assert_eq!(SizeClass::of(usize::MAX), None);
     }
 
     #[test]
-    fn blocks_follow_each_other_aligned_and_apart() {
+    fn blocks_are_consecutive_aligned_and_do_not_overlap() {
         let arena = arena();
         assert_eq!(arena.allocate(3, 1), Some(BASE));
         assert_eq!(arena.allocate(17, 8), Some(BASE + 16));
         assert_eq!(arena.allocate(1, 64), Some(1_088));
-        assert_eq!(arena.region.end(), 2_048, "nothing grows while there is room");
+        assert_eq!(arena.region.end(), 2_048, "the region does not grow while there is room");
     }
 
     #[test]
-    fn it_starts_over_when_nothing_is_left() {
+    fn allocation_restarts_at_the_base_when_no_block_is_left() {
         let arena = arena();
         for _ in 0..1_000 {
             let (a, b) = (arena.allocate(100, 4).unwrap(), arena.allocate(500, 4).unwrap());
@@ -327,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_of_one_call_need_the_memory_of_one() {
+    fn a_call_of_many_rounds_needs_the_memory_of_one_round() {
         let arena = arena();
         let kept = arena.allocate(8, 8).unwrap();
         for _ in 0..1_000 {
@@ -336,35 +339,35 @@ mod tests {
         }
         assert!(arena.region.end() < BASE + FIRST + 21 * 48, "{}", arena.region.end());
         arena.free(kept, 8);
-        assert_eq!(arena.allocate(40, 8), Some(BASE), "no list outlives the call");
+        assert_eq!(arena.allocate(40, 8), Some(BASE), "no free list outlives the call");
     }
 
     #[test]
-    fn the_newest_block_is_taken_back_and_resized_where_it_is() {
+    fn the_newest_block_is_freed_and_resized_in_place() {
         let arena = arena();
         let first = arena.allocate(16, 8).unwrap();
         let newest = arena.allocate(16, 8).unwrap();
         assert!(arena.resize(newest, 16, 640));
-        assert!(!arena.resize(first, 16, 64), "something stands behind it");
-        assert!(arena.resize(first, 16, 8), "it may always shrink");
+        assert!(!arena.resize(first, 16, 64), "another block follows it");
+        assert!(arena.resize(first, 16, 8), "a block can always shrink in place");
         arena.free(newest, 640);
         assert_eq!(arena.allocate(1, 1), Some(newest));
     }
 
     #[test]
-    fn it_grows_to_its_bound_and_then_says_no() {
+    fn allocation_fails_when_the_region_cannot_grow() {
         let arena = arena();
         let block = arena.allocate(40_000, 1).unwrap();
         assert_eq!(arena.allocate(40_000, 1), None);
         assert!(!arena.resize(block, 40_000, 80_000));
         assert_eq!(arena.allocate(usize::MAX, 1), None);
-        assert!(arena.allocate(100, 1).is_some(), "a refusal changes nothing");
+        assert!(arena.allocate(100, 1).is_some(), "a failed allocation changes nothing");
     }
 
     proptest! {
-        /// Whatever is asked for and given back in whatever order.
+        /// For any sequence of allocations, frees and resizes.
         #[test]
-        fn live_blocks_never_overlap(steps in prop::collection::vec((0_usize..3, 1_usize..3_000, 0_u32..6), 1..200)) {
+        fn allocated_blocks_never_overlap(steps in prop::collection::vec((0_usize..3, 1_usize..3_000, 0_u32..6), 1..200)) {
             let arena = arena();
             let mut live: Vec<(usize, usize)> = Vec::new();
             for (step, size, align) in steps {
@@ -374,10 +377,10 @@ mod tests {
                         arena.free(address, size);
                     }
                     1 if !live.is_empty() => {
-                        let place = align as usize % live.len();
-                        let (address, old) = live[place];
+                        let index = align as usize % live.len();
+                        let (address, old) = live[index];
                         if arena.resize(address, old, size) {
-                            live[place] = (address, size);
+                            live[index] = (address, size);
                         }
                     }
                     _ => if let Some(address) = arena.allocate(size, 1 << align) {

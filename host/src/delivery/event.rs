@@ -8,6 +8,7 @@ use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 use roost_core::feed::Position;
 use roost_core::port::Delivery;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::server::problem::{ApiError, ErrorCode, encode};
@@ -107,10 +108,13 @@ impl From<Delivery> for PushedFrame {
 }
 
 /// The payload of `resync`: the reason, and the position after which the next events come.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct Resync<'a> {
+    /// Why events are missing.
     reason: &'static str,
+    /// The epoch of the position after which the next events come.
     epoch: &'a str,
+    /// The offset of the position after which the next events come.
     offset: u64,
 }
 

@@ -3,10 +3,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use roost_core::feed::Position;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{Access, Documented, host_paths};
+use crate::server::problem::ProblemDocument;
+use crate::server::sync::SyncAnswer;
 
 /// The document, and the generation of the functions that it describes.
 #[derive(Debug, Default)]
@@ -38,6 +43,7 @@ fn compose(documented: Vec<Documented>) -> Value {
             methods.insert(route.method.as_str().to_ascii_lowercase(), operation(route));
         }
     }
+    describe_head(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -50,7 +56,7 @@ fn compose(documented: Vec<Documented>) -> Value {
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": "A user's token, or a service key." },
             },
-            "schemas": { "Problem": problem_schema() },
+            "schemas": { "Problem": schema::<ProblemDocument<'_>>() },
             "responses": { "Problem": {
                 "description": "What was wrong, with a stable code.",
                 "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
@@ -91,21 +97,23 @@ fn problem() -> Value {
     json!({ "$ref": "#/components/responses/Problem" })
 }
 
-fn problem_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["type", "title", "status", "code", "detail", "trace", "retry"],
-        "properties": {
-            "type": { "type": "string", "format": "uri" },
-            "title": { "type": "string" },
-            "status": { "type": "integer" },
-            "code": { "type": "string", "description": "Stable; what a client branches on." },
-            "detail": { "type": "string" },
-            "trace": { "type": "string", "description": "Also in the header Roost-Trace and in the host's log." },
-            "retry": { "type": "boolean", "description": "Trying the same again can help." },
-            "retry_after_ms": { "type": "integer" },
-        },
-    })
+/// Every `GET` is answered as `HEAD` too, without a body.
+fn describe_head(paths: &mut Map<String, Value>) {
+    for methods in paths.values_mut().filter_map(Value::as_object_mut) {
+        let Some(mut head) = methods.get("get").cloned() else { continue };
+        if let Some(responses) = head.get_mut("responses").and_then(Value::as_object_mut) {
+            for response in responses.values_mut() {
+                *response = json!({ "description": "As for `GET`, without a body." });
+            }
+        }
+        methods.insert("head".to_owned(), head);
+    }
+}
+
+/// How a type is written as JSON.
+fn schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().subschema_for::<T>().to_value()
 }
 
 /// The host's own paths.
@@ -114,8 +122,8 @@ fn builtin_paths() -> Map<String, Value> {
 }
 
 fn builtin_operation(path: &str) -> Value {
-    let since = query_parameter("since", "The position of the last event that the client has: `<epoch>:<offset>`.");
-    let token = query_parameter("token", "The user's token, where headers cannot be set.");
+    let since = query_parameter::<Position>("since", "The position of the last event that the client has.");
+    let token = query_parameter::<String>("token", "The user's token, for clients that cannot set headers.");
     let (summary, parameters, status, response) = match path {
         host_paths::SOCKET => (
             "WebSocket with the subprotocol roost.v1",
@@ -133,9 +141,9 @@ fn builtin_operation(path: &str) -> Value {
             "The current state, and what was missed since a position",
             json!([since]),
             "200",
-            json_object("Position, state, and `events` or `resync`."),
+            json_response("Position, state, and `events` or `resync`.", &schema::<SyncAnswer>()),
         ),
-        _ => ("The description of this API", json!([]), "200", json_object("This document.")),
+        _ => ("The description of this API", json!([]), "200", json_response("This document.", &json!({ "type": "object" }))),
     };
     let public = path == host_paths::OPENAPI;
     json!({
@@ -147,14 +155,12 @@ fn builtin_operation(path: &str) -> Value {
     })
 }
 
-fn query_parameter(name: &str, description: &str) -> Value {
-    json!({
-        "name": name, "in": "query", "required": false, "schema": { "type": "string" }, "description": description,
-    })
+fn query_parameter<T: JsonSchema>(name: &str, description: &str) -> Value {
+    json!({ "name": name, "in": "query", "required": false, "schema": schema::<T>(), "description": description })
 }
 
-fn json_object(description: &str) -> Value {
-    json!({ "description": description, "content": { "application/json": { "schema": { "type": "object" } } } })
+fn json_response(description: &str, schema: &Value) -> Value {
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTI
 use axum::http::{Extensions, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use roost_core::port::StoreError;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use super::error_code::{ErrorCode, ErrorSpec};
@@ -62,7 +63,9 @@ impl ApiError {
 
     /// A 405 answer for a path that has only these methods.
     pub(crate) fn method_not_allowed(path: &str, methods: &[&str]) -> Self {
-        let allow = methods.join(", ");
+        // Every `GET` is answered as `HEAD` too.
+        let head = methods.contains(&"GET").then_some("HEAD");
+        let allow = methods.iter().copied().chain(head).collect::<Vec<_>>().join(", ");
         let error = Self::new(ErrorCode::MethodNotAllowed, format!("{path} has only the methods {allow}"));
         Self { allow: Some(allow), ..error }
     }
@@ -95,19 +98,7 @@ impl ApiError {
 
     /// The text of the problem document (RFC 9457).
     pub(crate) fn problem(&self, trace: &str) -> String {
-        #[derive(Serialize)]
-        struct Problem<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            code: &'a str,
-            detail: &'a str,
-            trace: &'a str,
-            retry: bool,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            retry_after_ms: Option<u64>,
-        }
-        encode(&Problem {
+        encode(&ProblemDocument {
             r#type: format!("urn:roost:error:{}", self.code),
             title: self.title,
             status: self.status,
@@ -148,6 +139,28 @@ pub(crate) struct SocketError<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
     trace: &'a str,
+}
+
+/// The members of a problem document.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ProblemDocument<'a> {
+    /// A URI that names the kind of error: `urn:roost:error:` and the code.
+    r#type: String,
+    /// The kind of error in words.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// The stable code of the error, for programs.
+    code: &'a str,
+    /// What was wrong with this request and what is allowed, for people.
+    detail: &'a str,
+    /// The trace id of the request, as in the header `Roost-Trace` and in the log of the host.
+    trace: &'a str,
+    /// Whether the same request can succeed later.
+    retry: bool,
+    /// The time after which the same request makes sense again, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 impl From<ErrorCode> for ApiError {

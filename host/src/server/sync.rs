@@ -15,7 +15,8 @@ use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::LIST_MAX;
 use roost_core::port::{Bus, Delivery, Feeds, Replay, StoreError};
 use roost_core::time::Timestamp;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::delivery::event::{PushedFrame, Resync, ResyncReason, SYNC, parse_since};
@@ -73,16 +74,23 @@ where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let FeedStatus { position, members, conversations, store_unavailable } = feed;
+    let FeedStatus { position, events, resync, conversations, store_unavailable } = feed;
     let gathered = hooks::sync(state.functions.as_ref(), trace, user, conversations).await;
     let mut failures = gathered.failures.into_iter();
     if let Some(error) = failures.find(|error| !(store_unavailable && is_store_unavailable(error))) {
         return Err(error.into());
     }
     let mut answer = gathered.members;
-    answer.extend(members);
-    answer.insert("epoch".into(), position.epoch.as_ref().into());
-    answer.insert("offset".into(), position.offset.into());
+    let host = SyncAnswer {
+        epoch: &position.epoch,
+        offset: position.offset,
+        events,
+        resync: resync.map(|reason| Resync::new(reason, &position)),
+        source: store_unavailable.then_some("records"),
+    };
+    if let Ok(Value::Object(host)) = serde_json::to_value(host) {
+        answer.extend(host);
+    }
     Ok(Value::Object(answer))
 }
 
@@ -90,11 +98,31 @@ fn is_store_unavailable(error: &CallError) -> bool {
     matches!(error, CallError::Failed(failure) if failure.code == ErrorCode::StoreUnavailable.spec().code)
 }
 
+/// The members of the answer that the host writes. The functions add theirs.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct SyncAnswer<'a> {
+    /// The epoch of the caller's feed.
+    epoch: &'a str,
+    /// The offset of the newest event that the answer takes into account.
+    offset: u64,
+    /// The events after `since`, oldest first. Absent without `since`, and if they are not known any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    events: Option<Vec<Value>>,
+    /// Events after `since` are missing: the state in this answer replaces what the client knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resync: Option<Resync<'a>>,
+    /// `records` if the store could not be asked. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
+}
+
 /// The position of a user's feed, and what the caller missed.
 struct FeedStatus {
     position: Position,
-    /// The members that the host adds to the answer.
-    members: Map<String, Value>,
+    /// The events after the caller's position; `None` without a position or with a gap.
+    events: Option<Vec<Value>>,
+    resync: Option<ResyncReason>,
     /// The conversations that the missed events are about; `None` if they are unknown.
     conversations: Option<Vec<ConversationId>>,
     store_unavailable: bool,
@@ -104,7 +132,7 @@ impl FeedStatus {
     async fn read<S: Feeds>(store: &S, user: UserId, since: Option<&Position>) -> Result<Self, StoreError> {
         let newest = store.positions(&[user]).await?.into_iter().next();
         let position = newest.ok_or_else(|| StoreError::Invalid("no position of the user".to_owned()))?;
-        let mut status = Self { position, members: Map::new(), conversations: None, store_unavailable: false };
+        let mut status = Self { position, events: None, resync: None, conversations: None, store_unavailable: false };
         let Some(since) = since else { return Ok(status) };
         match store.replay(user, since).await? {
             Replay::Events(events) => {
@@ -112,9 +140,9 @@ impl FeedStatus {
                 let last = events.last().and_then(|event| event.position.clone());
                 status.position = last.unwrap_or(status.position);
                 status.conversations = conversations_of(&events);
-                status.members.insert("events".into(), events.into_iter().filter_map(event_value).collect());
+                status.events = Some(events.into_iter().filter_map(event_value).collect());
             }
-            Replay::Gap => status.add_resync(ResyncReason::Gap),
+            Replay::Gap => status.resync = Some(ResyncReason::Gap),
         }
         Ok(status)
     }
@@ -125,17 +153,8 @@ impl FeedStatus {
         let now = Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         // Rather too early than too late: a client drops repeated events, but does not notice missing ones.
         let position = Position::nowhere(now.minus(CLOCK_DIFFERENCE_MS));
-        let members = Map::from_iter([("source".to_owned(), Value::from("records"))]);
-        let mut status = Self { position, members, conversations: None, store_unavailable: true };
-        if has_position {
-            status.add_resync(ResyncReason::Interrupted);
-        }
-        status
-    }
-
-    fn add_resync(&mut self, reason: ResyncReason) {
-        let resync = Resync::new(reason, &self.position);
-        self.members.insert("resync".into(), serde_json::to_value(resync).unwrap_or_default());
+        let resync = has_position.then_some(ResyncReason::Interrupted);
+        Self { position, events: None, resync, conversations: None, store_unavailable: true }
     }
 }
 

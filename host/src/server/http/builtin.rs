@@ -35,6 +35,6 @@ where
 }
 
 async fn method_not_allowed(request: Request) -> impl IntoResponse {
-    let error = ApiError::method_not_allowed(request.uri().path(), &["GET", "HEAD"]);
+    let error = ApiError::method_not_allowed(request.uri().path(), &["GET"]);
     TracedError(error, TraceId::of(request.extensions()))
 }
