@@ -14,13 +14,16 @@ use serde::{Deserialize, Serialize};
 /// The cursor of a page. Clients do not interpret it.
 pub(crate) const CURSOR: QueryParameter<String> = QueryParameter::new("cursor");
 
+/// A conversation has one member more: its creator.
+const OTHER_MEMBERS_MAX: usize = MEMBERS_MAX - 1;
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewConversationBody {
     /// The conversation's id. Without one the server chooses it; with one, repeating the request is harmless.
     id: Option<ConversationId>,
-    /// The members. The caller is added if missing.
-    #[schemars(length(max = MEMBERS_MAX))]
+    /// The other members, up to 999. The caller is a member too, named here or not.
+    #[schemars(length(max = OTHER_MEMBERS_MAX))]
     members: Vec<UserId>,
 }
 
