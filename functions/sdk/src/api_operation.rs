@@ -4,7 +4,7 @@
 //! anything else than the code does. A function describes itself once for each revision; nothing here runs in a call.
 
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use crate::parameter::{PathParameter, QueryParameter};
@@ -62,13 +62,13 @@ impl ApiOperation {
         self
     }
 
-    fn parameter(mut self, name: &str, location: &str, mut schema: Schema) -> Self {
+    fn parameter(mut self, name: &str, location: &str, mut schema: Value) -> Self {
         let mut parameter = json!({ "name": name, "in": location, "required": location == "path" });
         // OpenAPI shows a parameter's description beside its name, not inside its schema.
-        if let Some(description) = schema.remove("description") {
+        if let Some(description) = schema.as_object_mut().and_then(|schema| schema.remove("description")) {
             parameter["description"] = description;
         }
-        parameter["schema"] = schema.to_value();
+        parameter["schema"] = schema;
         self.parameters.push(parameter);
         self
     }
@@ -89,18 +89,18 @@ impl ApiOperation {
 }
 
 /// How a type looks when it is read: a field of type `Option` may be missing or `null`.
-fn read_schema<T: JsonSchema>() -> Schema {
+fn read_schema<T: JsonSchema>() -> Value {
     schema::<T>(SchemaSettings::draft2020_12().for_deserialize())
 }
 
 /// How a type looks when it is written: every field is there, unless the type says when it is skipped.
-fn written_schema<T: JsonSchema>() -> Schema {
+fn written_schema<T: JsonSchema>() -> Value {
     schema::<T>(SchemaSettings::draft2020_12().for_serialize())
 }
 
 /// A schema that refers to nothing outside itself: the operations of all functions share one document.
-fn schema<T: JsonSchema>(settings: SchemaSettings) -> Schema {
-    settings.with(|settings| settings.inline_subschemas = true).into_generator().subschema_for::<T>()
+fn schema<T: JsonSchema>(settings: SchemaSettings) -> Value {
+    settings.with(|settings| settings.inline_subschemas = true).into_generator().subschema_for::<T>().to_value()
 }
 
 const fn status_text(status: u16) -> &'static str {
