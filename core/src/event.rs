@@ -30,6 +30,7 @@ pub struct MessageView<'a> {
     pub created_at: Timestamp,
     /// The time of the last edit. Absent if the message was never edited.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Timestamp")]
     pub edited_at: Option<Timestamp>,
 }
 

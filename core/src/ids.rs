@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Visitor;
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
@@ -111,15 +111,15 @@ impl Visitor<'_> for UuidVisitor {
 }
 
 uuid_id!(
-    /// A person who chats: a token's `sub`.
+    /// The id of a user: the `sub` of the user's token.
     UserId
 );
 uuid_id!(
-    /// Two or more people who talk.
+    /// The id of a conversation.
     ConversationId
 );
 uuid_id!(
-    /// One message; chosen by the client, so that sending again is harmless.
+    /// The id of a message. A client can choose it, so that sending the message again is harmless.
     MessageId
 );
 
@@ -174,8 +174,8 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// A change's place in its conversation: 1 for the first, without gaps. 0 stands before all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
+/// The sequence number of a change in its conversation: 1 for the first change, without gaps. 0 is before all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(transparent)]
 pub struct Seq(#[schemars(range(max = u64::MAX))] pub u64);
 
@@ -194,6 +194,37 @@ impl Seq {
     }
 }
 
+impl<'de> Deserialize<'de> for Seq {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_u64(SeqVisitor)
+    }
+}
+
+/// Reads a whole number. In JSON `7.0` is the same number as `7`, and some clients write it so.
+struct SeqVisitor;
+
+impl Visitor<'_> for SeqVisitor {
+    type Value = Seq;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from 0 to {}", u64::MAX)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Seq, E> {
+        Ok(Seq(number))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Seq, E> {
+        /// Every whole number below 2^53 has a floating-point number of its own.
+        const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
+        if number.fract() == 0.0 && (0.0..EXACT_BELOW).contains(&number) {
+            Ok(Seq(number as u64))
+        } else {
+            Err(E::invalid_value(Unexpected::Float(number), &self))
+        }
+    }
+}
+
 impl FromStr for Seq {
     type Err = IdError;
 
@@ -205,5 +236,29 @@ impl FromStr for Seq {
 impl fmt::Display for Seq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_number_is_read_from_every_form_of_a_whole_number() {
+        for (json, number) in [("0", 0), ("7", 7), ("7.0", 7), ("7e2", 700), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(serde_json::from_str::<Seq>(json).unwrap(), Seq(number), "{json}");
+        }
+        for json in ["-1", "-1.0", "7.5", "1e300", "18446744073709551616", "\"7\"", "null"] {
+            let error = serde_json::from_str::<Seq>(json).unwrap_err().to_string();
+            assert!(error.contains("expected a whole number from 0 to 18446744073709551615"), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_sequence_number_in_a_path_or_query_has_only_digits() {
+        assert_eq!("7".parse(), Ok(Seq(7)));
+        for text in ["", "-1", "7.0", "18446744073709551616"] {
+            assert_eq!(text.parse::<Seq>(), Err(IdError::NotASequence), "{text}");
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Creating conversations and listing them: by page, or after a client missed events.
 
+use std::convert::Infallible;
+use std::str::FromStr;
+
 use roost_core::event::MessageView;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::{MEMBERS_MAX, PAGE_DEFAULT};
@@ -11,8 +14,20 @@ use roost_function::{Answer, Edge, QueryParameter, Reply, Request, SyncRequest, 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The cursor of a page. Clients do not interpret it.
-pub(crate) const CURSOR: QueryParameter<String> = QueryParameter::new("cursor");
+pub(crate) const CURSOR: QueryParameter<Cursor> = QueryParameter::new("cursor");
+
+/// The `next_cursor` of an earlier page. Clients do not interpret it.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+pub(crate) struct Cursor(#[schemars(length(min = 1))] String);
+
+impl FromStr for Cursor {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
 
 /// A conversation has one member more: its creator.
 const OTHER_MEMBERS_MAX: usize = MEMBERS_MAX - 1;
@@ -82,7 +97,8 @@ pub(crate) fn create(request: &Request) -> Answer {
 }
 
 pub(crate) fn page(request: &Request) -> Answer {
-    inbox(request.user()?, ConversationQuery::Page { cursor: request.query(CURSOR)?, limit: request.limit()? })
+    let cursor = request.query(CURSOR)?.map(|Cursor(cursor)| cursor);
+    inbox(request.user()?, ConversationQuery::Page { cursor, limit: request.limit()? })
 }
 
 /// The conversations in which a client missed events or, if those are unknown, the newest conversations.

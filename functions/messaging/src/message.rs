@@ -71,6 +71,7 @@ pub(crate) struct Stored<T> {
     value: T,
     /// `delayed` if the members are notified later, because the store is not available. Absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Delivery")]
     delivery: Option<Delivery>,
 }
 

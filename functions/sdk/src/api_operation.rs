@@ -3,8 +3,8 @@
 //! Bodies and parameters are described by the very types that serde reads and writes, so that the description cannot say
 //! anything else than the code does. A function describes itself once for each revision; nothing here runs in a call.
 
-use schemars::generate::SchemaSettings;
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::parameter::{PathParameter, QueryParameter};

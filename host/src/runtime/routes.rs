@@ -1,7 +1,7 @@
 //! Which function answers what: routes, message types, hooks and schedules of all live functions, as one
 //! immutable table. A new deployment makes a new table; `registry.rs` exchanges them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::manifest::{Access, Hook, Manifest, Method, Schedule};
@@ -84,12 +84,19 @@ struct Entry<T> {
 pub(super) struct Table<T> {
     functions: BTreeMap<String, (Arc<Manifest>, T)>,
     routers: BTreeMap<Method, matchit::Router<Entry<T>>>,
+    /// The paths without parameters, whatever their method.
+    fixed_paths: BTreeSet<Arc<str>>,
     messages: BTreeMap<String, T>,
 }
 
 impl<T: Clone> Table<T> {
     pub(super) const fn empty() -> Self {
-        Self { functions: BTreeMap::new(), routers: BTreeMap::new(), messages: BTreeMap::new() }
+        Self {
+            functions: BTreeMap::new(),
+            routers: BTreeMap::new(),
+            fixed_paths: BTreeSet::new(),
+            messages: BTreeMap::new(),
+        }
     }
 
     /// A table with this function besides the others, in place of its earlier revision.
@@ -121,7 +128,10 @@ impl<T: Clone> Table<T> {
 
     fn add(&mut self, manifest: Arc<Manifest>, target: T) -> Result<(), Conflict> {
         for (index, route) in (0..).zip(&manifest.routes) {
-            let path = route.path.as_str().into();
+            let path: Arc<str> = route.path.as_str().into();
+            if !path.contains('{') {
+                self.fixed_paths.insert(Arc::clone(&path));
+            }
             let entry = Entry { target: target.clone(), index, route: path, access: route.access };
             let router = self.routers.entry(route.method).or_default();
             if let Err(error) = router.insert(route.path.as_str(), entry) {
@@ -167,10 +177,14 @@ impl<T: Clone> Table<T> {
     }
 
     /// Finds a request's route. `path` is the path of the request line, without the query. A path with an invalid
-    /// percent-escape has no route.
+    /// percent-escape has no route. A path without parameters goes before one with parameters, whatever their methods:
+    /// `GET /v1/presence/query` does not ask for the user `query`.
     pub(super) fn route(&self, method: &str, path: &str) -> RouteLookup<T> {
         let router = Method::parse(method).and_then(|method| self.routers.get(&method));
         let Some(found) = router.and_then(|router| router.at(path).ok()) else { return self.other_methods(path) };
+        if !found.params.is_empty() && self.fixed_paths.contains(path) {
+            return self.other_methods(path);
+        }
         let decoded = |(name, value): (&str, &str)| Some((name.to_owned(), percent::decode(value).ok()?.into_owned()));
         match found.params.iter().map(decoded).collect() {
             None => RouteLookup::NotFound,
@@ -185,8 +199,12 @@ impl<T: Clone> Table<T> {
     }
 
     fn other_methods(&self, path: &str) -> RouteLookup<T> {
+        let is_fixed = self.fixed_paths.contains(path);
+        let has_path = |router: &matchit::Router<Entry<T>>| {
+            router.at(path).is_ok_and(|found| !is_fixed || found.params.is_empty())
+        };
         let allowed: Vec<Method> =
-            self.routers.iter().filter(|(_, router)| router.at(path).is_ok()).map(|(method, _)| *method).collect();
+            self.routers.iter().filter(|(_, router)| has_path(router)).map(|(method, _)| *method).collect();
         if allowed.is_empty() { RouteLookup::NotFound } else { RouteLookup::MethodNotAllowed(allowed) }
     }
 
@@ -283,6 +301,15 @@ mod tests {
         assert_eq!(table().route("DELETE", "/v1/presence"), RouteLookup::MethodNotAllowed(allowed));
         assert_eq!(table().route("GET", "/v1/nothing"), RouteLookup::NotFound);
         assert_eq!(table().route("BREW", "/v1/nothing"), RouteLookup::NotFound);
+    }
+
+    #[test]
+    fn a_path_without_parameters_is_not_taken_for_a_parameter_of_another_method() {
+        let query = manifest("query", &[(Method::Post, "/v1/presence/query")], &[]);
+        let table = table().with(query, 2).unwrap();
+        assert_eq!(table.route("GET", "/v1/presence/query"), RouteLookup::MethodNotAllowed(vec![Method::Post]));
+        assert!(matches!(table.route("POST", "/v1/presence/query"), RouteLookup::Found(found) if found.target == 2));
+        assert!(matches!(table.route("GET", "/v1/presence/queries"), RouteLookup::Found(found) if found.target == 1));
     }
 
     #[test]

@@ -143,7 +143,12 @@ fn builtin_operation(path: &str) -> Value {
             "200",
             json_response("Position, state, and `events` or `resync`.", &schema::<SyncAnswer>()),
         ),
-        _ => ("The description of this API", json!([]), "200", json_response("This document.", &json!({ "type": "object" }))),
+        _ => (
+            "The description of this API",
+            json!([]),
+            "200",
+            json_response("This document.", &json!({ "type": "object" })),
+        ),
     };
     let public = path == host_paths::OPENAPI;
     json!({

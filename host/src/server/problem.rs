@@ -160,6 +160,7 @@ pub(crate) struct ProblemDocument<'a> {
     retry: bool,
     /// The time after which the same request makes sense again, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     retry_after_ms: Option<u64>,
 }
 

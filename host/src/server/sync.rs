@@ -111,9 +111,11 @@ pub(crate) struct SyncAnswer<'a> {
     events: Option<Vec<Value>>,
     /// Events after `since` are missing: the state in this answer replaces what the client knows.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Resync<'_>")]
     resync: Option<Resync<'a>>,
     /// `records` if the store could not be asked. Absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "&str")]
     source: Option<&'static str>,
 }
 
