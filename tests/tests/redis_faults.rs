@@ -14,16 +14,20 @@ use roost_core::port::{
     Bus, Feeds, KeyValue, Mutation, Outcome, Query, Replay, StoreError, Subscriber, Transaction, Value,
 };
 use roost_tests::redis::store::{Listener, config, durable, fresh_user, open, publish, settle};
-use roost_tests::redis::{Data, RedisCluster, RedisSentinel, RedisServer, eventually};
+use roost_tests::redis::{Data, Options, RedisCluster, RedisSentinel, RedisServer, eventually};
 
-/// A store that gives up soon.
-async fn hasty(url: &str) -> RedisStore {
-    let config = RedisConfig {
+/// The configuration of a store that gives up soon.
+fn hasty_config(url: &str) -> RedisConfig {
+    RedisConfig {
         connect_timeout: Duration::from_millis(1_500),
         response_timeout: Duration::from_millis(300),
         ..config(url)
-    };
-    RedisStore::open(config).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+}
+
+/// A store that gives up soon.
+async fn hasty(url: &str) -> RedisStore {
+    RedisStore::open(hasty_config(url)).await.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 fn any_query() -> Vec<Query> {
@@ -319,4 +323,44 @@ async fn sentinels_name_the_server_that_took_over() {
     assert_eq!(replica.ask::<i64>(&counter).await, total(&store, user).await);
     assert_eq!(replayed(&store, user, &before).await, None, "another process gives the offsets");
     hears_again(&store, user, &listener).await;
+}
+
+/// Why a store cannot be opened, with the ports replaced by a word.
+async fn refusal(config: RedisConfig) -> String {
+    let ports: Vec<u16> = config.url.nodes.iter().map(|(_, port)| *port).collect();
+    let Err(error) = RedisStore::open(config).await else { panic!("the store is usable") };
+    ports.iter().fold(format!("{error:#}"), |message, port| message.replace(&port.to_string(), "<port>"))
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_says_why_and_what_to_do() {
+    let plain = RedisServer::start().await;
+    let locked = RedisServer::start_with(Options::new().password("right")).await;
+    let clustered = RedisServer::start_with(Options::new().set("cluster-enabled", &["yes"])).await;
+    let of = plain.port().to_string();
+    let replica = RedisServer::start_with(Options::new().set("replicaof", &["127.0.0.1", &of])).await;
+    let stopped = RedisServer::start().await;
+    stopped.kill();
+    let sentinel = RedisSentinel::start().await;
+    let at = |scheme: &str, server: &RedisServer| format!("{scheme}://127.0.0.1:{}", server.port());
+    let unknown_service = sentinel.url().replace("/roost", "/other");
+    let unreadable = RedisConfig { ca_file: Some("no/such/file.pem".into()), ..config("rediss://127.0.0.1") };
+    let cases = [
+        ("nothing listens there", hasty_config(&at("redis", &stopped))),
+        ("no password, and the server wants one", hasty_config(&at("redis", &locked))),
+        ("a wrong password", hasty_config(&locked.url().replace("right", "wrong"))),
+        ("the URL of a single server, and it is a node of a Cluster", hasty_config(&at("redis", &clustered))),
+        ("the URL of a Cluster, and it is a single server", hasty_config(&at("redis+cluster", &plain))),
+        ("a Cluster without slots", hasty_config(&at("redis+cluster", &clustered))),
+        ("a replica", hasty_config(&at("redis", &replica))),
+        ("sentinels that do not know the service", hasty_config(&unknown_service)),
+        ("a file of certificates that is missing", unreadable),
+    ];
+    let refusals = futures_util::future::join_all(
+        cases.map(async |(situation, config)| format!("{situation}\n    {}\n", refusal(config).await)),
+    );
+    let found = refusals.await.concat();
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/messages/store.txt");
+    let expected = std::fs::read_to_string(golden).unwrap_or_default();
+    assert_eq!(found, expected, "tests/golden/messages/store.txt should hold:\n{found}");
 }

@@ -30,8 +30,8 @@ impl StoreClock {
 }
 
 /// The monotonic clock, set to the wall clock at the start. When the wall clock steps back, this clock does not follow,
-/// because leases and deadlines would stop; when the wall clock steps forward, for example after the machine slept, this
-/// clock follows at the next correction.
+/// because leases and deadlines would stop; when the wall clock steps forward, for example after the machine slept,
+/// this clock follows at the next correction.
 pub(super) struct SystemClock {
     start: Instant,
     start_unix_ms: AtomicU64,

@@ -70,8 +70,8 @@ impl Store {
         }
     }
 
-    /// Changes when another server process holds the store, perhaps with an older copy. `None` for a store in memory, where
-    /// that cannot happen.
+    /// Changes when another server process holds the store, perhaps with an older copy. `None` for a store in memory,
+    /// where that cannot happen.
     pub fn replaced(&self) -> Option<watch::Receiver<u64>> {
         match self {
             Self::Memory(_) => None,

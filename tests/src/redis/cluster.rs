@@ -1,7 +1,9 @@
 //! A Redis Cluster of three primaries with one replica each.
 
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
+use std::collections::HashMap;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Cmd, ErrorKind, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value};
 
 use super::eventually;
 use super::options::Options;
@@ -36,10 +38,15 @@ impl RedisCluster {
         format!("redis+cluster://{}", nodes.join(","))
     }
 
-    /// A foreign client.
-    pub async fn client(&self) -> ClusterConnection {
-        let nodes: Vec<String> = self.nodes.iter().map(RedisServer::url).collect();
-        ClusterClient::new(nodes).expect("addresses").get_async_connection().await.expect("the Cluster answers")
+    /// A foreign client of all nodes that are up.
+    pub async fn client(&self) -> ClusterClient {
+        let mut connections = HashMap::new();
+        for node in &self.nodes {
+            if let Ok(connection) = node.connect().await {
+                connections.insert(node.port(), connection);
+            }
+        }
+        ClusterClient { connections }
     }
 
     /// The index of the node that leads this key's slot.
@@ -161,6 +168,41 @@ impl RedisCluster {
             let id: String = primary.ask("CLUSTER MYID").await;
             self.nodes[PRIMARIES + number].ask::<()>(&format!("CLUSTER REPLICATE {id}")).await;
         }
+    }
+}
+
+/// A plain client that asks any node and follows redirections. It shares no code with the host.
+pub struct ClusterClient {
+    /// By port.
+    connections: HashMap<u16, MultiplexedConnection>,
+}
+
+impl ClusterClient {
+    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
+        let connection = self.connections.values_mut().next().expect("a node is up");
+        let reply = connection.req_packed_command(command).await.and_then(Value::extract_error);
+        let port = match &reply {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Moved) => {
+                let (address, _) = error.redirect_node().expect("an address");
+                address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).expect("a port")
+            }
+            _ => return reply,
+        };
+        self.connections.get_mut(&port).expect("the leader is up").req_packed_command(command).await
+    }
+}
+
+impl ConnectionLike for ClusterClient {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(self.ask(command))
+    }
+
+    fn req_packed_commands<'a>(&'a mut self, _: &'a Pipeline, _: usize, _: usize) -> RedisFuture<'a, Vec<Value>> {
+        unimplemented!("this client sends single commands only")
+    }
+
+    fn get_db(&self) -> i64 {
+        0
     }
 }
 

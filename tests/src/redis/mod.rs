@@ -10,7 +10,7 @@ mod sentinel;
 mod standalone;
 pub mod store;
 
-pub use cluster::RedisCluster;
+pub use cluster::{ClusterClient, RedisCluster};
 pub use options::{Data, Options};
 pub use sentinel::RedisSentinel;
 pub use standalone::RedisServer;

@@ -1,7 +1,7 @@
 //! Deadlines in order of time, each with what must be looked at then.
 //!
-//! A queue entry may be out of date. Whoever owns the expiring items remembers the time of each item's valid queue entry,
-//! so that a heartbeat that moves a deadline forward does not change the queue.
+//! A queue entry may be out of date. The owner of the expiring items remembers the time of each item's valid entry, so
+//! that a heartbeat that moves a deadline forward does not change the queue.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,7 +1,7 @@
 //! The store in memory: live state that ends with this process.
 //!
-//! Owners are spread over shards. Each shard is behind one lock, which is held for the work of one owner and never while
-//! that work waits. An expired key or feed is never visible; a background task releases its memory.
+//! Owners are spread over shards. Each shard is behind one lock, which is held for the work of one owner and never
+//! while that work waits. An expired key or feed is never visible; a background task releases its memory.
 
 mod content;
 mod expiry;
@@ -28,7 +28,7 @@ use roost_core::port::{
 use roost_core::time::Timestamp;
 
 use self::feed::Epochs;
-use self::shard::Shard;
+use self::shard::StoreShard;
 use super::StoreStats;
 use super::clock::{StoreClock, SystemClock};
 
@@ -47,7 +47,7 @@ const RETRY_AFTER_MS: u32 = 1_000;
 pub struct MemoryStore {
     clock: StoreClock,
     epochs: Epochs,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<StoreShard>; SHARDS],
     evicted: AtomicU64,
     bytes_max: u64,
     /// Whether the store was larger than allowed at the last comparison, so that nothing may be added.
@@ -70,15 +70,15 @@ impl MemoryStore {
         Self {
             clock,
             epochs: Epochs::new(),
-            shards: std::array::from_fn(|_| Mutex::new(Shard::new(created_at))),
+            shards: std::array::from_fn(|_| Mutex::new(StoreShard::new(created_at))),
             evicted: AtomicU64::new(0),
             bytes_max: u64::MAX,
             is_full: AtomicBool::new(false),
         }
     }
 
-    /// Refuses every change that could make the store larger while it is larger than this. The size is compared with the
-    /// bound four times a second, so the store can exceed the bound by what is added between two comparisons.
+    /// Refuses every change that could make the store larger while it is larger than this. The size is compared with
+    /// the bound four times a second, so the store can exceed the bound by what is added between two comparisons.
     #[must_use]
     pub const fn with_bytes_max(mut self, bytes_max: u64) -> Self {
         self.bytes_max = bytes_max;
@@ -90,7 +90,7 @@ impl MemoryStore {
         self.clock.now()
     }
 
-    /// The size of the store, including what has expired since the last eviction. Takes the same time whatever the size.
+    /// The size of the store, including what has expired since the last eviction. Takes the same time for any size.
     pub fn stats(&self) -> StoreStats {
         let mut stats = StoreStats { evicted: self.evicted.load(Ordering::Relaxed), ..StoreStats::default() };
         for shard in &self.shards {
@@ -144,17 +144,17 @@ impl MemoryStore {
         finished
     }
 
-    fn shard(&self, owner: Owner) -> MutexGuard<'_, Shard> {
+    fn shard(&self, owner: Owner) -> MutexGuard<'_, StoreShard> {
         self.shard_at(shard_index(owner))
     }
 
     #[allow(clippy::indexing_slicing, reason = "a remainder of the length is below it")]
-    fn shard_at(&self, index: usize) -> MutexGuard<'_, Shard> {
+    fn shard_at(&self, index: usize) -> MutexGuard<'_, StoreShard> {
         lock(&self.shards[index % SHARDS])
     }
 }
 
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+fn lock(shard: &Mutex<StoreShard>) -> MutexGuard<'_, StoreShard> {
     // A panic in another thread left no change half done: a transaction that fails is undone.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -196,7 +196,7 @@ impl KeyValue for MemoryStore {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         validate_read(&queries)?;
         let now = self.now().0;
-        // All queries about the owners of one shard are answered under its lock; the locks are taken one after the other.
+        // All queries about the owners of one shard are answered under its lock, one shard after the other.
         let mut order: Vec<(usize, usize)> =
             queries.iter().enumerate().map(|(index, query)| (shard_index(query.key().owner), index)).collect();
         order.sort_unstable();

@@ -15,13 +15,13 @@ use crate::store::StoreStats;
 
 /// The keys, feeds and subscribers of some owners.
 #[derive(Default)]
-pub(super) struct Shard {
+pub(super) struct StoreShard {
     pub(super) keys: ShardKeys,
     pub(super) feeds: ShardFeeds,
     pub(super) subscribers: HashMap<UserId, Arc<dyn Subscriber>>,
 }
 
-impl Shard {
+impl StoreShard {
     /// An empty shard of a store that is made at this time.
     pub(super) fn new(created_at: Timestamp) -> Self {
         Self { feeds: ShardFeeds::new(created_at), ..Self::default() }
@@ -57,8 +57,8 @@ impl Shard {
         }
     }
 
-    /// Checks up to `checks_max` keys and as many feeds, and removes those that are expired. Returns the larger number of
-    /// checks, and how many keys and feeds were removed.
+    /// Checks up to `checks_max` keys and as many feeds, and removes those that are expired. Returns the larger number
+    /// of checks, and how many keys and feeds were removed.
     pub(super) fn evict(&mut self, now: u64, checks_max: usize) -> (usize, usize) {
         let (key_checks, keys) = self.keys.evict(now, checks_max);
         let (feed_checks, feeds) = self.feeds.evict(now, checks_max);

@@ -1,7 +1,7 @@
 //! Turns transactions into commands, and replies into outcomes.
 //!
-//! A single mutation without a check, and a single ephemeral event, are one plain command. Every other transaction is one
-//! call of `commit.lua`, whose header describes its keys and arguments.
+//! A single mutation without a check, and a single ephemeral event, are one plain command. Every other transaction is
+//! one call of `commit.lua`, whose header describes its keys and arguments.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -159,7 +159,7 @@ fn channel(owner: Owner, names: &RedisNames) -> String {
     }
 }
 
-/// The call of `commit.lua` for a transaction, without the id of the serving process, which is appended when it is sent.
+/// The call of `commit.lua` for a transaction. The id of the serving process is appended when the call is sent.
 fn script_call(transaction: &Transaction, names: &RedisNames) -> Cmd {
     let Transaction { checks, mutations, publications, .. } = transaction;
     let mut keys = ScriptKeys { names, physical: Vec::new(), places: HashMap::new() };

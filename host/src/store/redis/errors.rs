@@ -91,8 +91,7 @@ pub(super) fn unexpected(key: &str, reply: &Value) -> StoreError {
 /// Whether the configuration or the server must be changed first, so that trying again does not help.
 pub(super) fn is_permanent(error: &RedisError) -> bool {
     let code = error.code().unwrap_or_default();
-    matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig)
-        || matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM")
+    matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig) || code == "NOPERM"
 }
 
 /// Logs what the server refused, at most once a second, because a full server refuses every request.

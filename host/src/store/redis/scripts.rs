@@ -1,4 +1,5 @@
-//! The Lua scripts, called by their digests. Every new connection loads them; a server that forgets them gets them again.
+//! The Lua scripts, which are called by their digests. Every new connection loads them, and they are loaded again when a
+//! server does not have them any more.
 
 use std::sync::LazyLock;
 

@@ -151,8 +151,8 @@ impl RequestSender {
         units: &[RequestUnit],
         unsent: Vec<(usize, Destination)>,
         results: &mut [Option<UnitResult>],
-    ) -> Vec<Batch> {
-        let mut batches: Vec<Batch> = Vec::new();
+    ) -> Vec<RequestBatch> {
+        let mut batches: Vec<RequestBatch> = Vec::new();
         for (index, destination) in unsent {
             let (node, is_asking) = match destination {
                 Destination::Leader => (units.get(index).and_then(|unit| self.topology.leader(unit.slot)), false),
@@ -166,7 +166,7 @@ impl RequestSender {
             };
             match batches.iter_mut().find(|batch| batch.node.address == node.address) {
                 Some(batch) => batch.units.push((index, is_asking)),
-                None => batches.push(Batch { node, units: vec![(index, is_asking)] }),
+                None => batches.push(RequestBatch { node, units: vec![(index, is_asking)] }),
             }
         }
         batches
@@ -206,21 +206,21 @@ impl RequestSender {
 }
 
 /// Units for one server, which are sent in one pipeline.
-struct Batch {
+struct RequestBatch {
     node: Arc<Node>,
     /// The index of each unit, and whether it must be preceded by `ASKING`.
     units: Vec<(usize, bool)>,
 }
 
-type BatchReplies = Result<(Arc<NodeConnection>, Vec<Vec<Value>>), StoreError>;
+type RequestBatchReplies = Result<(Arc<NodeConnection>, Vec<Vec<Value>>), StoreError>;
 
-impl Batch {
-    async fn send(self, units: &[RequestUnit]) -> (Self, BatchReplies) {
+impl RequestBatch {
+    async fn send(self, units: &[RequestUnit]) -> (Self, RequestBatchReplies) {
         let replies = self.replies(units).await;
         (self, replies)
     }
 
-    async fn replies(&self, units: &[RequestUnit]) -> BatchReplies {
+    async fn replies(&self, units: &[RequestUnit]) -> RequestBatchReplies {
         let connection = self.node.connection().await?;
         let mut pipeline = Pipeline::new();
         let mut sizes = Vec::with_capacity(self.units.len());

@@ -1,4 +1,5 @@
-//! The server process at the other end of a connection: its identity, since when it serves, and whether Roost can use it.
+//! The server process at the other end of a connection: its identity, since when it serves, and whether Roost can use
+//! it.
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value};
@@ -26,7 +27,9 @@ pub(crate) struct ServerProcess {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnusableServer {
     #[error(transparent)]
-    Redis(#[from] RedisError),
+    Redis(RedisError),
+    #[error("the server refuses the user or the password ({0}); the URL names them as redis://user:password@host:port")]
+    AccessDenied(String),
     #[error("this is Redis {0}; Redis {MAJOR_VERSION_MIN}.0 or newer is needed")]
     TooOld(String),
     #[error("this is a Redis Cluster; its URL begins with redis+cluster:// or rediss+cluster://")]
@@ -37,6 +40,8 @@ pub(crate) enum UnusableServer {
     Replica,
     #[error("the sentinels do not know the service {0:?}; the URL must end with the name of a service they monitor")]
     UnknownService(String),
+    #[error("this Redis Cluster has no slots yet; create it first, for example with redis-cli --cluster create")]
+    NoSlots,
     #[error("{0}")]
     NotConnected(String),
     #[error("the answer to {0} is not the answer of a Redis server")]
@@ -48,8 +53,18 @@ impl UnusableServer {
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Self::Redis(error) => errors::is_permanent(error),
-            Self::TooOld(_) | Self::IsCluster | Self::NoCluster => true,
-            Self::Replica | Self::UnknownService(_) | Self::NotConnected(_) | Self::UnexpectedAnswer(_) => false,
+            Self::AccessDenied(_) | Self::TooOld(_) | Self::IsCluster | Self::NoCluster => true,
+            Self::Replica | Self::UnknownService(_) | Self::NoSlots | Self::NotConnected(_) => false,
+            Self::UnexpectedAnswer(_) => false,
+        }
+    }
+}
+
+impl From<RedisError> for UnusableServer {
+    fn from(error: RedisError) -> Self {
+        match error.code() {
+            Some(code @ ("NOAUTH" | "WRONGPASS")) => Self::AccessDenied(code.to_owned()),
+            _ => Self::Redis(error),
         }
     }
 }

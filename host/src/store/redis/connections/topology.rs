@@ -153,6 +153,7 @@ impl Topology {
         let mut connection = self.factory.connect(address, |_| {}).await?;
         let answer: Result<Value, RedisError> = cluster_slots().query_async(&mut connection).await;
         match answer {
+            Ok(Value::Array(ranges)) if ranges.is_empty() => Err(UnusableServer::NoSlots),
             Ok(slots) => read_slots(&slots, address).ok_or(UnusableServer::UnexpectedAnswer("CLUSTER SLOTS")),
             Err(error) if error.detail().is_some_and(|text| text.contains("support disabled")) => {
                 Err(UnusableServer::NoCluster)

@@ -17,13 +17,13 @@ pub(super) enum SubscribeError {
 }
 
 /// Receives the result of a subscription.
-pub(super) type Confirmation = oneshot::Sender<Result<(), SubscribeError>>;
+pub(super) type SubscriptionConfirmation = oneshot::Sender<Result<(), SubscribeError>>;
 
 #[derive(Debug, Default)]
 struct ChannelState {
     is_desired: bool,
     is_subscribed: bool,
-    waiting: Vec<Confirmation>,
+    waiting: Vec<SubscriptionConfirmation>,
 }
 
 impl ChannelState {
@@ -53,7 +53,7 @@ pub(super) struct DesiredSubscriptions {
 }
 
 impl DesiredSubscriptions {
-    pub(super) fn subscribe(&mut self, user: UserId, confirmation: Confirmation) {
+    pub(super) fn subscribe(&mut self, user: UserId, confirmation: SubscriptionConfirmation) {
         let channel = self.channels.entry(user).or_default();
         channel.is_desired = true;
         channel.waiting.push(confirmation);

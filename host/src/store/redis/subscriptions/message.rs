@@ -18,8 +18,8 @@ pub(super) fn read(message: &[u8]) -> Option<Delivery> {
     read_exact(text).or_else(|| read_json(text))
 }
 
-/// Reads the form that the host and the script write. The position is split off from the end: a payload is a JSON value,
-/// so the end of the message cannot be part of it.
+/// Reads the form that the host and the script write. The position is split off from the end: a payload is a JSON
+/// value, so the end of the message cannot be part of it.
 fn read_exact(text: &str) -> Option<Delivery> {
     let (name, rest) = text.strip_prefix(START)?.split_once(PAYLOAD)?;
     let rest = rest.strip_suffix('}')?;
