@@ -37,6 +37,8 @@ fn explain(what: &str, path: &serde_path_to_error::Path, error: &serde_json::Err
     let text = error.to_string();
     // Somebody who is told the field does not need the line and the column.
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    // serde names the type of Rust, which callers need not know.
+    let text = &text.replace("expected u64", "expected a whole number of 0 or more");
     if let Some(missing) = text.strip_prefix("missing field ") {
         return format!("field {missing} is missing in {what}");
     }
@@ -85,7 +87,10 @@ mod tests {
         for (body, message) in [
             ("{}", "field `content` is missing in the body"),
             (r#"{"content":5}"#, "field `content` of the body: invalid type: integer `5`, expected a string"),
-            (r#"{"content":"a","up_to":-1}"#, "field `up_to` of the body: invalid value: integer `-1`, expected u64"),
+            (
+                r#"{"content":"a","up_to":-1}"#,
+                "field `up_to` of the body: invalid value: integer `-1`, expected a whole number of 0 or more",
+            ),
             (
                 r#"{"content":"a","users":[1,"b"]}"#,
                 "field `users[1]` of the body: invalid type: string \"b\", expected u8",

@@ -47,7 +47,6 @@ fn add_bodies(messages: &mut Messages) {
     }
     messages.group("Bodies and payloads: `{conversation, content, up_to?}`");
     for body in [
-        "",
         "7",
         "[1]",
         r#"{"content""#,

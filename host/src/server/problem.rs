@@ -66,7 +66,7 @@ impl ApiError {
         // Every `GET` is answered as `HEAD` too.
         let head = methods.contains(&"GET").then_some("HEAD");
         let allow = methods.iter().copied().chain(head).collect::<Vec<_>>().join(", ");
-        let error = Self::new(ErrorCode::MethodNotAllowed, format!("{path} has only the methods {allow}"));
+        let error = Self::new(ErrorCode::MethodNotAllowed, format!("{path} does not accept this method, only {allow}"));
         Self { allow: Some(allow), ..error }
     }
 
