@@ -1,6 +1,6 @@
-//! The composition root: the one place where the configuration turns into parts. Nobody else makes parts.
+//! The composition root: the only place that makes the parts of a host from its configuration and connects them.
 //!
-//! [`start`] returns a host that serves; [`Running`] stops it again, gracefully.
+//! [`start`] returns a host that serves; [`Running`] stops it gracefully.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,15 +12,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, HttpConfig, RecordsUrl, SqliteLocation, StoreUrl};
 use crate::delivery::hub::Hub;
 use crate::ops::admin::{self, AdminState};
-use crate::ops::consistency::World;
 use crate::ops::shutdown::Signals;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::records::RecordStore;
 use crate::runtime::{DeployError, Engine, Functions, HostWorld, Options};
 use crate::server::auth::Authenticator;
@@ -29,23 +28,23 @@ use crate::server::state::AppState;
 use crate::store::Store;
 use crate::{ops::metrics, ops::reconcile, runtime::schedule};
 
-/// Compiled functions, in the data directory.
-const COMPILED: &str = "compiled";
+/// The folder of the compilation cache in the data directory.
+const COMPILED_DIR: &str = "compiled";
 
-/// What becomes of a start when some function cannot be loaded.
+/// What a start does when a function cannot be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDeployFailure {
-    /// There is no start: what is deployed wrongly must not serve in part.
+    /// The start fails, so that a host never serves only some of its functions.
     Refuse,
-    /// The others serve; for development, where the next save mends it.
+    /// The other functions serve. For development, where the next save may repair the function.
     GoOn,
 }
 
-/// A host that serves. Dropping it ends it at once, without a word to its clients.
+/// A host that serves. Dropping it ends it at once, without informing its clients.
 pub struct Running {
-    /// Where the public listener listens.
+    /// The address of the public listener.
     pub listen: SocketAddr,
-    /// Where the admin listener listens.
+    /// The address of the admin listener.
     pub admin_listen: SocketAddr,
     /// The live functions.
     pub functions: Functions,
@@ -53,28 +52,27 @@ pub struct Running {
     pub records: RecordStore,
     hub: Arc<Hub<Store>>,
     admin: Arc<AdminState>,
-    /// Dropped: no new requests, no new ticks.
+    /// When it is dropped, no new requests are accepted and no new ticks begin.
     serving: DropGuard,
-    /// The public listener and the schedules: they end when they have finished what they began.
-    work: JoinSet<()>,
-    /// The admin listener, the store's upkeep and figures: they never end by themselves.
-    background: JoinSet<()>,
+    /// The public listener and the schedules. After the stop they end when they have finished what they began.
+    work: Supervisor,
+    /// The admin listener and the maintenance of the store. They run until the end.
+    background: Supervisor,
     shutdown_timeout: Duration,
     drain_spread: Duration,
 }
 
-/// A host with every function of its directory. Its listeners' addresses are real ones even where port 0 was asked for.
+/// Starts a host with all functions of its directory. The addresses in [`Running`] are the real ones even if the
+/// configuration asks for port 0.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     start_with(config, OnDeployFailure::Refuse).await
 }
 
-/// As [`start`], with a choice.
-pub async fn start_with(config: Config, on_fault: OnDeployFailure) -> anyhow::Result<Running> {
-    // Before anything counts.
-    let recorder = metrics::install();
+/// As [`start`], with a choice of what happens when a function cannot be loaded.
+pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::Result<Running> {
     let auth = Authenticator::new(&config.auth)?;
     prepare_data_dir(&config.data_dir)?;
-    // Bound first, so that a port that is taken is told before anything takes time.
+    // The listeners are bound first, so that a port in use is reported before anything takes time.
     let (listener, admin_listener) =
         (bind(config.listen, "listen").await?, bind(config.admin_listen, "admin_listen").await?);
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -82,28 +80,30 @@ pub async fn start_with(config: Config, on_fault: OnDeployFailure) -> anyhow::Re
     install_tls();
     let store = Store::open(config.store.clone()).await?;
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
-    let functions = functions(&config, HostWorld { store: store.clone(), records: records.clone() })?;
+    let world = HostWorld { store: store.clone(), records: records.clone() };
+    let functions = functions(&config, world.clone())?;
+    let tasks = TaskHealth::default();
     let admin = Arc::new(AdminState {
-        store: store.clone(),
-        records: records.clone(),
+        world,
         functions: list(functions.clone()),
-        metrics: recorder,
+        tasks: tasks.clone(),
         key: config.auth.admin_key.clone(),
         started: AtomicBool::new(false),
         draining: AtomicBool::new(false),
     });
 
     let serving = CancellationToken::new();
-    let background = background(admin_listener, &admin, &config.http);
+    let background = background(Arc::new(admin_listener), &admin, &config.http);
 
-    load(&functions, &config.functions_dir, on_fault).await?;
+    load(&functions, &config.functions_dir, on_failure).await?;
     let deployed = functions.list().into_iter().map(|function| function.name).collect();
     warnings_of_undeployed(&config, &deployed).iter().for_each(|warning| tracing::warn!("{warning}"));
     let hub = Hub::start(Arc::new(store), &config.socket);
     let state = AppState::start(Arc::new(functions.clone()), hub.clone(), auth, &config);
-    let mut work = JoinSet::new();
-    work.spawn(serve(listener, http::HttpService::new(state), config.http.clone(), serving.clone()));
-    work.spawn(schedule::run(functions.clone(), serving.clone()));
+    let mut work = Supervisor::new(tasks);
+    serve(&mut work, "public_listener", Arc::new(listener), http::HttpService::new(state), &config.http, &serving);
+    let (scheduled, stop) = (functions.clone(), serving.clone());
+    work.spawn_until(serving.clone(), "schedules", move || schedule::run(scheduled.clone(), stop.clone()));
     admin.started.store(true, Ordering::Release);
     tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
 
@@ -123,39 +123,42 @@ pub async fn start_with(config: Config, on_fault: OnDeployFailure) -> anyhow::Re
     })
 }
 
-/// Chooses who encrypts, for the whole process. Again changes nothing.
+/// Chooses the TLS library of the process. Further calls have no effect.
 pub fn install_tls() {
-    // It fails only if somebody chose before.
+    // It fails only if the library was chosen before.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 impl Running {
-    /// Serves until the first signal, then stops; a second one ends the stop. `false`: it was ended.
+    /// Serves until the first signal, then stops. Returns `false` if a second signal ended the stop before it was complete.
     pub async fn wait(self, signals: &mut Signals) -> bool {
         let signal = signals.next().await;
-        tracing::info!(signal, "stopping; a second signal ends at once");
+        tracing::info!(signal, "stopping; a second signal ends the process at once");
         tokio::select! {
             () = self.shutdown() => true,
             signal = signals.next() => {
-                tracing::warn!(signal, "ended before the stop was complete");
+                tracing::warn!(signal, "the process ends before the stop is complete");
                 false
             }
         }
     }
 
-    /// Takes no more clients, tells those there are, spreads their closing, finishes calls, writes what waits. Takes at
-    /// most the configured time; whatever is not done by then is cut off.
+    /// Refuses new clients, informs the connected ones, closes their connections one after the other, lets calls finish and
+    /// writes what is queued. Takes at most the configured time; what is not finished by then is ended.
     pub async fn shutdown(mut self) {
         self.admin.draining.store(true, Ordering::Release);
-        ::metrics::gauge!("roost_draining").set(1.0);
+        metrics::DRAINING.set(1);
         self.hub.drain(self.drain_spread);
         drop(self.serving);
         let finished = async {
             self.hub.drained().await;
-            while self.work.join_next().await.is_some() {}
+            self.work.ended().await;
         };
         if timeout(self.shutdown_timeout, finished).await.is_err() {
-            tracing::warn!(connections = self.hub.connections(), "the stop took too long; the rest is cut off");
+            tracing::warn!(
+                connections = self.hub.connections(),
+                "the stop took longer than shutdown_timeout_ms; the remaining connections are closed now"
+            );
         }
         self.records.close().await;
         self.background.shutdown().await;
@@ -163,15 +166,18 @@ impl Running {
     }
 }
 
-/// What runs beside the clients' work, from before the functions are loaded until after the last client is gone.
-fn background(listener: TcpListener, admin: &Arc<AdminState>, bounds: &HttpConfig) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    tasks.spawn(serve(listener, admin::router(admin.clone()), bounds.clone(), CancellationToken::new()));
-    tasks.spawn(keep_house(admin.store.clone()));
-    tasks.spawn(metrics::watch(admin.store.clone()));
-    if let Some(replaced) = admin.store.replaced() {
-        let world = World { store: admin.store.clone(), records: admin.records.clone() };
-        tasks.spawn(reconcile::run(world, replaced));
+/// Starts the tasks that run from before the functions are loaded until after the last client is gone.
+fn background(listener: Arc<TcpListener>, admin: &Arc<AdminState>, bounds: &HttpConfig) -> Supervisor {
+    let mut tasks = Supervisor::new(admin.tasks.clone());
+    let never = CancellationToken::new();
+    serve(&mut tasks, "admin_listener", listener, admin::router(admin.clone()), bounds, &never);
+    let store = admin.world.store.clone();
+    tasks.spawn("store_maintenance", move || maintain(store.clone()));
+    let store = admin.world.store.clone();
+    tasks.spawn("metrics_watch", move || metrics::watch(store.clone()));
+    if let Some(replaced) = admin.world.store.replaced() {
+        let world = admin.world.clone();
+        tasks.spawn("reconcile", move || reconcile::run(world.clone(), replaced.clone()));
     }
     tasks
 }
@@ -180,24 +186,24 @@ fn functions(config: &Config, world: HostWorld) -> anyhow::Result<Functions> {
     let options = Options {
         defaults: config.function_defaults.clone(),
         named: config.functions.clone(),
-        cache_dir: Some(config.data_dir.join(COMPILED)),
+        cache_dir: Some(config.data_dir.join(COMPILED_DIR)),
     };
     Ok(Functions::new(Engine::new()?, world, options)?)
 }
 
-/// As `/functions` shows them.
-fn list(functions: Functions) -> admin::List {
+/// Lists the live functions as `/functions` shows them.
+fn list(functions: Functions) -> admin::ListFunctions {
     Box::new(move || functions.list().into_iter().filter_map(|info| serde_json::to_value(info).ok()).collect())
 }
 
-async fn load(functions: &Functions, folder: &Path, on_fault: OnDeployFailure) -> anyhow::Result<()> {
-    let faults = functions.load_dir(folder).await.err().unwrap_or_default();
-    if on_fault == OnDeployFailure::GoOn {
-        faults.iter().for_each(|fault| tracing::error!(%fault, "a function is not served"));
+async fn load(functions: &Functions, folder: &Path, on_failure: OnDeployFailure) -> anyhow::Result<()> {
+    let errors = functions.load_dir(folder).await.err().unwrap_or_default();
+    if on_failure == OnDeployFailure::GoOn {
+        errors.iter().for_each(|error| tracing::error!(%error, "a function is not served; the others are"));
         return Ok(());
     }
-    if !faults.is_empty() {
-        bail!("functions in {} cannot be served:{}", folder.display(), lines(&faults));
+    if !errors.is_empty() {
+        bail!("functions in {} cannot be served:{}", folder.display(), lines(&errors));
     }
     if functions.list().is_empty() {
         bail!(
@@ -229,22 +235,35 @@ pub(crate) async fn function_names(config: &Config, components: &[PathBuf]) -> a
         Options { defaults: config.function_defaults.clone(), named: config.functions.clone(), cache_dir: None };
     let functions = Functions::new(Engine::new()?, HostWorld { store, records }, options)?;
     for path in components {
-        if let Err(fault) = functions.deploy_file(path).await {
-            tracing::debug!(%fault, "the name of a function is not known");
+        if let Err(error) = functions.deploy_file(path).await {
+            tracing::debug!(%error, "the name of a function is not known");
         }
     }
     Ok(functions.list().into_iter().map(|function| function.name).collect())
 }
 
-fn lines(faults: &[DeployError]) -> String {
-    faults.iter().map(|fault| format!("\n  {fault}")).collect()
+fn lines(errors: &[DeployError]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
-async fn serve(listener: TcpListener, face: impl http::Answerer, bounds: HttpConfig, stop: CancellationToken) {
-    http::serve(listener, face, &bounds, stop.cancelled()).await;
+/// Serves a listener until `stop`. A restart uses the same listener, so that no client is refused meanwhile.
+fn serve(
+    tasks: &mut Supervisor,
+    task: &'static str,
+    listener: Arc<TcpListener>,
+    answerer: impl http::Answerer,
+    bounds: &HttpConfig,
+    stop: &CancellationToken,
+) {
+    let (bounds, until) = (bounds.clone(), stop.clone());
+    tasks.spawn_until(stop.clone(), task, move || {
+        let (listener, answerer) = (listener.clone(), answerer.clone());
+        let (bounds, stop) = (bounds.clone(), until.clone());
+        async move { http::serve(listener, answerer, &bounds, stop.cancelled()).await }
+    });
 }
 
-async fn keep_house(store: Store) {
+async fn maintain(store: Store) {
     store.run(std::future::pending()).await;
 }
 
@@ -253,17 +272,17 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     let flag = key.replace('_', "-");
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{address} is taken by another program; choose another address with --{flag} (port 0 takes a free one)"
+            "{address} is in use by another program; choose another address with --{flag} (port 0 takes a free port)"
         ),
         _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another address with --{flag}"),
     })
 }
 
-/// Messages and secrets live there: for the host's own user only.
+/// Creates the data directory, which only the user of the host may read because it holds messages and secrets.
 fn prepare_data_dir(folder: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.with_context(|| format!("the data directory {} cannot be made", folder.display()))
+    made.with_context(|| format!("the data directory {} cannot be created; check its path and permissions, or name another one with --data-dir", folder.display()))
 }
 
 #[cfg(test)]
@@ -299,7 +318,7 @@ mod tests {
         Ok(answer)
     }
 
-    fn told(started: anyhow::Result<Running>) -> String {
+    fn error_of(started: anyhow::Result<Running>) -> String {
         format!("{:#}", started.err().expect("it started"))
     }
 
@@ -318,22 +337,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_is_taken_is_told_with_the_flag_that_changes_it() {
+    async fn a_port_in_use_is_reported_with_the_flag_that_changes_it() {
         let folder = tempfile::tempdir().unwrap();
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = config(&folder);
         config.admin_listen = taken.local_addr().unwrap();
-        let told = told(start(config).await);
-        assert!(told.contains("is taken by another program") && told.contains("--admin-listen"), "{told}");
+        let error = error_of(start(config).await);
+        assert!(error.contains("is in use by another program") && error.contains("--admin-listen"), "{error}");
     }
 
     #[tokio::test]
     async fn a_folder_without_functions_or_with_a_broken_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let told_of_none = told(start(config(&folder)).await);
-        assert!(told_of_none.contains("no *.wasm in") && told_of_none.contains("roost build"), "{told_of_none}");
+        let error_of_none = error_of(start(config(&folder)).await);
+        assert!(error_of_none.contains("no *.wasm in") && error_of_none.contains("roost build"), "{error_of_none}");
         std::fs::write(folder.path().join("functions/broken.wasm"), b"no module").unwrap();
-        let told_of_broken = told(start(config(&folder)).await);
-        assert!(told_of_broken.contains("broken.wasm: it is no WebAssembly component"), "{told_of_broken}");
+        let error_of_broken = error_of(start(config(&folder)).await);
+        assert!(error_of_broken.contains("broken.wasm: it is no WebAssembly component"), "{error_of_broken}");
+    }
+
+    #[tokio::test]
+    async fn a_background_task_that_panics_makes_the_host_unready_until_it_runs_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut running = start_with(config(&folder), OnDeployFailure::GoOn).await.unwrap();
+        let mut runs = 0;
+        running.background.spawn("composed-test", move || {
+            runs += 1;
+            let fails = runs == 1;
+            async move {
+                assert!(!fails, "the first run fails");
+                std::future::pending().await
+            }
+        });
+        let readiness = async || get(running.admin_listen, "/readyz").await.unwrap();
+        while !readiness().await.contains("composed-test") {
+            tokio::task::yield_now().await;
+        }
+        while readiness().await.contains("composed-test") {
+            tokio::task::yield_now().await;
+        }
+        let metrics = get(running.admin_listen, "/metrics").await.unwrap();
+        assert!(metrics.contains(r#"roost_task_restarts_total{task="composed-test"} 1"#), "{metrics}");
+        running.shutdown().await;
     }
 }

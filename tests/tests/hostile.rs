@@ -33,11 +33,12 @@ const REFUSED: [(&str, &str); 4] = [
     (
         "foreign-import",
         "foreign-import.wasm: it imports acme:outside/sockets@1.0.0, but a function may import only \
-         roost:edge/{clock,key-value,pub-sub,records,telemetry,types}@0.1.0",
+         roost:edge/{clock,key-value,pub-sub,records,telemetry,types}@0.1.0; remove what needs this import",
     ),
     (
         "future-contract",
-        "future-contract.wasm: it was built for roost:edge@9.0.0, but this host speaks roost:edge@0.1.0",
+        "future-contract.wasm: it was built for roost:edge@9.0.0, but this host supports roost:edge@0.1.0; build it with \
+         the sdk of this version",
     ),
     ("route-thief", "route-thief.wasm: the route GET /v1/unread conflicts with /v1/unread of the function unread"),
 ];
@@ -77,9 +78,9 @@ fn expected(way: &str) -> Option<Expected> {
         "panic" => of(failed, &["the guest gave up", "the function trapped", "give_up"]),
         "bomb" => of(failed, &["the function trapped", "memory_refused_bytes", "memory_allowed_bytes"]),
         "recurse" => of(failed, &["the function trapped", "hostile::recurse", "out of bounds memory access"]),
-        "spin" => of(timed_out, &["computed past its deadline", "#handle"]),
+        "spin" => of(timed_out, &["still computing at its deadline", "#handle"]),
         // It computes between two waits, and may be caught there.
-        "wait" => of(timed_out, &["past its deadline"]),
+        "wait" => of(timed_out, &["still waiting for an import at its deadline"]),
         "giant" => of(too_large, &["a reply of 4194306 bytes, allowed are 1048576"]),
         "no-json" => of(failed, &["a reply whose body is no JSON"]),
         "odd-status" => of(failed, &["a reply with status 999"]),
@@ -276,7 +277,8 @@ async fn what_is_no_whole_component_is_refused_in_one_sentence() {
     let garbage = refusal(&functions, "garbage.wasm", vec![0xAA; 4_096]).await;
     assert_eq!(
         garbage,
-        "garbage.wasm: it is no WebAssembly component: it does not begin with the WebAssembly magic number"
+        "garbage.wasm: it is no WebAssembly component: it does not begin with the WebAssembly magic number; build it \
+         with `roost build`"
     );
     assert!(functions.list().is_empty());
 }

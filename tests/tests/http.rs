@@ -330,7 +330,10 @@ async fn operators_see_health_metrics_and_functions() {
     let health = operator.get("/healthz").await;
     assert_eq!((health.status, health.text.as_str()), (200, "ok\n"));
     let ready = operator.get("/readyz").await.json(200);
-    assert_eq!(ready["parts"], json!({ "functions": "ok", "host": "ok", "records": "ok", "store": "ok" }));
+    assert_eq!(
+        ready["parts"],
+        json!({ "functions": "ok", "host": "ok", "records": "ok", "store": "ok", "tasks": "ok" })
+    );
     let metrics = operator.get("/metrics").await.text;
     for series in ["roost_function_calls_total{function=\"unread\"", "roost_store_seconds", "roost_records_seconds"] {
         assert!(metrics.contains(series), "{series} is not in:\n{metrics}");

@@ -319,7 +319,7 @@ async fn functions() -> Functions {
 
 /// What deploying these bytes is refused with.
 fn invalid(runtime: &tokio::runtime::Runtime, functions: &Functions, bytes: Vec<u8>) -> Option<DeployFailure> {
-    runtime.block_on(functions.deploy("probe.wasm", bytes)).err().map(|error| error.fault)
+    runtime.block_on(functions.deploy("probe.wasm", bytes)).err().map(|error| error.failure)
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl House {
                 vec![(self.functions.message(name).unwrap(), request)]
             }
             What::Connected => told(Hook::Connected, Request::Connected(connection)),
-            What::Beat => told(Hook::Beat, Request::Beat(vec![connection])),
+            What::Beat => told(Hook::Heartbeat, Request::Heartbeat(vec![connection])),
             What::Disconnected => told(Hook::Disconnected, Request::Disconnected(connection)),
             What::Sync => told(Hook::Sync, Request::Sync { user, conversations: None }),
         }

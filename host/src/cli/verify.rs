@@ -18,8 +18,9 @@ use super::print::print;
 use super::running_host;
 use crate::app;
 use crate::config::{Config, StoreUrl};
-use crate::ops::consistency::{self, Order, Part, World};
+use crate::ops::consistency::{self, CheckPage, CheckRequest};
 use crate::records::RecordStore;
+use crate::runtime::HostWorld;
 use crate::store::Store;
 
 const DIVERGED: u8 = 1;
@@ -54,8 +55,8 @@ async fn compare(args: &VerifyArgs, repair: bool) -> anyhow::Result<Report> {
 }
 
 /// The named users and conversations; without a name, all of both.
-fn orders(args: &VerifyArgs, repair: bool) -> Vec<Order> {
-    let order = |of, named| Order { of, named, after: None, limit: Some(args.batch), repair };
+fn orders(args: &VerifyArgs, repair: bool) -> Vec<CheckRequest> {
+    let order = |of, named| CheckRequest { of, named, after: None, limit: Some(args.batch), repair };
     if args.user.is_empty() && args.conversation.is_empty() {
         return vec![order(Kind::Users, None), order(Kind::Conversations, None)];
     }
@@ -66,7 +67,12 @@ fn orders(args: &VerifyArgs, repair: bool) -> Vec<Order> {
 }
 
 /// Compares all pages of an order, at most `rate` users or conversations a second.
-async fn compare_pages(checker: &Checker, mut order: Order, rate: u32, report: &mut Report) -> anyhow::Result<()> {
+async fn compare_pages(
+    checker: &Checker,
+    mut order: CheckRequest,
+    rate: u32,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     loop {
         let began = Instant::now();
         let part = checker.carry_out(&order).await?;
@@ -81,7 +87,7 @@ async fn compare_pages(checker: &Checker, mut order: Order, rate: u32, report: &
 /// The process that compares.
 enum Checker {
     /// This one: the store is in Redis.
-    ThisProcess(World),
+    ThisProcess(HostWorld),
     /// The host that has the store in its memory.
     RunningHost(Box<Config>),
 }
@@ -94,12 +100,12 @@ impl Checker {
         app::install_tls();
         let store = Store::open(config.store).await?;
         let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
-        Ok(Self::ThisProcess(World { store, records }))
+        Ok(Self::ThisProcess(HostWorld { store, records }))
     }
 
-    async fn carry_out(&self, order: &Order) -> anyhow::Result<Part> {
+    async fn carry_out(&self, order: &CheckRequest) -> anyhow::Result<CheckPage> {
         match self {
-            Self::ThisProcess(world) => Ok(consistency::carry_out(world, order).await?),
+            Self::ThisProcess(world) => Ok(consistency::check(world, order).await?),
             Self::RunningHost(config) => {
                 let answer = running_host::request(config, "POST", "/verify", &serde_json::to_string(order)?).await?;
                 serde_json::from_value(answer).context("the answer of the admin listener is not a report")

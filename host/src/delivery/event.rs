@@ -11,6 +11,7 @@ use roost_core::port::Delivery;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::ops::metrics;
 use crate::server::problem::{ApiError, ErrorCode, encode};
 
 /// Sent when events were missed that cannot be replayed.
@@ -59,7 +60,7 @@ impl PushedFrame {
 
     /// A `resync`: the events that follow it come after this position.
     pub(crate) fn resync(reason: ResyncReason, from: &Position) -> Self {
-        metrics::counter!("roost_resyncs_total", "reason" => reason.as_str()).increment(1);
+        metrics::RESYNCS.of([reason.as_str()]).inc();
         Self::ephemeral(RESYNC, encode(&Resync::new(reason, from)))
     }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::registry::{ConnectionRegistry, RepairRequest};
 use super::user_feed::UserFeed;
+use crate::ops::metrics;
 
 /// How many gaps are filled at the same time.
 const REPAIRS_MAX: usize = 64;
@@ -69,7 +70,7 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
     /// Replays from the user's position until nothing is missing.
     async fn fill_gap(&self, feed: &Arc<UserFeed>) {
         let Ok(_permit) = self.permits.acquire().await else { return };
-        metrics::counter!("roost_holes_total").increment(1);
+        metrics::HOLES.inc();
         let mut backoff = BACKOFF_MIN;
         // Also while there is no connection: one that registers before the bus is left relies on this.
         while self.registry.registrations(feed).is_some() {

@@ -29,7 +29,7 @@ pub(crate) async fn run<F: Dispatcher, S: Bus + Feeds + 'static>(
 
 async fn run_once<F: Dispatcher, S: Bus + Feeds + 'static>(functions: &F, hub: &Hub<S>) {
     for connections in hub.take_alive().chunks(LIST_MAX) {
-        let gathered = hooks::beat(functions, &trace::new_id(), connections).await;
+        let gathered = hooks::heartbeat(functions, &trace::new_id(), connections).await;
         if gathered.failures.iter().any(may_succeed_later) {
             // The next round comes before presence expires.
             hub.restore_alive(connections);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::delivery::event::PushedFrame;
+use crate::ops::metrics;
 
 /// One entry of an outbox.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ impl Outbox {
         if full {
             queue.overflowed = true;
             queue.waiting = VecDeque::new();
-            metrics::counter!("roost_outbox_drops_total").increment(1);
+            metrics::OUTBOX_DROPS.inc();
         } else {
             queue.usage = OutboxUsage { frames: used_frames + 1, bytes: used_bytes + bytes };
             queue.waiting.push_back(item);

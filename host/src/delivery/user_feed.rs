@@ -12,6 +12,7 @@ use roost_core::port::Delivery;
 
 use super::outbox::{Outbox, OutboxItem};
 use crate::delivery::event::{PushedFrame, ResyncReason};
+use crate::ops::metrics;
 
 /// How many ephemeral events are held back while a gap is filled.
 const HELD_EPHEMERAL_MAX: usize = 64;
@@ -245,7 +246,7 @@ impl UserFeed {
                 Admission::Next => {
                     *cursor = position;
                     send(connections, event);
-                    metrics::counter!("roost_hole_events_total").increment(1);
+                    metrics::HOLE_EVENTS.inc();
                 }
                 Admission::Duplicate => {}
                 Admission::Hole => return None,
@@ -322,7 +323,7 @@ impl PausedDelivery {
 }
 
 fn send(connections: &[Arc<Connection>], event: Delivery) {
-    metrics::counter!("roost_deliveries_total").increment(connections.len() as u64);
+    metrics::DELIVERIES.inc_by(connections.len() as u64);
     let frame = Arc::new(PushedFrame::from(event));
     for connection in connections {
         connection.outbox.push(OutboxItem::Frame(frame.clone()));

@@ -1,7 +1,7 @@
-//! The admin listener: is the host alive, is it ready, what does it count, which functions does it serve.
+//! The admin listener: health, readiness, metrics, the list of live functions, and the consistency check.
 //!
-//! `/functions` and `/verify` need the admin key; without one configured they answer nobody. Only a verification that is
-//! told to repair changes anything.
+//! `/functions` and `/verify` need the admin key; if none is configured, they refuse every request. Only `/verify` with
+//! `repair` changes anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,57 +14,53 @@ use axum::http::Response;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
-use crate::ops::consistency;
-use crate::ops::trace;
-use crate::records::RecordStore;
+use crate::ops::supervisor::TaskHealth;
+use crate::ops::{consistency, metrics, trace};
+use crate::runtime::HostWorld;
 use crate::server::auth::Credentials;
 use crate::server::http::response;
 use crate::server::problem::{ApiError, ErrorCode};
-use crate::store::Store;
 
 /// The text form of the Prometheus exposition format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Lists the live functions, each as it is shown.
-pub type List = Box<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>;
+/// Lists the live functions, each as the JSON value that operators see.
+pub type ListFunctions = Box<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>;
 
-/// What the admin listener is made of.
+/// What the routes of the admin listener use.
 pub struct AdminState {
-    /// Asked whether they answer.
-    pub store: Store,
-    /// Asked whether they answer.
-    pub records: RecordStore,
+    /// The store and the records: asked whether they answer, and compared by `/verify`.
+    pub world: HostWorld,
     /// The live functions.
-    pub functions: List,
-    /// What was counted.
-    pub metrics: PrometheusHandle,
-    /// Opens `/functions` and `/verify`.
+    pub functions: ListFunctions,
+    /// The background tasks of the host.
+    pub tasks: TaskHealth,
+    /// The key for `/functions` and `/verify`.
     pub key: Option<Secret>,
-    /// The host has loaded everything it was told to.
+    /// Whether the functions are loaded.
     pub started: AtomicBool,
-    /// The host is stopping.
+    /// Whether the host is stopping.
     pub draining: AtomicBool,
 }
 
-/// Whether a load balancer should send clients here, and if not, why.
+/// Whether a load balancer should send clients to this host, and if not, why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// All parts are.
+    /// Whether all parts are ready.
     pub ready: bool,
-    /// `ok`, or what is wrong, by part.
+    /// By part: `ok`, or what is wrong.
     pub parts: BTreeMap<&'static str, String>,
 }
 
 impl AdminState {
-    /// Looks at every part.
+    /// Checks every part.
     pub async fn readiness(&self) -> Readiness {
-        let store = self.store.ready().await;
-        let records = self.records.ready().await;
+        let store = self.world.store.ready().await;
+        let records = self.world.records.ready().await;
         let functions = match (self.started.load(Ordering::Acquire), (self.functions)().len()) {
             (false, _) => Err("still loading"),
             (true, 0) => Err("none is loaded"),
@@ -72,38 +68,43 @@ impl AdminState {
         };
         let host = if self.draining.load(Ordering::Acquire) { Err("stopping") } else { Ok(()) };
         let parts = BTreeMap::from([
-            ("functions", told(functions)),
-            ("host", told(host)),
-            ("records", told(records)),
-            ("store", told(store)),
+            ("functions", state_of(functions)),
+            ("host", state_of(host)),
+            ("records", state_of(records)),
+            ("store", state_of(store)),
+            ("tasks", state_of(self.tasks.ready())),
         ]);
         Readiness { ready: parts.values().all(|part| part == "ok"), parts }
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn check_key(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(key) = &self.key else {
-            let detail = "set admin_key (ROOST_ADMIN_KEY) to read this";
-            let fault = ApiError::new(ErrorCode::Internal, detail);
+            let detail =
+                "set admin_key (ROOST_ADMIN_KEY) in the configuration of the host, and send it as a bearer token";
+            let problem = ApiError::new(ErrorCode::Internal, detail);
             return Err(ApiError {
                 status: 403,
                 code: "admin_key_unset".into(),
                 title: "There is no admin key",
-                ..fault
+                ..problem
             });
         };
         match Credentials::of_headers(headers)?.bearer {
             Some(shown) if bool::from(shown.as_bytes().ct_eq(key.0.as_bytes())) => Ok(()),
-            Some(_) => Err(ApiError::new(ErrorCode::TokenInvalid, "this is not the admin key")),
+            Some(_) => Err(ApiError::new(
+                ErrorCode::TokenInvalid,
+                "this is not the admin key; send the value of admin_key (ROOST_ADMIN_KEY) as a bearer token",
+            )),
             None => Err(ApiError::new(ErrorCode::Unauthenticated, "send the admin key as a bearer token")),
         }
     }
 }
 
-fn told<E: ToString>(part: Result<(), E>) -> String {
+fn state_of<E: ToString>(part: Result<(), E>) -> String {
     part.map_or_else(|error| error.to_string(), |()| "ok".to_owned())
 }
 
-/// Everything that the admin listener answers.
+/// The routes of the admin listener.
 pub fn router(state: Arc<AdminState>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -124,8 +125,8 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> Response<Body> {
 }
 
 async fn metrics_text(State(state): State<Arc<AdminState>>) -> Response<Body> {
-    metrics::gauge!("roost_functions").set((state.functions)().len() as f64);
-    let mut response = Response::new(Body::from(crate::ops::metrics::render(&state.metrics)));
+    metrics::FUNCTIONS.set(i64::try_from((state.functions)().len()).unwrap_or(i64::MAX));
+    let mut response = Response::new(Body::from(metrics::render()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TEXT));
     response
 }
@@ -135,30 +136,34 @@ async fn functions(State(state): State<Arc<AdminState>>, headers: HeaderMap) -> 
     struct Functions {
         functions: Vec<serde_json::Value>,
     }
-    match state.admit(&headers) {
+    match state.check_key(&headers) {
         Ok(()) => json(200, &Functions { functions: (state.functions)() }),
-        Err(fault) => fault.response(&trace::new_id()),
+        Err(problem) => problem.response(&trace::new_id()),
     }
 }
 
-/// Compares a part of the live state with the records: [`consistency::Order`] in, [`consistency::Part`] out.
+/// Compares a page of the live state with the records: takes a [`consistency::CheckRequest`], answers a
+/// [`consistency::CheckPage`].
 async fn verify(State(state): State<Arc<AdminState>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let answer = async {
-        state.admit(&headers)?;
-        let order = serde_json::from_slice(&body).map_err(|error| {
-            ApiError::new(ErrorCode::InvalidBody, format!("the body is no order to verify: {error}"))
+        state.check_key(&headers)?;
+        let request = serde_json::from_slice(&body).map_err(|error| {
+            let example = r#"{"of": "users", "limit": 100, "repair": false}"#;
+            ApiError::new(
+                ErrorCode::InvalidBody,
+                format!("the body cannot be read: {error}; send an object such as {example}"),
+            )
         })?;
-        let world = consistency::World { store: state.store.clone(), records: state.records.clone() };
-        consistency::carry_out(&world, &order).await.map_err(|error| consistency::fault(&error))
+        consistency::check(&state.world, &request).await.map_err(|error| consistency::problem(&error))
     };
     match answer.await {
-        Ok(part) => json(200, &part),
-        Err(fault) => fault.response(&trace::new_id()),
+        Ok(page) => json(200, &page),
+        Err(problem) => problem.response(&trace::new_id()),
     }
 }
 
 fn json(status: u16, body: &impl Serialize) -> Response<Body> {
-    // Texts and numbers always encode.
+    // Texts and numbers can always be encoded.
     response::json(status, serde_json::to_string(body).unwrap_or_default())
 }
 
@@ -169,16 +174,17 @@ mod tests {
 
     use super::*;
     use crate::config::{RecordsUrl, SqliteLocation};
-    use crate::ops::metrics;
+    use crate::records::RecordStore;
+    use crate::store::Store;
 
     const KEY: &str = "the-operators-key";
 
     async fn state(key: Option<&str>) -> Arc<AdminState> {
+        let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
         Arc::new(AdminState {
-            store: Store::memory(),
-            records: RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap(),
+            world: HostWorld { store: Store::memory(), records },
             functions: Box::new(|| vec![serde_json::Value::Null]),
-            metrics: metrics::install(),
+            tasks: TaskHealth::default(),
             key: key.map(|key| Secret(key.to_owned())),
             started: AtomicBool::new(true),
             draining: AtomicBool::new(false),
@@ -199,12 +205,12 @@ mod tests {
     #[tokio::test]
     async fn a_host_is_ready_when_all_of_its_parts_are() {
         let state = state(None).await;
-        let ready = r#"{"ready":true,"parts":{"functions":"ok","host":"ok","records":"ok","store":"ok"}}"#;
+        let ready = r#"{"ready":true,"parts":{"functions":"ok","host":"ok","records":"ok","store":"ok","tasks":"ok"}}"#;
         assert_eq!(get(&state, "/readyz", None).await, (200, ready.to_owned()));
     }
 
     #[tokio::test]
-    async fn a_host_that_loads_or_stops_is_alive_but_not_ready() {
+    async fn a_host_that_is_loading_or_stopping_is_alive_but_not_ready() {
         let state = state(None).await;
         state.started.store(false, Ordering::Release);
         let (status, body) = get(&state, "/readyz", None).await;
@@ -217,15 +223,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_whose_records_are_gone_is_not_ready() {
+    async fn a_host_whose_records_do_not_answer_is_not_ready() {
         let state = state(None).await;
-        state.records.close().await;
+        state.world.records.close().await;
         let readiness = state.readiness().await;
         assert!(!readiness.ready && readiness.parts["records"] != "ok", "{readiness:?}");
     }
 
     #[tokio::test]
-    async fn functions_are_listed_to_the_admin_key_only() {
+    async fn functions_are_listed_only_with_the_admin_key() {
         let keyed = state(Some(KEY)).await;
         for (shown, status) in [(Some(KEY), 200), (None, 401), (Some("another-key"), 401)] {
             assert_eq!(get(&keyed, "/functions", shown).await.0, status, "{shown:?}");
@@ -235,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_of_the_state_are_verified_for_the_admin_key() {
+    async fn pages_of_the_state_are_checked_only_with_the_admin_key() {
         let keyed = state(Some(KEY)).await;
         let ask = async |key: &str, body: &'static str| {
             let request = axum::http::Request::post("/verify").header("authorization", format!("Bearer {key}"));
@@ -244,8 +250,8 @@ mod tests {
             let body = response.into_body().collect().await.unwrap().to_bytes();
             (status, String::from_utf8(body.to_vec()).unwrap())
         };
-        let (status, part) = ask(KEY, r#"{"of":"users"}"#).await;
-        assert!(status == 200 && part.contains(r#""users":0"#) && part.contains(r#""next":null"#), "{status} {part}");
+        let (status, page) = ask(KEY, r#"{"of":"users"}"#).await;
+        assert!(status == 200 && page.contains(r#""users":0"#) && page.contains(r#""next":null"#), "{status} {page}");
         assert_eq!(ask("another-key", r#"{"of":"users"}"#).await.0, 401);
         for wrong in ["", r#"{"of":"presence"}"#, r#"{"of":"users","limit":0}"#, r#"{"of":"users","limt":5}"#] {
             let (status, problem) = ask(KEY, wrong).await;
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_open_and_unknown_paths_are_problems() {
+    async fn metrics_need_no_key_and_unknown_paths_are_problems() {
         let state = state(Some(KEY)).await;
         let (status, text) = get(&state, "/metrics", None).await;
         assert!(status == 200 && text.contains("# TYPE roost_functions gauge"), "{status} {text}");

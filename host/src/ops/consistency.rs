@@ -1,11 +1,10 @@
-//! Verifying the live state part by part, natively: what the admin listener and the command line ask for, and the
-//! world that the core's consistency check runs in.
+//! The consistency check of the live state, page by page: what the admin listener and the command line can ask for, and the
+//! ports through which the check of the core runs in the host, outside of any function.
 //!
-//! A part is small, so that nobody waits long for an answer and whoever asks decides the pace.
+//! A page is small, so that an answer comes soon and the client controls the load.
 
 use std::time::Duration;
 
-use metrics::{Label, counter};
 use roost_core::consistency::{self, Kind, Report, Subjects};
 use roost_core::error::{Error, ErrorKind};
 use roost_core::ids::{ConversationId, UserId};
@@ -18,89 +17,84 @@ use roost_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::records::RecordStore;
+use crate::ops::metrics;
+use crate::runtime::HostWorld;
 use crate::server::problem::{ApiError, ErrorCode};
-use crate::store::Store;
 
-/// Subjects of a part when nobody says how many.
-pub const PART_DEFAULT: u32 = 100;
+/// The length of a page if the request does not name one.
+pub const PAGE_LIMIT_DEFAULT: u32 = 100;
+/// The value of the label `function` for what the check counts.
+const COUNTED_AS: &str = "audit";
 
-/// Which part to verify.
+/// What to compare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
-    /// Users' counters, or conversations' last messages.
+pub struct CheckRequest {
+    /// The counters of users, or the last messages of conversations.
     pub of: Kind,
-    /// These, up to 500; without them a page of all.
+    /// These users or conversations, up to 500; without it, a page of all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<Vec<Uuid>>,
-    /// The page after this one: an earlier part's `next`.
+    /// Where the page begins: the `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Uuid>,
-    /// The page's length, 1 to 500; without it 100.
+    /// The length of the page, 1 to 500; without it 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// Mend what is found.
+    /// Whether differences are repaired.
     #[serde(default)]
     pub repair: bool,
 }
 
-/// What came of it.
+/// The result of one page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// What was looked at and found.
+pub struct CheckPage {
+    /// What was compared and found.
     pub report: Report,
-    /// Where the next page begins; `None`: this was the last.
+    /// Where the next page begins; `None` after the last page.
     pub next: Option<Uuid>,
 }
 
-/// Verifies the part, and counts what it finds as `roost_drift_total`.
-pub async fn carry_out(world: &World, order: &Order) -> Result<Part, Error> {
-    let (subjects, next) = subjects(world, order).await?;
-    let report = match order.repair {
+/// Compares one page, and counts the differences as `roost_drift_total`.
+pub async fn check(world: &HostWorld, request: &CheckRequest) -> Result<CheckPage, Error> {
+    let (subjects, next) = subjects(world, request).await?;
+    let report = match request.repair {
         _ if subjects.is_empty() => Report::default(),
         true => consistency::repair(world, &subjects).await?,
         false => consistency::verify(world, &subjects).await?,
     };
     for finding in &report.drift {
         let repaired = if finding.repaired { "true" } else { "false" };
-        counter!("roost_drift_total", "what" => finding.what.name(), "repaired" => repaired).increment(1);
+        metrics::DRIFT.of([finding.what.name(), repaired]).inc();
     }
-    Ok(Part { report, next })
+    Ok(CheckPage { report, next })
 }
 
-async fn subjects(world: &World, order: &Order) -> Result<(Subjects, Option<Uuid>), Error> {
-    match &order.named {
-        Some(named) if named.len() > LIST_MAX => {
-            Err(Error::Invalid(format!("{} named at once, allowed are {LIST_MAX}", named.len())))
-        }
-        Some(named) => Ok((Subjects::named(order.of, named), None)),
-        None => Subjects::page(world, order.of, order.after, order.limit.unwrap_or(PART_DEFAULT)).await,
+async fn subjects(world: &HostWorld, request: &CheckRequest) -> Result<(Subjects, Option<Uuid>), Error> {
+    match &request.named {
+        Some(named) if named.len() > LIST_MAX => Err(Error::Invalid(format!(
+            "`named` has {} entries, but at most {LIST_MAX} are allowed; send several requests",
+            named.len()
+        ))),
+        Some(named) => Ok((Subjects::named(request.of, named), None)),
+        None => Subjects::page(world, request.of, request.after, request.limit.unwrap_or(PAGE_LIMIT_DEFAULT)).await,
     }
 }
 
-/// For the operator, who may be told everything.
-pub fn fault(error: &Error) -> ApiError {
+/// The error as a problem document. Operators may see all of its text.
+pub fn problem(error: &Error) -> ApiError {
     let status = match error.kind() {
         ErrorKind::Invalid | ErrorKind::TooLarge => 400,
         ErrorKind::Unavailable => 503,
         _ => 500,
     };
-    let fault = ApiError { status, code: error.code().into(), ..ApiError::new(ErrorCode::Internal, error.to_string()) };
+    let problem =
+        ApiError { status, code: error.code().into(), ..ApiError::new(ErrorCode::Internal, error.to_string()) };
     let after = error.retry_after_ms().map(|span| Duration::from_millis(span.into()));
-    ApiError { title: "The state could not be compared", retry: error.retry(), retry_after: after, ..fault }
+    ApiError { title: "The state could not be compared", retry: error.retry(), retry_after: after, ..problem }
 }
 
-/// The store and the records as the core's use cases see them, outside of any function.
-#[derive(Clone)]
-pub struct World {
-    /// The live state, and its clock.
-    pub store: Store,
-    /// The system of record.
-    pub records: RecordStore,
-}
-
-impl KeyValue for World {
+impl KeyValue for HostWorld {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         self.store.read(queries).await
     }
@@ -110,13 +104,13 @@ impl KeyValue for World {
     }
 }
 
-impl PubSub for World {
+impl PubSub for HostWorld {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
         self.store.publish(publications).await
     }
 }
 
-impl Clock for World {
+impl Clock for HostWorld {
     fn now(&self) -> Timestamp {
         self.store.now()
     }
@@ -126,17 +120,15 @@ impl Clock for World {
     }
 }
 
-impl Telemetry for World {
-    /// As if a function named `audit` had counted it.
+impl Telemetry for HostWorld {
+    /// Counts as if a function with the name `audit` did.
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
-        let own = Label::new("function", "audit");
-        let labels = labels.iter().map(|(label, value)| Label::new(*label, (*value).to_owned()));
-        let labels: Vec<Label> = std::iter::once(own).chain(labels).collect();
-        counter!(format!("roost_function_{name}_total"), labels).increment(amount);
+        let labels: Vec<_> = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        metrics::function_counter(COUNTED_AS, name, &labels).inc_by(amount);
     }
 }
 
-impl Directory for World {
+impl Directory for HostWorld {
     async fn users(&self, after: Option<UserId>, limit: u32) -> Answer<Vec<UserId>> {
         self.records.users(after, limit).await
     }
@@ -146,11 +138,11 @@ impl Directory for World {
     }
 }
 
-/// Implements [`Records`] by handing every operation on to [`World::records`].
+/// Implements [`Records`] by handing every operation on to [`HostWorld::records`].
 macro_rules! delegate {
     ($($(#[$doc:meta])* $operation:ident $name:literal
         $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
-        impl Records for World {
+        impl Records for HostWorld {
             $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
                 self.records.$method($($argument),*).await
             })*

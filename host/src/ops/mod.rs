@@ -1,4 +1,5 @@
-//! What operators see and use: the admin listener, logs, metrics, traces, the consistency check and its repair, signals.
+//! What operators see and use: the admin listener, logs, metrics, traces, the supervision of background tasks, the
+//! consistency check and its repair, and signals.
 
 pub mod admin;
 pub mod consistency;
@@ -7,4 +8,5 @@ pub mod log;
 pub mod metrics;
 pub mod reconcile;
 pub mod shutdown;
+pub mod supervisor;
 pub mod trace;

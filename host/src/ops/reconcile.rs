@@ -1,8 +1,8 @@
-//! Mends the live state after another server process took over the store: a replica that lagged, or a restart from a
-//! snapshot, holds counters of a moment ago that no later change need touch.
+//! Repairs the live state after another server process has taken over the store: a replica that lagged behind, or a restart
+//! from a snapshot, holds old counters, and no later change may correct them.
 //!
-//! Everybody's counters are compared with the records, page by page and gently, by the same consistency that `roost repair`
-//! makes. What is cold is passed over, so that a store that came back empty costs little.
+//! All users and conversations are compared with the records, page by page with pauses, by the same check that `roost repair`
+//! makes. Cold counters are skipped, so that a store that came back empty costs little.
 
 use std::time::Duration;
 
@@ -12,27 +12,30 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::ops::consistency::{self, Order, World};
+use crate::ops::consistency::{self, CheckRequest};
+use crate::runtime::HostWorld;
 
-/// Announcements that were under way come first; they mend most of it.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two pages.
-const PACE: Duration = Duration::from_millis(500);
-/// After a page that could not be had.
-const BACKOFF: Duration = Duration::from_secs(2);
+/// The pause before the check. Announcements that are in progress correct most counters in this time.
+const START_DELAY: Duration = Duration::from_secs(2);
+/// The pause between two pages.
+const PAGE_PAUSE: Duration = Duration::from_millis(500);
+/// The pause after a page that could not be compared.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
-/// Goes through everybody after each change, until it is dropped.
-pub async fn run(world: World, mut replaced: watch::Receiver<u64>) {
+/// Compares everything after each change of the server process; returns when no further change can come.
+pub async fn run(world: HostWorld, mut replaced: watch::Receiver<u64>) {
     replaced.mark_unchanged();
     while replaced.changed().await.is_ok() {
         loop {
-            sleep(PATIENCE).await;
-            tracing::warn!("another process serves the store; counters are compared with the records");
-            // A further change leaves its mark only on what was compared already: begin again.
+            sleep(START_DELAY).await;
+            tracing::warn!(
+                "another server process serves the store, perhaps with older data; all counters are compared with the records"
+            );
+            // What was compared before a further change may be old again.
             tokio::select! {
-                report = everybody(&world) => {
-                    let (users, drift, unsettled) = (report.users, report.drift.len(), report.unsettled.len());
-                    tracing::info!(users, drift, unsettled, "counters are compared with the records");
+                report = compare_all(&world) => {
+                    let (users, divergent, inconclusive) = (report.users, report.drift.len(), report.unsettled.len());
+                    tracing::info!(users, divergent, inconclusive, "all counters were compared with the records and repaired");
                     break;
                 }
                 changed = replaced.changed() => if changed.is_err() { return },
@@ -41,33 +44,36 @@ pub async fn run(world: World, mut replaced: watch::Receiver<u64>) {
     }
 }
 
-async fn everybody(world: &World) -> Report {
+async fn compare_all(world: &HostWorld) -> Report {
     let mut report = Report::default();
     for of in [Kind::Users, Kind::Conversations] {
         let mut after = None;
-        while let Some(next) = page(world, of, after, &mut report).await {
+        while let Some(next) = compare_page(world, of, after, &mut report).await {
             after = Some(next);
-            sleep(PACE).await;
+            sleep(PAGE_PAUSE).await;
         }
     }
     report
 }
 
-/// Mends a page, as soon as it can be had. Answers where the next one begins.
-async fn page(world: &World, of: Kind, after: Option<Uuid>, report: &mut Report) -> Option<Uuid> {
-    let order = Order { of, named: None, after, limit: u32::try_from(LIST_MAX).ok(), repair: true };
+/// Compares and repairs one page, again and again until the store and the records answer. Returns where the next page
+/// begins.
+async fn compare_page(world: &HostWorld, of: Kind, after: Option<Uuid>, report: &mut Report) -> Option<Uuid> {
+    let request = CheckRequest { of, named: None, after, limit: u32::try_from(LIST_MAX).ok(), repair: true };
     loop {
-        match consistency::carry_out(world, &order).await {
-            Ok(part) => {
-                report.add(part.report);
-                return part.next;
+        match consistency::check(world, &request).await {
+            Ok(page) => {
+                report.add(page.report);
+                return page.next;
             }
-            Err(error) if error.retry() => tracing::debug!(%error, "a page of the live state cannot be compared yet"),
+            Err(error) if error.retry() => {
+                tracing::debug!(%error, "a page of the live state cannot be compared yet; trying again")
+            }
             Err(error) => {
-                tracing::error!(%error, "the live state cannot be compared with the records; `roost repair` says more");
+                tracing::error!(%error, "the live state cannot be compared with the records; run `roost repair` for details");
                 return None;
             }
         }
-        sleep(BACKOFF).await;
+        sleep(RETRY_PAUSE).await;
     }
 }

@@ -1,10 +1,10 @@
-//! The signals that end a host: the first one asks for a graceful stop, the second one for an end at once.
+//! The signals that stop a host: the first one asks for a graceful stop, the second one ends the process at once.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT and SIGTERM, listened to from the moment this exists.
+/// Receives SIGINT and SIGTERM from its creation on.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
@@ -12,12 +12,12 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on neither signal ends the process by itself.
+    /// Begins to receive the signals. From now on they do not end the process by themselves.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The next signal's name.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",

@@ -1,4 +1,5 @@
-//! Trace ids: one for each request, in its answer, in every log line about it, and in what is asked of others for it.
+//! Trace ids: each request has one, which is in its answer, in every log line about it, and in the requests that the host
+//! makes to other services for it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,34 +7,34 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use uuid::Uuid;
 
-/// A client's own id longer than this is replaced.
+/// The longest id that is accepted from a client, in bytes.
 const ID_BYTES_MAX: usize = 64;
 
 tokio::task_local! {
     static CURRENT: Arc<str>;
 }
 
-/// Does this under a trace id, which [`current`] tells whatever is called meanwhile.
+/// Runs a future with a trace id, which [`current`] returns to everything that the future calls.
 pub async fn within<T>(id: Arc<str>, work: impl Future<Output = T>) -> T {
     CURRENT.scope(id, work).await
 }
 
-/// The id of the call that is being made; `None`: there is none.
+/// The trace id of the current call; `None` outside of a call.
 pub fn current() -> Option<Arc<str>> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
-/// A new id: 32 hexadecimal digits, as in a `traceparent`. From the thread's own generator: a UUID's would ask the
-/// kernel for each.
+/// A new id of 32 hexadecimal digits, as in a `traceparent`. It comes from the generator of the thread, because the one
+/// for UUIDs makes a system call for each id.
 pub fn new_id() -> String {
     Uuid::from_u128(rand::random()).as_simple().to_string()
 }
 
-/// The request's id: of its `traceparent`, of its `X-Request-Id`, or a new one.
+/// The trace id of a request: that of its `traceparent`, else its `X-Request-Id`, else a new one.
 pub fn of_headers(headers: &HeaderMap) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let parent = text("traceparent").and_then(parse_traceparent);
-    let own = || text("x-request-id").filter(|id| is_sane(id));
+    let own = || text("x-request-id").filter(|id| is_acceptable(id));
     parent.or_else(own).map_or_else(new_id, str::to_owned)
 }
 
@@ -50,7 +51,7 @@ pub fn parse_traceparent(text: &str) -> Option<&str> {
     (shaped && known && !zero(id) && !zero(parent)).then_some(id)
 }
 
-fn is_sane(id: &str) -> bool {
+fn is_acceptable(id: &str) -> bool {
     let clean = id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     !id.is_empty() && id.len() <= ID_BYTES_MAX && clean
 }
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_traceparent_gives_its_trace_id() {
+    fn the_trace_id_of_a_traceparent_is_used() {
         let id = "4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(of("traceparent", &format!("00-{id}-00f067aa0ba902b7-01")), id);
         for bad in ["", "00-xyz-00f067aa0ba902b7-01", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"] {
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sane_request_id_is_kept_and_any_other_replaced() {
+    fn an_acceptable_request_id_is_kept_and_any_other_is_replaced() {
         assert_eq!(of("x-request-id", "req_7.a-B"), "req_7.a-B");
         for bad in ["a b", "a\"b", "", &"x".repeat(65)] {
             assert_eq!(of("x-request-id", bad).len(), 32, "{bad}");

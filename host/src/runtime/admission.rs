@@ -1,4 +1,5 @@
-//! How many calls of one function run at once, and how many may wait: beyond that the answer is `Busy`.
+//! Bounds how many calls of one function run at once, and how many may wait for one of them to end. A call beyond both
+//! bounds is answered `Busy`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,19 +8,19 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::call::CallError;
 
-/// What a caller who was turned away is told to wait.
+/// How long a caller that is refused is asked to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The bounded entry of one function.
+/// Admits the calls of one function.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Admission {
     running: Semaphore,
     waiting: AtomicUsize,
     waiting_max: usize,
     wait_max: Duration,
 }
 
-impl Gate {
+impl Admission {
     pub(super) fn new(running_max: usize, waiting_max: usize, wait_max: Duration) -> Self {
         Self {
             running: Semaphore::new(running_max.min(Semaphore::MAX_PERMITS)),
@@ -29,14 +30,14 @@ impl Gate {
         }
     }
 
-    /// Lets one call in if it need not wait.
-    pub(super) fn try_enter(&self) -> Option<SemaphorePermit<'_>> {
+    /// Admits a call if it does not have to wait.
+    pub(super) fn try_admit(&self) -> Option<SemaphorePermit<'_>> {
         self.running.try_acquire().ok()
     }
 
-    /// Lets one call in, at once or after a bounded wait.
-    pub(super) async fn enter(&self) -> Result<SemaphorePermit<'_>, CallError> {
-        if let Some(permit) = self.try_enter() {
+    /// Admits a call, at once or after a bounded wait.
+    pub(super) async fn admit(&self) -> Result<SemaphorePermit<'_>, CallError> {
+        if let Some(permit) = self.try_admit() {
             return Ok(permit);
         }
         let _waiting = Waiting::new(self).ok_or(BUSY)?;
@@ -47,16 +48,17 @@ impl Gate {
     }
 }
 
-/// The answer of a full function.
+/// The answer to a call beyond the bounds.
 pub(super) const BUSY: CallError = CallError::Busy { retry_after: RETRY_AFTER };
 
-struct Waiting<'a>(&'a Gate);
+/// One place among the calls that wait; given back when it is dropped.
+struct Waiting<'a>(&'a Admission);
 
 impl<'a> Waiting<'a> {
-    fn new(gate: &'a Gate) -> Option<Self> {
-        let before = gate.waiting.fetch_add(1, Ordering::AcqRel);
-        let waiting = Self(gate);
-        (before < gate.waiting_max).then_some(waiting)
+    fn new(admission: &'a Admission) -> Option<Self> {
+        let before = admission.waiting.fetch_add(1, Ordering::AcqRel);
+        let waiting = Self(admission);
+        (before < admission.waiting_max).then_some(waiting)
     }
 }
 
@@ -80,32 +82,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_function_lets_few_wait_and_turns_the_rest_away() {
-        let gate = Gate::new(1, 1, LONG);
-        let inside = gate.enter().await.unwrap();
-        let mut second = pin!(gate.enter());
+    async fn calls_beyond_the_queue_are_refused() {
+        let admission = Admission::new(1, 1, LONG);
+        let inside = admission.admit().await.unwrap();
+        let mut second = pin!(admission.admit());
         assert!(poll(second.as_mut()).is_pending());
-        assert_eq!(gate.enter().await.unwrap_err(), BUSY);
+        assert_eq!(admission.admit().await.unwrap_err(), BUSY);
         drop(inside);
         assert!(second.await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_caller_who_gives_up_leaves_the_queue() {
-        let gate = Gate::new(1, 1, LONG);
-        let _inside = gate.enter().await.unwrap();
+    async fn a_cancelled_wait_frees_its_place_in_the_queue() {
+        let admission = Admission::new(1, 1, LONG);
+        let _inside = admission.admit().await.unwrap();
         {
-            let mut gives_up = pin!(gate.enter());
-            assert!(poll(gives_up.as_mut()).is_pending());
+            let mut cancelled = pin!(admission.admit());
+            assert!(poll(cancelled.as_mut()).is_pending());
         }
-        let mut next = pin!(gate.enter());
-        assert!(poll(next.as_mut()).is_pending(), "the place is free again");
+        let mut next = pin!(admission.admit());
+        assert!(poll(next.as_mut()).is_pending(), "the cancelled call still holds its place in the queue");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waiting_has_an_end() {
-        let gate = Gate::new(1, 1, Duration::from_millis(50));
-        let _inside = gate.enter().await.unwrap();
-        assert_eq!(gate.enter().await.unwrap_err(), BUSY);
+    async fn a_wait_ends_with_busy_when_its_time_is_over() {
+        let admission = Admission::new(1, 1, Duration::from_millis(50));
+        let _inside = admission.admit().await.unwrap();
+        assert_eq!(admission.admit().await.unwrap_err(), BUSY);
     }
 }

@@ -1,6 +1,7 @@
-//! Compiled components on disk, named by what they were made of and by the engine that made them.
+//! Compiled components on disk, named by the digest of the component and by the engine that compiled them.
 //!
-//! An entry that is missing, cut short or altered is no entry: the component is compiled again. Nothing here fails a deployment.
+//! An entry that is missing, truncated or altered is ignored, and the component is compiled again. No error in this file
+//! makes a deployment fail.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -8,10 +9,10 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
-/// First bytes of an entry.
+/// The first bytes of an entry; they name the format.
 const MAGIC: &[u8; 8] = b"roostc1\n";
 const DIGEST_BYTES: usize = 32;
-/// Entries kept; the oldest goes first.
+/// How many entries are kept. Beyond that the oldest are removed.
 const ENTRIES_MAX: usize = 256;
 const EXTENSION: &str = "cwasm";
 
@@ -29,27 +30,27 @@ impl Cache {
         Self { folder, engine: hasher.finish() }
     }
 
-    /// The compiled form, if there is a sound one.
+    /// The compiled form of the component with this digest, if an intact entry exists.
     pub(super) fn load(&self, digest: &str) -> Option<Vec<u8>> {
         let path = self.path(digest);
         let mut entry = std::fs::read(&path).ok()?;
-        let sound = entry
+        let intact = entry
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_at_checked(DIGEST_BYTES))
             .is_some_and(|(expected, compiled)| Sha256::digest(compiled)[..] == *expected);
-        if !sound {
-            tracing::warn!(path = %path.display(), "damaged cache entry ignored");
+        if !intact {
+            tracing::warn!(path = %path.display(), "a damaged entry of the compilation cache is ignored; the component is compiled again");
             return None;
         }
         entry.drain(..MAGIC.len() + DIGEST_BYTES);
         Some(entry)
     }
 
-    /// Keeps the compiled form. What goes wrong is logged: the next start compiles again.
+    /// Writes an entry. An error is only logged, because the next start can compile the component again.
     pub(super) fn store(&self, digest: &str, compiled: &[u8]) {
         let path = self.path(digest);
         if let Err(error) = self.write(&path, compiled) {
-            tracing::warn!(path = %path.display(), %error, "compiled function not cached");
+            tracing::warn!(path = %path.display(), %error, "a compiled component cannot be written to the cache; the next start compiles it again");
         }
         self.prune();
     }
@@ -80,20 +81,20 @@ impl Cache {
         entries.sort();
         let surplus = entries.len().saturating_sub(ENTRIES_MAX);
         for (_, path) in entries.iter().take(surplus) {
-            // Somebody else may have removed it: gone is gone.
+            // Another process may have removed the file already.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// Puts a file in place whole or not at all: readers see the old one or the new one.
+/// Replaces a file in one step: a reader finds either the old content or the new content, never a part of it.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unique = uuid::Uuid::new_v4();
     let temporary = path.with_file_name(format!(".{name}.{unique}"));
     let placed = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
     if placed.is_err() {
-        // Best effort: the error that matters is the first one.
+        // The caller needs the first error; a leftover temporary file does no harm.
         let _ = std::fs::remove_file(&temporary);
     }
     placed

@@ -1,4 +1,5 @@
-//! One call of a function in the host's own words. The generated bindings stay inside `bindings.rs`.
+//! The types of one call: the invocation, the reply, and the reasons why there is no reply. They are the host's own;
+//! `conversions` translates them to and from the generated types of the contract.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,95 +11,95 @@ use roost_core::ids::{ConnectionId, ConversationId, UserId};
 /// On whose behalf a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A user's token, or a service that names a user.
+    /// A user: by their own token, or by a service that acts for them.
     User(UserId),
-    /// A service key on its own.
+    /// A service that acts for itself.
     Service,
-    /// Nobody showed anything.
+    /// A caller without credentials.
     Anonymous,
-    /// The host itself: hooks and ticks.
+    /// The host itself, for hooks and ticks.
     Host,
+}
+
+/// A call to a function.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// On whose behalf the call is made.
+    pub caller: Caller,
+    /// The trace id, which is in the answer and in every log line about this call.
+    pub trace: Arc<str>,
+    /// What the function is asked.
+    pub request: Request,
 }
 
 /// What a function is asked.
 #[derive(Clone, Debug)]
-pub struct Invocation {
-    /// On whose behalf.
-    pub caller: Caller,
-    /// The trace id in the answer and in every log line about this call.
-    pub trace: Arc<str>,
-    /// The question.
-    pub request: Request,
-}
-
-/// The question itself.
-#[derive(Clone, Debug)]
 pub enum Request {
-    /// A matched HTTP route.
+    /// An HTTP request for one of its routes.
     Http(HttpRequest),
     /// A socket frame.
     Message {
-        /// The socket it came from.
+        /// The connection that sent the frame.
         connection: ConnectionId,
-        /// The frame's `type`.
+        /// The `type` of the frame.
         name: String,
-        /// JSON text; `null` when the frame had none.
+        /// The payload as JSON text; `null` if the frame had none.
         payload: String,
     },
-    /// A connection opened.
+    /// A connection was opened.
     Connected(Connection),
-    /// Connections gave a sign of life; at most [`roost_core::limits::LIST_MAX`].
-    Beat(Vec<Connection>),
-    /// A connection is gone.
+    /// These connections showed activity since the last heartbeat; at most [`roost_core::limits::LIST_MAX`].
+    Heartbeat(Vec<Connection>),
+    /// A connection was closed.
     Disconnected(Connection),
-    /// A client asks for the present state.
+    /// A client asks for the current state.
     Sync {
-        /// Whose.
+        /// The user of the client.
         user: UserId,
-        /// Those that the missed events name; `None`: unknown.
+        /// The conversations named by the events that the client missed; `None` if they are unknown.
         conversations: Option<Vec<ConversationId>>,
     },
     /// A schedule is due.
     Tick {
-        /// The schedule's name.
+        /// The name of the schedule.
         schedule: String,
-        /// Which share of the work.
+        /// The shard that this tick is for.
         shard: u32,
     },
 }
 
-/// A matched HTTP request.
+/// An HTTP request that matched a route.
 #[derive(Clone, Debug)]
 pub struct HttpRequest {
-    /// The route's place in the manifest.
+    /// The index of the route in the manifest.
     pub route: u32,
     /// Name and decoded value of each path parameter.
     pub parameters: Vec<(String, String)>,
-    /// Name and decoded value, in order.
+    /// Name and decoded value of each query parameter, in the order of the request.
     pub query: Vec<(String, String)>,
-    /// At most 64 KiB.
+    /// The body of the request, at most 64 KiB.
     pub body: Bytes,
 }
 
 /// A user's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// Whose.
+    /// The user who is connected.
     pub user: UserId,
-    /// Which.
+    /// The id of the connection.
     pub id: ConnectionId,
 }
 
-/// A function's answer.
+/// The answer of a function that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// 200 to 299.
+    /// The HTTP status, 200 to 299.
     pub status: u16,
-    /// A JSON value as text; empty: no body.
+    /// A JSON value as text; empty if the reply has no body.
     pub body: String,
 }
 
-/// What kind of failure a function reports; each has one HTTP status.
+/// The kinds of failure that a function can report; each has one HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named as in wit/handler.wit")]
 pub enum FailureKind {
@@ -112,36 +113,37 @@ pub enum FailureKind {
     Internal,
 }
 
-/// A function's considered refusal.
+/// A failure that a function reports on purpose, such as a request that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Decides the HTTP status.
+    /// Determines the HTTP status.
     pub kind: FailureKind,
-    /// Stable, `a-z` and `_`.
+    /// A stable code of the letters `a-z` and `_`.
     pub code: String,
-    /// For the caller.
+    /// The explanation for the caller.
     pub message: String,
-    /// Trying again can help.
+    /// Whether trying again can help.
     pub retry: bool,
-    /// After so long, if known.
+    /// When to try again, if that is known.
     pub retry_after: Option<Duration>,
 }
 
-/// Why a call has no reply.
+/// The reasons why a call has no reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
-    /// The function said no.
+    /// The function reported a failure.
     Failed(Failure),
-    /// Its calls in flight and its queue are full. 503 with Retry-After.
+    /// As many calls run and wait as the function may have. Answered with 503 and `Retry-After`.
     Busy {
-        /// Until trying again makes sense.
+        /// How long the caller should wait before it tries again.
         retry_after: Duration,
     },
-    /// It trapped, ran out of memory, or answered with what is no reply. 502; the log has the reason.
+    /// The function trapped, ran out of memory, or answered with something that is not a reply. Answered with 502; the
+    /// log has the reason.
     Trapped,
-    /// It was ended at its deadline. 504
+    /// The call was ended at its deadline. Answered with 504.
     DeadlineExceeded,
-    /// Its reply was larger than allowed. 502
+    /// The reply was larger than allowed. Answered with 502.
     ReplyTooLarge,
 }
 

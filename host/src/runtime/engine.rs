@@ -1,7 +1,7 @@
-//! The one wasmtime engine of a process: its allocator, its ticker, and the slots that instances live in.
+//! The wasmtime engine of a process: its allocator, the thread that advances its epoch, and the slots for instances.
 //!
-//! It knows nothing of functions. Where address space is limited it falls back to smaller pools and then to
-//! allocation on demand: a start never fails because of that.
+//! The engine knows nothing about functions. Where address space is limited, it uses a smaller pool, and in the end allocation
+//! on demand, so that a start never fails for lack of address space.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,38 +15,38 @@ use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, Module, PoolingAllocationConfig, Store, WasmBacktraceDetails,
 };
 
-/// The resolution of deadlines, and how long a busy guest keeps its thread to itself.
+/// The resolution of deadlines, and how long a computing guest keeps its thread before other tasks run.
 const TICK: Duration = Duration::from_millis(4);
-/// No linear memory grows beyond this, whatever a function is allowed.
+/// The upper bound of a linear memory, whatever a function is allowed.
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;
-/// Core modules of one component: its own, and the two that wire its imports.
+/// Core modules of one component: its own, and those that connect its imports.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 4;
-/// Reset by copying and kept, instead of given back to the kernel, after each instance.
+/// So much of a memory is cleared by copying after each instance, instead of being returned to the kernel.
 const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
 const TABLE_KEEP_RESIDENT: usize = 16 << 10;
-/// Address space of one memory that makes bounds checks needless.
+/// The address space of one memory with which bounds checks are not needed.
 const RESERVATION: u64 = 4 << 30;
-/// Instances at once when the allocator sets no bound.
+/// How many instances may exist at once when the allocator itself sets no bound.
 const ON_DEMAND_INSTANCES: u32 = 64;
 
 /// How instances get their memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "strategy")]
 pub enum Allocation {
-    /// From slots prepared at the start.
+    /// From slots that are prepared at the start.
     Pooling {
-        /// Instances at once.
+        /// How many instances may exist at once.
         instances: u32,
         /// Address space of each memory.
         reservation_bytes: u64,
     },
-    /// From the kernel, each time: slower.
+    /// From the kernel for each instance, which is slower.
     OnDemand,
 }
 
 impl Allocation {
-    /// From the best to the one that needs least.
-    const LADDER: [Self; 5] = [
+    /// The choices, from the fastest to the one that needs the least address space.
+    const CHOICES: [Self; 5] = [
         Self::pooling(512, RESERVATION),
         Self::pooling(64, RESERVATION),
         Self::pooling(256, MEMORY_BYTES_MAX as u64),
@@ -77,55 +77,59 @@ impl fmt::Display for Allocation {
     }
 }
 
-/// Why there is no engine.
+/// The reasons why the engine cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Not even with the smallest needs.
-    #[error("wasmtime does not start here: {0}")]
+    /// Wasmtime does not start, not even with allocation on demand.
+    #[error("the WebAssembly engine cannot start: {0}; check the limits on memory and address space (`ulimit -v`)")]
     Wasmtime(String),
-    /// No thread for the ticker.
-    #[error("no thread for the engine's ticker: {0}")]
+    /// The thread that advances the epoch cannot be started.
+    #[error("the thread for function deadlines cannot start: {0}; check the limit on processes (`ulimit -u`)")]
     Ticker(#[from] std::io::Error),
 }
 
-/// Whatever keeps idle instances, and can give one up.
-pub(super) trait Evict: Send + Sync {
-    /// Drops one idle instance; `false`: there is none.
+/// A pool of idle instances that can drop one of them when another function needs its slot.
+pub(super) trait EvictIdle: Send + Sync {
+    /// Drops one idle instance; `false` if there is none.
     fn evict(&self) -> bool;
 }
 
-/// The engine of a process. Cheap to clone; the ticker stops with the last clone.
+/// The engine of a process. It is cheap to clone; its thread stops when the last clone is dropped.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    shared: Arc<SharedEngine>,
 }
 
-struct Inner {
+struct SharedEngine {
     wasm: wasmtime::Engine,
     allocation: Allocation,
     slots: Arc<Semaphore>,
-    /// Calls that wait for a slot; while there are any, nobody keeps an idle instance.
-    starving: AtomicUsize,
-    idle: Mutex<Vec<Weak<dyn Evict>>>,
-    /// Stops when it is dropped, after everything above stopped using it.
-    _ticker: Ticker,
+    /// Calls that wait for a slot. While there are any, no idle instance is kept.
+    waiting_for_slot: AtomicUsize,
+    idle_pools: Mutex<Vec<Weak<dyn EvictIdle>>>,
+    /// The last field, so that the thread stops after everything above is dropped.
+    _epoch_thread: EpochThread,
 }
 
 impl Engine {
-    /// The best engine that works here. Says in the log which one that is.
+    /// The fastest engine that works here. The log says which one that is.
     pub fn new() -> Result<Self, EngineError> {
-        Self::with(&Allocation::LADDER)
+        Self::first_of(&Allocation::CHOICES)
     }
 
-    fn with(ladder: &[Allocation]) -> Result<Self, EngineError> {
-        let mut refused = String::from("nothing was tried");
-        for (rung, allocation) in ladder.iter().enumerate() {
+    fn first_of(choices: &[Allocation]) -> Result<Self, EngineError> {
+        let mut refused = String::from("there was no choice");
+        for (index, allocation) in choices.iter().enumerate() {
             match probe(*allocation) {
                 Ok(wasm) => {
-                    if rung == 0 {
+                    if index == 0 {
                         tracing::debug!(%allocation, "engine started");
                     } else {
-                        tracing::warn!(%allocation, %refused, "engine started with less than it likes");
+                        tracing::warn!(
+                            %allocation,
+                            %refused,
+                            "engine started with a smaller instance pool because address space is limited; raise the limit (`ulimit -v`)"
+                        );
                     }
                     return Self::started(wasm, *allocation);
                 }
@@ -136,84 +140,84 @@ impl Engine {
     }
 
     fn started(wasm: wasmtime::Engine, allocation: Allocation) -> Result<Self, EngineError> {
-        let ticker = Ticker::start(&wasm)?;
+        let epoch_thread = EpochThread::start(&wasm)?;
         let slots = usize::try_from(allocation.instances()).unwrap_or(usize::MAX);
         Ok(Self {
-            inner: Arc::new(Inner {
+            shared: Arc::new(SharedEngine {
                 wasm,
                 allocation,
                 slots: Arc::new(Semaphore::new(slots)),
-                starving: AtomicUsize::new(0),
-                idle: Mutex::default(),
-                _ticker: ticker,
+                waiting_for_slot: AtomicUsize::new(0),
+                idle_pools: Mutex::default(),
+                _epoch_thread: epoch_thread,
             }),
         })
     }
 
     /// How instances get their memory.
     pub fn allocation(&self) -> Allocation {
-        self.inner.allocation
+        self.shared.allocation
     }
 
     pub(super) fn wasm(&self) -> &wasmtime::Engine {
-        &self.inner.wasm
+        &self.shared.wasm
     }
 
-    /// Whoever keeps idle instances tells so here, so that others do not starve.
-    pub(super) fn register_idle(&self, pool: Weak<dyn Evict>) {
-        let mut pools = self.lock_idle();
+    /// Makes a pool of idle instances known, so that a call of another function can take a slot from it.
+    pub(super) fn register_idle(&self, pool: Weak<dyn EvictIdle>) {
+        let mut pools = self.lock_idle_pools();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(pool);
     }
 
-    /// Whether an idle instance may keep its slot.
+    /// Whether an idle instance may keep its slot: no call waits for one.
     pub(super) fn has_room(&self) -> bool {
-        self.inner.starving.load(Ordering::Acquire) == 0
+        self.shared.waiting_for_slot.load(Ordering::Acquire) == 0
     }
 
-    /// A slot for one instance. Waits when all are taken; idle instances give theirs up.
+    /// A slot for one instance. If all are taken, an idle instance is dropped, and the call waits for a slot.
     pub(super) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(slot) = Arc::clone(&self.inner.slots).try_acquire_owned() {
+        if let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() {
             return Some(slot);
         }
-        let _starving = Starving::new(&self.inner.starving);
+        let _waiting = WaitingForSlot::new(&self.shared.waiting_for_slot);
         self.evict_one();
-        Arc::clone(&self.inner.slots).acquire_owned().await.ok()
+        Arc::clone(&self.shared.slots).acquire_owned().await.ok()
     }
 
     fn evict_one(&self) {
-        let pools: Vec<_> = self.lock_idle().iter().filter_map(Weak::upgrade).collect();
+        let pools: Vec<_> = self.lock_idle_pools().iter().filter_map(Weak::upgrade).collect();
         let _ = pools.iter().any(|pool| pool.evict());
     }
 
-    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Weak<dyn Evict>>> {
-        self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_idle_pools(&self) -> std::sync::MutexGuard<'_, Vec<Weak<dyn EvictIdle>>> {
+        self.shared.idle_pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine({})", self.inner.allocation)
+        write!(f, "Engine({})", self.shared.allocation)
     }
 }
 
-/// One more call that waits for a slot.
-struct Starving<'a>(&'a AtomicUsize);
+/// Counts a call that waits for a slot, until it is dropped.
+struct WaitingForSlot<'a>(&'a AtomicUsize);
 
-impl<'a> Starving<'a> {
+impl<'a> WaitingForSlot<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::AcqRel);
         Self(count)
     }
 }
 
-impl Drop for Starving<'_> {
+impl Drop for WaitingForSlot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// Makes the engine and uses it once, because address space may run out only then.
+/// Makes an engine and instantiates a module, because address space may run out only at that point.
 fn probe(allocation: Allocation) -> wasmtime::Result<wasmtime::Engine> {
     /// A module with one memory of one page.
     const MODULE: &[u8] = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01";
@@ -261,16 +265,18 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
     pool
 }
 
-/// Advances the engine's epoch, so that guests look at their deadlines. One thread per engine.
-struct Ticker {
+/// The thread that advances the engine's epoch, at which guests check their deadlines. One thread per engine.
+///
+/// It is not supervised: it calls nothing that panics.
+struct EpochThread {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Ticker {
+impl EpochThread {
     fn start(engine: &wasmtime::Engine) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::Builder::new().name("roost-ticker".to_owned()).spawn({
+        let thread = std::thread::Builder::new().name("roost-epoch".to_owned()).spawn({
             let (engine, stop) = (engine.weak(), Arc::clone(&stop));
             move || {
                 while !stop.load(Ordering::Acquire) {
@@ -284,12 +290,12 @@ impl Ticker {
     }
 }
 
-impl Drop for Ticker {
+impl Drop for EpochThread {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A ticker that panicked has nothing left to stop.
+            // A thread that panicked has ended already.
             let _ = thread.join();
         }
     }
@@ -300,39 +306,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rung_of_the_ladder_makes_an_engine() {
-        for allocation in Allocation::LADDER {
-            let engine = Engine::with(&[allocation]).unwrap();
+    fn every_allocation_makes_an_engine() {
+        for allocation in Allocation::CHOICES {
+            let engine = Engine::first_of(&[allocation]).unwrap();
             assert_eq!(engine.allocation(), allocation);
         }
     }
 
     #[test]
-    fn a_pool_beyond_the_address_space_falls_back() {
+    fn a_pool_beyond_the_address_space_is_replaced_by_the_next_choice() {
         let beyond = Allocation::pooling(100_000, 1 << 40);
-        let engine = Engine::with(&[beyond, Allocation::OnDemand]).unwrap();
+        let engine = Engine::first_of(&[beyond, Allocation::OnDemand]).unwrap();
         assert_eq!(engine.allocation(), Allocation::OnDemand);
     }
 
     #[test]
-    fn the_ticker_stops_with_the_engine() {
-        let engine = Engine::with(&[Allocation::OnDemand]).unwrap();
-        let stop = Arc::clone(&engine.inner._ticker.stop);
+    fn the_epoch_thread_stops_with_the_engine() {
+        let engine = Engine::first_of(&[Allocation::OnDemand]).unwrap();
+        let stop = Arc::clone(&engine.shared._epoch_thread.stop);
         drop(engine);
-        assert_eq!(Arc::strong_count(&stop), 1, "the thread has let go of it");
+        assert_eq!(Arc::strong_count(&stop), 1, "the thread still holds its flag");
     }
 
     #[tokio::test]
-    async fn a_call_that_finds_no_slot_takes_an_idle_one() {
-        struct Idle(Mutex<Option<OwnedSemaphorePermit>>);
-        impl Evict for Idle {
+    async fn a_call_without_a_free_slot_takes_one_from_an_idle_instance() {
+        struct OneIdle(Mutex<Option<OwnedSemaphorePermit>>);
+        impl EvictIdle for OneIdle {
             fn evict(&self) -> bool {
                 self.0.lock().unwrap().take().is_some()
             }
         }
-        let engine = Engine::with(&[Allocation::pooling(1, MEMORY_BYTES_MAX as u64)]).unwrap();
-        let idle = Arc::new(Idle(Mutex::new(engine.slot().await)));
-        let weak: Weak<dyn Evict> = Arc::downgrade(&idle) as Weak<dyn Evict>;
+        let engine = Engine::first_of(&[Allocation::pooling(1, MEMORY_BYTES_MAX as u64)]).unwrap();
+        let idle = Arc::new(OneIdle(Mutex::new(engine.slot().await)));
+        let weak: Weak<dyn EvictIdle> = Arc::downgrade(&idle) as Weak<dyn EvictIdle>;
         engine.register_idle(weak);
         assert!(engine.has_room());
         let _slot = engine.slot().await.unwrap();

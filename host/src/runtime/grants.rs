@@ -1,6 +1,6 @@
 //! What a function may do: the intersection of what its manifest asks for and what the operator allows.
 //!
-//! A call outside the grant is answered `denied`, naming what is missing.
+//! A use of an import outside the grants is answered `denied`, and the answer names what is missing.
 
 use roost_core::key::Space;
 use roost_core::port::{Check, Mutation, Operation, Query, Transaction};
@@ -8,23 +8,23 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::config::GrantsConfig;
 
-/// A set of key spaces, by their place in the contract.
+/// A set of key spaces: one bit for each, in the order of the contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spaces(u16);
 
 impl Spaces {
-    /// With one more.
+    /// This set and one more key space.
     #[must_use]
     pub const fn with(self, space: Space) -> Self {
         Self(self.0 | 1 << space as u16)
     }
 
-    /// Whether it is among them.
+    /// Whether the key space is in the set.
     pub const fn has(self, space: Space) -> bool {
         self.0 & 1 << space as u16 != 0
     }
 
-    /// Their names, in the order of the contract.
+    /// The names of the key spaces, in the order of the contract.
     pub fn names(self) -> Vec<&'static str> {
         Space::ALL.into_iter().filter(|space| self.has(*space)).map(Space::name).collect()
     }
@@ -41,18 +41,18 @@ impl FromIterator<Space> for Spaces {
 pub struct Operations(u32);
 
 impl Operations {
-    /// With one more.
+    /// This set and one more operation.
     #[must_use]
     pub const fn with(self, operation: Operation) -> Self {
         Self(self.0 | 1 << operation as u32)
     }
 
-    /// Whether it is among them.
+    /// Whether the operation is in the set.
     pub const fn has(self, operation: Operation) -> bool {
         self.0 & 1 << operation as u32 != 0
     }
 
-    /// Their names, in the order of the contract.
+    /// The names of the operations, in the order of the contract.
     pub fn names(self) -> Vec<&'static str> {
         Operation::ALL.into_iter().filter(|operation| self.has(*operation)).map(Operation::name).collect()
     }
@@ -67,19 +67,18 @@ impl FromIterator<Operation> for Operations {
 /// What a function asks for, is allowed, or is granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// Key spaces to read.
+    /// The key spaces that the function reads.
     pub read: Spaces,
-    /// Key spaces to write.
+    /// The key spaces that the function writes.
     pub write: Spaces,
-    /// Publishing to users.
+    /// Whether the function publishes events to users.
     pub publish: bool,
-    /// Records operations.
+    /// The records operations that the function uses.
     pub records: Operations,
 }
 
 impl Grants {
-    /// What the operator allows. Names that nobody knows are refused when the configuration is read; here they
-    /// allow nothing.
+    /// What the operator allows. Unknown names are refused when the configuration is read; here they allow nothing.
     pub fn allowed(config: &GrantsConfig) -> Self {
         let spaces = |names: &[String]| {
             Space::ALL.into_iter().filter(|space| names.iter().any(|name| name == space.name())).collect()
@@ -95,7 +94,7 @@ impl Grants {
         }
     }
 
-    /// What both hold.
+    /// What is in both.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self {
@@ -106,7 +105,7 @@ impl Grants {
         }
     }
 
-    /// Whether these questions may be asked; otherwise what is missing.
+    /// Checks that the function may make these queries; the error names what is missing.
     pub fn check_read(&self, queries: &[Query]) -> Result<(), String> {
         for query in queries {
             self.may_read(query.key().space)?;
@@ -117,7 +116,8 @@ impl Grants {
         Ok(())
     }
 
-    /// Whether these transactions may be tried; otherwise what is missing. A check needs either grant of its space.
+    /// Checks that the function may commit these transactions; the error names what is missing. A check of a transaction
+    /// needs the grant to read or the grant to write its key space.
     pub fn check_commit(&self, transactions: &[Transaction]) -> Result<(), String> {
         for transaction in transactions {
             for space in transaction.checks.iter().map(Check::key).map(|key| key.space) {
@@ -137,12 +137,12 @@ impl Grants {
         Ok(())
     }
 
-    /// Whether users may be told something; otherwise what is missing.
+    /// Checks that the function may publish; the error names what is missing.
     pub fn check_publish(&self) -> Result<(), String> {
         if self.publish { Ok(()) } else { Err("publishing to users".to_owned()) }
     }
 
-    /// Whether the operation may be used; otherwise what is missing.
+    /// Checks that the function may use the operation; the error names what is missing.
     pub fn check_records(&self, operation: Operation) -> Result<(), String> {
         if self.records.has(operation) { Ok(()) } else { Err(format!("the records operation {}", operation.name())) }
     }
@@ -178,7 +178,7 @@ mod tests {
         Key::of_user(space, user())
     }
 
-    fn asks() -> Grants {
+    fn asked() -> Grants {
         Grants {
             read: [Space::Online, Space::Presence].into_iter().collect(),
             write: [Space::Presence].into_iter().collect(),
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_granted_was_asked_for_and_allowed() {
+    fn a_grant_is_both_asked_for_and_allowed() {
         let config = GrantsConfig {
             read: vec!["presence".into(), "devices".into(), "nonsense".into()],
             write: vec!["online".into()],
             publish: false,
             records: vec!["history".into(), "block".into()],
         };
-        let granted = asks().intersection(Grants::allowed(&config));
+        let granted = asked().intersection(Grants::allowed(&config));
         assert_eq!(granted.read.names(), ["presence"]);
         assert!(granted.write.names().is_empty());
         assert!(!granted.publish);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_of_the_contract_can_be_allowed() {
+    fn an_operator_can_allow_every_name_of_the_contract() {
         let all = |names: Vec<&'static str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let spaces = Space::ALL.into_iter().collect::<Spaces>();
         let operations = Operation::ALL.into_iter().collect::<Operations>();
@@ -219,33 +219,33 @@ mod tests {
     }
 
     #[test]
-    fn a_question_needs_the_grant_to_read() {
-        assert_eq!(asks().check_read(&[Query::Bytes(key(Space::Online))]), Ok(()));
+    fn a_query_needs_the_grant_to_read() {
+        assert_eq!(asked().check_read(&[Query::Bytes(key(Space::Online))]), Ok(()));
         let foreign = [Query::Bytes(key(Space::Online)), Query::Fields(key(Space::Devices))];
-        assert_eq!(asks().check_read(&foreign).unwrap_err(), "reading the key space devices");
+        assert_eq!(asked().check_read(&foreign).unwrap_err(), "reading the key space devices");
         let indexed = Query::IndexedCounters { index: key(Space::Presence), space: Space::UnreadConversation };
-        assert_eq!(asks().check_read(&[indexed]).unwrap_err(), "reading the key space unread-conversation");
+        assert_eq!(asked().check_read(&[indexed]).unwrap_err(), "reading the key space unread-conversation");
     }
 
     #[test]
-    fn a_transaction_needs_the_grants_of_all_its_parts() {
+    fn a_transaction_needs_the_grants_for_all_its_parts() {
         let transaction = || Transaction::new(Owner::User(user()));
         let event = Event { name: "a".into(), payload: "{}".into(), durable: false };
         let checks = |grants: Grants, transaction| grants.check_commit(&[transaction]);
         let change =
             transaction().check(Check::Present(key(Space::Online))).mutate(Mutation::Delete(key(Space::Presence)));
-        assert_eq!(checks(asks(), change), Ok(()));
+        assert_eq!(checks(asked(), change), Ok(()));
         let foreign_check = transaction().check(Check::Present(key(Space::Devices)));
-        assert_eq!(checks(asks(), foreign_check).unwrap_err(), "reading the key space devices");
+        assert_eq!(checks(asked(), foreign_check).unwrap_err(), "reading the key space devices");
         let only_read = transaction().mutate(Mutation::Delete(key(Space::Online)));
-        assert_eq!(checks(asks(), only_read).unwrap_err(), "writing the key space online");
-        let silent = Grants { publish: false, ..asks() };
+        assert_eq!(checks(asked(), only_read).unwrap_err(), "writing the key space online");
+        let silent = Grants { publish: false, ..asked() };
         assert_eq!(checks(silent, transaction().publish(event)).unwrap_err(), "publishing to users");
     }
 
     #[test]
     fn an_operation_that_was_not_granted_is_named() {
-        assert_eq!(asks().check_records(Operation::History), Ok(()));
-        assert_eq!(asks().check_records(Operation::Block).unwrap_err(), "the records operation block");
+        assert_eq!(asked().check_records(Operation::History), Ok(()));
+        assert_eq!(asked().check_records(Operation::Block).unwrap_err(), "the records operation block");
     }
 }

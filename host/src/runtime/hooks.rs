@@ -1,6 +1,7 @@
-//! Life-cycle hooks: every function that takes part is asked at once, and what they answer becomes one object.
+//! Life-cycle hooks: every function that declares the hook is called at the same time, and their replies are merged into
+//! one JSON object.
 //!
-//! A hook that fails costs its part of the answer, never the connection.
+//! If a function fails, its members are missing from the object; the connection stays open.
 
 use futures_util::future::join_all;
 use roost_core::ids::{ConversationId, UserId};
@@ -9,58 +10,58 @@ use serde_json::{Map, Value};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{CallError, Caller, Connection, Hook, Invocation, Request};
 
-/// What the functions answered.
+/// The merged replies of the functions.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gathered {
+pub struct HookReplies {
     /// The members of all replies.
     pub members: Map<String, Value>,
-    /// Why some are missing.
+    /// The errors of the functions whose members are missing.
     pub failures: Vec<CallError>,
 }
 
-/// Asks everybody who takes part in this hook.
-pub async fn ask<F: Dispatcher>(functions: &F, trace: &str, hook: Hook, request: Request) -> Gathered {
+/// Calls every function that declares this hook.
+async fn call_all<F: Dispatcher>(functions: &F, trace: &str, hook: Hook, request: Request) -> HookReplies {
     let invocation = Invocation { caller: Caller::Host, trace: trace.into(), request };
     let targets = functions.hooks(hook);
     let replies = join_all(targets.iter().map(|target| functions.call(target, invocation.clone()))).await;
-    let mut gathered = Gathered::default();
+    let mut merged = HookReplies::default();
     for reply in replies {
         match reply {
             Ok(reply) => match serde_json::from_str(&reply.body) {
-                Ok(Value::Object(members)) => gathered.members.extend(members),
-                // A hook may have nothing to say.
-                _ => tracing::trace!(trace, "a hook's reply is no object"),
+                Ok(Value::Object(members)) => merged.members.extend(members),
+                // A hook may answer without a body.
+                _ => tracing::trace!(trace, ?hook, "the reply of a hook is not a JSON object and is ignored"),
             },
             Err(error) => {
-                tracing::warn!(trace, ?hook, %error, "a hook failed");
-                gathered.failures.push(error);
+                tracing::warn!(trace, ?hook, %error, "a hook failed; its part of the answer is missing");
+                merged.failures.push(error);
             }
         }
     }
-    gathered
+    merged
 }
 
-/// A connection opened.
-pub async fn connected<F: Dispatcher>(functions: &F, trace: &str, connection: &Connection) -> Gathered {
-    ask(functions, trace, Hook::Connected, Request::Connected(connection.clone())).await
+/// Tells the functions that a connection was opened.
+pub async fn connected<F: Dispatcher>(functions: &F, trace: &str, connection: &Connection) -> HookReplies {
+    call_all(functions, trace, Hook::Connected, Request::Connected(connection.clone())).await
 }
 
-/// A connection is gone.
-pub async fn disconnected<F: Dispatcher>(functions: &F, trace: &str, connection: &Connection) -> Gathered {
-    ask(functions, trace, Hook::Disconnected, Request::Disconnected(connection.clone())).await
+/// Tells the functions that a connection was closed.
+pub async fn disconnected<F: Dispatcher>(functions: &F, trace: &str, connection: &Connection) -> HookReplies {
+    call_all(functions, trace, Hook::Disconnected, Request::Disconnected(connection.clone())).await
 }
 
-/// These connections gave a sign of life.
-pub async fn beat<F: Dispatcher>(functions: &F, trace: &str, connections: &[Connection]) -> Gathered {
-    ask(functions, trace, Hook::Beat, Request::Beat(connections.to_vec())).await
+/// Tells the functions that these connections are alive.
+pub async fn heartbeat<F: Dispatcher>(functions: &F, trace: &str, connections: &[Connection]) -> HookReplies {
+    call_all(functions, trace, Hook::Heartbeat, Request::Heartbeat(connections.to_vec())).await
 }
 
-/// The present state, with these conversations; `None`: the newest.
+/// Asks the functions for the current state, with these conversations; `None` stands for the newest conversations.
 pub async fn sync<F: Dispatcher>(
     functions: &F,
     trace: &str,
     user: UserId,
     conversations: Option<Vec<ConversationId>>,
-) -> Gathered {
-    ask(functions, trace, Hook::Sync, Request::Sync { user, conversations }).await
+) -> HookReplies {
+    call_all(functions, trace, Hook::Sync, Request::Sync { user, conversations }).await
 }

@@ -1,6 +1,7 @@
-//! One instance of a function, and the calls it serves, one after the other.
+//! One instance of a function, which serves calls one after the other.
 //!
-//! A call ends at its deadline, whether the guest computes (the engine's epoch) or waits (the caller's timeout).
+//! A call ends at its deadline. A guest that computes is ended by the engine's epoch, one that waits in an import by the
+//! caller's timeout.
 
 use std::time::{Duration, Instant};
 
@@ -11,27 +12,27 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 use super::bindings::handler;
 use super::call::{Failure, Invocation, Reply};
 use super::engine::Engine;
-use super::state::State;
+use super::state::InstanceState;
 use crate::ops::trace;
 
-/// The guest computed past its deadline.
+/// The guest was still computing at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the deadline has passed")]
 pub(super) struct DeadlinePassed;
 
 /// The exported function that answers invocations.
-type Handle = TypedFunc<(handler::Invocation,), (Result<handler::Reply, handler::Failure>,)>;
+type HandleExport = TypedFunc<(handler::Invocation,), (Result<handler::Reply, handler::Failure>,)>;
 
-/// What instances are made from. Of a function's exports they look up only the one that is called: looking up costs as much
-/// as many a call.
+/// What instances are made from. It keeps the index of the export that is called, because looking the export up by its
+/// name takes as long as a short call.
 pub(super) struct Blueprint {
-    pre: InstancePre<State>,
+    pre: InstancePre<InstanceState>,
     handle: ComponentExportIndex,
 }
 
 impl Blueprint {
-    /// Of a linked component; nothing if it has no such export.
-    pub(super) fn new(pre: InstancePre<State>, interface: &str) -> Option<Self> {
+    /// Makes a blueprint of a linked component; `None` if the component does not export the interface.
+    pub(super) fn new(pre: InstancePre<InstanceState>, interface: &str) -> Option<Self> {
         let component: &Component = pre.component();
         let handler = component.get_export_index(None, interface)?;
         let handle = component.get_export_index(Some(&handler), "handle")?;
@@ -39,22 +40,22 @@ impl Blueprint {
     }
 }
 
-/// An empty store with the bounds of an instance.
-pub(super) fn store(engine: &Engine, state: State) -> Store<State> {
+/// A wasmtime store with the bounds of an instance, and no instance in it yet.
+pub(super) fn store(engine: &Engine, state: InstanceState) -> Store<InstanceState> {
     let mut store = Store::new(engine.wasm(), state);
-    store.limiter(|state| &mut state.ledger);
-    store.epoch_deadline_callback(at_tick);
+    store.limiter(|state| &mut state.memory);
+    store.epoch_deadline_callback(check_deadline);
     store.set_epoch_deadline(1);
     store
 }
 
-/// A store with one instance in it. It must not be used again after an error.
+/// A wasmtime store with one instance in it. After an error it must not be used again.
 pub(super) struct Instance {
-    store: Store<State>,
-    handle: Handle,
-    born: Instant,
+    store: Store<InstanceState>,
+    handle: HandleExport,
+    created: Instant,
     calls: u32,
-    /// Given back after the store is gone.
+    /// Returned after the store is dropped, because it is the last field.
     _slot: OwnedSemaphorePermit,
 }
 
@@ -62,28 +63,28 @@ impl Instance {
     /// Instantiates within `state.deadline`.
     pub(super) async fn new(
         blueprint: &Blueprint,
-        (slot, born): (OwnedSemaphorePermit, Instant),
-        mut store: Store<State>,
+        (slot, created): (OwnedSemaphorePermit, Instant),
+        mut store: Store<InstanceState>,
     ) -> wasmtime::Result<Self> {
         let instance = blueprint.pre.instantiate_async(&mut store).await?;
         let handle = instance.get_typed_func(&mut store, blueprint.handle)?;
-        Ok(Self { store, handle, born, calls: 0, _slot: slot })
+        Ok(Self { store, handle, created, calls: 0, _slot: slot })
     }
 
-    /// How long ago it was made.
+    /// The time since the instance was made.
     pub(super) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.born)
+        now.saturating_duration_since(self.created)
     }
 
     pub(super) const fn calls(&self) -> u32 {
         self.calls
     }
 
-    pub(super) fn state(&mut self) -> &mut State {
+    pub(super) fn state(&mut self) -> &mut InstanceState {
         self.store.data_mut()
     }
 
-    /// Makes one call. `deadline_ms` is what the guest is told, on its own clock.
+    /// Makes one call. `deadline_ms` is the deadline that the guest is told, in the time of the store.
     pub(super) async fn handle(
         &mut self,
         invocation: Invocation,
@@ -105,8 +106,8 @@ impl Instance {
     }
 }
 
-/// At every tick a guest that still has time lets others run.
-fn at_tick(context: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+/// Runs at every advance of the epoch: ends a guest whose deadline has passed, and lets other tasks run otherwise.
+fn check_deadline(context: StoreContextMut<'_, InstanceState>) -> wasmtime::Result<UpdateDeadline> {
     if Instant::now() >= context.data().deadline {
         return Err(wasmtime::Error::new(DeadlinePassed));
     }

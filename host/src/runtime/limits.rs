@@ -1,45 +1,45 @@
-//! What one instance may use: a sum over all of its memories and tables, not a bound for each.
+//! The memory of one instance: one bound for all of its memories and tables together.
 //!
-//! Time is bounded in `instance.rs`, calls in flight in `gate.rs`.
+//! `instance` bounds the time of a call, `admission` the calls in flight.
 
 use wasmtime::ResourceLimiter;
 
-/// A table's element.
+/// The bytes of a table's element.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 const INSTANCES_MAX: usize = 32;
 const MEMORIES_MAX: usize = 8;
 const TABLES_MAX: usize = 16;
 
-/// The memory of one instance.
+/// Counts the memory of one instance against its limit.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct MemoryLimit {
     allowed: usize,
     used: usize,
     refused: Option<usize>,
 }
 
-impl Ledger {
+impl MemoryLimit {
     pub(super) const fn new(allowed: usize) -> Self {
         Self { allowed, used: 0, refused: None }
     }
 
-    /// What a refused growth would have come to, since the last call of this.
+    /// The total in bytes that the last refused growth asked for, if one was refused since this was called before.
     pub(super) const fn take_refused(&mut self) -> Option<usize> {
         self.refused.take()
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let wanted = self.used.saturating_sub(current).saturating_add(desired);
-        if wanted > self.allowed {
-            self.refused = Some(wanted);
+        let total = self.used.saturating_sub(current).saturating_add(desired);
+        if total > self.allowed {
+            self.refused = Some(total);
             return false;
         }
-        self.used = wanted;
+        self.used = total;
         true
     }
 }
 
-impl ResourceLimiter for Ledger {
+impl ResourceLimiter for MemoryLimit {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(self.grow(current, desired))
     }
@@ -67,26 +67,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_memories_share_one_allowance() {
-        let mut ledger = Ledger::new(100);
-        assert!(ledger.memory_growing(0, 60, None).unwrap());
-        assert!(!ledger.memory_growing(0, 60, None).unwrap());
-        assert_eq!(ledger.take_refused(), Some(120));
-        assert!(ledger.memory_growing(0, 40, None).unwrap());
-        assert!(!ledger.memory_growing(40, 41, None).unwrap());
+    fn two_memories_share_one_limit() {
+        let mut limit = MemoryLimit::new(100);
+        assert!(limit.memory_growing(0, 60, None).unwrap());
+        assert!(!limit.memory_growing(0, 60, None).unwrap());
+        assert_eq!(limit.take_refused(), Some(120));
+        assert!(limit.memory_growing(0, 40, None).unwrap());
+        assert!(!limit.memory_growing(40, 41, None).unwrap());
     }
 
     #[test]
-    fn tables_count_with_the_memories() {
-        let mut ledger = Ledger::new(100);
-        assert!(ledger.table_growing(0, 10, None).unwrap());
-        assert!(!ledger.memory_growing(0, 21, None).unwrap());
-        assert!(ledger.memory_growing(0, 20, None).unwrap());
+    fn tables_count_towards_the_same_limit() {
+        let mut limit = MemoryLimit::new(100);
+        assert!(limit.table_growing(0, 10, None).unwrap());
+        assert!(!limit.memory_growing(0, 21, None).unwrap());
+        assert!(limit.memory_growing(0, 20, None).unwrap());
     }
 
     #[test]
-    fn a_growth_beyond_every_number_is_refused() {
-        let mut ledger = Ledger::new(usize::MAX - 1);
-        assert!(!ledger.table_growing(0, usize::MAX, None).unwrap());
+    fn a_growth_that_overflows_is_refused() {
+        let mut limit = MemoryLimit::new(usize::MAX - 1);
+        assert!(!limit.table_growing(0, usize::MAX, None).unwrap());
     }
 }

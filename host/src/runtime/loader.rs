@@ -1,7 +1,8 @@
-//! From bytes to a revision that could serve: a component of this contract, compiled, linked, described and granted.
+//! Turns the bytes of a component into a revision that is ready to serve: checked against the contract, compiled, linked,
+//! described, and with its grants.
 //!
-//! Every refusal is one sentence that says what is wrong and what is allowed. Whether it gets on
-//! with the other functions is the registry's question.
+//! Every refusal says what is wrong, what is allowed, and what to do next. The registry decides whether the revision fits
+//! together with the other functions.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,83 +17,92 @@ use super::engine::Engine;
 use super::grants::Grants;
 use super::instance::{self, Blueprint, DeadlinePassed};
 use super::manifest::{Manifest, RawManifest};
-use super::metrics::OwnCounters;
+use super::metrics::FunctionCounters;
 use super::options::Options;
-use super::revision::{Parts, Revision};
+use super::revision::{Revision, RevisionParts};
 use super::routes::Conflict;
-use super::state::{HostWorld, Identity, OutOfPlace, State};
+use super::state::{HostWorld, Identity, ImportInDescribe, InstanceState};
+use crate::ops::log::milliseconds;
 
 /// The contract of this host.
 const CONTRACT: &str = "roost:edge";
 const CONTRACT_VERSION: &str = "0.1.0";
-/// What a function may import.
+/// The interfaces that a function may import.
 const INTERFACES: [&str; 6] = ["clock", "key-value", "pub-sub", "records", "telemetry", "types"];
-/// A component's size.
+/// The largest component, in bytes.
 const COMPONENT_BYTES_MAX: usize = 32 << 20;
-/// A function that cannot say in this time what it is, is refused.
+/// How long `describe` may take; a function that needs longer is refused.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(2);
-/// Letters of the digest that name a revision.
+/// How many letters of the digest name a revision.
 const REVISION_LETTERS: usize = 12;
 
-/// A deployment that was refused; whatever served before serves on.
+/// A deployment that was refused. The revision that served before continues to serve.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{source_name}: {fault}")]
+#[error("{source_name}: {failure}")]
 pub struct DeployError {
-    /// The file, or what the deployer called it.
+    /// The name of the file, or the name that the deployer gave.
     pub source_name: String,
-    /// What is wrong.
-    pub fault: DeployFailure,
+    /// Why it was refused.
+    pub failure: DeployFailure,
 }
 
-/// Why a component is not deployed.
+/// The reasons why a component is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeployFailure {
-    /// No file, no folder.
-    #[error("it cannot be read: {0}")]
+    /// The file or the folder cannot be read.
+    #[error("it cannot be read: {0}; check the path and its permissions")]
     Unreadable(String),
-    /// Beyond the bound.
-    #[error("it has {0} bytes, allowed are {COMPONENT_BYTES_MAX}")]
+    /// The component is larger than allowed.
+    #[error(
+        "it has {0} bytes, but a component may have at most {COMPONENT_BYTES_MAX}; build it with `roost build`, which strips it"
+    )]
     TooLarge(usize),
-    /// Something else.
-    #[error("it is no WebAssembly component: it does not begin with the WebAssembly magic number")]
+    /// The bytes are not WebAssembly.
+    #[error(
+        "it is no WebAssembly component: it does not begin with the WebAssembly magic number; build it with `roost build`"
+    )]
     NotWasm,
-    /// Not wrapped.
+    /// The bytes are a core module that was not made into a component.
     #[error("it is a core module, not a component: build it with `roost build`")]
     CoreModule,
-    /// Wasmtime refuses it.
-    #[error("it does not compile: {0}")]
+    /// Wasmtime cannot compile the component.
+    #[error("it does not compile: {0}; build it again with `roost build`")]
     Compile(String),
-    /// It wants what no function gets.
-    #[error("it imports {import}, but a function may import only {CONTRACT}/{{{}}}@{CONTRACT_VERSION}", INTERFACES.join(","))]
+    /// The component imports an interface that functions may not import.
+    #[error("it imports {import}, but a function may import only {CONTRACT}/{{{}}}@{CONTRACT_VERSION}; remove what needs this import", INTERFACES.join(","))]
     ForeignImport {
-        /// What it wants.
+        /// The name of the import.
         import: String,
     },
-    /// Built against another contract.
-    #[error("it was built for {found}, but this host speaks {CONTRACT}@{CONTRACT_VERSION}")]
+    /// The component was built for another version of the contract.
+    #[error(
+        "it was built for {found}, but this host supports {CONTRACT}@{CONTRACT_VERSION}; build it with the sdk of this version"
+    )]
     OtherContract {
         /// The interface with its version.
         found: String,
     },
-    /// It cannot be called.
-    #[error("it does not export {CONTRACT}/handler@{CONTRACT_VERSION}")]
+    /// The component does not export the interface that the host calls.
+    #[error(
+        "it does not export {CONTRACT}/handler@{CONTRACT_VERSION}; declare it with the macro `roost_function::function!`"
+    )]
     NoHandler,
-    /// The types do not fit.
-    #[error("it does not fit the contract: {0}")]
+    /// The types of an import or an export differ from those of the contract.
+    #[error("its imports or exports have other types than the contract: {0}; build it with the sdk of this version")]
     Link(String),
-    /// Describe called what it may not.
-    #[error("{0}")]
-    DescribeOutOfPlace(String),
-    /// Describe never ended.
-    #[error("its describe did not end within {} ms", DESCRIBE_DEADLINE.as_millis())]
+    /// `describe` used an import that it may not use.
+    #[error("its {0}")]
+    ImportInDescribe(String),
+    /// `describe` took too long.
+    #[error("its describe did not end within {} ms; it should return a constant manifest", DESCRIBE_DEADLINE.as_millis())]
     DescribeTimeout,
-    /// Describe trapped.
+    /// `describe` trapped.
     #[error("its describe failed: {0}")]
     DescribeFailed(String),
-    /// Describe said what cannot be.
+    /// The manifest breaks a rule.
     #[error("its manifest is refused: {0}")]
     Manifest(String),
-    /// Another function stands in its place.
+    /// A route or a message type belongs to another function.
     #[error("{0}")]
     Conflict(#[from] Conflict),
 }
@@ -100,7 +110,7 @@ pub enum DeployFailure {
 /// Turns bytes into revisions.
 pub(super) struct Loader {
     engine: Engine,
-    linker: Linker<State>,
+    linker: Linker<InstanceState>,
     cache: Option<Cache>,
     world: HostWorld,
     options: Options,
@@ -114,7 +124,7 @@ impl Loader {
         Ok(Self { cache: options.cache_dir.clone().map(cache), engine, linker, world, options })
     }
 
-    /// Everything but the question whether it gets on with the others.
+    /// Prepares a revision. Conflicts with other functions are not checked here.
     pub(super) async fn load(&self, source: &str, bytes: Vec<u8>) -> Result<Revision, DeployFailure> {
         let digest = digest(&bytes);
         let pre = self.prepare(bytes, digest.clone()).await?;
@@ -126,7 +136,7 @@ impl Loader {
             Some(allowed) => manifest.asks.intersection(Grants::allowed(allowed)),
             None => manifest.asks,
         };
-        Ok(Revision::new(Parts {
+        Ok(Revision::new(RevisionParts {
             identity: self.identity(&manifest.name, &digest, grants),
             engine: self.engine.clone(),
             manifest,
@@ -136,7 +146,7 @@ impl Loader {
         }))
     }
 
-    async fn prepare(&self, bytes: Vec<u8>, digest: String) -> Result<FunctionPre<State>, DeployFailure> {
+    async fn prepare(&self, bytes: Vec<u8>, digest: String) -> Result<FunctionPre<InstanceState>, DeployFailure> {
         check_kind(&bytes)?;
         let (engine, cache) = (self.engine.clone(), self.cache.clone());
         let compiling = move || compile(&engine, cache.as_ref(), &bytes, &digest);
@@ -150,13 +160,18 @@ impl Loader {
         FunctionPre::new(pre).map_err(link)
     }
 
-    async fn describe(&self, pre: &FunctionPre<State>, source: &str, digest: &str) -> Result<Manifest, DeployFailure> {
+    async fn describe(
+        &self,
+        pre: &FunctionPre<InstanceState>,
+        source: &str,
+        digest: &str,
+    ) -> Result<Manifest, DeployFailure> {
         let identity = Arc::new(self.identity(source, digest, Grants::default()));
         let memory = self.options.defaults.memory_bytes_max;
-        let mut state = State::new(identity, memory, ("describe".into(), Instant::now() + DESCRIBE_DEADLINE));
+        let mut state = InstanceState::new(identity, memory, ("describe".into(), Instant::now() + DESCRIBE_DEADLINE));
         state.describing = true;
-        let asking = ask(&self.engine, pre, state);
-        match tokio::time::timeout(DESCRIBE_DEADLINE, asking).await {
+        let manifest = call_describe(&self.engine, pre, state);
+        match tokio::time::timeout(DESCRIBE_DEADLINE, manifest).await {
             Ok(manifest) => manifest,
             Err(_) => Err(DeployFailure::DescribeTimeout),
         }
@@ -168,26 +183,30 @@ impl Loader {
             revision: digest.chars().take(REVISION_LETTERS).collect(),
             world: self.world.clone(),
             grants,
-            counters: OwnCounters::new(name),
+            counters: FunctionCounters::new(name),
         }
     }
 }
 
-async fn ask(engine: &Engine, pre: &FunctionPre<State>, state: State) -> Result<Manifest, DeployFailure> {
+async fn call_describe(
+    engine: &Engine,
+    pre: &FunctionPre<InstanceState>,
+    state: InstanceState,
+) -> Result<Manifest, DeployFailure> {
     let slot = engine.slot().await;
-    // Given back after the store is gone.
+    // Returned after the store is dropped.
     let _slot = slot.ok_or_else(|| DeployFailure::DescribeFailed("the engine has stopped".to_owned()))?;
     let mut store = instance::store(engine, state);
-    let function = pre.instantiate_async(&mut store).await.map_err(|error| describe_fault(&error, None))?;
+    let function = pre.instantiate_async(&mut store).await.map_err(|error| describe_failure(&error, None))?;
     match function.roost_edge_handler().call_describe(&mut store).await {
         Ok(manifest) => RawManifest::from(manifest).validate().map_err(DeployFailure::Manifest),
-        Err(error) => Err(describe_fault(&error, store.data_mut().last_error.take())),
+        Err(error) => Err(describe_failure(&error, store.data_mut().last_error.take())),
     }
 }
 
-fn describe_fault(error: &wasmtime::Error, panic: Option<String>) -> DeployFailure {
-    if let Some(out_of_place) = error.downcast_ref::<OutOfPlace>() {
-        return DeployFailure::DescribeOutOfPlace(format!("its {out_of_place}"));
+fn describe_failure(error: &wasmtime::Error, panic: Option<String>) -> DeployFailure {
+    if let Some(refused) = error.downcast_ref::<ImportInDescribe>() {
+        return DeployFailure::ImportInDescribe(refused.to_string());
     }
     if error.is::<DeadlinePassed>() {
         return DeployFailure::DescribeTimeout;
@@ -200,7 +219,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Magic number, version and layer, before any work is done.
+/// Checks the size, the magic number and the layer, before any work is done.
 fn check_kind(bytes: &[u8]) -> Result<(), DeployFailure> {
     const MAGIC: &[u8] = b"\0asm";
     const CORE_LAYER: [u8; 2] = [0, 0];
@@ -223,7 +242,7 @@ fn compile(engine: &Engine, cache: Option<&Cache>, bytes: &[u8], digest: &str) -
     let failed = |error: wasmtime::Error| DeployFailure::Compile(format!("{error:#}"));
     let began = Instant::now();
     let component = Component::from_binary(engine.wasm(), bytes).map_err(failed)?;
-    let took_ms = began.elapsed().as_millis();
+    let took_ms = milliseconds(began.elapsed());
     tracing::debug!(digest, took_ms, "component compiled");
     if let Some(cache) = cache {
         cache.store(digest, &component.serialize().map_err(failed)?);
@@ -233,20 +252,23 @@ fn compile(engine: &Engine, cache: Option<&Cache>, bytes: &[u8], digest: &str) -
 
 fn load_cached(engine: &Engine, cache: &Cache, digest: &str) -> Option<Component> {
     let compiled = cache.load(digest)?;
-    // SAFETY: the bytes are what `Component::serialize` gave us for this digest and this engine's compatibility
-    // hash; the entry's own checksum held. Whoever can write the data directory can replace the host itself.
+    // SAFETY: the bytes are the output of `Component::serialize` for this digest and this engine's compatibility hash, and
+    // the checksum of the entry matched. Whoever can write the data directory can replace the host itself.
     #[allow(unsafe_code, reason = "wasmtime cannot check that the bytes are its own")]
     let component = unsafe { Component::deserialize(engine.wasm(), &compiled) };
     match component {
         Ok(component) => Some(component),
         Err(error) => {
-            tracing::warn!(digest, "unusable cache entry ignored: {error:#}");
+            tracing::warn!(
+                digest,
+                "an entry of the compilation cache cannot be used, the component is compiled again: {error:#}"
+            );
             None
         }
     }
 }
 
-/// Its imports and its export, against the contract's names.
+/// Checks the names of the imports and of the export against the contract.
 fn check_contract(engine: &Engine, component: &Component) -> Result<(), DeployFailure> {
     let ty = component.component_type();
     for (import, _) in ty.imports(engine.wasm()) {
@@ -271,7 +293,7 @@ fn check_import(import: &str) -> Result<(), DeployFailure> {
     }
 }
 
-/// An interface of the contract's package, and its version.
+/// The interface and the version in a name of the contract's package; `None` for any other name.
 fn interface(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(CONTRACT)?.strip_prefix('/')?.split_once('@')
 }
@@ -281,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_component_is_refused_before_any_work() {
+    fn bytes_that_are_no_component_are_refused_before_any_work() {
         assert_eq!(check_kind(b""), Err(DeployFailure::NotWasm));
         assert_eq!(check_kind(b"(component)"), Err(DeployFailure::NotWasm));
         assert_eq!(check_kind(b"\0asm\x01\0\0\0"), Err(DeployFailure::CoreModule));
@@ -291,17 +313,17 @@ mod tests {
     }
 
     #[test]
-    fn only_this_contract_in_this_version_may_be_imported() {
+    fn only_this_version_of_the_contract_may_be_imported() {
         for name in INTERFACES {
             assert_eq!(check_import(&format!("roost:edge/{name}@0.1.0")), Ok(()));
         }
         for import in ["wasi:clocks/wall-clock@0.2.0", "roost:edge/handler@0.1.0", "env", "roost:edge/clock"] {
-            let fault = check_import(import).unwrap_err();
-            assert!(fault.to_string().starts_with(&format!("it imports {import}, ")), "{fault}");
+            let failure = check_import(import).unwrap_err();
+            assert!(failure.to_string().starts_with(&format!("it imports {import}, ")), "{failure}");
         }
         assert_eq!(
             check_import("roost:edge/clock@0.2.0").unwrap_err().to_string(),
-            "it was built for roost:edge@0.2.0, but this host speaks roost:edge@0.1.0"
+            "it was built for roost:edge@0.2.0, but this host supports roost:edge@0.1.0; build it with the sdk of this version"
         );
     }
 }

@@ -1,32 +1,35 @@
-//! What a function says of itself, in the host's own words, and the rules that a manifest must keep.
+//! The manifest of a function, and the rules that it must keep.
 //!
-//! Conflicts between functions are none of its business: `routes.rs` finds them.
+//! Conflicts between functions are found in `routes`, not here.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use roost_core::limits::EVENT_NAME_BYTES_MAX;
+use semver::Version;
 use serde::Serialize;
 
 use super::grants::Grants;
 use super::host_paths;
 
-/// Entries of one kind in a manifest.
+/// How many entries of one kind a manifest may have.
 const ENTRIES_MAX: usize = 256;
-/// An OpenAPI operation object.
+/// The largest OpenAPI operation object, in bytes.
 const OPERATION_BYTES_MAX: usize = 64 * 1024;
-/// A tick more often than this is refused.
+/// The shortest interval of a schedule.
 const EVERY_MS_MIN: u32 = 100;
-/// Shards of one schedule.
+/// How many shards a schedule may have.
 const SHARDS_MAX: u32 = 64;
-/// Frame types that the host speaks itself; no function may take them.
-const MESSAGES_OF_THE_HOST: [&str; 6] = ["hello", "ok", "error", "sync", "resync", "server.draining"];
+/// The longest version, in bytes.
+const VERSION_BYTES_MAX: usize = 64;
+/// Frame types that the host itself answers or sends; no function may declare them.
+const HOST_MESSAGES: [&str; 6] = ["hello", "ok", "error", "sync", "resync", "server.draining"];
 
 /// The methods a route may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "named after what they are")]
+#[allow(missing_docs, reason = "the names are those of HTTP")]
 pub enum Method {
     Get,
     Post,
@@ -36,10 +39,10 @@ pub enum Method {
 }
 
 impl Method {
-    /// Every method.
+    /// All methods.
     pub const ALL: [Self; 5] = [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete];
 
-    /// As it stands in a request line.
+    /// The method as it is written in a request line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -50,7 +53,7 @@ impl Method {
         }
     }
 
-    /// `None` for any other method.
+    /// The method with this name; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.as_str() == text)
     }
@@ -68,20 +71,20 @@ impl fmt::Display for Method {
 pub enum Access {
     /// A user's token, or a service key that names a user.
     User,
-    /// As `User`, or a service key on its own.
+    /// As `User`, or a service key without a user.
     ServiceOrUser,
-    /// A service key only.
+    /// A service key.
     Service,
-    /// Anybody.
+    /// Everybody, without credentials.
     Public,
 }
 
 /// One HTTP route of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// One of five.
+    /// The HTTP method.
     pub method: Method,
-    /// Such as `/v1/presence/{user}`.
+    /// The path template, such as `/v1/presence/{user}`.
     pub path: String,
     /// Who may call it.
     pub access: Access,
@@ -89,29 +92,30 @@ pub struct Route {
     pub operation: serde_json::Value,
 }
 
-/// A moment in a connection's life that a function is told of.
+/// An event in the life of a connection that a function can take part in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hook {
-    /// A connection opened.
+    /// A connection was opened.
     Connected,
-    /// Connections gave a sign of life.
-    Beat,
-    /// A connection is gone.
+    /// Connections showed activity since the last heartbeat.
+    #[serde(rename = "beat")]
+    Heartbeat,
+    /// A connection was closed.
     Disconnected,
-    /// A client asks for the present state.
+    /// A client asks for the current state.
     Sync,
 }
 
-/// A tick every so often, for each shard.
+/// A tick at a fixed interval, for each shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Schedule {
-    /// Unique in its function.
+    /// The name, which is unique within the function.
     pub name: String,
-    /// From tick to tick.
+    /// The interval between two ticks of a shard.
     #[serde(rename = "every_ms", serialize_with = "as_millis")]
     pub every: Duration,
-    /// How many shares the work has.
+    /// How many shards the work is divided into.
     pub shards: u32,
 }
 
@@ -119,26 +123,26 @@ fn as_millis<S: serde::Serializer>(span: &Duration, serializer: S) -> Result<S::
     serializer.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A valid manifest.
+/// A manifest that keeps every rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// Unique in a host.
+    /// The name of the function, which is unique within a host.
     pub name: String,
-    /// Semantic version.
+    /// The semantic version.
     pub version: String,
-    /// HTTP routes.
+    /// The HTTP routes.
     pub routes: Vec<Route>,
-    /// Socket frame types.
+    /// The socket frame types that the function answers.
     pub messages: Vec<String>,
-    /// Life-cycle hooks.
+    /// The life-cycle hooks.
     pub hooks: Vec<Hook>,
-    /// Ticks.
+    /// The schedules.
     pub schedules: Vec<Schedule>,
-    /// What it asks for.
+    /// The grants that the function asks for.
     pub asks: Grants,
 }
 
-/// A route as it came from the function.
+/// A route as the function declares it, not yet checked.
 #[derive(Clone, Debug)]
 pub(super) struct RawRoute {
     pub(super) method: String,
@@ -147,7 +151,7 @@ pub(super) struct RawRoute {
     pub(super) operation: String,
 }
 
-/// A schedule as it came from the function.
+/// A schedule as the function declares it, not yet checked.
 #[derive(Clone, Debug)]
 pub(super) struct RawSchedule {
     pub(super) name: String,
@@ -155,7 +159,7 @@ pub(super) struct RawSchedule {
     pub(super) shards: u32,
 }
 
-/// A manifest as it came from the function: nothing about it is known yet.
+/// A manifest as the function declares it, not yet checked.
 #[derive(Clone, Debug)]
 pub(super) struct RawManifest {
     pub(super) name: String,
@@ -168,7 +172,7 @@ pub(super) struct RawManifest {
 }
 
 impl RawManifest {
-    /// Checks every rule; the first one broken is told in one sentence.
+    /// Checks every rule. The error describes the first rule that is broken.
     pub(super) fn validate(self) -> Result<Manifest, String> {
         check_name(&self.name)?;
         check_version(&self.version)?;
@@ -176,7 +180,7 @@ impl RawManifest {
             [("routes", self.routes.len()), ("messages", self.messages.len()), ("schedules", self.schedules.len())]
         {
             if count > ENTRIES_MAX {
-                return Err(format!("{count} {what}, allowed are {ENTRIES_MAX}"));
+                return Err(format!("it has {count} {what}, but at most {ENTRIES_MAX} are allowed"));
             }
         }
         check_messages(&self.messages)?;
@@ -203,26 +207,11 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 fn check_version(version: &str) -> Result<(), String> {
-    let refused = || format!("the version {version:?} is no semantic version such as 1.4.0");
-    let (rest, build) = match version.split_once('+') {
-        Some((rest, build)) => (rest, Some(build)),
-        None => (version, None),
-    };
-    let (core, pre) = match rest.split_once('-') {
-        Some((core, pre)) => (core, Some(pre)),
-        None => (rest, None),
-    };
-    let numbers: Vec<&str> = core.split('.').collect();
-    let numeric = numbers.iter().all(|number| {
-        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        digits && (*number == "0" || !number.starts_with('0')) && number.len() <= 10
-    });
-    let identifiers = [pre, build].into_iter().flatten().all(|part| {
-        part.split('.').all(|identifier| {
-            !identifier.is_empty() && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        })
-    });
-    if numbers.len() == 3 && numeric && identifiers && version.len() <= 64 { Ok(()) } else { Err(refused()) }
+    match Version::parse(version) {
+        Ok(_) if version.len() <= VERSION_BYTES_MAX => Ok(()),
+        Ok(_) => Err(format!("the version {version:?} is longer than {VERSION_BYTES_MAX} bytes")),
+        Err(error) => Err(format!("the version {version:?} is no semantic version such as 1.4.0: {error}")),
+    }
 }
 
 fn check_messages(messages: &[String]) -> Result<(), String> {
@@ -234,8 +223,8 @@ fn check_messages(messages: &[String]) -> Result<(), String> {
                 "the message type {name:?} is not 1 to {EVENT_NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'"
             ));
         }
-        if MESSAGES_OF_THE_HOST.contains(&name.as_str()) {
-            return Err(format!("the message type {name} belongs to the host"));
+        if HOST_MESSAGES.contains(&name.as_str()) {
+            return Err(format!("the message type {name} belongs to the host; choose another name"));
         }
     }
     no_duplicates("message type", messages.iter().cloned())
@@ -245,7 +234,7 @@ fn no_duplicates(what: &str, names: impl Iterator<Item = String>) -> Result<(), 
     let mut seen = BTreeSet::new();
     for name in names {
         if let Some(twice) = seen.replace(name) {
-            return Err(format!("the {what} {twice} stands in it twice"));
+            return Err(format!("the {what} {twice} is declared twice"));
         }
     }
     Ok(())
@@ -254,28 +243,28 @@ fn no_duplicates(what: &str, names: impl Iterator<Item = String>) -> Result<(), 
 fn route(raw: RawRoute) -> Result<Route, String> {
     let RawRoute { method, path, access, operation } = raw;
     let method = Method::parse(&method)
-        .ok_or_else(|| format!("the route {method} {path} has a method other than GET, POST, PUT, PATCH and DELETE"))?;
+        .ok_or_else(|| format!("the route {method} {path} has another method than GET, POST, PUT, PATCH and DELETE"))?;
     if !path.starts_with("/v1/") || path.len() > 256 || path.contains("{*") {
         return Err(format!(
             "the route {method} {path} does not begin with /v1/, is longer than 256 bytes, or has a parameter over several segments"
         ));
     }
     if host_paths::ALL.contains(&path.as_str()) {
-        return Err(format!("the route {method} {path} belongs to the host"));
+        return Err(format!("the route {method} {path} belongs to the host; choose another path"));
     }
     if operation.len() > OPERATION_BYTES_MAX {
         return Err(format!("the OpenAPI operation of {method} {path} is longer than {OPERATION_BYTES_MAX} bytes"));
     }
     match serde_json::from_str(&operation) {
         Ok(operation @ serde_json::Value::Object(_)) => Ok(Route { method, path, access, operation }),
-        _ => Err(format!("the OpenAPI operation of {method} {path} is no JSON object")),
+        _ => Err(format!("the OpenAPI operation of {method} {path} is not a JSON object")),
     }
 }
 
 fn schedule(raw: RawSchedule) -> Result<Schedule, String> {
     let RawSchedule { name, every_ms, shards } = raw;
     if name.is_empty() || name.len() > 64 {
-        return Err(format!("the schedule's name {name:?} is not 1 to 64 bytes"));
+        return Err(format!("the name {name:?} of a schedule is not 1 to 64 bytes long"));
     }
     if every_ms < EVERY_MS_MIN || !(1..=SHARDS_MAX).contains(&shards) {
         return Err(format!(
@@ -295,7 +284,7 @@ mod tests {
             version: "1.0.0".into(),
             routes: Vec::new(),
             messages: vec!["typing".into()],
-            hooks: vec![Hook::Beat],
+            hooks: vec![Hook::Heartbeat],
             schedules: Vec::new(),
             asks: Grants::default(),
         }
@@ -313,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_manifest_is_taken() {
+    fn a_valid_manifest_is_accepted() {
         let mut manifest = raw();
         manifest.routes = vec![raw_route("GET", "/v1/typing/{user}", "{}")];
         assert_eq!(manifest.validate().unwrap().routes[0].method, Method::Get);
     }
 
     #[test]
-    fn names_and_versions_are_held_to_their_spelling() {
+    fn names_and_versions_of_a_wrong_form_are_refused() {
         for name in ["", "Typing", "a b", &"x".repeat(65)] {
             refused(|m| m.name = name.into(), "name");
         }
@@ -333,20 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_held_to_method_path_and_operation() {
+    fn routes_with_a_wrong_method_path_or_operation_are_refused() {
         for (route, expected) in [
-            (raw_route("HEAD", "/v1/a", "{}"), "method other than"),
+            (raw_route("HEAD", "/v1/a", "{}"), "another method than"),
             (raw_route("GET", "/a", "{}"), "/v1/"),
             (raw_route("GET", "/v1/{*rest}", "{}"), "several segments"),
             (raw_route("GET", "/v1/socket", "{}"), "belongs to the host"),
-            (raw_route("GET", "/v1/a", "[]"), "no JSON object"),
+            (raw_route("GET", "/v1/a", "[]"), "not a JSON object"),
         ] {
             refused(|m| m.routes = vec![route], expected);
         }
     }
 
     #[test]
-    fn what_stands_twice_is_refused() {
+    fn what_is_declared_twice_is_refused() {
         refused(|m| m.messages = vec!["a".into(), "a".into()], "twice");
         refused(|m| m.hooks = vec![Hook::Sync, Hook::Sync], "twice");
     }

@@ -1,24 +1,25 @@
-//! What is counted about functions: calls by outcome and their latency, and what functions count themselves.
+//! Counts about functions: calls by outcome, their latency, and what functions count themselves.
 //!
-//! Handles are looked up once per revision (or series); a call only adds to them.
+//! Every counter is looked up once for a revision or a series; a call only adds to it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{Counter, Label, counter};
+use prometheus::IntCounter;
 
 use super::call::{CallError, Reply};
 use crate::ops::latency::{self, Latency};
+use crate::ops::metrics::{CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED, function_counter};
 
-/// Series of one function; further ones are dropped and counted.
+/// Series that one function may have; counts for further ones are dropped, and the drops are counted.
 const SERIES_MAX: usize = 256;
 const LABELS_MAX: usize = 4;
 const NAME_BYTES_MAX: usize = 48;
 const LABEL_BYTES_MAX: usize = 64;
 /// Names that the host counts itself under `roost_function_<name>_total`.
-const NAMES_OF_THE_HOST: [&str; 3] = ["calls", "log_lines_dropped", "counts_dropped"];
+const HOST_NAMES: [&str; 3] = ["calls", "log_lines_dropped", "counts_dropped"];
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +57,10 @@ impl Outcome {
     }
 }
 
-/// Counters of one revision.
+/// Counts the calls of one revision.
 pub(super) struct CallMetrics {
-    outcomes: Vec<Counter>,
+    /// One counter for each [`Outcome`], in its order.
+    outcomes: Vec<IntCounter>,
     latency: Latency,
     calls: AtomicU64,
     in_flight: AtomicUsize,
@@ -66,15 +68,7 @@ pub(super) struct CallMetrics {
 
 impl CallMetrics {
     pub(super) fn new(function: &str, revision: &str) -> Self {
-        let labels = [Label::new("function", function.to_owned()), Label::new("revision", revision.to_owned())];
-        let outcomes = Outcome::ALL
-            .iter()
-            .map(|(_, outcome)| {
-                let mut labels = labels.to_vec();
-                labels.push(Label::from_static_parts("outcome", outcome));
-                counter!("roost_function_calls_total", labels)
-            })
-            .collect();
+        let outcomes = Outcome::ALL.iter().map(|(_, outcome)| CALLS.of([function, revision, outcome])).collect();
         Self {
             outcomes,
             latency: latency::of_calls(function, revision),
@@ -83,17 +77,17 @@ impl CallMetrics {
         }
     }
 
-    /// Calls that have begun.
+    /// How many calls have begun.
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Calls that have not ended, waiting ones among them.
+    /// How many calls have not ended, including those that wait for admission.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// A call begins.
+    /// Counts a call that begins now.
     pub(super) fn begin(&self) -> InFlight<'_> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -101,13 +95,14 @@ impl CallMetrics {
     }
 }
 
-/// A call under way; dropped without an end it counts as cancelled.
+/// A call in flight. If it is dropped before [`InFlight::end`], it counts as cancelled.
 pub(super) struct InFlight<'a> {
     metrics: &'a CallMetrics,
     outcome: Outcome,
 }
 
 impl InFlight<'_> {
+    /// Counts the end of the call.
     pub(super) fn end(mut self, result: &Result<Reply, CallError>, took: Duration) {
         self.outcome = Outcome::of(result);
         self.metrics.latency.record(took);
@@ -118,59 +113,52 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(counter) = self.metrics.outcomes.get(self.outcome as usize) {
-            counter.increment(1);
+            counter.inc();
         }
     }
 }
 
 type Labels = Vec<(String, String)>;
 
-/// What a function counts itself.
-pub(super) struct OwnCounters {
+/// The counters that a function keeps itself, through `telemetry.count`.
+pub(super) struct FunctionCounters {
     function: String,
-    series: Mutex<HashMap<(String, Labels), Counter>>,
-    dropped: Counter,
-    dropped_lines: Counter,
+    series: Mutex<HashMap<(String, Labels), IntCounter>>,
+    dropped_counts: IntCounter,
+    dropped_lines: IntCounter,
 }
 
-impl OwnCounters {
+impl FunctionCounters {
     pub(super) fn new(function: &str) -> Self {
-        let label = || vec![Label::new("function", function.to_owned())];
         Self {
             function: function.to_owned(),
             series: Mutex::default(),
-            dropped: counter!("roost_function_counts_dropped_total", label()),
-            dropped_lines: counter!("roost_function_log_lines_dropped_total", label()),
+            dropped_counts: COUNTS_DROPPED.of([function]),
+            dropped_lines: LOG_LINES_DROPPED.of([function]),
         }
     }
 
-    /// Adds to a series; one that breaks the rules, or is one too many, is dropped.
+    /// Adds to a series. A count that breaks the rules for names, or needs one series too many, is dropped.
     pub(super) fn count(&self, name: String, labels: Labels, amount: u64) {
         if !is_allowed(&name, &labels) {
-            return self.dropped.increment(1);
+            return self.dropped_counts.inc();
         }
         let key = (name, labels);
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(counter) = series.get(&key) {
-            return counter.increment(amount);
+            return counter.inc_by(amount);
         }
         if series.len() >= SERIES_MAX {
-            return self.dropped.increment(1);
+            return self.dropped_counts.inc();
         }
-        let counter = self.register(&key);
-        counter.increment(amount);
+        let counter = function_counter(&self.function, &key.0, &key.1);
+        counter.inc_by(amount);
         series.insert(key, counter);
     }
 
-    /// A log line was dropped.
-    pub(super) fn line_dropped(&self) {
-        self.dropped_lines.increment(1);
-    }
-
-    fn register(&self, (name, labels): &(String, Labels)) -> Counter {
-        let mut all = vec![Label::new("function", self.function.clone())];
-        all.extend(labels.iter().map(|(k, v)| Label::new(k.clone(), v.clone())));
-        counter!(format!("roost_function_{name}_total"), all)
+    /// Counts a log line that was dropped.
+    pub(super) fn count_dropped_line(&self) {
+        self.dropped_lines.inc();
     }
 }
 
@@ -179,7 +167,7 @@ fn is_allowed(name: &str, labels: &[(String, String)]) -> bool {
         !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
     };
     is_name(name)
-        && !NAMES_OF_THE_HOST.contains(&name)
+        && !HOST_NAMES.contains(&name)
         && labels.len() <= LABELS_MAX
         && labels.iter().all(|(key, value)| is_name(key) && key != "function" && value.len() <= LABEL_BYTES_MAX)
 }
@@ -193,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_stand_at_their_own_place() {
+    fn outcomes_are_listed_in_the_order_of_their_numbers() {
         for (index, (outcome, _)) in Outcome::ALL.iter().enumerate() {
             assert_eq!(*outcome as usize, index);
         }
     }
 
     #[test]
-    fn names_and_labels_are_held_to_their_rules() {
+    fn names_and_labels_that_break_the_rules_are_refused() {
         assert!(is_allowed("cache_hits", &label("cache", "last-message")));
         for (name, labels) in [
             ("", vec![]),
@@ -217,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_function_has_a_bounded_number_of_series() {
-        let counters = OwnCounters::new("probe");
+        let counters = FunctionCounters::new("probe");
         for value in 0..SERIES_MAX + 10 {
             counters.count("hits".into(), label("value", &value.to_string()), 1);
         }
@@ -225,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_given_up_is_no_longer_in_flight() {
+    fn a_cancelled_call_is_no_longer_in_flight() {
         let metrics = CallMetrics::new("probe", "abc");
         drop(metrics.begin());
         assert_eq!((metrics.calls(), metrics.in_flight()), (1, 0));

@@ -1,8 +1,8 @@
 //! Functions in the host: from the bytes of a component to an answered call.
 //!
-//! `engine` runs WebAssembly, `loader` turns bytes into a revision, `routes` and `registry` hold the live ones,
-//! `instance` makes calls, `imports` is the host's side of the contract. Generated types never leave this
-//! folder. Nothing here knows HTTP, sockets, or any single function.
+//! `engine` runs WebAssembly, `loader` turns bytes into a revision, `routes` and `registry` hold the live revisions,
+//! `instance` makes calls, `imports` implements the interfaces that functions import. Generated types never leave this
+//! folder. Nothing here depends on HTTP, on sockets, or on any single function.
 
 mod admission;
 mod bindings;

@@ -1,23 +1,23 @@
-//! What the operator says of functions.
+//! The part of the configuration that concerns functions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::FunctionConfig;
 
-/// What functions may use, and where their compiled forms are kept.
+/// What functions may use, and where their compiled form is cached.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// For every function that is not named.
+    /// For every function that has no settings of its own.
     pub defaults: FunctionConfig,
-    /// By the manifest's name.
+    /// The settings of single functions, by the name in their manifest.
     pub named: BTreeMap<String, FunctionConfig>,
-    /// `None`: every start compiles again.
+    /// The folder of the compilation cache; without one, every start compiles all functions.
     pub cache_dir: Option<PathBuf>,
 }
 
 impl Options {
-    /// What this function may use.
+    /// The settings of the function with this name.
     pub fn of(&self, name: &str) -> &FunctionConfig {
         self.named.get(name).unwrap_or(&self.defaults)
     }

@@ -1,6 +1,6 @@
-//! The live functions: deploying, replacing and removing them while calls are in flight.
+//! The live functions: deploys, replaces and removes them while calls are in flight.
 //!
-//! Readers see one immutable table behind an atomic pointer. A deployment that is refused leaves the table as it was.
+//! Readers use one immutable table behind an atomic pointer. A deployment that is refused leaves the table unchanged.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,18 +19,19 @@ use super::options::Options;
 use super::revision::Revision;
 use super::routes::{Conflict, RouteLookup, Table};
 use super::state::HostWorld;
+use crate::ops::log::milliseconds;
 
-/// One revision of one function, to be called. Holding it keeps the revision alive.
+/// One revision of one function, which can be called. A target keeps its revision alive.
 #[derive(Clone)]
 pub struct Target(Arc<Revision>);
 
 impl Target {
-    /// The function's name.
+    /// The name of the function.
     pub fn name(&self) -> &str {
         &self.0.manifest.name
     }
 
-    /// The first letters of the component's digest.
+    /// The first letters of the digest of the component.
     pub fn revision(&self) -> &str {
         &self.0.identity.revision
     }
@@ -50,52 +51,52 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// What a deployment came to.
+/// The result of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deployed {
-    /// The function.
+    /// The name of the function.
     pub name: String,
-    /// Its version, as it says.
+    /// The version in the manifest.
     pub version: String,
     /// SHA-256 of the component.
     pub digest: String,
-    /// The digest that served before; `None`: the function is new.
+    /// The digest of the revision that served before; `None` if the function is new.
     pub replaced: Option<String>,
-    /// `false`: exactly this component served already.
+    /// Whether anything changed; `false` if exactly this component served already.
     pub changed: bool,
-    /// Until it served.
+    /// The time until the revision served.
     #[serde(skip)]
     pub took: Duration,
 }
 
-/// A live function, for operators.
+/// A live function, as operators see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct FunctionInfo {
-    /// Its name.
+    /// The name of the function.
     pub name: String,
-    /// Its version, as it says.
+    /// The version in the manifest.
     pub version: String,
     /// SHA-256 of the component.
     pub digest: String,
-    /// Such as `GET /v1/presence/{user}`.
+    /// The routes, such as `GET /v1/presence/{user}`.
     pub routes: Vec<String>,
-    /// Socket frame types.
+    /// The socket frame types that the function answers.
     pub messages: Vec<String>,
-    /// Life-cycle hooks.
+    /// The life-cycle hooks.
     pub hooks: Vec<Hook>,
-    /// Ticks.
+    /// The schedules.
     pub schedules: Vec<Schedule>,
-    /// What it may do.
+    /// What the function may do.
     pub grants: Grants,
-    /// What it may use.
+    /// What the function may use.
     pub limits: LimitsInfo,
-    /// Calls that have not ended.
+    /// How many calls have not ended.
     pub in_flight: usize,
-    /// Calls of this revision since it was deployed.
+    /// How many calls this revision had since it was deployed.
     pub calls: u64,
 }
 
-/// What a function may use, for operators.
+/// What a function may use, as operators see it.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "as in `FunctionConfig`")]
 pub struct LimitsInfo {
@@ -110,41 +111,41 @@ pub struct LimitsInfo {
 /// A route and its description, for the OpenAPI document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Documented {
-    /// Whose it is.
+    /// The name of the function.
     pub function: String,
-    /// The method.
+    /// The HTTP method.
     pub method: Method,
     /// The path template.
     pub path: String,
-    /// Who may call it.
+    /// Who may call the route.
     pub access: Access,
     /// An OpenAPI operation object.
     pub operation: serde_json::Value,
 }
 
-/// The live functions of a host. Cheap to clone.
+/// The live functions of a host. Clones share them.
 #[derive(Clone)]
 pub struct Functions {
-    inner: Arc<Inner>,
+    shared: Arc<Registry>,
 }
 
-struct Inner {
+struct Registry {
     loader: Loader,
     table: ArcSwap<Table<Target>>,
-    /// One deployment at a time looks at the table and replaces it.
+    /// Held while a deployment reads the table and replaces it, so that there is one at a time.
     deploying: Mutex<()>,
     changed: watch::Sender<u64>,
 }
 
 impl Functions {
-    /// None yet. Fails only if the contract cannot be linked, which no input causes.
+    /// A registry without functions. It fails only if the host cannot link its own imports, which no input causes.
     pub fn new(engine: Engine, world: HostWorld, options: Options) -> Result<Self, DeployError> {
         let loader = Loader::new(engine, world, options).map_err(|error| DeployError {
             source_name: "the contract".to_owned(),
-            fault: DeployFailure::Link(format!("{error:#}")),
+            failure: DeployFailure::Link(format!("{error:#}")),
         })?;
         Ok(Self {
-            inner: Arc::new(Inner {
+            shared: Arc::new(Registry {
                 loader,
                 table: ArcSwap::from_pointee(Table::empty()),
                 deploying: Mutex::default(),
@@ -153,17 +154,18 @@ impl Functions {
         })
     }
 
-    /// Deploys every `*.wasm` of a folder, by name. Those without a fault serve even if others have one.
+    /// Deploys every `*.wasm` file of a folder, in the order of their names. Functions that can be deployed serve even if
+    /// others are refused.
     pub async fn load_dir(&self, folder: &Path) -> Result<Vec<Deployed>, Vec<DeployError>> {
         let paths = components(folder).await.map_err(|error| vec![error])?;
-        let (mut deployed, mut faults) = (Vec::new(), Vec::new());
+        let (mut deployed, mut errors) = (Vec::new(), Vec::new());
         for path in paths {
             match self.deploy_file(&path).await {
                 Ok(done) => deployed.push(done),
-                Err(fault) => faults.push(fault),
+                Err(error) => errors.push(error),
             }
         }
-        if faults.is_empty() { Ok(deployed) } else { Err(faults) }
+        if errors.is_empty() { Ok(deployed) } else { Err(errors) }
     }
 
     /// Deploys one file.
@@ -173,16 +175,16 @@ impl Functions {
         self.deploy(&source, bytes).await
     }
 
-    /// Deploys a component, in place of the function of the same name if there is one. `source` names it in errors.
-    /// Calls in flight finish on the revision they started on.
+    /// Deploys a component. It replaces the function of the same name, if there is one. Errors name it `source`.
+    /// Calls in flight finish on the revision that they started on.
     pub async fn deploy(&self, source: &str, bytes: Vec<u8>) -> Result<Deployed, DeployError> {
         let began = Instant::now();
-        let refused = |fault| DeployError { source_name: source.to_owned(), fault };
-        let _alone = self.inner.deploying.lock().await;
+        let refused = |failure| DeployError { source_name: source.to_owned(), failure };
+        let _deploying = self.shared.deploying.lock().await;
         if let Some(live) = self.live(&digest(&bytes)) {
             return Ok(deployed(&live, Some(&live), began));
         }
-        let revision = self.inner.loader.load(source, bytes).await.map_err(refused)?;
+        let revision = self.shared.loader.load(source, bytes).await.map_err(refused)?;
         let target = Target(Arc::new(revision));
         let replaced = self.swap(target.clone()).map_err(|conflict| refused(conflict.into()))?;
         let done = deployed(&target, replaced.as_ref(), began);
@@ -191,20 +193,20 @@ impl Functions {
             version = done.version,
             revision = target.revision(),
             replaced = replaced.as_ref().map(Target::revision),
-            took_ms = done.took.as_millis(),
+            took_ms = milliseconds(done.took),
             "function deployed"
         );
         Ok(done)
     }
 
     fn live(&self, digest: &str) -> Option<Target> {
-        let table = self.inner.table.load();
+        let table = self.shared.table.load();
         let found = table.functions().find(|(_, target)| target.0.digest == digest);
         found.map(|(_, target)| target.clone())
     }
 
     fn swap(&self, target: Target) -> Result<Option<Target>, Conflict> {
-        let table = self.inner.table.load_full();
+        let table = self.shared.table.load_full();
         let next = table.with(Arc::clone(&target.0.manifest), target.clone())?;
         let replaced = table.get(target.name()).cloned();
         self.publish(next, replaced.as_ref());
@@ -212,18 +214,18 @@ impl Functions {
     }
 
     fn publish(&self, next: Table<Target>, retired: Option<&Target>) {
-        self.inner.table.store(Arc::new(next));
+        self.shared.table.store(Arc::new(next));
         if let Some(retired) = retired {
             retired.0.retire();
         }
-        self.inner.changed.send_modify(|version| *version += 1);
+        self.shared.changed.send_modify(|version| *version += 1);
     }
 
-    /// Takes a function out of service; `false`: there is none of that name.
+    /// Removes a function; `false` if none has this name.
     pub async fn remove(&self, name: &str) -> bool {
-        let _alone = self.inner.deploying.lock().await;
-        let table = self.inner.table.load_full();
-        // What lived together without one more lives together without it.
+        let _deploying = self.shared.deploying.lock().await;
+        let table = self.shared.table.load_full();
+        // Without one of them, the other functions cannot conflict.
         let Ok(Some(next)) = table.without(name) else {
             return false;
         };
@@ -232,40 +234,40 @@ impl Functions {
         true
     }
 
-    /// What a path leads to. `path` is as it stands in the request line, without a query.
+    /// Looks up a path, given as it is in the request line, without its query.
     pub fn route(&self, method: &str, path: &str) -> RouteLookup<Target> {
-        self.inner.table.load().route(method, path)
+        self.shared.table.load().route(method, path)
     }
 
-    /// Who answers a socket frame of this type.
+    /// The function that answers socket frames of this type.
     pub fn message(&self, name: &str) -> Option<Target> {
-        self.inner.table.load().message(name)
+        self.shared.table.load().message(name)
     }
 
-    /// Who is told of this moment in a connection's life, by name.
+    /// The functions that declare this hook, in the order of their names.
     pub fn hooks(&self, hook: Hook) -> Vec<Target> {
-        self.inner.table.load().hooks(hook)
+        self.shared.table.load().hooks(hook)
     }
 
-    /// Every schedule of every function.
+    /// The schedules of all functions.
     pub fn schedules(&self) -> Vec<(Target, Schedule)> {
-        self.inner.table.load().schedules()
+        self.shared.table.load().schedules()
     }
 
-    /// Told after every change of the live functions.
+    /// A counter that grows with every change of the live functions.
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.inner.changed.subscribe()
+        self.shared.changed.subscribe()
     }
 
-    /// The live functions, by name.
+    /// The live functions, in the order of their names.
     pub fn list(&self) -> Vec<FunctionInfo> {
-        let table = self.inner.table.load();
+        let table = self.shared.table.load();
         table.functions().map(|(_, target)| info(target)).collect()
     }
 
-    /// Every route with its description, by function.
+    /// All routes with their descriptions, in the order of the functions.
     pub fn openapi(&self) -> Vec<Documented> {
-        let table = self.inner.table.load();
+        let table = self.shared.table.load();
         let routes = table.functions().flat_map(|(manifest, _)| {
             manifest.routes.iter().map(|route| Documented {
                 function: manifest.name.clone(),
@@ -278,7 +280,7 @@ impl Functions {
         routes.collect()
     }
 
-    /// Makes one call, within the function's limits.
+    /// Makes one call within the limits of the function.
     pub async fn call(&self, target: &Target, invocation: Invocation) -> Result<Reply, CallError> {
         target.0.call(invocation).await
     }
@@ -300,7 +302,7 @@ async fn components(folder: &Path) -> Result<Vec<PathBuf>, DeployError> {
 }
 
 fn unreadable(source: &str, error: &std::io::Error) -> DeployError {
-    DeployError { source_name: source.to_owned(), fault: DeployFailure::Unreadable(error.to_string()) }
+    DeployError { source_name: source.to_owned(), failure: DeployFailure::Unreadable(error.to_string()) }
 }
 
 fn deployed(target: &Target, replaced: Option<&Target>, began: Instant) -> Deployed {

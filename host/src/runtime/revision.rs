@@ -1,7 +1,8 @@
-//! One revision of one function: how its calls enter, run, end, and what of them is told to whom.
+//! One revision of one function: admits its calls, runs them, checks their results, and decides what callers and the log are
+//! told about a failure.
 //!
-//! Instances are made fresh for each call, or kept idle for a bounded number of calls and time. Calls in flight
-//! keep their revision alive after a newer one has taken its place.
+//! Instances are made for each call, or kept for a bounded number of calls and a bounded time. Calls in flight keep their
+//! revision alive after a newer one has replaced it.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,23 +13,25 @@ use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
 
-use super::admission::{BUSY, Gate};
+use super::admission::{Admission, BUSY};
 use super::call::{CallError, Failure, Invocation, Reply};
-use super::engine::{Engine, Evict};
+use super::engine::{Engine, EvictIdle};
 use super::instance::{self, Blueprint, DeadlinePassed, Instance};
 use super::manifest::Manifest;
 use super::metrics::CallMetrics;
-use super::state::{Identity, State};
+use super::state::{Identity, InstanceState};
 use crate::config::FunctionConfig;
+use crate::ops::log::milliseconds;
 
-/// A failure's code, as clients see it.
+/// The longest code of a failure, in bytes.
 const CODE_BYTES_MAX: usize = 64;
-/// A failure's message, as clients see it.
+/// The longest message of a failure, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// A function's answer, its refusal, or why there is neither.
-type Answer = Result<Reply, CallError>;
+/// The reply to a call, or the reason why there is none.
+type CallResult = Result<Reply, CallError>;
 
+/// One revision of one function.
 pub(super) struct Revision {
     pub(super) manifest: Arc<Manifest>,
     /// SHA-256 of the component, in hexadecimal.
@@ -38,12 +41,12 @@ pub(super) struct Revision {
     pub(super) metrics: CallMetrics,
     engine: Engine,
     blueprint: Blueprint,
-    gate: Gate,
-    idle: Arc<Idle>,
+    admission: Admission,
+    idle: Arc<IdleInstances>,
 }
 
 /// What a revision is made of.
-pub(super) struct Parts {
+pub(super) struct RevisionParts {
     pub(super) manifest: Manifest,
     pub(super) digest: String,
     pub(super) identity: Identity,
@@ -53,16 +56,16 @@ pub(super) struct Parts {
 }
 
 impl Revision {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: RevisionParts) -> Self {
         let config = parts.config;
-        let idle = Arc::new(Idle::default());
+        let idle = Arc::new(IdleInstances::default());
         if config.reuse {
-            let pool: Weak<Idle> = Arc::downgrade(&idle);
+            let pool: Weak<IdleInstances> = Arc::downgrade(&idle);
             parts.engine.register_idle(pool);
         }
         Self {
             metrics: CallMetrics::new(&parts.identity.name, &parts.identity.revision),
-            gate: Gate::new(config.concurrency_max, config.queue_max, config.deadline),
+            admission: Admission::new(config.concurrency_max, config.queue_max, config.deadline),
             manifest: Arc::new(parts.manifest),
             digest: parts.digest,
             identity: Arc::new(parts.identity),
@@ -73,59 +76,59 @@ impl Revision {
         }
     }
 
-    /// A newer revision serves from now on: idle instances go at once, busy ones after their call.
+    /// To be called when a newer revision serves: idle instances are dropped at once, the others after their call.
     pub(super) fn retire(&self) {
         self.idle.retired.store(true, Ordering::Release);
         self.idle.lock().clear();
     }
 
     /// Makes one call and counts it.
-    pub(super) async fn call(&self, invocation: Invocation) -> Answer {
+    pub(super) async fn call(&self, invocation: Invocation) -> CallResult {
         let began = Instant::now();
         let in_flight = self.metrics.begin();
-        let answer = self.admit(invocation, began).await;
-        in_flight.end(&answer, began.elapsed());
-        answer
+        let result = self.admit(invocation, began).await;
+        in_flight.end(&result, began.elapsed());
+        result
     }
 
-    async fn admit(&self, invocation: Invocation, began: Instant) -> Answer {
-        let (_permit, admitted) = match self.gate.try_enter() {
+    async fn admit(&self, invocation: Invocation, began: Instant) -> CallResult {
+        let (_permit, admitted) = match self.admission.try_admit() {
             Some(permit) => (permit, began),
-            None => (self.gate.enter().await?, Instant::now()),
+            None => (self.admission.admit().await?, Instant::now()),
         };
         let deadline = admitted + self.config.deadline;
         let trace = Arc::clone(&invocation.trace);
         let mut running = pin!(self.run(invocation, admitted, deadline));
-        // Most calls that meet an embedded store end at once and need no timer.
+        // With an embedded store most calls are complete at the first poll and need no timer.
         let first = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
-        if let Poll::Ready(answer) = first {
-            return answer;
+        if let Poll::Ready(result) = first {
+            return result;
         }
         match tokio::time::timeout_at(deadline.into(), running).await {
-            Ok(answer) => answer,
+            Ok(result) => result,
             Err(_) => {
-                self.log_waiting_past_deadline(&trace);
+                self.log_waiting_at_deadline(&trace);
                 Err(CallError::DeadlineExceeded)
             }
         }
     }
 
-    async fn run(&self, invocation: Invocation, admitted: Instant, deadline: Instant) -> Answer {
+    async fn run(&self, invocation: Invocation, admitted: Instant, deadline: Instant) -> CallResult {
         let mut instance = match self.instance(&invocation.trace, admitted, deadline).await {
             Ok(instance) => instance,
-            Err(error) => return Err(self.broken(&error, None, &invocation.trace)),
+            Err(error) => return Err(self.failed(&error, None, &invocation.trace)),
         };
         let deadline_ms = self.deadline_ms();
         match instance.handle(invocation, deadline, deadline_ms).await {
             Ok(answer) => {
-                let answer = self.judge(answer, instance.state());
-                self.keep(instance, admitted);
-                answer
+                let result = self.check_answer(answer, instance.state());
+                self.keep_idle(instance, admitted);
+                result
             }
             Err(error) => {
                 let state = instance.state();
                 let trace = Arc::clone(&state.trace);
-                Err(self.broken(&error, Some(state), &trace))
+                Err(self.failed(&error, Some(state), &trace))
             }
         }
     }
@@ -141,62 +144,68 @@ impl Revision {
         }
         let slot = self.engine.slot().await;
         let slot = slot.ok_or_else(|| wasmtime::Error::msg("the engine has stopped"))?;
-        let serves = (Arc::clone(trace), deadline);
-        let state = State::new(Arc::clone(&self.identity), self.config.memory_bytes_max, serves);
+        let call = (Arc::clone(trace), deadline);
+        let state = InstanceState::new(Arc::clone(&self.identity), self.config.memory_bytes_max, call);
         Instance::new(&self.blueprint, (slot, now), instance::store(&self.engine, state)).await
     }
 
-    fn keep(&self, instance: Instance, now: Instant) {
-        let worn = instance.calls() >= self.config.reuse_calls_max || instance.age(now) >= self.config.reuse_age;
-        if self.config.reuse && !worn && self.engine.has_room() {
+    fn keep_idle(&self, instance: Instance, now: Instant) {
+        let used_up = instance.calls() >= self.config.reuse_calls_max || instance.age(now) >= self.config.reuse_age;
+        if self.config.reuse && !used_up && self.engine.has_room() {
             self.idle.put(instance);
         }
     }
 
-    /// Holds an answer to the contract.
-    fn judge(&self, answer: Result<Reply, Failure>, state: &State) -> Answer {
+    /// Checks an answer against the contract.
+    fn check_answer(&self, answer: Result<Reply, Failure>, state: &InstanceState) -> CallResult {
         let reply = match answer {
             Ok(reply) => reply,
-            Err(failure) => return Err(self.judge_failure(failure, state)),
+            Err(failure) => return Err(self.check_failure(failure, state)),
         };
         if reply.body.len() > self.config.reply_bytes_max {
-            self.log_no_reply(
-                state,
-                &format!("a reply of {} bytes, allowed are {}", reply.body.len(), self.config.reply_bytes_max),
-            );
+            let (bytes, allowed) = (reply.body.len(), self.config.reply_bytes_max);
+            self.log_invalid_answer(state, &format!("a reply of {bytes} bytes, but reply_bytes_max is {allowed}"));
             return Err(CallError::ReplyTooLarge);
         }
         if !(200..300).contains(&reply.status) {
-            self.log_no_reply(state, &format!("a reply with status {}", reply.status));
+            self.log_invalid_answer(
+                state,
+                &format!("a reply with the status {}, but 200 to 299 are allowed", reply.status),
+            );
             return Err(CallError::Trapped);
         }
         if !reply.body.is_empty() && serde_json::from_str::<IgnoredAny>(&reply.body).is_err() {
-            self.log_no_reply(state, "a reply whose body is no JSON");
+            self.log_invalid_answer(state, "a reply whose body is not JSON");
             return Err(CallError::Trapped);
         }
         Ok(reply)
     }
 
-    fn judge_failure(&self, failure: Failure, state: &State) -> CallError {
+    fn check_failure(&self, failure: Failure, state: &InstanceState) -> CallError {
         let code = &failure.code;
         let clean = code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let fits = !code.is_empty() && code.len() <= CODE_BYTES_MAX && failure.message.len() <= MESSAGE_BYTES_MAX;
         if clean && fits {
             CallError::Failed(failure)
         } else {
-            self.log_no_reply(state, "a failure whose code or message breaks the contract");
+            self.log_invalid_answer(
+                state,
+                &format!(
+                    "a failure whose code is not 1 to {CODE_BYTES_MAX} bytes of 'a-z' and '_', or whose message is longer than {MESSAGE_BYTES_MAX} bytes"
+                ),
+            );
             CallError::Trapped
         }
     }
 
-    /// Says in the log what broke a call, and to the caller as much as it may know.
-    fn broken(&self, error: &wasmtime::Error, state: Option<&mut State>, trace: &str) -> CallError {
+    /// Logs why a call failed, and returns what the caller may know about it.
+    fn failed(&self, error: &wasmtime::Error, state: Option<&mut InstanceState>, trace: &str) -> CallError {
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-            tracing::warn!(target: "roost::function", function = %self.identity.name, trace, "no room for an instance: {error:#}");
+            tracing::warn!(target: "roost::function", function = %self.identity.name, trace, "a call is refused because all instance slots are taken: {error:#}");
             return BUSY;
         }
         let (panic, refused) =
-            state.map_or((None, None), |state| (state.last_error.take(), state.ledger.take_refused()));
+            state.map_or((None, None), |state| (state.last_error.take(), state.memory.take_refused()));
         let timed_out = error.is::<DeadlinePassed>();
         tracing::error!(
             target: "roost::function",
@@ -207,70 +216,70 @@ impl Revision {
             memory_refused_bytes = refused,
             memory_allowed_bytes = refused.map(|_| self.config.memory_bytes_max),
             "{}: {error:?}",
-            if timed_out { "the function computed past its deadline" } else { "the function trapped" },
+            if timed_out { "the function was still computing at its deadline" } else { "the function trapped" },
         );
         if timed_out { CallError::DeadlineExceeded } else { CallError::Trapped }
     }
 
-    fn log_no_reply(&self, state: &State, what: &str) {
+    fn log_invalid_answer(&self, state: &InstanceState, what: &str) {
         tracing::error!(
             target: "roost::function",
             function = %self.identity.name,
             revision = %self.identity.revision,
             trace = %state.trace,
-            "the function answered with what is no reply: {what}"
+            "the answer of the function breaks the contract: {what}"
         );
     }
 
-    fn log_waiting_past_deadline(&self, trace: &str) {
+    fn log_waiting_at_deadline(&self, trace: &str) {
         tracing::error!(
             target: "roost::function",
             function = %self.identity.name,
             revision = %self.identity.revision,
             trace,
-            deadline_ms = self.config.deadline.as_millis(),
-            "the function waited in an import past its deadline"
+            deadline_ms = milliseconds(self.config.deadline),
+            "the function was still waiting for an import at its deadline"
         );
     }
 }
 
-/// Instances between two calls.
+/// The instances of a revision that serve no call at the moment.
 #[derive(Default)]
-struct Idle {
+struct IdleInstances {
     instances: Mutex<Vec<Instance>>,
     retired: AtomicBool,
 }
 
-impl Idle {
+impl IdleInstances {
     fn lock(&self) -> MutexGuard<'_, Vec<Instance>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, age_max: Duration, now: Instant) -> Option<Instance> {
-        let mut aged = Vec::new();
+        let mut too_old = Vec::new();
         let mut instances = self.lock();
         let found = loop {
             match instances.pop() {
-                Some(instance) if instance.age(now) >= age_max => aged.push(instance),
+                Some(instance) if instance.age(now) >= age_max => too_old.push(instance),
                 found => break found,
             }
         };
-        // Tearing instances down takes time that nobody else should wait for.
+        // Dropping an instance takes time, during which the lock must not be held.
         drop(instances);
-        drop(aged);
+        drop(too_old);
         found
     }
 
     fn put(&self, instance: Instance) {
         let mut instances = self.lock();
-        // Asked under the lock, which `retire` takes after it has set the mark: none stays behind.
+        // Read under the lock, which `retire` takes after it has set the flag, so that no instance is left behind.
         if !self.retired.load(Ordering::Acquire) {
             instances.push(instance);
         }
     }
 }
 
-impl Evict for Idle {
+impl EvictIdle for IdleInstances {
     fn evict(&self) -> bool {
         let evicted = self.lock().pop();
         evicted.is_some()

@@ -1,7 +1,7 @@
-//! Runs the functions' schedules: every shard ticks on its own, jittered, never twice at once, and all of them together
-//! within a bound. Starts anew when the functions change.
+//! Runs the schedules of the functions: each shard ticks independently at its interval with some jitter, never overlapping
+//! itself, and a bounded number of ticks runs at a time. When the functions change, the schedules are read again.
 //!
-//! A tick is an ordinary call: the function's limits and metrics apply.
+//! A tick is an ordinary call, to which the limits and metrics of the function apply.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,32 +9,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::ops::trace;
+use crate::ops::{metrics, trace};
 use crate::runtime::{CallError, Caller, Functions, Invocation, Reply, Request, Schedule, Target};
 
-/// Ticks under way at once, of all functions together.
+/// How many ticks of all functions together run at a time.
 const TICKS_MAX: usize = 8;
-/// An interval is stretched or shortened by up to this part, so that hosts do not tick in step.
+/// The fraction by which an interval is randomly lengthened or shortened, so that hosts do not tick at the same time.
 const JITTER: f64 = 0.1;
 
-/// The functions as their schedules see them.
-pub trait Ticking: Clone + Send + Sync + 'static {
-    /// A function in one revision.
+/// What the scheduler needs of the functions. Tests put a fake here.
+pub(crate) trait ScheduledFunctions: Clone + Send + Sync + 'static {
+    /// One revision of a function.
     type Target: Clone + Send + Sync + 'static;
 
-    /// Every schedule of every function.
+    /// The schedules of all functions.
     fn schedules(&self) -> Vec<(Self::Target, Schedule)>;
 
-    /// Told after every change of the functions.
+    /// A counter that grows with every change of the functions.
     fn changes(&self) -> watch::Receiver<u64>;
 
-    /// The function's name.
+    /// The name of the function.
     fn name(target: &Self::Target) -> &str;
 
-    /// Calls it.
+    /// Makes the call of a tick.
     fn tick(
         &self,
         target: &Self::Target,
@@ -42,7 +42,7 @@ pub trait Ticking: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reply, CallError>> + Send;
 }
 
-impl Ticking for Functions {
+impl ScheduledFunctions for Functions {
     type Target = Target;
 
     fn schedules(&self) -> Vec<(Target, Schedule)> {
@@ -62,14 +62,14 @@ impl Ticking for Functions {
     }
 }
 
-/// A shard of a schedule of a function; it outlives the revisions that serve it.
-type Shard = (String, String, u32);
+/// The function, the schedule and the shard. Revisions of a function share its shards.
+type ShardKey = (String, String, u32);
 
-/// Ticks until `stop`, then waits for the ticks under way.
-pub async fn run<T: Ticking>(functions: T, stop: CancellationToken) {
+/// Ticks until `stop` is cancelled, then waits for the ticks that run.
+pub(crate) async fn run<T: ScheduledFunctions>(functions: T, stop: CancellationToken) {
     let mut changes = functions.changes();
-    let room = Arc::new(Semaphore::new(TICKS_MAX));
-    let mut turns: HashMap<Shard, Arc<Mutex<()>>> = HashMap::new();
+    let permits = Arc::new(Semaphore::new(TICKS_MAX));
+    let mut locks: HashMap<ShardKey, Arc<Mutex<()>>> = HashMap::new();
     let mut running = JoinSet::new();
     while !stop.is_cancelled() {
         changes.mark_unchanged();
@@ -77,49 +77,65 @@ pub async fn run<T: Ticking>(functions: T, stop: CancellationToken) {
         for (target, schedule) in functions.schedules() {
             for shard in 0..schedule.shards {
                 let key = (T::name(&target).to_owned(), schedule.name.clone(), shard);
-                let ticker = Ticker {
+                let shard = ShardTicker {
                     functions: functions.clone(),
                     target: target.clone(),
                     schedule: schedule.clone(),
                     shard,
-                    turn: turns.entry(key).or_default().clone(),
-                    room: room.clone(),
+                    lock: locks.entry(key).or_default().clone(),
+                    permits: permits.clone(),
                 };
-                running.spawn(ticker.run(round.clone()));
+                running.spawn(shard.run(round.clone()));
             }
         }
         tokio::select! {
             () = stop.cancelled() => {}
             Ok(()) = changes.changed() => {}
+            // Shards tick until the round ends: one that ended before has panicked.
+            Some(ended) = running.join_next(), if !running.is_empty() => propagate_panic(ended),
         }
         round.cancel();
-        while running.try_join_next().is_some() {}
-        // A turn that nobody holds is made again when it is needed.
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        while let Some(ended) = running.try_join_next() {
+            propagate_panic(ended);
+        }
+        // A lock that no tick uses is made again when it is needed.
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
     }
-    while running.join_next().await.is_some() {}
+    while let Some(ended) = running.join_next().await {
+        propagate_panic(ended);
+    }
 }
 
-struct Ticker<T: Ticking> {
+/// A tick must not disappear silently: the task that runs the schedules panics with it and is started again.
+fn propagate_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Ticks one shard of a schedule, for one revision of the function.
+struct ShardTicker<T: ScheduledFunctions> {
     functions: T,
     target: T::Target,
     schedule: Schedule,
     shard: u32,
-    /// Held by a tick of this shard, whichever revision makes it.
-    turn: Arc<Mutex<()>>,
-    room: Arc<Semaphore>,
+    /// Held during a tick of this shard, by whichever revision.
+    lock: Arc<Mutex<()>>,
+    permits: Arc<Semaphore>,
 }
 
-impl<T: Ticking> Ticker<T> {
+impl<T: ScheduledFunctions> ShardTicker<T> {
     async fn run(self, stop: CancellationToken) {
-        // The shards of a schedule begin spread over its first interval.
+        // The first ticks of the shards are spread over one interval.
         let mut wait = self.schedule.every.mul_f64(rand::random_range(0.0..1.0));
         loop {
             let due = async {
                 tokio::time::sleep(wait).await;
-                (self.turn.lock().await, self.room.acquire().await)
+                (self.lock.lock().await, self.permits.acquire().await)
             };
-            let (_turn, _room) = tokio::select! {
+            let (_lock, _permit) = tokio::select! {
                 () = stop.cancelled() => return,
                 due = due => due,
             };
@@ -140,13 +156,11 @@ impl<T: Ticking> Ticker<T> {
         let outcome = match self.functions.tick(&self.target, invocation).await {
             Ok(_) => "ok",
             Err(error) => {
-                tracing::warn!(function, schedule, shard, trace, %error, "a tick failed; the next one tries again");
+                tracing::warn!(function, schedule, shard, trace, %error, "a tick failed; the next tick tries again");
                 "error"
             }
         };
-        let labels =
-            [("function", function.to_owned()), ("schedule", schedule.clone()), ("outcome", outcome.to_owned())];
-        metrics::counter!("roost_ticks_total", &labels).increment(1);
+        metrics::TICKS.of([function, schedule, outcome]).inc();
     }
 }
 
@@ -156,29 +170,34 @@ mod tests {
 
     use super::*;
 
-    /// Remembers its ticks; each takes as long as it is told.
+    /// Functions that remember their ticks. Each tick takes a fixed time.
     #[derive(Clone)]
-    struct Fake(Arc<Inner>);
+    struct FakeFunctions(Arc<FakeState>);
 
-    struct Inner {
+    struct FakeState {
         schedules: StdMutex<Vec<(&'static str, Schedule)>>,
         changed: watch::Sender<u64>,
-        takes: Duration,
-        log: StdMutex<Log>,
+        tick_time: Duration,
+        log: StdMutex<TickLog>,
     }
 
     #[derive(Default)]
-    struct Log {
+    struct TickLog {
         ticks: Vec<(&'static str, u32)>,
         running: Vec<(&'static str, u32)>,
         most_at_once: usize,
         overlapped: bool,
     }
 
-    impl Fake {
-        fn new(schedules: Vec<(&'static str, Schedule)>, takes: Duration) -> Self {
+    impl FakeFunctions {
+        fn new(schedules: Vec<(&'static str, Schedule)>, tick_time: Duration) -> Self {
             let changed = watch::Sender::new(0);
-            Self(Arc::new(Inner { schedules: StdMutex::new(schedules), changed, takes, log: StdMutex::default() }))
+            Self(Arc::new(FakeState {
+                schedules: StdMutex::new(schedules),
+                changed,
+                tick_time,
+                log: StdMutex::default(),
+            }))
         }
 
         fn ticks(&self, function: &str) -> usize {
@@ -186,7 +205,7 @@ mod tests {
         }
     }
 
-    impl Ticking for Fake {
+    impl ScheduledFunctions for FakeFunctions {
         type Target = &'static str;
 
         fn schedules(&self) -> Vec<(&'static str, Schedule)> {
@@ -212,10 +231,10 @@ mod tests {
                 log.most_at_once = log.most_at_once.max(log.running.len());
                 log.ticks.push((target, shard));
             }
-            tokio::time::sleep(self.0.takes).await;
+            tokio::time::sleep(self.0.tick_time).await;
             let mut log = self.0.log.lock().unwrap();
-            let place = log.running.iter().position(of_shard).unwrap();
-            log.running.swap_remove(place);
+            let index = log.running.iter().position(of_shard).unwrap();
+            log.running.swap_remove(index);
             if shard == 1 { Err(CallError::Trapped) } else { Ok(Reply { status: 204, body: String::new() }) }
         }
     }
@@ -224,7 +243,7 @@ mod tests {
         Schedule { name: "sweep".to_owned(), every: Duration::from_millis(every_ms), shards }
     }
 
-    async fn run_for(fake: &Fake, span: Duration) -> CancellationToken {
+    async fn run_for(fake: &FakeFunctions, span: Duration) -> CancellationToken {
         let stop = CancellationToken::new();
         tokio::spawn(run(fake.clone(), stop.clone()));
         tokio::time::sleep(span).await;
@@ -233,7 +252,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn every_shard_ticks_at_its_interval_even_after_failures() {
-        let fake = Fake::new(vec![("presence", schedule(1_000, 4))], Duration::ZERO);
+        let fake = FakeFunctions::new(vec![("presence", schedule(1_000, 4))], Duration::ZERO);
         run_for(&fake, Duration::from_secs(100)).await;
         let log = fake.0.log.lock().unwrap();
         for shard in 0..4 {
@@ -244,7 +263,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_shard_never_overlaps_itself_and_ticks_are_bounded() {
-        let fake = Fake::new(vec![("presence", schedule(100, 64))], Duration::from_secs(5));
+        let fake = FakeFunctions::new(vec![("presence", schedule(100, 64))], Duration::from_secs(5));
         run_for(&fake, Duration::from_secs(60)).await;
         let log = fake.0.log.lock().unwrap();
         assert!(!log.overlapped);
@@ -253,7 +272,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_change_of_the_functions_takes_effect_without_overlap() {
-        let fake = Fake::new(vec![("old", schedule(1_000, 1))], Duration::from_millis(700));
+        let fake = FakeFunctions::new(vec![("old", schedule(1_000, 1))], Duration::from_millis(700));
         let stop = run_for(&fake, Duration::from_secs(10)).await;
         for _ in 0..20 {
             *fake.0.schedules.lock().unwrap() = vec![("old", schedule(200, 1)), ("new", schedule(1_000, 1))];
@@ -265,15 +284,15 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let (old, new) = (fake.ticks("old"), fake.ticks("new"));
         tokio::time::sleep(Duration::from_secs(10)).await;
-        assert_eq!(fake.ticks("old"), old, "a schedule that is gone still ticks");
+        assert_eq!(fake.ticks("old"), old, "a removed schedule still ticks");
         assert!(fake.ticks("new") > new);
         assert!(!fake.0.log.lock().unwrap().overlapped);
         stop.cancel();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stop_waits_for_ticks_under_way_and_starts_no_more() {
-        let fake = Fake::new(vec![("presence", schedule(100, 8))], Duration::from_secs(3));
+    async fn a_stop_waits_for_running_ticks_and_starts_no_more() {
+        let fake = FakeFunctions::new(vec![("presence", schedule(100, 8))], Duration::from_secs(3));
         let stop = CancellationToken::new();
         let running = tokio::spawn(run(fake.clone(), stop.clone()));
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,48 +1,49 @@
-//! What an instance carries: the world it may reach, who it is, and the call it serves now.
+//! The state of an instance: what it can reach, which function it belongs to, and the call that it serves now.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::grants::Grants;
-use super::limits::Ledger;
-use super::metrics::OwnCounters;
+use super::limits::MemoryLimit;
+use super::metrics::FunctionCounters;
 use crate::records::RecordStore;
 use crate::store::Store;
 
-/// Everything that functions reach, behind their imports.
+/// The store and the records: everything that functions reach through their imports.
 #[derive(Clone)]
 pub struct HostWorld {
-    /// The live state, and its clock.
+    /// The store of the live state, and its clock.
     pub store: Store,
     /// The system of record.
     pub records: RecordStore,
 }
 
-/// One revision's standing, shared by all of its instances.
+/// What all instances of one revision share.
 pub(super) struct Identity {
-    /// The manifest's name; while it is described, where it came from.
+    /// The name in the manifest; until the manifest is known, the name of the file.
     pub(super) name: String,
-    /// The digest's first letters.
+    /// The first letters of the digest.
     pub(super) revision: String,
     pub(super) world: HostWorld,
     pub(super) grants: Grants,
-    pub(super) counters: OwnCounters,
+    pub(super) counters: FunctionCounters,
 }
 
-/// An instance's own state. What belongs to one call is set anew by [`State::begin`].
-pub(super) struct State {
+/// The state of one instance. [`InstanceState::begin`] resets what belongs to a call.
+pub(super) struct InstanceState {
     pub(super) identity: Arc<Identity>,
-    pub(super) ledger: Ledger,
-    /// Only telemetry works.
+    pub(super) memory: MemoryLimit,
+    /// Whether `describe` runs, during which only telemetry may be used.
     pub(super) describing: bool,
     pub(super) trace: Arc<str>,
     pub(super) deadline: Instant,
+    /// Log lines of the call so far.
     pub(super) lines: u32,
-    /// The last error the function logged: after a trap, its panic's text.
+    /// The last error that the function logged. After a trap it is the text of the panic.
     pub(super) last_error: Option<String>,
 }
 
-impl State {
+impl InstanceState {
     pub(super) fn new(
         identity: Arc<Identity>,
         memory_bytes_max: usize,
@@ -50,7 +51,7 @@ impl State {
     ) -> Self {
         Self {
             identity,
-            ledger: Ledger::new(memory_bytes_max),
+            memory: MemoryLimit::new(memory_bytes_max),
             describing: false,
             trace,
             deadline,
@@ -59,7 +60,7 @@ impl State {
         }
     }
 
-    /// Forgets the call before.
+    /// Resets what belongs to one call.
     pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant) {
         self.trace = trace;
         self.deadline = deadline;
@@ -67,16 +68,16 @@ impl State {
         self.last_error = None;
     }
 
-    /// While a function is described it may only log and count: anything else ends it.
-    pub(super) fn serving(&self, import: &'static str) -> wasmtime::Result<()> {
+    /// Ends a `describe` that uses an import other than telemetry.
+    pub(super) fn refuse_in_describe(&self, import: &'static str) -> wasmtime::Result<()> {
         if self.describing {
-            return Err(wasmtime::Error::new(OutOfPlace(import)));
+            return Err(wasmtime::Error::new(ImportInDescribe(import)));
         }
         Ok(())
     }
 }
 
-/// An import that may not be called now.
+/// The function used an import in `describe` that may not be used there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("describe called {0}; it may call nothing but telemetry")]
-pub(super) struct OutOfPlace(pub(super) &'static str);
+#[error("describe used the import {0}; it may use telemetry only")]
+pub(super) struct ImportInDescribe(pub(super) &'static str);

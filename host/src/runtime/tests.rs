@@ -1,4 +1,4 @@
-//! Deployments that must be refused, and what a refusal leaves behind: tiny components, made byte by byte.
+//! Deployments that must be refused, and what remains after a refusal. The components are made byte by byte.
 
 use std::time::Duration;
 
@@ -54,65 +54,65 @@ async fn functions(cache: Option<&std::path::Path>) -> Functions {
     Functions::new(Engine::new().unwrap(), world, options).unwrap()
 }
 
-async fn refused(bytes: Vec<u8>) -> DeployFailure {
+async fn refuse(bytes: Vec<u8>) -> DeployFailure {
     let functions = functions(None).await;
     let error = functions.deploy("probe.wasm", bytes).await.unwrap_err();
     assert!(error.to_string().starts_with("probe.wasm: it "), "{error}");
     assert!(functions.list().is_empty());
-    error.fault
+    error.failure
 }
 
 #[tokio::test]
-async fn a_core_module_is_refused_with_the_way_out() {
-    let fault = refused(b"\0asm\x01\0\0\0".to_vec()).await;
-    assert_eq!(fault.to_string(), "it is a core module, not a component: build it with `roost build`");
+async fn a_core_module_is_refused_with_a_hint_how_to_build_it() {
+    let failure = refuse(b"\0asm\x01\0\0\0".to_vec()).await;
+    assert_eq!(failure.to_string(), "it is a core module, not a component: build it with `roost build`");
 }
 
 #[tokio::test]
-async fn bytes_that_do_not_validate_are_refused() {
-    let fault = refused([HEADER, &[99, 1, 0]].concat()).await;
-    assert!(matches!(fault, DeployFailure::Compile(_)), "{fault}");
+async fn bytes_that_do_not_validate_are_refuse() {
+    let failure = refuse([HEADER, &[99, 1, 0]].concat()).await;
+    assert!(matches!(failure, DeployFailure::Compile(_)), "{failure}");
 }
 
 #[tokio::test]
-async fn a_foreign_import_is_refused_naming_it_and_what_is_allowed() {
-    let fault = refused(component("acme:outside/sockets@1.0.0", None)).await;
+async fn an_import_outside_the_contract_is_refused_and_named() {
+    let failure = refuse(component("acme:outside/sockets@1.0.0", None)).await;
     let expected = "it imports acme:outside/sockets@1.0.0, but a function may import only roost:edge/{clock,key-value,";
-    assert!(fault.to_string().starts_with(expected), "{fault}");
+    assert!(failure.to_string().starts_with(expected), "{failure}");
 }
 
 #[tokio::test]
-async fn another_version_of_the_contract_is_refused_naming_both() {
-    let expected = "it was built for roost:edge@9.0.0, but this host speaks roost:edge@0.1.0";
-    let fault = refused(component("roost:edge/types@9.0.0", None)).await;
-    assert_eq!(fault.to_string(), expected);
-    let fault = refused(component("roost:edge/types@0.1.0", Some("roost:edge/handler@9.0.0"))).await;
-    assert_eq!(fault.to_string(), expected);
+async fn another_version_of_the_contract_is_refused_and_both_are_named() {
+    let expected = "it was built for roost:edge@9.0.0, but this host supports roost:edge@0.1.0; build it with the sdk of this version";
+    let failure = refuse(component("roost:edge/types@9.0.0", None)).await;
+    assert_eq!(failure.to_string(), expected);
+    let failure = refuse(component("roost:edge/types@0.1.0", Some("roost:edge/handler@9.0.0"))).await;
+    assert_eq!(failure.to_string(), expected);
 }
 
 #[tokio::test]
-async fn a_component_without_a_handler_is_refused() {
-    assert_eq!(refused(HEADER.to_vec()).await, DeployFailure::NoHandler);
-    assert_eq!(refused(component("roost:edge/types@0.1.0", None)).await, DeployFailure::NoHandler);
+async fn a_component_without_a_handler_is_refuse() {
+    assert_eq!(refuse(HEADER.to_vec()).await, DeployFailure::NoHandler);
+    assert_eq!(refuse(component("roost:edge/types@0.1.0", None)).await, DeployFailure::NoHandler);
 }
 
 #[tokio::test]
-async fn a_handler_of_another_shape_is_refused() {
-    let fault = refused(component("roost:edge/types@0.1.0", Some("roost:edge/handler@0.1.0"))).await;
-    assert!(matches!(fault, DeployFailure::Link(_)), "{fault}");
+async fn a_handler_with_other_types_is_refuse() {
+    let failure = refuse(component("roost:edge/types@0.1.0", Some("roost:edge/handler@0.1.0"))).await;
+    assert!(matches!(failure, DeployFailure::Link(_)), "{failure}");
 }
 
 #[tokio::test]
-async fn a_folder_with_faults_names_every_one_of_them() {
+async fn every_component_that_is_refused_is_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("b.wasm"), HEADER).unwrap();
     std::fs::write(folder.path().join("a.wasm"), b"text").unwrap();
     std::fs::write(folder.path().join("readme.txt"), b"text").unwrap();
-    let faults = functions(None).await.load_dir(folder.path()).await.unwrap_err();
-    let faults: Vec<_> = faults.into_iter().map(|error| (error.source_name, error.fault)).collect();
-    assert_eq!(faults, [("a.wasm".into(), DeployFailure::NotWasm), ("b.wasm".into(), DeployFailure::NoHandler)]);
+    let errors = functions(None).await.load_dir(folder.path()).await.unwrap_err();
+    let errors: Vec<_> = errors.into_iter().map(|error| (error.source_name, error.failure)).collect();
+    assert_eq!(errors, [("a.wasm".into(), DeployFailure::NotWasm), ("b.wasm".into(), DeployFailure::NoHandler)]);
     let missing = functions(None).await.load_dir(&folder.path().join("missing")).await.unwrap_err();
-    assert!(matches!(missing[0].fault, DeployFailure::Unreadable(_)));
+    assert!(matches!(missing[0].failure, DeployFailure::Unreadable(_)));
 }
 
 #[tokio::test]
@@ -120,19 +120,22 @@ async fn a_damaged_cache_entry_is_compiled_again() {
     let cache = tempfile::tempdir().unwrap();
     let functions = functions(Some(cache.path())).await;
     let entry = || std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
-    // Refused for its shape, but only after it was compiled and cached.
-    assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().fault, DeployFailure::NoHandler);
-    let sound = std::fs::read(entry()).unwrap();
-    for damaged in [&sound[..sound.len() - 1], b"", &[sound.as_slice(), b"x"].concat()] {
+    // It is refused because it has no handler, but only after it was compiled and cached.
+    assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().failure, DeployFailure::NoHandler);
+    let intact = std::fs::read(entry()).unwrap();
+    for damaged in [&intact[..intact.len() - 1], b"", &[intact.as_slice(), b"x"].concat()] {
         std::fs::write(entry(), damaged).unwrap();
-        assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().fault, DeployFailure::NoHandler);
-        assert_eq!(std::fs::read(entry()).unwrap(), sound, "written anew");
+        assert_eq!(
+            functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().failure,
+            DeployFailure::NoHandler
+        );
+        assert_eq!(std::fs::read(entry()).unwrap(), intact, "the entry was not replaced");
     }
     assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1);
 }
 
 #[tokio::test]
-async fn nothing_is_found_where_nothing_lives() {
+async fn a_registry_without_functions_finds_nothing() {
     let functions = functions(None).await;
     assert_eq!(functions.route("GET", "/v1/presence"), RouteLookup::NotFound);
     assert_eq!(functions.message("typing"), None);

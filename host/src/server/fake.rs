@@ -196,7 +196,7 @@ impl FakeFunctions {
             Request::Http(http) => self.routes[http.route as usize].1.to_owned(),
             Request::Message { name, .. } => name.clone(),
             Request::Connected(_) => "connected".into(),
-            Request::Beat(connections) => format!("beat {}", connections.len()),
+            Request::Heartbeat(connections) => format!("beat {}", connections.len()),
             Request::Disconnected(_) => "disconnected".into(),
             Request::Sync { .. } => "sync".into(),
             Request::Tick { .. } => "tick".into(),

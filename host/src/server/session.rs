@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::delivery::Connection;
 use crate::delivery::event::{PushedFrame, ResyncReason};
 use crate::delivery::hub::{DrainWatch, Registration};
+use crate::ops::metrics;
 use crate::runtime;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
@@ -208,14 +209,14 @@ struct OpenGauge(SessionKind);
 
 impl OpenGauge {
     fn new(kind: SessionKind) -> Self {
-        metrics::gauge!("roost_connections", "kind" => kind.label()).increment(1.0);
+        metrics::CONNECTIONS.of([kind.label()]).inc();
         Self(kind)
     }
 }
 
 impl Drop for OpenGauge {
     fn drop(&mut self) {
-        metrics::gauge!("roost_connections", "kind" => self.0.label()).decrement(1.0);
+        metrics::CONNECTIONS.of([self.0.label()]).dec();
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::delivery::event::{DRAINING, HELLO, PushedFrame, parse_since, server_sent};
 use crate::delivery::{OutboxBatch, OutboxItem};
+use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::Credentials;
 use crate::server::http::query;
@@ -153,7 +154,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
                 OutboxItem::Frame(frame) => text.extend_from_slice(&frame.server_sent()),
                 OutboxItem::Refresh => text.extend_from_slice(&self.current_state().await.server_sent()),
             }
-            metrics::counter!("roost_frames_out_total", "kind" => "events").increment(1);
+            metrics::FRAMES_OUT.of(["events"]).inc();
         }
         self.session.connection.outbox.release(usage);
         text.into()

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::values::{UuidId, read_change, read_id, read_ids, read_number, read_timestamp, signed};
 use super::{ColumnResult, Database, Parameter, QueryResult, SqlConnection, run};
+use crate::ops::metrics;
 
 /// At most so many confirmations wait.
 const QUEUE_MAX: usize = 16_384;
@@ -60,7 +61,7 @@ impl ConfirmationQueue {
     pub(super) fn accept(&self, confirmations: Vec<Confirmation>) {
         for confirmation in confirmations {
             if self.0.try_send(QueueCommand::Confirm(confirmation)).is_err() {
-                metrics::counter!("roost_records_confirmations_dropped_total").increment(1);
+                metrics::CONFIRMATIONS_DROPPED.inc();
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Manifests, invocations, replies and failures.
+//! Translates manifests, invocations, replies and failures.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl From<wit::Hook> for Hook {
     fn from(hook: wit::Hook) -> Self {
         match hook {
             wit::Hook::Connected => Self::Connected,
-            wit::Hook::Heartbeat => Self::Beat,
+            wit::Hook::Heartbeat => Self::Heartbeat,
             wit::Hook::Disconnected => Self::Disconnected,
             wit::Hook::Sync => Self::Sync,
         }
@@ -102,7 +102,7 @@ impl From<Request> for wit::Request {
                 Self::Message(wit::SocketMessage { connection: connection.as_str().to_owned(), name, payload })
             }
             Request::Connected(connection) => Self::Connected(connection.into()),
-            Request::Beat(connections) => Self::Heartbeat(list(connections)),
+            Request::Heartbeat(connections) => Self::Heartbeat(list(connections)),
             Request::Disconnected(connection) => Self::Disconnected(connection.into()),
             Request::Sync { user, conversations } => {
                 Self::Sync(wit::Sync { user: user.into(), conversations: conversations.map(list) })

@@ -1,4 +1,4 @@
-//! Keys, queries, transactions and events.
+//! Translates keys, transactions and events.
 
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};

@@ -1,13 +1,13 @@
-//! Translation between the contract's generated types and the host's own, by hand, in one place.
+//! Translates between the generated types of the contract and the host's own types.
 //!
-//! Nothing is checked here: what a function says is checked where it is used.
+//! Nothing is checked here. What comes from a function is checked where it is used.
 
 mod call;
 mod key_value;
 mod reading;
 mod records;
 
-pub(super) use reading::Reading;
+pub(super) use reading::ReadRequest;
 use roost_core::ids::{ConversationId, MessageId, UserId};
 
 use super::bindings::types::Id;
@@ -31,7 +31,7 @@ macro_rules! ids {
 
 ids!(UserId, ConversationId, MessageId);
 
-/// Element by element.
+/// Translates a list element by element.
 pub(super) fn list<T, U: From<T>>(items: Vec<T>) -> Vec<U> {
     items.into_iter().map(U::from).collect()
 }

@@ -1,5 +1,5 @@
-//! Queries and what they are answered. A guest asks for the same fields of many keys at once, and gets many texts as one
-//! string: each list or string that passes the boundary has its price, whatever it holds.
+//! Translates queries and their answers. A guest asks for the same fields of many keys in one query, and receives all texts
+//! joined into one string, because each list and each string that passes the boundary costs time whatever its length.
 
 use std::sync::Arc;
 
@@ -7,75 +7,75 @@ use roost_core::port::{Item, Query, StoreError, Value};
 
 use super::super::bindings::{key_value as wit, types};
 
-/// Fields that one call may ask for, over all keys.
+/// How many fields one call may ask for, over all keys.
 const FIELDS_MAX: usize = 65_536;
-/// Most texts are shorter: room for so much at once.
-const TEXT_BYTES: usize = 16;
+/// The capacity reserved for each text. Most texts are shorter.
+const TEXT_CAPACITY: usize = 16;
 
-/// A call's queries, one for each key, and how they were asked.
-pub(crate) struct Reading {
+/// The queries of a call, one for each key, and how the guest grouped them.
+pub(crate) struct ReadRequest {
     pub(crate) queries: Vec<Query>,
-    parts: Vec<Part>,
+    groups: Vec<QueryGroup>,
 }
 
-/// How many of the queries one of the guest's became.
-enum Part {
-    One,
-    Fields { keys: usize, names: usize },
+/// The queries that one query of the guest became.
+enum QueryGroup {
+    Single,
+    NamedFields { keys: usize, names: usize },
 }
 
-impl Reading {
-    /// Bounds what a few names times many keys come to; the port bounds the rest.
+impl ReadRequest {
+    /// Translates the queries of a guest. It bounds the product of keys and names; the port bounds the rest.
     pub(crate) fn of(asked: Vec<wit::Query>) -> Result<Self, StoreError> {
-        let mut reading = Self { queries: Vec::with_capacity(asked.len()), parts: Vec::with_capacity(asked.len()) };
+        let mut request = Self { queries: Vec::with_capacity(asked.len()), groups: Vec::with_capacity(asked.len()) };
         let mut fields = 0_usize;
         for query in asked {
             match query {
                 wit::Query::NamedFields(of) => {
-                    // A key without names costs a query all the same.
+                    // A key without names costs a query, too.
                     fields = fields.saturating_add(of.keys.len().saturating_mul(of.names.len().max(1)));
                     if fields > FIELDS_MAX {
                         return Err(StoreError::TooLarge(format!(
-                            "{fields} fields in one call, allowed are {FIELDS_MAX}"
+                            "{fields} fields in one call, but at most {FIELDS_MAX} are allowed; read them in several calls"
                         )));
                     }
                     let names: Arc<[String]> = of.names.into();
-                    reading.parts.push(Part::Fields { keys: of.keys.len(), names: names.len() });
+                    request.groups.push(QueryGroup::NamedFields { keys: of.keys.len(), names: names.len() });
                     let each = |key: wit::Key| Query::NamedFields(key.into(), Arc::clone(&names));
-                    reading.queries.extend(of.keys.into_iter().map(each));
+                    request.queries.extend(of.keys.into_iter().map(each));
                 }
                 other => {
-                    reading.parts.push(Part::One);
-                    reading.queries.extend(one(other));
+                    request.groups.push(QueryGroup::Single);
+                    request.queries.extend(single(other));
                 }
             }
         }
-        Ok(reading)
+        Ok(request)
     }
 
-    /// The answers as the guest asked for them.
-    pub(crate) fn answer(parts: Parts, values: Vec<Value>) -> Vec<wit::Value> {
+    /// Translates the values into one answer for each query of the guest.
+    pub(crate) fn answer(groups: QueryGroups, values: Vec<Value>) -> Vec<wit::Value> {
         let mut values = values.into_iter();
-        let answers = parts.0.into_iter().filter_map(|part| match part {
-            Part::One => values.next().map(wit::Value::from),
-            Part::Fields { keys, names } => {
+        let answers = groups.0.into_iter().filter_map(|group| match group {
+            QueryGroup::Single => values.next().map(wit::Value::from),
+            QueryGroup::NamedFields { keys, names } => {
                 Some(wit::Value::NamedFields(pack_optional(values.by_ref().take(keys), keys * names)))
             }
         });
         answers.collect()
     }
 
-    /// The queries, and what brings the answers into their form.
-    pub(crate) fn split(self) -> (Vec<Query>, Parts) {
-        (self.queries, Parts(self.parts))
+    /// The queries for the store, and what [`ReadRequest::answer`] needs.
+    pub(crate) fn split(self) -> (Vec<Query>, QueryGroups) {
+        (self.queries, QueryGroups(self.groups))
     }
 }
 
-/// How the queries of a call were asked.
-pub(crate) struct Parts(Vec<Part>);
+/// How the guest grouped the queries of a call.
+pub(crate) struct QueryGroups(Vec<QueryGroup>);
 
-/// `None`: it is about several keys.
-fn one(query: wit::Query) -> Option<Query> {
+/// Translates a query for one key; `None` if it is for several keys.
+fn single(query: wit::Query) -> Option<Query> {
     Some(match query {
         wit::Query::Bytes(key) => Query::Bytes(key.into()),
         wit::Query::Counter(key) => Query::Counter(key.into()),
@@ -122,7 +122,8 @@ impl From<Value> for wit::Value {
 
 fn pack(fields: &[(String, String)]) -> wit::Texts {
     let texts = fields.len() * 2;
-    let mut packed = wit::Texts { joined: String::with_capacity(texts * TEXT_BYTES), ends: Vec::with_capacity(texts) };
+    let mut packed =
+        wit::Texts { joined: String::with_capacity(texts * TEXT_CAPACITY), ends: Vec::with_capacity(texts) };
     for text in fields.iter().flat_map(|(name, text)| [name, text]) {
         packed.joined.push_str(text);
         packed.ends.push(end(&packed.joined));
@@ -132,9 +133,9 @@ fn pack(fields: &[(String, String)]) -> wit::Texts {
 
 fn pack_optional(values: impl Iterator<Item = Value>, texts: usize) -> wit::OptionalTexts {
     let mut packed =
-        wit::OptionalTexts { joined: String::with_capacity(texts * TEXT_BYTES), ends: Vec::with_capacity(texts) };
+        wit::OptionalTexts { joined: String::with_capacity(texts * TEXT_CAPACITY), ends: Vec::with_capacity(texts) };
     for value in values {
-        // Nothing else answers a query for fields.
+        // A query for fields is answered with nothing else.
         let Value::NamedFields(fields) = value else { continue };
         for text in fields {
             packed.ends.push(text.map(|text| {
@@ -146,7 +147,7 @@ fn pack_optional(values: impl Iterator<Item = Value>, texts: usize) -> wit::Opti
     packed
 }
 
-/// An answer is far below 4 GiB: a guest's memory is.
+/// The length always fits: an answer is smaller than the memory of a guest, which is below 4 GiB.
 fn end(joined: &str) -> u32 {
     u32::try_from(joined.len()).unwrap_or(u32::MAX)
 }
@@ -165,26 +166,26 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_several_keys_are_one_answer() {
+    fn fields_of_several_keys_become_one_answer() {
         let key = wit::Key { space: wit::Space::Online, owner: wit::Owner::Shard(1), item: None };
-        let reading = Reading::of(vec![fields(2, 2), wit::Query::Presence(key), fields(0, 1)]).unwrap();
-        let (queries, parts) = reading.split();
+        let request = ReadRequest::of(vec![fields(2, 2), wit::Query::Presence(key), fields(0, 1)]).unwrap();
+        let (queries, groups) = request.split();
         assert_eq!(queries.len(), 3);
         let values = vec![named(&[Some("ab"), None]), named(&[Some(""), Some("\u{e9}")]), Value::Presence(true)];
-        let answers = Reading::answer(parts, values);
+        let answers = ReadRequest::answer(groups, values);
         let [wit::Value::NamedFields(packed), wit::Value::Presence(true), wit::Value::NamedFields(none)] = &answers[..]
         else {
-            panic!("{} answers of other kinds", answers.len())
+            panic!("{} answers of another kind", answers.len())
         };
         assert_eq!((packed.joined.as_str(), &packed.ends[..]), ("ab\u{e9}", &[Some(2), None, Some(2), Some(4)][..]));
         assert!(none.ends.is_empty());
     }
 
     #[test]
-    fn a_few_names_times_many_keys_are_bounded() {
-        assert!(Reading::of(vec![fields(1_000, 65)]).is_ok());
+    fn the_product_of_keys_and_names_is_bounded() {
+        assert!(ReadRequest::of(vec![fields(1_000, 65)]).is_ok());
         for refused in [vec![fields(1_000, 60), fields(1_000, 6)], vec![fields(100_000, 0)]] {
-            assert!(matches!(Reading::of(refused), Err(StoreError::TooLarge(_))));
+            assert!(matches!(ReadRequest::of(refused), Err(StoreError::TooLarge(_))));
         }
     }
 }

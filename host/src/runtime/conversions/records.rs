@@ -1,4 +1,4 @@
-//! The system of record's questions and answers.
+//! Translates the requests and answers of the records.
 
 use roost_core::ids::Seq;
 use roost_core::port::{

@@ -1,10 +1,10 @@
-//! The host's side of the contract: every import checks its grant and its bounds, then asks a port.
+//! Implements the interfaces that functions import: every import checks the grants and its bounds, then calls a port.
 
 mod live;
 mod records;
 mod telemetry;
 
 use super::bindings::types;
-use super::state::State;
+use super::state::InstanceState;
 
-impl types::Host for State {}
+impl types::Host for InstanceState {}

@@ -1,4 +1,4 @@
-//! `records`: the system of record.
+//! Implements `records`: the system of record. Grants and the lengths of lists are checked here.
 
 use roost_core::ids::Seq;
 use roost_core::limits::{LIST_MAX, MEMBERS_MAX};
@@ -8,31 +8,31 @@ use roost_core::time::Timestamp;
 use super::super::bindings::records as wit;
 use super::super::bindings::types::Id;
 use super::super::conversions::list;
-use super::super::state::State;
+use super::super::state::InstanceState;
 use crate::records::RecordStore;
 
-type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
+type ImportResult<T> = wasmtime::Result<Result<T, wit::Error>>;
 
-impl State {
-    /// The records, if the operation is granted and a list in its request is not too long.
+impl InstanceState {
+    /// The records, if the function may use the operation and the lists in its request are not too long.
     fn records(
         &self,
         operation: Operation,
         (items, items_max): (usize, usize),
     ) -> wasmtime::Result<Result<&RecordStore, RecordsError>> {
-        self.serving("records")?;
+        self.refuse_in_describe("records")?;
         let granted = self.identity.grants.check_records(operation);
         Ok(match granted {
             Err(missing) => Err(RecordsError::Denied(missing)),
-            Ok(()) if items > items_max => {
-                Err(RecordsError::TooLarge(format!("{items} entries in a list, allowed are {items_max}")))
-            }
+            Ok(()) if items > items_max => Err(RecordsError::TooLarge(format!(
+                "a list has {items} entries, but at most {items_max} are allowed; send several requests"
+            ))),
             Ok(()) => Ok(&self.identity.world.records),
         })
     }
 }
 
-/// Asks the records, if they may be asked, and translates the answer.
+/// Calls the records if that is allowed, and translates the answer.
 macro_rules! ask {
     ($state:ident, $operation:ident, $method:ident($($argument:expr),*) => $translate:expr) => {
         ask!($state, $operation, $method($($argument),*), at_most (0, 0) => $translate)
@@ -49,16 +49,22 @@ macro_rules! ask {
     };
 }
 
-impl wit::Host for State {
-    async fn append_message(&mut self, draft: wit::Draft) -> Answer<wit::Changed> {
+impl wit::Host for InstanceState {
+    async fn append_message(&mut self, draft: wit::Draft) -> ImportResult<wit::Changed> {
         ask!(self, AppendMessage, append_message(draft.into()) => Into::into)
     }
 
-    async fn edit_message(&mut self, edit: wit::Edit) -> Answer<wit::Changed> {
+    async fn edit_message(&mut self, edit: wit::Edit) -> ImportResult<wit::Changed> {
         ask!(self, EditMessage, edit_message(edit.into()) => Into::into)
     }
 
-    async fn delete_message(&mut self, conversation: Id, message: Id, actor: Id, at: u64) -> Answer<wit::Changed> {
+    async fn delete_message(
+        &mut self,
+        conversation: Id,
+        message: Id,
+        actor: Id,
+        at: u64,
+    ) -> ImportResult<wit::Changed> {
         ask!(
             self,
             DeleteMessage,
@@ -67,7 +73,7 @@ impl wit::Host for State {
         )
     }
 
-    async fn mark_read(&mut self, user: Id, conversation: Id, up_to: Option<u64>) -> Answer<wit::ReadMark> {
+    async fn mark_read(&mut self, user: Id, conversation: Id, up_to: Option<u64>) -> ImportResult<wit::ReadMark> {
         ask!(
             self,
             MarkRead,
@@ -75,7 +81,7 @@ impl wit::Host for State {
         )
     }
 
-    async fn unread(&mut self, requests: Vec<wit::UnreadRequest>) -> Answer<Vec<wit::UnreadSnapshot>> {
+    async fn unread(&mut self, requests: Vec<wit::UnreadRequest>) -> ImportResult<Vec<wit::UnreadSnapshot>> {
         let named = requests
             .iter()
             .filter_map(|request| request.conversations.as_ref().map(Vec::len))
@@ -83,7 +89,7 @@ impl wit::Host for State {
         ask!(self, Unread, unread(list(requests)), at_most (named, LIST_MAX) => list)
     }
 
-    async fn changes(&mut self, ranges: Vec<wit::ChangeRange>) -> Answer<Vec<Vec<wit::Change>>> {
+    async fn changes(&mut self, ranges: Vec<wit::ChangeRange>) -> ImportResult<Vec<Vec<wit::Change>>> {
         let bound = (ranges.len(), LIST_MAX);
         ask!(
             self,
@@ -93,16 +99,16 @@ impl wit::Host for State {
         )
     }
 
-    async fn last_messages(&mut self, conversations: Vec<Id>) -> Answer<Vec<wit::LastMessage>> {
+    async fn last_messages(&mut self, conversations: Vec<Id>) -> ImportResult<Vec<wit::LastMessage>> {
         let bound = (conversations.len(), LIST_MAX);
         ask!(self, LastMessages, last_messages(list(conversations)), at_most bound => list)
     }
 
-    async fn membership(&mut self, conversation: Id, user: Id) -> Answer<wit::MemberView> {
+    async fn membership(&mut self, conversation: Id, user: Id) -> ImportResult<wit::MemberView> {
         ask!(self, Membership, membership(conversation.into(), user.into()) => Into::into)
     }
 
-    async fn conversations(&mut self, user: Id, query: wit::ConversationQuery) -> Answer<wit::ConversationPage> {
+    async fn conversations(&mut self, user: Id, query: wit::ConversationQuery) -> ImportResult<wit::ConversationPage> {
         let named = match &query {
             wit::ConversationQuery::Named(ids) => ids.len(),
             wit::ConversationQuery::Page(_) => 0,
@@ -114,11 +120,11 @@ impl wit::Host for State {
         )
     }
 
-    async fn history(&mut self, query: wit::HistoryQuery) -> Answer<wit::HistoryPage> {
+    async fn history(&mut self, query: wit::HistoryQuery) -> ImportResult<wit::HistoryPage> {
         ask!(self, History, history(query.into()) => Into::into)
     }
 
-    async fn create_conversation(&mut self, conversation: wit::NewConversation) -> Answer<wit::Created> {
+    async fn create_conversation(&mut self, conversation: wit::NewConversation) -> ImportResult<wit::Created> {
         let bound = (conversation.members.len(), MEMBERS_MAX);
         ask!(
             self,
@@ -127,44 +133,44 @@ impl wit::Host for State {
         )
     }
 
-    async fn add_member(&mut self, change: wit::MemberChange) -> Answer<Vec<Id>> {
+    async fn add_member(&mut self, change: wit::MemberChange) -> ImportResult<Vec<Id>> {
         ask!(self, AddMember, add_member(change.into()) => list)
     }
 
-    async fn remove_member(&mut self, change: wit::MemberChange) -> Answer<Vec<Id>> {
+    async fn remove_member(&mut self, change: wit::MemberChange) -> ImportResult<Vec<Id>> {
         ask!(self, RemoveMember, remove_member(change.into()) => list)
     }
 
-    async fn contacts(&mut self, user: Id) -> Answer<Vec<Id>> {
+    async fn contacts(&mut self, user: Id) -> ImportResult<Vec<Id>> {
         ask!(self, Contacts, contacts(user.into()) => list)
     }
 
-    async fn audience(&mut self, users: Vec<Id>) -> Answer<Vec<wit::ContactAudience>> {
+    async fn audience(&mut self, users: Vec<Id>) -> ImportResult<Vec<wit::ContactAudience>> {
         let bound = (users.len(), LIST_MAX);
         ask!(self, Audience, audience(list(users)), at_most bound => list)
     }
 
-    async fn add_contact(&mut self, user: Id, contact: Id) -> Answer<()> {
+    async fn add_contact(&mut self, user: Id, contact: Id) -> ImportResult<()> {
         ask!(self, AddContact, add_contact(user.into(), contact.into()) => |()| ())
     }
 
-    async fn remove_contact(&mut self, user: Id, contact: Id) -> Answer<()> {
+    async fn remove_contact(&mut self, user: Id, contact: Id) -> ImportResult<()> {
         ask!(self, RemoveContact, remove_contact(user.into(), contact.into()) => |()| ())
     }
 
-    async fn block(&mut self, user: Id, blocked: Id) -> Answer<()> {
+    async fn block(&mut self, user: Id, blocked: Id) -> ImportResult<()> {
         ask!(self, Block, block(user.into(), blocked.into()) => |()| ())
     }
 
-    async fn unblock(&mut self, user: Id, blocked: Id) -> Answer<()> {
+    async fn unblock(&mut self, user: Id, blocked: Id) -> ImportResult<()> {
         ask!(self, Unblock, unblock(user.into(), blocked.into()) => |()| ())
     }
 
-    async fn pending(&mut self, before: u64, limit: u32) -> Answer<Vec<wit::PendingItem>> {
+    async fn pending(&mut self, before: u64, limit: u32) -> ImportResult<Vec<wit::PendingItem>> {
         ask!(self, Pending, pending(Timestamp(before), limit) => list)
     }
 
-    async fn announced(&mut self, confirmations: Vec<wit::Confirmation>) -> Answer<()> {
+    async fn announced(&mut self, confirmations: Vec<wit::Confirmation>) -> ImportResult<()> {
         let bound = (confirmations.len(), LIST_MAX);
         ask!(self, Announced, announced(list(confirmations)), at_most bound => |()| ())
     }

@@ -1,15 +1,16 @@
-//! `telemetry`: log lines and counts, each within bounds. Nothing here can fail a call.
+//! Implements `telemetry`: log lines and counts within bounds. Nothing here makes a call fail.
 
 use super::super::bindings::telemetry::{self, Level};
-use super::super::state::State;
+use super::super::state::InstanceState;
 
+/// Log lines of one call; further ones are dropped and counted.
 const LINES_MAX: u32 = 100;
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 const FIELDS_MAX: usize = 16;
 const FIELD_BYTES_MAX: usize = 1024;
 
-/// One line of the host's log, at the level that is only known now.
-macro_rules! line {
+/// Writes one line to the log of the host. A macro, because `tracing` needs the level as a constant.
+macro_rules! log_line {
     ($level:ident, $state:ident, $message:ident, $fields:ident) => {
         tracing::event!(
             target: "roost::function",
@@ -24,24 +25,24 @@ macro_rules! line {
     };
 }
 
-impl telemetry::Host for State {
+impl telemetry::Host for InstanceState {
     fn log(&mut self, level: Level, mut message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
         self.lines = self.lines.saturating_add(1);
         cut(&mut message, MESSAGE_BYTES_MAX);
         let message = on_one_line(message);
         if self.lines > LINES_MAX {
-            self.identity.counters.line_dropped();
+            self.identity.counters.count_dropped_line();
         } else {
             let fields = join(fields);
             match level {
-                Level::Debug => line!(DEBUG, self, message, fields),
-                Level::Info => line!(INFO, self, message, fields),
-                Level::Warn => line!(WARN, self, message, fields),
-                Level::Error => line!(ERROR, self, message, fields),
+                Level::Debug => log_line!(DEBUG, self, message, fields),
+                Level::Info => log_line!(INFO, self, message, fields),
+                Level::Warn => log_line!(WARN, self, message, fields),
+                Level::Error => log_line!(ERROR, self, message, fields),
             }
         }
         if matches!(level, Level::Error) {
-            // Even beyond the bound: a panic's text is always the last one.
+            // Kept even beyond the bound on lines, because the text of a panic is always the last line.
             self.last_error = Some(message);
         }
         Ok(())
@@ -67,7 +68,7 @@ fn join(fields: Vec<(String, String)>) -> String {
     joined
 }
 
-/// A message cannot pass for several lines of the log.
+/// Escapes control characters, so that a message stays on one line of the log.
 fn on_one_line(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
@@ -83,7 +84,7 @@ fn on_one_line(text: String) -> String {
     line
 }
 
-/// Cuts at a character's boundary.
+/// Shortens a text to so many bytes, without splitting a character.
 fn cut(text: &mut String, bytes_max: usize) {
     if text.len() > bytes_max {
         text.truncate(text.floor_char_boundary(bytes_max));
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_cannot_forge_lines() {
+    fn fields_cannot_begin_a_new_line() {
         let fields = vec![("a\nb".to_owned(), "c\nd".to_owned()), ("e".into(), "f".into())];
         assert_eq!(join(fields), "ab=\"c\\nd\" e=\"f\"");
     }

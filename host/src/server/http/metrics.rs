@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use metrics::{Counter, counter};
+use prometheus::IntCounter;
 
 use crate::ops::latency::{self, Latency};
+use crate::ops::metrics::HTTP_REQUESTS;
 
 /// How many series are cached. Beyond this the cache starts anew, so that routes of removed functions do not pile up.
 const SERIES_MAX: usize = 4_096;
@@ -23,7 +24,7 @@ pub(super) struct RequestLabels {
 }
 
 struct RequestSeries {
-    requests: Counter,
+    requests: IntCounter,
     latency: Latency,
 }
 
@@ -50,16 +51,11 @@ impl RequestMetrics {
 impl RequestSeries {
     fn of(RequestLabels { route, method, status }: &RequestLabels) -> Self {
         let status = status.to_string();
-        Self {
-            requests: counter!(
-                "roost_http_requests_total", "route" => route.clone(), "method" => *method, "status" => status
-            ),
-            latency: latency::of_requests(route),
-        }
+        Self { requests: HTTP_REQUESTS.of([route, method, &status]), latency: latency::of_requests(route) }
     }
 
     fn count(&self, took: Duration) {
-        self.requests.increment(1);
+        self.requests.inc();
         self.latency.record(took);
     }
 }

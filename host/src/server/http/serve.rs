@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -30,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves until `shutdown` resolves, and returns when every request that had begun is answered. The hub ends sockets and
 /// event streams.
 pub(crate) async fn serve<A: Answerer>(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     answerer: A,
     bounds: &HttpConfig,
     shutdown: impl Future<Output = ()>,
@@ -116,8 +117,6 @@ async fn pause_after(error: &io::Error) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{Notify, oneshot};
@@ -146,7 +145,7 @@ mod tests {
         let bounds = HttpConfig { read_timeout, ..http_config() };
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
-            serve(listener, router, &bounds, async { drop(stopped.await) }).await;
+            serve(Arc::new(listener), router, &bounds, async { drop(stopped.await) }).await;
         });
         (client, asked, answer, move || {
             drop(stop);

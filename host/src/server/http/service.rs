@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use super::body::Incoming;
 use super::metrics::{RequestLabels, RequestMetrics};
 use super::{builtin, route};
+use crate::ops::log::microseconds;
 use crate::ops::trace;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::host_paths;
@@ -75,7 +76,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> HttpService<F, S> {
         if let Ok(value) = HeaderValue::from_str(&trace.0) {
             response.headers_mut().insert(TRACE_HEADER, value);
         }
-        tracing::debug!(trace = %trace.0, status, ?took, "request answered");
+        tracing::debug!(trace = %trace.0, status, took_us = microseconds(took), "request answered");
         response
     }
 

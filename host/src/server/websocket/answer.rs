@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::frame::{self, ClientFrame};
 use super::pending::PendingAnswer;
 use crate::delivery::event::{SYNC, parse_since};
+use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{Caller, Invocation, Request};
 use crate::server::problem::{ApiError, ErrorCode};
@@ -27,7 +28,7 @@ where
     Box::pin(async move {
         let id = frame.id.clone();
         let answer = if frame.name == SYNC {
-            metrics::counter!("roost_frames_in_total", "type" => SYNC).increment(1);
+            metrics::FRAMES_IN.of([SYNC]).inc();
             match since_of(&frame.payload) {
                 Ok(since) => sync::current_state(&state, user, since, &trace).await.map(|current| current.to_string()),
                 Err(error) => Err(error),
@@ -62,11 +63,11 @@ async fn call<F: Dispatcher, S>(
 ) -> Result<String, ApiError> {
     let ClientFrame { name, payload, .. } = frame;
     let Some(target) = state.functions.message(&name) else {
-        metrics::counter!("roost_frames_in_total", "type" => "unknown").increment(1);
+        metrics::FRAMES_IN.of(["unknown"]).inc();
         return Err(unknown_type(&name));
     };
     // The types that functions answer are few: they can be labels.
-    metrics::counter!("roost_frames_in_total", "type" => name.clone()).increment(1);
+    metrics::FRAMES_IN.of([&name]).inc();
     let request = Request::Message { connection, name, payload };
     let invocation = Invocation { caller, trace: trace.into(), request };
     Ok(state.functions.call(&target, invocation).await?.body)

@@ -21,6 +21,7 @@ use super::pending::PendingAnswers;
 use super::timers::{TimerAction, Timers};
 use crate::delivery::event::{DRAINING, HELLO, PushedFrame, SYNC};
 use crate::delivery::{OutboxBatch, OutboxItem};
+use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::problem::ErrorCode;
 use crate::server::session::{ClientSession, FirstFrames};
@@ -75,7 +76,7 @@ where
         });
     }
     if let SessionEnd::Closed(reason) = end {
-        metrics::counter!("roost_sockets_closed_total", "reason" => reason.reason).increment(1);
+        metrics::SOCKETS_CLOSED.of([reason.reason]).inc();
         close_handshake(&mut transport, reason).await;
     }
     drop(client);
@@ -214,7 +215,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 None
             }
             Err(invalid) => {
-                metrics::counter!("roost_frames_in_total", "type" => "invalid").increment(1);
+                metrics::FRAMES_IN.of(["invalid"]).inc();
                 Some(frame::error(invalid.id.as_deref(), &invalid.error, &trace))
             }
         }
@@ -247,7 +248,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
         if messages.is_empty() {
             return Ok(());
         }
-        metrics::counter!("roost_frames_out_total", "kind" => "socket").increment(messages.len() as u64);
+        metrics::FRAMES_OUT.of(["socket"]).inc_by(messages.len() as u64);
         let writing = async {
             for message in messages {
                 transport.feed(message).await?;

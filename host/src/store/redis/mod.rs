@@ -16,12 +16,11 @@ mod subscriptions;
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use metrics::Counter;
 use redis::Value as Answer;
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
@@ -41,6 +40,7 @@ use self::names::RedisNames;
 use self::subscriptions::Subscriptions;
 use super::StoreStats;
 use crate::config::{RedisConfig, RedisMode};
+use crate::ops::metrics;
 
 /// How often the clock is measured and the servers are asked for their statistics.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
@@ -242,17 +242,6 @@ impl Feeds for RedisStore {
 
 /// Counts a round trip and its commands for the metrics.
 fn count_round_trip(commands: usize) {
-    COUNTERS.round_trips.increment(1);
-    COUNTERS.commands.increment(commands as u64);
+    metrics::REDIS_ROUND_TRIPS.inc();
+    metrics::REDIS_COMMANDS.inc_by(commands as u64);
 }
-
-/// The counters of the metrics, each looked up once.
-struct RoundTripCounters {
-    round_trips: Counter,
-    commands: Counter,
-}
-
-static COUNTERS: LazyLock<RoundTripCounters> = LazyLock::new(|| RoundTripCounters {
-    round_trips: metrics::counter!("roost_redis_round_trips_total"),
-    commands: metrics::counter!("roost_redis_commands_total"),
-});

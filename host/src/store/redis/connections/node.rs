@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Address, Backoff, ConnectionFactory, ServerProcess, UnusableServer};
+use crate::ops::metrics;
 use crate::store::redis::{count_round_trip, errors};
 
 /// A server that leaves so many requests in a row unanswered is taken for hanging.
@@ -155,7 +156,7 @@ async fn keep_connected(factory: Arc<ConnectionFactory>, address: Address, state
                 let connection = Arc::new(connection);
                 state.send_replace(NodeState::Connected(connection.clone()));
                 connection.closed.cancelled().await;
-                metrics::counter!("roost_redis_disconnects_total").increment(1);
+                metrics::REDIS_DISCONNECTS.inc();
                 tracing::warn!(server = %connection.address, "the connection to Redis was lost");
                 state.send_replace(NodeState::Connecting(Instant::now() + RECONNECT_WAIT));
             }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desired::{ChannelCommand, DesiredSubscriptions, SubscribeError};
 use super::{SubscriptionContext, message};
+use crate::ops::metrics;
 use crate::store::redis::connections::{Address, Backoff, UnusableServer};
 use crate::store::redis::count_round_trip;
 
@@ -104,7 +105,7 @@ impl ConnectionTask {
                     let resubscribing = was_connected.then_some(resubscribing);
                     was_connected = self.serve(connection, &closed, resubscribing).await;
                     if was_connected {
-                        metrics::counter!("roost_redis_disconnects_total").increment(1);
+                        metrics::REDIS_DISCONNECTS.inc();
                         tracing::warn!(server = %self.address, "a subscription connection to Redis was lost");
                     }
                     self.context.topology.request_refresh();

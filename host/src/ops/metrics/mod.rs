@@ -1,0 +1,214 @@
+//! What `/metrics` shows: every metric of the host is declared here, once, with its name, its help text and its labels.
+//!
+//! The parts of the host count for themselves, through these declarations. What functions count is in `function_counts`.
+//! One library does all of it, `prometheus`: its counters and histograms are a few atomic additions. The facade `metrics` with
+//! its exporter keeps every sample of a histogram, with its time, until the next upkeep, which at full load is megabytes a second.
+
+mod family;
+mod function_counts;
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use prometheus::{IntCounter, IntGauge, TextEncoder};
+
+pub(crate) use self::family::{Counters, Gauges, Histograms};
+use self::family::{REGISTRY, counter, counters, gauge, gauges, histograms};
+pub(crate) use self::function_counts::function_counter;
+use crate::store::Store;
+
+/// The store's gauges are read this often.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Declares metrics as statics. A metric is shown from its first use on.
+macro_rules! declare {
+    ($($metric:ident: $kind:ty = $make:ident($name:literal, $help:literal $(, $labels:expr)?);)*) => {
+        $(
+            #[doc = concat!("`", $name, "`: ", $help)]
+            pub(crate) static $metric: LazyLock<$kind> = LazyLock::new(|| $make($name, $help $(, $labels)?));
+        )*
+
+        /// Name, kind and help text of every declared metric; makes all of them.
+        #[cfg(test)]
+        fn declared() -> Vec<(&'static str, &'static str, &'static str)> {
+            vec![$({
+                LazyLock::force(&$metric);
+                ($name, stringify!($make).trim_end_matches('s'), $help)
+            }),*]
+        }
+    };
+}
+
+declare! {
+    CALLS: Counters<3> = counters("roost_function_calls_total",
+        "Calls by function, revision and outcome: ok, failed (the function refused), busy, trapped, timeout, reply_too_large, cancelled.",
+        ["function", "revision", "outcome"]);
+    CALL_SECONDS: Histograms<2> = histograms("roost_function_call_seconds",
+        "Time of a call by function and revision, waiting included.", ["function", "revision"]);
+    LOG_LINES_DROPPED: Counters<1> = counters("roost_function_log_lines_dropped_total",
+        "Log lines of functions beyond their bound.", ["function"]);
+    COUNTS_DROPPED: Counters<1> = counters("roost_function_counts_dropped_total",
+        "Counts of functions that broke the rules for names, labels or series.", ["function"]);
+    FUNCTIONS: IntGauge = gauge("roost_functions",
+        "Live functions.");
+    TICKS: Counters<3> = counters("roost_ticks_total",
+        "Ticks of schedules by function, schedule and outcome: ok or error.", ["function", "schedule", "outcome"]);
+    TASK_RESTARTS: Counters<1> = counters("roost_task_restarts_total",
+        "Background tasks that ended unexpectedly and were started again, by task.", ["task"]);
+    CONNECTIONS: Gauges<1> = gauges("roost_connections",
+        "Open connections by kind: socket or events.", ["kind"]);
+    FRAMES_IN: Counters<1> = counters("roost_frames_in_total",
+        "Frames from clients by type.", ["type"]);
+    FRAMES_OUT: Counters<1> = counters("roost_frames_out_total",
+        "Frames to clients by kind: socket or events.", ["kind"]);
+    DELIVERIES: IntCounter = counter("roost_deliveries_total",
+        "Events put into connections' outboxes.");
+    OUTBOX_DROPS: IntCounter = counter("roost_outbox_drops_total",
+        "Connections closed because their outbox was full.");
+    SOCKETS_CLOSED: Counters<1> = counters("roost_sockets_closed_total",
+        "Sockets that the host closed, by reason.", ["reason"]);
+    RESYNCS: Counters<1> = counters("roost_resyncs_total",
+        "Clients told to fetch the present state, by reason.", ["reason"]);
+    HOLES: IntCounter = counter("roost_holes_total",
+        "Gaps found in the events that a user's connections received.");
+    HOLE_EVENTS: IntCounter = counter("roost_hole_events_total",
+        "Events with which gaps were filled.");
+    HTTP_REQUESTS: Counters<3> = counters("roost_http_requests_total",
+        "HTTP requests by route, method and status.", ["route", "method", "status"]);
+    HTTP_REQUEST_SECONDS: Histograms<1> = histograms("roost_http_request_seconds",
+        "Time from a request's head to its answer's head, by route.", ["route"]);
+    STORE_SECONDS: Histograms<1> = histograms("roost_store_seconds",
+        "Time of an operation of the store, by operation.", ["operation"]);
+    STORE_KEYS: IntGauge = gauge("roost_store_keys",
+        "Keys in the store.");
+    STORE_FEEDS: IntGauge = gauge("roost_store_feeds",
+        "Users' feeds in the store.");
+    STORE_BYTES: IntGauge = gauge("roost_store_bytes",
+        "Memory of the store in bytes, approximately.");
+    STORE_SUBSCRIPTIONS: IntGauge = gauge("roost_store_subscriptions",
+        "Users whose events this host receives.");
+    STORE_EVICTED: IntGauge = gauge("roost_store_evicted",
+        "Keys and feeds that expired since the start.");
+    REDIS_ROUND_TRIPS: IntCounter = counter("roost_redis_round_trips_total",
+        "Round trips to Redis: pipelines, each to one server.");
+    REDIS_COMMANDS: IntCounter = counter("roost_redis_commands_total",
+        "Commands in those round trips.");
+    REDIS_DISCONNECTS: IntCounter = counter("roost_redis_disconnects_total",
+        "Connections to Redis that were lost.");
+    RECORDS_SECONDS: Histograms<1> = histograms("roost_records_seconds",
+        "Time of an operation of the records, by operation.", ["operation"]);
+    CONFIRMATIONS_DROPPED: IntCounter = counter("roost_records_confirmations_dropped_total",
+        "Confirmations of announcements that were given up; the announcement is repeated.");
+    DRIFT: Counters<2> = counters("roost_drift_total",
+        "Differences between store and records that a consistency check found, by what and whether it was repaired.",
+        ["what", "repaired"]);
+    DRAINING: IntGauge = gauge("roost_draining",
+        "1 while the host is stopping.");
+}
+
+/// All metrics that were used so far, in Prometheus's text format.
+pub fn render() -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = TextEncoder::new().encode_utf8(&REGISTRY.gather(), &mut text);
+    text
+}
+
+/// Reads the store's figures again and again; never returns.
+pub async fn watch(store: Store) {
+    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let stats = store.stats();
+        for (gauge, figure) in [
+            (&STORE_KEYS, stats.keys),
+            (&STORE_FEEDS, stats.feeds),
+            (&STORE_BYTES, stats.bytes),
+            (&STORE_SUBSCRIPTIONS, stats.subscriptions),
+            (&STORE_EVICTED, stats.evicted),
+        ] {
+            gauge.set(i64::try_from(figure).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Name, kind and help text of every metric, those of the built-in functions included.
+    fn every_metric() -> Vec<(String, &'static str, &'static str)> {
+        let host = declared().into_iter().map(|(name, kind, help)| (name.to_owned(), kind, help));
+        let functions = function_counts::HELP.iter();
+        host.chain(functions.map(|(name, help)| (format!("roost_function_{name}_total"), "counter", *help))).collect()
+    }
+
+    #[test]
+    fn every_metric_is_declared_once_and_named_by_the_rules() {
+        let all = every_metric();
+        let names: BTreeSet<&str> = all.iter().map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(names.len(), all.len());
+        for (name, kind, help) in &all {
+            let suffix = match *kind {
+                "counter" => "_total",
+                "histogram" => "_seconds",
+                _ => "",
+            };
+            assert!(name.starts_with("roost_") && name.ends_with(suffix), "{name}");
+            assert!(help.ends_with('.'), "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_in_the_operations_guide_with_its_help_text() {
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+        let guide = std::fs::read_to_string(guide).unwrap();
+        for (name, kind, help) in every_metric() {
+            let row = format!("| `{name}` | {kind} | {help} |");
+            assert!(guide.lines().any(|line| line == row), "docs/operations.md lacks the row\n{row}");
+        }
+        let rows = guide.lines().filter(|line| line.starts_with("| `roost_")).count();
+        assert_eq!(rows, every_metric().len(), "docs/operations.md has rows of metrics that do not exist");
+    }
+
+    /// The names that the core passes to `world.count`.
+    fn counted_by_the_core() -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    let text = std::fs::read_to_string(path).unwrap();
+                    let found = text.split("world.count(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+                    names.extend(found.map(|(name, _)| name.to_owned()));
+                }
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn whatever_the_core_counts_has_a_help_text() {
+        let counted = counted_by_the_core();
+        assert!(counted.len() > 4, "the sources are not where they are looked for: {counted:?}");
+        for name in counted {
+            assert!(function_counts::HELP.iter().any(|(known, _)| *known == name), "{name} has no help text");
+        }
+    }
+
+    #[test]
+    fn counters_are_shown_with_their_labels() {
+        TICKS.of(["metrics-test", "sweep", "ok"]).inc_by(2);
+        let line = r#"roost_ticks_total{function="metrics-test",outcome="ok",schedule="sweep"} 2"#;
+        let text = render();
+        assert!(text.lines().any(|shown| shown == line), "{line} is missing in\n{text}");
+        assert!(text.contains("# HELP roost_ticks_total Ticks of schedules"), "{text}");
+    }
+}
