@@ -98,8 +98,8 @@ pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::
     load(&functions, &config.functions_dir, on_failure).await?;
     let deployed = functions.list().into_iter().map(|function| function.name).collect();
     warnings_of_undeployed(&config, &deployed).iter().for_each(|warning| tracing::warn!("{warning}"));
-    let hub = Hub::start(Arc::new(store), &config.socket);
-    let state = AppState::start(Arc::new(functions.clone()), hub.clone(), auth, &config);
+    let hub = Hub::start(Arc::new(store), &config.socket, tasks.clone());
+    let state = AppState::start(Arc::new(functions.clone()), hub.clone(), auth, (&config, tasks.clone()));
     let mut work = Supervisor::new(tasks);
     serve(&mut work, "public_listener", Arc::new(listener), http::HttpService::new(state), &config.http, &serving);
     let (scheduled, stop) = (functions.clone(), serving.clone());

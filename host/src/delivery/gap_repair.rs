@@ -10,13 +10,14 @@ use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::limits::CALL_ITEMS_MAX;
 use roost_core::port::{Bus, Feeds, Replay, StoreError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::registry::{ConnectionRegistry, RepairRequest};
 use super::user_feed::UserFeed;
 use crate::ops::metrics;
+use crate::ops::supervisor::propagate_panic;
 
 /// How many gaps are filled at the same time.
 const REPAIRS_MAX: usize = 64;
@@ -24,6 +25,9 @@ const REPAIRS_MAX: usize = 64;
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(500);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// The requests of the hub. They outlive a run of the task that panics.
+pub(super) type SharedRequests = Arc<Mutex<mpsc::UnboundedReceiver<RepairRequest>>>;
 
 /// Does the work of the hub that needs the store, until its task is aborted.
 pub(super) struct GapRepair<S> {
@@ -45,7 +49,9 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
     }
 
     /// Handles requests, and compares all positions at every interval, until it is dropped.
-    pub(super) async fn run(self, mut requests: mpsc::UnboundedReceiver<RepairRequest>, check_interval: Duration) {
+    pub(super) async fn run(self, requests: SharedRequests, check_interval: Duration) {
+        let mut requests = requests.lock().await;
+        self.request_unfinished();
         let mut tasks = JoinSet::new();
         let mut checks = interval_at(Instant::now() + check_interval, check_interval);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -54,8 +60,23 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
             tokio::select! {
                 Some(request) = requests.recv() => drop(tasks.spawn(async move { task.handle(request).await })),
                 _ = checks.tick() => drop(tasks.spawn(async move { task.check_all().await })),
-                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => propagate_panic(ended),
             }
+        }
+    }
+
+    /// Requests again what an earlier run of this task left unfinished when it panicked. Before the first connection there is
+    /// nothing to request.
+    fn request_unfinished(&self) {
+        let feeds = self.registry.feeds();
+        for feed in &feeds {
+            feed.forget_repair_request();
+            if self.registry.registrations(feed) == Some(0) {
+                self.registry.request(RepairRequest::LeaveBus(feed.clone()));
+            }
+        }
+        if !feeds.is_empty() {
+            self.registry.request(RepairRequest::RecheckAll);
         }
     }
 

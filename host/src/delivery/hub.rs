@@ -10,14 +10,14 @@ use std::time::Duration;
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::{Bus, Feeds, StoreError, Subscriber};
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::gap_repair::GapRepair;
 use super::outbox::{Outbox, OutboxBounds};
 use super::registry::{ConnectionLimits, ConnectionRegistry, RepairRequest};
 use super::user_feed::{Connection, UserFeed};
 use crate::config::SocketConfig;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::runtime;
 use crate::server::problem::{ApiError, ErrorCode};
 
@@ -41,23 +41,26 @@ pub(crate) struct Hub<S> {
     registry: Arc<ConnectionRegistry>,
     bounds: OutboxBounds,
     drain: watch::Sender<Option<Draining>>,
-    repair: AbortHandle,
+    /// Ends with the hub.
+    _tasks: Supervisor,
 }
 
 impl<S: Bus + Feeds + 'static> Hub<S> {
     /// A hub on this store. Spawns the task that fills gaps and compares positions every heartbeat interval.
-    pub(crate) fn start(store: Arc<S>, config: &SocketConfig) -> Arc<Self> {
+    pub(crate) fn start(store: Arc<S>, config: &SocketConfig, health: TaskHealth) -> Arc<Self> {
         let (sender, requests) = mpsc::unbounded_channel();
         let limits = ConnectionLimits { total: config.connections_max, per_user: config.connections_per_user_max };
         let registry = Arc::new(ConnectionRegistry::new(limits, sender));
         let repair = GapRepair::new(store.clone(), registry.clone());
-        let task = tokio::spawn(repair.run(requests, config.beat_interval));
+        let (requests, interval) = (Arc::new(Mutex::new(requests)), config.beat_interval);
+        let mut tasks = Supervisor::new(health);
+        tasks.spawn("gap_repair", move || repair.clone().run(requests.clone(), interval));
         Arc::new(Self {
             store,
             registry,
             bounds: OutboxBounds { frames: config.outbox_frames_max, bytes: config.outbox_bytes_max },
             drain: watch::Sender::new(None),
-            repair: task.abort_handle(),
+            _tasks: tasks,
         })
     }
 
@@ -104,12 +107,6 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
     /// Returns when every connection is closed and every task that it started has ended.
     pub(crate) async fn drained(&self) {
         self.drain.closed().await;
-    }
-}
-
-impl<S> Drop for Hub<S> {
-    fn drop(&mut self) {
-        self.repair.abort();
     }
 }
 

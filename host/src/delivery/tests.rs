@@ -13,6 +13,7 @@ use super::hub::*;
 use super::outbox::OutboxOverflowed;
 use super::*;
 use crate::config::SocketConfig;
+use crate::ops::supervisor::TaskHealth;
 use crate::server::fake::{LossyStore, socket_config, user};
 use crate::server::problem::ErrorCode;
 
@@ -62,7 +63,7 @@ fn label(item: &OutboxItem) -> String {
 }
 
 fn hub(store: &Arc<LossyStore>) -> Arc<Hub<LossyStore>> {
-    Hub::start(store.clone(), &socket_config())
+    Hub::start(store.clone(), &socket_config(), TaskHealth::default())
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +271,7 @@ async fn a_failed_join_is_unregistered() {
 #[tokio::test(start_paused = true)]
 async fn connections_are_bounded_for_each_user_and_for_the_host() {
     let config = SocketConfig { connections_max: 3, connections_per_user_max: 2, ..socket_config() };
-    let hub = Hub::start(LossyStore::new(), &config);
+    let hub = Hub::start(LossyStore::new(), &config, TaskHealth::default());
     let first = hub.register(user(1)).unwrap();
     let _second = hub.register(user(1)).unwrap();
     assert!(hub.register(user(1)).unwrap_err().is(ErrorCode::TooManyConnectionsOfUser));

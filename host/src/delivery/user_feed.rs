@@ -191,6 +191,13 @@ impl UserFeed {
         true
     }
 
+    /// A gap that was to be filled can be requested again, because the task that fills gaps has lost the request.
+    pub(super) fn forget_repair_request(&self) {
+        if let DeliveryMode::Paused(paused) = &mut self.lock().mode {
+            paused.repair_requested = false;
+        }
+    }
+
     /// Whether `feed`, the feed's position, is ahead of what was delivered.
     pub(super) fn is_behind(&self, feed: &Position) -> bool {
         let mut delivery = self.lock();

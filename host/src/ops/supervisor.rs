@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -138,6 +138,15 @@ where
             () = stop.cancelled() => return,
         }
         pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Lets a supervised task panic with a task that it has started, so that no panic passes unnoticed.
+pub(crate) fn propagate_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }
 

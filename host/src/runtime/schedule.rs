@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::ops::supervisor::propagate_panic;
 use crate::ops::{metrics, trace};
 use crate::runtime::{CallError, Caller, Functions, Invocation, Reply, Request, Schedule, Target};
 
@@ -103,15 +104,6 @@ pub(crate) async fn run<T: ScheduledFunctions>(functions: T, stop: CancellationT
     }
     while let Some(ended) = running.join_next().await {
         propagate_panic(ended);
-    }
-}
-
-/// A tick must not disappear silently: the task that runs the schedules panics with it and is started again.
-fn propagate_panic(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && let Ok(panic) = error.try_into_panic()
-    {
-        std::panic::resume_unwind(panic);
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::{AuthConfig, HttpConfig, Secret, SocketConfig, TokenKey};
 use crate::delivery::hub::Hub;
+use crate::ops::supervisor::TaskHealth;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{
     Access, CallError, Documented, Failure, FailureKind, Hook, Invocation, MatchedRoute, Method, Reply, Request,
@@ -318,9 +319,9 @@ impl FakeHost {
     pub(crate) fn with(socket: SocketConfig, http: HttpConfig) -> Self {
         let store = LossyStore::new();
         let functions = FakeFunctions::new();
-        let hub = Hub::start(store.clone(), &socket);
+        let hub = Hub::start(store.clone(), &socket, TaskHealth::default());
         let auth = Authenticator::new(&auth_config()).unwrap();
-        let state = AppState::with_bounds(functions.clone(), hub.clone(), auth, (socket, http));
+        let state = AppState::with_bounds(functions.clone(), hub.clone(), auth, (socket, http), TaskHealth::default());
         Self { store, functions, hub, state }
     }
 }

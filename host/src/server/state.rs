@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use axum::http::HeaderMap;
 use roost_core::port::{Bus, Feeds};
-use tokio::task::AbortHandle;
 
 use crate::config::{Config, HttpConfig, SocketConfig};
 use crate::delivery::heartbeat;
 use crate::delivery::hub::Hub;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::{Authenticator, Credentials, Identity};
 use crate::server::problem::ApiError;
@@ -23,13 +23,19 @@ pub(crate) struct AppState<F, S> {
     pub(crate) auth: Authenticator,
     pub(crate) socket: SocketConfig,
     pub(crate) http: HttpConfig,
-    heartbeat: AbortHandle,
+    /// Ends with the state.
+    _tasks: Supervisor,
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> AppState<F, S> {
     /// Puts the parts together and starts the heartbeat of all connections.
-    pub(crate) fn start(functions: Arc<F>, hub: Arc<Hub<S>>, auth: Authenticator, config: &Config) -> Arc<Self> {
-        Self::with_bounds(functions, hub, auth, (config.socket.clone(), config.http.clone()))
+    pub(crate) fn start(
+        functions: Arc<F>,
+        hub: Arc<Hub<S>>,
+        auth: Authenticator,
+        (config, health): (&Config, TaskHealth),
+    ) -> Arc<Self> {
+        Self::with_bounds(functions, hub, auth, (config.socket.clone(), config.http.clone()), health)
     }
 
     pub(crate) fn with_bounds(
@@ -37,9 +43,12 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> AppState<F, S> {
         hub: Arc<Hub<S>>,
         auth: Authenticator,
         (socket, http): (SocketConfig, HttpConfig),
+        health: TaskHealth,
     ) -> Arc<Self> {
-        let task = tokio::spawn(heartbeat::run(functions.clone(), hub.clone(), socket.beat_interval));
-        Arc::new(Self { functions, hub, auth, socket, http, heartbeat: task.abort_handle() })
+        let mut tasks = Supervisor::new(health);
+        let (called, connected, interval) = (functions.clone(), hub.clone(), socket.beat_interval);
+        tasks.spawn("heartbeats", move || heartbeat::run(called.clone(), connected.clone(), interval));
+        Arc::new(Self { functions, hub, auth, socket, http, _tasks: tasks })
     }
 }
 
@@ -52,11 +61,5 @@ impl<F, S> AppState<F, S> {
     /// Identifies the holder of these credentials.
     pub(crate) fn identify_credentials(&self, credentials: &Credentials) -> Result<Identity, ApiError> {
         self.auth.identify(credentials, SystemTime::now())
-    }
-}
-
-impl<F, S> Drop for AppState<F, S> {
-    fn drop(&mut self) {
-        self.heartbeat.abort();
     }
 }
