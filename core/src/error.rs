@@ -1,51 +1,50 @@
-//! Why a use case did not do what was asked: whose fault it is, whether trying again can help, and what the
-//! caller may be told.
+//! Errors of the use cases: who caused the failure, whether a retry can help, and which message the caller may see.
 //!
-//! Every client-visible code of the rules stands in [`Error::code`]; HTTP and sockets only translate the kind.
+//! [`Error::code`] lists every code of the core that clients see. HTTP and sockets only translate the kind.
 
 use crate::port::{RecordsError, StoreError};
 
-/// What kind of failure it is; each has one HTTP status.
+/// The kind of a failure; each kind has one HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request makes no sense. 400
+    /// The request is invalid: 400.
     Invalid,
-    /// Not allowed. 403
+    /// The caller is not allowed to do this: 403.
     Forbidden,
-    /// Nothing there. 404
+    /// The requested object does not exist: 404.
     NotFound,
-    /// Something else is there. 409
+    /// The request contradicts an object that exists already: 409.
     Conflict,
-    /// Beyond a bound. 413
+    /// The request exceeds a limit: 413.
     TooLarge,
-    /// Not now. 503
+    /// The request cannot be served at present: 503.
     Unavailable,
-    /// Our fault. 500
+    /// An internal error: 500.
     Internal,
 }
 
-/// A use case's failure.
+/// The error of a use case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The request makes no sense; the text says what is allowed.
+    /// The request is invalid; the text says what is allowed.
     #[error("{0}")]
     Invalid(String),
     /// The conversation has no message that the caller may see.
     #[error("the conversation has no message yet")]
     NoMessage,
-    /// The race was lost [`crate::limits::TRIES_MAX`] times.
+    /// Other callers changed the same state during each of [`crate::limits::TRIES_MAX`] attempts.
     #[error("too many changes at once, try again")]
     Contended,
-    /// The store's.
+    /// An error of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The records'.
+    /// An error of the records.
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
 
 impl Error {
-    /// Whose fault, as an HTTP status class.
+    /// The kind of the failure, which decides the HTTP status.
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) | Self::Records(RecordsError::Invalid(_)) => ErrorKind::Invalid,
@@ -62,7 +61,7 @@ impl Error {
         }
     }
 
-    /// The stable code that clients branch on.
+    /// The stable code that clients compare.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Invalid(_) | Self::Records(RecordsError::Invalid(_)) => "invalid",
@@ -81,7 +80,7 @@ impl Error {
         }
     }
 
-    /// What the caller is told. Internal text stays inside.
+    /// The message for the caller. The text of an internal error is not part of it.
     pub fn public_message(&self) -> String {
         match self.kind() {
             ErrorKind::Internal => "the function could not do this; the operator's log has the reason".to_owned(),
@@ -89,17 +88,17 @@ impl Error {
         }
     }
 
-    /// The store could not be asked: what the records know as well may be had from them.
-    pub const fn store_is_away(&self) -> bool {
+    /// Whether the store is unavailable. The records can then answer what they know as well.
+    pub const fn is_store_unavailable(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable { .. }))
     }
 
-    /// Trying the same again can help.
+    /// Whether repeating the same request can help.
     pub const fn retry(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable)
     }
 
-    /// Milliseconds until trying again makes sense, if known.
+    /// How long to wait before a retry, in milliseconds, if known.
     pub const fn retry_after_ms(&self) -> Option<u32> {
         match self {
             Self::Store(StoreError::Unavailable { retry_after_ms })

@@ -1,4 +1,4 @@
-//! What clients are told, in its wire form. The only place of the core that writes JSON.
+//! Events for clients in their wire form. No other module of the core writes JSON.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -64,15 +64,15 @@ pub struct PresenceView {
 }
 
 impl PresenceView {
-    /// As JSON, just as `Serialize` writes it. Nothing in it needs escaping, and lists of hundreds are asked for often: looking
-    /// for what to escape took a third of such a call. Fails at a moment beyond the year 9999.
+    /// Writes the same JSON as `Serialize`. Nothing in it needs escaping, and lists of hundreds of users are requested
+    /// often: searching for characters to escape took a third of such a call. Fails for a timestamp after the year 9999.
     fn write_json(&self, json: &mut String) -> fmt::Result {
         json.push_str("{\"user\":\"");
-        json.push_str(self.user.spell(&mut [0; UUID_BYTES]));
+        json.push_str(self.user.format_into(&mut [0; UUID_BYTES]));
         json.push_str(if self.online { "\",\"online\":true," } else { "\",\"online\":false," });
-        if let Some(moment) = self.last_seen {
+        if let Some(last_seen) = self.last_seen {
             json.push_str("\"last_seen\":\"");
-            json.push_str(&moment.rfc3339().ok_or(fmt::Error)?);
+            json.push_str(&last_seen.rfc3339().ok_or(fmt::Error)?);
             json.push_str("\",\"generation\":");
         } else {
             json.push_str("\"last_seen\":null,\"generation\":");
@@ -81,7 +81,7 @@ impl PresenceView {
     }
 }
 
-/// `{"presence":[…]}`, as a query, a connection and `sync` are answered.
+/// The JSON `{"presence":[…]}`: the answer to a presence query, and a part of `hello` and of the answer to `sync`.
 pub fn presence_list(views: &[PresenceView]) -> Result<String, fmt::Error> {
     const VIEW_BYTES: usize = 136;
     let mut json = String::with_capacity(16 + views.len() * VIEW_BYTES);
@@ -96,12 +96,12 @@ pub fn presence_list(views: &[PresenceView]) -> Result<String, fmt::Error> {
     Ok(json)
 }
 
-/// Told to every member: `message.new`, `message.updated` or `message.deleted`.
+/// The event for every member: `message.new`, `message.updated` or `message.deleted`.
 ///
-/// `None` for a message sent and taken back meanwhile: only its deletion is told.
+/// `None` for a message that has been deleted since it was sent or edited: only its deletion is announced.
 pub fn change(change: &Change) -> Option<Event> {
     #[derive(Serialize)]
-    struct Deleted {
+    struct DeletedPayload {
         conversation: ConversationId,
         id: MessageId,
         seq: Seq,
@@ -113,61 +113,62 @@ pub fn change(change: &Change) -> Option<Event> {
         ChangeKind::Sent | ChangeKind::Edited => None,
         ChangeKind::Deleted => Some(durable(
             "message.deleted",
-            &Deleted { conversation: message.conversation, id: message.id, seq: message.seq },
+            &DeletedPayload { conversation: message.conversation, id: message.id, seq: message.seq },
         )),
     }
 }
 
-/// Told to the other members: somebody read up to here.
+/// The event for the other members: a member has read up to this sequence number.
 pub fn read_update(conversation: ConversationId, reader: UserId, up_to: Seq) -> Event {
     #[derive(Serialize)]
-    struct Payload {
+    struct ReadUpdatePayload {
         conversation: ConversationId,
         reader: UserId,
         up_to: Seq,
     }
-    durable("message.read_update", &Payload { conversation, reader, up_to })
+    durable("message.read_update", &ReadUpdatePayload { conversation, reader, up_to })
 }
 
-/// Told to the reader's devices: so many are left.
+/// The event for the reader's own devices: how many messages are still unread.
 pub fn unread_update(conversation: ConversationId, unread: u64, total: u64) -> Event {
     #[derive(Serialize)]
-    struct Payload {
+    struct UnreadUpdatePayload {
         conversation: ConversationId,
         unread: u64,
         total: u64,
     }
-    durable("unread.update", &Payload { conversation, unread, total })
+    durable("unread.update", &UnreadUpdatePayload { conversation, unread, total })
 }
 
-/// Told to one whose events were too many to be told one by one: ask for the present state, and go on from here.
+/// The event for a user who missed too many events to receive them all: the clients load the present state and continue
+/// from there.
 pub fn resync() -> Event {
     #[derive(Serialize)]
-    struct Payload {
+    struct ResyncPayload {
         reason: &'static str,
     }
-    durable("resync", &Payload { reason: "behind" })
+    durable("resync", &ResyncPayload { reason: "behind" })
 }
 
-/// Told to contacts: `user.online` or `user.offline`.
+/// The event for contacts: `user.online` or `user.offline`.
 pub fn presence(user: UserId, online: bool, last_seen: Option<Timestamp>, generation: u64) -> Event {
     #[derive(Serialize)]
-    struct Payload {
+    struct PresencePayload {
         user: UserId,
         last_seen: Option<Timestamp>,
         generation: u64,
     }
-    ephemeral(if online { "user.online" } else { "user.offline" }, &Payload { user, last_seen, generation })
+    ephemeral(if online { "user.online" } else { "user.offline" }, &PresencePayload { user, last_seen, generation })
 }
 
-/// Told to the other members: somebody is typing.
+/// The event for the other members: a member is typing.
 pub fn typing(conversation: ConversationId, user: UserId) -> Event {
     #[derive(Serialize)]
-    struct Payload {
+    struct TypingPayload {
         conversation: ConversationId,
         user: UserId,
     }
-    ephemeral("typing", &Payload { conversation, user })
+    ephemeral("typing", &TypingPayload { conversation, user })
 }
 
 fn durable(name: &str, payload: &impl Serialize) -> Event {
@@ -179,7 +180,7 @@ fn ephemeral(name: &str, payload: &impl Serialize) -> Event {
 }
 
 fn encode(payload: &impl Serialize) -> Arc<str> {
-    // Ids, numbers and strings always encode; only a moment beyond the year 9999 does not.
+    // Ids, numbers and strings can always be encoded; only a timestamp after the year 9999 cannot.
     serde_json::to_string(payload).map_or_else(|_| "null".into(), Into::into)
 }
 
@@ -188,9 +189,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn presence_is_written_as_it_is_serialized() {
+    fn a_presence_list_is_the_same_json_as_serde_writes() {
         #[derive(Serialize)]
-        struct List<'a> {
+        struct PresenceList<'a> {
             presence: &'a [PresenceView],
         }
         let user = UserId::from_u128(0x6f1c_1fd4_3c5b_4a8e_9d1a_0c6a_2f1b_7e55);
@@ -198,12 +199,15 @@ mod tests {
             PresenceView { user, online: true, last_seen: Some(Timestamp(1_790_000_000_123)), generation: u64::MAX };
         let never = PresenceView { user: UserId::from_u128(0), online: false, last_seen: None, generation: 0 };
         for views in [&[][..], &[here], &[never, here, never]] {
-            assert_eq!(presence_list(views).unwrap(), serde_json::to_string(&List { presence: views }).unwrap());
+            assert_eq!(
+                presence_list(views).unwrap(),
+                serde_json::to_string(&PresenceList { presence: views }).unwrap()
+            );
         }
     }
 
     #[test]
-    fn a_moment_without_a_wire_form_is_an_error() {
+    fn a_timestamp_without_a_wire_form_is_an_error() {
         let late = PresenceView {
             user: UserId::from_u128(7),
             online: true,

@@ -1,7 +1,7 @@
-//! Positions in a user's feed, and what a reader does with an event at one.
+//! Positions in a user's feed, and the rule by which a reader admits an event.
 //!
-//! A position needs an epoch, or lost data looks like "nothing new". The reader's rule is pure: the host's hub and
-//! the simulator both follow it.
+//! A position has an epoch, because without one the loss of a feed would look like "nothing new". The rule is pure: the
+//! host's delivery and the simulation both use it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,38 +14,38 @@ use crate::limits::FEED_TTL_MS;
 use crate::time::Timestamp;
 
 const EPOCH_BYTES_MAX: usize = 32;
-/// An epoch of no feed: this letter and the moment in ms. Real epochs never begin with it.
-const NOWHERE: char = 'n';
+/// The epoch of a position without a feed is this letter and a timestamp in ms. The epoch of a feed never begins with it.
+const WITHOUT_FEED: char = 'n';
 
-/// A place in one user's feed. Text form: `<epoch>:<offset>`.
+/// A position in one user's feed. Its text form is `<epoch>:<offset>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// Names one life of the feed; 1 to 32 bytes of `a-z` and `0-9`.
+    /// Identifies one feed from its first event to its expiry; 1 to 32 bytes of `a-z` and `0-9`.
     pub epoch: Arc<str>,
-    /// 1 for the feed's first event, without gaps; 0 stands before it.
+    /// 1 for the first event of the feed, without gaps; 0 is the position before the first event.
     pub offset: u64,
 }
 
-/// Why a text is no position.
+/// The error for a text that is no position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a position is <epoch>:<offset>, as `hello` and every durable event carry it")]
 pub struct PositionError;
 
 impl Position {
-    /// The place of somebody who looked at this moment and found no feed.
-    pub fn nowhere(now: Timestamp) -> Self {
-        Self { epoch: format!("{NOWHERE}{}", now.0).into(), offset: 0 }
+    /// The position of a client that connected at this time, when its user had no feed.
+    pub fn without_feed(now: Timestamp) -> Self {
+        Self { epoch: format!("{WITHOUT_FEED}{}", now.0).into(), offset: 0 }
     }
 
-    /// When [`Position::nowhere`] was taken; `None` for a place in a real feed.
-    pub fn nowhere_since(&self) -> Option<Timestamp> {
-        self.epoch.strip_prefix(NOWHERE)?.parse().ok().map(Timestamp)
+    /// The time at which [`Position::without_feed`] was taken; `None` for a position in a feed.
+    pub fn without_feed_since(&self) -> Option<Timestamp> {
+        self.epoch.strip_prefix(WITHOUT_FEED)?.parse().ok().map(Timestamp)
     }
 
-    /// Whether a feed that begins now could still tell everything since this place was taken. Not if the moment is still
-    /// to come: then the clock was set back, and nobody knows how long ago it was.
-    pub fn nowhere_is_recent(&self, now: Timestamp) -> bool {
-        self.nowhere_since().is_some_and(|moment| now.minus(FEED_TTL_MS) < moment && moment <= now)
+    /// Whether this is a [`Position::without_feed`] so recent that no feed can have begun and expired since. It is not
+    /// recent if it lies in the future: then the clock was set back, and its age is unknown.
+    pub fn is_recent_without_feed(&self, now: Timestamp) -> bool {
+        self.without_feed_since().is_some_and(|taken| now.minus(FEED_TTL_MS) < taken && taken <= now)
     }
 }
 
@@ -80,29 +80,29 @@ impl JsonSchema for Position {
     }
 }
 
-/// What a reader at one position does with an event at another.
+/// What a reader does with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// The next one: deliver it and move on.
+    /// The next event: deliver it and advance the position.
     Next,
-    /// Delivered before: drop it.
+    /// The event was delivered before: drop it.
     Duplicate,
-    /// Some are missing: replay from the reader's position before anything newer.
-    Hole,
+    /// Events are missing: replay from the reader's position before anything newer is delivered.
+    Gap,
 }
 
-/// Decides about an event that arrives live at `event` for a reader who delivered everything up to `reader`.
+/// Decides about a live event at the position `event` for a reader who has delivered everything up to `reader`.
 ///
-/// A new epoch is a new feed. Its first event simply goes on, because a bus that was cut off says so; a later one
-/// shows that something is missing.
+/// A new epoch means a new feed. Its first event is the next one, because an interrupted bus reports the interruption;
+/// a later event of a new feed shows that events are missing.
 pub fn admit(reader: &Position, event: &Position) -> Admission {
     if reader.epoch != event.epoch {
-        return if event.offset == 1 { Admission::Next } else { Admission::Hole };
+        return if event.offset == 1 { Admission::Next } else { Admission::Gap };
     }
     match event.offset {
         offset if offset <= reader.offset => Admission::Duplicate,
         offset if offset == reader.offset + 1 => Admission::Next,
-        _ => Admission::Hole,
+        _ => Admission::Gap,
     }
 }
 
@@ -126,18 +126,18 @@ mod tests {
     fn only_the_next_event_is_delivered() {
         assert_eq!(admit(&at("a:4"), &at("a:5")), Admission::Next);
         assert_eq!(admit(&at("a:4"), &at("a:4")), Admission::Duplicate);
-        assert_eq!(admit(&at("a:4"), &at("a:6")), Admission::Hole);
+        assert_eq!(admit(&at("a:4"), &at("a:6")), Admission::Gap);
         assert_eq!(admit(&at("a:4"), &at("b:1")), Admission::Next);
-        assert_eq!(admit(&at("a:4"), &at("b:2")), Admission::Hole);
+        assert_eq!(admit(&at("a:4"), &at("b:2")), Admission::Gap);
     }
 
     #[test]
-    fn nowhere_remembers_its_moment() {
-        let position = Position::nowhere(Timestamp(1_000_000));
+    fn a_position_without_a_feed_is_recent_for_the_life_of_a_feed() {
+        let position = Position::without_feed(Timestamp(1_000_000));
         assert_eq!(at(&position.to_string()), position);
-        assert!(position.nowhere_is_recent(Timestamp(1_000_000 + FEED_TTL_MS - 1)));
-        assert!(!position.nowhere_is_recent(Timestamp(1_000_000 + FEED_TTL_MS)));
-        assert!(!position.nowhere_is_recent(Timestamp(999_999)));
-        assert_eq!(at("a:4").nowhere_since(), None);
+        assert!(position.is_recent_without_feed(Timestamp(1_000_000 + FEED_TTL_MS - 1)));
+        assert!(!position.is_recent_without_feed(Timestamp(1_000_000 + FEED_TTL_MS)));
+        assert!(!position.is_recent_without_feed(Timestamp(999_999)));
+        assert_eq!(at("a:4").without_feed_since(), None);
     }
 }

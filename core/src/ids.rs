@@ -1,6 +1,6 @@
-//! Typed identifiers, so that a user is never taken for a conversation.
+//! Typed identifiers, so that a user id cannot be used as a conversation id by mistake.
 //!
-//! Users, conversations and messages are UUIDs; a connection's id is the host's own text; a sequence counts
+//! Users, conversations and messages are UUIDs. The host chooses the text of a connection id. A sequence number counts
 //! the changes of one conversation from 1.
 
 use std::borrow::Cow;
@@ -14,16 +14,16 @@ use uuid::Uuid;
 
 use crate::limits::CONNECTION_ID_BYTES_MAX;
 
-/// What the spelling of a UUID takes.
+/// The length of a UUID's text with hyphens.
 pub const UUID_BYTES: usize = uuid::fmt::Hyphenated::LENGTH;
 
-/// Why a text is no identifier.
+/// The error for a text that is no identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Not a UUID.
+    /// The text is no UUID.
     #[error("not a UUID: expected 32 hexadecimal digits with hyphens, such as 6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55")]
     NotAUuid,
-    /// Not a connection id.
+    /// The text is no connection id.
     #[error("a connection id is 1 to {CONNECTION_ID_BYTES_MAX} bytes of letters, digits, '-', '_' and '.'")]
     NotAConnection,
     /// Not a sequence number.
@@ -39,7 +39,7 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// From a UUID's 128 bits.
+            /// Creates an id from the 128 bits of a UUID.
             pub const fn from_u128(bits: u128) -> Self {
                 Self(Uuid::from_u128(bits))
             }
@@ -49,8 +49,8 @@ macro_rules! uuid_id {
                 self.0.as_u128()
             }
 
-            /// The UUID's canonical spelling, put into a buffer of the caller's.
-            pub fn spell(self, buffer: &mut [u8; UUID_BYTES]) -> &str {
+            /// Writes the UUID in lower case with hyphens into a buffer of the caller.
+            pub fn format_into(self, buffer: &mut [u8; UUID_BYTES]) -> &str {
                 self.0.hyphenated().encode_lower(buffer)
             }
         }
@@ -63,7 +63,7 @@ macro_rules! uuid_id {
 
         impl From<$name> for Cow<'static, str> {
             fn from(id: $name) -> Self {
-                Self::Owned(id.spell(&mut [0; UUID_BYTES]).to_owned())
+                Self::Owned(id.format_into(&mut [0; UUID_BYTES]).to_owned())
             }
         }
 
@@ -123,7 +123,7 @@ uuid_id!(
     MessageId
 );
 
-/// One device's connection, unique over all hosts.
+/// The connection of one device; unique over all hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ConnectionId(String);
@@ -180,15 +180,15 @@ impl fmt::Display for ConnectionId {
 pub struct Seq(#[schemars(range(max = u64::MAX))] pub u64);
 
 impl Seq {
-    /// Before the first change.
+    /// The number before the first change.
     pub const ZERO: Self = Self(0);
 
-    /// The place before this one; zero stays zero.
+    /// The number before this one; zero stays zero.
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
-    /// The place after this one.
+    /// The number after this one.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }

@@ -1,6 +1,6 @@
-//! Structured keys and their physical spelling. No other place spells a key.
+//! Structured keys and their physical names. No other module builds a physical key.
 //!
-//! An owner is a partition: whatever changes together belongs to one owner.
+//! An owner is a partition: one transaction changes the keys of one owner only.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,35 +8,35 @@ use std::fmt;
 use crate::ids::{ConversationId, UserId};
 use crate::limits::{NAME_BYTES_MAX, PRESENCE_SHARDS};
 
-/// What a key is about. Types and lives stand in the contract, `wit/key-value.wit`.
+/// The kind of data that a key holds. Types and times to live are defined in the contract, `wit/key-value.wit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Space {
-    /// Bytes: Unix seconds of the last beat.
+    /// Bytes: Unix seconds of the last heartbeat.
     Online,
     /// Hash: `status`, `generation`, `last_seen`, `announced`.
     Presence,
     /// Hash: connection id -> deadline in ms.
     Devices,
-    /// Ordered set: users by deadline in ms.
+    /// Ordered set: user scored by deadline in ms.
     PresenceDue,
-    /// Counter: sum over conversations.
+    /// Counter: unread messages over all conversations.
     UnreadTotal,
-    /// Counter: one conversation, the item.
+    /// Counter: unread messages in one conversation, which is the item.
     UnreadConversation,
-    /// Hash: conversation -> highest sequence counted.
+    /// Hash: conversation -> highest sequence number counted and published.
     UnreadSequence,
     /// Hash: conversation -> highest read position applied.
     UnreadRead,
-    /// Bytes: who fills a cold user's counters.
+    /// Bytes: the token of the caller that fills an uncached user's counters.
     UnreadLease,
-    /// Hash: the newest message.
+    /// Hash: the newest message of a conversation.
     LastMessage,
-    /// Anything: for functions of the operator's own.
+    /// Any type: for the operator's own functions.
     App,
 }
 
 impl Space {
-    /// Every space, in the order of the contract.
+    /// All spaces, in the order of the contract.
     pub const ALL: [Self; 11] = [
         Self::Online,
         Self::Presence,
@@ -51,7 +51,7 @@ impl Space {
         Self::App,
     ];
 
-    /// The name in manifests, configuration and errors.
+    /// The name of the space in manifests, configuration and errors.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Online => "online",
@@ -84,7 +84,7 @@ impl Space {
         }
     }
 
-    /// Keys of this space carry an item.
+    /// Whether keys of this space have an item.
     pub const fn has_item(self) -> bool {
         matches!(self, Self::UnreadConversation | Self::App)
     }
@@ -96,22 +96,22 @@ impl fmt::Display for Space {
     }
 }
 
-/// The partition of a key.
+/// The partition that a key belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
-    /// What belongs to one user.
+    /// The keys of one user.
     User(UserId),
-    /// What belongs to one conversation.
+    /// The keys of one conversation.
     Conversation(ConversationId),
-    /// A share of what belongs to nobody.
+    /// A shard of data that belongs to no single user or conversation.
     Shard(u32),
 }
 
 impl Owner {
-    /// The presence shard that this user's deadline stands in: the same on every host.
+    /// The presence shard that holds this user's deadline; every host computes the same one.
     pub fn presence_shard(user: UserId) -> Self {
         let bits = user.as_u128();
-        // Both halves, because some UUID versions keep one of them nearly constant.
+        // Both halves are mixed, because one of them is nearly constant in some UUID versions.
         let mixed = (bits ^ (bits >> 64)) as u64;
         let shard = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         Self::Shard((shard % u64::from(PRESENCE_SHARDS)) as u32)
@@ -131,76 +131,76 @@ impl fmt::Display for Owner {
 /// One key of the live state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// What it is about.
+    /// The kind of data.
     pub space: Space,
-    /// Its partition.
+    /// The partition.
     pub owner: Owner,
-    /// Which one of several; only where [`Space::has_item`] says so.
+    /// Tells several keys of one space and owner apart; present exactly if [`Space::has_item`] is true.
     pub item: Option<String>,
 }
 
-/// Why a key is none.
+/// The error for an invalid key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// A space with items got none.
+    /// The space needs an item and there is none.
     #[error("a key of the space {0} needs an item")]
     ItemMissing(Space),
-    /// A space without items got one.
+    /// The space takes no item and there is one.
     #[error("a key of the space {0} takes no item")]
     ItemRefused(Space),
-    /// The item's spelling.
+    /// The item contains a character that is not allowed, or has a wrong length.
     #[error("an item of the space {0} is 1 to {NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'")]
-    ItemSpelling(Space),
+    ItemFormat(Space),
 }
 
 impl Key {
-    /// A key of a space without items.
+    /// Creates a key of a space without items.
     pub const fn new(space: Space, owner: Owner) -> Self {
         Self { space, owner, item: None }
     }
 
-    /// A user's key of a space without items.
+    /// Creates a user's key of a space without items.
     pub const fn of_user(space: Space, user: UserId) -> Self {
         Self::new(space, Owner::User(user))
     }
 
-    /// A user's unread counter of one conversation.
+    /// The key of a user's unread counter of one conversation.
     pub fn unread_conversation(user: UserId, conversation: ConversationId) -> Self {
         let item = Some(Cow::from(conversation).into_owned());
         Self { space: Space::UnreadConversation, owner: Owner::User(user), item }
     }
 
-    /// A conversation's cached last message.
+    /// The key of a conversation's cached last message.
     pub const fn last_message(conversation: ConversationId) -> Self {
         Self::new(Space::LastMessage, Owner::Conversation(conversation))
     }
 
-    /// The ordered set of deadlines that this user stands in.
+    /// The key of the ordered set that holds this user's deadline.
     pub fn presence_due(user: UserId) -> Self {
         Self::new(Space::PresenceDue, Owner::presence_shard(user))
     }
 
-    /// Checks a key that came from outside.
+    /// Validates a key that came from outside of the core.
     pub fn validate(&self) -> Result<(), KeyError> {
         match (&self.item, self.space.has_item()) {
             (None, true) => Err(KeyError::ItemMissing(self.space)),
             (Some(_), false) => Err(KeyError::ItemRefused(self.space)),
-            (Some(item), true) if !is_item(item) => Err(KeyError::ItemSpelling(self.space)),
+            (Some(item), true) if !is_item(item) => Err(KeyError::ItemFormat(self.space)),
             _ => Ok(()),
         }
     }
 
-    /// The key's spelling in a standalone Redis, without an operator's prefix.
+    /// The physical key in a standalone Redis, without the operator's prefix.
     pub fn physical(&self) -> String {
-        self.spell(&self.owner.to_string())
+        self.format_with(&self.owner.to_string())
     }
 
-    /// The key's spelling in a Redis Cluster: the owner is the hash tag.
+    /// The physical key in a Redis Cluster, where the owner is the hash tag.
     pub fn physical_in_cluster(&self) -> String {
-        self.spell(&format!("{{{}}}", self.owner))
+        self.format_with(&format!("{{{}}}", self.owner))
     }
 
-    fn spell(&self, owner: &str) -> String {
+    fn format_with(&self, owner: &str) -> String {
         let prefix = self.space.physical_prefix();
         match &self.item {
             Some(item) => format!("{prefix}{owner}:{item}"),
@@ -215,7 +215,7 @@ fn is_item(item: &str) -> bool {
         && item.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// The physical key of a user's feed; functions have no key for it.
+/// The physical key of a user's feed. Functions have no structured key for it.
 pub fn feed_physical(user: UserId) -> String {
     format!("feed:{user}")
 }

@@ -1,92 +1,93 @@
-//! Every bound and span that the rules know, each with its unit in its name.
+//! Every limit and every time span of the rules, with the unit in the name.
 
-/// Without a beat for this long a device counts as gone.
+/// A device without a heartbeat for this long counts as disconnected.
 pub const PRESENCE_TTL_MS: u64 = 60_000;
-/// A device that says goodbye leaves its user online for this long, so that a page reload makes no noise.
+/// A user whose last device disconnects stays online for this long, so that reloading a page publishes nothing.
 pub const PRESENCE_GRACE_MS: u64 = 10_000;
-/// A connection is expected to beat this often.
-pub const BEAT_INTERVAL_MS: u64 = 25_000;
-/// Over so many ordered sets users are spread by deadline.
+/// The interval of heartbeats that is expected of a connection.
+pub const HEARTBEAT_INTERVAL_MS: u64 = 25_000;
+/// The number of ordered sets over which the deadlines of users are distributed.
 pub const PRESENCE_SHARDS: u32 = 16;
-/// Every shard is swept this often.
+/// The interval at which every shard is swept.
 pub const SWEEP_INTERVAL_MS: u32 = 2_000;
-/// A sweep takes this many due users at a time.
+/// The number of due users that a sweep handles at a time.
 pub const SWEEP_PAGE: u32 = 100;
-/// A sweep ends after so many pages; the next tick goes on.
+/// The number of pages after which a sweep ends; the next tick continues.
 pub const SWEEP_PAGES_MAX: u32 = 10;
 
-/// A cached last message lives this long.
+/// The time to live of a cached last message.
 pub const LAST_MESSAGE_TTL_MS: u64 = 3_600_000;
-/// Whoever fills a cold user's counters has this long before another may.
+/// The time that one caller has to fill an uncached user's counters before another caller may do it.
 pub const LEASE_TTL_MS: u64 = 1_000;
-/// A caller that waits for another's lease looks again after this.
+/// The pause before a caller that waits for another caller's lease reads again.
 pub const LEASE_WAIT_MS: u32 = 40;
 
-/// Behind another announcement in the same conversation: how long until the next look, for each that is before.
-pub const TURN_LOOK_MS: u32 = 5;
-/// And at most so long.
-pub const TURN_LOOK_MS_MAX: u32 = 50;
-/// For each announcement that is before, so long without any movement means that its sender is gone.
-pub const TURN_STALL_MS: u64 = 150;
-/// Nobody waits longer than this in all; what is not announced by then is left to the next round of recovery.
-pub const TURN_MS_MAX: u64 = 2_000;
+/// The pause between two reads while an announcement waits for earlier ones of its conversation, for each earlier one.
+pub const ANNOUNCEMENT_POLL_MS: u32 = 5;
+/// The longest pause between two such reads.
+pub const ANNOUNCEMENT_POLL_MS_MAX: u32 = 50;
+/// If no earlier announcement makes progress for this long, for each of them, their senders are taken to have crashed.
+pub const ANNOUNCEMENT_STALL_MS: u64 = 150;
+/// The longest time that an announcement waits in total; after that the change is left to the next round of recovery.
+pub const ANNOUNCEMENT_WAIT_MS_MAX: u64 = 2_000;
 
-/// A use case tries a lost race again this often, then answers `contended`.
+/// The number of attempts after lost races before a use case fails with `contended`.
 pub const TRIES_MAX: u32 = 32;
-/// Stored changes that nobody confirmed are announced again after this.
+/// The age at which a stored change that nobody confirmed is announced again.
 pub const PENDING_AFTER_MS: u64 = 2_000;
-/// Whether there are such changes is asked this often.
+/// The interval at which a host looks for such changes.
 pub const RECOVERY_INTERVAL_MS: u32 = 1_000;
-/// So many unconfirmed changes are taken up in one go.
+/// The number of unconfirmed changes that are read at a time.
 pub const PENDING_PAGE: u32 = 100;
-/// A round of recovery takes at most so many pages; the next one goes on.
+/// The number of pages after which a round of recovery ends; the next round continues.
 pub const RECOVERY_PAGES_MAX: u32 = 50;
-/// A round of recovery takes up no further page after this: half of a function's deadline.
+/// The time after which a round of recovery reads no further page: half of a function's deadline.
 pub const RECOVERY_MS_MAX: u64 = 2_500;
-/// A confirmation may take this long until it is no longer pending.
+/// The time within which a confirmation usually takes effect.
 pub const CONFIRMATION_WAIT_MS: u32 = 40;
 
-/// A feed keeps so many durable events.
+/// The number of durable events that a feed keeps.
 pub const FEED_EVENTS_MAX: usize = 256;
-/// A feed is forgotten this long after its last event.
+/// The time after its last event at which a feed expires.
 pub const FEED_TTL_MS: u64 = 600_000;
 
-/// A message's content.
+/// The length of a message's content.
 pub const CONTENT_BYTES_MAX: usize = 16 * 1024;
-/// A message's kind, such as `text`.
+/// The length of a message's type, such as `text`.
 pub const KIND_BYTES_MAX: usize = 32;
-/// A connection's id.
+/// The length of a connection id.
 pub const CONNECTION_ID_BYTES_MAX: usize = 64;
-/// Members of one conversation.
+/// The number of members of one conversation.
 pub const MEMBERS_MAX: usize = 1_000;
-/// Contacts, and blocked users, of one user.
+/// The number of contacts of one user, and of users that one user has blocked.
 pub const CONTACTS_MAX: usize = 1_000;
-/// Any list in a request: users asked about, connections beating.
+/// The length of a list in a request, such as queried users or connections with a heartbeat.
 pub const LIST_MAX: usize = 500;
-/// Entries of one page.
+/// The number of entries of one page.
 pub const PAGE_MAX: u32 = 100;
-/// Entries of a page when the caller does not say.
+/// The number of entries of a page if the request names none.
 pub const PAGE_DEFAULT: u32 = 50;
-/// Changes of one conversation read at a time.
+/// The number of changes of one conversation that are read at a time.
 pub const CHANGES_MAX: usize = 256;
 
-/// Queries or transactions in one call of the key-value port.
+/// The number of queries or transactions in one call of the key-value port.
 pub const CALL_ITEMS_MAX: usize = 1_024;
-/// Checks, mutations and publications of one transaction.
+/// The number of checks, mutations and publications in one transaction.
 pub const TRANSACTION_ITEMS_MAX: usize = 4_096;
-/// A value, or one field of a hash.
+/// The length of a value, or of one field of a hash.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
-/// A key's time to live: a hundred years, so that no deadline is beyond any adapter's numbers.
-pub const LIFE_MS_MAX: u64 = 100 * 31_557_600_000;
-/// A field's name, an ordered set's member, a key's item.
+/// The longest time to live of a key: a hundred years, so that every adapter can represent the deadline.
+pub const TTL_MS_MAX: u64 = 100 * 31_557_600_000;
+/// The length of a field name, of a member of an ordered set, and of a key's item.
 pub const NAME_BYTES_MAX: usize = 128;
-/// Members read from an ordered set at a time.
+/// The number of members that are read from an ordered set at a time.
 pub const RANGE_MAX: u32 = 1_000;
-/// An event's payload: the largest content with every byte escaped, and room for the rest.
+/// The length of an event's payload: the longest content with every byte escaped, and room for the other fields.
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
-/// An event's name.
+/// The length of an event's name.
 pub const EVENT_NAME_BYTES_MAX: usize = 64;
-/// Events that one transaction tells a user who fell behind; beyond, the user's clients ask for the state.
-pub const UNTOLD_BYTES_MAX: usize = CALL_BYTES_MAX / 2;
-/// All values, names and payloads of one call.
+/// The size of the events that one transaction publishes to a user who missed them. If there are more, the user's clients
+/// are asked to load the state instead.
+pub const CATCH_UP_BYTES_MAX: usize = CALL_BYTES_MAX / 2;
+/// The size of all values, names and payloads in one call.
 pub const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;

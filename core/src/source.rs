@@ -1,7 +1,7 @@
-//! Who answered a question: the store, or the records while the store is away.
+//! Which side answered a question: the store, or the records while the store is unavailable.
 //!
-//! A use case asks the store first and gives up at the first failed attempt; what the records can answer as well, they
-//! answer then. Only reads come here: what changes the store waits for it.
+//! A use case asks the store first and gives up after the first failed attempt; the records then answer what they can
+//! answer. This is for reads only: whatever changes the state waits for the store.
 
 use std::future::Future;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::port::Telemetry;
 
-/// Who answered.
+/// The side that answered a question.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -19,19 +19,20 @@ pub enum Source {
     #[default]
     #[serde(skip_serializing)]
     Store,
-    /// The system of record, because the store could not be asked.
+    /// The system of record, because the store was unavailable.
     Records,
 }
 
 impl Source {
-    /// On the wire only the exception is named.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields over by reference")]
+    /// Whether the store answered. The wire form names the source only if it did not.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
     const fn is_store(&self) -> bool {
         matches!(self, Self::Store)
     }
 }
 
-/// An answer and who gave it. Serialises as the answer, an object, with `"source":"records"` if it was not the store.
+/// An answer and its source. Serialised as the answer, which must be an object, with an additional field
+/// `"source":"records"` if the records answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Sourced<T> {
     /// The answer.
@@ -43,21 +44,22 @@ pub struct Sourced<T> {
 }
 
 impl<T> Sourced<T> {
-    /// The answer in another form, by the same source.
+    /// Converts the answer and keeps its source.
     pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: form(self.value), source: self.source }
     }
 }
 
-/// The store's answer or, if it is away, that of the records, which is counted as `degraded` under `what`.
-pub(crate) async fn or_records<W: Telemetry, T: Send>(
+/// The store's answer. If the store is unavailable, the answer of the records instead, which is counted as `degraded` with
+/// the label `what`.
+pub(crate) async fn or_from_records<W: Telemetry, T: Send>(
     world: &W,
     what: &'static str,
     answer: Result<T, Error>,
     records: impl Future<Output = Result<T, Error>> + Send,
 ) -> Result<Sourced<T>, Error> {
     match answer {
-        Err(error) if error.store_is_away() => {
+        Err(error) if error.is_store_unavailable() => {
             let value = records.await?;
             world.count("degraded", &[("what", what)], 1);
             Ok(Sourced { value, source: Source::Records })
@@ -71,13 +73,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_exception_is_named_on_the_wire() {
+    fn the_wire_form_names_the_source_only_if_it_is_the_records() {
         #[derive(Serialize)]
-        struct Answer {
+        struct UnreadAnswer {
             unread: u64,
         }
-        let told = |source| serde_json::to_string(&Sourced { value: Answer { unread: 2 }, source }).unwrap();
-        assert_eq!(told(Source::Store), r#"{"unread":2}"#);
-        assert_eq!(told(Source::Records), r#"{"unread":2,"source":"records"}"#);
+        let json = |source| serde_json::to_string(&Sourced { value: UnreadAnswer { unread: 2 }, source }).unwrap();
+        assert_eq!(json(Source::Store), r#"{"unread":2}"#);
+        assert_eq!(json(Source::Records), r#"{"unread":2,"source":"records"}"#);
     }
 }

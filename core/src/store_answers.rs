@@ -1,15 +1,17 @@
-//! Reads the answers of the key-value port: each function takes the answer to one query and returns the value of the
-//! expected shape. An answer of any other shape is a [`StoreError::WrongType`].
+//! Parses answers of the key-value port. Each function takes the answer to one query and returns the value of the expected
+//! type; an answer of any other type is a [`StoreError::WrongType`].
 
-use crate::ids::Seq;
+use std::collections::BTreeMap;
+
+use crate::ids::{ConversationId, Seq};
 use crate::port::{StoreError, Value};
 
-/// The error of an answer that breaks the port's contract.
-pub(crate) fn unexpected(wanted: &str) -> StoreError {
-    StoreError::WrongType(format!("the answer was expected to be {wanted}"))
+/// The error for an answer that breaks the contract of the port.
+pub(crate) fn unexpected(expected: &str) -> StoreError {
+    StoreError::WrongType(format!("the store's answer was expected to be {expected}"))
 }
 
-/// A counter, or `None` when it is missing.
+/// A counter; `None` if the key is missing.
 pub(crate) fn counter(value: Option<Value>) -> Result<Option<i64>, StoreError> {
     match value {
         Some(Value::Counter(number)) => Ok(Some(number)),
@@ -18,7 +20,7 @@ pub(crate) fn counter(value: Option<Value>) -> Result<Option<i64>, StoreError> {
     }
 }
 
-/// All fields of a hash; none when it is missing.
+/// All fields of a hash; empty if the key is missing.
 pub(crate) fn fields(value: Option<Value>) -> Result<Vec<(String, String)>, StoreError> {
     match value {
         Some(Value::Fields(fields)) => Ok(fields),
@@ -27,7 +29,7 @@ pub(crate) fn fields(value: Option<Value>) -> Result<Vec<(String, String)>, Stor
     }
 }
 
-/// The one field that was asked for, as a sequence.
+/// The only field that was asked for, as a sequence number.
 pub(crate) fn seq_field(value: Option<Value>) -> Result<Option<Seq>, StoreError> {
     match value {
         Some(Value::NamedFields(fields)) => fields.into_iter().next().flatten().map(|text| seq(&text)).transpose(),
@@ -35,7 +37,57 @@ pub(crate) fn seq_field(value: Option<Value>) -> Result<Option<Seq>, StoreError>
     }
 }
 
-/// A sequence from its decimal text.
+/// All fields of a hash that maps conversations to sequence numbers. Fields whose name is no conversation id are skipped.
+pub(crate) fn positions(value: Option<Value>) -> Result<BTreeMap<ConversationId, Seq>, StoreError> {
+    let fields = fields(value)?.into_iter();
+    let named = fields.filter_map(|(name, text)| Some((name.parse().ok()?, text)));
+    named.map(|(conversation, text)| Ok((conversation, seq(&text)?))).collect()
+}
+
+/// A sequence number from its decimal text.
 pub(crate) fn seq(text: &str) -> Result<Seq, StoreError> {
     text.parse().map(Seq).map_err(|_| StoreError::WrongType(format!("expected a sequence number, found {text:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_missing_counter_is_not_zero_and_another_type_is_an_error() {
+        assert_eq!(counter(Some(Value::Counter(7))), Ok(Some(7)));
+        assert_eq!(counter(Some(Value::Missing)), Ok(None));
+        assert_eq!(counter(Some(Value::Presence(true))), Err(unexpected("a counter")));
+        assert_eq!(counter(None), Err(unexpected("a counter")), "the call answered too little");
+    }
+
+    #[test]
+    fn a_missing_hash_has_no_fields_and_another_type_is_an_error() {
+        let found = text(&[("a", "1")]);
+        assert_eq!(fields(Some(Value::Fields(found.clone()))), Ok(found));
+        assert_eq!(fields(Some(Value::Missing)), Ok(Vec::new()));
+        assert_eq!(fields(Some(Value::Counter(1))), Err(unexpected("fields")));
+    }
+
+    #[test]
+    fn a_sequence_field_is_a_number_or_missing() {
+        let named = |field: Option<&str>| Some(Value::NamedFields(vec![field.map(str::to_owned)]));
+        assert_eq!(seq_field(named(Some("12"))), Ok(Some(Seq(12))));
+        assert_eq!(seq_field(named(None)), Ok(None));
+        assert!(matches!(seq_field(named(Some("twelve"))), Err(StoreError::WrongType(_))));
+        assert!(matches!(seq_field(Some(Value::Missing)), Err(StoreError::WrongType(_))));
+    }
+
+    #[test]
+    fn positions_are_read_by_conversation_and_other_fields_are_skipped() {
+        let conversation = ConversationId::from_u128(9);
+        let hash = |value: &str| Some(Value::Fields(text(&[(&conversation.to_string(), value), ("other", "x")])));
+        assert_eq!(positions(hash("4")), Ok(BTreeMap::from([(conversation, Seq(4))])));
+        assert_eq!(positions(Some(Value::Missing)), Ok(BTreeMap::new()));
+        assert!(matches!(positions(hash("four")), Err(StoreError::WrongType(_))));
+    }
 }

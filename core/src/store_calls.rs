@@ -1,17 +1,17 @@
-//! The few ways in which use cases talk to the key-value port: bounded calls, answers of the expected shape.
+//! Bounded calls to the key-value port: any number of queries or transactions in as few calls as the limits allow.
 //!
-//! The rules themselves never do IO; a use case reads, asks its rule, commits through these and, on a lost race,
-//! reads again at most [`crate::limits::TRIES_MAX`] times.
+//! A use case reads, asks its rule, commits through these functions and, after a lost race, reads again at most
+//! [`crate::limits::TRIES_MAX`] times. The rules themselves never do IO.
 
 use crate::error::Error;
 use crate::limits::{CALL_BYTES_MAX, CALL_ITEMS_MAX};
 use crate::port::{KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
 use crate::store_answers::unexpected;
 
-/// Commits any number of transactions in as few calls as the bounds allow; outcomes in the order given.
+/// Commits any number of transactions; the outcomes are in the order of the transactions.
 ///
-/// An unreachable store is the outcome of the transactions it concerns, so that what was done before still counts.
-/// It is asked no further: a store that did not answer one call would only hold up the caller with the next.
+/// If the store becomes unavailable, that is the outcome of the transactions it concerns, and the outcomes of earlier calls
+/// still count. No further call is made then, because it would only delay the caller.
 pub(crate) async fn commit_all<S: KeyValue>(
     store: &S,
     mut transactions: Vec<Transaction>,
@@ -22,7 +22,7 @@ pub(crate) async fn commit_all<S: KeyValue>(
         let rest = transactions.split_off(fitting(&transactions));
         let size = transactions.len();
         match store.commit(std::mem::replace(&mut transactions, rest)).await {
-            Ok(answers) if answers.len() == size => join(&mut outcomes, answers),
+            Ok(answers) if answers.len() == size => append(&mut outcomes, answers),
             Ok(_) => return Err(unexpected("as many outcomes as transactions").into()),
             Err(error @ StoreError::Unavailable { .. }) => {
                 outcomes.resize(all, Outcome::Failed(error));
@@ -40,7 +40,7 @@ pub(crate) async fn commit_one<S: KeyValue>(store: &S, transaction: Transaction)
     outcomes.into_iter().next().ok_or_else(|| unexpected("an outcome").into())
 }
 
-/// The first outcome that is neither a success nor a lost race.
+/// The first failure; neither a success nor a lost race is one.
 pub(crate) fn failure(outcomes: &[Outcome]) -> Option<Error> {
     outcomes.iter().find_map(|outcome| match outcome {
         Outcome::Failed(error) => Some(error.clone().into()),
@@ -48,7 +48,7 @@ pub(crate) fn failure(outcomes: &[Outcome]) -> Option<Error> {
     })
 }
 
-/// Reads any number of queries in as few calls as the bounds allow, never tearing a group of `group` apart.
+/// Reads any number of queries. The queries of one group of `group` always go into the same call.
 pub(crate) async fn read_all<S: KeyValue>(
     store: &S,
     mut queries: Vec<Query>,
@@ -68,8 +68,8 @@ pub(crate) async fn read_all<S: KeyValue>(
     Ok(values)
 }
 
-/// Puts the answers of a call behind those before it; mostly there is one call.
-fn join<T>(all: &mut Vec<T>, answers: Vec<T>) {
+/// Appends the answers of a call to those of earlier calls. Usually there is only one call, and nothing is copied.
+fn append<T>(all: &mut Vec<T>, answers: Vec<T>) {
     if all.is_empty() {
         *all = answers;
     } else {
@@ -77,62 +77,34 @@ fn join<T>(all: &mut Vec<T>, answers: Vec<T>) {
     }
 }
 
-/// How many of these, from the first on, one call takes: at least one.
+/// The number of transactions, from the first one on, that fit into one call; at least one.
 fn fitting(transactions: &[Transaction]) -> usize {
     let mut bytes = 0;
-    let too_much = transactions.iter().take(CALL_ITEMS_MAX).position(|transaction| {
-        bytes += weight(transaction);
+    let too_large = transactions.iter().take(CALL_ITEMS_MAX).position(|transaction| {
+        bytes += size(transaction);
         bytes > CALL_BYTES_MAX
     });
-    too_much.unwrap_or(CALL_ITEMS_MAX).clamp(1, transactions.len().max(1))
+    too_large.unwrap_or(CALL_ITEMS_MAX).clamp(1, transactions.len().max(1))
 }
 
-/// Never less than what the port counts: names and small values by their bound, big ones by their length.
-fn weight(transaction: &Transaction) -> usize {
-    let mutations: usize = transaction.mutations.iter().map(mutation_weight).sum();
+/// The size of a transaction, never less than the port counts: large values by their length, small ones by their limit.
+fn size(transaction: &Transaction) -> usize {
+    let mutations: usize = transaction.mutations.iter().map(mutation_size).sum();
     let publications: usize = transaction.publications.iter().map(|event| event.name.len() + event.payload.len()).sum();
-    transaction.checks.len() * 256 + mutations + publications
+    transaction.checks.len() * SMALL_BYTES_MAX + mutations + publications
 }
 
-fn mutation_weight(mutation: &Mutation) -> usize {
+/// The largest size of a check, or of a mutation without a value of its own.
+const SMALL_BYTES_MAX: usize = 256;
+
+fn mutation_size(mutation: &Mutation) -> usize {
     match mutation {
         Mutation::Set(_, value, _) => value.len(),
         Mutation::SetFields(_, fields) => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
         Mutation::DeleteFields(_, names) => names.iter().map(|name| name.len()).sum(),
-        _ => 256,
+        _ => SMALL_BYTES_MAX,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::UserId;
-    use crate::key::Owner;
-    use crate::port::Event;
-
-    #[test]
-    fn a_call_stays_within_items_and_bytes() {
-        let owner = Owner::User(UserId::from_u128(1));
-        let small = vec![Transaction::new(owner); CALL_ITEMS_MAX + 1];
-        assert_eq!(calls(&small), [CALL_ITEMS_MAX, 1]);
-
-        let event = Event { name: "message.new".into(), payload: "x".repeat(100_000).into(), durable: true };
-        let big = vec![Transaction::new(owner).publish(event); 100];
-        let [first, second] = calls(&big)[..] else { panic!("two calls") };
-        let bytes = |transactions: &[Transaction]| transactions.iter().map(weight).sum::<usize>();
-        assert!(bytes(&big[..first]) <= CALL_BYTES_MAX && bytes(&big[first..]) <= CALL_BYTES_MAX);
-        assert!(bytes(&big[..=first]) > CALL_BYTES_MAX, "as few as possible");
-        assert_eq!(first + second, 100);
-    }
-
-    /// How many of these go into each call.
-    fn calls(mut transactions: &[Transaction]) -> Vec<usize> {
-        let mut sizes = Vec::new();
-        while !transactions.is_empty() {
-            let (call, rest) = transactions.split_at(fitting(transactions));
-            sizes.push(call.len());
-            transactions = rest;
-        }
-        sizes
-    }
-}
+mod tests;

@@ -1,6 +1,4 @@
-//! Moments and spans in milliseconds, and their wire form (RFC 3339 in UTC).
-//!
-//! Nothing here reads a clock.
+//! Timestamps in milliseconds and their wire form, RFC 3339 in UTC. This module never reads a clock.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,12 +13,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This much later; saturates.
+    /// The timestamp so many milliseconds later; saturates.
     pub const fn plus(self, span_ms: u64) -> Self {
         Self(self.0.saturating_add(span_ms))
     }
 
-    /// This much earlier; not below the epoch.
+    /// The timestamp so many milliseconds earlier, but not before the Unix epoch.
     pub const fn minus(self, span_ms: u64) -> Self {
         Self(self.0.saturating_sub(span_ms))
     }
@@ -30,29 +28,30 @@ impl Timestamp {
         self.0 / 1_000
     }
 
-    /// Of whole seconds since the Unix epoch.
+    /// Creates a timestamp from whole seconds since the Unix epoch.
     pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1_000))
     }
 
-    /// As a score of an ordered set.
+    /// The timestamp as the score of an ordered set.
     pub fn score(self) -> i64 {
         i64::try_from(self.0).unwrap_or(i64::MAX)
     }
 
-    /// Reads RFC 3339; `None` for anything else and for moments before the epoch.
+    /// Parses RFC 3339; `None` for any other text and for a time before the Unix epoch.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        let seconds = u64::try_from(moment.unix_timestamp()).ok()?;
-        Some(Self(seconds.checked_mul(1_000)?.checked_add(u64::from(moment.millisecond()))?))
+        let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let seconds = u64::try_from(parsed.unix_timestamp()).ok()?;
+        Some(Self(seconds.checked_mul(1_000)?.checked_add(u64::from(parsed.millisecond()))?))
     }
 
-    /// `None`: beyond the year 9999. Without nanoseconds, whose 128 bits a 32-bit machine divides slowly.
+    /// The wire form; `None` after the year 9999. Nanoseconds are avoided, because their 128 bits are slow to divide on a 32-bit
+    /// machine.
     pub(crate) fn rfc3339(self) -> Option<String> {
         let second = OffsetDateTime::from_unix_timestamp(i64::try_from(self.seconds()).ok()?).ok()?;
-        let moment = second.replace_millisecond(u16::try_from(self.0 % 1_000).ok()?).ok()?;
+        let precise = second.replace_millisecond(u16::try_from(self.0 % 1_000).ok()?).ok()?;
         let mut text = Vec::with_capacity("2026-09-21T14:13:20.123Z".len());
-        moment.format_into(&mut text, &Rfc3339).ok()?;
+        precise.format_into(&mut text, &Rfc3339).ok()?;
         String::from_utf8(text).ok()
     }
 }
@@ -65,9 +64,9 @@ impl fmt::Display for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // `collect_str` would panic on a formatting error; years beyond 9999 have no RFC 3339 form.
-        let moment = self.rfc3339().ok_or_else(|| serde::ser::Error::custom("a moment beyond the year 9999"))?;
-        serializer.serialize_str(&moment)
+        // `collect_str` would panic on a formatting error; years after 9999 have no RFC 3339 form.
+        let text = self.rfc3339().ok_or_else(|| serde::ser::Error::custom("a timestamp after the year 9999"))?;
+        serializer.serialize_str(&text)
     }
 }
 
@@ -84,7 +83,9 @@ impl JsonSchema for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse_rfc3339(&text).ok_or_else(|| serde::de::Error::custom("no RFC 3339 moment since 1970"))
+        Self::parse_rfc3339(&text).ok_or_else(|| {
+            serde::de::Error::custom("expected a timestamp in RFC 3339 since 1970, such as 2026-09-21T14:13:20.123Z")
+        })
     }
 }
 
@@ -93,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_survives_its_wire_form() {
-        let moment = Timestamp(1_790_000_000_123);
-        assert_eq!(moment.to_string(), "2026-09-21T14:13:20.123Z");
-        assert_eq!(Timestamp::parse_rfc3339(&moment.to_string()), Some(moment));
-        assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2026-09-21T14:13:20.123Z\"");
-        assert_eq!(serde_json::from_str::<Timestamp>("\"2026-09-21T16:13:20.123+02:00\"").unwrap(), moment);
+    fn a_timestamp_survives_its_wire_form() {
+        let timestamp = Timestamp(1_790_000_000_123);
+        assert_eq!(timestamp.to_string(), "2026-09-21T14:13:20.123Z");
+        assert_eq!(Timestamp::parse_rfc3339(&timestamp.to_string()), Some(timestamp));
+        assert_eq!(serde_json::to_string(&timestamp).unwrap(), "\"2026-09-21T14:13:20.123Z\"");
+        assert_eq!(serde_json::from_str::<Timestamp>("\"2026-09-21T16:13:20.123+02:00\"").unwrap(), timestamp);
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
         assert_eq!(Timestamp(1_790_000_000_000).to_string(), "2026-09-21T14:13:20Z");
         assert!(serde_json::to_string(&Timestamp(u64::MAX)).is_err());

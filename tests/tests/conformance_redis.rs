@@ -52,7 +52,7 @@ impl Harness for Real {
         1_000
     }
 
-    async fn settle(&self) {
+    async fn wait_for_deliveries(&self) {
         settle(&self.0).await;
     }
 }

@@ -18,7 +18,7 @@ use roost_core::each_store_case;
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::key::{Key, Owner, Space};
-use roost_core::limits::LIFE_MS_MAX;
+use roost_core::limits::TTL_MS_MAX;
 use roost_core::port::{
     Bus, Check, Clock, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay,
     StoreError, Subscriber, Text, Transaction, Value,
@@ -61,7 +61,7 @@ impl<S: KeyValue + PubSub + Bus + Feeds> Harness for Manual<S> {
         u64::MAX
     }
 
-    async fn settle(&self) {}
+    async fn wait_for_deliveries(&self) {}
 }
 
 fn memory_store(clock: ManualClock) -> MemoryStore {
@@ -141,7 +141,7 @@ fn numbers() -> impl Strategy<Value = i64> {
 }
 
 fn lives() -> impl Strategy<Value = u64> {
-    prop::sample::select(vec![1, 2, 50, 600_000, LIFE_MS_MAX])
+    prop::sample::select(vec![1, 2, 50, 600_000, TTL_MS_MAX])
 }
 
 fn keys(owner: Owner) -> impl Strategy<Value = Key> {
@@ -257,7 +257,7 @@ struct Plain {
 
 impl Plain {
     fn position(&mut self, position: &Position) -> String {
-        if position.nowhere_since().is_some() {
+        if position.without_feed_since().is_some() {
             return position.to_string();
         }
         let next = self.epochs.len();
@@ -311,7 +311,7 @@ struct Side<S> {
 
 impl<S: KeyValue + PubSub + Bus + Feeds> Side<S> {
     fn new(store: S) -> Self {
-        let positions = vec![Position::nowhere(ManualClock::START)];
+        let positions = vec![Position::without_feed(ManualClock::START)];
         Self { store, listener: Arc::default(), plain: Plain::default(), positions }
     }
 

@@ -89,7 +89,7 @@ proptest! {
         match parse_since(&text) {
             Ok(position) => {
                 prop_assert_eq!(parse_since(&position.to_string()).unwrap(), position.clone());
-                let _ = position.nowhere_is_recent(Timestamp(1_790_000_000_000));
+                let _ = position.is_recent_without_feed(Timestamp(1_790_000_000_000));
             }
             Err(error) => prop_assert!(error.is(ErrorCode::InvalidSince)),
         }

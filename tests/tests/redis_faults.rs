@@ -140,7 +140,7 @@ async fn an_older_snapshot_begins_a_new_epoch() {
     server.restart(Data::Snapshot).await;
     eventually("an answer", || answers(&store)).await;
     assert_eq!(server.ask::<usize>(&format!("XLEN feed:{user}")).await, 1, "the snapshot is older");
-    assert!(position(&store, user).await.nowhere_since().is_some(), "another process's feed is none");
+    assert!(position(&store, user).await.without_feed_since().is_some(), "another process's feed is none");
     let older = Position { offset: 1, ..before.clone() };
     for since in [&before, &older] {
         assert_eq!(replayed(&store, user, since).await, None, "{since}");

@@ -1,8 +1,9 @@
-//! Compares the live state with the records while hosts serve, and mends what does not agree.
+//! Compares the live state with the records while hosts are running, and repairs divergences.
 //!
-//! Traffic never looks like drift: counts are compared only where both sides were seen at the same positions, and what
-//! an announcement under way explains is *pending*. Whatever a few looks cannot tell is *unsettled*. Mending goes the
-//! way of the live code: forget and fill, never a blind write. Presence is not looked at: it ends by itself.
+//! Running requests are never reported as divergences: counters are compared only if both sides were read at the same
+//! positions, and a difference that an announcement in progress explains is *pending*. A difference that several
+//! comparisons cannot explain is *inconclusive*. A repair uses the transactions of the live code: it deletes counters and
+//! fills them, and never writes a value directly. Presence is not compared, because it expires by itself.
 
 mod rules;
 #[cfg(test)]
@@ -18,31 +19,31 @@ use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::port::Directory;
 
-/// Findings that a report lists; further ones are only counted.
+/// The number of findings that a report lists; further ones are only counted.
 pub const FINDINGS_MAX: usize = 1_000;
 
-/// Of what the store and the records disagree.
+/// The kind of value on which the store and the records differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
-    /// `unread:total` is not the sum of the user's counters.
+pub enum FindingKind {
+    /// The key `unread:total` is not the sum of the user's counters.
     Total,
-    /// `unread:conv` is another number.
+    /// A counter `unread:conv` differs.
     Count,
-    /// `unread:conv` is missing.
+    /// A counter `unread:conv` is missing.
     Counter,
-    /// `unread:seq` is ahead of the records, or behind what was announced.
+    /// A position in `unread:seq` is ahead of the records, or behind what was confirmed as announced.
     Position,
-    /// `unread:read` is another position.
+    /// A read position in `unread:read` differs.
     Read,
-    /// The store knows a conversation of which the user is no member.
+    /// The store holds counters of a conversation that the user is not a member of.
     Membership,
-    /// `last_msg` is another message, or another state of it.
+    /// The cached last message differs, or is another version.
     LastMessage,
 }
 
-impl What {
-    /// As it stands in reports and metrics.
+impl FindingKind {
+    /// The name in reports and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Total => "total",
@@ -56,55 +57,59 @@ impl What {
     }
 }
 
-/// One disagreement.
+/// One difference between the store and the records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Of what.
-    pub what: What,
-    /// Whose; none for a last message.
+    /// The kind of value that differs.
+    #[serde(rename = "what")]
+    pub kind: FindingKind,
+    /// The user concerned; `None` for a last message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
-    /// Where; none for a total.
+    /// The conversation concerned; `None` for a total.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
-    /// A count or a sequence as the store holds it; for a last message its version. `None`: nothing is there.
+    /// The counter or position in the store; for a last message its version. `None` if the store holds none.
     pub stored: Option<i64>,
-    /// The same by the records.
+    /// The same according to the records.
     pub records: Option<i64>,
-    /// It was mended, and another look found it right.
+    /// Whether it was repaired, and another comparison found no difference.
     #[serde(default)]
     pub repaired: bool,
 }
 
 impl Finding {
     fn is_about_the_same(&self, other: &Self) -> bool {
-        (self.what, self.user, self.conversation) == (other.what, other.user, other.conversation)
+        (self.kind, self.user, self.conversation) == (other.kind, other.user, other.conversation)
     }
 }
 
-/// What was looked at and what was found.
+/// What was compared, and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Users whose counters were compared.
     pub users: u64,
-    /// Users without counters in the store: the next read fills them.
+    /// Users without counters in the store; the next read fills them.
     pub cold: u64,
     /// Cached last messages that were compared.
     pub conversations: u64,
-    /// Conversations without one: the next read fills it.
+    /// Conversations without a cached last message; the next read fills it.
     pub uncached: u64,
-    /// Positions behind the records whose announcement is under way or waits for recovery: no drift.
+    /// Positions that are behind the records because an announcement is in progress or waits for recovery. They are no
+    /// divergences.
     pub pending: u64,
-    /// Disagreements.
-    pub drift: Vec<Finding>,
-    /// What kept changing while it was looked at.
-    pub unsettled: Vec<Finding>,
-    /// Findings beyond [`FINDINGS_MAX`].
+    /// Differences that nothing explains.
+    #[serde(rename = "drift")]
+    pub divergences: Vec<Finding>,
+    /// Differences that kept changing during the comparisons.
+    #[serde(rename = "unsettled")]
+    pub inconclusive: Vec<Finding>,
+    /// The number of findings beyond [`FINDINGS_MAX`].
     pub unlisted: u64,
 }
 
 impl Report {
-    /// Adds another part's report.
+    /// Adds the report of another part.
     pub fn add(&mut self, part: Self) {
         self.users += part.users;
         self.cold += part.cold;
@@ -112,7 +117,7 @@ impl Report {
         self.uncached += part.uncached;
         self.pending += part.pending;
         self.unlisted += part.unlisted;
-        for (list, more) in [(&mut self.drift, part.drift), (&mut self.unsettled, part.unsettled)] {
+        for (list, more) in [(&mut self.divergences, part.divergences), (&mut self.inconclusive, part.inconclusive)] {
             let room = FINDINGS_MAX.saturating_sub(list.len());
             self.unlisted += more.len().saturating_sub(room) as u64;
             list.extend(more.into_iter().take(room));
@@ -120,50 +125,50 @@ impl Report {
     }
 }
 
-/// Kinds of subjects.
+/// The kind of subject that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Their counters and positions.
+pub enum SubjectKind {
+    /// Users: their counters and positions.
     Users,
-    /// Their cached last messages.
+    /// Conversations: their cached last messages.
     Conversations,
 }
 
-/// Whose state is compared; at most [`crate::limits::LIST_MAX`] at a time.
+/// The users or conversations whose state is compared; at most [`crate::limits::LIST_MAX`] at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subjects {
-    /// Their counters and positions.
+    /// Users: their counters and positions.
     Users(Vec<UserId>),
-    /// Their cached last messages.
+    /// Conversations: their cached last messages.
     Conversations(Vec<ConversationId>),
 }
 
 impl Subjects {
-    /// Those with these ids.
-    pub fn named(kind: Kind, ids: &[Uuid]) -> Self {
+    /// The subjects with these ids.
+    pub fn named(kind: SubjectKind, ids: &[Uuid]) -> Self {
         match kind {
-            Kind::Users => Self::Users(ids.iter().map(|id| UserId::from_u128(id.as_u128())).collect()),
-            Kind::Conversations => {
+            SubjectKind::Users => Self::Users(ids.iter().map(|id| UserId::from_u128(id.as_u128())).collect()),
+            SubjectKind::Conversations => {
                 Self::Conversations(ids.iter().map(|id| ConversationId::from_u128(id.as_u128())).collect())
             }
         }
     }
 
-    /// The next of all, and where the page after them begins; `None`: there is no further one.
+    /// The next page of all subjects, and the id after which the following page begins; `None` if this is the last page.
     pub async fn page<D: Directory>(
         directory: &D,
-        kind: Kind,
+        kind: SubjectKind,
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<(Self, Option<Uuid>), Error> {
         let after = after.map(|id| id.as_u128());
         let ids: Vec<u128> = match kind {
-            Kind::Users => {
+            SubjectKind::Users => {
                 let users = directory.users(after.map(UserId::from_u128), limit).await?;
                 users.into_iter().map(|user| user.as_u128()).collect()
             }
-            Kind::Conversations => {
+            SubjectKind::Conversations => {
                 let found = directory.conversation_ids(after.map(ConversationId::from_u128), limit).await?;
                 found.into_iter().map(|conversation| conversation.as_u128()).collect()
             }
@@ -173,7 +178,7 @@ impl Subjects {
         Ok((Self::named(kind, &ids), next))
     }
 
-    /// How many.
+    /// The number of subjects.
     pub const fn len(&self) -> usize {
         match self {
             Self::Users(users) => users.len(),
@@ -181,12 +186,12 @@ impl Subjects {
         }
     }
 
-    /// Nobody.
+    /// Whether there is no subject.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Those of these whom a finding is about.
+    /// The subjects that a finding is about.
     fn concerned(&self, findings: &[&Finding]) -> Self {
         match self {
             Self::Users(users) => {

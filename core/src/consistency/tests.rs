@@ -1,4 +1,5 @@
-//! Drift of each kind is planted, found and mended; traffic and what is pending are neither.
+//! Each kind of divergence is written to the store, found and repaired. Running requests and pending announcements are not
+//! reported as divergences.
 
 use super::*;
 use crate::ids::{MessageId, Seq};
@@ -11,7 +12,7 @@ use crate::{last_message, unread};
 
 const ADA: UserId = UserId::from_u128(0xA);
 const BEN: UserId = UserId::from_u128(0xB);
-const TALK: ConversationId = ConversationId::from_u128(0x77);
+const CONVERSATION: ConversationId = ConversationId::from_u128(0x77);
 const OTHER: ConversationId = ConversationId::from_u128(0x78);
 
 fn draft(world: &impl Clock, conversation: ConversationId, number: u128) -> Draft {
@@ -20,9 +21,9 @@ fn draft(world: &impl Clock, conversation: ConversationId, number: u128) -> Draf
     Draft { conversation, sender: ADA, id, kind: "text".into(), content, at: world.now() }
 }
 
-/// Two people with two conversations of three messages each, everything cached.
-fn talked<W: World>(world: &W) {
-    for (offset, id) in [(0, TALK), (10, OTHER)] {
+/// Two users with two conversations of three messages each; everything is cached.
+fn fill_world<W: World>(world: &W) {
+    for (offset, id) in [(0, CONVERSATION), (10, OTHER)] {
         let new = NewConversation { id: Some(id), creator: ADA, members: vec![BEN], at: world.now() };
         block_on(messaging::create(world, new)).unwrap();
         for number in 1..=3 {
@@ -35,22 +36,22 @@ fn talked<W: World>(world: &W) {
 
 fn world() -> FakeWorld {
     let world = FakeWorld::new();
-    talked(&world);
+    fill_world(&world);
     world
 }
 
-fn plant(world: &FakeWorld, owner: Owner, mutations: Vec<Mutation>) {
+fn write(world: &FakeWorld, owner: Owner, mutations: Vec<Mutation>) {
     let transaction = Transaction { mutations, ..Transaction::new(owner) };
     let outcomes = block_on(world.commit(vec![transaction])).unwrap();
     assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");
 }
 
-fn everybody() -> Subjects {
+fn all_users() -> Subjects {
     Subjects::Users(vec![ADA, BEN])
 }
 
-fn talks() -> Subjects {
-    Subjects::Conversations(vec![TALK, OTHER])
+fn all_conversations() -> Subjects {
+    Subjects::Conversations(vec![CONVERSATION, OTHER])
 }
 
 fn set(key: Key, number: i64) -> Mutation {
@@ -58,140 +59,156 @@ fn set(key: Key, number: i64) -> Mutation {
 }
 
 fn fields(space: Space, seq: u64) -> Mutation {
-    Mutation::SetFields(Key::of_user(space, BEN), vec![(TALK.to_string().into(), seq.to_string().into())])
+    Mutation::SetFields(Key::of_user(space, BEN), vec![(CONVERSATION.to_string().into(), seq.to_string().into())])
 }
 
-type Seen = (What, Option<i64>, Option<i64>);
+type Difference = (FindingKind, Option<i64>, Option<i64>);
 
-fn seen(report: &Report) -> Vec<Seen> {
-    report.drift.iter().map(|finding| (finding.what, finding.stored, finding.records)).collect()
+fn divergences(report: &Report) -> Vec<Difference> {
+    report.divergences.iter().map(|finding| (finding.kind, finding.stored, finding.records)).collect()
 }
 
-/// Plants in Ben's partition; it is found as told, mended, and then not found any more.
-fn check(mutations: Vec<Mutation>, expected: &[Seen]) {
+/// Writes these mutations to Ben's partition. Expects these divergences, that they are repaired, and that none is left.
+fn check(mutations: Vec<Mutation>, expected: &[Difference]) {
     let world = world();
-    plant(&world, Owner::User(BEN), mutations);
-    let told = world.store.published().len();
-    let found = block_on(verify(&world, &everybody())).unwrap();
-    assert_eq!(seen(&found), expected);
-    assert!(found.unsettled.is_empty() && found.drift.iter().all(|finding| finding.user == Some(BEN)), "{found:?}");
-    let mended = block_on(repair(&world, &everybody())).unwrap();
-    assert!(mended.drift.len() == expected.len() && mended.drift.iter().all(|it| it.repaired), "{mended:?}");
-    let clean = block_on(verify(&world, &everybody())).unwrap();
+    write(&world, Owner::User(BEN), mutations);
+    let published = world.store.published().len();
+    let found = block_on(verify(&world, &all_users())).unwrap();
+    assert_eq!(divergences(&found), expected);
+    assert!(
+        found.inconclusive.is_empty() && found.divergences.iter().all(|finding| finding.user == Some(BEN)),
+        "{found:?}"
+    );
+    let repaired = block_on(repair(&world, &all_users())).unwrap();
+    assert!(
+        repaired.divergences.len() == expected.len() && repaired.divergences.iter().all(|it| it.repaired),
+        "{repaired:?}"
+    );
+    let clean = block_on(verify(&world, &all_users())).unwrap();
     assert_eq!(clean, Report { users: 2, ..Report::default() });
     assert_eq!(block_on(unread::totals(&world, BEN)).unwrap().value.total, 6);
-    assert_eq!(world.store.published().len(), told, "mending tells nobody anything");
-    block_on(send(&world, draft(&world, TALK, 20))).unwrap();
+    assert_eq!(world.store.published().len(), published, "a repair publishes nothing");
+    block_on(send(&world, draft(&world, CONVERSATION, 20))).unwrap();
     assert_eq!(block_on(unread::totals(&world, BEN)).unwrap().value.total, 7);
 }
 
 #[test]
-fn what_agrees_is_no_drift_and_costs_one_round_trip() {
+fn equal_sides_are_no_divergence_and_cost_one_round_trip() {
     let world = world();
     world.store.take_calls();
-    assert_eq!(block_on(verify(&world, &everybody())).unwrap(), Report { users: 2, ..Report::default() });
-    assert_eq!(block_on(verify(&world, &talks())).unwrap(), Report { conversations: 2, ..Report::default() });
+    assert_eq!(block_on(verify(&world, &all_users())).unwrap(), Report { users: 2, ..Report::default() });
+    assert_eq!(
+        block_on(verify(&world, &all_conversations())).unwrap(),
+        Report { conversations: 2, ..Report::default() }
+    );
     let calls = world.store.take_calls();
     assert_eq!((calls.reads, calls.commits, calls.publishes), (2, 0, 0));
     world.store.wipe();
-    assert_eq!(block_on(verify(&world, &everybody())).unwrap(), Report { cold: 2, ..Report::default() });
-    assert_eq!(block_on(verify(&world, &talks())).unwrap(), Report { uncached: 2, ..Report::default() });
+    assert_eq!(block_on(verify(&world, &all_users())).unwrap(), Report { cold: 2, ..Report::default() });
+    assert_eq!(block_on(verify(&world, &all_conversations())).unwrap(), Report { uncached: 2, ..Report::default() });
 }
 
 #[test]
-fn a_wrong_total_is_found_and_mended() {
-    check(vec![set(Key::of_user(Space::UnreadTotal, BEN), 9)], &[(What::Total, Some(9), Some(6))]);
+fn a_wrong_total_is_found_and_repaired() {
+    check(vec![set(Key::of_user(Space::UnreadTotal, BEN), 9)], &[(FindingKind::Total, Some(9), Some(6))]);
 }
 
 #[test]
-fn a_wrong_counter_is_found_and_mended_even_if_the_total_is_wrong_in_the_same_way() {
-    let counter = set(Key::unread_conversation(BEN, TALK), 5);
+fn a_wrong_counter_is_found_and_repaired_even_if_the_total_is_wrong_in_the_same_way() {
+    let counter = set(Key::unread_conversation(BEN, CONVERSATION), 5);
     let total = set(Key::of_user(Space::UnreadTotal, BEN), 8);
-    check(vec![counter, total], &[(What::Count, Some(5), Some(3))]);
+    check(vec![counter, total], &[(FindingKind::Count, Some(5), Some(3))]);
 }
 
 #[test]
-fn a_missing_counter_is_found_and_mended() {
-    let missing = Mutation::Delete(Key::unread_conversation(BEN, TALK));
-    check(vec![missing], &[(What::Total, Some(6), Some(6)), (What::Counter, None, Some(3))]);
+fn a_missing_counter_is_found_and_repaired() {
+    let missing = Mutation::Delete(Key::unread_conversation(BEN, CONVERSATION));
+    check(vec![missing], &[(FindingKind::Total, Some(6), Some(6)), (FindingKind::Counter, None, Some(3))]);
 }
 
 #[test]
-fn positions_ahead_of_the_records_are_found_and_mended() {
-    check(vec![fields(Space::UnreadSequence, 9)], &[(What::Position, Some(9), Some(3))]);
-    check(vec![fields(Space::UnreadRead, 2)], &[(What::Read, Some(2), Some(0))]);
+fn positions_ahead_of_the_records_are_found_and_repaired() {
+    check(vec![fields(Space::UnreadSequence, 9)], &[(FindingKind::Position, Some(9), Some(3))]);
+    check(vec![fields(Space::UnreadRead, 2)], &[(FindingKind::Read, Some(2), Some(0))]);
 }
 
 #[test]
-fn a_read_position_that_fell_behind_is_found_and_mended() {
+fn a_read_position_that_fell_behind_is_found_and_repaired() {
     let world = world();
-    block_on(mark_read(&world, BEN, TALK, Some(Seq(2)))).unwrap();
-    plant(&world, Owner::User(BEN), vec![fields(Space::UnreadRead, 1)]);
-    let found = block_on(verify(&world, &everybody())).unwrap();
-    assert_eq!(seen(&found), [(What::Read, Some(1), Some(2))]);
-    assert!(block_on(repair(&world, &everybody())).unwrap().drift[0].repaired);
-    assert_eq!(block_on(verify(&world, &everybody())).unwrap().drift, []);
+    block_on(mark_read(&world, BEN, CONVERSATION, Some(Seq(2)))).unwrap();
+    write(&world, Owner::User(BEN), vec![fields(Space::UnreadRead, 1)]);
+    let found = block_on(verify(&world, &all_users())).unwrap();
+    assert_eq!(divergences(&found), [(FindingKind::Read, Some(1), Some(2))]);
+    assert!(block_on(repair(&world, &all_users())).unwrap().divergences[0].repaired);
+    assert_eq!(block_on(verify(&world, &all_users())).unwrap().divergences, []);
 }
 
 #[test]
-fn a_store_that_went_back_is_found_and_the_lost_announcement_made_up_for() {
+fn a_store_that_lost_an_announcement_is_found_and_the_announcement_is_repeated() {
     let world = world();
-    plant(
+    write(
         &world,
         Owner::User(BEN),
         vec![
             fields(Space::UnreadSequence, 2),
-            set(Key::unread_conversation(BEN, TALK), 2),
+            set(Key::unread_conversation(BEN, CONVERSATION), 2),
             set(Key::of_user(Space::UnreadTotal, BEN), 5),
         ],
     );
     world.store.take_published();
-    let mended = block_on(repair(&world, &everybody())).unwrap();
-    assert_eq!(seen(&mended), [(What::Position, Some(2), Some(3))]);
-    assert!(mended.drift[0].repaired);
-    let told: Vec<_> = world.store.take_published().into_iter().map(|(user, event)| (user, event.name)).collect();
-    assert_eq!(told, [(BEN, "message.new".into())]);
+    let repaired = block_on(repair(&world, &all_users())).unwrap();
+    assert_eq!(divergences(&repaired), [(FindingKind::Position, Some(2), Some(3))]);
+    assert!(repaired.divergences[0].repaired);
+    let published: Vec<_> = world.store.take_published().into_iter().map(|(user, event)| (user, event.name)).collect();
+    assert_eq!(published, [(BEN, "message.new".into())]);
 }
 
 #[test]
-fn a_conversation_that_the_user_left_is_found_and_dropped() {
+fn a_conversation_that_the_user_left_is_found_and_removed() {
     let world = world();
-    let strange = ConversationId::from_u128(0x79);
-    plant(
+    let left = ConversationId::from_u128(0x79);
+    write(
         &world,
         Owner::User(BEN),
         vec![Mutation::SetFields(
             Key::of_user(Space::UnreadSequence, BEN),
-            vec![(strange.to_string().into(), "4".into())],
+            vec![(left.to_string().into(), "4".into())],
         )],
     );
-    let mended = block_on(repair(&world, &everybody())).unwrap();
-    assert_eq!(seen(&mended), [(What::Membership, Some(4), None)]);
-    assert!(mended.drift[0].repaired && mended.drift[0].conversation == Some(strange));
-    assert_eq!(block_on(verify(&world, &everybody())).unwrap().drift, []);
+    let repaired = block_on(repair(&world, &all_users())).unwrap();
+    assert_eq!(divergences(&repaired), [(FindingKind::Membership, Some(4), None)]);
+    assert!(repaired.divergences[0].repaired && repaired.divergences[0].conversation == Some(left));
+    assert_eq!(block_on(verify(&world, &all_users())).unwrap().divergences, []);
 }
 
 #[test]
-fn wrong_last_messages_are_found_and_mended() {
+fn wrong_last_messages_are_found_and_repaired() {
     let text = |name: &'static str, value: &'static str| (name.into(), value.into());
-    for (planted, expected) in [
-        (vec![text("content", "never said")], (What::LastMessage, Some(3), Some(3))),
-        (vec![text("version", "2"), text("content", "message 2")], (What::LastMessage, Some(2), Some(3))),
-        (vec![text("version", "40")], (What::LastMessage, Some(40), Some(3))),
+    for (wrong, expected) in [
+        (vec![text("content", "never sent")], (FindingKind::LastMessage, Some(3), Some(3))),
+        (vec![text("version", "2"), text("content", "message 2")], (FindingKind::LastMessage, Some(2), Some(3))),
+        (vec![text("version", "40")], (FindingKind::LastMessage, Some(40), Some(3))),
     ] {
         let world = world();
-        plant(&world, Owner::Conversation(TALK), vec![Mutation::SetFields(Key::last_message(TALK), planted)]);
-        let mended = block_on(repair(&world, &talks())).unwrap();
-        assert_eq!(seen(&mended), [expected]);
-        assert!(mended.drift[0].repaired && mended.drift[0].conversation == Some(TALK), "{mended:?}");
-        let clean = block_on(verify(&world, &talks())).unwrap();
+        write(
+            &world,
+            Owner::Conversation(CONVERSATION),
+            vec![Mutation::SetFields(Key::last_message(CONVERSATION), wrong)],
+        );
+        let repaired = block_on(repair(&world, &all_conversations())).unwrap();
+        assert_eq!(divergences(&repaired), [expected]);
+        assert!(
+            repaired.divergences[0].repaired && repaired.divergences[0].conversation == Some(CONVERSATION),
+            "{repaired:?}"
+        );
+        let clean = block_on(verify(&world, &all_conversations())).unwrap();
         assert_eq!(clean, Report { conversations: 2, ..Report::default() });
-        assert_eq!(block_on(last_message::get(&world, BEN, TALK)).unwrap().value.content, "message 3");
+        assert_eq!(block_on(last_message::get(&world, BEN, CONVERSATION)).unwrap().value.content, "message 3");
     }
 }
 
 #[test]
-fn what_waits_for_its_announcement_is_pending_and_no_drift() {
+fn a_change_that_waits_for_its_announcement_is_pending_and_no_divergence() {
     let clock = ManualClock::new();
     let world = TestWorld {
         store: std::sync::Arc::new(OutageStore::new(clock.clone())),
@@ -199,84 +216,84 @@ fn what_waits_for_its_announcement_is_pending_and_no_drift() {
         clock,
         telemetry: FakeTelemetry::new(),
     };
-    talked(&world);
-    world.store.go_away();
-    assert!(block_on(verify(&world, &everybody())).unwrap_err().store_is_away());
-    block_on(send(&world, draft(&world, TALK, 20))).unwrap();
+    fill_world(&world);
+    world.store.set_unavailable();
+    assert!(block_on(verify(&world, &all_users())).unwrap_err().is_store_unavailable());
+    block_on(send(&world, draft(&world, CONVERSATION, 20))).unwrap();
     block_on(mark_read(&world, BEN, OTHER, None)).unwrap();
     let leave = MemberChange { conversation: OTHER, actor: None, user: ADA, at: world.now() };
     block_on(messaging::remove_member(&world, leave)).unwrap();
-    world.store.come_back();
-    // Of both in one talk, of the reader and of the one who left in the other.
-    let report = block_on(repair(&world, &everybody())).unwrap();
-    assert_eq!((report.pending, report.drift, report.unsettled), (4, Vec::new(), Vec::new()));
-    let report = block_on(repair(&world, &talks())).unwrap();
-    assert_eq!((report.pending, report.drift), (1, Vec::new()));
+    world.store.set_available();
+    // Both members of one conversation, and in the other one the reader and the member who left.
+    let report = block_on(repair(&world, &all_users())).unwrap();
+    assert_eq!((report.pending, report.divergences, report.inconclusive), (4, Vec::new(), Vec::new()));
+    let report = block_on(repair(&world, &all_conversations())).unwrap();
+    assert_eq!((report.pending, report.divergences), (1, Vec::new()));
     world.clock.advance(60_000);
     block_on(messaging::recover(&world)).unwrap();
-    assert_eq!(block_on(verify(&world, &everybody())).unwrap(), Report { users: 2, ..Report::default() });
+    assert_eq!(block_on(verify(&world, &all_users())).unwrap(), Report { users: 2, ..Report::default() });
 }
 
 #[test]
-fn traffic_is_no_drift() {
+fn running_requests_are_no_divergence() {
     let world = world();
     let mut tasks: Vec<BoxFuture<'_, Report>> = Vec::new();
     for task in 0..4 {
         let world = &world;
         tasks.push(Box::pin(async move {
             for number in 0..25 {
-                send(world, draft(world, TALK, 100 + 100 * task + number)).await.unwrap();
+                send(world, draft(world, CONVERSATION, 100 + 100 * task + number)).await.unwrap();
                 world.wait(7).await;
-                mark_read(world, BEN, TALK, None).await.unwrap();
+                mark_read(world, BEN, CONVERSATION, None).await.unwrap();
             }
             Report::default()
         }));
         tasks.push(Box::pin(async move {
             let mut all = Report::default();
             for _ in 0..10 {
-                all.add(verify(world, &everybody()).await.unwrap());
-                all.add(verify(world, &talks()).await.unwrap());
+                all.add(verify(world, &all_users()).await.unwrap());
+                all.add(verify(world, &all_conversations()).await.unwrap());
                 world.wait(1).await;
             }
             all
         }));
     }
     for report in block_on(join_all(tasks)) {
-        assert_eq!((report.drift, report.unsettled), (Vec::new(), Vec::new()));
+        assert_eq!((report.divergences, report.inconclusive), (Vec::new(), Vec::new()));
     }
 }
 
 #[test]
-fn pages_go_through_everybody() {
+fn pages_list_every_subject_once() {
     let world = world();
-    let mut met = Vec::new();
+    let mut listed = Vec::new();
     let mut after = None;
     loop {
-        let (page, next) = block_on(Subjects::page(&world, Kind::Users, after, 1)).unwrap();
+        let (page, next) = block_on(Subjects::page(&world, SubjectKind::Users, after, 1)).unwrap();
         let Subjects::Users(users) = page else { panic!("asked for users") };
-        met.extend(users);
+        listed.extend(users);
         after = next;
         if after.is_none() {
             break;
         }
     }
-    assert_eq!(met, [ADA, BEN]);
-    let (page, next) = block_on(Subjects::page(&world, Kind::Conversations, None, 10)).unwrap();
-    assert_eq!((page, next), (talks(), None));
+    assert_eq!(listed, [ADA, BEN]);
+    let (page, next) = block_on(Subjects::page(&world, SubjectKind::Conversations, None, 10)).unwrap();
+    assert_eq!((page, next), (all_conversations(), None));
 }
 
 #[test]
-fn a_report_lists_so_many_findings_and_counts_the_rest() {
+fn a_report_lists_findings_up_to_the_limit_and_counts_the_rest() {
     let finding = Finding {
-        what: What::Count,
+        kind: FindingKind::Count,
         user: Some(BEN),
-        conversation: Some(TALK),
+        conversation: Some(CONVERSATION),
         stored: Some(1),
         records: Some(2),
         repaired: false,
     };
-    let part = Report { drift: vec![finding; FINDINGS_MAX - 1], ..Report::default() };
+    let part = Report { divergences: vec![finding; FINDINGS_MAX - 1], ..Report::default() };
     let mut whole = part.clone();
     whole.add(part);
-    assert_eq!((whole.drift.len(), whole.unlisted), (FINDINGS_MAX, FINDINGS_MAX as u64 - 2));
+    assert_eq!((whole.divergences.len(), whole.unlisted), (FINDINGS_MAX, FINDINGS_MAX as u64 - 2));
 }

@@ -1,7 +1,7 @@
-//! Who a user wants to see, and who is kept out.
+//! A user's contacts and blocks.
 //!
-//! Contacts are directed; presence shows where they are mutual and neither side has blocked the other. Nobody is
-//! told of a change here: clients ask for the present state.
+//! Contacts are directed. A user's presence is visible to another user if both are contacts of each other and neither has
+//! blocked the other. A change here publishes nothing: clients ask for the present state.
 
 mod rules;
 mod use_cases;

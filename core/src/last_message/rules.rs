@@ -1,4 +1,4 @@
-//! What is cached, how it is written, and how it is read back.
+//! The form of a cached last message: how it is written and how it is parsed. Pure functions on plain values.
 
 use crate::ids::ConversationId;
 use crate::key::{Key, Owner};
@@ -7,18 +7,19 @@ use crate::port::{Check, LastMessage, Message, Mutation, Query, Text, Transactio
 use crate::store_answers;
 use crate::time::Timestamp;
 
-/// The conversation's sequence at which the cached state was true.
+/// The field with the conversation's sequence number at which the cached state was read.
 pub(super) const VERSION: &str = "version";
-/// The only field of a hash that is being filled; readers take it for missing.
-const FILLING: &str = "filling";
-/// A filler that takes longer has to start over.
+/// The only field of a placeholder. Readers treat a placeholder as a missing entry.
+pub(super) const FILLING: &str = "filling";
+/// The time to live of a placeholder. A caller that needs more time to fill it has to start again.
 const FILLING_TTL_MS: u64 = 10_000;
 
-/// The question that [`super::complete`] takes the answer of.
+/// The query whose answer [`parse`] and [`super::complete`] take.
 pub(crate) fn query(conversation: ConversationId) -> Query {
     Query::Fields(Key::last_message(conversation))
 }
 
+/// Writes a placeholder if nothing is cached.
 pub(super) fn placeholder(conversation: ConversationId) -> Transaction {
     let key = Key::last_message(conversation);
     Transaction::new(Owner::Conversation(conversation))
@@ -44,7 +45,7 @@ pub(crate) fn put(last: &LastMessage) -> Transaction {
             ]
             .map(|(name, value)| (name.into(), value.into())),
         );
-        fields.extend(message.edited_at.map(|moment| ("edited_at".into(), moment.to_string().into())));
+        fields.extend(message.edited_at.map(|edited_at| ("edited_at".into(), edited_at.to_string().into())));
     }
     Transaction::new(Owner::Conversation(last.conversation))
         .check(Check::FieldBelow(key.clone(), VERSION.into(), version))
@@ -53,7 +54,7 @@ pub(crate) fn put(last: &LastMessage) -> Transaction {
         .mutate(Mutation::Expire(key, LAST_MESSAGE_TTL_MS))
 }
 
-/// A cached state; `None` when nothing is cached, or nothing that can be understood.
+/// Parses a cached state; `None` if nothing is cached, or if it cannot be parsed.
 pub(crate) fn parse(conversation: ConversationId, fields: &[(String, String)]) -> Option<LastMessage> {
     let field = |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
     let version = store_answers::seq(field(VERSION)?).ok()?;
@@ -70,49 +71,4 @@ pub(crate) fn parse(conversation: ConversationId, fields: &[(String, String)]) -
         deleted: false,
     };
     Some(LastMessage { conversation, version, message: Some(message) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{MessageId, Seq, UserId};
-
-    fn cached(last: &LastMessage) -> Vec<(String, String)> {
-        let transaction = put(last);
-        let fields = transaction.mutations.into_iter().find_map(|mutation| match mutation {
-            Mutation::SetFields(_, fields) => Some(fields),
-            _ => None,
-        });
-        fields.unwrap().into_iter().map(|(name, value)| (name.into(), value.into())).collect()
-    }
-
-    #[test]
-    fn a_message_survives_the_cache() {
-        let conversation = ConversationId::from_u128(7);
-        let message = Message {
-            id: MessageId::from_u128(1),
-            conversation,
-            seq: Seq(4),
-            sender: UserId::from_u128(2),
-            kind: "text".into(),
-            content: "dinner at \"eight\"?\n".into(),
-            created_at: Timestamp(1_790_000_000_123),
-            edited_at: Some(Timestamp(1_790_000_009_000)),
-            deleted: false,
-        };
-        for message in [Some(message.clone()), Some(Message { edited_at: None, ..message }), None] {
-            let last = LastMessage { conversation, version: Seq(6), message };
-            assert_eq!(parse(conversation, &cached(&last)), Some(last));
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_understood_counts_as_missing() {
-        let conversation = ConversationId::from_u128(7);
-        let fields =
-            |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
-        assert_eq!(parse(conversation, &[]), None);
-        assert_eq!(parse(conversation, &fields(&[("version", "x")])), None);
-        assert_eq!(parse(conversation, &fields(&[("version", "3"), ("id", "nobody")])), None);
-    }
 }

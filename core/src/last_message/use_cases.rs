@@ -5,44 +5,44 @@ use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner};
 use crate::port::{Check, LastMessage, Message, Mutation, Outcome, Query, Telemetry, Transaction, Value, World};
-use crate::source::{Sourced, or_records};
+use crate::source::{Sourced, or_from_records};
 use crate::{store_answers, store_calls};
 
-/// The newest message that the member may see; one round trip to the store when it is cached.
+/// The newest message that the member may see; one round trip to the store if it is cached.
 ///
 /// # Errors
-/// [`Error::NoMessage`] when there is none; `not_a_member` for everybody else.
+/// [`Error::NoMessage`] if there is none; `not_a_member` if the user is not a member.
 pub async fn get<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<Sourced<Message>, Error> {
     let membership = world.membership(conversation, user).await?;
     let recorded = async { Ok(world.last_messages(vec![conversation]).await?) };
-    let last = or_records(world, "last_message", cached(world, &[conversation]).await, recorded).await?;
+    let last = or_from_records(world, "last_message", cached(world, &[conversation]).await, recorded).await?;
     let message = last.value.into_iter().next().and_then(|last| last.message);
     let visible = message.filter(|message| message.seq > membership.joined).ok_or(Error::NoMessage)?;
     Ok(Sourced { value: visible, source: last.source })
 }
 
-/// The newest message of each conversation, in the order asked; misses are filled in one go.
+/// The newest message of each conversation, in the order of `conversations`. Missing ones are filled together.
 async fn cached<W: World>(world: &W, conversations: &[ConversationId]) -> Result<Vec<LastMessage>, Error> {
     let queries = conversations.iter().map(|conversation| query(*conversation)).collect();
     match store_calls::read_all(world, queries, 1).await {
         Ok(values) => complete(world, conversations, values).await,
         Err(error) => {
-            if error.store_is_away() {
-                count_looks(world, "away", conversations.len());
+            if error.is_store_unavailable() {
+                count_lookups(world, "away", conversations.len());
             }
             Err(error)
         }
     }
 }
 
-/// Questions to the cache, by what came of them: hit, miss, or away when the store could not be asked.
-pub(crate) fn count_looks(world: &impl Telemetry, outcome: &'static str, looks: usize) {
-    if looks > 0 {
-        world.count("cache", &[("cache", "last_message"), ("outcome", outcome)], looks as u64);
+/// Counts lookups in the cache by their outcome: `hit`, `miss`, or `away` if the store was unavailable.
+pub(crate) fn count_lookups(world: &impl Telemetry, outcome: &'static str, lookups: usize) {
+    if lookups > 0 {
+        world.count("cache", &[("cache", "last_message"), ("outcome", outcome)], lookups as u64);
     }
 }
 
-/// Reads what the cache answered and fills what it did not hold.
+/// Parses the answers to [`query`], and fills the conversations that were not cached. In the order of `conversations`.
 pub(crate) async fn complete<W: World>(
     world: &W,
     conversations: &[ConversationId],
@@ -54,8 +54,8 @@ pub(crate) async fn complete<W: World>(
     }
     let missing: Vec<_> =
         conversations.iter().zip(&found).filter(|(_, last)| last.is_none()).map(|(id, _)| *id).collect();
-    count_looks(world, "hit", found.len() - missing.len());
-    count_looks(world, "miss", missing.len());
+    count_lookups(world, "hit", found.len() - missing.len());
+    count_lookups(world, "miss", missing.len());
     if missing.is_empty() {
         return Ok(found.into_iter().flatten().collect());
     }
@@ -63,31 +63,32 @@ pub(crate) async fn complete<W: World>(
     Ok(found.into_iter().filter_map(|last| last.or_else(|| filled.next())).collect())
 }
 
-/// Puts what the records say now, where it is newer than what is cached; at most [`crate::limits::LIST_MAX`].
+/// Caches the state of the records wherever it is newer than the cached one; at most [`crate::limits::LIST_MAX`]
+/// conversations.
 pub(crate) async fn refresh<W: World>(world: &W, conversations: Vec<ConversationId>) -> Result<(), Error> {
     fill(world, conversations).await.map(|_| ())
 }
 
-/// Drops what is cached, unless it changes meanwhile, and caches what the records say now.
+/// Deletes the cached state, unless it changes in the meantime, and caches the state of the records.
 pub(crate) async fn renew<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
     let key = Key::last_message(conversation);
     let version = Query::NamedFields(key.clone(), [VERSION.to_owned()].into());
-    let found =
-        store_answers::seq_field(world.read(vec![version]).await?.into_iter().next())?.map(|seq| seq.to_string());
-    let dropped = Transaction::new(Owner::Conversation(conversation))
-        .check(Check::FieldEquals(key.clone(), VERSION.into(), found.map(Into::into)))
+    let found = store_answers::seq_field(world.read(vec![version]).await?.into_iter().next())?;
+    let found = found.map(|version| version.to_string().into());
+    let deletion = Transaction::new(Owner::Conversation(conversation))
+        .check(Check::FieldEquals(key.clone(), VERSION.into(), found))
         .mutate(Mutation::Delete(key));
-    match store_calls::commit_one(world, dropped).await? {
+    match store_calls::commit_one(world, deletion).await? {
         Outcome::Failed(error) => Err(error.into()),
         Outcome::Committed(_) | Outcome::Refused(_) => refresh(world, vec![conversation]).await,
     }
 }
 
-/// Caches what the records say now, and answers it.
+/// Caches the state of the records and returns it.
 ///
-/// A placeholder comes first and the state goes only where something stands: whatever is announced after the
-/// placeholder writes through it and wins, and a store that restarts in between has lost the placeholder. So a
-/// slow filler never leaves something old behind.
+/// A placeholder is written first, and the state is written only if the key still exists. A change that is announced after
+/// the placeholder replaces it and wins; a store that restarts in between has lost the placeholder. So a slow caller
+/// never leaves an old state in the cache.
 async fn fill<W: World>(world: &W, conversations: Vec<ConversationId>) -> Result<Vec<LastMessage>, Error> {
     let placeholders = conversations.iter().map(|conversation| placeholder(*conversation)).collect();
     let outcomes = store_calls::commit_all(world, placeholders).await?;
@@ -95,7 +96,7 @@ async fn fill<W: World>(world: &W, conversations: Vec<ConversationId>) -> Result
     let found = world.last_messages(conversations).await?;
     let states = found.iter().filter(|last| last.version > Seq::ZERO);
     let states = states.map(|last| put(last).check(Check::Present(Key::last_message(last.conversation))));
-    // A newer version may stand there by now: then this one is refused, and still a true answer of its moment.
+    // A newer version may be cached by now. Then this one is refused, and is still a true answer of its time.
     let outcomes = store_calls::commit_all(world, states.collect()).await?;
     store_calls::failure(&outcomes).map_or(Ok(found), Err)
 }

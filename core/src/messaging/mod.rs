@@ -1,14 +1,14 @@
-//! Conversations and messages: what is stored in the records and announced to everybody it concerns.
+//! Conversations and messages: what the records store, and what is announced to the members.
 //!
-//! The records decide who may do what and number every change; the announcement follows. A change whose
-//! announcement fails is stored all the same, stays pending in the records, and is announced by [`recover`].
+//! The records decide what a user may do, and number every change. The announcement follows. If it fails, the change
+//! is stored nevertheless; it stays pending in the records until [`recover`] announces it.
 
 mod rules;
 mod use_cases;
 
 pub use use_cases::{
-    Deleted, InboxEntry, InboxPage, ReadReply, Sent, add_member, create, delete, edit, history, inbox, mark_read,
-    recover, remove_member, send,
+    DeletedMessage, InboxEntry, InboxPage, ReadReply, StoredMessage, add_member, create, delete, edit, history, inbox,
+    mark_read, recover, remove_member, send,
 };
 
 #[cfg(test)]

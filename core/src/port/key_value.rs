@@ -1,4 +1,4 @@
-//! The live state: strings, counters, hashes and ordered sets, partitioned by owner.
+//! The key-value port: strings, counters, hashes and ordered sets, partitioned by owner.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use super::Item;
 use crate::key::{Key, KeyError, Owner};
 use crate::limits::{
-    CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, LIFE_MS_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
-    TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
+    CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
+    TRANSACTION_ITEMS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 
-/// A field's name or value, or a member: most that the rules write are known to the program, and need no memory.
+/// A field name, a field value or a member. Most of those that the rules write are constants and need no allocation.
 pub type Text = Cow<'static, str>;
 
-/// A question about one key.
+/// A query about one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// Answer: [`Value::Bytes`], or [`Value::Missing`].
@@ -23,8 +23,8 @@ pub enum Query {
     Counter(Key),
     /// Answer: [`Value::Fields`] by name, or [`Value::Missing`].
     Fields(Key),
-    /// Answer: [`Value::NamedFields`] in the order asked, all `None` when the key is missing.
-    /// Names are shared, because many keys are asked for the same ones.
+    /// Answer: [`Value::NamedFields`] in the order of the names, all `None` if the key is missing.
+    /// The names are shared, because many queries ask for the same ones.
     NamedFields(Key, Arc<[String]>),
     /// Answer: [`Value::TimeToLive`], or [`Value::Missing`].
     TimeToLive(Key),
@@ -33,27 +33,27 @@ pub enum Query {
     OrderedRange {
         /// The ordered set.
         key: Key,
-        /// Lowest score, inclusive.
+        /// The lowest score, inclusive.
         minimum: i64,
-        /// Highest score, inclusive.
+        /// The highest score, inclusive.
         maximum: i64,
-        /// 1 to [`RANGE_MAX`].
+        /// The number of members, 1 to [`RANGE_MAX`].
         limit: u32,
     },
     /// Answer: [`Value::Presence`].
     Presence(Key),
-    /// Every counter of `space` and the hash's owner whose item is a field name of the hash `index`.
-    /// Answer: [`Value::Counters`] in the order of [`Item`], without those that are missing.
+    /// All counters of `space`, with the owner of the hash `index`, whose items are the field names of the hash.
+    /// Answer: [`Value::Counters`] in the order of [`Item`], without missing counters.
     IndexedCounters {
         /// The hash whose field names are the items.
         index: Key,
-        /// The counters' space.
+        /// The space of the counters.
         space: crate::key::Space,
     },
 }
 
 impl Query {
-    /// The key asked about.
+    /// The key of the query.
     pub const fn key(&self) -> &Key {
         match self {
             Self::Bytes(key)
@@ -73,43 +73,43 @@ impl Query {
 pub enum Value {
     /// The key does not exist, or has expired.
     Missing,
-    /// The bytes.
+    /// The bytes of the key.
     Bytes(Vec<u8>),
-    /// The number.
+    /// The number of a counter.
     Counter(i64),
-    /// All fields, by name.
+    /// All fields, sorted by name.
     Fields(Vec<(String, String)>),
-    /// The fields asked for.
+    /// The named fields.
     NamedFields(Vec<Option<String>>),
-    /// Milliseconds left; `None`: the key does not expire.
+    /// The remaining time to live in ms; `None` if the key does not expire.
     TimeToLive(Option<u64>),
-    /// Members and scores.
+    /// Members with their scores.
     Ordered(Vec<(String, i64)>),
     /// Whether the key exists.
     Presence(bool),
-    /// Items and numbers.
+    /// Items with the numbers of their counters.
     Counters(Vec<(Item, i64)>),
 }
 
-/// What must hold for a transaction to happen.
+/// A condition of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// The key does not exist.
     Absent(Key),
     /// The key exists.
     Present(Key),
-    /// The key holds exactly these bytes; a counter compares as its decimal text.
+    /// The key holds exactly these bytes; a counter is compared as its decimal text.
     Equals(Key, Vec<u8>),
-    /// The field holds this text; `None`: the field or the whole key is missing.
+    /// The field holds this text; `None` if the field or the whole key is missing.
     FieldEquals(Key, Text, Option<Text>),
-    /// The field is missing, or a number below the limit.
+    /// The field is missing, or is a number below the limit.
     FieldBelow(Key, Text, i64),
-    /// The member has this score; `None`: it is not in the set.
+    /// The member has this score; `None` if it is not in the set.
     ScoreEquals(Key, Text, Option<i64>),
 }
 
 impl Check {
-    /// The key checked.
+    /// The key of the check.
     pub const fn key(&self) -> &Key {
         match self {
             Self::Absent(key)
@@ -122,11 +122,12 @@ impl Check {
     }
 }
 
-/// One step of a transaction. Steps happen in order; a later one sees what an earlier one did.
-/// A hash or ordered set that loses its last element is gone. Only `Set` touches a key's expiry unasked.
+/// One change of a transaction. Mutations are applied in order; a later one sees the result of an earlier one. A hash or
+/// ordered set that loses its last element is removed. `Expire` and `Persist` change the expiry of a key, and `Set` and
+/// `Delete` replace it; other mutations keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mutation {
-    /// Replaces the key, whatever its type; the expiry is in milliseconds from now.
+    /// Replaces the key, whatever its type. The time to live is in milliseconds.
     Set(Key, Vec<u8>, Option<u64>),
     /// Removes the key.
     Delete(Key),
@@ -134,9 +135,9 @@ pub enum Mutation {
     Add {
         /// The counter.
         key: Key,
-        /// Added; may be negative.
+        /// The number to add; it may be negative.
         delta: i64,
-        /// The result is raised to this if it falls below.
+        /// The result is raised to this number if it would be lower.
         floor: Option<i64>,
     },
     /// Sets fields of a hash.
@@ -145,18 +146,18 @@ pub enum Mutation {
     DeleteFields(Key, Vec<Text>),
     /// Adds to a field of a hash. Result: the new value.
     AddField(Key, Text, i64),
-    /// Lets an existing key expire in so many milliseconds.
+    /// Lets an existing key expire after so many milliseconds.
     Expire(Key, u64),
-    /// Takes a key's expiry away.
+    /// Removes the expiry of a key.
     Persist(Key),
-    /// Puts a member at a score.
+    /// Adds a member with a score, or changes its score.
     OrderedPut(Key, Text, i64),
     /// Removes a member.
     OrderedRemove(Key, Text),
 }
 
 impl Mutation {
-    /// The key changed.
+    /// The key of the mutation.
     pub const fn key(&self) -> &Key {
         match self {
             Self::Set(key, _, _)
@@ -173,51 +174,51 @@ impl Mutation {
     }
 }
 
-/// Something a user's devices are told. Cheap to clone: a message goes to every member.
+/// An event for the devices of a user. Cloning is cheap, because a message is published to every member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The frame's `type`.
+    /// The `type` of the frame.
     pub name: Arc<str>,
-    /// A JSON value as text.
+    /// The payload: a JSON value as text.
     pub payload: Arc<str>,
-    /// Takes the next offset of the user's feed and can be replayed.
+    /// Whether the event takes the next offset of the user's feed and can be replayed.
     pub durable: bool,
 }
 
-/// All checks hold and everything happens, or nothing does.
+/// A transaction in one partition: either all checks hold and everything is carried out, or nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// The one partition that every key belongs to.
+    /// The partition that every key belongs to.
     pub owner: Owner,
-    /// What must hold.
+    /// The conditions.
     pub checks: Vec<Check>,
-    /// What happens.
+    /// The changes.
     pub mutations: Vec<Mutation>,
-    /// What the owner, who must be a user, is told in the same step.
+    /// The events that are published to the owner in the same transaction. The owner must be a user.
     pub publications: Vec<Event>,
 }
 
 impl Transaction {
-    /// Nothing yet, in this partition.
+    /// An empty transaction in this partition.
     pub const fn new(owner: Owner) -> Self {
         Self { owner, checks: Vec::new(), mutations: Vec::new(), publications: Vec::new() }
     }
 
-    /// With a further check.
+    /// Adds a check.
     #[must_use]
     pub fn check(mut self, check: Check) -> Self {
         self.checks.push(check);
         self
     }
 
-    /// With a further mutation.
+    /// Adds a mutation.
     #[must_use]
     pub fn mutate(mut self, mutation: Mutation) -> Self {
         self.mutations.push(mutation);
         self
     }
 
-    /// With a further publication.
+    /// Adds a publication.
     #[must_use]
     pub fn publish(mut self, event: Event) -> Self {
         self.publications.push(event);
@@ -225,39 +226,39 @@ impl Transaction {
     }
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything happened. The results of `Add` and `AddField`, in order.
+    /// The transaction was carried out. The results of `Add` and `AddField`, in order.
     Committed(Vec<i64>),
-    /// The check at this index did not hold; nothing happened.
+    /// The check at this index did not hold; nothing was changed.
     Refused(u32),
-    /// Nothing happened; except that after `Unavailable` it may have.
+    /// The transaction failed and nothing was changed, except that after `Unavailable` it may have been carried out.
     Failed(StoreError),
 }
 
-/// Why the store did not do what was asked.
+/// The error of a call or of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// No grant.
+    /// The function has no grant for the key space.
     #[error("not granted: {0}")]
     Denied(String),
-    /// The key holds another type.
+    /// The key holds a value of another type.
     #[error("wrong type: {0}")]
     WrongType(String),
-    /// A key of another owner.
-    #[error("another owner's key in a transaction: {0}")]
+    /// The transaction contains a key of another owner.
+    #[error("a transaction contains a key of another owner: {0}")]
     CrossPartition(String),
-    /// A bound was passed.
+    /// A limit was exceeded.
     #[error("too large: {0}")]
     TooLarge(String),
-    /// The call makes no sense.
+    /// The call is invalid.
     #[error("invalid: {0}")]
     Invalid(String),
-    /// No answer; whether a write happened is open.
+    /// The store did not answer; a write may or may not have been carried out.
     #[error("the store is unavailable, retry after {retry_after_ms} ms")]
     Unavailable {
-        /// Until trying again makes sense.
+        /// The time to wait before a retry.
         retry_after_ms: u32,
     },
 }
@@ -270,23 +271,23 @@ impl From<KeyError> for StoreError {
 
 /// Reads and atomic writes of the live state.
 ///
-/// - `read` answers in the order asked, in one round trip. What is asked of one owner is answered from one
-///   moment. An expired key is never readable. One bad query fails the call.
-/// - `commit` answers in the order given, in one round trip. Each transaction is atomic on its own: all checks
-///   hold and all mutations and publications happen, or nothing does. Transactions of one call are carried out
-///   in any order and do not depend on each other. What [`validate_commit`] refuses fails the whole call before
-///   anything happens; a wrong type or an unreachable partition is the outcome of its transaction alone.
+/// - `read` answers in the order of the queries, in one round trip. The queries of one owner are answered at one instant. An
+///   expired key is never visible. One invalid query fails the call.
+/// - `commit` answers in the order of the transactions, in one round trip. Each transaction is atomic on its own: either all
+///   checks hold and all mutations and publications are carried out, or none is. Transactions of one call are carried
+///   out in any order and do not depend on each other. If [`validate_commit`] refuses a transaction, the whole call fails
+///   before anything is changed. A wrong type or an unreachable partition is the outcome of its transaction alone.
 pub trait KeyValue: Send + Sync {
     /// Answers every query.
     fn read(&self, queries: Vec<Query>) -> impl Future<Output = Result<Vec<Value>, StoreError>> + Send;
 
-    /// Tries every transaction.
+    /// Carries out every transaction whose checks hold.
     fn commit(&self, transactions: Vec<Transaction>) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
 }
 
-/// Refuses what no adapter may answer, in the same words for all of them.
+/// Validates the queries of a call, with the same errors for every adapter.
 pub fn validate_read(queries: &[Query]) -> Result<(), StoreError> {
-    bound("queries a call", queries.len(), CALL_ITEMS_MAX)?;
+    limit("queries in a call", queries.len(), CALL_ITEMS_MAX)?;
     for query in queries {
         query.key().validate()?;
         match query {
@@ -294,7 +295,7 @@ pub fn validate_read(queries: &[Query]) -> Result<(), StoreError> {
                 return Err(StoreError::Invalid(format!("a range's limit is 1 to {RANGE_MAX}, not {limit}")));
             }
             Query::NamedFields(_, names) => {
-                bound("field names of one query", names.len(), TRANSACTION_ITEMS_MAX)?;
+                limit("field names of one query", names.len(), TRANSACTION_ITEMS_MAX)?;
                 names.iter().try_for_each(|name| validate_name(name).map(|_| ()))?;
             }
             Query::IndexedCounters { space, .. } if !space.has_item() => {
@@ -306,13 +307,13 @@ pub fn validate_read(queries: &[Query]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refuses what no adapter may carry out, in the same words for all of them.
+/// Validates the transactions of a call, with the same errors for every adapter.
 pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
-    bound("transactions a call", transactions.len(), CALL_ITEMS_MAX)?;
+    limit("transactions in a call", transactions.len(), CALL_ITEMS_MAX)?;
     let mut bytes = 0_usize;
     for transaction in transactions {
         let items = transaction.checks.len() + transaction.mutations.len() + transaction.publications.len();
-        bound("checks, mutations and publications of a transaction", items, TRANSACTION_ITEMS_MAX)?;
+        limit("checks, mutations and publications in a transaction", items, TRANSACTION_ITEMS_MAX)?;
         for check in &transaction.checks {
             validate_owner(transaction.owner, check.key())?;
             bytes += validate_check(check)?;
@@ -322,16 +323,16 @@ pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
             bytes += validate_mutation(mutation)?;
         }
         if !transaction.publications.is_empty() && !matches!(transaction.owner, Owner::User(_)) {
-            return Err(StoreError::Invalid("only a user's transaction can publish".into()));
+            return Err(StoreError::Invalid("only a transaction of a user can publish events".into()));
         }
         for event in &transaction.publications {
             bytes += validate_event(event)?;
         }
     }
-    bound("bytes of a call", bytes, CALL_BYTES_MAX)
+    limit("bytes in a call", bytes, CALL_BYTES_MAX)
 }
 
-/// Checks an event's bounds; answers its size in bytes.
+/// Validates an event. Returns its size in bytes.
 pub fn validate_event(event: &Event) -> Result<usize, StoreError> {
     let clean =
         event.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
@@ -340,17 +341,17 @@ pub fn validate_event(event: &Event) -> Result<usize, StoreError> {
             "an event's name is 1 to {EVENT_NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'"
         )));
     }
-    bound("bytes of an event's payload", event.payload.len(), PAYLOAD_BYTES_MAX)?;
+    limit("bytes of an event's payload", event.payload.len(), PAYLOAD_BYTES_MAX)?;
     Ok(event.name.len() + event.payload.len())
 }
 
-/// Refuses what no adapter may publish, in the same words for all of them.
+/// Validates the publications of a call, with the same errors for every adapter.
 pub fn validate_publish(publications: &[super::Publication]) -> Result<(), StoreError> {
-    bound("publications a call", publications.len(), CALL_ITEMS_MAX)?;
+    limit("publications in a call", publications.len(), CALL_ITEMS_MAX)?;
     let bytes = publications
         .iter()
         .try_fold(0, |sum, publication| Ok::<_, StoreError>(sum + validate_event(&publication.event)?))?;
-    bound("bytes of a call", bytes, CALL_BYTES_MAX)
+    limit("bytes in a call", bytes, CALL_BYTES_MAX)
 }
 
 fn validate_owner(owner: Owner, key: &Key) -> Result<(), StoreError> {
@@ -371,23 +372,23 @@ fn validate_check(check: &Check) -> Result<usize, StoreError> {
 
 fn validate_mutation(mutation: &Mutation) -> Result<usize, StoreError> {
     match mutation {
-        Mutation::Set(_, value, life) => {
-            life.map_or(Ok(()), validate_life)?;
+        Mutation::Set(_, value, ttl) => {
+            ttl.map_or(Ok(()), validate_ttl)?;
             validate_value(value.len())
         }
-        Mutation::Expire(_, life) => validate_life(*life).map(|()| 0),
+        Mutation::Expire(_, ttl_ms) => validate_ttl(*ttl_ms).map(|()| 0),
         Mutation::Delete(_) | Mutation::Persist(_) | Mutation::Add { .. } => Ok(0),
         Mutation::SetFields(_, fields) => {
             if fields.is_empty() {
-                return Err(StoreError::Invalid("set-fields without a field".into()));
+                return Err(StoreError::Invalid("`set-fields` needs at least one field".into()));
             }
-            bound("fields of one mutation", fields.len(), TRANSACTION_ITEMS_MAX)?;
+            limit("fields of one mutation", fields.len(), TRANSACTION_ITEMS_MAX)?;
             fields
                 .iter()
                 .try_fold(0, |sum, (name, value)| Ok(sum + validate_name(name)? + validate_value(value.len())?))
         }
         Mutation::DeleteFields(_, names) => {
-            bound("fields of one mutation", names.len(), TRANSACTION_ITEMS_MAX)?;
+            limit("fields of one mutation", names.len(), TRANSACTION_ITEMS_MAX)?;
             names.iter().try_fold(0, |sum, name| Ok(sum + validate_name(name)?))
         }
         Mutation::AddField(_, name, _) | Mutation::OrderedPut(_, name, _) | Mutation::OrderedRemove(_, name) => {
@@ -396,30 +397,30 @@ fn validate_mutation(mutation: &Mutation) -> Result<usize, StoreError> {
     }
 }
 
-fn validate_life(life_ms: u64) -> Result<(), StoreError> {
-    match life_ms {
+fn validate_ttl(ttl_ms: u64) -> Result<(), StoreError> {
+    match ttl_ms {
         0 => Err(StoreError::Invalid("a time to live is at least 1 ms".into())),
-        1..=LIFE_MS_MAX => Ok(()),
-        _ => Err(StoreError::TooLarge(format!("a time to live of {life_ms} ms, allowed are {LIFE_MS_MAX}"))),
+        1..=TTL_MS_MAX => Ok(()),
+        _ => Err(StoreError::TooLarge(format!("a time to live is at most {TTL_MS_MAX} ms, not {ttl_ms}"))),
     }
 }
 
 fn validate_name(name: &str) -> Result<usize, StoreError> {
     if name.is_empty() {
-        return Err(StoreError::Invalid("an empty field name or member".into()));
+        return Err(StoreError::Invalid(format!("a field name or member is 1 to {NAME_BYTES_MAX} bytes; it is empty")));
     }
-    bound("bytes of a field name or member", name.len(), NAME_BYTES_MAX)?;
+    limit("bytes of a field name or member", name.len(), NAME_BYTES_MAX)?;
     Ok(name.len())
 }
 
 fn validate_value(length: usize) -> Result<usize, StoreError> {
-    bound("bytes of a value", length, VALUE_BYTES_MAX)?;
+    limit("bytes of a value", length, VALUE_BYTES_MAX)?;
     Ok(length)
 }
 
-fn bound(what: &str, found: usize, allowed: usize) -> Result<(), StoreError> {
+fn limit(what: &str, found: usize, allowed: usize) -> Result<(), StoreError> {
     if found > allowed {
-        return Err(StoreError::TooLarge(format!("{found} {what}, allowed are {allowed}")));
+        return Err(StoreError::TooLarge(format!("at most {allowed} {what}, not {found}")));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The ports: all that the use cases may ask of the world, and what they may rely on.
+//! The ports: everything that use cases may call, and what each call guarantees.
 //!
-//! Futures are `Send`, so that the same use case runs in a guest (where every import answers at once), on
-//! tokio, and in the simulator that may switch tasks at every call.
+//! Futures are `Send`, so that the same use case runs in a guest, where every import returns immediately, on tokio, and in
+//! the simulation, which may switch tasks at every call.
 
 mod delivery;
 mod item;
@@ -27,28 +27,28 @@ use std::future::Future;
 
 use crate::time::Timestamp;
 
-/// Telling users something without changing state.
+/// Publishes events without changing state.
 pub trait PubSub: Send + Sync {
-    /// Publishes in order for each user. After an error some may have gone out and some not.
+    /// Publishes the events of each user in order. After an error, some of them may have been published.
     fn publish(&self, publications: Vec<Publication>) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Time, in step with the store's clock.
+/// The clock, synchronised with the store's clock.
 pub trait Clock: Send + Sync {
-    /// The present moment. May step back; order is by sequence, never by time.
+    /// The present time. It may step back; events are ordered by sequence number, never by time.
     fn now(&self) -> Timestamp;
 
-    /// Returns after so many milliseconds (at most 1,000), to look again at what another caller holds.
+    /// Returns after so many milliseconds (at most 1,000), so that the caller can read again what another caller holds.
     fn wait(&self, milliseconds: u32) -> impl Future<Output = ()> + Send;
 }
 
-/// Counts for the operator: cache hits, misses, repairs. Never fails.
+/// Counts events for the operator, such as cache hits, misses and repairs. It never fails.
 pub trait Telemetry: Send + Sync {
-    /// Adds to `roost_function_<name>_total`. Label values come from small fixed sets.
+    /// Adds to `roost_function_<name>_total`. The values of labels come from small fixed sets.
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64);
 }
 
-/// Everything a use case needs, in one value.
+/// All ports that a use case needs, in one value.
 pub trait World: KeyValue + PubSub + Records + Clock + Telemetry {}
 
 impl<T: KeyValue + PubSub + Records + Clock + Telemetry> World for T {}

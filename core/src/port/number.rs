@@ -1,8 +1,8 @@
-//! Numbers as the store keeps them: decimal text, spelled in one way only.
+//! Numbers as the store holds them: decimal text with exactly one form for each number.
 
-/// The number that this text spells; `None` for any other spelling (`+1`, `01`, `-0`, `1.0`) and beyond 64 bits.
+/// Parses a number; `None` for any other form (`+1`, `01`, `-0`, `1.0`) and for numbers beyond 64 bits.
 ///
-/// Counters and numeric fields are text that this reads, so that every adapter agrees what a number is.
+/// Counters and numeric fields are text that this function parses, so that all adapters agree on what a number is.
 pub fn parse_number(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = match digits {
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_has_one_spelling() {
+    fn a_number_has_one_text_form() {
         for number in [0, 1, -1, 10, i64::MAX, i64::MIN] {
             assert_eq!(parse_number(number.to_string().as_bytes()), Some(number));
         }

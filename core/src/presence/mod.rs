@@ -1,17 +1,16 @@
-//! Who is online, since when, and who is told.
+//! Presence: which users are online, when they were last seen, and which contacts are told about a change.
 //!
-//! The rules (`rules`) decide from plain values; the use cases (`use_cases`) read, commit, publish and try again.
-//! What holds at every step, and what the rules lean on:
+//! The rules depend on two facts that hold after every single store call:
 //!
-//! - `online:<user>` and the devices' hash are written with the same life in one transaction, and only the end
-//!   of a user without devices shortens the former. So who has no `online` key has no live device.
-//! - Whoever is online, or in a state that contacts were not told, has an entry among the deadlines: it is
-//!   written before the state and removed after the announcement. An entry that comes too early costs one look.
+//! - The key `online:<user>` and the hash of devices get the same time to live in one transaction, and only the disconnect
+//!   of the last device shortens that of the former. So a user without an `online` key has no live device.
+//! - A user who is online, or whose last transition was not announced, has an entry among the deadlines. It is written
+//!   before the state and removed after the announcement. An entry that is due too early costs one read.
 
 mod rules;
 mod use_cases;
 
-pub use use_cases::{Swept, Viewer, connected, disconnect, heartbeat, of_contacts, query, sweep};
+pub use use_cases::{SweepSummary, Viewer, connected, disconnect, heartbeat, of_contacts, query, sweep};
 
 #[cfg(test)]
 mod tests;

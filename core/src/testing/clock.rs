@@ -1,4 +1,4 @@
-//! Time that only a test moves.
+//! A clock that only a test advances.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,14 +7,14 @@ use super::task::yield_now;
 use crate::port::Clock;
 use crate::time::Timestamp;
 
-/// A clock that stands still. Clones share the moment.
+/// A clock that does not advance by itself. Clones share the time.
 ///
-/// `wait` moves the moment forward by the span and lets other tasks run once, so that a single task never hangs.
+/// `wait` advances the clock by the span and lets other tasks run once, so that a single task never blocks.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// Where a new clock stands: 2026-01-01T00:00:00Z.
+    /// The time of a new clock: 2026-01-01T00:00:00Z.
     pub const START: Timestamp = Timestamp(1_767_225_600_000);
 
     /// A clock at [`ManualClock::START`].
@@ -22,19 +22,19 @@ impl ManualClock {
         Self::at(Self::START)
     }
 
-    /// A clock at this moment.
-    pub fn at(moment: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(moment.0)))
+    /// A clock at this time.
+    pub fn at(start: Timestamp) -> Self {
+        Self(Arc::new(AtomicU64::new(start.0)))
     }
 
-    /// Moves forward.
+    /// Advances the clock.
     pub fn advance(&self, span_ms: u64) {
         self.0.fetch_add(span_ms, Ordering::SeqCst);
     }
 
-    /// Moves anywhere, also back.
-    pub fn set(&self, moment: Timestamp) {
-        self.0.store(moment.0, Ordering::SeqCst);
+    /// Sets the clock to any time, also an earlier one.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, Ordering::SeqCst);
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use crate::testing::block_on;
 
     #[test]
-    fn waiting_moves_time_forward() {
+    fn waiting_advances_the_clock_by_at_most_a_second() {
         let clock = ManualClock::new();
         block_on(clock.wait(20));
         block_on(clock.wait(5_000));

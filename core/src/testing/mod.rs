@@ -1,13 +1,13 @@
-//! Fakes of every port, and the conformance suites that hold adapters and fakes to the same contracts.
+//! Fakes of every port, and the conformance suites that test adapters and fakes against the same contracts.
 //!
-//! Built only with the feature `testing`; nothing that serves anybody uses it. Everything here is
-//! deterministic: no threads, no randomness, and time only as far as a test moves it.
+//! Built only with the feature `testing`; no production code uses it. Everything here is deterministic: there are no
+//! threads and no randomness, and time advances only when a test advances it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "test support: a surprise here is a failed test"
+    reason = "test support: a panic here is a failed test"
 )]
 
 mod clock;
@@ -22,7 +22,7 @@ mod world;
 pub use clock::ManualClock;
 pub use outage::OutageStore;
 pub use records::FakeRecords;
-pub use store::{Calls, FakeStore, Stored};
+pub use store::{Calls, FakeStore, StoredValue};
 pub use task::{BoxFuture, block_on, join_all, yield_now};
 pub use telemetry::FakeTelemetry;
 pub use world::{FakeWorld, TestWorld};

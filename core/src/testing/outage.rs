@@ -1,17 +1,17 @@
-//! A store that goes away and comes back when a test says so, and counts who asked in vain.
+//! A store that becomes unavailable and available again when a test says so, and counts the calls that it refused.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{FakeStore, ManualClock};
 use crate::port::{KeyValue, Outcome, PubSub, Publication, Query, StoreError, Transaction, Value};
 
-/// What an unavailable store asks for.
+/// The retry time that an unavailable store names.
 const RETRY_AFTER_MS: u32 = 100;
 
-/// The fake store behind a door.
+/// A fake store that can be made unavailable.
 #[derive(Debug, Default)]
 pub struct OutageStore {
-    /// What is behind it; asked directly it always answers.
+    /// The store itself, which is always available when it is called directly.
     pub store: FakeStore,
     reads_fail: AtomicBool,
     writes_fail: AtomicBool,
@@ -19,35 +19,35 @@ pub struct OutageStore {
 }
 
 impl OutageStore {
-    /// A store that is there.
+    /// An available store.
     pub fn new(clock: ManualClock) -> Self {
         Self { store: FakeStore::new(clock), ..Self::default() }
     }
 
-    /// Answers nobody.
-    pub fn go_away(&self) {
+    /// Refuses reads and writes.
+    pub fn set_unavailable(&self) {
         self.reads_fail.store(true, Ordering::SeqCst);
         self.refuse_writes();
     }
 
-    /// Answers reads only.
+    /// Refuses writes and still answers reads.
     pub fn refuse_writes(&self) {
         self.writes_fail.store(true, Ordering::SeqCst);
     }
 
-    /// Answers everybody.
-    pub fn come_back(&self) {
+    /// Answers reads and writes again.
+    pub fn set_available(&self) {
         self.reads_fail.store(false, Ordering::SeqCst);
         self.writes_fail.store(false, Ordering::SeqCst);
     }
 
-    /// Calls that were not answered since this was last asked.
+    /// The number of refused calls since this was last called.
     pub fn take_refused(&self) -> u64 {
         self.refused.swap(0, Ordering::SeqCst)
     }
 
-    fn pass(&self, closed: &AtomicBool) -> Result<(), StoreError> {
-        if !closed.load(Ordering::SeqCst) {
+    fn answer_unless(&self, failing: &AtomicBool) -> Result<(), StoreError> {
+        if !failing.load(Ordering::SeqCst) {
             return Ok(());
         }
         self.refused.fetch_add(1, Ordering::SeqCst);
@@ -57,19 +57,19 @@ impl OutageStore {
 
 impl KeyValue for OutageStore {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
-        self.pass(&self.reads_fail)?;
+        self.answer_unless(&self.reads_fail)?;
         self.store.read(queries).await
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        self.pass(&self.writes_fail)?;
+        self.answer_unless(&self.writes_fail)?;
         self.store.commit(transactions).await
     }
 }
 
 impl PubSub for OutageStore {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
-        self.pass(&self.writes_fail)?;
+        self.answer_unless(&self.writes_fail)?;
         self.store.publish(publications).await
     }
 }

@@ -1,17 +1,17 @@
-//! Just enough of an executor for tests on fakes: run one future, run several side by side, let others go first.
+//! A minimal executor for tests on fakes: runs one future, runs several concurrently, and yields to other futures.
 //!
-//! Nothing here waits for the outside world; adapters with real IO bring their own executor.
+//! Nothing here waits for IO; adapters with real IO use their own executor.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-/// A future of several that run side by side.
+/// One of several futures that run concurrently.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 const POLLS_MAX: u32 = 10_000_000;
 
-/// Polls until the future is ready. Panics if it never gets ready, because no fake waits for anything outside.
+/// Polls until the future is ready. Panics if it never becomes ready: no fake waits for IO, so the future is stuck.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -20,7 +20,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             return output;
         }
     }
-    panic!("the future waits for something that no test fake ever does");
+    panic!("the future did not become ready after {POLLS_MAX} polls: it waits for something that no fake does");
 }
 
 /// Lets every other future of the same task run once.
@@ -37,7 +37,7 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Runs all of them side by side in this task; answers in their order.
+/// Runs all futures concurrently in this task. The outputs are in the order of the futures.
 pub async fn join_all<T>(futures: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     let mut running: Vec<_> = futures.into_iter().map(Some).collect();
     let mut outputs: Vec<Option<T>> = running.iter().map(|_| None).collect();
@@ -61,19 +61,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn joined_futures_take_turns_and_answer_in_order() {
-        let turns = Mutex::new(Vec::new());
-        let turn = |name: u32| {
-            let turns = &turns;
+    fn joined_futures_alternate_and_their_outputs_are_in_order() {
+        let polls = Mutex::new(Vec::new());
+        let task = |name: u32| {
+            let polls = &polls;
             let future: BoxFuture<'_, u32> = Box::pin(async move {
-                turns.lock().unwrap().push(name);
+                polls.lock().unwrap().push(name);
                 yield_now().await;
-                turns.lock().unwrap().push(name);
+                polls.lock().unwrap().push(name);
                 name
             });
             future
         };
-        assert_eq!(block_on(join_all(vec![turn(1), turn(2)])), [1, 2]);
-        assert_eq!(*turns.lock().unwrap(), [1, 2, 1, 2]);
+        assert_eq!(block_on(join_all(vec![task(1), task(2)])), [1, 2]);
+        assert_eq!(*polls.lock().unwrap(), [1, 2, 1, 2]);
     }
 }

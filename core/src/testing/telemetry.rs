@@ -1,4 +1,4 @@
-//! Counts that a test can look at.
+//! A fake of the telemetry port, whose counts a test can read.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::port::Telemetry;
 
-/// Remembers every count. Clones share it.
+/// Records every count. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct FakeTelemetry(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl FakeTelemetry {
-    /// Nothing counted yet.
+    /// Creates a fake without any counts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The sum under this name, whatever the labels.
+    /// The sum of all series with this name.
     pub fn total(&self, name: &str) -> u64 {
         let labelled = format!("{name}{{");
         self.lock()
@@ -26,12 +26,12 @@ impl FakeTelemetry {
             .sum()
     }
 
-    /// The amount of one series, spelled `name` or `name{label=value,…}`.
+    /// The count of one series, written as `name` or `name{label=value,…}`.
     pub fn series(&self, series: &str) -> u64 {
         self.lock().get(series).copied().unwrap_or(0)
     }
 
-    /// Everything counted, by series.
+    /// All counts by series.
     pub fn all(&self) -> BTreeMap<String, u64> {
         self.lock().clone()
     }

@@ -1,4 +1,4 @@
-//! One value that is a whole world, put together from parts.
+//! A [`World`] that is composed of a store, records, a clock and telemetry.
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use crate::ids::{ConversationId, UserId};
 use crate::port::*;
 use crate::time::Timestamp;
 
-/// A [`World`] of any store, any records, any clock and any counts. Clones share the parts, so that several hosts can live
-/// in one world: give each its own clock.
+/// A [`World`] of any store, records, clock and telemetry. Clones share the parts. A simulation of several hosts gives each
+/// host a clone with a clock of its own.
 #[derive(Debug)]
 pub struct TestWorld<S, R, C = ManualClock, T = FakeTelemetry> {
     /// The live state.
     pub store: Arc<S>,
     /// The system of record.
     pub records: Arc<R>,
-    /// The time that use cases see.
+    /// The clock that use cases read.
     pub clock: C,
-    /// What was counted.
+    /// The counts of the use cases.
     pub telemetry: T,
 }
 
-/// The world of unit tests: every part a fake, one clock for all.
+/// The world of unit tests: every part is a fake, and all parts share one clock.
 pub type FakeWorld = TestWorld<FakeStore, FakeRecords>;
 
 impl FakeWorld {
-    /// Empty, at [`ManualClock::START`].
+    /// An empty world at [`ManualClock::START`].
     pub fn new() -> Self {
         let clock = ManualClock::new();
         Self {

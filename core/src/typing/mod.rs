@@ -1,4 +1,5 @@
-//! Somebody is typing: the other members hear it if they listen now. Nothing is stored.
+//! Typing: tells the other members of a conversation that a member is typing. Only members who are connected receive it;
+//! nothing is stored.
 
 mod rules;
 mod use_cases;

@@ -1,11 +1,11 @@
-//! Who is told that a member is typing.
+//! Which members are told that a member is typing.
 
 use crate::error::Error;
 use crate::event;
 use crate::ids::{ConversationId, UserId};
 use crate::port::{Membership, Publication, RecordsError};
 
-/// One publication for each other member. Two people of whom one has blocked the other are refused.
+/// One publication for each of the other members. Refused in a conversation of two users if one has blocked the other.
 pub(super) fn publications(
     user: UserId,
     conversation: ConversationId,

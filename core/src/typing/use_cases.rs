@@ -1,12 +1,12 @@
-//! Tells the other members of a conversation that somebody is typing.
+//! Publishes that a member is typing.
 
 use super::rules;
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::port::World;
 
-/// Tells the other members, in one publish. Refuses who is no member, and two people of whom one has blocked
-/// the other.
+/// Tells the other members in one publish call. Refuses users who are not members, and refuses in a conversation of two
+/// users if one has blocked the other.
 pub async fn typing<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<(), Error> {
     let membership = world.membership(conversation, user).await?;
     let publications = rules::publications(user, conversation, membership)?;

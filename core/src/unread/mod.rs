@@ -1,15 +1,16 @@
-//! Unread counters: exact, never negative, rebuilt from the records whenever they are missing.
+//! Unread counters: exact, never negative, and rebuilt from the records whenever they are missing.
 //!
-//! A user is *warm* while `unread:total` exists and *cold* otherwise; a missing counter is never taken for zero.
-//! `unread:seq` says up to where each conversation has been counted **and announced** to the user: whoever moves that
-//! position publishes, in the same transaction, everything it passes. So a snapshot from the records can overtake
-//! an announcement that is under way without swallowing it, and a repetition counts and tells nothing twice.
+//! A user is *cached* while the key `unread:total` exists and *uncached* otherwise; a missing counter is never read as
+//! zero. For each conversation, `unread:seq` holds the sequence number up to which changes were counted **and published**
+//! to the user. Whoever advances this position publishes, in the same transaction, every change between the old and
+//! the new position. So a snapshot from the records may overtake an announcement that is still running without losing an
+//! event, and a repeated announcement neither counts nor publishes anything twice.
 
 pub(crate) mod rules;
 mod use_cases;
 
 pub(crate) use use_cases::{
-    Cold, Target, count_look, fill, read_one, read_states, recorded, settle, steps, warm_totals,
+    Target, Uncached, count_lookup, encoded_changes, fill, read_one, read_states, reconcile, recorded, stored_totals,
 };
 pub use use_cases::{forget, of_conversation, totals};
 
@@ -17,11 +18,11 @@ use std::collections::BTreeMap;
 
 use crate::ids::ConversationId;
 
-/// Everything unread of one user.
+/// All unread counters of one user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Sum over the conversations.
+    /// The sum over all conversations.
     pub total: u64,
-    /// Every conversation that has been counted, those without unread messages among them.
+    /// The counter of every conversation that has been counted, including those with no unread message.
     pub conversations: BTreeMap<ConversationId, u64>,
 }

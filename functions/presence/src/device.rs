@@ -1,7 +1,7 @@
 //! A user's devices: they connect, send heartbeats and disconnect, with a socket or without.
 
 use roost_core::ids::{ConnectionId, UserId};
-use roost_core::limits::BEAT_INTERVAL_MS;
+use roost_core::limits::HEARTBEAT_INTERVAL_MS;
 use roost_core::presence;
 use roost_function::{Answer, Connection, Edge, Failure, Reply, Request, SocketMessage, run};
 use schemars::JsonSchema;
@@ -35,7 +35,7 @@ pub(crate) fn socket_heartbeat(message: &SocketMessage) -> Answer {
 
 fn heartbeat(device: (UserId, ConnectionId)) -> Answer {
     run(presence::heartbeat(&Edge, &[device]))?;
-    Reply::ok(&NextHeartbeat { beat_interval_ms: BEAT_INTERVAL_MS })
+    Reply::ok(&NextHeartbeat { beat_interval_ms: HEARTBEAT_INTERVAL_MS })
 }
 
 pub(crate) fn delete(request: &Request) -> Answer {

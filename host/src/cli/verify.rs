@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use roost_core::consistency::{Finding, Kind, Report};
+use roost_core::consistency::{Finding, Report, SubjectKind};
 use tokio::time::Instant;
 
 use super::args::{ReportFormat, VerifyArgs};
@@ -28,7 +28,9 @@ const CHECK_FAILED: u8 = 2;
 
 pub(super) async fn run(args: &VerifyArgs, repair: bool) -> ExitCode {
     match compare(args, repair).await {
-        Ok(report) if report.drift.iter().all(|finding| finding.repaired) && report.unlisted == 0 => ExitCode::SUCCESS,
+        Ok(report) if report.divergences.iter().all(|finding| finding.repaired) && report.unlisted == 0 => {
+            ExitCode::SUCCESS
+        }
         Ok(_) => ExitCode::from(DIVERGED),
         Err(error) => {
             // A closed standard error shows nothing.
@@ -58,12 +60,12 @@ async fn compare(args: &VerifyArgs, repair: bool) -> anyhow::Result<Report> {
 fn orders(args: &VerifyArgs, repair: bool) -> Vec<CheckRequest> {
     let order = |of, named| CheckRequest { of, named, after: None, limit: Some(args.batch), repair };
     if args.user.is_empty() && args.conversation.is_empty() {
-        return vec![order(Kind::Users, None), order(Kind::Conversations, None)];
+        return vec![order(SubjectKind::Users, None), order(SubjectKind::Conversations, None)];
     }
     let chunk = args.batch as usize;
-    let users = args.user.chunks(chunk).map(|users| order(Kind::Users, Some(users.to_vec())));
+    let users = args.user.chunks(chunk).map(|users| order(SubjectKind::Users, Some(users.to_vec())));
     let conversations = args.conversation.chunks(chunk);
-    users.chain(conversations.map(|named| order(Kind::Conversations, Some(named.to_vec())))).collect()
+    users.chain(conversations.map(|named| order(SubjectKind::Conversations, Some(named.to_vec())))).collect()
 }
 
 /// Compares all pages of an order, at most `rate` users or conversations a second.
@@ -128,14 +130,14 @@ fn text(report: &Report, repair: bool) -> String {
             let _ = writeln!(text, "{kind}  {}{state}", sentence(finding));
         }
     };
-    list("divergence", &report.drift);
-    list("inconclusive", &report.unsettled);
-    let Report { users, cold, conversations, uncached, pending, drift, unsettled, unlisted } = report;
-    let found = drift.len() as u64 + unlisted;
-    let repaired = drift.iter().filter(|finding| finding.repaired).count();
+    list("divergence", &report.divergences);
+    list("inconclusive", &report.inconclusive);
+    let Report { users, cold, conversations, uncached, pending, divergences, inconclusive, unlisted } = report;
+    let found = divergences.len() as u64 + unlisted;
+    let repaired = divergences.iter().filter(|finding| finding.repaired).count();
     let _ = writeln!(text, "{users} users compared, {cold} without counters");
     let _ = writeln!(text, "{conversations} last messages compared, {uncached} not cached");
-    let _ = write!(text, "{found} divergences, {pending} pending, {} inconclusive", unsettled.len());
+    let _ = write!(text, "{found} divergences, {pending} pending, {} inconclusive", inconclusive.len());
     if repair {
         let _ = write!(text, ", {repaired} repaired");
     }
@@ -144,7 +146,7 @@ fn text(report: &Report, repair: bool) -> String {
 
 fn sentence(finding: &Finding) -> String {
     let number = |number: Option<i64>| number.map_or_else(|| "nothing".to_owned(), |number| number.to_string());
-    let mut text = finding.what.name().to_owned();
+    let mut text = finding.kind.name().to_owned();
     for (name, id) in [
         ("user", finding.user.map(|user| user.to_string())),
         ("conversation", finding.conversation.map(|conversation| conversation.to_string())),
@@ -160,8 +162,8 @@ fn sentence(finding: &Finding) -> String {
 /// The text format of Prometheus, for a collector that reads files.
 fn metrics(report: &Report) -> String {
     let mut counts = std::collections::BTreeMap::<_, u64>::new();
-    for finding in &report.drift {
-        *counts.entry((finding.what.name(), finding.repaired)).or_default() += 1;
+    for finding in &report.divergences {
+        *counts.entry((finding.kind.name(), finding.repaired)).or_default() += 1;
     }
     let mut text = String::from("# TYPE roost_drift gauge\n");
     for ((what, repaired), count) in counts {
@@ -171,7 +173,7 @@ fn metrics(report: &Report) -> String {
         ("roost_verified_users", report.users),
         ("roost_verified_conversations", report.conversations),
         ("roost_drift_pending", report.pending),
-        ("roost_drift_unsettled", report.unsettled.len() as u64),
+        ("roost_drift_unsettled", report.inconclusive.len() as u64),
         ("roost_drift_unlisted", report.unlisted),
     ] {
         let _ = write!(text, "# TYPE {name} gauge\n{name} {count}\n");
@@ -181,22 +183,22 @@ fn metrics(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use roost_core::consistency::What;
+    use roost_core::consistency::FindingKind;
     use roost_core::ids::{ConversationId, UserId};
 
     use super::*;
 
     fn report() -> Report {
         let count = Finding {
-            what: What::Count,
+            kind: FindingKind::Count,
             user: Some(UserId::from_u128(1)),
             conversation: Some(ConversationId::from_u128(2)),
             stored: Some(5),
             records: Some(3),
             repaired: true,
         };
-        let position = Finding { what: What::Position, stored: None, repaired: false, ..count.clone() };
-        Report { users: 7, cold: 1, conversations: 4, drift: vec![count, position], ..Report::default() }
+        let position = Finding { kind: FindingKind::Position, stored: None, repaired: false, ..count.clone() };
+        Report { users: 7, cold: 1, conversations: 4, divergences: vec![count, position], ..Report::default() }
     }
 
     #[test]

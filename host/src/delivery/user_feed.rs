@@ -145,7 +145,7 @@ impl UserFeed {
                     send(connections, event);
                 }
                 Admission::Duplicate => {}
-                Admission::Hole => {
+                Admission::Gap => {
                     *mode = DeliveryMode::paused_for_repair();
                     return true;
                 }
@@ -205,9 +205,9 @@ impl UserFeed {
             return false;
         }
         let Some(cursor) = &mut delivery.cursor else { return false };
-        if feed.nowhere_since().is_some() {
+        if feed.without_feed_since().is_some() {
             // A feed that has expired shows nothing. One that never existed still does not, at a later time.
-            if cursor.nowhere_since() < feed.nowhere_since() && cursor.nowhere_since().is_some() {
+            if cursor.without_feed_since() < feed.without_feed_since() && cursor.without_feed_since().is_some() {
                 *cursor = feed.clone();
             }
             return false;
@@ -256,7 +256,7 @@ impl UserFeed {
                     metrics::HOLE_EVENTS.inc();
                 }
                 Admission::Duplicate => {}
-                Admission::Hole => return None,
+                Admission::Gap => return None,
             }
         }
         Some(delivery.resume())

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use roost_core::consistency::{self, Kind, Report, Subjects};
+use roost_core::consistency::{self, Report, SubjectKind, Subjects};
 use roost_core::error::{Error, ErrorKind};
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::LIST_MAX;
@@ -31,7 +31,7 @@ const COUNTED_AS: &str = "audit";
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
     /// The counters of users, or the last messages of conversations.
-    pub of: Kind,
+    pub of: SubjectKind,
     /// These users or conversations, up to 500; without it, a page of all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named: Option<Vec<Uuid>>,
@@ -63,9 +63,9 @@ pub async fn check(world: &HostWorld, request: &CheckRequest) -> Result<CheckPag
         true => consistency::repair(world, &subjects).await?,
         false => consistency::verify(world, &subjects).await?,
     };
-    for finding in &report.drift {
+    for finding in &report.divergences {
         let repaired = if finding.repaired { "true" } else { "false" };
-        metrics::DRIFT.of([finding.what.name(), repaired]).inc();
+        metrics::DRIFT.of([finding.kind.name(), repaired]).inc();
     }
     Ok(CheckPage { report, next })
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use roost_core::consistency::{Kind, Report};
+use roost_core::consistency::{Report, SubjectKind};
 use roost_core::limits::LIST_MAX;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -34,7 +34,7 @@ pub async fn run(world: HostWorld, mut replaced: watch::Receiver<u64>) {
             // What was compared before a further change may be old again.
             tokio::select! {
                 report = compare_all(&world) => {
-                    let (users, divergent, inconclusive) = (report.users, report.drift.len(), report.unsettled.len());
+                    let (users, divergent, inconclusive) = (report.users, report.divergences.len(), report.inconclusive.len());
                     tracing::info!(users, divergent, inconclusive, "all counters were compared with the records and repaired");
                     break;
                 }
@@ -46,7 +46,7 @@ pub async fn run(world: HostWorld, mut replaced: watch::Receiver<u64>) {
 
 async fn compare_all(world: &HostWorld) -> Report {
     let mut report = Report::default();
-    for of in [Kind::Users, Kind::Conversations] {
+    for of in [SubjectKind::Users, SubjectKind::Conversations] {
         let mut after = None;
         while let Some(next) = compare_page(world, of, after, &mut report).await {
             after = Some(next);
@@ -58,7 +58,7 @@ async fn compare_all(world: &HostWorld) -> Report {
 
 /// Compares and repairs one page, again and again until the store and the records answer. Returns where the next page
 /// begins.
-async fn compare_page(world: &HostWorld, of: Kind, after: Option<Uuid>, report: &mut Report) -> Option<Uuid> {
+async fn compare_page(world: &HostWorld, of: SubjectKind, after: Option<Uuid>, report: &mut Report) -> Option<Uuid> {
     let request = CheckRequest { of, named: None, after, limit: u32::try_from(LIST_MAX).ok(), repair: true };
     loop {
         match consistency::check(world, &request).await {

@@ -120,10 +120,10 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
         let Replay::Events(events) = store.replay(self.connection.user, &since).await? else {
             return Ok(resync(cursor));
         };
-        if events.is_empty() && since.nowhere_since().is_some() {
+        if events.is_empty() && since.without_feed_since().is_some() {
             return Ok((cursor, Vec::new()));
         }
-        if since.nowhere_since().is_none() && is_after(&since, &cursor) {
+        if since.without_feed_since().is_none() && is_after(&since, &cursor) {
             // The client has events that this host has not received yet, unless the feed does not know them either.
             if events.is_empty() && !self.feed_reaches(&since).await? {
                 return Ok(resync(cursor));

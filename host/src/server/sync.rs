@@ -154,7 +154,7 @@ impl FeedStatus {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
         // Rather too early than too late: a client drops repeated events, but does not notice missing ones.
-        let position = Position::nowhere(now.minus(CLOCK_DIFFERENCE_MS));
+        let position = Position::without_feed(now.minus(CLOCK_DIFFERENCE_MS));
         let resync = has_position.then_some(ResyncReason::Interrupted);
         Self { position, events: None, resync, conversations: None, store_unavailable: true }
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use roost::runtime::Caller;
 use roost_core::event::{self, MessageView};
 use roost_core::ids::{ConnectionId, ConversationId, MessageId, Seq, UserId};
-use roost_core::limits::{BEAT_INTERVAL_MS, PAGE_DEFAULT};
+use roost_core::limits::{HEARTBEAT_INTERVAL_MS, PAGE_DEFAULT};
 use roost_core::messaging;
 use roost_core::port::{Clock, ConversationQuery, Draft};
 use roost_core::presence::{self, Viewer};
@@ -62,7 +62,7 @@ async fn beat(world: &NativeWorld, user: UserId, body: &[u8]) -> Answered {
     }
     let Device { connection } = from_slice(body)?;
     presence::heartbeat(world, &[(user, connection)]).await?;
-    json(&NextBeat { beat_interval_ms: BEAT_INTERVAL_MS })
+    json(&NextBeat { beat_interval_ms: HEARTBEAT_INTERVAL_MS })
 }
 
 async fn presence_of(world: &NativeWorld, viewer: Viewer, body: &[u8]) -> Answered {

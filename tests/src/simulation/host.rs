@@ -7,7 +7,7 @@ use roost_core::event::PresenceView;
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::key::{Key, Owner, Space};
-use roost_core::limits::{BEAT_INTERVAL_MS, PENDING_AFTER_MS};
+use roost_core::limits::{HEARTBEAT_INTERVAL_MS, PENDING_AFTER_MS};
 use roost_core::port::{KeyValue, PubSub, Query, Records, Value};
 use roost_core::{messaging, presence, unread};
 
@@ -108,7 +108,7 @@ pub(crate) async fn close(port: &Port, user: UserId, connection: &ConnectionId) 
 
 async fn keep_beating(port: Port) {
     loop {
-        port.world.kernel.pause(BEAT_INTERVAL_MS).await;
+        port.world.kernel.pause(HEARTBEAT_INTERVAL_MS).await;
         bury(&port).await;
         for _ in 0..3 {
             if beat(&port).await.is_ok() {
@@ -202,7 +202,7 @@ async fn keep_verifying(port: Port) {
             [Subjects::Users(world.users.clone()), Subjects::Conversations(world.records.conversation_ids())]
         {
             let Ok(report) = consistency::verify(&port, &subjects).await else { continue };
-            if let (Some(finding), None) = (report.drift.first(), world.mistake) {
+            if let (Some(finding), None) = (report.divergences.first(), world.mistake) {
                 world.ledger().violate(3, || format!("a verification found {finding:?} where nothing is wrong"));
             }
         }
@@ -211,7 +211,7 @@ async fn keep_verifying(port: Port) {
 
 async fn keep_checking(port: Port) {
     loop {
-        port.world.kernel.pause(BEAT_INTERVAL_MS).await;
+        port.world.kernel.pause(HEARTBEAT_INTERVAL_MS).await;
         port.world.post(port.host, Mail::Check);
     }
 }

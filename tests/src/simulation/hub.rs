@@ -181,8 +181,8 @@ fn hand_over(port: &Port, connection: &ConnectionId, delivery: &Delivery) -> boo
     };
     match admit(&session.position, position) {
         Admission::Duplicate => true,
-        Admission::Hole if !port.world.makes(Mistake::DeliverPastAHole) => false,
-        Admission::Next | Admission::Hole => {
+        Admission::Gap if !port.world.makes(Mistake::DeliverPastAHole) => false,
+        Admission::Next | Admission::Gap => {
             session.position = position.clone();
             session.wire.send(Frame::Event(delivery.clone()));
             true
@@ -237,7 +237,7 @@ pub(crate) async fn fill(
     match port.replay(user, since).await? {
         Replay::Events(events) => Ok(events.into_iter().map(Frame::Event).collect()),
         Replay::Gap if port.world.makes(Mistake::ReplayInPart) => {
-            let start = Position::nowhere(port.world.now());
+            let start = Position::without_feed(port.world.now());
             let Replay::Events(events) = port.replay(user, &start).await? else { return Ok(Vec::new()) };
             Ok(events.into_iter().map(Frame::Event).collect())
         }

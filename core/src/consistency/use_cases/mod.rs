@@ -1,7 +1,7 @@
-//! Looks at both sides, judges what was seen, and mends what does not agree.
+//! The use cases of the consistency check: read and compare both sides, judge the differences, and repair them.
 
+mod compare;
 mod repair;
-mod snapshot;
 mod verify;
 
 pub use repair::repair;

@@ -1,5 +1,5 @@
-//! Mends what disagrees, through the transactions of the live code: counters are forgotten and filled anew, a cached
-//! message is dropped if it is still the wrong one and filled anew. Announcements that are pending are not touched.
+//! Repairs divergences with the transactions of the live code: counters are deleted and filled again; a cached message is
+//! deleted if it has not changed, and filled again. Pending announcements are left to recovery.
 
 use super::verify::verify;
 use crate::consistency::{Finding, Report, Subjects};
@@ -8,19 +8,19 @@ use crate::last_message;
 use crate::port::World;
 use crate::unread;
 
-/// Compares, mends what is found, and looks again; see [`Finding::repaired`].
+/// Compares, repairs what is found, and compares again; see [`Finding::repaired`].
 pub async fn repair<W: World>(world: &W, subjects: &Subjects) -> Result<Report, Error> {
     let mut report = verify(world, subjects).await?;
-    if report.drift.is_empty() {
+    if report.divergences.is_empty() {
         return Ok(report);
     }
-    let found: Vec<&Finding> = report.drift.iter().collect();
-    let broken = subjects.concerned(&found);
-    match &broken {
+    let found: Vec<&Finding> = report.divergences.iter().collect();
+    let affected = subjects.concerned(&found);
+    match &affected {
         Subjects::Users(users) => {
             for user in users {
                 unread::forget(world, *user).await?;
-                unread::warm_totals(world, *user).await?;
+                unread::stored_totals(world, *user).await?;
             }
         }
         Subjects::Conversations(conversations) => {
@@ -29,12 +29,12 @@ pub async fn repair<W: World>(world: &W, subjects: &Subjects) -> Result<Report, 
             }
         }
     }
-    let after = verify(world, &broken).await?;
-    for finding in &mut report.drift {
-        let mut left = after.drift.iter().chain(&after.unsettled);
-        finding.repaired = !left.any(|left| left.is_about_the_same(finding));
+    let after = verify(world, &affected).await?;
+    for finding in &mut report.divergences {
+        let mut remaining = after.divergences.iter().chain(&after.inconclusive);
+        finding.repaired = !remaining.any(|remaining| remaining.is_about_the_same(finding));
         if finding.repaired {
-            world.count("repair", &[("what", finding.what.name())], 1);
+            world.count("repair", &[("what", finding.kind.name())], 1);
         }
     }
     Ok(report)

@@ -1,4 +1,4 @@
-//! Round trips to the store, counted at the port.
+//! The number of round trips to the store, counted at the port.
 
 use super::*;
 use crate::key::Owner;
@@ -10,11 +10,11 @@ const READ: Calls = Calls { reads: 1, commits: 0, publishes: 0 };
 const COMMIT: Calls = Calls { reads: 0, commits: 1, publishes: 0 };
 const READ_AND_COMMIT: Calls = Calls { reads: 1, commits: 1, publishes: 0 };
 
-/// A conversation of the first `count` users, Ada among them, all of them warm.
-pub(super) fn warm_talk(count: u128) -> (FakeWorld, Vec<UserId>) {
+/// A conversation of the first `count` users, one of whom is Ada. All of them are cached.
+pub(super) fn cached_group(count: u128) -> (FakeWorld, Vec<UserId>) {
     let world = FakeWorld::new();
     let members: Vec<UserId> = (1..=count).map(UserId::from_u128).collect();
-    block_on(create(&world, NewConversation { members: members.clone(), ..talk(&[]) })).unwrap();
+    block_on(create(&world, NewConversation { members: members.clone(), ..group(&[]) })).unwrap();
     for member in &members {
         block_on(unread::totals(&world, *member)).unwrap();
     }
@@ -29,11 +29,11 @@ fn cost_of<T>(world: &FakeWorld, use_case: impl Future<Output = Result<T, Error>
 }
 
 #[test]
-fn a_send_to_warm_members_takes_one_round_trip_however_many_they_are() {
+fn a_send_to_cached_members_takes_one_round_trip_for_any_number_of_members() {
     // A transaction for each member and one for the last message fit one call.
     const { assert!(MEMBERS_MAX < CALL_ITEMS_MAX) };
     for count in [12, MEMBERS_MAX as u128] {
-        let (world, _) = warm_talk(count);
+        let (world, _) = cached_group(count);
         for number in 1..=2 {
             let long = Draft { content: "x".repeat(6_000), ..draft(number) };
             assert_eq!(cost_of(&world, send(&world, long)), COMMIT, "message {number} to {count}");
@@ -42,30 +42,30 @@ fn a_send_to_warm_members_takes_one_round_trip_however_many_they_are() {
 }
 
 #[test]
-fn a_message_of_any_length_takes_one_round_trip_for_each_8_mib() {
-    let (world, _) = warm_talk(MEMBERS_MAX as u128);
+fn a_long_message_takes_one_round_trip_for_each_8_mib() {
+    let (world, _) = cached_group(MEMBERS_MAX as u128);
     let longest = Draft { content: "x".repeat(CONTENT_BYTES_MAX), ..draft(1) };
     assert_eq!(cost_of(&world, send(&world, longest)), Calls { commits: 3, ..Calls::default() });
 }
 
 #[test]
-fn marking_as_read_takes_two_round_trips_however_many_are_told() {
+fn marking_as_read_takes_two_round_trips_for_any_number_of_members() {
     for count in [12, MEMBERS_MAX as u128] {
-        let (world, members) = warm_talk(count);
+        let (world, members) = cached_group(count);
         block_on(send(&world, draft(1))).unwrap();
         let reader = members[0];
-        assert_eq!(cost_of(&world, mark_read(&world, reader, TALK, None)), READ_AND_COMMIT, "{count} members");
-        assert_eq!(cost_of(&world, mark_read(&world, reader, TALK, None)), READ, "nothing moved");
+        assert_eq!(cost_of(&world, mark_read(&world, reader, CONVERSATION, None)), READ_AND_COMMIT, "{count} members");
+        assert_eq!(cost_of(&world, mark_read(&world, reader, CONVERSATION, None)), READ, "nothing moved");
     }
 }
 
 #[test]
-fn questions_about_what_is_warm_take_one_round_trip() {
+fn queries_about_cached_users_take_one_round_trip() {
     let world = world();
     block_on(send(&world, draft(1))).unwrap();
     assert_eq!(cost_of(&world, unread::totals(&world, BEN)), READ);
-    assert_eq!(cost_of(&world, unread::of_conversation(&world, BEN, TALK)), READ);
-    assert_eq!(cost_of(&world, last_message::get(&world, BEN, TALK)), READ);
+    assert_eq!(cost_of(&world, unread::of_conversation(&world, BEN, CONVERSATION)), READ);
+    assert_eq!(cost_of(&world, last_message::get(&world, BEN, CONVERSATION)), READ);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_full_page_of_the_inbox_takes_one_round_trip() {
     block_on(unread::totals(&world, BEN)).unwrap();
     for number in 1..=u128::from(PAGE_MAX) {
         let id = ConversationId::from_u128(number);
-        block_on(create(&world, NewConversation { id: Some(id), ..talk(&[ADA, BEN]) })).unwrap();
+        block_on(create(&world, NewConversation { id: Some(id), ..group(&[ADA, BEN]) })).unwrap();
         block_on(send(&world, Draft { conversation: id, ..draft(number) })).unwrap();
     }
     let page = || ConversationQuery::Page { cursor: None, limit: PAGE_MAX };
@@ -83,13 +83,13 @@ fn a_full_page_of_the_inbox_takes_one_round_trip() {
 }
 
 #[test]
-fn counters_that_an_inbox_lacks_are_filled_together() {
+fn counters_that_are_missing_in_an_inbox_are_filled_together() {
     let world = FakeWorld::new();
     let ids: Vec<_> = (1..=20).map(ConversationId::from_u128).collect();
     block_on(unread::totals(&world, BEN)).unwrap();
     for id in &ids {
-        // Past the use case: as if the store had been away when they were created.
-        block_on(world.create_conversation(NewConversation { id: Some(*id), ..talk(&[ADA, BEN]) })).unwrap();
+        // Not through the use case: as if the store had been unavailable when the conversation was created.
+        block_on(world.create_conversation(NewConversation { id: Some(*id), ..group(&[ADA, BEN]) })).unwrap();
     }
     let page = || ConversationQuery::Named(ids.clone());
     let first = cost_of(&world, inbox(&world, BEN, page()));
@@ -98,20 +98,20 @@ fn counters_that_an_inbox_lacks_are_filled_together() {
 }
 
 #[test]
-fn a_look_counts_as_a_hit_only_if_it_found_the_answer() {
+fn a_lookup_counts_as_a_hit_only_if_the_first_read_found_the_answer() {
     let world = world();
-    let looks = |outcome: &str| world.telemetry.series(&format!("cache{{cache=unread,outcome={outcome}}}"));
+    let lookups = |outcome: &str| world.telemetry.series(&format!("cache{{cache=unread,outcome={outcome}}}"));
     block_on(unread::totals(&world, BEN)).unwrap();
-    assert_eq!((looks("hit"), looks("miss")), (0, 1));
+    assert_eq!((lookups("hit"), lookups("miss")), (0, 1));
     block_on(unread::totals(&world, BEN)).unwrap();
-    block_on(inbox(&world, BEN, ConversationQuery::Named(vec![TALK]))).unwrap();
-    assert_eq!((looks("hit"), looks("miss")), (2, 1));
+    block_on(inbox(&world, BEN, ConversationQuery::Named(vec![CONVERSATION]))).unwrap();
+    assert_eq!((lookups("hit"), lookups("miss")), (2, 1));
     world.store.wipe();
     let lease = Mutation::Set(Key::of_user(Space::UnreadLease, BEN), b"another's".to_vec(), Some(100));
     block_on(world.commit(vec![Transaction::new(Owner::User(BEN)).mutate(lease)])).unwrap();
     block_on(unread::totals(&world, BEN)).unwrap();
-    assert_eq!((looks("hit"), looks("miss")), (2, 2), "who waits for another's filling missed as well");
+    assert_eq!((lookups("hit"), lookups("miss")), (2, 2), "a caller that waits for another one counts as a miss");
     world.store.wipe();
-    block_on(inbox(&world, BEN, ConversationQuery::Named(vec![TALK]))).unwrap();
-    assert_eq!((looks("hit"), looks("miss")), (2, 3));
+    block_on(inbox(&world, BEN, ConversationQuery::Named(vec![CONVERSATION]))).unwrap();
+    assert_eq!((lookups("hit"), lookups("miss")), (2, 3));
 }

@@ -1,8 +1,8 @@
-//! Use cases on the fake world: what members are told and what their counters say; what that costs, what works while the
-//! store is away and how it is made up for stand below.
+//! The use cases of messaging on the fake world: which events members receive, and what their counters are. The modules test
+//! the round trips, the queue of announcements, an unavailable store, and recovery.
 
-mod away;
 mod cost;
+mod outage;
 mod queue;
 mod recovery;
 
@@ -23,22 +23,22 @@ use crate::{last_message, unread};
 const ADA: UserId = UserId::from_u128(0xA);
 const BEN: UserId = UserId::from_u128(0xB);
 const CLEO: UserId = UserId::from_u128(0xC);
-const TALK: ConversationId = ConversationId::from_u128(0x77);
+const CONVERSATION: ConversationId = ConversationId::from_u128(0x77);
 
 fn world() -> FakeWorld {
     let world = FakeWorld::new();
-    block_on(create(&world, talk(&[ADA, BEN, CLEO]))).unwrap();
+    block_on(create(&world, group(&[ADA, BEN, CLEO]))).unwrap();
     world.store.take_published();
     world
 }
 
-fn talk(members: &[UserId]) -> NewConversation {
-    NewConversation { id: Some(TALK), creator: ADA, members: members.to_vec(), at: Timestamp(1) }
+fn group(members: &[UserId]) -> NewConversation {
+    NewConversation { id: Some(CONVERSATION), creator: ADA, members: members.to_vec(), at: Timestamp(1) }
 }
 
 fn draft(number: u128) -> Draft {
     Draft {
-        conversation: TALK,
+        conversation: CONVERSATION,
         sender: ADA,
         id: Some(MessageId::from_u128(number)),
         kind: "text".into(),
@@ -47,46 +47,46 @@ fn draft(number: u128) -> Draft {
     }
 }
 
-fn told(world: &FakeWorld, user: UserId) -> Vec<String> {
+fn event_names(world: &FakeWorld, user: UserId) -> Vec<String> {
     world.store.published().into_iter().filter(|(to, _)| *to == user).map(|(_, event)| event.name.to_string()).collect()
 }
 
-/// What the store says equals what the records say.
-fn assert_true_counters<W: World>(world: &W, records: &FakeRecords) {
+/// The counters in the store equal those in the records.
+fn assert_counters_equal_records<W: World>(world: &W, records: &FakeRecords) {
     for user in [ADA, BEN, CLEO] {
-        let truth = records.unread_of(user);
+        let recorded = records.unread_of(user);
         let totals = block_on(unread::totals(world, user)).unwrap().value;
-        assert_eq!(totals.total, truth.values().sum::<u64>(), "{user:?}");
-        for (conversation, count) in truth {
+        assert_eq!(totals.total, recorded.values().sum::<u64>(), "{user:?}");
+        for (conversation, count) in recorded {
             assert_eq!(totals.conversations.get(&conversation).copied().unwrap_or(0), count, "{user:?}");
         }
     }
 }
 
 #[test]
-fn everybody_is_told_and_the_others_are_counted() {
+fn every_member_receives_a_message_and_it_is_counted_for_the_others() {
     let world = world();
     let sent = block_on(send(&world, draft(1))).unwrap();
     assert_eq!((sent.message.seq, sent.repeated, sent.delayed), (Seq(1), false, false));
     for user in [ADA, BEN, CLEO] {
-        assert_eq!(told(&world, user), ["message.new"]);
+        assert_eq!(event_names(&world, user), ["message.new"]);
     }
     assert_eq!(block_on(unread::totals(&world, BEN)).unwrap().value.total, 1);
     assert_eq!(block_on(unread::totals(&world, ADA)).unwrap().value.total, 0);
 }
 
 #[test]
-fn the_same_message_again_counts_and_tells_once() {
+fn a_repeated_message_is_counted_and_published_once() {
     let world = world();
     block_on(send(&world, draft(1))).unwrap();
     let again = block_on(send(&world, draft(1))).unwrap();
     assert!(again.repeated);
-    assert_eq!(told(&world, BEN), ["message.new"]);
-    assert_eq!(block_on(unread::of_conversation(&world, BEN, TALK)).unwrap().value, 1);
+    assert_eq!(event_names(&world, BEN), ["message.new"]);
+    assert_eq!(block_on(unread::of_conversation(&world, BEN, CONVERSATION)).unwrap().value, 1);
 }
 
 #[test]
-fn announcements_in_the_wrong_order_arrive_in_the_right_one() {
+fn announcements_in_the_wrong_order_arrive_in_the_right_order() {
     let world = world();
     block_on(unread::totals(&world, BEN)).unwrap();
     let first = block_on(world.append_message(draft(1))).unwrap();
@@ -101,71 +101,71 @@ fn announcements_in_the_wrong_order_arrive_in_the_right_one() {
         .map(|(_, event)| serde_json::from_str::<serde_json::Value>(&event.payload).unwrap()["seq"].clone())
         .collect();
     assert_eq!(payloads, [1, 2]);
-    assert_true_counters(&world, &world.records);
+    assert_counters_equal_records(&world, &world.records);
 }
 
 #[test]
-fn a_read_that_overtakes_an_announcement_swallows_nothing() {
+fn a_read_that_overtakes_an_announcement_loses_no_event() {
     let world = world();
     block_on(unread::totals(&world, BEN)).unwrap();
     let changed = block_on(world.append_message(draft(1))).unwrap();
-    block_on(mark_read(&world, BEN, TALK, None)).unwrap();
+    block_on(mark_read(&world, BEN, CONVERSATION, None)).unwrap();
     block_on(announce_or_delay(&world, &changed)).unwrap();
-    assert_eq!(told(&world, BEN), ["message.new", "unread.update"]);
-    assert_true_counters(&world, &world.records);
+    assert_eq!(event_names(&world, BEN), ["message.new", "unread.update"]);
+    assert_counters_equal_records(&world, &world.records);
 }
 
 #[test]
-fn reading_tells_the_reader_and_the_others() {
+fn reading_is_published_to_the_reader_and_the_others() {
     let world = world();
     for number in 1..=3 {
         block_on(send(&world, draft(number))).unwrap();
     }
     world.store.take_published();
-    let reply = block_on(mark_read(&world, BEN, TALK, Some(Seq(2)))).unwrap().value;
+    let reply = block_on(mark_read(&world, BEN, CONVERSATION, Some(Seq(2)))).unwrap().value;
     assert_eq!((reply.unread, reply.total, reply.up_to), (1, 1, Seq(2)));
-    assert_eq!(told(&world, BEN), ["unread.update"]);
-    assert_eq!(told(&world, ADA), ["message.read_update"]);
-    let back = block_on(mark_read(&world, BEN, TALK, Some(Seq(1)))).unwrap().value;
+    assert_eq!(event_names(&world, BEN), ["unread.update"]);
+    assert_eq!(event_names(&world, ADA), ["message.read_update"]);
+    let back = block_on(mark_read(&world, BEN, CONVERSATION, Some(Seq(1)))).unwrap().value;
     assert_eq!((back.unread, back.up_to), (1, Seq(2)));
-    assert_eq!(told(&world, ADA).len(), 1);
+    assert_eq!(event_names(&world, ADA).len(), 1);
 }
 
 #[test]
-fn a_cold_reader_is_filled_and_told() {
+fn an_uncached_reader_is_filled_and_receives_the_counters() {
     let world = world();
     block_on(send(&world, draft(1))).unwrap();
     world.store.wipe();
     world.store.take_published();
-    let reply = block_on(mark_read(&world, BEN, TALK, None)).unwrap().value;
+    let reply = block_on(mark_read(&world, BEN, CONVERSATION, None)).unwrap().value;
     assert_eq!((reply.unread, reply.total), (0, 0));
-    assert_eq!(told(&world, BEN), ["unread.update"]);
-    assert_true_counters(&world, &world.records);
+    assert_eq!(event_names(&world, BEN), ["unread.update"]);
+    assert_counters_equal_records(&world, &world.records);
 }
 
 #[test]
-fn a_deletion_lowers_only_the_counters_that_held_the_message() {
+fn a_deletion_lowers_only_counters_that_included_the_message() {
     let world = world();
     block_on(send(&world, draft(1))).unwrap();
     block_on(send(&world, draft(2))).unwrap();
-    block_on(mark_read(&world, CLEO, TALK, Some(Seq(1)))).unwrap();
-    block_on(delete(&world, ADA, TALK, MessageId::from_u128(1))).unwrap();
-    assert_eq!(block_on(unread::of_conversation(&world, BEN, TALK)).unwrap().value, 1);
-    assert_eq!(block_on(unread::of_conversation(&world, CLEO, TALK)).unwrap().value, 1);
-    assert_eq!(told(&world, BEN).last().map(String::as_str), Some("message.deleted"));
-    assert_true_counters(&world, &world.records);
+    block_on(mark_read(&world, CLEO, CONVERSATION, Some(Seq(1)))).unwrap();
+    block_on(delete(&world, ADA, CONVERSATION, MessageId::from_u128(1))).unwrap();
+    assert_eq!(block_on(unread::of_conversation(&world, BEN, CONVERSATION)).unwrap().value, 1);
+    assert_eq!(block_on(unread::of_conversation(&world, CLEO, CONVERSATION)).unwrap().value, 1);
+    assert_eq!(event_names(&world, BEN).last().map(String::as_str), Some("message.deleted"));
+    assert_counters_equal_records(&world, &world.records);
 }
 
 #[test]
 fn the_last_message_follows_edits_and_deletions() {
     let world = world();
-    let last = || block_on(last_message::get(&world, BEN, TALK)).map(|last| last.value.content);
+    let last = || block_on(last_message::get(&world, BEN, CONVERSATION)).map(|last| last.value.content);
     assert_eq!(last(), Err(Error::NoMessage));
     block_on(send(&world, draft(1))).unwrap();
     block_on(send(&world, draft(2))).unwrap();
     assert_eq!(last(), Ok("message 2".to_owned()));
     let change = Edit {
-        conversation: TALK,
+        conversation: CONVERSATION,
         message: MessageId::from_u128(2),
         editor: ADA,
         content: "better".into(),
@@ -173,81 +173,81 @@ fn the_last_message_follows_edits_and_deletions() {
     };
     block_on(edit(&world, change)).unwrap();
     assert_eq!(last(), Ok("better".to_owned()));
-    block_on(delete(&world, ADA, TALK, MessageId::from_u128(2))).unwrap();
+    block_on(delete(&world, ADA, CONVERSATION, MessageId::from_u128(2))).unwrap();
     assert_eq!(last(), Ok("message 1".to_owned()));
-    block_on(delete(&world, ADA, TALK, MessageId::from_u128(1))).unwrap();
+    block_on(delete(&world, ADA, CONVERSATION, MessageId::from_u128(1))).unwrap();
     assert_eq!(last(), Err(Error::NoMessage));
 }
 
 #[test]
-fn a_late_loader_does_not_replace_a_newer_last_message() {
+fn a_late_reader_does_not_replace_a_newer_last_message() {
     let world = world();
     block_on(send(&world, draft(1))).unwrap();
-    let old = block_on(world.last_messages(vec![TALK])).unwrap();
+    let old = block_on(world.last_messages(vec![CONVERSATION])).unwrap();
     block_on(send(&world, draft(2))).unwrap();
     block_on(world.commit(vec![last_message::put(&old[0])])).unwrap();
-    assert_eq!(block_on(last_message::get(&world, BEN, TALK)).unwrap().value.content, "message 2");
+    assert_eq!(block_on(last_message::get(&world, BEN, CONVERSATION)).unwrap().value.content, "message 2");
 }
 
 #[test]
-fn a_member_sees_only_what_comes_after_joining_and_nothing_after_leaving() {
+fn a_member_sees_only_messages_between_joining_and_leaving() {
     let world = FakeWorld::new();
-    block_on(create(&world, talk(&[ADA, BEN]))).unwrap();
+    block_on(create(&world, group(&[ADA, BEN]))).unwrap();
     block_on(send(&world, draft(1))).unwrap();
-    let change = MemberChange { conversation: TALK, actor: Some(ADA), user: CLEO, at: Timestamp(2_000) };
+    let change = MemberChange { conversation: CONVERSATION, actor: Some(ADA), user: CLEO, at: Timestamp(2_000) };
     block_on(unread::totals(&world, CLEO)).unwrap();
     block_on(add_member(&world, change)).unwrap();
-    assert_eq!(block_on(last_message::get(&world, CLEO, TALK)), Err(Error::NoMessage));
-    assert_eq!(block_on(unread::of_conversation(&world, CLEO, TALK)).unwrap().value, 0);
+    assert_eq!(block_on(last_message::get(&world, CLEO, CONVERSATION)), Err(Error::NoMessage));
+    assert_eq!(block_on(unread::of_conversation(&world, CLEO, CONVERSATION)).unwrap().value, 0);
     block_on(send(&world, draft(2))).unwrap();
     assert_eq!(block_on(unread::totals(&world, CLEO)).unwrap().value.total, 1);
     block_on(remove_member(&world, change)).unwrap();
     block_on(send(&world, draft(3))).unwrap();
     assert_eq!(block_on(unread::totals(&world, CLEO)).unwrap().value, unread::Totals::default());
-    assert_eq!(told(&world, CLEO), ["message.new"]);
-    assert_true_counters(&world, &world.records);
+    assert_eq!(event_names(&world, CLEO), ["message.new"]);
+    assert_counters_equal_records(&world, &world.records);
 }
 
 #[test]
 fn a_user_with_nothing_unread_is_answered_without_the_records() {
     let world = world();
     block_on(unread::totals(&world, BEN)).unwrap();
-    let deaf = TestWorld {
+    let without_records = TestWorld {
         store: world.store.clone(),
         records: std::sync::Arc::new(FakeRecords::new(9)),
         clock: world.clock.clone(),
         telemetry: world.telemetry.clone(),
     };
-    assert_eq!(block_on(unread::totals(&deaf, BEN)).unwrap().value.total, 0);
+    assert_eq!(block_on(unread::totals(&without_records, BEN)).unwrap().value.total, 0);
     assert_eq!(world.telemetry.total("fill"), 1);
 }
 
 #[test]
-fn a_lost_counter_is_noticed_and_rebuilt() {
+fn a_lost_counter_is_detected_and_rebuilt() {
     let world = world();
     block_on(send(&world, draft(1))).unwrap();
-    world.store.evict(&Key::unread_conversation(BEN, TALK));
+    world.store.evict(&Key::unread_conversation(BEN, CONVERSATION));
     assert_eq!(block_on(unread::totals(&world, BEN)).unwrap().value.total, 1);
     assert_eq!(world.telemetry.total("repair"), 1);
-    world.store.evict(&Key::unread_conversation(BEN, TALK));
+    world.store.evict(&Key::unread_conversation(BEN, CONVERSATION));
     block_on(send(&world, draft(2))).unwrap();
-    assert_eq!(block_on(unread::of_conversation(&world, BEN, TALK)).unwrap().value, 2);
-    assert_true_counters(&world, &world.records);
+    assert_eq!(block_on(unread::of_conversation(&world, BEN, CONVERSATION)).unwrap().value, 2);
+    assert_counters_equal_records(&world, &world.records);
 }
 
 #[test]
-fn forgotten_counters_come_back_and_nothing_is_told_twice() {
+fn deleted_counters_are_rebuilt_and_nothing_is_published_twice() {
     let world = world();
     block_on(send(&world, draft(1))).unwrap();
     block_on(unread::forget(&world, BEN)).unwrap();
     let total = Key::of_user(Space::UnreadTotal, BEN);
     assert_eq!(block_on(world.read(vec![Query::Counter(total)])).unwrap(), [Value::Missing]);
     assert_eq!(block_on(unread::totals(&world, BEN)).unwrap().value.total, 1);
-    assert_eq!(told(&world, BEN), ["message.new"]);
+    assert_eq!(event_names(&world, BEN), ["message.new"]);
 }
 
 #[test]
-fn readers_of_a_cold_user_wait_for_the_one_that_fills() {
+fn readers_of_an_uncached_user_wait_for_the_one_that_fills() {
     let world = world();
     block_on(send(&world, draft(1))).unwrap();
     world.store.wipe();
@@ -255,19 +255,19 @@ fn readers_of_a_cold_user_wait_for_the_one_that_fills() {
         (0..20).map(|_| Box::pin(unread::totals(&world, BEN)) as BoxFuture<'_, _>).collect();
     let before = world.telemetry.total("fill");
     for totals in block_on(join_all(readers)) {
-        assert_eq!(totals.unwrap().value.conversations, BTreeMap::from([(TALK, 1)]));
+        assert_eq!(totals.unwrap().value.conversations, BTreeMap::from([(CONVERSATION, 1)]));
     }
     assert_eq!(world.telemetry.total("fill") - before, 1);
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn an_invalid_message_is_refused() {
     let world = world();
     let refused = |draft: Draft| block_on(send(&world, draft)).unwrap_err().code();
     assert_eq!(refused(Draft { content: String::new(), ..draft(1) }), "invalid");
     assert_eq!(refused(Draft { content: "x".repeat(CONTENT_BYTES_MAX + 1), ..draft(1) }), "too_large");
     assert_eq!(refused(Draft { kind: "a b".into(), ..draft(1) }), "invalid");
     assert_eq!(refused(Draft { sender: UserId::from_u128(99), ..draft(1) }), "not_a_member");
-    let stranger = block_on(unread::of_conversation(&world, UserId::from_u128(99), TALK));
+    let stranger = block_on(unread::of_conversation(&world, UserId::from_u128(99), CONVERSATION));
     assert_eq!(stranger.unwrap_err().code(), "not_a_member");
 }

@@ -1,17 +1,17 @@
-//! Many who send to one conversation at the same time, and one of them who crashed.
+//! Several users send to one conversation at the same time, and one of the senders crashes.
 
-use super::cost::warm_talk;
+use super::cost::cached_group;
 use super::*;
-use crate::limits::{TURN_MS_MAX, TURN_STALL_MS};
+use crate::limits::{ANNOUNCEMENT_STALL_MS, ANNOUNCEMENT_WAIT_MS_MAX};
 use crate::port::Clock;
 
 fn seqs(world: &FakeWorld, user: UserId) -> Vec<u64> {
     let payload = |delivery: &str| serde_json::from_str::<serde_json::Value>(delivery).unwrap();
-    let told = world.store.published().into_iter().filter(|(to, _)| *to == user);
-    told.map(|(_, event)| payload(&event.payload)["seq"].as_u64().unwrap()).collect()
+    let published = world.store.published().into_iter().filter(|(to, _)| *to == user);
+    published.map(|(_, event)| payload(&event.payload)["seq"].as_u64().unwrap()).collect()
 }
 
-/// Stored one after the other, announced side by side, the last one first.
+/// Stores messages one after the other, and announces them concurrently, starting with the last one.
 fn announce_backwards(world: &FakeWorld, count: u128) -> Vec<bool> {
     let stored: Vec<_> = (1..=count).map(|number| block_on(world.append_message(draft(number))).unwrap()).collect();
     world.store.take_calls();
@@ -24,30 +24,30 @@ fn announce_backwards(world: &FakeWorld, count: u128) -> Vec<bool> {
 }
 
 #[test]
-fn senders_who_come_too_early_wait_for_their_turn() {
-    let (world, members) = warm_talk(40);
+fn announcements_that_come_too_early_wait_for_the_earlier_ones() {
+    let (world, members) = cached_group(40);
     let delayed = announce_backwards(&world, 8);
     assert_eq!(delayed, [false; 8]);
     for member in [members[0], members[39]] {
         assert_eq!(seqs(&world, member), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
-    // The first sender at once, each other one tries too early and in its turn; nobody takes a snapshot for a member.
+    // The first sender commits once, each other one too early and once more when it is ready. No member needs a snapshot.
     assert_eq!(world.store.calls().commits, 1 + 7 * 2);
 }
 
 #[test]
-fn nobody_waits_long_for_a_sender_who_crashed() {
-    let (world, members) = warm_talk(3);
+fn waiting_for_a_crashed_sender_is_short() {
+    let (world, members) = cached_group(3);
     block_on(world.append_message(draft(1))).unwrap();
     let (next, began) = (block_on(world.append_message(draft(2))).unwrap(), world.now());
     assert!(!block_on(announce_or_delay(&world, &next)).unwrap());
     assert_eq!(seqs(&world, members[1]), [1, 2]);
-    assert!(world.now().0 - began.0 < 2 * TURN_STALL_MS, "{:?}", world.now());
+    assert!(world.now().0 - began.0 < 2 * ANNOUNCEMENT_STALL_MS, "{:?}", world.now());
 }
 
 #[test]
-fn a_queue_behind_a_crashed_sender_is_told_by_its_first() {
-    let (world, members) = warm_talk(3);
+fn the_first_announcement_behind_a_crashed_sender_publishes_the_missing_change() {
+    let (world, members) = cached_group(3);
     block_on(world.append_message(draft(100))).unwrap();
     let delayed = announce_backwards(&world, 4);
     assert!(!delayed.contains(&true), "{delayed:?}");
@@ -55,15 +55,15 @@ fn a_queue_behind_a_crashed_sender_is_told_by_its_first() {
 }
 
 #[test]
-fn who_waited_long_enough_leaves_it_to_the_next_round() {
-    let (world, members) = warm_talk(3);
-    // Far ahead: the patience for so many is longer than anybody waits.
+fn an_announcement_that_waited_too_long_is_left_to_recovery() {
+    let (world, members) = cached_group(3);
+    // So many earlier changes that the time until they count as stalled is longer than the longest wait.
     for number in 1..=20 {
         block_on(world.append_message(draft(number))).unwrap();
     }
     let (last, began) = (block_on(world.append_message(draft(21))).unwrap(), world.now());
     assert!(block_on(announce_or_delay(&world, &last)).unwrap());
-    assert!(world.now().0 - began.0 < TURN_MS_MAX + 1_000);
+    assert!(world.now().0 - began.0 < ANNOUNCEMENT_WAIT_MS_MAX + 1_000);
     block_on(world.clock.wait(1_000));
     block_on(world.clock.wait(1_000));
     block_on(recover(&world)).unwrap();

@@ -1,16 +1,19 @@
-//! Tells the members of a conversation what changed, each exactly once and in order, and confirms it to the records.
+//! Announces a change to the members of a conversation, to each of them exactly once and in order, and confirms it to the
+//! records.
 
-use super::announcement_queue::{Line, Place, Turn};
+use super::announcement_queue::ConversationQueue;
 use crate::error::Error;
 use crate::event;
 use crate::ids::UserId;
 use crate::last_message;
 use crate::limits::{LIST_MAX, TRIES_MAX};
+use crate::messaging::rules::announcement_queue::{Readiness, WaitOutcome};
 use crate::port::{Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Transaction, World};
 use crate::store_calls;
-use crate::unread::{Cold, Target, rules, settle};
+use crate::unread::{Target, Uncached, reconcile, rules};
 
-/// Announces a stored change. `true`: not now; it stays pending and [`super::recover`] announces it.
+/// Announces a stored change. Returns `true` if this is not possible now: the change stays pending, and
+/// [`super::recover`] announces it.
 pub(crate) async fn announce_or_delay<W: World>(world: &W, changed: &Changed) -> Result<bool, Error> {
     match announce(world, changed).await {
         Ok(()) => Ok(false),
@@ -22,7 +25,7 @@ pub(crate) async fn announce_or_delay<W: World>(world: &W, changed: &Changed) ->
     }
 }
 
-/// Tells the records what need not be announced again. Only a hint: a failure makes a repetition, nothing worse.
+/// Confirms announcements to the records. If this fails, they are announced again, which changes nothing.
 pub(super) async fn confirm<W: World>(world: &W, confirmations: Vec<Confirmation>) {
     for chunk in confirmations.chunks(LIST_MAX) {
         if world.announced(chunk.to_vec()).await.is_err() {
@@ -34,12 +37,12 @@ pub(super) async fn confirm<W: World>(world: &W, confirmations: Vec<Confirmation
 async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
     let change = &changed.change;
     let conversation = change.message.conversation;
-    let Rest { behind, overtaken } = match change.kind {
-        ChangeKind::Sent => announce_in_turn(world, changed).await?,
-        ChangeKind::Edited | ChangeKind::Deleted => Rest { behind: changed.members.clone(), overtaken: true },
+    let Remaining { members, overtaken } = match change.kind {
+        ChangeKind::Sent => announce_in_order(world, changed).await?,
+        ChangeKind::Edited | ChangeKind::Deleted => Remaining { members: changed.members.clone(), overtaken: true },
     };
-    let targets = behind.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
-    settle(world, targets, Cold::Fill).await?;
+    let targets = members.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
+    reconcile(world, targets, Uncached::Fill).await?;
     if overtaken || change.message.deleted {
         last_message::refresh(world, vec![conversation]).await?;
     }
@@ -47,76 +50,79 @@ async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
     Ok(())
 }
 
-/// What telling members one after the other leaves to do.
+/// What remains to be done after announcing a new message in order.
 #[derive(Default)]
-struct Rest {
-    /// For these only a snapshot helps.
-    behind: Vec<UserId>,
-    /// Somebody knew of it already, or was cold: a newer change may have been announced, and its cached message lost.
+struct Remaining {
+    /// Members who need a snapshot.
+    members: Vec<UserId>,
+    /// Whether some member had received the change already, or was uncached. Then a newer change may have been announced, and
+    /// the cached last message may be missing or older.
     overtaken: bool,
 }
 
-/// Tells everybody who can be told without a snapshot, in as many rounds as other senders make necessary.
-async fn announce_in_turn<W: World>(world: &W, changed: &Changed) -> Result<Rest, Error> {
+/// Announces a new message to every member who needs no snapshot, in as many attempts as other senders make necessary.
+async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Remaining, Error> {
     let change = &changed.change;
-    let mut rest = Rest::default();
+    let mut remaining = Remaining::default();
     let mut refused = announce_at_once(world, changed, &changed.members).await?;
     if refused.is_empty() {
-        return Ok(rest);
+        return Ok(remaining);
     }
-    let place = Place::new(world, change.message.conversation, change.seq);
+    let queue = ConversationQueue::new(world, change.message.conversation, change.seq);
     let mut retried = false;
     for _ in 0..TRIES_MAX {
         if refused.is_empty() {
-            return Ok(rest);
+            return Ok(remaining);
         }
-        let Line { told, mut ready, early, lost } = place.look(world, &refused).await?;
-        rest.overtaken |= told > 0 || !lost.is_empty();
-        rest.behind.extend(lost);
+        let Readiness { notified, mut ready, early, without_position } = queue.readiness(world, &refused).await?;
+        remaining.overtaken |= notified > 0 || !without_position.is_empty();
+        remaining.members.extend(without_position);
         if ready.is_empty() && early.is_empty() {
-            return Ok(rest);
+            return Ok(remaining);
         }
-        let turn = match early.last() {
-            Some(last) => place.wait(world, *last).await?,
-            // What held them up is over, or they lack a counter, which a look does not tell apart.
-            None if retried => Turn::Stalled,
+        let outcome = match early.last() {
+            Some(last) => queue.wait(world, *last).await?,
+            // After a first retry the members that are still refused lack a counter, which their position does not show.
+            None if retried => WaitOutcome::Stalled,
             None => {
                 retried = true;
-                Turn::Come
+                WaitOutcome::Ready
             }
         };
         ready.extend(early);
-        refused = match turn {
-            Turn::Come => announce_at_once(world, changed, &ready).await?,
-            Turn::Passed => ready,
-            Turn::Stalled => {
-                rest.overtaken |= !ready.is_empty();
-                rest.behind.extend(ready);
-                return Ok(rest);
+        refused = match outcome {
+            WaitOutcome::Ready => announce_at_once(world, changed, &ready).await?,
+            WaitOutcome::Passed => ready,
+            WaitOutcome::Stalled => {
+                remaining.overtaken |= !ready.is_empty();
+                remaining.members.extend(ready);
+                return Ok(remaining);
             }
+            WaitOutcome::TimedOut => return Err(Error::Contended),
         };
     }
     Err(Error::Contended)
 }
 
-/// One round trip for these members and the last message. Answers those whom it could not tell.
+/// Tries to announce a new message to these members, and to cache it, in one round trip. Returns the members who were not
+/// ready.
 async fn announce_at_once<W: World>(world: &W, changed: &Changed, members: &[UserId]) -> Result<Vec<UserId>, Error> {
     let change = &changed.change;
-    let told = event::change(change);
+    let event = event::change(change);
     let mut transactions: Vec<Transaction> =
-        members.iter().filter_map(|member| rules::announce(change, told.as_ref(), *member)).collect();
-    if told.is_some() {
+        members.iter().filter_map(|member| rules::announce(change, event.as_ref(), *member)).collect();
+    if event.is_some() {
         transactions.push(last_message::put(&newest(change)));
     }
     let outcomes = store_calls::commit_all(world, transactions).await?;
     if let Some(error) = store_calls::failure(&outcomes) {
         return Err(error);
     }
-    let behind = members.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Refused(_)));
-    Ok(behind.map(|(member, _)| *member).collect())
+    let refused = members.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Refused(_)));
+    Ok(refused.map(|(member, _)| *member).collect())
 }
 
-/// The conversation's state that a new message makes; later changes have higher versions.
+/// The newest message of the conversation after this change; later changes have higher versions.
 fn newest(change: &Change) -> LastMessage {
     LastMessage {
         conversation: change.message.conversation,

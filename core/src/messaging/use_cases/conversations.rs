@@ -1,43 +1,45 @@
-//! Creating conversations and changing their members.
+//! Creates conversations and changes their members.
 
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::limits::MEMBERS_MAX;
 use crate::port::{Created, MemberChange, NewConversation, RecordsError, World};
-use crate::unread::{Cold, Target, settle};
+use crate::unread::{Target, Uncached, reconcile};
 
-/// Creates a conversation; with the same id and members again it answers the one that is there.
+/// Creates a conversation. With the id and the members of an existing one, the existing conversation is returned.
 pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Result<Created, Error> {
-    if conversation.members.len() > MEMBERS_MAX {
-        return Err(RecordsError::TooLarge(format!("a conversation has at most {MEMBERS_MAX} members")).into());
+    let members = conversation.members.len();
+    if members > MEMBERS_MAX {
+        let text = format!("a conversation has at most {MEMBERS_MAX} members, not {members}");
+        return Err(RecordsError::TooLarge(text).into());
     }
     let created = world.create_conversation(conversation).await?;
     let id = created.conversation.id;
-    standing_moved(world, id, &created.conversation.members).await?;
+    reconcile_members(world, id, &created.conversation.members).await?;
     Ok(created)
 }
 
-/// Adds a member, who sees what comes after; answers the members afterwards.
+/// Adds a member, who sees the messages sent from now on. Returns all members.
 pub async fn add_member<W: World>(world: &W, change: MemberChange) -> Result<Vec<UserId>, Error> {
     let members = world.add_member(change).await?;
-    standing_moved(world, change.conversation, &[change.user]).await?;
+    reconcile_members(world, change.conversation, &[change.user]).await?;
     Ok(members)
 }
 
-/// Removes a member, whose counters forget the conversation; answers the members that remain.
+/// Removes a member and the member's counters of the conversation. Returns the remaining members.
 pub async fn remove_member<W: World>(world: &W, change: MemberChange) -> Result<Vec<UserId>, Error> {
     let members = world.remove_member(change).await?;
-    standing_moved(world, change.conversation, &[change.user]).await?;
+    reconcile_members(world, change.conversation, &[change.user]).await?;
     Ok(members)
 }
 
-/// Brings members' counters in line with a membership that changed.
+/// Reconciles the counters of users whose membership has changed.
 ///
-/// Nothing is confirmed: whether anything moved here, or something else of the same member is still pending, only the
-/// records know. [`super::recover`] looks once more and confirms.
-async fn standing_moved<W: World>(world: &W, conversation: ConversationId, users: &[UserId]) -> Result<(), Error> {
-    let targets = users.iter().map(|user| Target::any(*user, conversation)).collect();
-    match settle(world, targets, Cold::Leave).await {
+/// The change is not confirmed to the records: only they know whether another change of the same member is still pending.
+/// [`super::recover`] reconciles once more and confirms.
+async fn reconcile_members<W: World>(world: &W, conversation: ConversationId, users: &[UserId]) -> Result<(), Error> {
+    let targets = users.iter().map(|user| Target::latest(*user, conversation)).collect();
+    match reconcile(world, targets, Uncached::Skip).await {
         Err(error) if !error.retry() => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }

@@ -1,56 +1,56 @@
-//! Sending, editing and taking back messages; reading the history.
+//! Sends, edits and deletes messages, and reads the history.
 
 use super::announce::announce_or_delay;
 use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, UserId};
-use crate::messaging::rules::{validate_content, validate_kind, validate_page};
+use crate::messaging::rules::validation::{validate_content, validate_kind, validate_page};
 use crate::port::{Changed, Draft, Edit, HistoryPage, HistoryQuery, Message, World};
 
-/// A message that is stored, as it was sent or edited.
+/// A message after it was sent or edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// As it is stored.
+pub struct StoredMessage {
+    /// The message as the records hold it.
     pub message: Message,
-    /// It was stored before, under the same id or with the same content; nothing was changed now.
+    /// Whether the same request was carried out before, and nothing was changed now.
     pub repeated: bool,
-    /// It is safe, but the members will be told later: the live state could not be changed now.
+    /// Whether the members will be told later, because the live state could not be changed now. The message is stored.
     pub delayed: bool,
 }
 
-/// A message that was taken back.
+/// The result of deleting a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deleted {
-    /// As [`Sent::delayed`].
+pub struct DeletedMessage {
+    /// As [`StoredMessage::delayed`].
     pub delayed: bool,
 }
 
-/// Stores a message and tells every member. One round trip to the store for all warm members.
-pub async fn send<W: World>(world: &W, draft: Draft) -> Result<Sent, Error> {
+/// Stores a message and announces it to every member. One round trip to the store for all cached members.
+pub async fn send<W: World>(world: &W, draft: Draft) -> Result<StoredMessage, Error> {
     validate_content(&draft.content)?;
     validate_kind(&draft.kind)?;
-    tell(world, world.append_message(draft).await?).await
+    announce(world, world.append_message(draft).await?).await
 }
 
-/// Changes a message's content and tells every member that may see it.
-pub async fn edit<W: World>(world: &W, edit: Edit) -> Result<Sent, Error> {
+/// Changes the content of a message and announces this to every member that may see the message.
+pub async fn edit<W: World>(world: &W, edit: Edit) -> Result<StoredMessage, Error> {
     validate_content(&edit.content)?;
-    tell(world, world.edit_message(edit).await?).await
+    announce(world, world.edit_message(edit).await?).await
 }
 
-async fn tell<W: World>(world: &W, changed: Changed) -> Result<Sent, Error> {
+async fn announce<W: World>(world: &W, changed: Changed) -> Result<StoredMessage, Error> {
     let delayed = announce_or_delay(world, &changed).await?;
-    Ok(Sent { message: changed.change.message, repeated: changed.repeated, delayed })
+    Ok(StoredMessage { message: changed.change.message, repeated: changed.repeated, delayed })
 }
 
-/// Takes a message back and tells every member that could see it; counters that held it go down.
+/// Deletes a message and announces this to every member that could see it. Counters that included the message go down.
 pub async fn delete<W: World>(
     world: &W,
     user: UserId,
     conversation: ConversationId,
     message: MessageId,
-) -> Result<Deleted, Error> {
+) -> Result<DeletedMessage, Error> {
     let changed = world.delete_message(conversation, message, user, world.now()).await?;
-    Ok(Deleted { delayed: announce_or_delay(world, &changed).await? })
+    Ok(DeletedMessage { delayed: announce_or_delay(world, &changed).await? })
 }
 
 /// A page of messages, newest first.

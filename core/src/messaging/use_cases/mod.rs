@@ -1,4 +1,4 @@
-//! The use cases of messaging: they change the records, announce the change, and make up for announcements that failed.
+//! The use cases of messaging: they change the records, announce the change, and recover announcements that failed.
 
 mod announce;
 mod announcement_queue;
@@ -12,6 +12,6 @@ mod recover;
 pub(super) use announce::announce_or_delay;
 pub use conversations::{add_member, create, remove_member};
 pub use inbox::{InboxEntry, InboxPage, inbox};
-pub use messages::{Deleted, Sent, delete, edit, history, send};
+pub use messages::{DeletedMessage, StoredMessage, delete, edit, history, send};
 pub use read::{ReadReply, mark_read};
 pub use recover::recover;

@@ -1,6 +1,7 @@
-//! The rule of a clean goodbye: whether the user has a device left, and how long the grace lasts.
+//! The rule of a disconnect: whether the user has another device, and how long the grace period lasts.
 //!
-//! A device whose deadline passed belongs to a host that died; it is swept out here and keeps nobody online.
+//! A device whose deadline has passed belongs to a host that crashed. It is removed here and does not keep its user
+//! online.
 
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
@@ -8,65 +9,65 @@ use crate::limits::PRESENCE_GRACE_MS;
 use crate::port::{Check, Mutation, Transaction};
 use crate::time::Timestamp;
 
-/// What is left of a user after a device was removed.
+/// The devices and the `online` key of a user after the disconnected device was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Remains {
-    /// Connection and deadline in ms, as the hash spells them.
+pub(crate) struct RemainingDevices {
+    /// Connection ids with their deadlines in ms, as the hash holds them.
     pub(crate) devices: Vec<(String, String)>,
-    /// The life left of the user's `online` key; `None`: there is none.
+    /// The remaining time to live of the user's `online` key; `None` if the key is missing.
     pub(crate) online_ms: Option<u64>,
 }
 
-/// What a goodbye does next.
+/// The next step after a device disconnected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Disconnection {
-    /// Nothing: another device lives, or the user is gone already.
+pub(crate) enum DisconnectDecision {
+    /// Nothing: another device is connected, or the user is offline already.
     Done,
-    /// Removes what dead hosts left behind, then looks again.
+    /// Remove these devices of crashed hosts, then read again.
     Prune(Vec<(String, String)>),
-    /// The user has no device: offline in so many milliseconds, unless one comes back.
+    /// The user has no device: the user goes offline after so many milliseconds, unless a device connects.
     Grace(u64),
 }
 
-/// Decides from what is left.
-pub(crate) fn decide(remains: &Remains, now: Timestamp) -> Disconnection {
-    let stale = stale(&remains.devices, now);
+/// Decides from the remaining devices.
+pub(crate) fn decide(remaining: &RemainingDevices, now: Timestamp) -> DisconnectDecision {
+    let stale = stale(&remaining.devices, now);
     if !stale.is_empty() {
-        return Disconnection::Prune(stale);
+        return DisconnectDecision::Prune(stale);
     }
-    match remains.online_ms {
-        // Saying goodbye again does not prolong the grace that is running.
-        Some(life_ms) if remains.devices.is_empty() => Disconnection::Grace(life_ms.clamp(1, PRESENCE_GRACE_MS)),
-        _ => Disconnection::Done,
+    match remaining.online_ms {
+        // Another disconnect does not prolong a grace period that has begun.
+        Some(life_ms) if remaining.devices.is_empty() => DisconnectDecision::Grace(life_ms.clamp(1, PRESENCE_GRACE_MS)),
+        _ => DisconnectDecision::Done,
     }
 }
 
-/// The devices whose deadline has passed, or is none.
+/// The devices whose deadline has passed or cannot be parsed.
 pub(crate) fn stale(devices: &[(String, String)], now: Timestamp) -> Vec<(String, String)> {
-    let lives = |deadline: &str| deadline.parse::<u64>().is_ok_and(|deadline| deadline > now.0);
-    devices.iter().filter(|(_, deadline)| !lives(deadline)).cloned().collect()
+    let is_live = |deadline: &str| deadline.parse::<u64>().is_ok_and(|deadline| deadline > now.0);
+    devices.iter().filter(|(_, deadline)| !is_live(deadline)).cloned().collect()
 }
 
-/// Removes the device that says goodbye.
+/// Removes the device that disconnects.
 pub(crate) fn remove(user: UserId, connection: &ConnectionId) -> Transaction {
     Transaction::new(Owner::User(user))
         .mutate(Mutation::DeleteFields(Key::of_user(Space::Devices, user), vec![connection.as_str().to_owned().into()]))
 }
 
-/// Removes stale devices, unless one of them heartbeat meanwhile.
+/// Removes stale devices, unless one of them has sent a heartbeat in the meantime.
 pub(crate) fn prune(user: UserId, stale: &[(String, String)]) -> Transaction {
     let devices = || Key::of_user(Space::Devices, user);
     let mut transaction = Transaction::new(Owner::User(user));
     for (connection, deadline) in stale {
-        let unmoved = Check::FieldEquals(devices(), connection.clone().into(), Some(deadline.clone().into()));
-        transaction.checks.push(unmoved);
+        let unchanged = Check::FieldEquals(devices(), connection.clone().into(), Some(deadline.clone().into()));
+        transaction.checks.push(unchanged);
     }
     let names = stale.iter().map(|(connection, _)| connection.clone().into()).collect();
     transaction.mutate(Mutation::DeleteFields(devices(), names))
 }
 
-/// Shortens the life of a user without devices. A device that heartbeats first refuses the former transaction; the
-/// latter then only makes a sweep look earlier.
+/// Shortens the time to live of a user without devices. If a device sends a heartbeat first, the first transaction is
+/// refused, and the second one only makes a sweep read the user earlier.
 pub(crate) fn grace(user: UserId, grace_ms: u64, now: Timestamp) -> Vec<Transaction> {
     let due = Key::presence_due(user);
     let deadline = now.plus(grace_ms).score();
@@ -84,9 +85,9 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
-    fn check(devices: &[(&str, &str)], online_ms: Option<u64>, expected: &Disconnection) {
+    fn check(devices: &[(&str, &str)], online_ms: Option<u64>, expected: &DisconnectDecision) {
         let devices = owned(devices);
-        assert_eq!(&decide(&Remains { devices, online_ms }, NOW), expected);
+        assert_eq!(&decide(&RemainingDevices { devices, online_ms }, NOW), expected);
     }
 
     fn owned(devices: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -94,26 +95,30 @@ mod tests {
     }
 
     #[test]
-    fn the_last_device_leaves_a_grace() {
-        check(&[], Some(40_000), &Disconnection::Grace(PRESENCE_GRACE_MS));
+    fn the_last_device_starts_a_grace_period() {
+        check(&[], Some(40_000), &DisconnectDecision::Grace(PRESENCE_GRACE_MS));
     }
 
     #[test]
-    fn a_second_goodbye_does_not_prolong_the_grace() {
-        check(&[], Some(3_000), &Disconnection::Grace(3_000));
-        check(&[], None, &Disconnection::Done);
+    fn a_second_disconnect_does_not_prolong_the_grace_period() {
+        check(&[], Some(3_000), &DisconnectDecision::Grace(3_000));
+        check(&[], None, &DisconnectDecision::Done);
     }
 
     #[test]
-    fn a_live_device_keeps_its_user() {
-        check(&[("b", "1000001")], Some(40_000), &Disconnection::Done);
+    fn another_live_device_keeps_its_user_online() {
+        check(&[("b", "1000001")], Some(40_000), &DisconnectDecision::Done);
     }
 
     #[test]
-    fn what_a_dead_host_left_is_removed_first() {
+    fn devices_of_a_crashed_host_are_removed_first() {
         let stale = owned(&[("b", "1000000"), ("c", "soon")]);
-        check(&[("a", "1000001"), ("b", "1000000"), ("c", "soon")], Some(40_000), &Disconnection::Prune(stale.clone()));
+        check(
+            &[("a", "1000001"), ("b", "1000000"), ("c", "soon")],
+            Some(40_000),
+            &DisconnectDecision::Prune(stale.clone()),
+        );
         let transaction = prune(UserId::from_u128(7), &stale);
-        assert_eq!(transaction.checks.len(), 2, "a device that heartbeat meanwhile stays");
+        assert_eq!(transaction.checks.len(), 2, "a device with a newer heartbeat stays");
     }
 }

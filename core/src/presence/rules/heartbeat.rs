@@ -1,38 +1,38 @@
-//! The rule of a heartbeat: which transaction a sign of life becomes, and whether contacts are told.
+//! The rule of a heartbeat: which transaction it needs, and whether contacts are told.
 //!
-//! A sign of life is never held back by an announcement: it is written whatever the state, so that nobody
-//! appears offline because contacts cannot be asked for.
+//! A heartbeat never waits for an announcement. It is written in every state, so that no user appears offline because the
+//! user's contacts cannot be read.
 
 use std::collections::BTreeMap;
 use std::iter::repeat_n;
 
-use super::record::{ANNOUNCED, Announcement, LAST_SEEN, PresenceRecord, Status};
+use super::record::{ANNOUNCED, LAST_SEEN, PresenceAnnouncement, PresenceRecord, Status};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::PRESENCE_TTL_MS;
 use crate::port::{Check, Mutation, Text, Transaction};
 use crate::time::Timestamp;
 
-/// One user's connections that gave a sign of life.
+/// The connections of one user that sent a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Heartbeat<'a> {
     pub(crate) user: UserId,
-    /// Each once.
+    /// Each connection once.
     pub(crate) connections: Vec<&'a ConnectionId>,
 }
 
-/// What a heartbeat comes to.
+/// What a heartbeat writes and announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Decision {
-    /// In the user's partition.
+pub(crate) struct HeartbeatDecision {
+    /// The transaction in the user's partition.
     pub(crate) transaction: Transaction,
-    /// To go out once the transaction happened.
-    pub(crate) announcement: Option<Announcement>,
-    /// The user still counts as offline afterwards: decide once more.
+    /// To be announced after the transaction was committed.
+    pub(crate) announcement: Option<PresenceAnnouncement>,
+    /// The user still counts as offline after this transaction: decide once more.
     pub(crate) again: bool,
 }
 
-/// By user, in ascending order.
+/// Groups heartbeats by user, in ascending order.
 pub(crate) fn by_user(heartbeats: &[(UserId, ConnectionId)]) -> Vec<Heartbeat<'_>> {
     if let [(user, connection)] = heartbeats {
         return vec![Heartbeat { user: *user, connections: vec![connection] }];
@@ -47,44 +47,44 @@ pub(crate) fn by_user(heartbeats: &[(UserId, ConnectionId)]) -> Vec<Heartbeat<'_
     users.into_iter().map(|(user, connections)| Heartbeat { user, connections }).collect()
 }
 
-/// Nothing changes but the signs of life. Refused when the user is not online, or contacts do not know.
+/// Renews the heartbeat and changes no state. Refused if the user is not online, or if this was not announced.
 pub(crate) fn refresh(heartbeat: &Heartbeat<'_>, now: Timestamp) -> Transaction {
     let presence = Key::of_user(Space::Presence, heartbeat.user);
     let online = Check::FieldEquals(presence, ANNOUNCED.into(), Some(Status::Online.name().into()));
-    Transaction { checks: vec![online], ..signs_of_life(heartbeat, now, Vec::new()) }
+    Transaction { checks: vec![online], ..heartbeat_mutations(heartbeat, now, Vec::new()) }
 }
 
-/// For a user whose refresh was refused.
-pub(crate) fn decide(heartbeat: &Heartbeat<'_>, record: &PresenceRecord, now: Timestamp) -> Decision {
+/// Decides for a user whose refresh was refused.
+pub(crate) fn decide(heartbeat: &Heartbeat<'_>, record: &PresenceRecord, now: Timestamp) -> HeartbeatDecision {
     if let Some(announcement) = record.unannounced(heartbeat.user) {
-        return Decision {
-            transaction: signs_of_life(heartbeat, now, Vec::new()).check(record.unmoved(heartbeat.user)),
+        return HeartbeatDecision {
+            transaction: heartbeat_mutations(heartbeat, now, Vec::new()).check(record.unchanged(heartbeat.user)),
             announcement: Some(announcement),
             again: record.status == Status::Offline,
         };
     }
     match record.status {
-        Status::Online => Decision { transaction: refresh(heartbeat, now), announcement: None, again: false },
-        Status::Offline => arrive(heartbeat, record, now),
+        Status::Online => HeartbeatDecision { transaction: refresh(heartbeat, now), announcement: None, again: false },
+        Status::Offline => come_online(heartbeat, record, now),
     }
 }
 
-fn arrive(heartbeat: &Heartbeat<'_>, record: &PresenceRecord, now: Timestamp) -> Decision {
-    let announcement = Announcement {
+fn come_online(heartbeat: &Heartbeat<'_>, record: &PresenceRecord, now: Timestamp) -> HeartbeatDecision {
+    let announcement = PresenceAnnouncement {
         user: heartbeat.user,
         status: Status::Online,
         last_seen: Some(Timestamp::from_seconds(now.seconds())),
         generation: record.next_generation(now),
         repeated: false,
     };
-    Decision {
-        transaction: signs_of_life(heartbeat, now, announcement.fields()).check(record.unmoved(heartbeat.user)),
+    HeartbeatDecision {
+        transaction: heartbeat_mutations(heartbeat, now, announcement.fields()).check(record.unchanged(heartbeat.user)),
         announcement: Some(announcement),
         again: false,
     }
 }
 
-/// The deadlines of these users, one transaction for each shard.
+/// Writes the deadlines of these users, with one transaction for each shard.
 pub(crate) fn deadlines(heartbeats: &[Heartbeat<'_>], now: Timestamp) -> Vec<Transaction> {
     let deadline = now.plus(PRESENCE_TTL_MS).score();
     let mut transactions: Vec<Transaction> = Vec::new();
@@ -92,7 +92,7 @@ pub(crate) fn deadlines(heartbeats: &[Heartbeat<'_>], now: Timestamp) -> Vec<Tra
         let key = Key::presence_due(heartbeat.user);
         let owner = key.owner;
         let put = Mutation::OrderedPut(key, heartbeat.user.into(), deadline);
-        // There are few shards.
+        // A linear search is enough, because there are few shards.
         match transactions.iter_mut().find(|transaction| transaction.owner == owner) {
             Some(transaction) => transaction.mutations.push(put),
             None => transactions.push(Transaction::new(owner).mutate(put)),
@@ -101,7 +101,8 @@ pub(crate) fn deadlines(heartbeats: &[Heartbeat<'_>], now: Timestamp) -> Vec<Tra
     transactions
 }
 
-fn signs_of_life(heartbeat: &Heartbeat<'_>, now: Timestamp, mut fields: Vec<(Text, Text)>) -> Transaction {
+/// The mutations of a heartbeat, with further fields for the presence hash.
+fn heartbeat_mutations(heartbeat: &Heartbeat<'_>, now: Timestamp, mut fields: Vec<(Text, Text)>) -> Transaction {
     let key = |space| Key::of_user(space, heartbeat.user);
     let deadline = Text::from(now.plus(PRESENCE_TTL_MS).0.to_string());
     let names = heartbeat.connections.iter().map(|connection| connection.as_str().to_owned().into());
@@ -143,43 +144,44 @@ mod tests {
         })
     }
 
-    fn gives_a_sign(transaction: &Transaction) -> bool {
+    fn renews_online_key(transaction: &Transaction) -> bool {
         matches!(transaction.mutations.first(), Some(Mutation::Set(key, _, Some(PRESENCE_TTL_MS))) if key.space == Space::Online)
     }
 
     #[test]
-    fn connections_of_one_user_share_a_beat() {
+    fn connections_of_one_user_share_a_heartbeat() {
         let other = UserId::from_u128(3);
         let connection = |text: &str| text.parse::<ConnectionId>().unwrap();
-        let signs = [(USER, "b"), (other, "c"), (USER, "a"), (USER, "a")].map(|(user, text)| (user, connection(text)));
-        let heartbeats = by_user(&signs);
+        let heartbeats =
+            [(USER, "b"), (other, "c"), (USER, "a"), (USER, "a")].map(|(user, text)| (user, connection(text)));
+        let heartbeats = by_user(&heartbeats);
         assert_eq!(heartbeats.len(), 2);
         assert_eq!(heartbeats[1].connections, [&connection("b"), &connection("a")]);
     }
 
     #[test]
-    fn an_arrival_takes_the_next_generation_and_is_announced() {
+    fn coming_online_takes_the_next_generation_and_is_announced() {
         let decision = decide(&heartbeat(), &record(Status::Offline, Status::Offline), NOW);
         let announcement = decision.announcement.unwrap();
         assert_eq!((announcement.status, announcement.generation), (Status::Online, 42));
         assert_eq!(announcement.last_seen, Some(Timestamp(1_790_000_000_000)));
-        assert!(sets_status(&decision.transaction) && gives_a_sign(&decision.transaction));
-        assert_eq!(decision.transaction.checks, [record(Status::Offline, Status::Offline).unmoved(USER)]);
+        assert!(sets_status(&decision.transaction) && renews_online_key(&decision.transaction));
+        assert_eq!(decision.transaction.checks, [record(Status::Offline, Status::Offline).unchanged(USER)]);
         assert!(!decision.again);
     }
 
     #[test]
-    fn an_offline_that_nobody_was_told_goes_out_before_the_arrival() {
+    fn an_unannounced_offline_is_announced_before_the_user_comes_online() {
         let decision = decide(&heartbeat(), &record(Status::Offline, Status::Online), NOW);
         let announcement = decision.announcement.unwrap();
         assert_eq!((announcement.status, announcement.generation), (Status::Offline, 41));
         assert!(!sets_status(&decision.transaction));
-        assert!(gives_a_sign(&decision.transaction), "the device lives all the same");
+        assert!(renews_online_key(&decision.transaction), "the heartbeat is written nevertheless");
         assert!(decision.again);
     }
 
     #[test]
-    fn an_online_that_nobody_was_told_is_repeated_under_its_generation() {
+    fn an_unannounced_online_is_announced_again_with_its_generation() {
         let decision = decide(&heartbeat(), &record(Status::Online, Status::Offline), NOW);
         let announcement = decision.announcement.unwrap();
         assert_eq!((announcement.status, announcement.generation), (Status::Online, 41));
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_whom_another_beat_brought_online_makes_no_noise() {
+    fn a_user_whom_another_heartbeat_brought_online_is_not_announced_again() {
         let decision = decide(&heartbeat(), &record(Status::Online, Status::Online), NOW);
         assert_eq!(decision.announcement, None);
         assert_eq!(decision.transaction, refresh(&heartbeat(), NOW));

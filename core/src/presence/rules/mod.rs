@@ -1,4 +1,4 @@
-//! The rules of presence: pure decisions from plain values. They do no IO and read no clock.
+//! The rules of presence. They decide from plain values, do no IO and read no clock.
 
 pub(super) mod disconnect;
 pub(super) mod heartbeat;

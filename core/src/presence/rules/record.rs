@@ -1,15 +1,14 @@
-//! What the store holds of one user's presence, and what contacts have to be told of it.
+//! The presence record that the store holds of one user, and the announcement that it requires.
 //!
-//! A user whose hash has no generation was never seen: offline, with nothing to tell.
+//! A user whose record has no generation was never seen: the user is offline, and nothing has to be announced.
 
 use std::sync::Arc;
 
 use crate::event::{self, PresenceView};
-use crate::store_answers::unexpected;
-
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::port::{Check, Event, Mutation, Query, StoreError, Text, Transaction, Value};
+use crate::store_answers::unexpected;
 use crate::time::Timestamp;
 
 pub(crate) const STATUS: &str = "status";
@@ -17,7 +16,7 @@ pub(crate) const GENERATION: &str = "generation";
 pub(crate) const LAST_SEEN: &str = "last_seen";
 pub(crate) const ANNOUNCED: &str = "announced";
 
-/// What contacts are told.
+/// The state that contacts see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
     Online,
@@ -25,7 +24,7 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    /// As the hash spells it.
+    /// The text in the hash and in metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Online => "online",
@@ -33,37 +32,40 @@ impl Status {
         }
     }
 
-    fn read(text: Option<&str>) -> Self {
+    /// Parses a stored status; anything unknown is offline.
+    fn parse_or_offline(text: Option<&str>) -> Self {
         if text == Some(Self::Online.name()) { Self::Online } else { Self::Offline }
     }
 
-    fn told(text: Option<&str>) -> Option<Self> {
+    /// Parses the announced status; `None` if the last transition was not announced yet.
+    fn parse_announced(text: Option<&str>) -> Option<Self> {
         [Self::Online, Self::Offline].into_iter().find(|status| text == Some(status.name()))
     }
 }
 
-/// One user's hash.
+/// The presence hash of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PresenceRecord {
-    /// The state of the last transition.
+    /// The state after the last transition.
     pub(crate) status: Status,
-    /// The state contacts were told; `None`: a transition is still to be told. A transition takes it away, so that whoever
-    /// is announced as online is online.
+    /// The state that was announced to contacts; `None` if the last transition is still to be announced. A transition
+    /// clears it, so that a user who is announced as online is online.
     pub(crate) announced: Option<Status>,
-    /// Of the last transition; `None`: there was none.
+    /// The number of the last transition; `None` if there was none.
     pub(crate) generation: Option<u64>,
-    /// The last heartbeat, in whole seconds.
+    /// The time of the last heartbeat, in whole seconds.
     pub(crate) last_seen: Option<Timestamp>,
 }
 
-/// What to ask for what others may see of these users: less than a record, because so many are asked for at once.
+/// The queries for what other users may see of these users. They ask for less than a record, because many users are queried
+/// at once.
 pub(crate) fn view_queries(users: &[UserId]) -> Vec<Query> {
     let names: Arc<[String]> = [STATUS, GENERATION, LAST_SEEN].map(str::to_owned).into();
     let query = |user: &UserId| Query::NamedFields(Key::of_user(Space::Presence, *user), Arc::clone(&names));
     users.iter().map(query).collect()
 }
 
-/// From an answer to [`view_queries`].
+/// Parses an answer to a query of [`view_queries`].
 pub(crate) fn view(user: UserId, value: &Value) -> Result<PresenceView, StoreError> {
     let Value::NamedFields(fields) = value else {
         return Err(unexpected("the fields of a presence hash"));
@@ -72,25 +74,25 @@ pub(crate) fn view(user: UserId, value: &Value) -> Result<PresenceView, StoreErr
         return Err(unexpected("three fields of a presence hash"));
     };
     let last_seen = seconds(last_seen.as_deref());
-    // Without a generation there was no transition yet.
+    // A user without a generation has made no transition yet.
     let generation = generation.as_deref().and_then(|text| text.parse().ok());
-    let online = generation.is_some() && Status::read(status.as_deref()) == Status::Online;
+    let online = generation.is_some() && Status::parse_or_offline(status.as_deref()) == Status::Online;
     Ok(PresenceView { user, online, last_seen, generation: generation.unwrap_or_default() })
 }
 
 impl PresenceRecord {
-    /// Of somebody never seen.
+    /// The record of a user who was never seen.
     pub(crate) const UNKNOWN: Self =
         Self { status: Status::Offline, announced: None, generation: None, last_seen: None };
 
-    /// What to ask for it.
+    /// The query for the record of a user.
     pub(crate) fn query(user: UserId) -> Query {
         let names = [STATUS, ANNOUNCED, GENERATION, LAST_SEEN].map(str::to_owned);
         Query::NamedFields(Key::of_user(Space::Presence, user), names.into())
     }
 
-    /// From the answer to [`PresenceRecord::query`].
-    pub(crate) fn answered(value: &Value) -> Result<Self, StoreError> {
+    /// Parses the answer to [`PresenceRecord::query`].
+    pub(crate) fn parse(value: &Value) -> Result<Self, StoreError> {
         let Value::NamedFields(fields) = value else {
             return Err(unexpected("the fields of a presence hash"));
         };
@@ -102,26 +104,26 @@ impl PresenceRecord {
             return Ok(Self { last_seen, ..Self::UNKNOWN });
         };
         Ok(Self {
-            status: Status::read(status.as_deref()),
-            announced: Status::told(announced.as_deref()),
+            status: Status::parse_or_offline(status.as_deref()),
+            announced: Status::parse_announced(announced.as_deref()),
             generation: Some(generation),
             last_seen,
         })
     }
 
-    /// The announcement that is still due; no transition may come before it.
-    pub(crate) fn unannounced(&self, user: UserId) -> Option<Announcement> {
+    /// The announcement that is still to be made; no transition may be made before it.
+    pub(crate) fn unannounced(&self, user: UserId) -> Option<PresenceAnnouncement> {
         let generation = self.generation.filter(|_| self.announced != Some(self.status))?;
-        Some(Announcement { user, status: self.status, last_seen: self.last_seen, generation, repeated: true })
+        Some(PresenceAnnouncement { user, status: self.status, last_seen: self.last_seen, generation, repeated: true })
     }
 
-    /// The same once its announcement went out.
-    pub(crate) const fn settled(self) -> Self {
+    /// The record after its announcement was made.
+    pub(crate) const fn after_announcement(self) -> Self {
         Self { announced: Some(self.status), ..self }
     }
 
-    /// What the next transition counts as. The first takes the time, so that the loss of the store never makes
-    /// generations go back.
+    /// The generation of the next transition. The first one is the time, so that generations never go back when the
+    /// store loses its data.
     pub(crate) const fn next_generation(&self, now: Timestamp) -> u64 {
         match self.generation {
             Some(generation) => generation.saturating_add(1),
@@ -129,29 +131,29 @@ impl PresenceRecord {
         }
     }
 
-    /// Nobody made a transition since this was read.
-    pub(crate) fn unmoved(&self, user: UserId) -> Check {
+    /// Checks that no transition was made since the record was read.
+    pub(crate) fn unchanged(&self, user: UserId) -> Check {
         let generation = self.generation.map(|generation| generation.to_string());
         Check::FieldEquals(Key::of_user(Space::Presence, user), GENERATION.into(), generation.map(Into::into))
     }
 }
 
-/// A transition that contacts are to be told.
+/// A transition to be announced to contacts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Announcement {
-    /// Whose.
+pub(crate) struct PresenceAnnouncement {
+    /// The user whose presence changed.
     pub(crate) user: UserId,
-    /// To which state.
+    /// The state after the transition.
     pub(crate) status: Status,
-    /// Their last heartbeat.
+    /// The user's last heartbeat.
     pub(crate) last_seen: Option<Timestamp>,
-    /// The transition's number.
+    /// The number of the transition.
     pub(crate) generation: u64,
-    /// The transition was made earlier; contacts may have been told before.
+    /// Whether the transition was made earlier; it may have been announced before.
     pub(crate) repeated: bool,
 }
 
-impl Announcement {
+impl PresenceAnnouncement {
     /// The fields that a transition sets.
     pub(crate) fn fields(&self) -> Vec<(Text, Text)> {
         vec![
@@ -161,13 +163,13 @@ impl Announcement {
         ]
     }
 
-    /// What contacts are told.
+    /// The event for contacts.
     pub(crate) fn event(&self) -> Event {
         let online = self.status == Status::Online;
         event::presence(self.user, online, self.last_seen, self.generation)
     }
 
-    /// Remembers that they were told, unless a newer transition came meanwhile.
+    /// Records that the transition was announced, unless a newer one has been made in the meantime.
     pub(crate) fn confirmation(&self) -> Transaction {
         let presence = || Key::of_user(Space::Presence, self.user);
         let generation = Some(self.generation.to_string().into());
@@ -177,7 +179,7 @@ impl Announcement {
     }
 }
 
-/// A moment in whole seconds, as `last_seen` holds it.
+/// A timestamp in whole seconds, as the field `last_seen` holds it.
 pub(crate) fn seconds(text: Option<&str>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok()).map(Timestamp::from_seconds)
 }
@@ -190,11 +192,11 @@ mod tests {
 
     fn record(fields: [Option<&str>; 4]) -> PresenceRecord {
         let fields = fields.map(|field| field.map(str::to_owned)).into();
-        PresenceRecord::answered(&Value::NamedFields(fields)).unwrap()
+        PresenceRecord::parse(&Value::NamedFields(fields)).unwrap()
     }
 
     #[test]
-    fn a_user_without_a_hash_is_offline_with_nothing_to_tell() {
+    fn a_user_without_a_record_is_offline_and_needs_no_announcement() {
         let unknown = record([None; 4]);
         assert_eq!(unknown, PresenceRecord::UNKNOWN);
         assert_eq!(unknown.unannounced(USER), None);
@@ -209,25 +211,25 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_contacts_were_not_told_is_announced_under_its_own_generation() {
-        let arrived = record([Some("online"), None, Some("41"), Some("9")]);
-        let announcement = arrived.unannounced(USER).unwrap();
+    fn an_unannounced_state_is_announced_with_its_own_generation() {
+        let online = record([Some("online"), None, Some("41"), Some("9")]);
+        let announcement = online.unannounced(USER).unwrap();
         assert_eq!(announcement.status, Status::Online);
         assert_eq!(announcement.generation, 41);
         assert_eq!(announcement.last_seen, Some(Timestamp(9_000)));
-        assert_eq!(arrived.settled().unannounced(USER), None);
+        assert_eq!(online.after_announcement().unannounced(USER), None);
     }
 
     #[test]
     fn a_confirmation_is_bound_to_its_generation() {
         let offline = record([Some("offline"), Some("online"), Some("41"), None]);
         let confirmation = offline.unannounced(USER).unwrap().confirmation();
-        assert_eq!(confirmation.checks, [offline.unmoved(USER)]);
+        assert_eq!(confirmation.checks, [offline.unchanged(USER)]);
     }
 
     #[test]
-    fn an_answer_of_another_kind_is_refused() {
-        assert!(PresenceRecord::answered(&Value::Missing).is_err());
-        assert!(PresenceRecord::answered(&Value::NamedFields(vec![None])).is_err());
+    fn an_answer_of_another_type_is_an_error() {
+        assert!(PresenceRecord::parse(&Value::Missing).is_err());
+        assert!(PresenceRecord::parse(&Value::NamedFields(vec![None])).is_err());
     }
 }

@@ -1,23 +1,23 @@
-//! Hosts that fail: at every port call of a long story, before it, after it and in the middle of it.
+//! Hosts that crash: at every port call of a long scenario, before the call, after it and in the middle of it.
 
-use super::rig::{FAULTS, Fault, Rig};
+use super::faulty_host::{FAULTS, Fault, FaultyHost};
 use super::*;
 use crate::error::Error;
 use crate::limits::{PRESENCE_GRACE_MS, PRESENCE_TTL_MS, SWEEP_INTERVAL_MS};
 
-/// One step of the story; each runs on a host of its own.
+/// One action of the scenario; each runs on a host of its own.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum Action {
     Heartbeat(&'static str),
     Disconnect(&'static str),
     Sweep,
     Pass(u64),
 }
 
-use Step::{Disconnect, Heartbeat, Pass, Sweep};
+use Action::{Disconnect, Heartbeat, Pass, Sweep};
 
-/// Ann comes, reloads, leaves, comes back without a goodbye, twice.
-const STORY: [Step; 20] = [
+/// Ann connects, reloads the page and disconnects; then she connects and falls silent without a disconnect, twice.
+const SCENARIO: [Action; 20] = [
     Heartbeat("a"),
     Pass(25_000),
     Heartbeat("a"),
@@ -40,121 +40,128 @@ const STORY: [Step; 20] = [
     Sweep,
 ];
 
-async fn take(step: Step, scene: &Scene, host: &Rig) -> Result<(), Error> {
-    match step {
+async fn act(action: Action, fixture: &Fixture, host: &FaultyHost) -> Result<(), Error> {
+    match action {
         Heartbeat(name) => heartbeat(host, &[(ANN, connection(name))]).await,
         Disconnect(name) => disconnect(host, ANN, &connection(name)).await,
         Sweep => sweep(host, shard(ANN)).await.map(|_| ()),
         Pass(span_ms) => {
-            scene.pass(span_ms);
+            fixture.pass(span_ms);
             Ok(())
         }
     }
 }
 
-/// Tells the story with one fault at the call of this number. Answers every generation that was stored, and
-/// whether the story was long enough to meet the fault.
-fn tell(scene: &Scene, at: u64, fault: Fault, dies: bool) -> (Vec<u64>, bool) {
+/// Runs the scenario with one fault at the call of this number. Returns every generation that was stored, and whether the
+/// scenario was long enough to reach the fault.
+fn run(fixture: &Fixture, at: u64, fault: Fault, dies: bool) -> (Vec<u64>, bool) {
     let mut stored = Vec::new();
     let mut calls = 0;
-    for step in STORY {
+    for action in SCENARIO {
         let at = at.checked_sub(calls).unwrap_or(u64::MAX);
-        let host = if dies { Rig::dying(&scene.world, at, fault) } else { Rig::failing(&scene.world, at, fault) };
-        let result = block_on(take(step, scene, &host));
-        let met = at < host.calls();
-        assert!(met || result.is_ok(), "{step:?} without a fault: {result:?}");
-        assert!(!matches!(result, Err(Error::Contended)), "{step:?} goes round in circles");
-        scene.check_swept();
-        stored.extend(scene.generation());
+        let host = if dies {
+            FaultyHost::dying(&fixture.world, at, fault)
+        } else {
+            FaultyHost::failing(&fixture.world, at, fault)
+        };
+        let result = block_on(act(action, fixture, &host));
+        let reached = at < host.calls();
+        assert!(reached || result.is_ok(), "{action:?} failed without a fault: {result:?}");
+        assert!(!matches!(result, Err(Error::Contended)), "{action:?} gave up after too many attempts");
+        fixture.check_swept();
+        stored.extend(fixture.generation());
         calls += host.calls();
     }
     (stored, calls > at)
 }
 
-/// Every stored transition was told under its generation, and nothing else under the same one.
+/// Checks that every stored transition was published with its generation, and no other one with the same generation.
 #[track_caller]
-fn check_told(heard: &[Heard], stored: &[u64]) {
-    let mut told = BTreeMap::new();
-    for (name, generation) in heard {
-        let first = told.entry(*generation).or_insert(name);
-        assert_eq!(*first, name, "two transitions under the generation {generation}");
+fn check_received(received: &[ReceivedEvent], stored: &[u64]) {
+    let mut by_generation = BTreeMap::new();
+    for (name, generation) in received {
+        let first = by_generation.entry(*generation).or_insert(name);
+        assert_eq!(*first, name, "two transitions have the generation {generation}");
     }
     if let (Some(first), Some(last)) = (stored.iter().min(), stored.iter().max()) {
         for generation in *first..=*last {
-            assert!(told.contains_key(&generation), "nobody heard of the generation {generation}: {heard:?}");
+            assert!(
+                by_generation.contains_key(&generation),
+                "the generation {generation} was not published: {received:?}"
+            );
         }
     }
 }
 
-/// Tells the story with every fault at every call, and looks at what `end` makes of it.
-fn at_every_call(end: impl Fn(&Scene)) {
+/// Runs the scenario with every fault at every call, then `end`, and checks the events.
+fn at_every_call(end: impl Fn(&Fixture)) {
     for dies in [false, true] {
         for fault in FAULTS {
             let mut at = 0;
             loop {
-                let scene = Scene::new();
-                let (mut stored, met) = tell(&scene, at, fault, dies);
-                end(&scene);
-                scene.check_swept();
-                stored.extend(scene.generation());
-                check_told(&scene.heard(), &stored);
-                if !met {
+                let fixture = Fixture::new();
+                let (mut stored, reached) = run(&fixture, at, fault, dies);
+                end(&fixture);
+                fixture.check_swept();
+                stored.extend(fixture.generation());
+                check_received(&fixture.received(), &stored);
+                if !reached {
                     break;
                 }
                 at += 1;
             }
-            assert!(at > 40, "the story has only {at} calls");
+            assert!(at > 40, "the scenario has only {at} calls");
         }
     }
 }
 
 #[test]
-fn a_crash_anywhere_leaves_a_user_who_goes_offline_in_time() {
-    at_every_call(|scene| {
-        scene.pass(PRESENCE_TTL_MS);
-        assert!(!scene.is_online());
-        scene.sweep();
-        let state = scene.fields();
+fn after_a_crash_anywhere_the_user_goes_offline_in_time() {
+    at_every_call(|fixture| {
+        fixture.pass(PRESENCE_TTL_MS);
+        assert!(!fixture.is_online());
+        fixture.sweep();
+        let state = fixture.fields();
         if !state.is_empty() {
             assert_eq!((&state[STATUS], &state[ANNOUNCED]), (&"offline".into(), &"offline".into()));
         }
-        assert_eq!(scene.due(), None);
+        assert_eq!(fixture.due(), None);
     });
 }
 
 #[test]
-fn a_crash_anywhere_leaves_a_user_whom_the_next_beat_brings_online() {
-    at_every_call(|scene| {
-        scene.pass(u64::from(SWEEP_INTERVAL_MS));
-        scene.heartbeat("z");
-        let state = scene.fields();
+fn after_a_crash_anywhere_the_next_heartbeat_brings_the_user_online() {
+    at_every_call(|fixture| {
+        fixture.pass(u64::from(SWEEP_INTERVAL_MS));
+        fixture.heartbeat("z");
+        let state = fixture.fields();
         assert_eq!((&state[STATUS], &state[ANNOUNCED]), (&"online".into(), &"online".into()));
-        assert!(scene.is_online());
+        assert!(fixture.is_online());
     });
 }
 
 #[test]
-fn records_that_do_not_answer_take_nobody_offline() {
-    let scene = Scene::new();
-    // A first heartbeat asks the records in its fourth call: write, read, transition, audience.
+fn unavailable_records_take_no_user_offline() {
+    let fixture = Fixture::new();
+    // The fourth call of a first heartbeat reads the audience from the records, after a write, a read and the transition.
     let audience = 3;
     for _ in 0..10 {
-        let host = Rig::dying(&scene.world, audience, Fault::Before);
-        let told = block_on(heartbeat(&host, &[(ANN, connection("a"))]));
-        assert!(matches!(told, Err(Error::Records(_))), "{told:?}");
-        assert!(scene.is_online());
-        scene.pass(25_000);
+        let host = FaultyHost::dying(&fixture.world, audience, Fault::Before);
+        let result = block_on(heartbeat(&host, &[(ANN, connection("a"))]));
+        assert!(matches!(result, Err(Error::Records(_))), "{result:?}");
+        assert!(fixture.is_online());
+        fixture.pass(25_000);
     }
-    assert_eq!(scene.heard(), []);
-    scene.heartbeat("a");
-    assert_eq!(scene.heard_names(), ["user.online"]);
+    assert_eq!(fixture.received(), []);
+    fixture.heartbeat("a");
+    assert_eq!(fixture.received_names(), ["user.online"]);
 }
 
 #[test]
-fn an_unreachable_shard_brings_nobody_online_whom_no_sweep_would_find() {
-    let scene = Scene::new();
-    let host = Rig::failing(&scene.world, 0, Fault::Shards);
+fn no_user_comes_online_without_a_deadline_if_the_shard_is_unreachable() {
+    let fixture = Fixture::new();
+    let host = FaultyHost::failing(&fixture.world, 0, Fault::Shards);
     assert!(block_on(heartbeat(&host, &[(ANN, connection("a"))])).is_err());
-    assert_eq!(scene.due(), None);
-    assert_eq!(scene.fields(), BTreeMap::new());
+    assert_eq!(fixture.due(), None);
+    assert_eq!(fixture.fields(), BTreeMap::new());
 }

@@ -1,18 +1,18 @@
-//! The use cases of presence on the fake world, with time that only the test moves.
+//! The use cases of presence on the fake world, with a clock that only the test advances.
 
 mod cost;
 mod crash;
-mod life;
-mod order;
-mod rig;
-mod view;
+mod faulty_host;
+mod interleaving;
+mod query;
+mod transitions;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
 use super::rules::record::{ANNOUNCED, GENERATION, STATUS};
-use super::{Swept, disconnect, heartbeat, sweep};
+use super::{SweepSummary, disconnect, heartbeat, sweep};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::port::{KeyValue, Query, Records, Value};
@@ -25,22 +25,22 @@ fn connection(name: &str) -> ConnectionId {
     name.parse().unwrap()
 }
 
-/// A contact was told of Ann: the event's name and generation.
-type Heard = (String, u64);
+/// An event about Ann that a contact received: its name and generation.
+type ReceivedEvent = (String, u64);
 
-/// Ann, whose presence is looked at, and Bob, her mutual contact, who hears of it.
-struct Scene {
+/// A world with Ann, whose presence is tested, and Bob, her mutual contact, who receives the events.
+struct Fixture {
     world: FakeWorld,
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Self {
-        let scene = Self { world: FakeWorld::new() };
-        scene.befriend(ANN, BOB);
-        scene
+        let fixture = Self { world: FakeWorld::new() };
+        fixture.make_contacts(ANN, BOB);
+        fixture
     }
 
-    fn befriend(&self, one: UserId, other: UserId) {
+    fn make_contacts(&self, one: UserId, other: UserId) {
         block_on(self.world.add_contact(one, other)).unwrap();
         block_on(self.world.add_contact(other, one)).unwrap();
     }
@@ -53,7 +53,7 @@ impl Scene {
         block_on(disconnect(&self.world, ANN, &connection(name))).unwrap();
     }
 
-    fn sweep(&self) -> Swept {
+    fn sweep(&self) -> SweepSummary {
         block_on(sweep(&self.world, shard(ANN))).unwrap()
     }
 
@@ -61,21 +61,22 @@ impl Scene {
         self.world.clock.advance(span_ms);
     }
 
-    /// What Bob heard since he was asked last.
-    fn heard(&self) -> Vec<Heard> {
-        let told = self.world.store.take_published().into_iter().filter(|(to, _)| *to == BOB);
-        told.map(|(_, delivery)| {
-            assert_eq!(delivery.position, None, "presence is ephemeral");
-            let payload: Json = serde_json::from_str(&delivery.payload).unwrap();
-            assert_eq!(payload["user"], ANN.to_string());
-            (delivery.name.to_string(), payload["generation"].as_u64().unwrap())
-        })
-        .collect()
+    /// The events that Bob has received since this was last called.
+    fn received(&self) -> Vec<ReceivedEvent> {
+        let published = self.world.store.take_published().into_iter().filter(|(to, _)| *to == BOB);
+        published
+            .map(|(_, delivery)| {
+                assert_eq!(delivery.position, None, "presence is ephemeral");
+                let payload: Json = serde_json::from_str(&delivery.payload).unwrap();
+                assert_eq!(payload["user"], ANN.to_string());
+                (delivery.name.to_string(), payload["generation"].as_u64().unwrap())
+            })
+            .collect()
     }
 
-    /// The names of what Bob heard since he was asked last.
-    fn heard_names(&self) -> Vec<String> {
-        self.heard().into_iter().map(|(name, _)| name).collect()
+    /// The names of the events that Bob has received since this was last called.
+    fn received_names(&self) -> Vec<String> {
+        self.received().into_iter().map(|(name, _)| name).collect()
     }
 
     fn fields(&self) -> BTreeMap<String, String> {
@@ -97,7 +98,7 @@ impl Scene {
     fn due(&self) -> Option<i64> {
         let query =
             Query::OrderedRange { key: Key::presence_due(ANN), minimum: i64::MIN, maximum: i64::MAX, limit: 100 };
-        let Value::Ordered(entries) = self.ask(query) else { panic!("no ordered set") };
+        let Value::Ordered(entries) = self.ask(query) else { panic!("expected an ordered set") };
         entries.into_iter().find(|(member, _)| *member == ANN.to_string()).map(|(_, score)| score)
     }
 
@@ -105,23 +106,23 @@ impl Scene {
         block_on(self.world.read(vec![query])).unwrap().remove(0)
     }
 
-    /// What must hold at every moment, whatever was interrupted where.
+    /// Checks what must hold after every store call, even if a use case was interrupted.
     #[track_caller]
     fn check_swept(&self) {
         let fields = self.fields();
         let is_online = |name: &str| fields.get(name).is_some_and(|state| state == "online");
-        let unsettled = is_online(STATUS) != is_online(ANNOUNCED);
-        if is_online(STATUS) || unsettled {
-            assert!(self.due().is_some(), "no sweep would ever find {fields:?}");
+        let unannounced = is_online(STATUS) != is_online(ANNOUNCED);
+        if is_online(STATUS) || unannounced {
+            assert!(self.due().is_some(), "no sweep would find {fields:?}");
         }
         let devices = self.ask(Query::Presence(Key::of_user(Space::Devices, ANN)));
-        assert!(self.is_online() || devices == Value::Presence(false), "a live device without a live user");
+        assert!(self.is_online() || devices == Value::Presence(false), "there is a device but no `online` key");
     }
 }
 
 fn shard(user: UserId) -> u32 {
     match Owner::presence_shard(user) {
         Owner::Shard(shard) => shard,
-        other => panic!("{other:?} is no shard"),
+        other => panic!("{other:?} is not a shard"),
     }
 }

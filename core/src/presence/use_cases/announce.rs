@@ -1,16 +1,16 @@
-//! Tells contacts of transitions, in bulk, and remembers that they were told.
+//! Announces transitions to contacts, many at a time, and records that they were announced.
 //!
-//! A crash anywhere in between leaves the announcement due; whoever meets the user next repeats it.
+//! After a crash the announcement is still due; the next heartbeat or sweep of the user repeats it.
 
-use super::Failures;
+use super::FirstFailure;
 use crate::error::Error;
 use crate::limits::CALL_ITEMS_MAX;
 use crate::port::{ContactAudience, Publication, World};
-use crate::presence::rules::record::Announcement;
+use crate::presence::rules::record::PresenceAnnouncement;
 use crate::store_calls::commit_all;
 
-/// Publishes each to the user's mutual contacts without a block, then confirms it under its generation.
-pub(super) async fn announce<W: World>(world: &W, announcements: Vec<Announcement>) -> Result<(), Error> {
+/// Publishes each transition to the contacts that may see the user, then confirms its generation.
+pub(super) async fn announce<W: World>(world: &W, announcements: Vec<PresenceAnnouncement>) -> Result<(), Error> {
     if announcements.is_empty() {
         return Ok(());
     }
@@ -21,15 +21,15 @@ pub(super) async fn announce<W: World>(world: &W, announcements: Vec<Announcemen
         let kind = if announcement.repeated { "repetition" } else { "transition" };
         world.count("presence_announced", &[("state", announcement.status.name()), ("kind", kind)], 1);
     }
-    let confirmations = announcements.iter().map(Announcement::confirmation).collect();
-    let mut failures = Failures::default();
+    let confirmations = announcements.iter().map(PresenceAnnouncement::confirmation).collect();
+    let mut failures = FirstFailure::default();
     failures.keep_all(commit_all(world, confirmations).await?);
     failures.report()
 }
 
 async fn publish<W: World>(
     world: &W,
-    announcements: &[Announcement],
+    announcements: &[PresenceAnnouncement],
     audiences: Vec<ContactAudience>,
 ) -> Result<(), Error> {
     let mut publications = Vec::new();

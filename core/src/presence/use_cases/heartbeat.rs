@@ -1,9 +1,9 @@
-//! Signs of life: one round trip as long as nothing changes, bulk steps for the users of whom contacts must hear.
+//! Heartbeats: one round trip as long as no state changes. Users whose state changes are handled together as well.
 
 use std::collections::BTreeSet;
 
 use super::announce::announce;
-use super::{Failures, at_most_a_list, disconnect, query};
+use super::{FirstFailure, disconnect, query, validate_length};
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::{ConnectionId, UserId};
@@ -15,7 +15,7 @@ use crate::presence::rules::record::PresenceRecord;
 use crate::store_calls::{commit_all, read_all};
 use crate::time::Timestamp;
 
-/// A connection opened: it heartbeats, and is told of its user's contacts.
+/// Handles a new connection: writes its heartbeat, and returns the presence of the user's contacts.
 pub async fn connected<W: World>(
     world: &W,
     user: UserId,
@@ -26,13 +26,16 @@ pub async fn connected<W: World>(
     query::of_contacts(world, user).await
 }
 
-/// These connections gave a sign of life; at most [`crate::limits::LIST_MAX`].
+/// Writes the heartbeats of these connections; at most [`crate::limits::LIST_MAX`].
 ///
-/// Signs are written even where contacts cannot be told at present; the error then says that the
-/// announcement is still due.
+/// Heartbeats are written even if contacts cannot be told at present. The error then means that an announcement is still
+/// due.
+///
+/// # Errors
+/// The first failure; the heartbeats of other partitions were written nevertheless.
 pub async fn heartbeat<W: World>(world: &W, heartbeats: &[(UserId, ConnectionId)]) -> Result<(), Error> {
-    at_most_a_list("connections", heartbeats.len())?;
-    let mut failures = Failures::default();
+    validate_length("connections", heartbeats.len())?;
+    let mut failures = FirstFailure::default();
     let mut pending = refresh(world, rule::by_user(heartbeats), &mut failures).await?;
     for _ in 0..TRIES_MAX {
         if pending.is_empty() {
@@ -43,11 +46,11 @@ pub async fn heartbeat<W: World>(world: &W, heartbeats: &[(UserId, ConnectionId)
     Err(Error::Contended)
 }
 
-/// The fast path. Answers those who are not known to be online.
+/// Renews the heartbeats of users who are online. Returns the users who are not.
 async fn refresh<'a, W: World>(
     world: &W,
     heartbeats: Vec<Heartbeat<'a>>,
-    failures: &mut Failures,
+    failures: &mut FirstFailure,
 ) -> Result<Vec<Heartbeat<'a>>, Error> {
     if heartbeats.is_empty() {
         return Ok(heartbeats);
@@ -59,8 +62,8 @@ async fn refresh<'a, W: World>(
     for (heartbeat, outcome) in heartbeats.into_iter().zip(written.outcomes) {
         match outcome {
             Outcome::Committed(_) => {}
-            // Nobody comes online without a deadline among those that are swept.
-            Outcome::Refused(_) if written.unswept.contains(&Owner::presence_shard(heartbeat.user)) => {}
+            // A user must not come online without a deadline, because no sweep would find the user.
+            Outcome::Refused(_) if written.failed_shards.contains(&Owner::presence_shard(heartbeat.user)) => {}
             Outcome::Refused(_) => refused.push(heartbeat),
             Outcome::Failed(error) => failures.keep(error),
         }
@@ -68,26 +71,26 @@ async fn refresh<'a, W: World>(
     Ok(refused)
 }
 
-/// One step for each of these users. Answers those who need another.
+/// Makes one transition or announcement for each of these users. Returns the users who need another one.
 async fn advance<'a, W: World>(
     world: &W,
     heartbeats: Vec<Heartbeat<'a>>,
-    failures: &mut Failures,
+    failures: &mut FirstFailure,
 ) -> Result<Vec<Heartbeat<'a>>, Error> {
     let queries = heartbeats.iter().map(|heartbeat| PresenceRecord::query(heartbeat.user)).collect();
     let values = read_all(world, queries, 1).await?;
     let now = world.now();
     let mut transactions = Vec::with_capacity(heartbeats.len());
-    let mut plans = Vec::with_capacity(heartbeats.len());
+    let mut decisions = Vec::with_capacity(heartbeats.len());
     for (heartbeat, value) in heartbeats.iter().zip(&values) {
-        let decision = rule::decide(heartbeat, &PresenceRecord::answered(value)?, now);
+        let decision = rule::decide(heartbeat, &PresenceRecord::parse(value)?, now);
         transactions.push(decision.transaction);
-        plans.push((decision.announcement, decision.again));
+        decisions.push((decision.announcement, decision.again));
     }
     let written = commit(world, &heartbeats, (transactions, now), failures).await?;
     let mut announcements = Vec::new();
     let mut unfinished = Vec::new();
-    for ((heartbeat, (announcement, again)), outcome) in heartbeats.into_iter().zip(plans).zip(written.outcomes) {
+    for ((heartbeat, (announcement, again)), outcome) in heartbeats.into_iter().zip(decisions).zip(written.outcomes) {
         match outcome {
             Outcome::Committed(_) => {
                 announcements.extend(announcement);
@@ -101,30 +104,30 @@ async fn advance<'a, W: World>(
     Ok(unfinished)
 }
 
-/// What became of the users' transactions, and the shards that did not take their deadlines.
-struct Written {
+/// The outcomes of the users' transactions, and the shards whose deadlines could not be written.
+struct HeartbeatOutcomes {
     outcomes: std::vec::IntoIter<Outcome>,
-    unswept: BTreeSet<Owner>,
+    failed_shards: BTreeSet<Owner>,
 }
 
-/// Every write of a heartbeat carries the users' deadlines along, so that a host that was held up between two steps
-/// brings nobody online whom no sweep would find.
+/// Commits the transactions together with the users' deadlines. Every write of a heartbeat includes the deadlines, so that a
+/// host that pauses between two writes brings no user online whom no sweep would find.
 async fn commit<W: World>(
     world: &W,
     heartbeats: &[Heartbeat<'_>],
     (transactions, now): (Vec<Transaction>, Timestamp),
-    failures: &mut Failures,
-) -> Result<Written, Error> {
+    failures: &mut FirstFailure,
+) -> Result<HeartbeatOutcomes, Error> {
     let mut all = rule::deadlines(heartbeats, now);
     let shards: Vec<Owner> = all.iter().map(|transaction| transaction.owner).collect();
     all.extend(transactions);
     let mut outcomes = commit_all(world, all).await?.into_iter();
-    let mut unswept = BTreeSet::new();
+    let mut failed_shards = BTreeSet::new();
     for (shard, outcome) in shards.into_iter().zip(outcomes.by_ref()) {
         if let Outcome::Failed(error) = outcome {
             failures.keep(error);
-            unswept.insert(shard);
+            failed_shards.insert(shard);
         }
     }
-    Ok(Written { outcomes, unswept })
+    Ok(HeartbeatOutcomes { outcomes, failed_shards })
 }

@@ -1,4 +1,4 @@
-//! The use cases of presence: they read, ask the rules, commit, publish, and try a lost race again.
+//! The use cases of presence: they read, ask the rules, commit, publish, and try again after a lost race.
 
 mod announce;
 mod disconnect;
@@ -9,18 +9,18 @@ mod sweep;
 pub use disconnect::disconnect;
 pub use heartbeat::{connected, heartbeat};
 pub use query::{Viewer, of_contacts, query};
-pub use sweep::{Swept, sweep};
+pub use sweep::{SweepSummary, sweep};
 
 use crate::error::Error;
 use crate::limits::LIST_MAX;
 use crate::port::{Outcome, StoreError};
 
-/// The first failure among many outcomes. It is reported at the end, so that one unreachable partition does
-/// not hold up the users of the others.
+/// The first failure among many outcomes. It is reported at the end, so that an unreachable partition does not delay the
+/// users of the others.
 #[derive(Debug, Default)]
-struct Failures(Option<StoreError>);
+struct FirstFailure(Option<StoreError>);
 
-impl Failures {
+impl FirstFailure {
     fn keep(&mut self, error: StoreError) {
         self.0.get_or_insert(error);
     }
@@ -38,9 +38,10 @@ impl Failures {
     }
 }
 
-fn at_most_a_list(what: &str, found: usize) -> Result<(), Error> {
+/// Refuses a list that is longer than one request may contain. `what` names its items in the error.
+fn validate_length(what: &str, found: usize) -> Result<(), Error> {
     if found > LIST_MAX {
-        return Err(Error::Invalid(format!("{found} {what} at once, allowed are {LIST_MAX}")));
+        return Err(Error::Invalid(format!("at most {LIST_MAX} {what} at a time, not {found}")));
     }
     Ok(())
 }

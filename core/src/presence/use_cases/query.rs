@@ -1,8 +1,8 @@
-//! Who is online, as far as the one who asks may know.
+//! Answers which users are online, as far as the viewer may know it.
 
 use std::collections::BTreeSet;
 
-use super::at_most_a_list;
+use super::validate_length;
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::UserId;
@@ -10,19 +10,19 @@ use crate::port::World;
 use crate::presence::rules::record;
 use crate::store_calls::read_all;
 
-/// Who asks.
+/// On whose behalf presence is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Viewer {
-    /// Sees themselves and mutual contacts without a block.
+    /// Sees the user's own presence and that of mutual contacts without a block.
     User(UserId),
-    /// Sees everybody.
+    /// Sees every user's presence.
     Service,
 }
 
-/// Presence of these users, in the order asked; at most [`crate::limits::LIST_MAX`]. Somebody whom the viewer
-/// may not see is answered like somebody never seen.
+/// The presence of these users, in the order of `users`; at most [`crate::limits::LIST_MAX`]. A user whom the viewer may not
+/// see is answered like a user who was never seen.
 pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Result<Vec<PresenceView>, Error> {
-    at_most_a_list("users", users.len())?;
+    validate_length("users", users.len())?;
     let Viewer::User(viewer) = viewer else {
         return look_up(world, users.to_vec()).await;
     };
@@ -35,15 +35,15 @@ pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Res
     Ok(in_order.collect())
 }
 
-/// Presence of everybody whom the user may see, in ascending order.
+/// The presence of all contacts whom the user may see, in ascending order of their ids.
 pub async fn of_contacts<W: World>(world: &W, user: UserId) -> Result<Vec<PresenceView>, Error> {
     let contacts = audience(world, user).await?;
     look_up(world, contacts).await
 }
 
-async fn visible_to<W: World>(world: &W, viewer: UserId, asked: &[UserId]) -> Result<BTreeSet<UserId>, Error> {
+async fn visible_to<W: World>(world: &W, viewer: UserId, queried: &[UserId]) -> Result<BTreeSet<UserId>, Error> {
     let mut visible = BTreeSet::from([viewer]);
-    if asked.iter().any(|user| *user != viewer) {
+    if queried.iter().any(|user| *user != viewer) {
         visible.extend(audience(world, viewer).await?);
     }
     Ok(visible)
@@ -54,8 +54,8 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
     Ok(audiences.into_iter().next().map(|audience| audience.visible).unwrap_or_default())
 }
 
-/// By status, which is what contacts were told: between the last sign of life and the sweep, an answer that ran ahead
-/// of the announcement would never be corrected if the user came back.
+/// Answers from the status, not from the `online` key. Between the last heartbeat and the sweep, an answer from the key would
+/// be ahead of the announcement, and nothing would correct it if the user came back.
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
     let values = read_all(world, record::view_queries(&users), 1).await?;
     users.into_iter().zip(&values).map(|(user, value)| Ok(record::view(user, value)?)).collect()

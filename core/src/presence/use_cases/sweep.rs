@@ -1,49 +1,49 @@
-//! Turns users offline whose deadline has passed, page by page, and repeats what a crash left unannounced.
+//! Takes users offline whose deadline has passed, page by page, and repeats announcements that a crash prevented.
 //!
-//! An entry goes out of the deadlines only after the announcement. Several hosts may sweep the same shard.
+//! The entry of a deadline is removed only after the announcement. Several hosts may sweep the same shard.
 
-use super::Failures;
+use super::FirstFailure;
 use super::announce::announce;
-use super::disconnect::life_ms;
+use super::disconnect::online_ttl_ms;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{PRESENCE_SHARDS, SWEEP_PAGE, SWEEP_PAGES_MAX};
 use crate::port::{Outcome, Query, Transaction, Value, World};
-use crate::presence::rules::record::{Announcement, PresenceRecord};
-use crate::presence::rules::sweep::{self as rule, Due, Verdict};
+use crate::presence::rules::record::{PresenceAnnouncement, PresenceRecord};
+use crate::presence::rules::sweep::{self as rule, DueEntry, SweepDecision};
 use crate::store_answers::unexpected;
 use crate::store_calls::{commit_all, read_all};
 
-/// What a sweep came to.
+/// The numbers of users that a sweep handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Users turned offline.
+pub struct SweepSummary {
+    /// Users who went offline.
     pub offline: usize,
-    /// Announcements of earlier transitions, repeated.
+    /// Announcements of earlier transitions that were repeated.
     pub repeated: usize,
-    /// Users whose life or grace goes on.
+    /// Users who are still connected, or still in the grace period.
     pub kept: usize,
 }
 
-/// A user whose deadline has passed, as read from one moment.
-struct Candidate {
-    due: Due,
+/// A user whose deadline has passed, with the record and the `online` key read at one instant.
+struct DueUser {
+    entry: DueEntry,
     user: UserId,
     record: PresenceRecord,
     online_ms: Option<u64>,
 }
 
-/// Looks after the users of one shard whose deadline has passed; at most [`SWEEP_PAGES_MAX`] pages of
-/// [`SWEEP_PAGE`], the next tick goes on.
-pub async fn sweep<W: World>(world: &W, shard: u32) -> Result<Swept, Error> {
+/// Handles the users of one shard whose deadline has passed; at most [`SWEEP_PAGES_MAX`] pages of [`SWEEP_PAGE`] users. The
+/// next tick continues.
+pub async fn sweep<W: World>(world: &W, shard: u32) -> Result<SweepSummary, Error> {
     if shard >= PRESENCE_SHARDS {
-        return Err(Error::Invalid(format!("shard {shard} of {PRESENCE_SHARDS}: they count from 0")));
+        return Err(Error::Invalid(format!("the shard is 0 to {}, not {shard}", PRESENCE_SHARDS - 1)));
     }
-    let mut swept = Swept::default();
-    let mut failures = Failures::default();
+    let mut swept = SweepSummary::default();
+    let mut failures = FirstFailure::default();
     for _ in 0..SWEEP_PAGES_MAX {
-        let page = due(world, shard).await?;
+        let page = due_entries(world, shard).await?;
         let last = page.len() < SWEEP_PAGE as usize;
         if !page.is_empty() {
             sweep_page(world, page, &mut swept, &mut failures).await?;
@@ -59,62 +59,62 @@ pub async fn sweep<W: World>(world: &W, shard: u32) -> Result<Swept, Error> {
 
 async fn sweep_page<W: World>(
     world: &W,
-    page: Vec<Due>,
-    swept: &mut Swept,
-    failures: &mut Failures,
+    page: Vec<DueEntry>,
+    swept: &mut SweepSummary,
+    failures: &mut FirstFailure,
 ) -> Result<(), Error> {
-    let (users, strangers): (Vec<Due>, Vec<Due>) =
-        page.into_iter().partition(|due| due.member.parse::<UserId>().is_ok());
-    let candidates = look_at(world, users).await?;
+    let (entries, invalid): (Vec<DueEntry>, Vec<DueEntry>) =
+        page.into_iter().partition(|entry| entry.member.parse::<UserId>().is_ok());
+    let users = read_users(world, entries).await?;
     let now = world.now();
-    swept.repeated += repeat(world, &candidates).await?;
+    swept.repeated += repeat_announcements(world, &users).await?;
 
-    let mut moves: Vec<Transaction> = strangers.into_iter().map(Due::remove).collect();
-    let mut departures = Vec::new();
-    for Candidate { due, user, record, online_ms } in candidates {
-        match rule::decide(user, &record.settled(), online_ms, now) {
-            Verdict::Keep(until) => {
+    let mut entry_changes: Vec<Transaction> = invalid.into_iter().map(DueEntry::remove).collect();
+    let mut leaving = Vec::new();
+    for DueUser { entry, user, record, online_ms } in users {
+        match rule::decide(user, &record.after_announcement(), online_ms, now) {
+            SweepDecision::Keep(until) => {
                 swept.kept += 1;
-                moves.push(due.postpone(until));
+                entry_changes.push(entry.postpone(until));
             }
-            Verdict::Forget => moves.push(due.remove()),
-            Verdict::Depart(transaction, announcement) => departures.push((due, transaction, announcement)),
+            SweepDecision::RemoveEntry => entry_changes.push(entry.remove()),
+            SweepDecision::GoOffline(transaction, announcement) => leaving.push((entry, transaction, announcement)),
         }
     }
-    let gone = depart(world, departures, failures).await?;
-    swept.offline += gone.len();
-    moves.extend(gone.into_iter().map(Due::remove));
-    failures.keep_all(commit_all(world, moves).await?);
+    let offline = take_offline(world, leaving, failures).await?;
+    swept.offline += offline.len();
+    entry_changes.extend(offline.into_iter().map(DueEntry::remove));
+    failures.keep_all(commit_all(world, entry_changes).await?);
     Ok(())
 }
 
-/// Announces what a crash left unannounced. Answers how many that were.
-async fn repeat<W: World>(world: &W, candidates: &[Candidate]) -> Result<usize, Error> {
-    let overdue: Vec<Announcement> =
-        candidates.iter().filter_map(|candidate| candidate.record.unannounced(candidate.user)).collect();
+/// Repeats the announcements that a crash prevented. Returns their number.
+async fn repeat_announcements<W: World>(world: &W, users: &[DueUser]) -> Result<usize, Error> {
+    let overdue: Vec<PresenceAnnouncement> = users.iter().filter_map(|due| due.record.unannounced(due.user)).collect();
     let amount = overdue.len();
     announce(world, overdue).await?;
     Ok(amount)
 }
 
-/// Makes the transitions and tells contacts. Answers those who are gone; whoever heartbeat meanwhile is not.
-async fn depart<W: World>(
+/// Makes the transitions and announces them. Returns the entries of the users who went offline; a user with a heartbeat in the
+/// meantime is not among them.
+async fn take_offline<W: World>(
     world: &W,
-    departures: Vec<(Due, Transaction, Announcement)>,
-    failures: &mut Failures,
-) -> Result<Vec<Due>, Error> {
-    let mut transactions = Vec::with_capacity(departures.len());
-    let mut plans = Vec::with_capacity(departures.len());
-    for (due, transaction, announcement) in departures {
+    leaving: Vec<(DueEntry, Transaction, PresenceAnnouncement)>,
+    failures: &mut FirstFailure,
+) -> Result<Vec<DueEntry>, Error> {
+    let mut transactions = Vec::with_capacity(leaving.len());
+    let mut pending = Vec::with_capacity(leaving.len());
+    for (entry, transaction, announcement) in leaving {
         transactions.push(transaction);
-        plans.push((due, announcement));
+        pending.push((entry, announcement));
     }
-    let mut gone = Vec::new();
+    let mut offline = Vec::new();
     let mut announcements = Vec::new();
-    for ((due, announcement), outcome) in plans.into_iter().zip(commit_all(world, transactions).await?) {
+    for ((entry, announcement), outcome) in pending.into_iter().zip(commit_all(world, transactions).await?) {
         match outcome {
             Outcome::Committed(_) => {
-                gone.push(due);
+                offline.push(entry);
                 announcements.push(announcement);
             }
             Outcome::Refused(_) => {}
@@ -122,37 +122,37 @@ async fn depart<W: World>(
         }
     }
     announce(world, announcements).await?;
-    Ok(gone)
+    Ok(offline)
 }
 
-async fn due<W: World>(world: &W, shard: u32) -> Result<Vec<Due>, Error> {
+async fn due_entries<W: World>(world: &W, shard: u32) -> Result<Vec<DueEntry>, Error> {
     let key = Key::new(Space::PresenceDue, Owner::Shard(shard));
     let maximum = world.now().score();
     let range = Query::OrderedRange { key, minimum: i64::MIN, maximum, limit: SWEEP_PAGE };
     match read_all(world, vec![range], 1).await?.into_iter().next() {
         Some(Value::Ordered(entries)) => {
-            Ok(entries.into_iter().map(|(member, score)| Due { shard, member, score }).collect())
+            Ok(entries.into_iter().map(|(member, score)| DueEntry { shard, member, score }).collect())
         }
         _ => Err(unexpected("an ordered range").into()),
     }
 }
 
-async fn look_at<W: World>(world: &W, page: Vec<Due>) -> Result<Vec<Candidate>, Error> {
-    let page: Vec<(Due, UserId)> =
-        page.into_iter().filter_map(|due| due.member.parse().ok().map(|user| (due, user))).collect();
+async fn read_users<W: World>(world: &W, page: Vec<DueEntry>) -> Result<Vec<DueUser>, Error> {
+    let page: Vec<(DueEntry, UserId)> =
+        page.into_iter().filter_map(|entry| entry.member.parse().ok().map(|user| (entry, user))).collect();
     let queries = page
         .iter()
         .flat_map(|(_, user)| [PresenceRecord::query(*user), Query::TimeToLive(Key::of_user(Space::Online, *user))]);
     let values = read_all(world, queries.collect(), 2).await?;
-    let candidates = page.into_iter().zip(values.chunks(2)).map(|((due, user), answer)| {
+    let users = page.into_iter().zip(values.chunks(2)).map(|((entry, user), answer)| {
         let record = answer.first().ok_or_else(|| unexpected("a presence hash"))?;
-        let record = PresenceRecord::answered(record)?;
-        Ok(Candidate { due, user, record, online_ms: life_ms(answer.get(1))? })
+        let record = PresenceRecord::parse(record)?;
+        Ok(DueUser { entry, user, record, online_ms: online_ttl_ms(answer.get(1))? })
     });
-    candidates.collect()
+    users.collect()
 }
 
-fn count<W: World>(world: &W, swept: Swept) {
+fn count<W: World>(world: &W, swept: SweepSummary) {
     for (result, amount) in [("offline", swept.offline), ("repeated", swept.repeated), ("kept", swept.kept)] {
         if amount > 0 {
             world.count("presence_swept", &[("result", result)], amount as u64);

@@ -1,6 +1,6 @@
-//! Keys and values of the model: what a query answers, when a check holds, what a mutation does.
+//! The keys and values of the model: what a query returns, when a check holds, and what a mutation does.
 //!
-//! Written to be obviously right, not fast: the adapters are compared with it.
+//! The code is simple rather than fast, because the adapters are compared with it.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::key::{Key, Space};
 use crate::port::{Check, Item, Mutation, Query, StoreError, Value, parse_number};
 use crate::time::Timestamp;
 
-/// What a key holds. A counter is text that spells a number.
+/// The value of a key. A counter is text that contains a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// Bytes, or a counter.
+pub enum StoredValue {
+    /// Bytes or a counter.
     Text(Vec<u8>),
     /// Fields by name.
     Hash(BTreeMap<String, String>),
@@ -20,22 +20,22 @@ pub enum Stored {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    stored: Stored,
-    /// The first moment at which the key is gone.
+struct StoredEntry {
+    stored: StoredValue,
+    /// The time from which on the key no longer exists.
     deadline: Option<Timestamp>,
 }
 
-/// All keys, as they are at one moment.
+/// All keys at one time.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
-    entries: BTreeMap<Key, Entry>,
+pub(super) struct KeyModel {
+    entries: BTreeMap<Key, StoredEntry>,
     now: Timestamp,
 }
 
-impl Keys {
-    /// Lets time go on. What has expired by then is never seen again, even if the clock steps back.
-    pub(super) fn at(&mut self, now: Timestamp) -> &mut Self {
+impl KeyModel {
+    /// Advances the time. A key that has expired never becomes visible again, even if the clock steps back.
+    pub(super) fn advance_to(&mut self, now: Timestamp) -> &mut Self {
         self.now = self.now.max(now);
         self
     }
@@ -44,8 +44,8 @@ impl Keys {
         self.now
     }
 
-    /// Everything there is.
-    pub(super) fn all(&self) -> BTreeMap<Key, Stored> {
+    /// All values by key.
+    pub(super) fn all(&self) -> BTreeMap<Key, StoredValue> {
         let live = self.entries.keys().filter_map(|key| {
             let entry = self.entry(key)?;
             Some((key.clone(), entry.stored.clone()))
@@ -61,7 +61,7 @@ impl Keys {
         self.entries.clear();
     }
 
-    /// Carries out all of them, or none.
+    /// Applies all mutations, or none.
     pub(super) fn apply(&mut self, mutations: &[Mutation]) -> Result<Vec<i64>, StoreError> {
         let mut copy = self.copy_of(mutations.iter().map(Mutation::key));
         let mut results = Vec::new();
@@ -80,28 +80,30 @@ impl Keys {
         Self { entries, now: self.now }
     }
 
-    /// The first moment at which a key is gone is its deadline.
-    fn entry(&self, key: &Key) -> Option<&Entry> {
+    /// The entry of a key that has not expired.
+    fn entry(&self, key: &Key) -> Option<&StoredEntry> {
         self.entries.get(key).filter(|entry| entry.deadline.is_none_or(|deadline| self.now < deadline))
     }
 
     fn text(&self, key: &Key) -> Result<Option<&[u8]>, StoreError> {
         match self.entry(key).map(|entry| &entry.stored) {
             None => Ok(None),
-            Some(Stored::Text(text)) => Ok(Some(text)),
-            Some(_) => Err(wrong_type(key, "holds no bytes")),
+            Some(StoredValue::Text(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong_type(key, "does not hold bytes")),
         }
     }
 
     fn counter(&self, key: &Key) -> Result<Option<i64>, StoreError> {
-        self.text(key)?.map(|text| parse_number(text).ok_or_else(|| wrong_type(key, "holds no number"))).transpose()
+        self.text(key)?
+            .map(|text| parse_number(text).ok_or_else(|| wrong_type(key, "does not hold a number")))
+            .transpose()
     }
 
     fn hash(&self, key: &Key) -> Result<Option<&BTreeMap<String, String>>, StoreError> {
         match self.entry(key).map(|entry| &entry.stored) {
             None => Ok(None),
-            Some(Stored::Hash(hash)) => Ok(Some(hash)),
-            Some(_) => Err(wrong_type(key, "holds no hash")),
+            Some(StoredValue::Hash(hash)) => Ok(Some(hash)),
+            Some(_) => Err(wrong_type(key, "does not hold a hash")),
         }
     }
 
@@ -112,21 +114,23 @@ impl Keys {
 
     fn number_field(&self, key: &Key, field: &str) -> Result<Option<i64>, StoreError> {
         self.field(key, field)?
-            .map(|text| parse_number(text.as_bytes()).ok_or_else(|| wrong_type(key, "holds a field that is no number")))
+            .map(|text| {
+                parse_number(text.as_bytes()).ok_or_else(|| wrong_type(key, "holds a field that is not a number"))
+            })
             .transpose()
     }
 
     fn ordered(&self, key: &Key) -> Result<Option<&BTreeMap<String, i64>>, StoreError> {
         match self.entry(key).map(|entry| &entry.stored) {
             None => Ok(None),
-            Some(Stored::Ordered(ordered)) => Ok(Some(ordered)),
-            Some(_) => Err(wrong_type(key, "holds no ordered set")),
+            Some(StoredValue::Ordered(ordered)) => Ok(Some(ordered)),
+            Some(_) => Err(wrong_type(key, "does not hold an ordered set")),
         }
     }
 }
 
-impl Keys {
-    /// Answers a valid query.
+impl KeyModel {
+    /// Returns the answer to a valid query.
     pub(super) fn answer(&self, query: &Query) -> Result<Value, StoreError> {
         let answer = match query {
             Query::Bytes(key) => self.text(key)?.map(|text| Value::Bytes(text.to_vec())),
@@ -134,8 +138,8 @@ impl Keys {
             Query::Fields(key) => self.hash(key)?.map(|hash| Value::Fields(hash.clone().into_iter().collect())),
             Query::NamedFields(key, names) => Some(self.named_fields(key, names)?),
             Query::TimeToLive(key) => self.entry(key).map(|entry| {
-                let left = |deadline: Timestamp| deadline.0 - self.now.0;
-                Value::TimeToLive(entry.deadline.map(left))
+                let remaining = |deadline: Timestamp| deadline.0 - self.now.0;
+                Value::TimeToLive(entry.deadline.map(remaining))
             }),
             Query::OrderedRange { key, minimum, maximum, limit } => {
                 let mut members = self.members(key, *minimum, *maximum)?;
@@ -163,7 +167,7 @@ impl Keys {
             .filter(|(_, score)| (minimum..=maximum).contains(score))
             .map(|(member, score)| (member.clone(), *score))
             .collect();
-        // Stable: equal scores stay ordered by member.
+        // The sort is stable, so members with equal scores stay ordered by name.
         members.sort_by_key(|(_, score)| *score);
         Ok(members)
     }
@@ -172,7 +176,7 @@ impl Keys {
         let mut counters = Vec::new();
         for item in self.hash(index)?.into_iter().flat_map(BTreeMap::keys) {
             let key = Key { space, owner: index.owner, item: Some(item.clone()) };
-            // A field that is no item has no counter either.
+            // A field that is not a valid item has no counter.
             if let Some(number) = self.counter(&key)? {
                 counters.push((Item::from(item.as_str()), number));
             }
@@ -197,10 +201,10 @@ impl Keys {
 
     fn mutate(&mut self, mutation: &Mutation) -> Result<Option<i64>, StoreError> {
         match mutation {
-            Mutation::Set(key, value, life_ms) => {
-                let entry = Entry {
-                    stored: Stored::Text(value.clone()),
-                    deadline: life_ms.map(|life_ms| self.now.plus(life_ms)),
+            Mutation::Set(key, value, ttl_ms) => {
+                let entry = StoredEntry {
+                    stored: StoredValue::Text(value.clone()),
+                    deadline: ttl_ms.map(|ttl_ms| self.now.plus(ttl_ms)),
                 };
                 self.entries.insert(key.clone(), entry);
             }
@@ -209,27 +213,27 @@ impl Keys {
             Mutation::SetFields(key, fields) => {
                 let mut hash = self.hash(key)?.cloned().unwrap_or_default();
                 hash.extend(fields.iter().map(|(name, value)| (name.to_string(), value.to_string())));
-                self.put(key, Stored::Hash(hash));
+                self.put(key, StoredValue::Hash(hash));
             }
             Mutation::DeleteFields(key, names) => {
                 let mut hash = self.hash(key)?.cloned().unwrap_or_default();
-                hash.retain(|name, _| !names.iter().any(|gone| gone == name));
-                self.put(key, Stored::Hash(hash));
+                hash.retain(|name, _| !names.iter().any(|deleted| deleted == name));
+                self.put(key, StoredValue::Hash(hash));
             }
             Mutation::AddField(key, field, delta) => {
                 return self.add_field(key, field, *delta).map(Some);
             }
-            Mutation::Expire(key, life_ms) => self.set_deadline(key, Some(self.now.plus(*life_ms))),
+            Mutation::Expire(key, ttl_ms) => self.set_deadline(key, Some(self.now.plus(*ttl_ms))),
             Mutation::Persist(key) => self.set_deadline(key, None),
             Mutation::OrderedPut(key, member, score) => {
                 let mut ordered = self.ordered(key)?.cloned().unwrap_or_default();
                 ordered.insert(member.to_string(), *score);
-                self.put(key, Stored::Ordered(ordered));
+                self.put(key, StoredValue::Ordered(ordered));
             }
             Mutation::OrderedRemove(key, member) => {
                 let mut ordered = self.ordered(key)?.cloned().unwrap_or_default();
                 ordered.remove(member.as_ref());
-                self.put(key, Stored::Ordered(ordered));
+                self.put(key, StoredValue::Ordered(ordered));
             }
         }
         Ok(None)
@@ -238,7 +242,7 @@ impl Keys {
     fn add(&mut self, key: &Key, delta: i64, floor: Option<i64>) -> Result<i64, StoreError> {
         let sum = sum(key, self.counter(key)?, delta)?;
         let sum = floor.map_or(sum, |floor| sum.max(floor));
-        self.put(key, Stored::Text(sum.to_string().into_bytes()));
+        self.put(key, StoredValue::Text(sum.to_string().into_bytes()));
         Ok(sum)
     }
 
@@ -246,22 +250,22 @@ impl Keys {
         let sum = sum(key, self.number_field(key, field)?, delta)?;
         let mut hash = self.hash(key)?.cloned().unwrap_or_default();
         hash.insert(field.to_owned(), sum.to_string());
-        self.put(key, Stored::Hash(hash));
+        self.put(key, StoredValue::Hash(hash));
         Ok(sum)
     }
 
-    /// Writes and keeps the expiry; nothing is left of a hash or ordered set without elements.
-    fn put(&mut self, key: &Key, stored: Stored) {
+    /// Writes a value and keeps the expiry. A hash or ordered set without elements is removed.
+    fn put(&mut self, key: &Key, stored: StoredValue) {
         let deadline = self.entry(key).and_then(|entry| entry.deadline);
         let empty = match &stored {
-            Stored::Text(_) => false,
-            Stored::Hash(hash) => hash.is_empty(),
-            Stored::Ordered(ordered) => ordered.is_empty(),
+            StoredValue::Text(_) => false,
+            StoredValue::Hash(hash) => hash.is_empty(),
+            StoredValue::Ordered(ordered) => ordered.is_empty(),
         };
         if empty {
             self.remove(key);
         } else {
-            self.entries.insert(key.clone(), Entry { stored, deadline });
+            self.entries.insert(key.clone(), StoredEntry { stored, deadline });
         }
     }
 
@@ -275,9 +279,9 @@ impl Keys {
 }
 
 fn sum(key: &Key, present: Option<i64>, delta: i64) -> Result<i64, StoreError> {
-    present.unwrap_or(0).checked_add(delta).ok_or_else(|| wrong_type(key, "would pass 64 bits"))
+    present.unwrap_or(0).checked_add(delta).ok_or_else(|| wrong_type(key, "would exceed 64 bits"))
 }
 
-fn wrong_type(key: &Key, fault: &str) -> StoreError {
-    StoreError::WrongType(format!("{} {fault}", key.physical()))
+fn wrong_type(key: &Key, problem: &str) -> StoreError {
+    StoreError::WrongType(format!("{} {problem}", key.physical()))
 }

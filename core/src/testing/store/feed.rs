@@ -1,4 +1,4 @@
-//! Feeds of the model: the newest durable events of each user.
+//! The feeds of the model: the newest durable events of each user.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,32 +9,33 @@ use crate::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};
 use crate::port::{Delivery, Event, Replay};
 use crate::time::Timestamp;
 
+/// The feed of one user.
 #[derive(Debug)]
-struct Feed {
+struct UserFeed {
     epoch: Arc<str>,
     newest: u64,
     events: VecDeque<Delivery>,
-    /// The first moment at which the feed is gone.
+    /// The time from which on the feed no longer exists.
     deadline: Timestamp,
 }
 
-/// All feeds. Every feed that begins gets an epoch that was never used before.
+/// All feeds. Every new feed gets an epoch that was never used before.
 #[derive(Debug, Default)]
-pub(super) struct Feeds {
-    feeds: BTreeMap<UserId, Feed>,
+pub(super) struct FeedModel {
+    feeds: BTreeMap<UserId, UserFeed>,
     begun: u64,
-    /// Nobody who looked before this moment looked at these feeds.
+    /// The time since which these feeds exist: after a restart, positions of an earlier time belong to other feeds.
     since: Timestamp,
 }
 
-impl Feeds {
-    /// Forgets everything, as a restart at this moment does.
+impl FeedModel {
+    /// Removes all feeds, as a restart at this time does.
     pub(super) fn clear(&mut self, now: Timestamp) {
         self.feeds.clear();
         self.since = now.plus(1);
     }
 
-    /// A durable event takes the next place.
+    /// Appends a durable event to the user's feed; an ephemeral event gets no position.
     pub(super) fn publish(&mut self, now: Timestamp, user: UserId, event: &Event) -> Delivery {
         let mut delivery = Delivery { name: event.name.clone(), payload: event.payload.clone(), position: None };
         if event.durable {
@@ -51,40 +52,43 @@ impl Feeds {
     }
 
     pub(super) fn position(&self, now: Timestamp, user: UserId) -> Position {
-        self.live(now, user).map_or_else(|| Position::nowhere(now), Feed::position)
+        self.live(now, user).map_or_else(|| Position::without_feed(now), UserFeed::position)
     }
 
     pub(super) fn replay(&self, now: Timestamp, user: UserId, since: &Position) -> Replay {
-        let nowhere = since.nowhere_since();
-        let from_nowhere = nowhere.is_some();
-        if nowhere.is_some_and(|moment| moment < self.since || !since.nowhere_is_recent(now)) {
+        let taken = since.without_feed_since();
+        if taken.is_some_and(|taken| taken < self.since || !since.is_recent_without_feed(now)) {
             return Replay::Gap;
         }
         match self.live(now, user) {
-            None if from_nowhere => Replay::Events(Vec::new()),
+            None if taken.is_some() => Replay::Events(Vec::new()),
             None => Replay::Gap,
-            Some(feed) if from_nowhere => feed.after(0),
+            Some(feed) if taken.is_some() => feed.after(0),
             Some(feed) if feed.epoch == since.epoch => feed.after(since.offset),
             Some(_) => Replay::Gap,
         }
     }
 
-    fn live(&self, now: Timestamp, user: UserId) -> Option<&Feed> {
+    fn live(&self, now: Timestamp, user: UserId) -> Option<&UserFeed> {
         self.feeds.get(&user).filter(|feed| now < feed.deadline)
     }
 
-    fn open(&mut self, now: Timestamp, user: UserId) -> &mut Feed {
+    fn open(&mut self, now: Timestamp, user: UserId) -> &mut UserFeed {
         if self.live(now, user).is_none() {
             self.begun += 1;
-            let feed =
-                Feed { epoch: format!("f{}", self.begun).into(), newest: 0, events: VecDeque::new(), deadline: now };
+            let feed = UserFeed {
+                epoch: format!("f{}", self.begun).into(),
+                newest: 0,
+                events: VecDeque::new(),
+                deadline: now,
+            };
             self.feeds.insert(user, feed);
         }
         self.feeds.get_mut(&user).unwrap()
     }
 }
 
-impl Feed {
+impl UserFeed {
     fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), offset: self.newest }
     }

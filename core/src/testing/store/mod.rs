@@ -1,6 +1,6 @@
-//! The model of a store: one lock over plain maps. Real adapters are compared with it.
+//! The model of a store: plain maps behind one lock. Real adapters are compared with it.
 //!
-//! It never fails by itself; the simulator wraps it to make it fail.
+//! It never fails by itself; the simulation wraps it to inject failures.
 
 mod data;
 mod feed;
@@ -8,9 +8,9 @@ mod feed;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use data::Stored;
+pub use data::StoredValue;
 
-use self::data::Keys;
+use self::data::KeyModel;
 use super::ManualClock;
 use crate::feed::Position;
 use crate::ids::UserId;
@@ -20,14 +20,14 @@ use crate::port::{
     Transaction, Value, validate_commit, validate_publish, validate_read,
 };
 
-/// How often each operation was called: round trips.
+/// The number of calls of each operation, that is of round trips.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// Of [`KeyValue::read`].
+    /// Calls of [`KeyValue::read`].
     pub reads: u64,
-    /// Of [`KeyValue::commit`].
+    /// Calls of [`KeyValue::commit`].
     pub commits: u64,
-    /// Of [`PubSub::publish`].
+    /// Calls of [`PubSub::publish`].
     pub publishes: u64,
 }
 
@@ -35,21 +35,21 @@ pub struct Calls {
 #[derive(Debug, Default)]
 pub struct FakeStore {
     clock: ManualClock,
-    state: Mutex<State>,
+    state: Mutex<StoreState>,
 }
 
 #[derive(Default)]
-struct State {
-    keys: Keys,
-    feeds: feed::Feeds,
+struct StoreState {
+    keys: KeyModel,
+    feeds: feed::FeedModel,
     subscribers: BTreeMap<UserId, Arc<dyn Subscriber>>,
     published: Vec<(UserId, Delivery)>,
     calls: Calls,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for StoreState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("keys", &self.keys).field("feeds", &self.feeds).finish_non_exhaustive()
+        f.debug_struct("StoreState").field("keys", &self.keys).field("feeds", &self.feeds).finish_non_exhaustive()
     }
 }
 
@@ -59,8 +59,8 @@ impl FakeStore {
         Self { clock, state: Mutex::default() }
     }
 
-    /// Restarts the store empty: every key and feed is gone, feeds begin new epochs, and every subscriber is
-    /// told that it was cut off. Joins hold.
+    /// Restarts the store without data: all keys and feeds are lost, new feeds have new epochs, and every subscriber is told
+    /// about the interruption. Subscriptions continue.
     pub fn wipe(&self) {
         let mut state = self.state();
         state.keys.clear();
@@ -69,62 +69,62 @@ impl FakeStore {
         state.interrupt();
     }
 
-    /// Tells every subscriber that it was cut off; nothing is lost otherwise.
+    /// Tells every subscriber about an interruption; nothing else happens.
     pub fn interrupt(&self) {
         self.state().interrupt();
     }
 
-    /// Evicts one key.
+    /// Removes one key, as a store that evicts keys does.
     pub fn evict(&self, key: &Key) {
         self.state().keys.remove(key);
     }
 
-    /// Everything there is, by key.
-    pub fn entries(&self) -> BTreeMap<Key, Stored> {
+    /// All values by key.
+    pub fn entries(&self) -> BTreeMap<Key, StoredValue> {
         self.state().keys.all()
     }
 
-    /// What one key holds.
-    pub fn entry(&self, key: &Key) -> Option<Stored> {
+    /// The value of one key.
+    pub fn entry(&self, key: &Key) -> Option<StoredValue> {
         self.entries().remove(key)
     }
 
-    /// Everything there is, by physical name.
-    pub fn dump(&self) -> BTreeMap<String, Stored> {
+    /// All values by physical key.
+    pub fn dump(&self) -> BTreeMap<String, StoredValue> {
         let entries = self.entries().into_iter();
         entries.map(|(key, stored)| (key.physical(), stored)).collect()
     }
 
-    /// Everything published so far, in order, heard or not; forgotten by [`FakeStore::take_published`] only.
+    /// Everything published since [`FakeStore::take_published`] was last called, in order, with or without a subscriber.
     pub fn published(&self) -> Vec<(UserId, Delivery)> {
         self.state().published.clone()
     }
 
-    /// Everything published since this was last called.
+    /// Everything published since this was last called, in order.
     pub fn take_published(&self) -> Vec<(UserId, Delivery)> {
         std::mem::take(&mut self.state().published)
     }
 
-    /// Round trips so far.
+    /// The number of round trips since [`FakeStore::take_calls`] was last called.
     pub fn calls(&self) -> Calls {
         self.state().calls
     }
 
-    /// Round trips since this was last called.
+    /// The number of round trips since this was last called.
     pub fn take_calls(&self) -> Calls {
         std::mem::take(&mut self.state().calls)
     }
 
-    /// The state at the present moment.
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The state at the present time.
+    fn state(&self) -> MutexGuard<'_, StoreState> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.keys.at(self.clock.now());
+        state.keys.advance_to(self.clock.now());
         state
     }
 }
 
-impl State {
-    fn carry_out(&mut self, transaction: &Transaction) -> Outcome {
+impl StoreState {
+    fn execute(&mut self, transaction: &Transaction) -> Outcome {
         for (index, check) in (0..).zip(&transaction.checks) {
             match self.keys.holds(check) {
                 Ok(true) => {}
@@ -138,13 +138,13 @@ impl State {
         };
         if let Owner::User(user) = transaction.owner {
             for event in &transaction.publications {
-                self.tell(user, event);
+                self.publish(user, event);
             }
         }
         Outcome::Committed(results)
     }
 
-    fn tell(&mut self, user: UserId, event: &Event) {
+    fn publish(&mut self, user: UserId, event: &Event) {
         let delivery = self.feeds.publish(self.keys.now(), user, event);
         if let Some(subscriber) = self.subscribers.get(&user) {
             subscriber.deliver(user, delivery.clone());
@@ -153,11 +153,11 @@ impl State {
     }
 
     fn interrupt(&self) {
-        let mut told: Vec<&Arc<dyn Subscriber>> = Vec::new();
+        let mut interrupted: Vec<&Arc<dyn Subscriber>> = Vec::new();
         for subscriber in self.subscribers.values() {
-            if !told.iter().any(|other| Arc::ptr_eq(other, subscriber)) {
+            if !interrupted.iter().any(|other| Arc::ptr_eq(other, subscriber)) {
                 subscriber.interrupted();
-                told.push(subscriber);
+                interrupted.push(subscriber);
             }
         }
     }
@@ -175,7 +175,7 @@ impl KeyValue for FakeStore {
         let mut state = self.state();
         state.calls.commits += 1;
         validate_commit(&transactions)?;
-        let outcomes = transactions.iter().map(|each| state.carry_out(each));
+        let outcomes = transactions.iter().map(|each| state.execute(each));
         Ok(outcomes.collect())
     }
 }
@@ -186,7 +186,7 @@ impl PubSub for FakeStore {
         state.calls.publishes += 1;
         validate_publish(&publications)?;
         for publication in &publications {
-            state.tell(publication.user, &publication.event);
+            state.publish(publication.user, &publication.event);
         }
         Ok(())
     }

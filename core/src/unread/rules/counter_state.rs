@@ -1,16 +1,17 @@
-//! What the store holds of a user in one conversation, read from one moment.
+//! The counters and positions that the store holds of one user in one conversation.
 
 use crate::ids::Seq;
 
-/// The stored counters and positions; `None` is missing, never zero.
+/// The stored counters and positions of one user in one conversation, read at one instant. `None` means that the value is
+/// missing; it never means zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CounterState {
-    /// Over all conversations; missing: the user is cold.
+    /// Unread messages over all conversations; `None` if the user is uncached.
     pub(crate) total: Option<i64>,
-    /// Counted and announced up to here.
+    /// Changes up to this sequence number were counted and published to the user.
     pub(crate) seq: Option<Seq>,
-    /// Read up to here.
+    /// The highest read position that was applied.
     pub(crate) read: Option<Seq>,
-    /// Unread in this conversation.
+    /// Unread messages in this conversation.
     pub(crate) count: Option<i64>,
 }

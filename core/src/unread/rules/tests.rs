@@ -1,18 +1,24 @@
 //! The rules of counting with plain values.
 
+use std::collections::BTreeMap;
+
+use super::encoded_change::bounded_events;
 use super::*;
-use crate::ids::MessageId;
-use crate::port::Message;
+use crate::event;
+use crate::ids::{ConversationId, MessageId, Seq, UserId};
+use crate::key::{Key, Owner, Space};
+use crate::limits::{CATCH_UP_BYTES_MAX, FEED_EVENTS_MAX};
+use crate::port::{Change, ChangeKind, Check, Counter, Event, Message, Mutation, Text, Transaction, UnreadSnapshot};
 use crate::time::Timestamp;
 
 const ADA: UserId = UserId::from_u128(1);
 const BEN: UserId = UserId::from_u128(2);
-const TALK: ConversationId = ConversationId::from_u128(9);
+const CONVERSATION: ConversationId = ConversationId::from_u128(9);
 
 fn change(seq: u64, kind: ChangeKind, message_seq: u64) -> Change {
     let message = Message {
         id: MessageId::from_u128(u128::from(message_seq)),
-        conversation: TALK,
+        conversation: CONVERSATION,
         seq: Seq(message_seq),
         sender: ADA,
         kind: "text".into(),
@@ -25,34 +31,76 @@ fn change(seq: u64, kind: ChangeKind, message_seq: u64) -> Change {
 }
 
 fn counter(count: u64, seq: u64, read: u64) -> Counter {
-    Counter { conversation: TALK, count, seq: Seq(seq), joined: Seq::ZERO, read: Seq(read), announced: Seq(seq) }
+    Counter {
+        conversation: CONVERSATION,
+        count,
+        seq: Seq(seq),
+        joined: Seq::ZERO,
+        read: Seq(read),
+        announced: Seq(seq),
+    }
 }
 
 fn state(total: i64, count: i64, seq: u64, read: u64) -> CounterState {
     CounterState { total: Some(total), seq: Some(Seq(seq)), read: Some(Seq(read)), count: Some(count) }
 }
 
-fn names(settlement: Settlement) -> Vec<String> {
-    match settlement {
-        Settlement::Apply(transaction) => transaction.publications.iter().map(|event| event.name.to_string()).collect(),
+fn encoded(changes: &[Change]) -> EncodedChanges {
+    EncodedChanges::from([(CONVERSATION, changes.iter().map(EncodedChange::from).collect())])
+}
+
+/// Reconciles Ben's state with a snapshot that differs.
+fn apply(stored: &CounterState, snapshot: Option<&Counter>, changes: &EncodedChanges) -> Transaction {
+    match reconcile(BEN, CONVERSATION, stored, snapshot, changes) {
+        Reconciliation::Apply(transaction) => transaction,
         other => panic!("expected a transaction, got {other:?}"),
     }
 }
 
-fn steps(changes: &[Change]) -> Steps {
-    Steps::from([(TALK, changes.iter().map(Step::from).collect())])
+fn event_names(transaction: &Transaction) -> Vec<&str> {
+    transaction.publications.iter().map(|event| &*event.name).collect()
+}
+
+/// The names of the events for Ben, who reconciles from `stored` to `counter`.
+fn published(stored: &CounterState, counter: &Counter, changes: &EncodedChanges) -> Vec<String> {
+    event_names(&apply(stored, Some(counter), changes)).into_iter().map(str::to_owned).collect()
+}
+
+fn additions(transaction: &Transaction) -> usize {
+    transaction.mutations.iter().filter(|mutation| matches!(mutation, Mutation::Add { .. })).count()
+}
+
+fn of_ben(space: Space) -> Key {
+    Key::of_user(space, BEN)
 }
 
 #[test]
-fn the_sender_is_told_but_not_counted() {
+fn the_sender_receives_the_message_and_it_is_not_counted() {
     let sent = change(4, ChangeKind::Sent, 4);
-    let told = event::change(&sent);
-    let own = announce(&sent, told.as_ref(), ADA).unwrap();
-    let other = announce(&sent, told.as_ref(), BEN).unwrap();
+    let event = event::change(&sent);
+    let own = announce(&sent, event.as_ref(), ADA).unwrap();
+    let other = announce(&sent, event.as_ref(), BEN).unwrap();
     assert_eq!((own.publications.len(), other.publications.len()), (1, 1));
-    assert!(!own.mutations.iter().any(|mutation| matches!(mutation, Mutation::Add { .. })));
-    assert_eq!(other.mutations.iter().filter(|mutation| matches!(mutation, Mutation::Add { .. })).count(), 2);
-    assert!(other.checks.contains(&Check::Present(Key::of_user(Space::UnreadTotal, BEN))));
+    assert_eq!((additions(&own), additions(&other)), (0, 2));
+    assert!(other.checks.contains(&Check::Present(of_ben(Space::UnreadTotal))));
+}
+
+#[test]
+fn a_message_that_was_deleted_meanwhile_is_not_counted() {
+    let mut deleted = change(4, ChangeKind::Sent, 4);
+    deleted.message.deleted = true;
+    let transaction = announce(&deleted, event::change(&deleted).as_ref(), BEN).unwrap();
+    assert_eq!((additions(&transaction), transaction.publications.len()), (0, 0));
+    assert_eq!(transaction.mutations.len(), 1, "only the position advances");
+}
+
+#[test]
+fn an_announcement_requires_that_the_change_before_was_announced() {
+    let sent = change(4, ChangeKind::Sent, 4);
+    let transaction = announce(&sent, None, BEN).unwrap();
+    let before = Check::FieldEquals(of_ben(Space::UnreadSequence), Text::from(CONVERSATION), Some("3".into()));
+    assert_eq!(transaction.checks.first(), Some(&before));
+    assert_eq!(transaction.owner, Owner::User(BEN));
 }
 
 #[test]
@@ -63,70 +111,172 @@ fn only_a_new_message_is_announced_without_a_snapshot() {
 }
 
 #[test]
-fn a_snapshot_below_what_is_stored_is_stale() {
-    let none = Steps::new();
+fn a_snapshot_below_the_stored_positions_is_stale() {
+    let none = EncodedChanges::new();
     let stored = state(3, 2, 7, 4);
-    assert_eq!(settle(BEN, TALK, &stored, Some(&counter(1, 6, 4)), &none), Settlement::Stale);
-    assert_eq!(settle(BEN, TALK, &stored, Some(&counter(1, 7, 3)), &none), Settlement::Stale);
-    assert_eq!(settle(BEN, TALK, &stored, Some(&counter(2, 7, 4)), &none), Settlement::Settled);
+    let reconciled = |snapshot| reconcile(BEN, CONVERSATION, &stored, Some(&snapshot), &none);
+    assert_eq!(reconciled(counter(1, 6, 4)), Reconciliation::Stale);
+    assert_eq!(reconciled(counter(1, 7, 3)), Reconciliation::Stale);
+    assert_eq!(reconciled(counter(2, 7, 4)), Reconciliation::InAgreement);
+    assert!(matches!(reconciled(counter(1, 7, 4)), Reconciliation::Apply(_)), "a wrong counter at equal positions");
 }
 
 #[test]
-fn a_snapshot_moves_the_total_by_the_difference() {
-    let Settlement::Apply(transaction) = settle(BEN, TALK, &state(5, 3, 7, 4), Some(&counter(1, 7, 6)), &Steps::new())
-    else {
-        panic!("expected a transaction")
-    };
-    let total = Key::of_user(Space::UnreadTotal, BEN);
-    assert!(transaction.mutations.contains(&Mutation::Add { key: total, delta: -2, floor: Some(0) }));
+fn a_snapshot_changes_the_total_by_the_difference() {
+    let total = of_ben(Space::UnreadTotal);
+    let transaction = apply(&state(5, 3, 7, 4), Some(&counter(1, 7, 6)), &EncodedChanges::new());
+    assert!(transaction.mutations.contains(&Mutation::Add { key: total.clone(), delta: -2, floor: Some(0) }));
+    let without_counter = CounterState { count: None, ..state(5, 0, 7, 4) };
+    let transaction = apply(&without_counter, Some(&counter(4, 7, 6)), &EncodedChanges::new());
+    assert!(transaction.mutations.contains(&Mutation::Add { key: total, delta: 4, floor: Some(0) }));
 }
 
 #[test]
-fn whoever_moves_the_position_tells_what_it_passes() {
-    let known = steps(&[
+fn a_reconciliation_requires_the_state_that_was_read() {
+    let field = Text::from(CONVERSATION);
+    let unread = Key::unread_conversation(BEN, CONVERSATION);
+    let position =
+        |space, value: Option<&'static str>| Check::FieldEquals(of_ben(space), field.clone(), value.map(Into::into));
+    let total = Check::Present(of_ben(Space::UnreadTotal));
+    let known = unchanged(BEN, CONVERSATION, &state(5, 3, 7, 4));
+    let equal = Check::Equals(unread.clone(), b"3".to_vec());
+    let (seq, read) = (position(Space::UnreadSequence, Some("7")), position(Space::UnreadRead, Some("4")));
+    assert_eq!(known.checks, [total.clone(), seq, read, equal]);
+    let missing = CounterState { total: Some(5), ..CounterState::default() };
+    let (seq, read) = (position(Space::UnreadSequence, None), position(Space::UnreadRead, None));
+    assert_eq!(unchanged(BEN, CONVERSATION, &missing).checks, [total, seq, read, Check::Absent(unread)]);
+}
+
+#[test]
+fn advancing_the_position_publishes_the_changes_between() {
+    let known = encoded(&[
         change(6, ChangeKind::Sent, 6),
         change(7, ChangeKind::Sent, 7),
         change(8, ChangeKind::Edited, 6),
         change(9, ChangeKind::Sent, 9),
     ]);
-    let told = names(settle(BEN, TALK, &state(1, 1, 6, 0), Some(&counter(2, 8, 0)), &known));
-    assert_eq!(told, ["message.new", "message.updated"]);
+    assert_eq!(published(&state(1, 1, 6, 0), &counter(2, 8, 0), &known), ["message.new", "message.updated"]);
+    assert_eq!(published(&state(1, 1, 8, 0), &counter(2, 8, 0), &known), [""; 0], "the position stays");
 }
 
 #[test]
-fn without_a_position_only_what_nobody_confirmed_is_told() {
-    let known = steps(&[change(6, ChangeKind::Sent, 6), change(7, ChangeKind::Sent, 7)]);
+fn changes_that_do_not_reach_back_to_the_position_are_replaced_by_a_resync() {
+    let from_six = encoded(&[change(6, ChangeKind::Sent, 6), change(7, ChangeKind::Sent, 7)]);
+    assert_eq!(published(&state(1, 1, 5, 0), &counter(2, 7, 0), &from_six), ["message.new", "message.new"]);
+    assert_eq!(published(&state(1, 1, 4, 0), &counter(2, 7, 0), &from_six), ["resync"]);
+    assert_eq!(published(&state(1, 1, 4, 0), &counter(2, 7, 0), &EncodedChanges::new()), ["resync"]);
+}
+
+#[test]
+fn without_a_position_only_unconfirmed_changes_since_joining_are_published() {
+    let known = encoded(&[change(6, ChangeKind::Sent, 6), change(7, ChangeKind::Sent, 7)]);
     let new = CounterState { total: Some(0), ..CounterState::default() };
     let unconfirmed = Counter { announced: Seq(6), ..counter(2, 7, 0) };
-    assert_eq!(names(settle(BEN, TALK, &new, Some(&unconfirmed), &known)), ["message.new"]);
+    assert_eq!(published(&new, &unconfirmed, &known), ["message.new"]);
     let joined_late = Counter { joined: Seq(7), ..unconfirmed };
-    assert!(names(settle(BEN, TALK, &new, Some(&joined_late), &known)).is_empty());
+    assert_eq!(published(&new, &joined_late, &known), [""; 0]);
+    assert_eq!(notified_up_to(None, &unconfirmed), Seq(6));
+    assert_eq!(notified_up_to(None, &joined_late), Seq(7));
+    assert_eq!(notified_up_to(Some(Seq(2)), &joined_late), Seq(2));
 }
 
 #[test]
-fn changes_of_what_was_said_before_joining_are_not_told() {
-    let known = steps(&[change(7, ChangeKind::Edited, 2)]);
-    let member = Counter { joined: Seq(3), ..counter(0, 7, 6) };
-    assert!(names(settle(BEN, TALK, &state(0, 0, 6, 6), Some(&member), &known)).is_empty());
+fn changes_of_messages_from_before_joining_are_not_published() {
+    let known = encoded(&[change(7, ChangeKind::Edited, 3), change(8, ChangeKind::Edited, 4)]);
+    let member = Counter { joined: Seq(3), ..counter(0, 8, 6) };
+    assert_eq!(published(&state(0, 0, 6, 6), &member, &known), ["message.updated"], "only that of message 4");
+}
+
+fn events(count: usize, bytes: usize) -> Vec<Event> {
+    let event = Event { name: "n".into(), payload: "x".repeat(bytes - 1).into(), durable: true };
+    vec![event; count]
 }
 
 #[test]
-fn leaving_takes_the_conversation_out_of_the_total() {
-    let Settlement::Apply(transaction) = settle(BEN, TALK, &state(5, 3, 7, 4), None, &Steps::new()) else {
-        panic!("expected a transaction")
-    };
-    let total = Key::of_user(Space::UnreadTotal, BEN);
+fn more_events_than_a_feed_keeps_are_replaced_by_a_resync() {
+    assert_eq!(bounded_events(events(FEED_EVENTS_MAX, 2)).len(), FEED_EVENTS_MAX);
+    assert_eq!(bounded_events(events(FEED_EVENTS_MAX + 1, 2)), [event::resync()]);
+}
+
+#[test]
+fn more_bytes_than_the_limit_are_replaced_by_a_resync() {
+    let half = CATCH_UP_BYTES_MAX / 2;
+    assert_eq!(bounded_events(events(2, half)).len(), 2, "exactly the limit");
+    assert_eq!(bounded_events(events(2, half + 1)), [event::resync()]);
+    assert_eq!(bounded_events(Vec::new()), []);
+}
+
+#[test]
+fn leaving_subtracts_the_conversation_from_the_total() {
+    let transaction = apply(&state(5, 3, 7, 4), None, &EncodedChanges::new());
+    let total = of_ben(Space::UnreadTotal);
     assert!(transaction.mutations.contains(&Mutation::Add { key: total, delta: -3, floor: Some(0) }));
-    let nothing = CounterState { total: Some(5), ..CounterState::default() };
-    assert_eq!(settle(BEN, TALK, &nothing, None, &Steps::new()), Settlement::Settled);
+    let counter = Mutation::Delete(Key::unread_conversation(BEN, CONVERSATION));
+    assert!(transaction.mutations.contains(&counter));
+    assert_eq!(transaction.publications, []);
 }
 
 #[test]
-fn a_fill_drops_counters_of_conversations_that_are_gone() {
-    let gone = ConversationId::from_u128(8);
+fn after_leaving_every_remainder_of_the_conversation_is_removed() {
+    let nothing = CounterState { total: Some(5), ..CounterState::default() };
+    let left = |stored: &CounterState| reconcile(BEN, CONVERSATION, stored, None, &EncodedChanges::new());
+    assert_eq!(left(&nothing), Reconciliation::InAgreement);
+    for remainder in [
+        CounterState { seq: Some(Seq(1)), ..nothing },
+        CounterState { read: Some(Seq(1)), ..nothing },
+        CounterState { count: Some(1), ..nothing },
+    ] {
+        assert!(matches!(left(&remainder), Reconciliation::Apply(_)), "{remainder:?}");
+    }
+}
+
+#[test]
+fn a_fill_writes_every_counter_and_the_sum() {
+    let other = ConversationId::from_u128(10);
+    let counters = vec![counter(2, 7, 4), Counter { conversation: other, ..counter(3, 1, 0) }];
+    let snapshot = UnreadSnapshot { user: BEN, counters };
+    let transaction = fill(b"7", &BTreeMap::from([(CONVERSATION, Seq(7))]), &snapshot, &EncodedChanges::new());
+    let set = |key, number: &str| Mutation::Set(key, number.as_bytes().to_vec(), None);
+    assert!(transaction.mutations.contains(&set(of_ben(Space::UnreadTotal), "5")));
+    assert!(transaction.mutations.contains(&set(Key::unread_conversation(BEN, CONVERSATION), "2")));
+    assert!(transaction.mutations.contains(&set(Key::unread_conversation(BEN, other), "3")));
+    let fields = |values: [&'static str; 2]| {
+        [CONVERSATION, other].into_iter().zip(values).map(|(id, value)| (id.into(), value.into())).collect()
+    };
+    assert!(transaction.mutations.contains(&Mutation::SetFields(of_ben(Space::UnreadSequence), fields(["7", "1"]))));
+    assert!(transaction.mutations.contains(&Mutation::SetFields(of_ben(Space::UnreadRead), fields(["4", "0"]))));
+}
+
+#[test]
+fn a_fill_deletes_counters_of_conversations_that_were_left() {
+    let left = ConversationId::from_u128(8);
     let snapshot = UnreadSnapshot { user: BEN, counters: vec![counter(2, 7, 4)] };
-    let transaction = fill(b"7", &BTreeMap::from([(gone, Seq(3))]), &snapshot, &Steps::new());
-    assert!(transaction.mutations.contains(&Mutation::Delete(Key::unread_conversation(BEN, gone))));
-    let lease = Check::Equals(Key::of_user(Space::UnreadLease, BEN), b"7".to_vec());
-    assert_eq!(transaction.checks, [Check::Absent(Key::of_user(Space::UnreadTotal, BEN)), lease]);
+    let transaction = fill(b"7", &BTreeMap::from([(left, Seq(3))]), &snapshot, &EncodedChanges::new());
+    assert!(transaction.mutations.contains(&Mutation::Delete(Key::unread_conversation(BEN, left))));
+    let lease = Check::Equals(of_ben(Space::UnreadLease), b"7".to_vec());
+    assert_eq!(transaction.checks, [Check::Absent(of_ben(Space::UnreadTotal)), lease]);
+}
+
+#[test]
+fn a_fill_publishes_what_was_missed_since_the_stored_positions() {
+    let known = encoded(&[change(6, ChangeKind::Sent, 6), change(7, ChangeKind::Sent, 7)]);
+    let snapshot = UnreadSnapshot { user: BEN, counters: vec![counter(2, 7, 4)] };
+    let filled = |position| fill(b"7", &BTreeMap::from([(CONVERSATION, Seq(position))]), &snapshot, &known);
+    assert_eq!(event_names(&filled(6)), ["message.new"]);
+    assert_eq!(event_names(&filled(7)), [""; 0]);
+    assert_eq!(event_names(&filled(4)), ["resync"]);
+}
+
+#[test]
+fn a_user_without_conversations_is_filled_with_a_total_of_zero() {
+    let snapshot = UnreadSnapshot { user: BEN, counters: Vec::new() };
+    let transaction = fill(b"7", &BTreeMap::new(), &snapshot, &EncodedChanges::new());
+    assert!(transaction.mutations.contains(&Mutation::Set(of_ben(Space::UnreadTotal), b"0".to_vec(), None)));
+    assert!(!transaction.mutations.iter().any(|mutation| matches!(mutation, Mutation::SetFields(..))));
+}
+
+#[test]
+fn counts_beyond_the_range_of_the_store_saturate() {
+    assert_eq!((signed(0), signed(7), signed(u64::MAX)), (0, 7, i64::MAX));
+    assert_eq!(decimal(-12), b"-12");
 }

@@ -1,83 +1,83 @@
-//! What a user is answered about unread messages: from the store alone when warm, after filling it when cold, and from
-//! the records when the store is away.
+//! Answers questions about unread messages: from the store alone if the user is cached, after filling the counters if the
+//! user is uncached, and from the records if the store is unavailable.
 
 use super::counter_state::read_one;
 use super::fill::fill;
 use super::forget::forget;
-use super::reconcile::{Cold, Target, settle};
+use super::reconcile::{Target, Uncached, reconcile};
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{LEASE_WAIT_MS, TRIES_MAX};
 use crate::port::{Counter, Query, RecordsError, Telemetry, UnreadRequest, Value, World};
-use crate::source::{Sourced, or_records};
+use crate::source::{Sourced, or_from_records};
 use crate::store_answers;
 use crate::unread::Totals;
 
-/// The user's counters, from the store alone when it is warm; one round trip.
+/// All unread counters of the user; one round trip to the store if the user is cached.
 ///
-/// Counters that do not add up (a store that evicts can lose one) are dropped and rebuilt.
+/// Counters whose sum is not the total (a store that evicts keys can lose one) are deleted and rebuilt.
 pub async fn totals<W: World>(world: &W, user: UserId) -> Result<Sourced<Totals>, Error> {
-    let answer = warm_totals(world, user).await;
-    count_look(world, &answer);
-    or_records(world, "unread", answer.map(|(totals, _)| totals), recorded_totals(world, user)).await
+    let answer = stored_totals(world, user).await;
+    count_lookup(world, &answer);
+    or_from_records(world, "unread", answer.map(|(totals, _)| totals), recorded_totals(world, user)).await
 }
 
-/// The user's counter of one conversation; one round trip when warm.
+/// The user's unread counter of one conversation; one round trip to the store if the user is cached.
 pub async fn of_conversation<W: World>(
     world: &W,
     user: UserId,
     conversation: ConversationId,
 ) -> Result<Sourced<u64>, Error> {
-    let answer = warm_count(world, user, conversation).await;
-    count_look(world, &answer);
-    or_records(world, "unread", answer.map(|(count, _)| count), recorded_count(world, user, conversation)).await
+    let answer = stored_count(world, user, conversation).await;
+    count_lookup(world, &answer);
+    or_from_records(world, "unread", answer.map(|(count, _)| count), recorded_count(world, user, conversation)).await
 }
 
-/// Counts a question to the cache: a hit only if the first look found the answer. Whoever had to fill, or to wait
-/// for another who did, missed it.
-pub(crate) fn count_look<T>(world: &impl Telemetry, answer: &Result<(T, bool), Error>) {
+/// Counts a lookup in the cache. It is a hit only if the first read found the answer; a caller that filled the counters,
+/// or waited until another caller had filled them, counts as a miss.
+pub(crate) fn count_lookup<T>(world: &impl Telemetry, answer: &Result<(T, bool), Error>) {
     let outcome = match answer {
         Ok((_, true)) => "hit",
         Ok((_, false)) => "miss",
-        Err(error) if error.store_is_away() => "away",
+        Err(error) if error.is_store_unavailable() => "away",
         Err(_) => return,
     };
     world.count("cache", &[("cache", "unread"), ("outcome", outcome)], 1);
 }
 
-/// The counters in the store, filled first if need be; and whether the first look found them.
-pub(crate) async fn warm_totals<W: World>(world: &W, user: UserId) -> Result<(Totals, bool), Error> {
+/// The counters in the store, filled first if necessary; and whether the first read found them.
+pub(crate) async fn stored_totals<W: World>(world: &W, user: UserId) -> Result<(Totals, bool), Error> {
     for attempt in 0..TRIES_MAX {
         match read_totals(world, user).await? {
             Some(totals) => return Ok((totals, attempt == 0)),
-            None => warm_up(world, user).await?,
+            None => fill_or_wait(world, user).await?,
         }
     }
     Err(Error::Contended)
 }
 
-async fn warm_count<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<(u64, bool), Error> {
-    let mut settled = false;
+async fn stored_count<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<(u64, bool), Error> {
+    let mut reconciled = false;
     for attempt in 0..TRIES_MAX {
         let state = read_one(world, user, conversation).await?;
         if let (Some(_), Some(_), Some(count)) = (state.total, state.seq, state.count) {
             return Ok((count.unsigned_abs(), attempt == 0));
         }
         match state.total {
-            None => warm_up(world, user).await?,
-            Some(_) if settled => return Err(RecordsError::NotAMember.into()),
+            None => fill_or_wait(world, user).await?,
+            Some(_) if reconciled => return Err(RecordsError::NotAMember.into()),
             Some(_) => {
-                settle(world, vec![Target::any(user, conversation)], Cold::Fill).await?;
-                settled = true;
+                reconcile(world, vec![Target::latest(user, conversation)], Uncached::Fill).await?;
+                reconciled = true;
             }
         }
     }
     Err(Error::Contended)
 }
 
-/// Fills a cold user, or lets some time pass while another does.
-pub(crate) async fn warm_up<W: World>(world: &W, user: UserId) -> Result<(), Error> {
+/// Fills an uncached user's counters, or waits for a short time if another caller is filling them.
+pub(crate) async fn fill_or_wait<W: World>(world: &W, user: UserId) -> Result<(), Error> {
     if !fill(world, &[user]).await?.is_empty() {
         world.wait(LEASE_WAIT_MS).await;
     }
@@ -104,7 +104,7 @@ async fn read_totals<W: World>(world: &W, user: UserId) -> Result<Option<Totals>
     Ok(Some(Totals { total: total.unsigned_abs(), conversations }))
 }
 
-/// The user's states as the records have them, from one moment; `None`: everywhere.
+/// The user's counters as the records hold them at one instant; of all conversations if `conversations` is `None`.
 pub(crate) async fn recorded<W: World>(
     world: &W,
     user: UserId,

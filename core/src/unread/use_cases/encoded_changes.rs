@@ -1,4 +1,4 @@
-//! Loads the changes that users may not have been told, encoded once for everybody.
+//! Loads the changes that some users may not have received yet, and encodes each of them once.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,16 @@ use crate::error::Error;
 use crate::ids::{ConversationId, Seq};
 use crate::limits::LIST_MAX;
 use crate::port::{ChangeRange, Counter, World};
-use crate::unread::rules::{self, Step, Steps};
+use crate::unread::rules::{EncodedChange, EncodedChanges, notified_up_to};
 
-/// Events of the changes that somebody may not have been told, one encoding for all.
-pub(crate) async fn steps<W: World>(world: &W, untold: Vec<(Option<Seq>, Counter)>) -> Result<Steps, Error> {
+/// Loads the changes between each stored position and its snapshot.
+pub(crate) async fn encoded_changes<W: World>(
+    world: &W,
+    snapshots: Vec<(Option<Seq>, Counter)>,
+) -> Result<EncodedChanges, Error> {
     let mut ranges: BTreeMap<ConversationId, ChangeRange> = BTreeMap::new();
-    for (position, counter) in untold {
-        let after = rules::told_up_to(position, &counter);
+    for (position, counter) in snapshots {
+        let after = notified_up_to(position, &counter);
         if after < counter.seq {
             let conversation = counter.conversation;
             let range = ranges.entry(conversation).or_insert(ChangeRange { conversation, after, up_to: counter.seq });
@@ -21,11 +24,11 @@ pub(crate) async fn steps<W: World>(world: &W, untold: Vec<(Option<Seq>, Counter
         }
     }
     let ranges: Vec<_> = ranges.into_values().collect();
-    let mut steps = Steps::new();
+    let mut encoded = EncodedChanges::new();
     for chunk in ranges.chunks(LIST_MAX) {
         for (range, changes) in chunk.iter().zip(world.changes(chunk.to_vec()).await?) {
-            steps.insert(range.conversation, changes.iter().map(Step::from).collect());
+            encoded.insert(range.conversation, changes.iter().map(EncodedChange::from).collect());
         }
     }
-    Ok(steps)
+    Ok(encoded)
 }

@@ -1,8 +1,9 @@
-//! Fills cold users' counters from the records: one caller at a time (a lease), everybody else waits for it.
+//! Fills the counters of uncached users from the records. A lease lets one caller at a time do this for a user; other
+//! callers wait for it.
 
 use std::collections::BTreeMap;
 
-use super::encoded_changes::steps;
+use super::encoded_changes::encoded_changes;
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
@@ -11,28 +12,28 @@ use crate::port::{Check, Mutation, Outcome, Query, Transaction, UnreadRequest, W
 use crate::unread::rules;
 use crate::{store_answers, store_calls};
 
-/// Fills those that nobody else is filling. Answers the others: they are warm soon, or already.
+/// Fills the users whose lease is free. Returns the others: their counters exist already or will exist soon.
 ///
 /// At most [`crate::limits::LIST_MAX`] users.
 pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
     let token = world.now().to_string().into_bytes();
-    let (mine, mut waiting) = lease(world, users, &token).await?;
-    if mine.is_empty() {
+    let (leased, mut waiting) = lease(world, users, &token).await?;
+    if leased.is_empty() {
         return Ok(waiting);
     }
-    let positions = positions(world, &mine).await?;
-    let requests = mine.iter().map(|user| UnreadRequest { user: *user, conversations: None }).collect();
+    let positions = positions(world, &leased).await?;
+    let requests = leased.iter().map(|user| UnreadRequest { user: *user, conversations: None }).collect();
     let snapshots = world.unread(requests).await?;
-    let untold = snapshots.iter().zip(&positions).flat_map(|(snapshot, known)| {
-        snapshot.counters.iter().map(|counter| (known.get(&counter.conversation).copied(), *counter))
+    let stored = snapshots.iter().zip(&positions).flat_map(|(snapshot, positions)| {
+        snapshot.counters.iter().map(|counter| (positions.get(&counter.conversation).copied(), *counter))
     });
-    let steps = steps(world, untold.collect()).await?;
+    let changes = encoded_changes(world, stored.collect()).await?;
     let transactions = snapshots
         .iter()
         .zip(&positions)
-        .map(|(snapshot, known)| rules::fill(&token, known, snapshot, &steps))
+        .map(|(snapshot, positions)| rules::fill(&token, positions, snapshot, &changes))
         .collect();
-    for (user, outcome) in mine.into_iter().zip(store_calls::commit_all(world, transactions).await?) {
+    for (user, outcome) in leased.into_iter().zip(store_calls::commit_all(world, transactions).await?) {
         match outcome {
             Outcome::Committed(_) => world.count("fill", &[("cache", "unread")], 1),
             Outcome::Refused(_) => waiting.push(user),
@@ -42,9 +43,9 @@ pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<Us
     Ok(waiting)
 }
 
-/// Takes the lease of those that are cold and free; answers the taken and the others.
+/// Takes the lease of every user that is uncached and has none. Returns the users whose lease was taken, and the others.
 ///
-/// The lease holds a token: whoever outlives it has lost the right to fill, even if nobody else took it.
+/// The lease holds a token. A caller whose lease has expired may no longer fill, even if no other caller took the lease.
 async fn lease<W: World>(world: &W, users: &[UserId], token: &[u8]) -> Result<(Vec<UserId>, Vec<UserId>), Error> {
     let transactions = users
         .iter()
@@ -56,26 +57,22 @@ async fn lease<W: World>(world: &W, users: &[UserId], token: &[u8]) -> Result<(V
                 .mutate(Mutation::Set(lease, token.to_vec(), Some(LEASE_TTL_MS)))
         })
         .collect();
-    let mut mine = Vec::new();
+    let mut leased = Vec::new();
     let mut others = Vec::new();
     for (user, outcome) in users.iter().zip(store_calls::commit_all(world, transactions).await?) {
         match outcome {
-            Outcome::Committed(_) => mine.push(*user),
+            Outcome::Committed(_) => leased.push(*user),
             Outcome::Refused(_) => others.push(*user),
             Outcome::Failed(error) => return Err(error.into()),
         }
     }
-    Ok((mine, others))
+    Ok((leased, others))
 }
 
-/// Up to where each conversation had been announced before the counters were forgotten.
+/// For each user and conversation, the sequence number up to which changes were published before the counters were
+/// deleted.
 async fn positions<W: World>(world: &W, users: &[UserId]) -> Result<Vec<BTreeMap<ConversationId, Seq>>, Error> {
     let queries = users.iter().map(|user| Query::Fields(Key::of_user(Space::UnreadSequence, *user))).collect();
     let values = store_calls::read_all(world, queries, 1).await?;
-    let parsed = values.into_iter().map(|value| {
-        let fields = store_answers::fields(Some(value))?.into_iter();
-        let named = fields.filter_map(|(name, text)| Some((name.parse().ok()?, text)));
-        named.map(|(conversation, text)| Ok((conversation, store_answers::seq(&text)?))).collect::<Result<_, Error>>()
-    });
-    parsed.collect()
+    values.into_iter().map(|value| Ok(store_answers::positions(Some(value))?)).collect()
 }

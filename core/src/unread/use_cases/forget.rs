@@ -1,4 +1,4 @@
-//! Forgets a user's cached counters.
+//! Deletes a user's cached counters.
 
 use crate::error::Error;
 use crate::ids::UserId;
@@ -7,8 +7,8 @@ use crate::limits::TRIES_MAX;
 use crate::port::{Check, Mutation, Outcome, Query, Transaction, World};
 use crate::{store_answers, store_calls};
 
-/// Forgets the cached counters; the next read rebuilds them. What has been announced stays known, so that nothing is
-/// announced twice.
+/// Deletes the cached counters; the next read rebuilds them. The positions up to which changes were published stay, so that
+/// nothing is published twice.
 pub async fn forget<W: World>(world: &W, user: UserId) -> Result<(), Error> {
     let total = Key::of_user(Space::UnreadTotal, user);
     let positions = Key::of_user(Space::UnreadSequence, user);

@@ -1,4 +1,4 @@
-//! The use cases of counting: they read, ask the rules, commit, and try a lost race again.
+//! The use cases of counting: they read, ask the rules, commit, and try again after a lost race.
 
 mod answer;
 mod counter_state;
@@ -7,10 +7,10 @@ mod fill;
 mod forget;
 mod reconcile;
 
-pub(crate) use answer::{count_look, recorded, warm_totals};
+pub(crate) use answer::{count_lookup, recorded, stored_totals};
 pub use answer::{of_conversation, totals};
 pub(crate) use counter_state::{read_one, read_states};
-pub(crate) use encoded_changes::steps;
+pub(crate) use encoded_changes::encoded_changes;
 pub(crate) use fill::fill;
 pub use forget::forget;
-pub(crate) use reconcile::{Cold, Target, settle};
+pub(crate) use reconcile::{Target, Uncached, reconcile};

@@ -1,60 +1,59 @@
-//! Brings many users' states in line with the records: snapshots, races, cold users.
+//! Reconciles the counters of many users with the records: takes snapshots, repeats after lost races, and fills uncached
+//! users where that is asked for.
 
 use std::collections::BTreeSet;
 
 use super::counter_state::read_states;
-use super::encoded_changes::steps;
+use super::encoded_changes::encoded_changes;
 use super::fill::fill;
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::limits::{LEASE_WAIT_MS, LIST_MAX, TRIES_MAX};
 use crate::port::{Outcome, Transaction, UnreadRequest, World};
 use crate::store_calls;
-use crate::unread::rules::{self, CounterState, Settlement};
+use crate::unread::rules::{self, CounterState, Reconciliation};
 
-/// A user's conversation and what must have been counted there.
+/// A user's conversation and the change that must have been counted there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
-    /// Whose.
     pub(crate) user: UserId,
-    /// Where.
     pub(crate) conversation: ConversationId,
-    /// Nothing is to do once this has been counted; `None`: the records decide.
+    /// Nothing is left to do once this change has been counted; `None`: the latest snapshot decides.
     pub(crate) counted: Option<Seq>,
 }
 
 impl Target {
-    /// Whatever the records say now.
-    pub(crate) const fn any(user: UserId, conversation: ConversationId) -> Self {
+    /// Reconciles with the latest snapshot.
+    pub(crate) const fn latest(user: UserId, conversation: ConversationId) -> Self {
         Self { user, conversation, counted: None }
     }
 
-    /// At least this change.
+    /// Reconciles until at least this change has been counted.
     pub(crate) const fn counted(user: UserId, conversation: ConversationId, seq: Seq) -> Self {
         Self { user, conversation, counted: Some(seq) }
     }
 }
 
-/// What to do about a user without counters.
+/// What to do with a user who is uncached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cold {
-    /// Fill them all: somebody has to be told something.
+pub(crate) enum Uncached {
+    /// Fill all their counters, because an event has to be published to them.
     Fill,
-    /// Nothing: whoever fills them later takes the present state.
-    Leave,
+    /// Do nothing: whoever fills the counters later takes the state of that time.
+    Skip,
 }
 
-/// Brings every target in line, telling each user whatever its position passes.
-pub(crate) async fn settle<W: World>(world: &W, mut targets: Vec<Target>, cold: Cold) -> Result<(), Error> {
+/// Reconciles every target, and publishes to each user the changes between the old and the new position.
+pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, uncached: Uncached) -> Result<(), Error> {
     let mut failure = None;
     for _ in 0..TRIES_MAX {
-        let (warm, unfilled) = sort(world, &targets).await?;
-        targets = match cold {
-            Cold::Leave => Vec::new(),
-            Cold::Fill => fill_all(world, unfilled).await?,
+        let (cached, unfilled) = partition(world, &targets).await?;
+        targets = match uncached {
+            Uncached::Skip => Vec::new(),
+            Uncached::Fill => fill_all(world, unfilled).await?,
         };
         let waiting = !targets.is_empty();
-        for outcome in apply(world, warm).await? {
+        for outcome in apply(world, cached).await? {
             match outcome {
                 (_, Outcome::Committed(_)) => {}
                 (target, Outcome::Refused(_)) => targets.push(target),
@@ -71,22 +70,25 @@ pub(crate) async fn settle<W: World>(world: &W, mut targets: Vec<Target>, cold: 
     Err(Error::Contended)
 }
 
-/// Drops what is counted already; parts warm from cold.
-async fn sort<W: World>(world: &W, targets: &[Target]) -> Result<(Vec<(Target, CounterState)>, Vec<Target>), Error> {
+/// Drops the targets whose change is counted already, and separates cached users from uncached ones.
+async fn partition<W: World>(
+    world: &W,
+    targets: &[Target],
+) -> Result<(Vec<(Target, CounterState)>, Vec<Target>), Error> {
     let states = read_states(world, targets.iter().map(|target| (target.user, target.conversation))).await?;
-    let mut warm = Vec::new();
-    let mut cold = Vec::new();
+    let mut cached = Vec::new();
+    let mut uncached = Vec::new();
     for (target, state) in targets.iter().zip(states) {
         if state.total.is_none() {
-            cold.push(*target);
-        } else if target.counted.is_none_or(|wanted| state.seq.is_none_or(|seq| seq < wanted)) {
-            warm.push((*target, state));
+            uncached.push(*target);
+        } else if target.counted.is_none_or(|counted| state.seq.is_none_or(|seq| seq < counted)) {
+            cached.push((*target, state));
         }
     }
-    Ok((warm, cold))
+    Ok((cached, uncached))
 }
 
-/// Fills cold users; answers the targets of those that somebody else is filling.
+/// Fills uncached users. Returns the targets of those whom another caller is filling.
 async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Target>, Error> {
     let users: BTreeSet<_> = targets.iter().map(|target| target.user).collect();
     let users: Vec<_> = users.into_iter().collect();
@@ -97,27 +99,27 @@ async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Targe
     Ok(targets.into_iter().filter(|target| waiting.contains(&target.user)).collect())
 }
 
-/// Tries each warm target once. A stale snapshot counts as a lost race.
-async fn apply<W: World>(world: &W, warm: Vec<(Target, CounterState)>) -> Result<Vec<(Target, Outcome)>, Error> {
-    let mut snapshots = Vec::with_capacity(warm.len());
-    for chunk in warm.chunks(LIST_MAX) {
+/// Tries each target once. A stale snapshot counts as a lost race.
+async fn apply<W: World>(world: &W, cached: Vec<(Target, CounterState)>) -> Result<Vec<(Target, Outcome)>, Error> {
+    let mut snapshots = Vec::with_capacity(cached.len());
+    for chunk in cached.chunks(LIST_MAX) {
         let requests = chunk
             .iter()
             .map(|(target, _)| UnreadRequest { user: target.user, conversations: Some(vec![target.conversation]) })
             .collect();
         snapshots.extend(world.unread(requests).await?.into_iter().map(|s| s.counters.into_iter().next()));
     }
-    let known = warm.iter().zip(&snapshots);
-    let untold = known.filter_map(|((_, state), counter)| Some((state.seq, (*counter)?))).collect();
-    let steps = steps(world, untold).await?;
+    let stored = cached.iter().zip(&snapshots);
+    let stored = stored.filter_map(|((_, state), counter)| Some((state.seq, (*counter)?))).collect();
+    let changes = encoded_changes(world, stored).await?;
     let mut outcomes = Vec::new();
     let mut tried: Vec<Target> = Vec::new();
     let mut transactions: Vec<Transaction> = Vec::new();
-    for ((target, state), snapshot) in warm.into_iter().zip(snapshots) {
-        match rules::settle(target.user, target.conversation, &state, snapshot.as_ref(), &steps) {
-            Settlement::Settled => {}
-            Settlement::Stale => outcomes.push((target, Outcome::Refused(0))),
-            Settlement::Apply(transaction) => {
+    for ((target, state), snapshot) in cached.into_iter().zip(snapshots) {
+        match rules::reconcile(target.user, target.conversation, &state, snapshot.as_ref(), &changes) {
+            Reconciliation::InAgreement => {}
+            Reconciliation::Stale => outcomes.push((target, Outcome::Refused(0))),
+            Reconciliation::Apply(transaction) => {
                 tried.push(target);
                 transactions.push(transaction);
             }

@@ -213,7 +213,7 @@ async fn sync_answers_from_the_records_while_the_store_is_unavailable() {
     assert_eq!((&state["source"], &state["unread"]["total"]), (&json!("records"), &json!(2)));
     assert_eq!(state["resync"]["reason"], "interrupted", "the missed events are unknown");
     let position = format!("{}:{}", state["epoch"].as_str().unwrap(), state["offset"]);
-    assert!(position.parse::<roost_core::feed::Position>().unwrap().nowhere_since().is_some(), "{position}");
+    assert!(position.parse::<roost_core::feed::Position>().unwrap().without_feed_since().is_some(), "{position}");
 
     host.functions.answer("sync", failure(FailureKind::Unavailable, "store_unavailable"));
     let response = send(&host, empty(as_user(get("/v1/sync")))).await;

@@ -103,13 +103,13 @@ impl ShardFeeds {
 
     /// The position of the newest event.
     pub(super) fn position(&self, now: u64, user: UserId) -> Position {
-        self.live(now, user).map_or_else(|| Position::nowhere(Timestamp(now)), UserFeed::position)
+        self.live(now, user).map_or_else(|| Position::without_feed(Timestamp(now)), UserFeed::position)
     }
 
     /// All events after a position; a gap if the feed does not hold every one of them.
     pub(super) fn replay(&self, now: u64, user: UserId, since: &Position) -> Replay {
-        let nowhere_since = since.nowhere_since();
-        let is_recent = since.nowhere_is_recent(Timestamp(now));
+        let nowhere_since = since.without_feed_since();
+        let is_recent = since.is_recent_without_feed(Timestamp(now));
         if nowhere_since.is_some_and(|taken_at| taken_at < self.created_at || !is_recent) {
             return Replay::Gap;
         }

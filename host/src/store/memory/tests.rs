@@ -113,13 +113,13 @@ async fn two_stores_never_share_an_epoch() {
 #[tokio::test]
 async fn a_position_from_before_the_store_was_made_is_a_gap() {
     let (store, time) = with_manual_clock();
-    let before = Position::nowhere(Timestamp(999));
-    let after = Position::nowhere(Timestamp(1_000));
+    let before = Position::without_feed(Timestamp(999));
+    let after = Position::without_feed(Timestamp(1_000));
     time.fetch_add(1, Ordering::Relaxed);
     assert_eq!(store.replay(USER, &before).await, Ok(Replay::Gap));
     assert_eq!(store.replay(USER, &after).await, Ok(Replay::Events(vec![])));
     assert_eq!(
-        store.replay(USER, &Position::nowhere(Timestamp(1_002))).await,
+        store.replay(USER, &Position::without_feed(Timestamp(1_002))).await,
         Ok(Replay::Gap),
         "a clock that was set back"
     );

@@ -45,7 +45,7 @@ pub(super) async fn positions(
         let connection = reply.connection.clone();
         let newest = entries(reply.last(), *user)?.into_iter().next();
         let own = newest.filter(|entry| entry.was_appended_by(&connection.process));
-        positions.push(own.map_or_else(|| Position::nowhere(now), |entry| entry.position()));
+        positions.push(own.map_or_else(|| Position::without_feed(now), |entry| entry.position()));
     }
     Ok(positions)
 }
@@ -57,8 +57,8 @@ pub(super) async fn replay(
     user: UserId,
     (since, now): (&Position, Timestamp),
 ) -> Result<Replay, StoreError> {
-    let from = match since.nowhere_since() {
-        Some(_) if !since.nowhere_is_recent(now) => return Ok(Replay::Gap),
+    let from = match since.without_feed_since() {
+        Some(_) if !since.is_recent_without_feed(now) => return Ok(Replay::Gap),
         Some(_) => "-".to_owned(),
         None => match since.epoch.parse::<u64>() {
             Ok(epoch) => format!("{epoch}-{}", since.offset),
@@ -97,7 +97,7 @@ struct FeedSnapshot {
 
 impl FeedSnapshot {
     fn after(self, since: &Position, process: &ServerProcess) -> Replay {
-        let nowhere_since = since.nowhere_since();
+        let nowhere_since = since.without_feed_since();
         // A position that was taken from another process's data says nothing about these.
         if nowhere_since.is_some_and(|taken_at| taken_at < process.serving_since) {
             return Replay::Gap;

@@ -69,7 +69,7 @@ impl suite::Harness for Guest {
         0
     }
 
-    async fn settle(&self) {}
+    async fn wait_for_deliveries(&self) {}
 }
 
 impl KeyValue for Imports {

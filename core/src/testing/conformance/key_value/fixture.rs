@@ -1,4 +1,5 @@
-//! What the cases share: an owner of their own, short ways to ask and to change, a subscriber that remembers.
+//! What the cases share: a fixture with an owner that no other case uses, short functions to read and to write, and a
+//! subscriber that records its events.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,13 +12,13 @@ use crate::port::{
     Subscriber, Text, Transaction, Value,
 };
 
-/// One user's partition of the store under test.
-pub(super) struct Scene<'h, H> {
+/// The partition of one user in the store under test.
+pub(super) struct Fixture<'h, H> {
     pub(super) harness: &'h H,
     pub(super) user: UserId,
 }
 
-impl<'h, H: Harness> Scene<'h, H> {
+impl<'h, H: Harness> Fixture<'h, H> {
     pub(super) fn new(harness: &'h H) -> Self {
         Self { harness, user: UserId::from_u128(harness.fresh()) }
     }
@@ -40,20 +41,20 @@ impl<'h, H: Harness> Scene<'h, H> {
     }
 
     pub(super) async fn ask(&self, query: Query) -> Value {
-        let mut values = self.store().read(vec![query]).await.expect("the query makes sense");
+        let mut values = self.store().read(vec![query]).await.expect("the query is valid");
         assert_eq!(values.len(), 1, "one answer for one query");
         values.remove(0)
     }
 
-    pub(super) async fn ask_in_vain(&self, query: Query) -> StoreError {
-        self.store().read(vec![query]).await.expect_err("the query makes no sense")
+    pub(super) async fn read_error(&self, query: Query) -> StoreError {
+        self.store().read(vec![query]).await.expect_err("the query is invalid")
     }
 
     pub(super) async fn counter(&self, item: &str) -> Option<i64> {
         match self.ask(Query::Counter(self.key(item))).await {
             Value::Counter(number) => Some(number),
             Value::Missing => None,
-            other => panic!("no answer to a counter query: {other:?}"),
+            other => panic!("this is not an answer to a counter query: {other:?}"),
         }
     }
 
@@ -62,22 +63,22 @@ impl<'h, H: Harness> Scene<'h, H> {
     }
 
     pub(super) async fn commit(&self, transaction: Transaction) -> Outcome {
-        let mut outcomes = self.store().commit(vec![transaction]).await.expect("the transaction makes sense");
+        let mut outcomes = self.store().commit(vec![transaction]).await.expect("the transaction is valid");
         assert_eq!(outcomes.len(), 1, "one outcome for one transaction");
         outcomes.remove(0)
     }
 
-    pub(super) async fn commit_in_vain(&self, transaction: Transaction) -> StoreError {
-        self.store().commit(vec![transaction]).await.expect_err("the transaction makes no sense")
+    pub(super) async fn commit_error(&self, transaction: Transaction) -> StoreError {
+        self.store().commit(vec![transaction]).await.expect_err("the transaction is invalid")
     }
 
-    /// Mutations that nothing stands against; their results.
+    /// Commits mutations that must succeed. Returns their results.
     pub(super) async fn change<const N: usize>(&self, mutations: [Mutation; N]) -> Vec<i64> {
         let mut transaction = self.transaction();
         transaction.mutations = mutations.into();
         match self.commit(transaction).await {
             Outcome::Committed(results) => results,
-            other => panic!("nothing stood against it: {other:?}"),
+            other => panic!("the transaction was not committed: {other:?}"),
         }
     }
 
@@ -93,11 +94,11 @@ impl<'h, H: Harness> Scene<'h, H> {
         match self.check(check).await {
             Outcome::Committed(_) => true,
             Outcome::Refused(0) => false,
-            other => panic!("a check either holds or does not: {other:?}"),
+            other => panic!("expected success or a refusal by the first check: {other:?}"),
         }
     }
 
-    /// Keys of each type: `text`, `number`, `hash`, `ordered`.
+    /// Writes one key of each type: `text`, `number`, `hash` and `ordered`.
     pub(super) async fn one_of_each_type(&self) {
         self.change([
             set(&self.key("text"), "one", None),
@@ -111,20 +112,20 @@ impl<'h, H: Harness> Scene<'h, H> {
     pub(super) async fn publish(&self, events: &[Event]) {
         let publication = |event: &Event| Publication { user: self.user, event: event.clone() };
         let publications = events.iter().map(publication).collect();
-        self.store().publish(publications).await.expect("the publication makes sense");
+        self.store().publish(publications).await.expect("the publication is valid");
     }
 
     pub(super) async fn position(&self) -> Position {
-        let mut positions = self.store().positions(&[self.user]).await.expect("positions are there");
+        let mut positions = self.store().positions(&[self.user]).await.expect("the store answers positions");
         assert_eq!(positions.len(), 1, "one position for one user");
         positions.remove(0)
     }
 
     pub(super) async fn replay(&self, since: &Position) -> Replay {
-        self.store().replay(self.user, since).await.expect("the feed is there")
+        self.store().replay(self.user, since).await.expect("the store answers a replay")
     }
 
-    /// Offsets of everything after `since`; `None`: a gap.
+    /// The offsets of all events after `since`; `None` if the store answers a gap.
     pub(super) async fn offsets_after(&self, since: &Position) -> Option<Vec<u64>> {
         match self.replay(since).await {
             Replay::Gap => None,
@@ -137,38 +138,38 @@ impl<'h, H: Harness> Scene<'h, H> {
     pub(super) async fn join(&self) -> Arc<Listener> {
         let listener = Arc::new(Listener::default());
         let subscriber: Arc<dyn Subscriber> = listener.clone();
-        self.store().join(self.user, subscriber).await.expect("the bus takes subscribers");
+        self.store().join(self.user, subscriber).await.expect("the bus accepts the subscriber");
         listener
     }
 }
 
-/// Everything that a subscriber heard.
+/// Records everything that a subscriber receives.
 #[derive(Default)]
 pub(super) struct Listener {
-    heard: Mutex<Vec<(UserId, Delivery)>>,
+    received: Mutex<Vec<(UserId, Delivery)>>,
 }
 
 impl Listener {
-    pub(super) fn heard(&self) -> Vec<(UserId, Delivery)> {
-        self.heard.lock().unwrap().clone()
+    pub(super) fn received(&self) -> Vec<(UserId, Delivery)> {
+        self.received.lock().unwrap().clone()
     }
 
-    /// Payloads, in order.
+    /// The payloads in the order of delivery.
     pub(super) fn payloads(&self) -> Vec<String> {
-        self.heard().iter().map(|(_, delivery)| delivery.payload.to_string()).collect()
+        self.received().iter().map(|(_, delivery)| delivery.payload.to_string()).collect()
     }
 }
 
 impl Subscriber for Listener {
     fn deliver(&self, user: UserId, delivery: Delivery) {
-        self.heard.lock().unwrap().push((user, delivery));
+        self.received.lock().unwrap().push((user, delivery));
     }
 
     fn interrupted(&self) {}
 }
 
-pub(super) fn set(key: &Key, value: &str, life_ms: Option<u64>) -> Mutation {
-    Mutation::Set(key.clone(), value.as_bytes().to_vec(), life_ms)
+pub(super) fn set(key: &Key, value: &str, ttl_ms: Option<u64>) -> Mutation {
+    Mutation::Set(key.clone(), value.as_bytes().to_vec(), ttl_ms)
 }
 
 pub(super) fn add(key: &Key, delta: i64) -> Mutation {
@@ -187,7 +188,7 @@ pub(super) fn bytes(text: &str) -> Value {
     Value::Bytes(text.as_bytes().to_vec())
 }
 
-/// Fields to set.
+/// Fields for `set-fields`.
 pub(super) fn fields(fields: &[(&'static str, &'static str)]) -> Vec<(Text, Text)> {
     fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }

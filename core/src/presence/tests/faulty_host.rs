@@ -1,4 +1,4 @@
-//! A host that can be interrupted: a world whose port calls fail or give way to another task, where a test says.
+//! A host that can fail: a world whose port calls fail, or yield to another task, where a test says so.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,61 +7,61 @@ use crate::port::*;
 use crate::testing::{FakeWorld, yield_now};
 use crate::time::Timestamp;
 
-/// What happens to the call that fails.
+/// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It never arrives.
+    /// The call is not carried out.
     Before,
-    /// It takes effect, and its answer is lost.
+    /// The call is carried out, and its answer is lost.
     After,
-    /// A commit takes effect for its even (0) or odd (1) transactions only, and its answer is lost.
+    /// Only the even (0) or the odd (1) transactions of a commit are carried out, and its answer is lost.
     Half(usize),
-    /// The shards do not answer, users do.
+    /// The partitions of shards are unreachable; those of users are not.
     Shards,
-    /// Users do not answer, the shards do.
+    /// The partitions of users are unreachable; those of shards are not.
     Users,
 }
 
-/// Every way to lose a call.
+/// Every kind of fault.
 pub(super) const FAULTS: [Fault; 6] =
     [Fault::Before, Fault::After, Fault::Half(0), Fault::Half(1), Fault::Shards, Fault::Users];
 
-/// A host in a world that it shares with others.
-pub(super) struct Rig {
+/// A host in a world that it shares with other hosts.
+pub(super) struct FaultyHost {
     world: FakeWorld,
     calls: AtomicU64,
     fault: Option<(u64, Fault)>,
-    /// After the fault every further call fails too.
+    /// After the fault, every further call fails too.
     dies: bool,
-    /// Other tasks may run before every call.
-    takes_turns: bool,
+    /// Other tasks can run before every call.
+    yields: bool,
 }
 
-impl Rig {
-    /// A host whose calls each give way to another task first.
-    pub(super) fn taking_turns(world: &FakeWorld) -> Self {
-        Self { takes_turns: true, ..Self::failing(world, u64::MAX, Fault::Before) }
+impl FaultyHost {
+    /// A host that yields to other tasks before every call.
+    pub(super) fn yielding(world: &FakeWorld) -> Self {
+        Self { yields: true, ..Self::failing(world, u64::MAX, Fault::Before) }
     }
 
-    /// A host whose call of this number, from 0, fails.
+    /// A host whose call with this number, counted from 0, fails.
     pub(super) fn failing(world: &FakeWorld, at: u64, fault: Fault) -> Self {
         let world = world.clone();
-        Self { world, calls: AtomicU64::new(0), fault: Some((at, fault)), dies: false, takes_turns: false }
+        Self { world, calls: AtomicU64::new(0), fault: Some((at, fault)), dies: false, yields: false }
     }
 
-    /// The same, and then it is dead.
+    /// A host that fails at this call and at every later one.
     pub(super) fn dying(world: &FakeWorld, at: u64, fault: Fault) -> Self {
         Self { dies: true, ..Self::failing(world, at, fault) }
     }
 
-    /// Calls so far.
+    /// The number of calls so far.
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Whether this call fails, and how.
+    /// The fault of this call, if it has one.
     async fn next(&self) -> Option<Fault> {
-        if self.takes_turns {
+        if self.yields {
             yield_now().await;
         }
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
@@ -82,7 +82,7 @@ impl Rig {
     }
 }
 
-/// Carries out what `reachable` answers for, and fails the rest alone.
+/// Commits the transactions whose owner is reachable. The others fail.
 async fn commit_some(
     world: &FakeWorld,
     transactions: Vec<Transaction>,
@@ -102,7 +102,7 @@ async fn commit_some(
 const STORE_LOST: StoreError = StoreError::Unavailable { retry_after_ms: 1 };
 const RECORDS_LOST: RecordsError = RecordsError::Unavailable { retry_after_ms: 1 };
 
-impl KeyValue for Rig {
+impl KeyValue for FaultyHost {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         self.call(self.world.read(queries), STORE_LOST).await
     }
@@ -126,13 +126,13 @@ impl KeyValue for Rig {
     }
 }
 
-impl PubSub for Rig {
+impl PubSub for FaultyHost {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
         self.call(self.world.publish(publications), STORE_LOST).await
     }
 }
 
-impl Clock for Rig {
+impl Clock for FaultyHost {
     fn now(&self) -> Timestamp {
         self.world.now()
     }
@@ -142,7 +142,7 @@ impl Clock for Rig {
     }
 }
 
-impl Telemetry for Rig {
+impl Telemetry for FaultyHost {
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
         self.world.count(name, labels, amount);
     }
@@ -152,7 +152,7 @@ impl Telemetry for Rig {
 macro_rules! delegate {
     ($($(#[$doc:meta])* $operation:ident $name:literal
         $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
-        impl Records for Rig {
+        impl Records for FaultyHost {
             $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
                 self.call(self.world.$method($($argument),*), RECORDS_LOST).await
             })*
