@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_pause_grows_to_a_bound_and_shrinks_after_a_stable_run() {
         let (_supervisor, _, runs) = panicking("pause-test", usize::MAX);
-        sleep(PAUSE_MIN * 31).await;
+        sleep(PAUSE_MIN * 31 + PAUSE_MIN / 2).await;
         assert_eq!(runs.load(Ordering::SeqCst), 6, "the pauses are 1, 2, 4, 8 and 16 times the shortest");
         sleep(PAUSE_MAX * 10).await;
         let before = runs.load(Ordering::SeqCst);

@@ -88,7 +88,7 @@ pub enum DeployFailure {
     )]
     NoHandler,
     /// The types of an import or an export differ from those of the contract.
-    #[error("its imports or exports have other types than the contract: {0}; build it with the sdk of this version")]
+    #[error("it has imports or exports of other types than the contract: {0}; build it with the sdk of this version")]
     Link(String),
     /// `describe` used an import that it may not use.
     #[error("its {0}")]

@@ -89,11 +89,13 @@ pub(crate) async fn run<T: ScheduledFunctions>(functions: T, stop: CancellationT
                 running.spawn(shard.run(round.clone()));
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            Ok(()) = changes.changed() => {}
-            // Shards tick until the round ends: one that ended before has panicked.
-            Some(ended) = running.join_next(), if !running.is_empty() => propagate_panic(ended),
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Ok(()) = changes.changed() => break,
+                // Shards of an earlier round end here, and those that panicked.
+                Some(ended) = running.join_next(), if !running.is_empty() => propagate_panic(ended),
+            }
         }
         round.cancel();
         while let Some(ended) = running.try_join_next() {

@@ -69,7 +69,7 @@ async fn a_core_module_is_refused_with_a_hint_how_to_build_it() {
 }
 
 #[tokio::test]
-async fn bytes_that_do_not_validate_are_refuse() {
+async fn bytes_that_do_not_validate_are_refused() {
     let failure = refuse([HEADER, &[99, 1, 0]].concat()).await;
     assert!(matches!(failure, DeployFailure::Compile(_)), "{failure}");
 }
@@ -83,7 +83,8 @@ async fn an_import_outside_the_contract_is_refused_and_named() {
 
 #[tokio::test]
 async fn another_version_of_the_contract_is_refused_and_both_are_named() {
-    let expected = "it was built for roost:edge@9.0.0, but this host supports roost:edge@0.1.0; build it with the sdk of this version";
+    let expected = "it was built for roost:edge@9.0.0, but this host supports roost:edge@0.1.0; build it with the sdk \
+                    of this version";
     let failure = refuse(component("roost:edge/types@9.0.0", None)).await;
     assert_eq!(failure.to_string(), expected);
     let failure = refuse(component("roost:edge/types@0.1.0", Some("roost:edge/handler@9.0.0"))).await;
@@ -91,13 +92,13 @@ async fn another_version_of_the_contract_is_refused_and_both_are_named() {
 }
 
 #[tokio::test]
-async fn a_component_without_a_handler_is_refuse() {
+async fn a_component_without_a_handler_is_refused() {
     assert_eq!(refuse(HEADER.to_vec()).await, DeployFailure::NoHandler);
     assert_eq!(refuse(component("roost:edge/types@0.1.0", None)).await, DeployFailure::NoHandler);
 }
 
 #[tokio::test]
-async fn a_handler_with_other_types_is_refuse() {
+async fn a_handler_with_other_types_is_refused() {
     let failure = refuse(component("roost:edge/types@0.1.0", Some("roost:edge/handler@0.1.0"))).await;
     assert!(matches!(failure, DeployFailure::Link(_)), "{failure}");
 }
