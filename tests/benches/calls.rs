@@ -1,13 +1,13 @@
-//! What a call costs without HTTP: the core natively, in a function with a fresh instance and in a function with a reused
-//! one, on the embedded store and SQLite in memory; and what it takes to deploy a function and call it.
+//! The cost of a call without HTTP: the core natively, in a function with a fresh instance, and in a function with a
+//! reused instance, on the embedded store and SQLite in memory; and the time to deploy a function and call it.
 //!
-//! The three take turns in short batches within one run, and every ratio is a median over turns: on a machine that
-//! others use too, a ratio of neighbours says more than two times taken apart. `--help` lists what can be chosen.
+//! The three variants alternate in short batches within one run, and every ratio is a median over rounds: on a shared
+//! machine, a ratio of adjacent measurements is more reliable than two separate times. `--help` lists the options.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a benchmark that meets a surprise shall end"
+    reason = "an unexpected value must end the benchmark"
 )]
 
 use std::hint::black_box;
@@ -19,18 +19,18 @@ use roost::records::RecordStore;
 use roost::runtime::{Engine, Functions, HostWorld, Invocation, Target};
 use roost::store::Store;
 use roost_tests::native::{self, NativeWorld};
-use roost_tests::scene::{Ask, Operation, Scene, Size};
-use roost_tests::{components, house};
+use roost_tests::scenario::{ApiRequest, Operation, Scenario, Size};
+use roost_tests::{components, fixture};
 
-/// The allocator that ships.
+/// The allocator of the shipped binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SIZE: Size = Size { people: 100, partners: 1, messages: 40, groups: &[100] };
+const SIZE: Size = Size { users: 100, partners: 1, messages: 40, groups: &[100] };
 
-/// What is measured, and how many calls make a batch: a few milliseconds at most.
+/// The measured operations, with the number of calls in a batch: a few milliseconds at most.
 const CASES: [(Operation, u32); 5] = [
-    (Operation::Beat, 500),
+    (Operation::Heartbeat, 500),
     (Operation::PresenceOf100, 10),
     (Operation::Send, 10),
     (Operation::SendTo(100), 2),
@@ -65,52 +65,52 @@ fn main() {
 
 async fn run(arguments: &Arguments) {
     let engine = Engine::new().unwrap();
-    let scene = Scene::new(SIZE);
-    let mut subjects = Vec::new();
+    let scenario = Scenario::new(SIZE);
+    let mut variants = Vec::new();
     for name in ["native", "fresh", "reused"] {
         if arguments.variant.as_deref().is_none_or(|only| only == name) {
-            subjects.push((name, Subject::new(name, &engine, &scene).await));
+            variants.push((name, Variant::new(name, &engine, &scenario).await));
         }
     }
-    println!("| case | {} |", columns(&subjects, |name| format!("{name}, µs | ratio")));
-    println!("| --- | {} |", columns(&subjects, |_| "---: | ---:".to_owned()));
+    println!("| case | {} |", columns(&variants, |name| format!("{name}, µs | ratio")));
+    println!("| --- | {} |", columns(&variants, |_| "---: | ---:".to_owned()));
     for (operation, batch) in CASES {
         if arguments.only.as_ref().is_none_or(|only| operation.name().contains(only)) {
-            let times = measure(&subjects, &scene, (operation, batch), arguments).await;
+            let times = measure(&variants, &scenario, (operation, batch), arguments).await;
             println!("| {} | {} |", operation.name(), cells(&times));
         }
     }
     if arguments.only.is_none() {
-        deploy(&engine, &scene).await;
+        deploy(&engine, &scenario).await;
     }
 }
 
-fn columns(subjects: &[(&str, Subject)], cell: impl Fn(&str) -> String) -> String {
-    subjects.iter().map(|(name, _)| cell(name)).collect::<Vec<_>>().join(" | ")
+fn columns(variants: &[(&str, Variant)], cell: impl Fn(&str) -> String) -> String {
+    variants.iter().map(|(name, _)| cell(name)).collect::<Vec<_>>().join(" | ")
 }
 
-/// Times of one variant, in µs a call, turn by turn.
+/// The times of one variant in µs per call, by round.
 type Times = Vec<f64>;
 
 async fn measure(
-    subjects: &[(&str, Subject)],
-    scene: &Scene,
+    variants: &[(&str, Variant)],
+    scenario: &Scenario,
     (operation, batch): (Operation, u32),
     arguments: &Arguments,
 ) -> Vec<Times> {
     let mut watch = Stopwatch::new(arguments.between_kib);
-    let mut times = vec![Times::new(); subjects.len()];
-    for turn in 0..arguments.turns {
-        for (times, (_, subject)) in times.iter_mut().zip(subjects) {
-            let asks = (turn * batch..(turn + 1) * batch).map(|number| scene.ask(operation, number));
-            let took = subject.take(asks.collect(), &mut watch).await;
+    let mut times = vec![Times::new(); variants.len()];
+    for round in 0..arguments.turns {
+        for (times, (_, variant)) in times.iter_mut().zip(variants) {
+            let requests = (round * batch..(round + 1) * batch).map(|number| scenario.request(operation, number));
+            let took = variant.run(requests.collect(), &mut watch).await;
             times.push(took.as_secs_f64() * 1e6 / f64::from(batch));
         }
     }
     times
 }
 
-/// Median time of each variant, and the median of its ratios to the first one.
+/// The median time of each variant, and the median of its ratios to the first one.
 fn cells(times: &[Times]) -> String {
     let cell = |of: &Times| {
         let ratios = of.iter().zip(&times[0]).map(|(one, first)| one / first);
@@ -124,38 +124,38 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Who answers.
-enum Subject {
+/// The variant that answers the calls.
+enum Variant {
     Native(NativeWorld),
     Functions(Functions),
 }
 
-impl Subject {
-    async fn new(name: &str, engine: &Engine, scene: &Scene) -> Self {
+impl Variant {
+    async fn new(name: &str, engine: &Engine, scenario: &Scenario) -> Self {
         let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-        scene.write(&records).await;
+        scenario.write(&records).await;
         let world = HostWorld { store: Store::memory(), records };
-        let subject = match name {
+        let variant = match name {
             "native" => Self::Native(native::world(world.store, world.records)),
-            _ => Self::Functions(house::functions(engine.clone(), world, name == "reused").await),
+            _ => Self::Functions(fixture::functions(engine.clone(), world, name == "reused").await),
         };
-        subject.take(scene.awakening(), &mut Stopwatch::new(0)).await;
-        subject
+        variant.run(scenario.warm_up_requests(), &mut Stopwatch::new(0)).await;
+        variant
     }
 
-    /// The time that these take one after the other; what has to be prepared is not in it.
-    async fn take(&self, asks: Vec<Ask>, watch: &mut Stopwatch) -> Duration {
+    /// The time that these requests take one after the other, without their preparation.
+    async fn run(&self, requests: Vec<ApiRequest>, watch: &mut Stopwatch) -> Duration {
         watch.took = Duration::ZERO;
         match self {
             Self::Native(world) => {
-                for Ask { caller, question, body } in asks {
-                    // Boxed, as a server has it: moving a large future would be measured as well.
+                for ApiRequest { caller, question, body } in requests {
+                    // Boxed as in a server, because otherwise the move of a large future would be measured too.
                     let answer = Box::pin(native::answer(world, caller, question, body.as_bytes()));
                     black_box(watch.time(answer).await.unwrap());
                 }
             }
             Self::Functions(functions) => {
-                let calls: Vec<_> = asks.into_iter().map(|ask| call(functions, ask)).collect();
+                let calls: Vec<_> = requests.into_iter().map(|ask| call(functions, ask)).collect();
                 for (target, invocation) in calls {
                     black_box(watch.time(Box::pin(functions.call(&target, invocation))).await.unwrap());
                 }
@@ -165,9 +165,9 @@ impl Subject {
     }
 }
 
-/// Sums up calls and leaves out what happens between them.
+/// Sums the time of calls and leaves out the time between them.
 struct Stopwatch {
-    /// What a server's other work would pass through the caches between two calls.
+    /// Memory to walk over between two calls, as the other work of a server would.
     other: Vec<u8>,
     took: Duration,
 }
@@ -188,18 +188,18 @@ impl Stopwatch {
     }
 }
 
-fn call(functions: &Functions, ask: Ask) -> (Target, Invocation) {
+fn call(functions: &Functions, ask: ApiRequest) -> (Target, Invocation) {
     let (method, path) = ask.question.route();
     let body = if ask.question.has_body() { ask.body } else { String::new() };
-    let (target, request) = house::http(functions, (method, &path), &[], body);
+    let (target, request) = fixture::http(functions, (method, &path), &[], body);
     (target, Invocation { caller: ask.caller, trace: "00000000000000000000000000000000".into(), request })
 }
 
-/// From the bytes of a component whose compiled form is kept to its first answer.
-async fn deploy(engine: &Engine, scene: &Scene) {
+/// Measures the time from the bytes of a component with a cached compilation to its first answer.
+async fn deploy(engine: &Engine, scenario: &Scenario) {
     const TIMES: u32 = 30;
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let functions = house::functions(engine.clone(), HostWorld { store: Store::memory(), records }, true).await;
+    let functions = fixture::functions(engine.clone(), HostWorld { store: Store::memory(), records }, true).await;
     let bytes = tokio::fs::read(components().join("presence.wasm")).await.unwrap();
     let (mut deployed, mut answered) = (Vec::new(), Vec::new());
     for number in 0..TIMES {
@@ -208,7 +208,7 @@ async fn deploy(engine: &Engine, scene: &Scene) {
         let began = Instant::now();
         functions.deploy("presence.wasm", bytes).await.unwrap();
         deployed.push(began.elapsed().as_secs_f64() * 1e3);
-        let (target, invocation) = call(&functions, scene.ask(Operation::Beat, number));
+        let (target, invocation) = call(&functions, scenario.request(Operation::Heartbeat, number));
         functions.call(&target, invocation).await.unwrap();
         answered.push(began.elapsed().as_secs_f64() * 1e3);
     }

@@ -1,6 +1,6 @@
-//! Where `tests/run` has put what the tests need: the `roost` binary and the built components.
+//! Finds what `tests/run` has built for the tests: the `roost` binary and the function components.
 //!
-//! Builds nothing itself: a test that cannot find its parts says which command makes them.
+//! Builds nothing itself: a test that finds nothing fails with the command that builds the missing part.
 
 use std::env;
 use std::path::PathBuf;

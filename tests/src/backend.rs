@@ -1,7 +1,8 @@
-//! A sample records backend: what `docs/records-http.md` asks for, over any records, on a free port.
+//! A sample records backend: the protocol of `docs/records-http.md`, over any implementation of the records port, on a
+//! free
 //!
-//! It is what a team would write in front of its own messages, as short as that can be, and it remembers what went
-//! over the wire. Ends when dropped.
+//! port. It is what a team would write in front of its own message database, kept as short as possible. It remembers
+//! the requests and answers for assertions. The server ends when the value is dropped.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -20,30 +21,30 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::server::DEADLINE;
+use crate::eventually::DEADLINE;
 
-/// What the backend lets in.
+/// The key that the backend accepts.
 pub const KEY: &str = "a-key-for-the-records";
 
-/// A backend that answers.
+/// A running backend.
 #[derive(Debug)]
 pub struct Backend {
-    /// Where.
+    /// The address that the backend listens on.
     pub address: SocketAddr,
     traffic: Arc<Mutex<Vec<Exchange>>>,
     serving: JoinHandle<()>,
 }
 
-/// A question and its answer, as they went over the wire.
+/// A request and its answer, as they were sent over HTTP.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     /// The operation's name.
     pub operation: String,
-    /// The trace id that came along.
+    /// The trace id of the request.
     pub trace: Option<String>,
-    /// The body that came.
+    /// The body of the request.
     pub question: String,
-    /// The body that went.
+    /// The body of the answer.
     pub answer: String,
 }
 
@@ -53,13 +54,13 @@ struct Shared<R> {
 }
 
 impl Backend {
-    /// Answers from these records.
+    /// Starts a backend on these records, on a free port.
     pub async fn start<R: Records + Directory + 'static>(records: R) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         Self::serve(listener, records)
     }
 
-    /// Answers where another may have answered before.
+    /// Starts a backend on these records on an existing listener.
     pub fn serve<R: Records + Directory + 'static>(listener: TcpListener, records: R) -> Self {
         let address = listener.local_addr().expect("an address");
         let traffic = Arc::<Mutex<Vec<Exchange>>>::default();
@@ -72,17 +73,17 @@ impl Backend {
         Self { address, traffic, serving }
     }
 
-    /// Its `records_url`.
+    /// The `records_url` of a host that uses this backend.
     pub fn url(&self) -> String {
         format!("http://{}/chat", self.address)
     }
 
-    /// As the configuration says it.
+    /// The configuration of a host that uses this backend.
     pub fn config(&self) -> BackendConfig {
         config(self.address)
     }
 
-    /// Everything that was asked so far, in order.
+    /// All requests and answers so far, in order.
     pub fn traffic(&self) -> Vec<Exchange> {
         self.traffic.lock().unwrap().clone()
     }
@@ -94,7 +95,7 @@ impl Drop for Backend {
     }
 }
 
-/// Of a backend at this address that knows [`KEY`].
+/// The configuration of a backend at this address that accepts [`KEY`].
 pub fn config(address: SocketAddr) -> BackendConfig {
     BackendConfig {
         url: format!("http://{address}/chat/v1").parse().expect("a URL"),
@@ -105,7 +106,7 @@ pub fn config(address: SocketAddr) -> BackendConfig {
     }
 }
 
-/// The same as a choice of records.
+/// The same as a records URL.
 pub fn url(config: BackendConfig) -> RecordsUrl {
     RecordsUrl::Http(config)
 }
@@ -127,13 +128,13 @@ async fn answer<R: Records + Directory>(
         return refuse(&problem);
     }
     let answer = perform(&shared.records, &operation, &body).await;
-    let (response, told) = match answer {
+    let (response, answer_text) = match answer {
         Ok(answer) => (json(StatusCode::OK, answer.clone()), answer),
         Err(problem) => (refuse(&problem), encode(&problem)),
     };
     let trace = headers.get("roost-trace").and_then(|trace| trace.to_str().ok()).map(str::to_owned);
     let question = String::from_utf8_lossy(&body).into_owned();
-    shared.traffic.lock().unwrap().push(Exchange { operation, trace, question, answer: told });
+    shared.traffic.lock().unwrap().push(Exchange { operation, trace, question, answer: answer_text });
     response
 }
 
@@ -145,43 +146,43 @@ fn admit(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::Unauthenticated, "this is not the key"))
 }
 
-/// Does one operation: reads the question, asks the records, tells the answer in its wire form.
+/// Performs one operation: parses the request, calls the records, formats the answer.
 async fn perform<R: Records + Directory>(records: &R, operation: &str, body: &[u8]) -> Result<String, Problem> {
-    macro_rules! tell {
+    macro_rules! reply {
         ($wire:ty: $answer:expr) => {
             Ok(encode(&<$wire>::from($answer.await?)))
         };
     }
     match operation {
         "append-message" => {
-            tell!(wire::Changed: records.append_message(question::<wire::AppendMessage>(body)?.into()))
+            reply!(wire::Changed: records.append_message(question::<wire::AppendMessage>(body)?.into()))
         }
-        "edit-message" => tell!(wire::Changed: records.edit_message(question::<wire::EditMessage>(body)?.into())),
+        "edit-message" => reply!(wire::Changed: records.edit_message(question::<wire::EditMessage>(body)?.into())),
         "delete-message" => {
             let wire::DeleteMessage { conversation, id, actor, at } = question(body)?;
-            tell!(wire::Changed: records.delete_message(conversation, id, actor, at))
+            reply!(wire::Changed: records.delete_message(conversation, id, actor, at))
         }
         "mark-read" => {
             let wire::MarkRead { user, conversation, up_to } = question(body)?;
-            tell!(wire::ReadMark: records.mark_read(user, conversation, up_to))
+            reply!(wire::ReadMark: records.mark_read(user, conversation, up_to))
         }
         "membership" => {
             let wire::ReadMembership { conversation, user } = question(body)?;
-            tell!(wire::Membership: records.membership(conversation, user))
+            reply!(wire::Membership: records.membership(conversation, user))
         }
         "conversations" => {
             let (user, query) = question::<wire::ListConversations>(body)?.into();
-            tell!(wire::ConversationPage: records.conversations(user, query))
+            reply!(wire::ConversationPage: records.conversations(user, query))
         }
-        "history" => tell!(wire::HistoryPage: records.history(question::<wire::ReadHistory>(body)?.into())),
+        "history" => reply!(wire::HistoryPage: records.history(question::<wire::ReadHistory>(body)?.into())),
         "create-conversation" => {
-            tell!(wire::Created: records.create_conversation(question::<wire::CreateConversation>(body)?.into()))
+            reply!(wire::Created: records.create_conversation(question::<wire::CreateConversation>(body)?.into()))
         }
         _ => list(records, operation, body).await,
     }
 }
 
-/// As [`perform`], for what is answered with a list.
+/// As [`perform`], for operations that answer with a list.
 async fn list<R: Records + Directory>(records: &R, operation: &str, body: &[u8]) -> Result<String, Problem> {
     Ok(match operation {
         "unread" => {
@@ -225,7 +226,7 @@ async fn list<R: Records + Directory>(records: &R, operation: &str, body: &[u8])
     })
 }
 
-/// As [`perform`], for people, and for what is answered with nothing.
+/// As [`perform`], for contacts and blocks, and for operations that answer with nothing.
 async fn relate<R: Records + Directory>(records: &R, operation: &str, body: &[u8]) -> Result<String, Problem> {
     match operation {
         "contacts" => {

@@ -1,4 +1,4 @@
-//! A client over HTTP: requests with JSON bodies, and answers that are held against what was expected.
+//! An HTTP client for tests: requests with JSON bodies, and answers with assertions about status and content.
 
 use std::net::SocketAddr;
 
@@ -7,9 +7,9 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::server::DEADLINE;
+use crate::eventually::DEADLINE;
 
-/// One who asks one listener, with the same credentials each time.
+/// A client of one listener, which sends the same credentials with every request.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: SocketAddr,
@@ -17,7 +17,7 @@ pub struct Client {
     client: reqwest::Client,
 }
 
-/// What came back.
+/// An HTTP answer, read to its end.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -26,18 +26,18 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body as text.
     pub text: String,
-    /// What was asked, for messages.
+    /// Method and URL of the request, for assertion messages.
     asked: String,
 }
 
 impl Client {
-    /// One who asks this listener.
+    /// A client of this listener. `bearer` is the token or key that it sends.
     pub fn new(address: SocketAddr, bearer: Option<&str>) -> Self {
         let client = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build().expect("a client");
         Self { address, bearer: bearer.map(str::to_owned), client }
     }
 
-    /// A request to add to.
+    /// A request with the client's credentials, which the caller can extend.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let request = self.client.request(method, format!("http://{}{path}", self.address));
@@ -47,39 +47,39 @@ impl Client {
         }
     }
 
-    /// Asks without a body.
+    /// Sends a GET request without a body.
     pub async fn get(&self, path: &str) -> Answer {
         send(self.request("GET", path)).await
     }
 
-    /// Asks without a body.
+    /// Sends a DELETE request without a body.
     pub async fn delete(&self, path: &str) -> Answer {
         send(self.request("DELETE", path)).await
     }
 
-    /// Asks without a body.
+    /// Sends a PUT request without a body.
     pub async fn put(&self, path: &str) -> Answer {
         send(self.request("PUT", path)).await
     }
 
-    /// Asks with a body.
+    /// Sends a POST request with a JSON body.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         send(self.request("POST", path).json(&body)).await
     }
 
-    /// Asks with a body.
+    /// Sends a PATCH request with a JSON body.
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         send(self.request("PATCH", path).json(&body)).await
     }
 
-    /// A conversation with these members, by its id.
+    /// Creates a conversation with these members and returns its id.
     pub async fn conversation(&self, members: &[Uuid]) -> String {
         let created = self.post("/v1/conversations", serde_json::json!({ "members": members })).await.json(201);
         created["id"].as_str().expect("an id").to_owned()
     }
 }
 
-/// Sends a request.
+/// Sends a request and reads the whole answer.
 pub async fn send(request: RequestBuilder) -> Answer {
     let built = request.try_clone().and_then(|request| request.build().ok());
     let asked = built.map_or_else(String::new, |request| format!("{} {}", request.method(), request.url()));
@@ -90,18 +90,18 @@ pub async fn send(request: RequestBuilder) -> Answer {
 }
 
 impl Answer {
-    /// The body, if the status is this one.
+    /// Asserts the status and returns the JSON body.
     pub fn json(&self, status: u16) -> Value {
         self.expect(status, "application/json");
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}: no JSON: {}", self.asked, self.text))
     }
 
-    /// A 204 has no body.
+    /// Asserts a 204 answer without a body.
     pub fn done(&self) {
         assert_eq!((self.status, self.text.as_str()), (204, ""), "{}", self.asked);
     }
 
-    /// The problem document, if it says this.
+    /// Asserts a problem document with this status and code, and returns it.
     pub fn problem(&self, status: u16, code: &str) -> Value {
         self.expect(status, "application/problem+json");
         let problem: Value = serde_json::from_str(&self.text).unwrap_or_default();
@@ -115,7 +115,7 @@ impl Answer {
         problem
     }
 
-    /// What the header `Allow` says.
+    /// The value of the header `Allow`.
     pub fn allow(&self) -> &str {
         self.headers.get(ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }

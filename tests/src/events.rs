@@ -1,4 +1,4 @@
-//! A client of the event stream: Server-Sent Events, one after the other, each with its id.
+//! A client of the event stream: reads Server-Sent Events one after the other, each with its id.
 
 use std::time::Duration;
 
@@ -6,37 +6,38 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::server::DEADLINE;
+use crate::eventually::DEADLINE;
 
 /// An open stream.
 pub struct Events {
     response: reqwest::Response,
-    /// Came and was not yet asked for.
+    /// Received text that is not parsed yet.
     text: String,
 }
 
-/// One event.
+/// One event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The position; ephemeral events have none.
+    /// The position in the feed; ephemeral events have none.
     pub id: Option<String>,
-    /// The type.
+    /// The event type.
     pub name: String,
-    /// The payload.
+    /// The payload as JSON.
     pub data: Value,
 }
 
 impl Events {
     /// Opens a stream.
     pub async fn open(request: RequestBuilder) -> Self {
-        // A stream has no end, so the client's limit on a whole answer does not fit.
+        // An event stream does not end, so the client's limit for a whole answer does not apply.
         let response = request.timeout(Duration::from_secs(600)).send().await.expect("the stream opens");
         let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
         assert_eq!((response.status().as_u16(), kind), (200, Some("text/event-stream")));
         Self { response, text: String::new() }
     }
 
-    /// The next event; `None`: the stream has ended. Comments that keep the stream alive do not extend the deadline.
+    /// The next event, or `None` when the stream has ended. Comments that keep the stream alive do not extend the
+    /// deadline.
     pub async fn next(&mut self) -> Option<Event> {
         timeout(DEADLINE, self.read()).await.expect("an event in time")
     }
@@ -55,7 +56,7 @@ impl Events {
         }
     }
 
-    /// The next event of this type; what else comes is passed over.
+    /// The next event of this type; events of other types are skipped.
     pub async fn expect(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().await.unwrap_or_else(|| panic!("waiting for {name}: the stream has ended"));
@@ -66,7 +67,7 @@ impl Events {
     }
 }
 
-/// Comments alone are no event.
+/// A block of comments alone is not an event.
 fn parse(block: &str) -> Option<Event> {
     let field = |name: &'static str| block.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "));
     let (name, id) = (field("event").next(), field("id").next());

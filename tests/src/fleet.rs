@@ -1,5 +1,5 @@
-//! Several hosts over one store and one system of record, each with a folder of its own; any of them can crash and
-//! come back at its address.
+//! Several hosts over one store and one system of record, each with its own data directory. A test can crash any of
+//! them and start it again at the same address.
 
 use std::net::SocketAddr;
 
@@ -9,85 +9,85 @@ use crate::components;
 use crate::redis::free_port;
 use crate::server::Server;
 
-/// What one host is told: keys of the configuration and their values.
+/// The configuration of one host: keys and their values.
 pub type Settings = Vec<(String, String)>;
 
-/// Hosts of one cluster.
+/// The hosts of one cluster.
 pub struct Fleet {
-    members: Vec<Member>,
+    hosts: Vec<FleetHost>,
 }
 
-/// One host, whether it runs or not.
-struct Member {
+/// One host, running or stopped.
+struct FleetHost {
     settings: Settings,
     address: SocketAddr,
-    state: State,
+    state: HostState,
 }
 
-enum State {
+enum HostState {
     Up(Box<Server>),
     Down(TempDir),
-    /// On its way from one to the other.
+    /// Between the two, while the host is being stopped or started.
     Moving,
 }
 
 impl Fleet {
     /// Starts one host for each of these settings.
     pub async fn start(all: Vec<Settings>) -> Self {
-        let mut members = Vec::with_capacity(all.len());
+        let mut hosts = Vec::with_capacity(all.len());
         for mut settings in all {
             let folder = tempfile::tempdir().expect("a folder");
-            // Whoever lost it finds it again at the same address.
+            // Clients find a restarted host at the same address.
             settings.push(("listen".to_owned(), format!("127.0.0.1:{}", free_port())));
             let server = serve(folder, &settings).await;
             let address = server.listen;
-            members.push(Member { settings, address, state: State::Up(Box::new(server)) });
+            hosts.push(FleetHost { settings, address, state: HostState::Up(Box::new(server)) });
         }
-        Self { members }
+        Self { hosts }
     }
 
-    /// Starts so many hosts with the same settings.
-    pub async fn alike(count: usize, settings: &Settings) -> Self {
+    /// Starts `count` hosts with the same settings.
+    pub async fn start_identical(count: usize, settings: &Settings) -> Self {
         Self::start(vec![settings.clone(); count]).await
     }
 
-    /// Where the hosts listen, those that are down too.
+    /// The addresses of all hosts, including those that are stopped.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.members.iter().map(|member| member.address).collect()
+        self.hosts.iter().map(|host| host.address).collect()
     }
 
-    /// A host that runs.
+    /// A running host.
     ///
     /// # Panics
-    /// When it is down.
+    /// If the host is stopped.
     pub fn host(&self, index: usize) -> &Server {
-        match &self.members[index].state {
-            State::Up(server) => server,
-            State::Down(_) | State::Moving => panic!("host {index} is down"),
+        match &self.hosts[index].state {
+            HostState::Up(server) => server,
+            HostState::Down(_) | HostState::Moving => panic!("host {index} is down"),
         }
     }
 
-    /// Ends a host as a crash does: without a word.
+    /// Stops a host as a crash would: without a shutdown.
     pub async fn kill(&mut self, index: usize) {
-        let member = &mut self.members[index];
-        member.state = match std::mem::replace(&mut member.state, State::Moving) {
-            State::Up(server) => State::Down(server.kill().await),
+        let host = &mut self.hosts[index];
+        host.state = match std::mem::replace(&mut host.state, HostState::Moving) {
+            HostState::Up(server) => HostState::Down(server.kill().await),
             down => down,
         };
     }
 
-    /// Starts a host that is down, at its address and in its folder.
+    /// Starts a stopped host at its old address and in its old folder.
     pub async fn revive(&mut self, index: usize) {
-        let member = &mut self.members[index];
-        member.state = match std::mem::replace(&mut member.state, State::Moving) {
-            State::Down(folder) => State::Up(Box::new(serve(folder, &member.settings).await)),
+        let host = &mut self.hosts[index];
+        host.state = match std::mem::replace(&mut host.state, HostState::Moving) {
+            HostState::Down(folder) => HostState::Up(Box::new(serve(folder, &host.settings).await)),
             up => up,
         };
     }
 }
 
-/// Over this store and these records.
-pub fn over(store: &str, records: &str) -> Settings {
+/// The settings of a host on this store and these records.
+pub fn settings_for(store: &str, records: &str) -> Settings {
     vec![("store_url".to_owned(), store.to_owned()), ("records_url".to_owned(), records.to_owned())]
 }
 

@@ -1,25 +1,25 @@
-//! The harness: what the tests and benchmarks of the whole house share. Nothing depends on this package.
+//! The test harness: what the tests and benchmarks of the workspace share. No other package depends on this one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "test support: a surprise here is a failed test"
+    reason = "test support: an unexpected value fails the test"
 )]
 
 mod artifacts;
 pub mod backend;
 pub mod client;
 pub mod events;
+pub mod eventually;
+pub mod fixture;
 pub mod fleet;
-pub mod house;
 pub mod ledger;
 pub mod native;
-pub mod patience;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;
-pub mod scene;
+pub mod scenario;
 pub mod server;
 pub mod simulation;
 pub mod socket;

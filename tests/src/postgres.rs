@@ -1,7 +1,7 @@
-//! A PostgreSQL server of the tests' own: in a folder of its own, on a free port of the loopback, stopped and removed
-//! when it is dropped, or when the test's process ends in whatever way.
+//! A PostgreSQL server for tests, in its own folder, on a free loopback port. It is stopped and removed when the value
+//! is dropped, or when the test process ends in any way.
 //!
-//! Nothing waits for the disk (`fsync` is off): the operating system outlives every stop that a test makes.
+//! The server does not wait for the disk (`fsync` is off): no test stops the operating system, so no data is lost.
 
 use std::fs;
 use std::io::Write;
@@ -17,11 +17,11 @@ use roost::config::{PostgresConfig, Secret};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
-use crate::server::DEADLINE;
+use crate::eventually::DEADLINE;
 
-/// The account that Roost uses in tests; it owns every database.
+/// The database account that Roost uses in tests; it owns every database.
 const USER: &str = "roost";
-/// Its password: tests look for it where it must not be.
+/// The password of the account. Tests check that it never appears in messages.
 pub const PASSWORD: &str = "spelled-out-nowhere";
 
 const SETTINGS: &str = "listen_addresses = '127.0.0.1'
@@ -32,22 +32,22 @@ fsync = off
 full_page_writes = off
 ";
 
-/// Waits until its input ends, which is when the test's process ends, then stops the server and removes its folder.
-const WATCH: &str = r#"cat > /dev/null; "$0" -D "$1/data" stop -s -m immediate; rm -rf "$1""#;
+/// Waits until its input ends, that is, until the test process ends; then stops the server and removes its folder.
+const GUARDIAN_SCRIPT: &str = r#"cat > /dev/null; "$0" -D "$1/data" stop -s -m immediate; rm -rf "$1""#;
 
-/// A server that runs, unless a test has stopped it.
+/// A PostgreSQL server, running unless a test has stopped it.
 pub struct Postgres {
     programs: PathBuf,
     account: Option<(u32, u32)>,
     folder: TempDir,
     port: u16,
     databases: AtomicUsize,
-    watch: Child,
+    guardian: Child,
     alive: Option<ChildStdin>,
 }
 
 impl Postgres {
-    /// The server that all tests of this process share. Nobody stops it.
+    /// The server that all tests of this process share. No test may stop it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(Self::start)
@@ -62,12 +62,12 @@ impl Postgres {
             chown(folder.path(), Some(user), Some(group)).expect("the folder is given away");
         }
         initialise(&programs, account, folder.path());
-        let mut watch = as_account(Command::new("sh"), account);
-        watch.arg("-c").arg(WATCH).arg(programs.join("pg_ctl")).arg(folder.path()).process_group(0);
-        let mut watch = watch.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh runs");
-        let alive = watch.stdin.take();
-        let mut server = Self { programs, account, folder, port: 0, databases: AtomicUsize::new(0), watch, alive };
-        // Somebody else may take a free port before the server does.
+        let mut guardian = as_account(Command::new("sh"), account);
+        guardian.arg("-c").arg(GUARDIAN_SCRIPT).arg(programs.join("pg_ctl")).arg(folder.path()).process_group(0);
+        let mut guardian = guardian.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh runs");
+        let alive = guardian.stdin.take();
+        let mut server = Self { programs, account, folder, port: 0, databases: AtomicUsize::new(0), guardian, alive };
+        // Another process can take a free port before the server does.
         for _ in 0..5 {
             server.port = free_port();
             if server.control(&["start"]).status.success() {
@@ -77,7 +77,7 @@ impl Postgres {
         panic!("PostgreSQL does not start:\n{}", server.log());
     }
 
-    /// A database that nobody has used, as an URL.
+    /// Creates an empty database and returns its URL.
     pub async fn database(&self) -> String {
         let name = format!("case_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("the server answers");
@@ -87,7 +87,7 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// As the host is told of a database that nobody has used. Its times suit a busy machine.
+    /// The configuration of an empty database, with timeouts that suit a busy machine.
     pub async fn fresh(&self) -> PostgresConfig {
         PostgresConfig {
             url: Secret(self.database().await),
@@ -102,35 +102,35 @@ impl Postgres {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Where the server listens, on the loopback.
+    /// The server's port on the loopback interface.
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends the server as a crash would: nothing is said to clients, nothing is written any more.
+    /// Stops the server as a crash would: without notice to clients and without further writes.
     pub fn stop_immediately(&self) {
         self.controlled(&["stop", "-m", "immediate"]);
     }
 
-    /// Starts the server again after a stop, on the same port, with the same data.
+    /// Starts the stopped server again, on the same port and with the same data.
     pub fn start_again(&self) {
         self.controlled(&["start"]);
     }
 
-    /// Stops as an operator does, ending every connection, and starts again.
+    /// Restarts the server as an operator does, which ends every connection.
     pub fn restart(&self) {
         self.controlled(&["stop", "-m", "fast"]);
         self.start_again();
     }
 
-    /// What the server has logged.
+    /// The server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     fn controlled(&self, arguments: &[&str]) {
         let done = self.control(arguments);
-        assert!(done.status.success(), "pg_ctl {arguments:?}: {}\n{}", told(&done), self.log());
+        assert!(done.status.success(), "pg_ctl {arguments:?}: {}\n{}", output_text(&done), self.log());
     }
 
     fn control(&self, arguments: &[&str]) -> Output {
@@ -145,12 +145,12 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         drop(self.alive.take());
-        // A failure leaves a folder in the temporary one, and must not hide the test's own.
-        let _ = self.watch.wait();
+        // A failure leaves a temporary folder behind; it must not hide the failure of the test itself.
+        let _ = self.guardian.wait();
     }
 }
 
-/// Where PostgreSQL's programs are: the newest of Debian's, or whatever is in the path.
+/// The folder of PostgreSQL's programs: the newest Debian package, or what is in the path.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let mut found: Vec<(u32, PathBuf)> = versions
@@ -166,7 +166,7 @@ fn programs() -> PathBuf {
     newest.or_else(in_path).expect("no PostgreSQL: `tests/run` installs it (Debian's package `postgresql`)")
 }
 
-/// PostgreSQL refuses to run as root, so a test that does uses `nobody`.
+/// PostgreSQL refuses to run as root; tests that run as root start it as `nobody`.
 fn lesser_account(folder: &Path) -> Option<(u32, u32)> {
     let own = fs::metadata(folder).expect("the folder is there").uid();
     let id = |flag: &str| {
@@ -180,7 +180,7 @@ fn as_account(mut command: Command, account: Option<(u32, u32)>) -> Command {
     if let Some((user, group)) = account {
         command.uid(user).gid(group);
     }
-    // The current folder may be one that the account cannot enter.
+    // The account may have no access to the current folder.
     command.current_dir("/");
     command
 }
@@ -193,7 +193,7 @@ fn initialise(programs: &Path, account: Option<(u32, u32)>, folder: &Path) {
     command.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--username", USER]);
     command.arg("--pwfile").arg(&password).arg("-D").arg(&data).stdin(Stdio::null());
     let done = command.output().expect("initdb runs");
-    assert!(done.status.success(), "initdb: {}", told(&done));
+    assert!(done.status.success(), "initdb: {}", output_text(&done));
     let mut settings = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).expect("its settings");
     writeln!(settings, "{SETTINGS}unix_socket_directories = '{}'", folder.display()).expect("its settings");
 }
@@ -202,6 +202,6 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its number").port()
 }
 
-fn told(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -1,6 +1,6 @@
-//! A TCP proxy on loopback between a host and what it depends on: a network that a test can spoil.
+//! A TCP proxy on loopback between a host and a server that it depends on. Tests use it to inject network faults.
 //!
-//! It passes, delays, holds one or both directions, cuts connections, and cuts an answer in its middle. It knows no
+//! It passes, delays or holds data in one or both directions, resets connections, and truncates an answer. It knows no
 //! protocol.
 
 use std::collections::BTreeMap;
@@ -16,87 +16,92 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// Read at a time.
+/// How much is read at a time.
 const PIECE_BYTES: usize = 16 * 1_024;
 
-/// A direction.
+/// The direction of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// From whoever connected.
+pub enum Direction {
+    /// From the client that connected.
     Requests,
-    /// From what lies behind the proxy.
+    /// From the server behind the proxy.
     Answers,
 }
 
-/// What the network does to every connection, those there are and those to come.
+/// The condition of the network, for existing and new connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// Everything passes.
-    Open,
-    /// Every piece is this late.
-    Late(Duration),
-    /// Nothing passes this way for now; nobody is told, and nothing is lost when it opens again.
-    HalfHeld(Way),
-    /// Nothing passes for now.
+pub enum NetworkCondition {
+    /// All data passes.
+    Normal,
+    /// Every piece of data is delayed by this time.
+    Delayed(Duration),
+    /// Data in this direction is held back. Nothing is lost; it passes when the condition is normal again.
+    HeldOneWay(Direction),
+    /// Data in both directions is held back.
     Held,
-    /// The next answer is cut in its middle, and the connection with it.
-    Halved,
-    /// Connections are reset, and no new one comes about.
+    /// The next answer is cut in the middle, and its connection is reset.
+    TruncateNextAnswer,
+    /// Existing connections are reset, and new ones are refused.
     Down,
 }
 
-impl Line {
-    fn holds(self, way: Way) -> bool {
-        self == Self::Held || self == Self::HalfHeld(way)
+impl NetworkCondition {
+    fn holds(self, direction: Direction) -> bool {
+        self == Self::Held || self == Self::HeldOneWay(direction)
     }
 }
 
-/// Connections that can be cut, the newest last.
+/// Open connections by number, the newest last. Dropping the sender resets the connection.
 type Connections = Arc<Mutex<BTreeMap<u64, oneshot::Sender<()>>>>;
 
-/// Stands before one address. Everything that passes through it is reset when it is dropped.
+/// A proxy for one address. Dropping it resets every connection through it.
 pub struct Proxy {
-    /// Where to connect instead.
+    /// The address to connect to instead of the target.
     pub address: SocketAddr,
-    line: watch::Sender<Line>,
+    condition: watch::Sender<NetworkCondition>,
     connections: Connections,
     _accepting: JoinSet<()>,
 }
 
 impl Proxy {
-    /// Before this address.
+    /// Starts a proxy for this address.
     pub async fn before(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let line = watch::Sender::new(Line::Open);
+        let condition = watch::Sender::new(NetworkCondition::Normal);
         let connections = Connections::default();
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, target, line.clone(), connections.clone()));
-        Self { address, line, connections, _accepting: accepting }
+        accepting.spawn(accept(listener, target, condition.clone(), connections.clone()));
+        Self { address, condition, connections, _accepting: accepting }
     }
 
-    /// From now on the network does this.
-    pub fn set(&self, line: Line) {
-        self.line.send_replace(line);
+    /// Sets the condition of the network from now on.
+    pub fn set(&self, condition: NetworkCondition) {
+        self.condition.send_replace(condition);
     }
 
-    /// Resets every connection; new ones come about.
+    /// Resets every connection; new ones can be opened.
     pub fn cut(&self) {
         self.connections.lock().unwrap().clear();
     }
 
-    /// Resets the connection that came last. Answers whether there was one.
+    /// Resets the newest connection. Returns whether there was one.
     pub fn cut_newest(&self) -> bool {
         self.connections.lock().unwrap().pop_last().is_some()
     }
 
-    /// Open connections.
+    /// The number of open connections.
     pub fn connections(&self) -> usize {
         self.connections.lock().unwrap().len()
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, line: watch::Sender<Line>, connections: Connections) {
+async fn accept(
+    listener: TcpListener,
+    target: SocketAddr,
+    condition: watch::Sender<NetworkCondition>,
+    connections: Connections,
+) {
     let mut carried = JoinSet::new();
     let mut number = 0;
     loop {
@@ -106,9 +111,9 @@ async fn accept(listener: TcpListener, target: SocketAddr, line: watch::Sender<L
                 number += 1;
                 let (keep, cut) = oneshot::channel();
                 connections.lock().unwrap().insert(number, keep);
-                let (line, connections) = (line.subscribe(), connections.clone());
+                let (condition, connections) = (condition.subscribe(), connections.clone());
                 carried.spawn(async move {
-                    carry(client, target, line, cut).await;
+                    carry(client, target, condition, cut).await;
                     connections.lock().unwrap().remove(&number);
                 });
             }
@@ -117,24 +122,29 @@ async fn accept(listener: TcpListener, target: SocketAddr, line: watch::Sender<L
     }
 }
 
-/// Carries both directions until both ends are done or the connection is cut.
-async fn carry(mut client: TcpStream, target: SocketAddr, line: watch::Receiver<Line>, cut: oneshot::Receiver<()>) {
-    if *line.borrow() == Line::Down {
+/// Copies both directions until both ends are done or the connection is reset.
+async fn carry(
+    mut client: TcpStream,
+    target: SocketAddr,
+    condition: watch::Receiver<NetworkCondition>,
+    cut: oneshot::Receiver<()>,
+) {
+    if *condition.borrow() == NetworkCondition::Down {
         return reset(&client);
     }
     let Ok(mut server) = TcpStream::connect(target).await else { return reset(&client) };
     for stream in [&client, &server] {
         stream.set_nodelay(true).expect("an open socket");
     }
-    let mut down = line.clone();
+    let mut down = condition.clone();
     let done = {
         let ((asked, answer), (answered, ask)) = (client.split(), server.split());
-        let requests = pump(asked, ask, Way::Requests, line.clone());
-        let answers = pump(answered, answer, Way::Answers, line);
+        let requests = pump(asked, ask, Direction::Requests, condition.clone());
+        let answers = pump(answered, answer, Direction::Answers, condition);
         tokio::select! {
             carried = async { tokio::try_join!(requests, answers) } => carried.is_ok(),
             _ = cut => false,
-            _ = down.wait_for(|line| *line == Line::Down) => false,
+            _ = down.wait_for(|condition| *condition == NetworkCondition::Down) => false,
         }
     };
     if !done {
@@ -143,29 +153,33 @@ async fn carry(mut client: TcpStream, target: SocketAddr, line: watch::Receiver<
     }
 }
 
-/// The connection is reset when it is dropped.
+/// Makes the connection reset when it is dropped.
 fn reset(stream: &TcpStream) {
-    // Whoever closed first has nothing left to reset.
+    // If the other end has closed already, there is nothing to reset.
     let _ = stream.set_zero_linger();
 }
 
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    way: Way,
-    mut line: watch::Receiver<Line>,
+    direction: Direction,
+    mut condition: watch::Receiver<NetworkCondition>,
 ) -> io::Result<()> {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let length = from.read(&mut piece).await?;
-        let now = line.wait_for(|line| !line.holds(way)).await.map(|line| *line).unwrap_or(Line::Down);
+        let now = condition
+            .wait_for(|condition| !condition.holds(direction))
+            .await
+            .map(|condition| *condition)
+            .unwrap_or(NetworkCondition::Down);
         if length == 0 {
             return to.shutdown().await;
         }
-        if let Line::Late(by) = now {
+        if let NetworkCondition::Delayed(by) = now {
             sleep(by).await;
         }
-        if now == Line::Halved && way == Way::Answers {
+        if now == NetworkCondition::TruncateNextAnswer && direction == Direction::Answers {
             to.write_all(&piece[..length / 2]).await?;
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -183,7 +197,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
     const LONG: Duration = Duration::from_secs(10);
 
-    /// Answers every line with the line.
+    /// A server that sends every line back.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -202,39 +216,43 @@ mod tests {
         BufReader::new(TcpStream::connect(proxy.address).await.unwrap())
     }
 
-    async fn say(stream: &mut BufReader<TcpStream>, line: &str) {
+    async fn send_line(stream: &mut BufReader<TcpStream>, line: &str) {
         stream.get_mut().write_all(line.as_bytes()).await.unwrap();
     }
 
-    async fn hear(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+    async fn receive_line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
         let mut line = String::new();
         timeout(LONG, stream.read_line(&mut line)).await.expect("in time")?;
         Ok(line)
     }
 
     #[tokio::test]
-    async fn an_open_line_passes_and_a_late_one_passes_later() {
+    async fn a_normal_network_passes_data_and_a_delayed_one_passes_it_later() {
         let proxy = Proxy::before(echo().await).await;
         let mut stream = connect(&proxy).await;
-        say(&mut stream, "one\n").await;
-        assert_eq!(hear(&mut stream).await.unwrap(), "one\n");
-        proxy.set(Line::Late(SHORT));
+        send_line(&mut stream, "one\n").await;
+        assert_eq!(receive_line(&mut stream).await.unwrap(), "one\n");
+        proxy.set(NetworkCondition::Delayed(SHORT));
         let asked = Instant::now();
-        say(&mut stream, "two\n").await;
-        assert_eq!(hear(&mut stream).await.unwrap(), "two\n");
+        send_line(&mut stream, "two\n").await;
+        assert_eq!(receive_line(&mut stream).await.unwrap(), "two\n");
         assert!(asked.elapsed() >= 2 * SHORT, "{:?}", asked.elapsed());
     }
 
     #[tokio::test]
-    async fn what_is_held_comes_when_the_line_opens_again() {
+    async fn held_data_arrives_once_the_network_is_normal_again() {
         let proxy = Proxy::before(echo().await).await;
-        for line in [Line::Held, Line::HalfHeld(Way::Requests), Line::HalfHeld(Way::Answers)] {
-            proxy.set(line);
+        for condition in [
+            NetworkCondition::Held,
+            NetworkCondition::HeldOneWay(Direction::Requests),
+            NetworkCondition::HeldOneWay(Direction::Answers),
+        ] {
+            proxy.set(condition);
             let mut stream = connect(&proxy).await;
-            say(&mut stream, "late\n").await;
-            assert!(timeout(SHORT, stream.fill_buf()).await.is_err(), "{line:?} passed something");
-            proxy.set(Line::Open);
-            assert_eq!(hear(&mut stream).await.unwrap(), "late\n", "{line:?}");
+            send_line(&mut stream, "late\n").await;
+            assert!(timeout(SHORT, stream.fill_buf()).await.is_err(), "{condition:?} passed something");
+            proxy.set(NetworkCondition::Normal);
+            assert_eq!(receive_line(&mut stream).await.unwrap(), "late\n", "{condition:?}");
         }
     }
 
@@ -243,30 +261,30 @@ mod tests {
         let proxy = Proxy::before(echo().await).await;
         let (mut old, mut new) = (connect(&proxy).await, connect(&proxy).await);
         for stream in [&mut old, &mut new] {
-            say(stream, "here\n").await;
-            assert_eq!(hear(stream).await.unwrap(), "here\n");
+            send_line(stream, "here\n").await;
+            assert_eq!(receive_line(stream).await.unwrap(), "here\n");
         }
         assert!(proxy.cut_newest());
-        hear(&mut new).await.unwrap_err();
-        say(&mut old, "still\n").await;
-        assert_eq!(hear(&mut old).await.unwrap(), "still\n");
+        receive_line(&mut new).await.unwrap_err();
+        send_line(&mut old, "still\n").await;
+        assert_eq!(receive_line(&mut old).await.unwrap(), "still\n");
         proxy.cut();
-        hear(&mut old).await.unwrap_err();
+        receive_line(&mut old).await.unwrap_err();
         assert!(!proxy.cut_newest());
     }
 
     #[tokio::test]
-    async fn a_halved_answer_ends_in_its_middle_and_a_line_that_is_down_takes_nobody() {
+    async fn a_truncated_answer_ends_early_and_a_network_that_is_down_refuses_connections() {
         let proxy = Proxy::before(echo().await).await;
         let mut stream = connect(&proxy).await;
-        proxy.set(Line::Halved);
-        say(&mut stream, "abcdefgh").await;
-        let mut heard = [0; 8];
-        let halved = timeout(LONG, stream.read_exact(&mut heard)).await.expect("in time");
-        assert!(halved.is_err() && !heard.ends_with(b"h"), "{heard:?}");
-        proxy.set(Line::Down);
+        proxy.set(NetworkCondition::TruncateNextAnswer);
+        send_line(&mut stream, "abcdefgh").await;
+        let mut received = [0; 8];
+        let truncated = timeout(LONG, stream.read_exact(&mut received)).await.expect("in time");
+        assert!(truncated.is_err() && !received.ends_with(b"h"), "{received:?}");
+        proxy.set(NetworkCondition::Down);
         let mut refused = connect(&proxy).await;
-        let answer = hear(&mut refused).await;
+        let answer = receive_line(&mut refused).await;
         assert!(answer.is_err() || answer.is_ok_and(|line| line.is_empty()));
     }
 }

@@ -1,13 +1,12 @@
-//! The real binary, serving on free ports from a folder of its own. Killed when dropped.
+//! The real binary, serving on free ports with its own data directory. The process is killed when the value is dropped.
 //!
-//! Compiled functions are shared between the started hosts, as a second start on one machine would share them.
+//! Started hosts share the cache of compiled functions, as repeated starts on one machine do.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,17 +17,15 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::client::Client;
+use crate::eventually::DEADLINE;
 use crate::token::{ADMIN_KEY, SECRET, SERVICE_KEY, Token};
 use crate::{binary, components};
 
-/// How long anything may take before a test fails; on a busy machine compiling six functions is the longest.
-pub const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A host that serves.
+/// A running host.
 pub struct Server {
-    /// The public listener.
+    /// The address of the public listener.
     pub listen: SocketAddr,
-    /// The admin listener.
+    /// The address of the admin listener.
     pub admin: SocketAddr,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -36,23 +33,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves the built-in functions, with these keys of the configuration set.
+    /// Starts a host with the built-in functions and these configuration keys.
     pub async fn start(set: &[(&str, &str)]) -> Self {
         Self::serve(&components(), set).await
     }
 
-    /// Serves the components of a folder.
+    /// Starts a host with the components of a folder and these configuration keys.
     pub async fn serve(components: &Path, set: &[(&str, &str)]) -> Self {
         Self::serve_in(tempfile::tempdir().expect("a folder"), components, set).await
     }
 
-    /// Serves from a folder that exists: what an earlier host wrote there is found again.
+    /// Starts a host in an existing data folder, so that it finds what an earlier host has written there.
     pub async fn serve_in(folder: TempDir, components: &Path, set: &[(&str, &str)]) -> Self {
         Self::run("serve", folder, components, set).await
     }
 
-    /// Serves as `roost dev` does, which follows what is saved in the components' folder. Nothing is built: the
-    /// sources are an empty folder.
+    /// Starts a host as `roost dev` does: it watches the components' folder. It builds nothing, because the source
+    /// folders are empty.
     pub async fn develop(components: &Path, set: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("Cargo.toml"), "").expect("a manifest");
@@ -72,9 +69,9 @@ impl Server {
         let mut child = command.kill_on_drop(true).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let stderr = BufReader::new(child.stderr.take().expect("its log is piped"));
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (serving, told) = oneshot::channel();
+        let (serving, reply) = oneshot::channel();
         tokio::spawn(read_log(stderr, log.clone(), serving));
-        let Ok(Ok((listen, admin))) = timeout(DEADLINE, told).await else {
+        let Ok(Ok((listen, admin))) = timeout(DEADLINE, reply).await else {
             panic!("the host does not serve:\n{}", log.lock().unwrap().join("\n"));
         };
         Self { listen, admin, child, log, folder }
@@ -85,27 +82,27 @@ impl Server {
         Client::new(self.listen, None)
     }
 
-    /// A client of this user.
+    /// A client with a token of this user.
     pub fn user(&self, user: Uuid) -> Client {
         self.bearer(&Token::of(user).sign())
     }
 
-    /// A client that shows this token or key.
+    /// A client with this token or key.
     pub fn bearer(&self, token: &str) -> Client {
         Client::new(self.listen, Some(token))
     }
 
-    /// A backend.
+    /// A client with the service key.
     pub fn service(&self) -> Client {
         self.bearer(SERVICE_KEY)
     }
 
-    /// A client of the admin listener that shows its key.
+    /// A client of the admin listener with the admin key.
     pub fn operator(&self) -> Client {
         Client::new(self.admin, Some(ADMIN_KEY))
     }
 
-    /// Everything that the host has logged.
+    /// The whole log of the host.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
@@ -120,14 +117,14 @@ impl Server {
         self.child.id().expect("the host runs")
     }
 
-    /// Another command of the binary, configured as this host is.
+    /// Another command of the binary, with the configuration of this host.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.folder.path());
         command.args(arguments).args(["--set", &format!("admin_listen={}", self.admin)]);
         command
     }
 
-    /// Asks the host to stop, as an operator does.
+    /// Sends the signal that an operator uses to stop the host.
     pub async fn terminate(&self) {
         let id = self.child.id().expect("the host runs").to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
@@ -140,13 +137,13 @@ impl Server {
         ended.unwrap_or_else(|_| panic!("the host does not end:\n{}", self.log())).expect("it can be waited for")
     }
 
-    /// Ends the host as a crash does; answers its folder, in which another may start.
+    /// Kills the host as a crash would; returns its folder, in which another host can start.
     pub async fn kill(mut self) -> TempDir {
         self.child.kill().await.expect("the host runs");
         self.folder
     }
 
-    /// Stops the host gracefully; answers its folder, in which another may start.
+    /// Stops the host gracefully; returns its folder, in which another host can start.
     pub async fn stop(mut self) -> TempDir {
         self.terminate().await;
         assert_eq!(self.ended().await.code(), Some(0), "{}", self.log());
@@ -154,12 +151,12 @@ impl Server {
     }
 }
 
-/// The binary with the secrets of the tests and nothing else from this process's environment.
+/// The binary with the secrets of the tests, and no other variable from the environment of the test process.
 pub fn command(folder: &Path) -> Command {
     configured(&binary(), folder)
 }
 
-/// Any program that reads the host's configuration, likewise.
+/// The same for any program that reads the host's configuration.
 pub fn configured(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(folder).env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
@@ -177,7 +174,7 @@ pub fn configured(program: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Puts a link to the common folder of compiled functions where the host will look for its own.
+/// Links the shared folder of compiled functions to the place where the host looks for its own.
 fn share_compiled(folder: &Path) {
     let shared: PathBuf = components().with_file_name("compiled-for-tests");
     let data = folder.join("data");
@@ -191,7 +188,7 @@ fn share_compiled(folder: &Path) {
 
 type Addresses = (SocketAddr, SocketAddr);
 
-/// Keeps every line, and tells the addresses once they are known.
+/// Collects every log line, and sends the addresses once the host has logged them.
 async fn read_log(
     stderr: BufReader<tokio::process::ChildStderr>,
     log: Arc<Mutex<Vec<String>>>,

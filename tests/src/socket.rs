@@ -1,4 +1,4 @@
-//! A client over WebSocket: questions and their answers by id, and pushed frames in the order they came.
+//! A WebSocket client for tests: requests with their answers by id, and pushed frames in the order of arrival.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,38 +16,39 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 use tokio_tungstenite::tungstenite::{self, Error};
 use uuid::Uuid;
 
-use crate::server::{DEADLINE, Server};
+use crate::eventually::DEADLINE;
+use crate::server::Server;
 use crate::token::Token;
 
-/// An open socket.
+/// An open WebSocket connection.
 pub struct Socket {
-    /// The payload of the first frame.
+    /// The payload of `hello`, the first frame.
     pub hello: Value,
     wire: WebSocketStream<TcpStream>,
-    /// Came while something else was waited for.
+    /// Frames that arrived while the test waited for another one.
     pending: VecDeque<Value>,
     asked: u64,
 }
 
 impl Socket {
-    /// Opens a socket of this user.
+    /// Opens a socket for this user.
     pub async fn open(server: &Server, user: Uuid) -> Self {
         Self::with(server, &Token::of(user).sign(), "").await
     }
 
-    /// Opens a socket of this user that goes on after a position, `<epoch>:<offset>`.
+    /// Opens a socket for this user that resumes after a position, `<epoch>:<offset>`.
     pub async fn resume(server: &Server, user: Uuid, since: &str) -> Self {
         Self::with(server, &Token::of(user).sign(), &format!("?since={since}")).await
     }
 
-    /// Opens a socket with this token and this query.
+    /// Opens a socket with this token and this query string.
     pub async fn with(server: &Server, token: &str, query: &str) -> Self {
         let mut request = request(server.listen, query);
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("a header"));
         Self::handshake(server.listen, request).await.expect("the socket opens").0
     }
 
-    /// Opens a socket with whatever this request says; `Err`: the status, the code and the answer's text.
+    /// Opens a socket with this request as it is. `Err` holds the status and the problem document of a refusal.
     pub async fn handshake(address: SocketAddr, request: Request) -> Result<(Self, Response), (u16, Value)> {
         let stream = TcpStream::connect(address).await.expect("the host accepts");
         let opened = timeout(DEADLINE, tokio_tungstenite::client_async(request, stream)).await.expect("in time");
@@ -59,7 +60,7 @@ impl Socket {
         Ok((socket, response))
     }
 
-    /// Opens a socket over a connection that takes little before somebody reads it.
+    /// Opens a socket over a connection with a small receive buffer, so that the host soon cannot send more.
     pub async fn narrow(server: &Server, user: Uuid) -> Self {
         let tcp = TcpSocket::new_v4().expect("a socket");
         tcp.set_recv_buffer_size(32 * 1_024).expect("a small buffer");
@@ -69,49 +70,49 @@ impl Socket {
         Self { hello: Value::Null, wire, pending: VecDeque::new(), asked: 0 }
     }
 
-    /// Where the feed stood at `hello`.
+    /// The position of the feed in `hello`.
     pub fn position(&self) -> String {
         position(&self.hello)
     }
 
-    /// Says something and answers the whole answer, `ok` or `error`.
+    /// Sends a request and returns its whole answer, `ok` or `error`.
     pub async fn request(&mut self, name: &str, payload: Value) -> Value {
-        let id = self.say(name, payload).await;
+        let id = self.send_request(name, payload).await;
         self.answer(&id).await
     }
 
-    /// Says something without waiting for the answer; its id.
-    pub async fn say(&mut self, name: &str, payload: Value) -> String {
+    /// Sends a request without waiting for the answer; returns its id.
+    pub async fn send_request(&mut self, name: &str, payload: Value) -> String {
         self.asked += 1;
         let id = self.asked.to_string();
         self.text(&json!({ "id": id, "type": name, "payload": payload }).to_string()).await;
         id
     }
 
-    /// The answer to what was said under this id.
+    /// The answer to the request with this id.
     pub async fn answer(&mut self, id: &str) -> Value {
         self.find(&format!("the answer to {id}"), |frame| frame["id"] == id).await
     }
 
-    /// Says something that must work; the answer's payload.
+    /// Sends a request that must succeed; returns the payload of the answer.
     pub async fn ok(&mut self, name: &str, payload: Value) -> Value {
         let mut answer = self.request(name, payload).await;
         assert_eq!(answer["type"], "ok", "{name}: {answer}");
         answer["payload"].take()
     }
 
-    /// Says something that must be refused with this code.
+    /// Sends a request that must be refused with this code.
     pub async fn refused(&mut self, name: &str, payload: Value, code: &str) {
         let answer = self.request(name, payload).await;
         is_error(&answer, code);
     }
 
-    /// The next pushed frame of this type; what else comes is kept.
+    /// The next pushed frame of this type; other frames are kept for later.
     pub async fn expect(&mut self, name: &str) -> Value {
         self.find(name, |frame| frame["type"] == name && frame.get("id").is_none()).await
     }
 
-    /// The next error that answers no frame with an id.
+    /// The next error frame without an id.
     pub async fn expect_error(&mut self) -> Value {
         self.find("an error", |frame| frame["type"] == "error" && frame["id"].is_null()).await
     }
@@ -121,7 +122,7 @@ impl Socket {
         self.expect(name).await["payload"].take()
     }
 
-    /// The next frame whatever it is.
+    /// The next frame of any type.
     pub async fn next(&mut self) -> Value {
         match self.pending.pop_front() {
             Some(frame) => frame,
@@ -129,25 +130,25 @@ impl Socket {
         }
     }
 
-    /// Frames that came while others were waited for.
-    pub fn kept(&self) -> impl Iterator<Item = &Value> {
+    /// Frames that arrived while the test waited for others.
+    pub fn pending_frames(&self) -> impl Iterator<Item = &Value> {
         self.pending.iter()
     }
 
-    /// Sends text as it is.
+    /// Sends a text frame as it is.
     pub async fn text(&mut self, text: &str) {
         self.send(Message::text(text)).await;
     }
 
-    /// Sends a message as it is.
+    /// Sends a WebSocket message as it is.
     pub async fn send(&mut self, message: Message) {
         timeout(DEADLINE, self.wire.send(message)).await.expect("in time").expect("the socket is open");
     }
 
-    /// Reads for so long, which answers the host's pings. What comes is kept.
+    /// Reads for this long, which answers the host's pings. Frames that arrive are kept for later.
     ///
     /// # Panics
-    /// When the host closes.
+    /// If the host closes the connection.
     pub async fn listen(&mut self, span: Duration) {
         let reading = async {
             loop {
@@ -157,11 +158,11 @@ impl Socket {
                 }
             }
         };
-        // It always ends with the time.
+        // Reading ends only with the timeout.
         let _ = timeout(span, reading).await;
     }
 
-    /// Reads until the host closes; the close code and reason. What came before is kept.
+    /// Reads until the host closes; returns the close code and the reason. Frames before the close are kept.
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
             match self.read().await {
@@ -171,25 +172,25 @@ impl Socket {
         }
     }
 
-    /// Reads until the host closes and says nothing meanwhile, not even pongs; the close code and reason.
-    pub async fn watched_in_silence(self) -> (u16, String) {
+    /// Reads until the host closes and sends nothing meanwhile, not even pongs; returns the close code and the reason.
+    pub async fn closed_while_silent(self) -> (u16, String) {
         let mut bytes = Vec::new();
         let mut stream = self.wire.into_inner();
         timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("in time").expect("the host closes");
-        // The last frame: its first byte says that it closes, the next how long it is.
+        // In the last frame, the first byte marks a close frame and the next byte is its length.
         let close = bytes.windows(2).rposition(|head| head[0] == 0x88 && usize::from(head[1]) + 2 <= bytes.len());
         let frame = &bytes[close.expect("a close frame") + 2..];
         (u16::from_be_bytes([frame[0], frame[1]]), String::from_utf8_lossy(&frame[2..]).into_owned())
     }
 
-    /// Leaves with a goodbye.
+    /// Closes the connection with a close frame.
     pub async fn close(mut self) {
         self.wire.close(None).await.expect("a close frame is sent");
         while let Some(Ok(_)) = timeout(DEADLINE, self.wire.next()).await.expect("in time") {}
     }
 
-    /// Vanishes without a word: the connection is reset.
-    pub fn vanish(self) {
+    /// Resets the connection without a close frame.
+    pub fn reset(self) {
         let stream = self.wire.into_inner();
         stream.set_zero_linger().expect("no lingering");
     }
@@ -207,10 +208,10 @@ impl Socket {
         }
     }
 
-    /// The next frame, or how the socket was closed. Pings do not extend the deadline.
+    /// The next frame, or the close code and reason. Pings do not extend the deadline.
     async fn read(&mut self) -> Result<Value, (u16, String)> {
         let read = timeout(DEADLINE, read(&mut self.wire)).await;
-        read.unwrap_or_else(|_| panic!("nothing came; before: {:?}", self.pending))
+        read.unwrap_or_else(|_| panic!("no frame arrived in time; before: {:?}", self.pending))
     }
 }
 
@@ -225,18 +226,18 @@ async fn read(wire: &mut WebSocketStream<TcpStream>) -> Result<Value, (u16, Stri
     }
 }
 
-/// The handshake of a client that shows nothing.
+/// A handshake request without credentials.
 pub fn request(address: SocketAddr, query: &str) -> Request {
     format!("ws://{address}/v1/socket{query}").into_client_request().expect("a request")
 }
 
-/// Where a frame or a `hello` stands in the feed.
+/// The feed position of a frame or a `hello`.
 pub fn position(value: &Value) -> String {
     let (epoch, offset) = (value["epoch"].as_str(), value["offset"].as_u64());
     format!("{}:{}", epoch.expect("an epoch"), offset.expect("an offset"))
 }
 
-/// Holds an error frame against its code.
+/// Asserts that a frame is an error with this code.
 pub fn is_error(answer: &Value, code: &str) {
     assert_eq!((&answer["type"], &answer["error"]["code"]), (&json!("error"), &json!(code)), "{answer}");
     let error = &answer["error"];

@@ -1,8 +1,8 @@
-//! Every adapter of the records port keeps every promise of the port: the fake, SQLite in a file and in memory, and
-//! PostgreSQL, and a backend behind HTTP.
+//! Every adapter of the records port keeps its contract: the fake, SQLite in a file and in memory, PostgreSQL, and a
+//! backend behind HTTP.
 //!
-//! Beside the suite: what only a database can get wrong (reopening, several processes) and random operations on
-//! the fake and on each database, answer by answer.
+//! Beyond the suite: properties of databases only (reopening, several processes), and random operations on the fake and
+//! on each database, compared answer by answer.
 
 use std::future::Future;
 use std::path::Path;
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 const ANN: UserId = UserId::from_u128(1);
 const BOB: UserId = UserId::from_u128(2);
-const TALK: ConversationId = ConversationId::from_u128(3);
+const CONVERSATION: ConversationId = ConversationId::from_u128(3);
 const AT: Timestamp = Timestamp(1_790_000_000_000);
 const LATER: Timestamp = Timestamp(253_402_300_799_999);
 
@@ -53,7 +53,7 @@ fn on<F: Future<Output = ()>>(
     });
 }
 
-/// The sample backend answers from the fake.
+/// Runs a case on a sample backend that answers from the fake.
 fn on_a_backend<F: Future<Output = ()>>(case: impl FnOnce(Subject<RecordStore>) -> F) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let backend = Backend::start(FakeRecords::new(7)).await;
@@ -112,23 +112,23 @@ roost_core::each_records_case!(on_every_adapter);
 
 fn draft(sender: UserId, id: Option<u128>, content: &str) -> Draft {
     let id = id.map(MessageId::from_u128);
-    Draft { conversation: TALK, sender, id, kind: "text".into(), content: content.into(), at: AT }
+    Draft { conversation: CONVERSATION, sender, id, kind: "text".into(), content: content.into(), at: AT }
 }
 
 async fn create(records: &RecordStore) {
-    let new = NewConversation { id: Some(TALK), creator: ANN, members: vec![BOB], at: AT };
+    let new = NewConversation { id: Some(CONVERSATION), creator: ANN, members: vec![BOB], at: AT };
     records.create_conversation(new).await.unwrap();
 }
 
 #[tokio::test]
-async fn everything_is_there_after_reopening() {
+async fn all_data_is_present_after_reopening() {
     let folder = TempDir::new().unwrap();
     let records = in_file(folder.path()).await;
     create(&records).await;
     let first = records.append_message(draft(ANN, Some(1), "one")).await.unwrap().change;
     records.append_message(draft(ANN, Some(2), "two")).await.unwrap();
-    records.mark_read(BOB, TALK, Some(Seq(1))).await.unwrap();
-    records.announced(vec![Confirmation::Change(TALK, Seq(1))]).await.unwrap();
+    records.mark_read(BOB, CONVERSATION, Some(Seq(1))).await.unwrap();
+    records.announced(vec![Confirmation::Change(CONVERSATION, Seq(1))]).await.unwrap();
     records.add_contact(ANN, BOB).await.unwrap();
     records.close().await;
 
@@ -136,12 +136,12 @@ async fn everything_is_there_after_reopening() {
     let everywhere = vec![UnreadRequest { user: BOB, conversations: None }];
     let counter = records.unread(everywhere).await.unwrap()[0].counters[0];
     assert_eq!((counter.count, counter.read, counter.seq, counter.announced), (1, Seq(1), Seq(2), Seq(1)));
-    let history = HistoryQuery { user: BOB, conversation: TALK, before: Some(Seq(2)), limit: 10 };
+    let history = HistoryQuery { user: BOB, conversation: CONVERSATION, before: Some(Seq(2)), limit: 10 };
     assert_eq!(records.history(history).await.unwrap().messages, [first.message]);
     assert_eq!(records.contacts(ANN).await.unwrap(), [BOB]);
     let pending = records.pending(LATER, 100).await.unwrap();
     assert!(
-        matches!(&pending[..], [Pending::Change(changed), Pending::Member(TALK, BOB)] if changed.change.seq == Seq(2))
+        matches!(&pending[..], [Pending::Change(changed), Pending::Member(CONVERSATION, BOB)] if changed.change.seq == Seq(2))
     );
     assert_eq!(records.append_message(draft(BOB, None, "three")).await.unwrap().change.seq, Seq(3));
 }
@@ -157,7 +157,7 @@ async fn a_write_that_was_acknowledged_survives_without_closing() {
     assert!(records.append_message(draft(ANN, Some(1), "one")).await.unwrap().repeated);
 }
 
-/// Four stores on one file contend as four processes do: they share nothing but the file.
+/// Four stores on one file contend as four processes do: they share only the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_writers_of_one_file_leave_no_gap() {
     const EACH: u64 = 50;
@@ -171,19 +171,19 @@ async fn several_writers_of_one_file_leave_no_gap() {
     create(&stores[0]).await;
     let writers = stores.clone().map(|records| {
         tokio::spawn(async move {
-            let mut places = Vec::new();
+            let mut seqs = Vec::new();
             for _ in 0..EACH {
-                places.push(records.append_message(draft(ANN, None, "at once")).await.unwrap().change.seq.0);
+                seqs.push(records.append_message(draft(ANN, None, "at once")).await.unwrap().change.seq.0);
             }
-            places
+            seqs
         })
     });
-    let mut places = Vec::new();
+    let mut seqs = Vec::new();
     for writer in writers {
-        places.extend(writer.await.unwrap());
+        seqs.extend(writer.await.unwrap());
     }
-    places.sort_unstable();
-    assert_eq!(places, (1..=4 * EACH).collect::<Vec<_>>());
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=4 * EACH).collect::<Vec<_>>());
     let counter = stores[3].unread(vec![UnreadRequest { user: BOB, conversations: None }]).await.unwrap();
     assert_eq!(counter[0].counters[0].count, 4 * EACH);
 }
@@ -221,7 +221,7 @@ async fn drop_calls(records: &RecordStore) {
         drop(append);
     }
     let last = records.append_message(draft(ANN, None, "whole")).await.unwrap().change.seq.0;
-    let range = ChangeRange { conversation: TALK, after: Seq::ZERO, up_to: Seq(last) };
+    let range = ChangeRange { conversation: CONVERSATION, after: Seq::ZERO, up_to: Seq(last) };
     assert_eq!(records.changes(vec![range]).await.unwrap()[0].len() as u64, last);
 }
 
@@ -242,7 +242,7 @@ async fn a_closed_store_is_unavailable() {
 }
 
 #[tokio::test]
-async fn what_is_no_database_is_refused_with_its_name() {
+async fn a_file_that_is_not_a_database_is_refused_with_its_path() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("records.db");
     std::fs::write(&file, "this is no database, but long enough to be looked at as one".repeat(100)).unwrap();
@@ -254,9 +254,9 @@ async fn what_is_no_database_is_refused_with_its_name() {
     }
 }
 
-/// One random operation. Users, conversations and messages are few, so that operations meet.
+/// One random operation. There are few users, conversations and messages, so that operations concern the same ones.
 #[derive(Clone, Debug)]
-enum Step {
+enum RecordsOperation {
     Append { conversation: u128, sender: u128, id: u128, content: u8, delay: u64 },
     Edit { conversation: u128, editor: u128, message: u128, content: u8, delay: u64 },
     Delete { conversation: u128, actor: u128, message: u128, delay: u64 },
@@ -269,7 +269,7 @@ enum Step {
     Announce { conversation: u128, seq: u64, user: u128 },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn operation() -> impl Strategy<Value = RecordsOperation> {
     let user = || 1_u128..5;
     let conversation = || 1_u128..4;
     let message = || 1_u128..8;
@@ -277,127 +277,141 @@ fn step() -> impl Strategy<Value = Step> {
     let actor = || prop::option::weighted(0.8, 1_u128..5);
     prop_oneof![
         8 => (conversation(), user(), message(), 0_u8..3, delay()).prop_map(
-            |(conversation, sender, id, content, delay)| Step::Append { conversation, sender, id, content, delay }),
+            |(conversation, sender, id, content, delay)| RecordsOperation::Append { conversation, sender, id, content, delay }),
         4 => (conversation(), user(), message(), 0_u8..3, delay()).prop_map(
-            |(conversation, editor, message, content, delay)| Step::Edit { conversation, editor, message, content, delay }),
+            |(conversation, editor, message, content, delay)| RecordsOperation::Edit { conversation, editor, message, content, delay }),
         3 => (conversation(), user(), message(), delay()).prop_map(
-            |(conversation, actor, message, delay)| Step::Delete { conversation, actor, message, delay }),
+            |(conversation, actor, message, delay)| RecordsOperation::Delete { conversation, actor, message, delay }),
         4 => (user(), conversation(), prop::option::of(0_u64..12)).prop_map(
-            |(user, conversation, up_to)| Step::MarkRead { user, conversation, up_to }),
+            |(user, conversation, up_to)| RecordsOperation::MarkRead { user, conversation, up_to }),
         4 => (conversation(), user(), prop::collection::vec(user(), 0..4), delay()).prop_map(
-            |(id, creator, members, delay)| Step::Create { id, creator, members, delay }),
+            |(id, creator, members, delay)| RecordsOperation::Create { id, creator, members, delay }),
         2 => (conversation(), actor(), user(), delay()).prop_map(
-            |(conversation, actor, user, delay)| Step::Add { conversation, actor, user, delay }),
+            |(conversation, actor, user, delay)| RecordsOperation::Add { conversation, actor, user, delay }),
         2 => (conversation(), actor(), user(), delay()).prop_map(
-            |(conversation, actor, user, delay)| Step::Remove { conversation, actor, user, delay }),
-        2 => (user(), user(), any::<bool>()).prop_map(|(user, other, there)| Step::Contact { user, other, there }),
+            |(conversation, actor, user, delay)| RecordsOperation::Remove { conversation, actor, user, delay }),
+        2 => (user(), user(), any::<bool>()).prop_map(|(user, other, there)| RecordsOperation::Contact { user, other, there }),
         1 => (user(), user(), prop::bool::weighted(0.4)).prop_map(
-            |(user, other, there)| Step::Block { user, other, there }),
+            |(user, other, there)| RecordsOperation::Block { user, other, there }),
         2 => (conversation(), 1_u64..12, user()).prop_map(
-            |(conversation, seq, user)| Step::Announce { conversation, seq, user }),
+            |(conversation, seq, user)| RecordsOperation::Announce { conversation, seq, user }),
     ]
 }
 
-/// The answer as text, without the words of an error: those are each adapter's own.
-fn told<T: std::fmt::Debug>(answer: Result<T, RecordsError>) -> String {
+/// The answer as text, without the text of an error, which each adapter chooses.
+fn answer_text<T: std::fmt::Debug>(answer: Result<T, RecordsError>) -> String {
     match answer {
         Ok(answer) => format!("{answer:?}"),
         Err(error) => format!("{:?}", std::mem::discriminant(&error)),
     }
 }
 
-async fn take<R: Records>(records: &R, step: Step) -> String {
+async fn perform<R: Records>(records: &R, operation: RecordsOperation) -> String {
     let user = UserId::from_u128;
-    let talk = ConversationId::from_u128;
+    let conversation_id = ConversationId::from_u128;
     let at = |delay| AT.plus(delay);
-    match step {
-        Step::Append { conversation, sender, id, content, delay } => {
+    match operation {
+        RecordsOperation::Append { conversation, sender, id, content, delay } => {
             let id = Some(MessageId::from_u128(id));
             let content = content.to_string();
-            let (conversation, sender, kind) = (talk(conversation), user(sender), "text".to_owned());
-            told(records.append_message(Draft { conversation, sender, id, kind, content, at: at(delay) }).await)
+            let (conversation, sender, kind) = (conversation_id(conversation), user(sender), "text".to_owned());
+            answer_text(records.append_message(Draft { conversation, sender, id, kind, content, at: at(delay) }).await)
         }
-        Step::Edit { conversation, editor, message, content, delay } => {
-            let (conversation, message) = (talk(conversation), MessageId::from_u128(message));
+        RecordsOperation::Edit { conversation, editor, message, content, delay } => {
+            let (conversation, message) = (conversation_id(conversation), MessageId::from_u128(message));
             let content = content.to_string();
             let edit = Edit { conversation, message, editor: user(editor), content, at: at(delay) };
-            told(records.edit_message(edit).await)
+            answer_text(records.edit_message(edit).await)
         }
-        Step::Delete { conversation, actor, message, delay } => {
+        RecordsOperation::Delete { conversation, actor, message, delay } => {
             let message = MessageId::from_u128(message);
-            told(records.delete_message(talk(conversation), message, user(actor), at(delay)).await)
+            answer_text(records.delete_message(conversation_id(conversation), message, user(actor), at(delay)).await)
         }
-        Step::MarkRead { user: reader, conversation, up_to } => {
-            told(records.mark_read(user(reader), talk(conversation), up_to.map(Seq)).await)
+        RecordsOperation::MarkRead { user: reader, conversation, up_to } => {
+            answer_text(records.mark_read(user(reader), conversation_id(conversation), up_to.map(Seq)).await)
         }
-        Step::Create { id, creator, members, delay } => {
+        RecordsOperation::Create { id, creator, members, delay } => {
             let members = members.into_iter().map(user).collect();
-            let new = NewConversation { id: Some(talk(id)), creator: user(creator), members, at: at(delay) };
-            told(records.create_conversation(new).await)
+            let new = NewConversation { id: Some(conversation_id(id)), creator: user(creator), members, at: at(delay) };
+            answer_text(records.create_conversation(new).await)
         }
-        Step::Add { conversation, actor, user: whom, delay } => {
-            let (conversation, actor) = (talk(conversation), actor.map(user));
-            told(records.add_member(MemberChange { conversation, actor, user: user(whom), at: at(delay) }).await)
+        RecordsOperation::Add { conversation, actor, user: whom, delay } => {
+            let (conversation, actor) = (conversation_id(conversation), actor.map(user));
+            answer_text(records.add_member(MemberChange { conversation, actor, user: user(whom), at: at(delay) }).await)
         }
-        Step::Remove { conversation, actor, user: whom, delay } => {
-            let (conversation, actor) = (talk(conversation), actor.map(user));
-            told(records.remove_member(MemberChange { conversation, actor, user: user(whom), at: at(delay) }).await)
+        RecordsOperation::Remove { conversation, actor, user: whom, delay } => {
+            let (conversation, actor) = (conversation_id(conversation), actor.map(user));
+            answer_text(
+                records.remove_member(MemberChange { conversation, actor, user: user(whom), at: at(delay) }).await,
+            )
         }
-        Step::Contact { user: one, other, there: true } => told(records.add_contact(user(one), user(other)).await),
-        Step::Contact { user: one, other, there: false } => told(records.remove_contact(user(one), user(other)).await),
-        Step::Block { user: one, other, there: true } => told(records.block(user(one), user(other)).await),
-        Step::Block { user: one, other, there: false } => told(records.unblock(user(one), user(other)).await),
-        Step::Announce { conversation, seq, user: whom } => {
-            let change = Confirmation::Change(talk(conversation), Seq(seq));
-            let member = Confirmation::Member(talk(conversation), user(whom));
-            told(records.announced(vec![change, member]).await)
+        RecordsOperation::Contact { user: one, other, there: true } => {
+            answer_text(records.add_contact(user(one), user(other)).await)
+        }
+        RecordsOperation::Contact { user: one, other, there: false } => {
+            answer_text(records.remove_contact(user(one), user(other)).await)
+        }
+        RecordsOperation::Block { user: one, other, there: true } => {
+            answer_text(records.block(user(one), user(other)).await)
+        }
+        RecordsOperation::Block { user: one, other, there: false } => {
+            answer_text(records.unblock(user(one), user(other)).await)
+        }
+        RecordsOperation::Announce { conversation, seq, user: whom } => {
+            let change = Confirmation::Change(conversation_id(conversation), Seq(seq));
+            let member = Confirmation::Member(conversation_id(conversation), user(whom));
+            answer_text(records.announced(vec![change, member]).await)
         }
     }
 }
 
-/// Everything that can be asked. What is pending has no order here: read marks are dated by each adapter itself.
-async fn everything<R: Records>(records: &R) -> Vec<String> {
+/// All answers that the records can give. Pending entries are sorted, because each adapter dates read marks itself.
+async fn read_everything<R: Records>(records: &R) -> Vec<String> {
     let users: Vec<UserId> = (1..5).map(UserId::from_u128).collect();
-    let talks: Vec<ConversationId> = (1..4).map(ConversationId::from_u128).collect();
-    let mut told_all = Vec::new();
+    let conversations: Vec<ConversationId> = (1..4).map(ConversationId::from_u128).collect();
+    let mut answers = Vec::new();
     for &user in &users {
         let everywhere = UnreadRequest { user, conversations: None };
-        let named = UnreadRequest { user, conversations: Some(talks.clone()) };
-        told_all.push(told(records.unread(vec![everywhere, named]).await));
-        told_all.push(told(records.contacts(user).await));
+        let named = UnreadRequest { user, conversations: Some(conversations.clone()) };
+        answers.push(answer_text(records.unread(vec![everywhere, named]).await));
+        answers.push(answer_text(records.contacts(user).await));
         let first = records.conversations(user, ConversationQuery::Page { cursor: None, limit: 2 }).await.unwrap();
         if let Some(cursor) = first.next {
             let second = ConversationQuery::Page { cursor: Some(cursor), limit: 2 };
-            told_all.push(told(records.conversations(user, second).await.map(|page| page.conversations)));
+            answers.push(answer_text(records.conversations(user, second).await.map(|page| page.conversations)));
         }
-        told_all.push(format!("{:?}", first.conversations));
-        told_all.push(told(records.conversations(user, ConversationQuery::Named(talks.clone())).await));
-        for &conversation in &talks {
-            told_all.push(told(records.membership(conversation, user).await));
+        answers.push(format!("{:?}", first.conversations));
+        answers.push(answer_text(records.conversations(user, ConversationQuery::Named(conversations.clone())).await));
+        for &conversation in &conversations {
+            answers.push(answer_text(records.membership(conversation, user).await));
             let query = HistoryQuery { user, conversation, before: None, limit: 3 };
-            told_all.push(told(records.history(query).await));
+            answers.push(answer_text(records.history(query).await));
         }
     }
     let range = |&conversation| ChangeRange { conversation, after: Seq(1), up_to: Seq(u64::MAX) };
-    told_all.push(told(records.changes(talks.iter().map(range).collect()).await));
-    told_all.push(told(records.last_messages(talks).await));
-    told_all.push(told(records.audience(users).await));
+    answers.push(answer_text(records.changes(conversations.iter().map(range).collect()).await));
+    answers.push(answer_text(records.last_messages(conversations).await));
+    answers.push(answer_text(records.audience(users).await));
     let mut pending: Vec<String> =
         records.pending(LATER, 100).await.unwrap().iter().map(|pending| format!("{pending:?}")).collect();
     pending.sort();
-    told_all.extend(pending);
-    told_all
+    answers.extend(pending);
+    answers
 }
 
-/// Takes the steps on both, and asks both everything after each.
-fn answers_as_the_fake_does(opening: impl Future<Output = RecordStore>, steps: Vec<Step>) {
+/// Performs the operations on both, and compares every answer after each operation.
+fn answers_as_the_fake_does(opening: impl Future<Output = RecordStore>, operations: Vec<RecordsOperation>) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let fake = FakeRecords::new(1);
         let records = opening.await;
-        for step in steps {
-            assert_eq!(take(&records, step.clone()).await, take(&fake, step.clone()).await, "{step:?}");
+        for operation in operations {
+            assert_eq!(
+                perform(&records, operation.clone()).await,
+                perform(&fake, operation.clone()).await,
+                "{operation:?}"
+            );
             records.flush().await;
-            assert_eq!(everything(&records).await, everything(&fake).await, "after {step:?}");
+            assert_eq!(read_everything(&records).await, read_everything(&fake).await, "after {operation:?}");
         }
         records.close().await;
     });
@@ -411,17 +425,17 @@ proptest! {
     #![proptest_config(cases(48))]
 
     #[test]
-    fn sqlite_answers_as_the_fake_does(steps in prop::collection::vec(step(), 1..60)) {
-        answers_as_the_fake_does(open(SqliteLocation::Memory), steps);
+    fn sqlite_answers_as_the_fake_does(operations in prop::collection::vec(operation(), 1..60)) {
+        answers_as_the_fake_does(open(SqliteLocation::Memory), operations);
     }
 }
 
 proptest! {
-    // A server takes a trip for each of the dozens of questions after a step.
+    // The server needs a round trip for each of the dozens of queries after an operation.
     #![proptest_config(cases(6))]
 
     #[test]
-    fn postgres_answers_as_the_fake_does(steps in prop::collection::vec(step(), 1..60)) {
-        answers_as_the_fake_does(on_postgres(), steps);
+    fn postgres_answers_as_the_fake_does(operations in prop::collection::vec(operation(), 1..60)) {
+        answers_as_the_fake_does(on_postgres(), operations);
     }
 }

@@ -1,6 +1,6 @@
-//! The store's contract, held against Redis: every case of the suite on one server and on a Cluster of three primaries,
-//! and from within a compiled function. All cases share one server of each kind.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a surprise here is a failed test")]
+//! The contract of the store, checked on Redis: every case of the suite on one server and on a Cluster of three
+//! primaries, and from a compiled function. All cases share one server of each kind.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "an unexpected value fails the test")]
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use roost::store::redis::RedisStore;
 use roost_core::each_store_case;
 use roost_core::testing::conformance::key_value::Harness;
 use roost_tests::guests;
-use roost_tests::redis::store::{fresh_user, open, settle};
+use roost_tests::redis::store::{fresh_user, open, wait_for_deliveries};
 use roost_tests::redis::{RedisCluster, RedisServer};
 use tokio::sync::OnceCell;
 
 static SERVER: OnceCell<RedisServer> = OnceCell::const_new();
 static CLUSTER: OnceCell<RedisCluster> = OnceCell::const_new();
 
-/// A store on a server that other cases use too. Time passes by itself.
+/// A store on a server that other cases use too. Its time passes by itself.
 struct Real(RedisStore);
 
 impl Real {
@@ -44,7 +44,7 @@ impl Harness for Real {
     }
 
     async fn advance(&self, span_ms: u64) {
-        // Redis ends a key in the millisecond after its last one.
+        // Redis expires a key in the millisecond after its last one.
         tokio::time::sleep(Duration::from_millis(span_ms + 2)).await;
     }
 
@@ -53,7 +53,7 @@ impl Harness for Real {
     }
 
     async fn wait_for_deliveries(&self) {
-        settle(&self.0).await;
+        wait_for_deliveries(&self.0).await;
     }
 }
 
@@ -80,7 +80,7 @@ mod cluster {
     each_store_case!(tests, cluster);
 }
 
-/// Cases of the delivery side, which functions do not have, and of time, for which they cannot wait.
+/// The cases of deliveries, which functions do not have, and of expiry, which functions cannot wait for.
 fn is_for_functions(group: &str, case: &str) -> bool {
     let asks_feeds = ["an_impossible_publication_is_refused", "a_refused_call_changes_nothing"];
     !matches!(group, "feeds" | "bus" | "expiry") && !asks_feeds.contains(&case)
@@ -93,7 +93,7 @@ macro_rules! names {
 }
 
 #[tokio::test]
-async fn a_compiled_function_finds_the_same_contract() {
+async fn a_compiled_function_sees_the_same_contract() {
     let server = SERVER.get_or_init(RedisServer::start).await;
     let functions = guest_on(&server.url()).await;
     let mut held = 0;
@@ -107,7 +107,7 @@ async fn a_compiled_function_finds_the_same_contract() {
     assert!(held > 30, "{held}");
 }
 
-/// The guest whose calls hold the suite's cases, on a Redis.
+/// The guest whose calls run the cases of the suite, on a Redis.
 async fn guest_on(url: &str) -> Functions {
     let mut config = Sources::default().load().unwrap();
     config.function_defaults.memory_bytes_max = 64 << 20;

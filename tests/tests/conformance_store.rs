@@ -1,5 +1,5 @@
-//! The store's contract, held against the fake and the memory store: every case of the suite on manual time, random
-//! calls that both must answer alike, and many threads at once.
+//! The contract of the store, checked on the fake and the memory store: every case of the suite on manual time, random
+//! operations that both must answer alike, and many threads at the same time.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -48,7 +48,7 @@ impl<S: KeyValue + PubSub + Bus + Feeds> Harness for Manual<S> {
     }
 
     fn fresh(&self) -> u128 {
-        // Spread like real ids, so that owners live in different shards.
+        // The ids are spread like real ones, so that owners are in different shards.
         u128::from(self.used.fetch_add(1, Ordering::Relaxed) + 1)
             .wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
     }
@@ -97,9 +97,9 @@ fn the_store_of_the_configuration_conforms() {
     block_on(roost_core::testing::conformance::key_value::all(&harness));
 }
 
-/// What happens to both stores.
+/// An operation on both stores.
 #[derive(Clone, Debug)]
-enum Step {
+enum StoreOperation {
     Read(Vec<Query>),
     Commit(Vec<Transaction>),
     Publish(Vec<Publication>),
@@ -108,7 +108,7 @@ enum Step {
     Join(UserId),
     Leave(UserId),
     Positions,
-    /// From one of the positions seen so far.
+    /// A replay from one of the positions seen so far.
     Replay(UserId, prop::sample::Index),
 }
 
@@ -234,28 +234,29 @@ fn transactions() -> impl Strategy<Value = Transaction> {
     })
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+fn operations() -> impl Strategy<Value = StoreOperation> {
     let publications = (users(), events()).prop_map(|(user, event)| Publication { user, event });
     prop_oneof![
-        6 => prop::collection::vec(transactions(), 0..4).prop_map(Step::Commit),
-        6 => prop::collection::vec(queries(), 0..6).prop_map(Step::Read),
-        3 => prop::sample::select(vec![0, 1, 1, 2, 49, 60, 599_999, 600_000]).prop_map(Step::Advance),
-        2 => prop::collection::vec(publications, 0..4).prop_map(Step::Publish),
-        2 => (users(), any::<prop::sample::Index>()).prop_map(|(user, since)| Step::Replay(user, since)),
-        1 => Just(Step::Positions),
-        1 => Just(Step::Evict),
-        1 => users().prop_map(Step::Join),
-        1 => users().prop_map(Step::Leave),
+        6 => prop::collection::vec(transactions(), 0..4).prop_map(StoreOperation::Commit),
+        6 => prop::collection::vec(queries(), 0..6).prop_map(StoreOperation::Read),
+        3 => prop::sample::select(vec![0, 1, 1, 2, 49, 60, 599_999, 600_000]).prop_map(StoreOperation::Advance),
+        2 => prop::collection::vec(publications, 0..4).prop_map(StoreOperation::Publish),
+        2 => (users(), any::<prop::sample::Index>()).prop_map(|(user, since)| StoreOperation::Replay(user, since)),
+        1 => Just(StoreOperation::Positions),
+        1 => Just(StoreOperation::Evict),
+        1 => users().prop_map(StoreOperation::Join),
+        1 => users().prop_map(StoreOperation::Leave),
     ]
 }
 
-/// Answers with what adapters may choose taken out: epochs are numbered as they are seen, errors have no text.
+/// Answers without the parts that adapters are free to choose: epochs are numbered in order of appearance, errors have
+/// no text.
 #[derive(Default)]
-struct Plain {
+struct NormalizedAnswers {
     epochs: BTreeMap<Arc<str>, usize>,
 }
 
-impl Plain {
+impl NormalizedAnswers {
     fn position(&mut self, position: &Position) -> String {
         if position.without_feed_since().is_some() {
             return position.to_string();
@@ -289,11 +290,11 @@ fn outcome(outcome: &Outcome) -> String {
     }
 }
 
-/// Everything that a subscriber heard.
+/// A subscriber that records every delivery.
 #[derive(Default)]
-struct Listener(Mutex<Vec<(UserId, Delivery)>>);
+struct RecordingSubscriber(Mutex<Vec<(UserId, Delivery)>>);
 
-impl Subscriber for Listener {
+impl Subscriber for RecordingSubscriber {
     fn deliver(&self, user: UserId, delivery: Delivery) {
         self.0.lock().unwrap().push((user, delivery));
     }
@@ -301,52 +302,52 @@ impl Subscriber for Listener {
     fn interrupted(&self) {}
 }
 
-/// One of the two stores, with what was seen of it.
-struct Side<S> {
+/// One of the two stores, with its deliveries and positions.
+struct StoreUnderTest<S> {
     store: S,
-    listener: Arc<Listener>,
-    plain: Plain,
+    subscriber: Arc<RecordingSubscriber>,
+    normalized: NormalizedAnswers,
     positions: Vec<Position>,
 }
 
-impl<S: KeyValue + PubSub + Bus + Feeds> Side<S> {
+impl<S: KeyValue + PubSub + Bus + Feeds> StoreUnderTest<S> {
     fn new(store: S) -> Self {
         let positions = vec![Position::without_feed(ManualClock::START)];
-        Self { store, listener: Arc::default(), plain: Plain::default(), positions }
+        Self { store, subscriber: Arc::default(), normalized: NormalizedAnswers::default(), positions }
     }
 
-    /// The answer, without what adapters may choose.
-    async fn carry_out(&mut self, step: &Step) -> String {
-        match step {
-            Step::Read(queries) => {
+    /// Performs an operation; returns the answer without the parts that adapters are free to choose.
+    async fn apply(&mut self, operation: &StoreOperation) -> String {
+        match operation {
+            StoreOperation::Read(queries) => {
                 let answer: Result<Vec<Value>, _> = self.store.read(queries.clone()).await;
                 format!("{:?}", answer.map_err(|error| kind(&error)))
             }
-            Step::Commit(transactions) => {
+            StoreOperation::Commit(transactions) => {
                 let outcomes = self.store.commit(transactions.clone()).await.map_err(|error| kind(&error));
                 format!("{:?}", outcomes.map(|outcomes| outcomes.iter().map(outcome).collect::<Vec<_>>()))
             }
-            Step::Publish(publications) => format!("{:?}", self.store.publish(publications.clone()).await),
-            Step::Join(user) => format!("{:?}", self.store.join(*user, self.listener.clone()).await),
-            Step::Leave(user) => format!("{:?}", self.store.leave(*user).await),
-            Step::Positions => {
+            StoreOperation::Publish(publications) => format!("{:?}", self.store.publish(publications.clone()).await),
+            StoreOperation::Join(user) => format!("{:?}", self.store.join(*user, self.subscriber.clone()).await),
+            StoreOperation::Leave(user) => format!("{:?}", self.store.leave(*user).await),
+            StoreOperation::Positions => {
                 let users = [UserId::from_u128(2), UserId::from_u128(1)];
                 let positions = self.store.positions(&users).await.unwrap();
                 self.positions.extend(positions.iter().cloned());
-                let plain = positions.iter().map(|position| self.plain.position(position));
-                format!("{:?}", plain.collect::<Vec<_>>())
+                let normalized = positions.iter().map(|position| self.normalized.position(position));
+                format!("{:?}", normalized.collect::<Vec<_>>())
             }
-            Step::Replay(user, since) => {
+            StoreOperation::Replay(user, since) => {
                 let replay = self.store.replay(*user, since.get(&self.positions)).await.unwrap();
-                format!("{:?}", self.plain.replay(&replay))
+                format!("{:?}", self.normalized.replay(&replay))
             }
-            Step::Advance(_) | Step::Evict => String::new(),
+            StoreOperation::Advance(_) | StoreOperation::Evict => String::new(),
         }
     }
 
-    fn heard(&mut self) -> Vec<String> {
-        let heard = std::mem::take(&mut *self.listener.0.lock().unwrap());
-        heard.iter().map(|(user, delivery)| format!("{user} {}", self.plain.delivery(delivery))).collect()
+    fn deliveries(&mut self) -> Vec<String> {
+        let deliveries = std::mem::take(&mut *self.subscriber.0.lock().unwrap());
+        deliveries.iter().map(|(user, delivery)| format!("{user} {}", self.normalized.delivery(delivery))).collect()
     }
 }
 
@@ -354,19 +355,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_memory_store_answers_like_the_fake(steps in prop::collection::vec(steps(), 1..80)) {
+    fn the_memory_store_answers_like_the_fake(operations in prop::collection::vec(operations(), 1..80)) {
         let clock = ManualClock::new();
-        let mut fake = Side::new(FakeStore::new(clock.clone()));
-        let mut memory = Side::new(memory_store(clock.clone()));
-        for step in steps {
-            match &step {
-                Step::Advance(span_ms) => clock.advance(*span_ms),
-                Step::Evict => drop(memory.store.evict()),
+        let mut fake = StoreUnderTest::new(FakeStore::new(clock.clone()));
+        let mut memory = StoreUnderTest::new(memory_store(clock.clone()));
+        for operation in operations {
+            match &operation {
+                StoreOperation::Advance(span_ms) => clock.advance(*span_ms),
+                StoreOperation::Evict => drop(memory.store.evict()),
                 _ => {}
             }
-            let expected = block_on(fake.carry_out(&step));
-            prop_assert_eq!(block_on(memory.carry_out(&step)), expected, "{:?}", step);
-            prop_assert_eq!(memory.heard(), fake.heard());
+            let expected = block_on(fake.apply(&operation));
+            prop_assert_eq!(block_on(memory.apply(&operation)), expected, "{:?}", operation);
+            prop_assert_eq!(memory.deliveries(), fake.deliveries());
         }
     }
 }
@@ -375,12 +376,12 @@ const THREADS: usize = 8;
 const ROUNDS: usize = 2_000;
 
 #[test]
-fn many_threads_on_one_owner_keep_totals_and_places_exact() {
+fn many_threads_on_one_owner_keep_totals_and_offsets_exact() {
     let store = MemoryStore::new();
     let user = UserId::from_u128(1);
     let key = |item: &str| Key { space: Space::App, owner: Owner::User(user), item: Some(item.to_owned()) };
-    let listener = Arc::new(Listener::default());
-    block_on(store.join(user, listener.clone())).unwrap();
+    let subscriber = Arc::new(RecordingSubscriber::default());
+    block_on(store.join(user, subscriber.clone())).unwrap();
     let add = |item: &str| Mutation::Add { key: key(item), delta: 1, floor: None };
     let event = Event { name: "round".into(), payload: "0".into(), durable: true };
     std::thread::scope(|scope| {
@@ -404,9 +405,9 @@ fn many_threads_on_one_owner_keep_totals_and_places_exact() {
     let total = THREADS * ROUNDS;
     let answer = block_on(store.read(vec![Query::Counter(key("one"))])).unwrap();
     assert_eq!(answer, [Value::Counter(total as i64)]);
-    let heard = listener.0.lock().unwrap();
-    let offsets = heard.iter().map(|(_, delivery)| delivery.position.as_ref().unwrap().offset);
-    assert!(offsets.eq(1..=total as u64), "every place once, in order");
+    let deliveries = subscriber.0.lock().unwrap();
+    let offsets = deliveries.iter().map(|(_, delivery)| delivery.position.as_ref().unwrap().offset);
+    assert!(offsets.eq(1..=total as u64), "every offset once, in order");
 }
 
 #[test]

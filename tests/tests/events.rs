@@ -1,4 +1,4 @@
-//! The real binary over Server-Sent Events: the same feed with positions as ids, resumed by `Last-Event-ID`.
+//! The real binary over Server-Sent Events: the feed with positions as ids, resumed with `Last-Event-ID`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
@@ -12,32 +12,32 @@ use serde_json::json;
 use uuid::Uuid;
 
 #[tokio::test]
-async fn a_stream_tells_the_feed_and_resumes_after_the_last_event() {
+async fn a_stream_delivers_the_feed_and_resumes_after_the_last_event() {
     let server = Server::start(&[]).await;
     let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
     let (ann, bob) = (server.user(ann_id), server.user(bob_id));
-    let talk = ann.conversation(&[bob_id]).await;
-    let say = async |text: &str| {
-        ann.post(&format!("/v1/conversations/{talk}/messages"), json!({ "content": text })).await.json(201)
+    let conversation = ann.conversation(&[bob_id]).await;
+    let send = async |text: &str| {
+        ann.post(&format!("/v1/conversations/{conversation}/messages"), json!({ "content": text })).await.json(201)
     };
     let mut stream = Events::open(bob.request("GET", "/v1/events")).await;
     let hello = stream.next().await.unwrap();
     assert_eq!((hello.name.as_str(), hello.id.as_deref()), ("hello", Some(position(&hello.data).as_str())));
     assert_eq!(hello.data["user"], json!(bob_id));
 
-    let sent = say("one").await;
+    let sent = send("one").await;
     let first = stream.expect("message.new").await;
     assert_eq!(first.data, sent);
-    bob.post(&format!("/v1/conversations/{talk}/read"), json!({})).await.json(200);
+    bob.post(&format!("/v1/conversations/{conversation}/read"), json!({})).await.json(200);
     let update = stream.expect("unread.update").await;
-    assert_eq!(update.data, json!({ "conversation": talk, "unread": 0, "total": 0 }));
+    assert_eq!(update.data, json!({ "conversation": conversation, "unread": 0, "total": 0 }));
     let mut ann_socket = Socket::open(&server, ann_id).await;
-    ann_socket.ok("typing", json!({ "conversation": talk })).await;
+    ann_socket.ok("typing", json!({ "conversation": conversation })).await;
     let typing = stream.expect("typing").await;
-    assert_eq!((typing.id, &typing.data["user"]), (None, &json!(ann_id)), "what is not replayed has no id");
+    assert_eq!((typing.id, &typing.data["user"]), (None, &json!(ann_id)), "an event that is not replayed has no id");
     drop(stream);
 
-    say("two").await;
+    send("two").await;
     let resumed = bob.request("GET", "/v1/events").header("last-event-id", update.id.as_deref().unwrap());
     let mut stream = Events::open(resumed).await;
     let hello = stream.next().await.unwrap();
@@ -52,7 +52,7 @@ async fn a_stream_tells_the_feed_and_resumes_after_the_last_event() {
 }
 
 #[tokio::test]
-async fn a_stream_says_why_it_ends() {
+async fn a_stream_reports_why_it_ends() {
     let mut server = Server::start(&[("token_leeway_ms", "1")]).await;
     let short = Token::of(Uuid::new_v4()).lives(Duration::from_millis(1_500)).sign();
     let mut stream = Events::open(server.bearer(&short).request("GET", "/v1/events")).await;

@@ -1,11 +1,12 @@
-//! Guests that misbehave: a call of theirs costs one reply, a deployment of theirs is refused in one sentence, and the
-//! functions beside them notice nothing. Every guest of `tests/guests` and every way of `hostile` is expected here.
+//! Guests that misbehave: a call of theirs costs one reply, a deployment of theirs is refused in one sentence, and
+//! other functions are not affected. Every guest of `tests/guests` and every kind of misbehaviour of `hostile` has an
+//! expectation.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a surprise here is a failed test"
+    reason = "an unexpected value fails the test"
 )]
 
 use std::collections::BTreeSet;
@@ -18,16 +19,17 @@ use roost::records::RecordStore;
 use roost::runtime::{Engine, Functions, HostWorld, Options};
 use roost::store::Store;
 use roost_tests::client::{Answer, Client};
-use roost_tests::server::{DEADLINE, Server};
+use roost_tests::eventually::{DEADLINE, eventually_true};
+use roost_tests::server::Server;
 use roost_tests::{components, guests};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The guest that is deployed and misbehaves when it is called.
+/// The guest that is deployed and then misbehaves when it is called.
 const DEPLOYED: &str = "hostile";
-/// The guest that does nothing wrong; `conformance_redis` asks it.
+/// The guest that behaves correctly; `conformance_redis` calls it.
 const WELL_BEHAVED: &str = "conformance";
-/// What becomes of deploying each of the others.
+/// The expected refusal of deploying each of the other guests.
 const REFUSED: [(&str, &str); 4] = [
     ("describe-trap", "describe-trap.wasm: its describe failed: wasm trap: wasm `unreachable` instruction executed"),
     (
@@ -45,10 +47,10 @@ const REFUSED: [(&str, &str); 4] = [
 /// How long a call of the hostile function may take.
 const CALL_DEADLINE: Duration = Duration::from_millis(2_000);
 
-/// What a way of misbehaving is answered with, and what the log says about that call.
+/// The expected answer to a misbehaving call, and the expected log lines of that call.
 struct Expected {
     answer: fn(&Answer) -> Option<Value>,
-    /// All of these, in the lines that carry the answer's trace id.
+    /// Texts that must all appear in the log lines with the trace id of the answer.
     logged: &'static [&'static str],
 }
 
@@ -67,8 +69,8 @@ fn too_large(answer: &Answer) -> Option<Value> {
 }
 
 fn denied(answer: &Answer) -> Option<Value> {
-    let told = answer.json(200).to_string();
-    assert!(told.contains("Denied") && told.contains("presence-due"), "{told}");
+    let logged = answer.json(200).to_string();
+    assert!(logged.contains("Denied") && logged.contains("presence-due"), "{logged}");
     None
 }
 
@@ -79,13 +81,13 @@ fn expected(way: &str) -> Option<Expected> {
         "bomb" => of(failed, &["the function trapped", "memory_refused_bytes", "memory_allowed_bytes"]),
         "recurse" => of(failed, &["the function trapped", "hostile::recurse", "out of bounds memory access"]),
         "spin" => of(timed_out, &["still computing at its deadline", "#handle"]),
-        // It computes between two waits, and may be caught there.
+        // The guest computes between two waits and can be interrupted there.
         "wait" => of(timed_out, &["still waiting for an import at its deadline"]),
         "giant" => of(too_large, &["a reply of 4194306 bytes, allowed are 1048576"]),
         "no-json" => of(failed, &["a reply whose body is no JSON"]),
         "odd-status" => of(failed, &["a reply with status 999"]),
         "snoop" => of(denied, &[]),
-        // How far it comes before its deadline depends on the machine; what it may do has a test of its own.
+        // How far the guest gets before its deadline depends on the machine; another test checks what it may do.
         "flood" => of(|answer| (answer.status != 200).then(|| answer.problem(504, "function_timeout")), &[]),
         "drain" => of(|answer| (answer.json(200) != 0).then(|| panic!("{}", answer.text)), &[]),
         "behave" => of(|answer| (answer.json(200) != "well").then(|| panic!("{}", answer.text)), &[]),
@@ -98,7 +100,7 @@ async fn host() -> Server {
     host_with(CALL_DEADLINE).await
 }
 
-/// As `host`, where a call of the hostile function may take this long.
+/// As `host`, with this deadline for calls of the hostile function.
 async fn host_with(deadline: Duration) -> Server {
     let folder = tempfile::tempdir().unwrap();
     for built in wasm_files(&components()) {
@@ -106,7 +108,7 @@ async fn host_with(deadline: Duration) -> Server {
     }
     fs::copy(guests().join("hostile.wasm"), folder.path().join("hostile.wasm")).unwrap();
     let deadline = deadline.as_millis().to_string();
-    // Memory enough to build a reply that is too large.
+    // Enough memory to build a reply that is too large.
     let set = [("function.hostile.deadline_ms", deadline.as_str()), ("function.hostile.memory_bytes_max", "33554432")];
     Server::serve(folder.path(), &set).await
 }
@@ -116,15 +118,7 @@ fn wasm_files(folder: &Path) -> BTreeSet<String> {
     names.filter(|name| name.ends_with(".wasm")).collect()
 }
 
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// The last words of the hostile function's routes, as its manifest lists them.
+/// The last path segments of the hostile function's routes, as its manifest lists them.
 async fn ways(server: &Server) -> Vec<String> {
     let answer = server.operator().get("/functions").await.json(200);
     let functions = answer["functions"].as_array().unwrap();
@@ -137,7 +131,7 @@ fn lines_of<'a>(log: &'a str, trace: &str) -> Vec<&'a str> {
     log.lines().filter(|line| line.contains(trace)).collect()
 }
 
-/// Two people talk, and their counters are right: messaging, unread and the last message work.
+/// Two users exchange a message and their counters are right: messaging, unread and the last message work.
 async fn built_in_functions_answer(server: &Server) {
     let (ann, ben) = (Uuid::new_v4(), Uuid::new_v4());
     let (from, to) = (server.user(ann), server.user(ben));
@@ -155,7 +149,7 @@ async fn call(client: &Client, way: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn each_way_of_misbehaving_costs_one_reply_and_is_explained_in_the_log() {
+async fn each_misbehaviour_fails_one_call_and_is_explained_in_the_log() {
     let server = host().await;
     let ways = ways(&server).await;
     assert!(ways.len() > 10, "{ways:?}");
@@ -169,15 +163,15 @@ async fn each_way_of_misbehaving_costs_one_reply_and_is_explained_in_the_log() {
             let lines = lines_of(&log, &trace).join("\n");
             expected.logged.iter().all(|text| lines.contains(text))
         };
-        until(&format!("{:?} of `{way}` in the log:\n{}", expected.logged, server.log()), explained).await;
-        // What is for the operator is not for the caller.
+        eventually_true(&format!("{:?} of `{way}` in the log:\n{}", expected.logged, server.log()), explained).await;
+        // Details for the operator must not reach the caller.
         assert!(!answer.text.contains("gave up") && !answer.text.contains("hostile"), "{}", answer.text);
     }
     built_in_functions_answer(&server).await;
 }
 
 #[tokio::test]
-async fn a_call_without_an_end_is_ended_at_its_deadline_while_others_are_answered() {
+async fn an_endless_call_is_stopped_at_its_deadline_while_others_are_answered() {
     let server = host().await;
     let client = server.anonymous();
     for way in ["spin", "wait"] {
@@ -194,12 +188,12 @@ async fn a_call_without_an_end_is_ended_at_its_deadline_while_others_are_answere
 }
 
 #[tokio::test]
-async fn a_flood_of_log_lines_is_cut_and_counted() {
+async fn excess_log_lines_are_dropped_and_counted() {
     let server = host_with(DEADLINE).await;
     call(&server.anonymous(), "flood").await.json(200);
-    // The lines of one call stand before those of the next.
+    // The log lines of one call come before those of the next.
     let trace = call(&server.anonymous(), "panic").await.problem(502, "function_failed")["trace"].clone();
-    until("the next call in the log", || !lines_of(&server.log(), trace.as_str().unwrap()).is_empty()).await;
+    eventually_true("the next call in the log", || !lines_of(&server.log(), trace.as_str().unwrap()).is_empty()).await;
     let log = server.log();
     let flooded: Vec<&str> = log.lines().filter(|line| line.contains("xxxxxxxx")).collect();
     assert_eq!(flooded.len(), 100);
@@ -213,7 +207,7 @@ async fn a_flood_of_log_lines_is_cut_and_counted() {
     assert_eq!(value("roost_function_flood_total"), Some(10_000), "{metrics}");
 }
 
-/// Memory of a process, in MiB.
+/// The resident memory of a process, in MiB.
 fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -221,7 +215,7 @@ fn resident(process: u32) -> u64 {
 }
 
 #[tokio::test]
-async fn a_hundred_memory_bombs_leave_no_memory_behind() {
+async fn the_memory_of_a_hundred_oversized_calls_is_released() {
     let server = host().await;
     let client = server.anonymous();
     let bombs = async |rounds: usize| {
@@ -230,7 +224,7 @@ async fn a_hundred_memory_bombs_leave_no_memory_behind() {
             futures_util::future::join_all(calls).await.iter().for_each(|answer| drop(failed(answer)));
         }
     };
-    // The first ones fill what is kept for the next, by design.
+    // The first calls fill the memory that the pool keeps for later calls, by design.
     bombs(3).await;
     let before = resident(server.id());
     bombs(25).await;
@@ -239,7 +233,7 @@ async fn a_hundred_memory_bombs_leave_no_memory_behind() {
     built_in_functions_answer(&server).await;
 }
 
-/// The built-in functions in this process.
+/// The built-in functions in the test process.
 async fn functions() -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let config = Sources::default().load().unwrap();
@@ -252,7 +246,7 @@ async fn refusal(functions: &Functions, name: &str, bytes: Vec<u8>) -> String {
 }
 
 #[tokio::test]
-async fn a_component_that_breaks_the_contract_is_refused_in_one_sentence_and_the_others_stay() {
+async fn a_component_that_breaks_the_contract_is_refused_and_the_others_keep_serving() {
     let functions = functions().await;
     functions.deploy_file(&components().join("unread.wasm")).await.unwrap();
     let before = functions.route("GET", "/v1/unread");
@@ -267,7 +261,7 @@ async fn a_component_that_breaks_the_contract_is_refused_in_one_sentence_and_the
 }
 
 #[tokio::test]
-async fn what_is_no_whole_component_is_refused_in_one_sentence() {
+async fn an_incomplete_component_is_refused_in_one_sentence() {
     let functions = functions().await;
     let whole = fs::read(components().join("typing.wasm")).unwrap();
     let torn = refusal(&functions, "torn.wasm", whole[..whole.len() / 2].to_vec()).await;
@@ -284,7 +278,7 @@ async fn what_is_no_whole_component_is_refused_in_one_sentence() {
 }
 
 #[test]
-fn every_guest_of_the_tests_is_expected_here() {
+fn every_test_guest_has_an_expectation() {
     let expected: BTreeSet<String> =
         REFUSED.iter().map(|(guest, _)| *guest).chain([DEPLOYED, WELL_BEHAVED]).map(str::to_owned).collect();
     let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")).unwrap();

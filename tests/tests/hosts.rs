@@ -1,5 +1,5 @@
-//! Several real hosts over one Redis and one PostgreSQL: whoever is on one host is told what happens on another, and a
-//! host that dies is noticed by exactly those whom it concerns.
+//! Several real hosts on one Redis and one PostgreSQL: users on one host receive what happens on another, and the crash
+//! of a host is noticed by exactly the users it concerns.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use roost_tests::fleet::{Fleet, over};
-use roost_tests::ledger::{Ledger, Stored};
-use roost_tests::patience::until;
+use roost_tests::eventually::eventually_within;
+use roost_tests::fleet::{Fleet, settings_for};
+use roost_tests::ledger::{Ledger, RedisCounters};
 use roost_tests::postgres::Postgres;
 use roost_tests::redis::{RedisCluster, RedisServer};
 use roost_tests::server::command;
@@ -17,23 +17,23 @@ use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// A device's life without a beat, a sweep, and room for a busy machine.
+/// The lifetime of a device without a heartbeat, a sweep, and some reserve for a busy machine.
 const GONE_WITHIN: Duration = Duration::from_secs(60 + 2 + 25);
 
-/// The living answer pings for so long between looks at the dead.
+/// How long connected clients answer pings between two checks of the crashed host's users.
 const ATTENTION: Duration = Duration::from_millis(500);
 
 async fn fleet(hosts: usize, store: &str) -> Fleet {
-    Fleet::alike(hosts, &over(store, &Postgres::shared().database().await)).await
+    Fleet::start_identical(hosts, &settings_for(store, &Postgres::shared().database().await)).await
 }
 
-/// They are each other's contacts.
+/// Makes two users each other's contacts.
 async fn befriend(fleet: &Fleet, one: Uuid, other: Uuid) {
     fleet.host(0).user(one).put(&format!("/v1/contacts/{other}")).await.done();
     fleet.host(1).user(other).put(&format!("/v1/contacts/{one}")).await.done();
 }
 
-/// Messages, receipts and counters, between two people of whom one has a device on every host.
+/// Exchanges messages, receipts and counters between two users, one of whom has a device on every host.
 async fn chat(fleet: &Fleet, hosts: usize) {
     let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
     let mut ann = Socket::open(fleet.host(0), ann_id).await;
@@ -41,27 +41,27 @@ async fn chat(fleet: &Fleet, hosts: usize) {
     for host in 0..hosts {
         bobs.push(Socket::open(fleet.host(host), bob_id).await);
     }
-    let talk = fleet.host(0).user(ann_id).conversation(&[bob_id]).await;
-    let sent = ann.ok("message.send", json!({ "conversation": talk, "content": "hello" })).await;
+    let conversation = fleet.host(0).user(ann_id).conversation(&[bob_id]).await;
+    let sent = ann.ok("message.send", json!({ "conversation": conversation, "content": "hello" })).await;
     for bob in &mut bobs {
         assert_eq!(bob.payload("message.new").await, sent);
     }
     for host in 0..hosts {
         let counted = fleet.host(host).user(bob_id).get("/v1/unread").await.json(200);
-        assert_eq!(counted, json!({ "total": 1, "conversations": { talk.as_str(): 1 } }), "host {host}");
+        assert_eq!(counted, json!({ "total": 1, "conversations": { conversation.as_str(): 1 } }), "host {host}");
     }
-    ann.ok("typing", json!({ "conversation": talk })).await;
+    ann.ok("typing", json!({ "conversation": conversation })).await;
     for bob in &mut bobs {
-        assert_eq!(bob.payload("typing").await, json!({ "conversation": talk, "user": ann_id }));
+        assert_eq!(bob.payload("typing").await, json!({ "conversation": conversation, "user": ann_id }));
     }
     let reader = bobs.last_mut().unwrap();
-    let read = reader.ok("conversation.read", json!({ "conversation": talk })).await;
-    assert_eq!(read, json!({ "conversation": talk, "unread": 0, "total": 0, "up_to": 1 }));
-    let receipt = json!({ "conversation": talk, "reader": bob_id, "up_to": 1 });
+    let read = reader.ok("conversation.read", json!({ "conversation": conversation })).await;
+    assert_eq!(read, json!({ "conversation": conversation, "unread": 0, "total": 0, "up_to": 1 }));
+    let receipt = json!({ "conversation": conversation, "reader": bob_id, "up_to": 1 });
     assert_eq!(ann.payload("message.read_update").await, receipt);
     for bob in &mut bobs {
         let update = bob.payload("unread.update").await;
-        assert_eq!(update, json!({ "conversation": talk, "unread": 0, "total": 0 }));
+        assert_eq!(update, json!({ "conversation": conversation, "unread": 0, "total": 0 }));
     }
     for host in 0..hosts {
         let counted = fleet.host(host).user(bob_id).get("/v1/unread").await.json(200);
@@ -75,8 +75,8 @@ async fn messages_receipts_and_counters_reach_every_device_on_every_host() {
     let fleet = fleet(3, &redis.url()).await;
     chat(&fleet, 3).await;
     let ledger = Ledger::open("three hosts in peace", fleet.addresses()).await;
-    ledger.flows().await;
-    let tally = ledger.settle(&mut Stored::alone(redis.client().await)).await;
+    ledger.wait_for_flow().await;
+    let tally = ledger.finish(&mut RedisCounters::standalone(redis.client().await)).await;
     assert!(tally.is_undisturbed(), "{tally}");
 }
 
@@ -86,12 +86,12 @@ async fn messages_receipts_and_counters_cross_hosts_over_a_cluster_too() {
     let fleet = fleet(2, &cluster.url()).await;
     chat(&fleet, 2).await;
     let ledger = Ledger::open("two hosts over a Cluster in peace", fleet.addresses()).await;
-    ledger.flows().await;
-    let tally = ledger.settle(&mut Stored::in_cluster(cluster.client().await)).await;
+    ledger.wait_for_flow().await;
+    let tally = ledger.finish(&mut RedisCounters::in_cluster(cluster.client().await)).await;
     assert!(tally.is_undisturbed(), "{tally}");
 }
 
-/// What is pushed about other people's presence: user, type, generation.
+/// The content of a presence event: user, online or not, generation.
 fn presence(frame: &Value) -> Option<(Uuid, bool, u64)> {
     let name = frame["type"].as_str()?;
     let payload = &frame["payload"];
@@ -104,15 +104,16 @@ fn presence(frame: &Value) -> Option<(Uuid, bool, u64)> {
 }
 
 #[tokio::test]
-async fn who_was_on_a_host_that_died_goes_offline_and_exactly_their_contacts_are_told_once() {
+async fn users_of_a_crashed_host_go_offline_and_only_their_contacts_are_notified_once() {
     let redis = RedisServer::start().await;
     let mut fleet = fleet(3, &redis.url()).await;
     let [ann_id, bob_id, cid_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     befriend(&fleet, ann_id, bob_id).await;
     befriend(&fleet, ann_id, cid_id).await;
     let (mut ann, mut eve) = (Socket::open(fleet.host(0), ann_id).await, Socket::open(fleet.host(2), eve_id).await);
-    let _lost = Socket::open(fleet.host(1), bob_id).await;
-    let (_also_lost, mut left) = (Socket::open(fleet.host(1), cid_id).await, Socket::open(fleet.host(2), cid_id).await);
+    let _on_crashed_host = Socket::open(fleet.host(1), bob_id).await;
+    let (_also_on_crashed_host, mut left) =
+        (Socket::open(fleet.host(1), cid_id).await, Socket::open(fleet.host(2), cid_id).await);
     let mut online = BTreeSet::new();
     while online.len() < 2 {
         let (user, is_online, generation) = presence(&ann.next().await).unwrap();
@@ -122,32 +123,37 @@ async fn who_was_on_a_host_that_died_goes_offline_and_exactly_their_contacts_are
     fleet.kill(1).await;
     let seen = format!("/v1/presence/{bob_id}");
     let asked = fleet.host(2).user(ann_id);
-    until("Bob is offline", GONE_WITHIN, async || {
+    eventually_within(GONE_WITHIN, "Bob is offline", async || {
         tokio::join!(ann.listen(ATTENTION), eve.listen(ATTENTION), left.listen(ATTENTION));
         asked.get(&seen).await.json(200)["online"] == false
     })
     .await;
-    let told = presence(&ann.expect("user.offline").await).unwrap();
+    let event = presence(&ann.expect("user.offline").await).unwrap();
     let born = online.iter().find(|(user, _)| *user == bob_id).unwrap().1;
-    assert_eq!((told.0, told.2), (bob_id, born + 1), "the next transition of the same life");
+    assert_eq!((event.0, event.2), (bob_id, born + 1), "the next transition of the same presence record");
 
     fleet.revive(1).await;
     let mut bob = Socket::open(fleet.host(1), bob_id).await;
-    let told = presence(&ann.expect("user.online").await).unwrap();
-    assert_eq!((told.0, told.2), (bob_id, born + 2));
-    // Whatever was told wrongly or twice would have come before this.
-    let talk = fleet.host(2).user(ann_id).conversation(&[bob_id, cid_id, eve_id]).await;
-    bob.ok("message.send", json!({ "conversation": talk, "content": "back" })).await;
+    let event = presence(&ann.expect("user.online").await).unwrap();
+    assert_eq!((event.0, event.2), (bob_id, born + 2));
+    // A wrong or repeated notification would have arrived before this event.
+    let conversation = fleet.host(2).user(ann_id).conversation(&[bob_id, cid_id, eve_id]).await;
+    bob.ok("message.send", json!({ "conversation": conversation, "content": "back" })).await;
     for socket in [&mut ann, &mut eve] {
         socket.expect("message.new").await;
-        assert_eq!(socket.kept().filter_map(presence).count(), 0, "{:?}", socket.kept().collect::<Vec<_>>());
+        assert_eq!(
+            socket.pending_frames().filter_map(presence).count(),
+            0,
+            "{:?}",
+            socket.pending_frames().collect::<Vec<_>>()
+        );
     }
     let cid = fleet.host(0).user(ann_id).get(&format!("/v1/presence/{cid_id}")).await.json(200);
-    assert_eq!(cid["online"], true, "another host holds him: {cid}");
+    assert_eq!(cid["online"], true, "he is still online on another host: {cid}");
 }
 
 #[tokio::test]
-async fn the_files_for_servers_are_accepted() {
+async fn the_sample_deployment_files_are_accepted() {
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/deploy");
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(folder.path());
@@ -158,7 +164,7 @@ async fn the_files_for_servers_are_accepted() {
         assert!(value.contains("change-this"), "{name}");
         command.env(name, value.replace("change-this", "generated-for-a-test"));
     }
-    // The file says it, so the variables of other tests must not.
+    // The sample file sets these keys, so the variables of other tests must not.
     command.env_remove("ROOST_LISTEN").env_remove("ROOST_ADMIN_LISTEN").env_remove("ROOST_DRAIN_SPREAD_MS");
     let checked = command.arg("check-config").arg("--config").arg(files.join("roost.toml")).output().await.unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));

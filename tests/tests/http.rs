@@ -1,5 +1,5 @@
-//! The real binary over HTTP: every route with its statuses and shapes, every class of refusal as a problem document,
-//! the admin listener, and the commands that go with a running host.
+//! The real binary over HTTP: every route with its statuses and shapes, every kind of refusal as a problem document,
+//! the admin listener, and the commands for a running host.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
@@ -29,7 +29,7 @@ fn has_exactly(value: &Value, names: &[&str]) {
 const MESSAGE: &[&str] = &["id", "conversation", "seq", "sender_id", "type", "content", "created_at"];
 
 #[tokio::test]
-async fn messages_counters_and_last_messages_go_together() {
+async fn messages_change_counters_and_last_messages_together() {
     let server = Server::start(&[]).await;
     let [ann_id, bob_id] = [Uuid::new_v4(), Uuid::new_v4()];
     let (ann, bob) = (server.user(ann_id), server.user(bob_id));
@@ -77,7 +77,7 @@ async fn messages_counters_and_last_messages_go_together() {
     assert_eq!(bob.get(&format!("{here}/last-message")).await.json(200), edited);
     ann.delete(&path).await.done();
     assert_eq!(bob.get(&format!("{here}/last-message")).await.json(200), first);
-    assert_eq!(bob.get("/v1/unread").await.json(200)["total"], 0, "a message taken back is not unread");
+    assert_eq!(bob.get("/v1/unread").await.json(200)["total"], 0, "a deleted message is not unread");
     let read = bob.post(&format!("{here}/read"), json!({})).await.json(200);
     assert_eq!((&read["unread"], &read["total"]), (&json!(0), &json!(0)));
 
@@ -91,7 +91,7 @@ async fn messages_counters_and_last_messages_go_together() {
     assert_eq!((&page["conversations"][0]["id"], &page["next_cursor"]), (&json!(id), &Value::Null));
     assert_eq!(page["conversations"][0]["last_message"], first);
 
-    // What was written outlives the host, and its cache is rebuilt from it.
+    // The records outlive the host, and the caches are rebuilt from them.
     let folder = server.stop().await;
     let server = Server::serve_in(folder, &roost_tests::components(), &[]).await;
     let (ann, bob) = (server.user(ann_id), server.user(bob_id));
@@ -102,7 +102,7 @@ async fn messages_counters_and_last_messages_go_together() {
 }
 
 #[tokio::test]
-async fn people_members_and_sync_answer_as_documented() {
+async fn contacts_members_and_sync_answer_as_documented() {
     let server = Server::start(&[]).await;
     let [ann_id, bob_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     let (ann, bob, eve) = (server.user(ann_id), server.user(bob_id), server.user(eve_id));
@@ -128,15 +128,15 @@ async fn people_members_and_sync_answer_as_documented() {
     assert_eq!(eve.get(&format!("/v1/presence/{ann_id}")).await.json(200), unseen, "a stranger sees nothing");
     let asked = json!({ "users": [eve_id, ann_id, eve_id] });
     let found = service.post("/v1/presence/query", asked).await.json(200);
-    let told: Vec<_> = found["presence"].as_array().unwrap().iter().map(|p| (&p["user"], &p["online"])).collect();
+    let printed: Vec<_> = found["presence"].as_array().unwrap().iter().map(|p| (&p["user"], &p["online"])).collect();
     let (ann_json, eve_json) = (json!(ann_id), json!(eve_id));
-    assert_eq!(told, [(&eve_json, &json!(false)), (&ann_json, &json!(true)), (&eve_json, &json!(false))]);
+    assert_eq!(printed, [(&eve_json, &json!(false)), (&ann_json, &json!(true)), (&eve_json, &json!(false))]);
     send(ann.request("DELETE", "/v1/presence").json(&json!({ "connection": "kiosk" }))).await.done();
 
     let pair = ann.conversation(&[bob_id]).await;
     let group = ann.conversation(&[bob_id, eve_id]).await;
     ann.put(&format!("/v1/blocks/{bob_id}")).await.done();
-    assert_eq!(bob.get(&format!("/v1/presence/{ann_id}")).await.json(200), unseen, "who is blocked sees nothing");
+    assert_eq!(bob.get(&format!("/v1/presence/{ann_id}")).await.json(200), unseen, "a blocked user sees nothing");
     bob.post(&format!("/v1/conversations/{pair}/messages"), json!({ "content": "x" })).await.problem(403, "blocked");
     bob.post(&format!("/v1/conversations/{group}/messages"), json!({ "content": "x" })).await.json(201);
     bob.post("/v1/conversations", json!({ "members": [ann_id] })).await.problem(403, "blocked");
@@ -149,7 +149,7 @@ async fn people_members_and_sync_answer_as_documented() {
     let added = service.put(&member).await.json(200);
     assert_eq!(added["members"].as_array().unwrap().len(), 3);
     let history = eve.get(&format!("/v1/conversations/{pair}/messages")).await.json(200);
-    assert_eq!(history["messages"], json!([]), "who joins sees what comes after");
+    assert_eq!(history["messages"], json!([]), "a new member sees only later messages");
     bob.delete(&member).await.problem(403, "forbidden");
     service.delete(&member).await.done();
     eve.get(&format!("/v1/conversations/{pair}/messages")).await.problem(403, "not_a_member");
@@ -189,7 +189,7 @@ async fn people_members_and_sync_answer_as_documented() {
 }
 
 #[tokio::test]
-async fn every_class_of_refusal_is_a_problem_document() {
+async fn every_kind_of_refusal_is_a_problem_document() {
     let server = Server::start(&[]).await;
     let [ann_id, bob_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     let (ann, eve, service) = (server.user(ann_id), server.user(eve_id), server.service());
@@ -273,7 +273,7 @@ async fn every_class_of_refusal_is_a_problem_document() {
 }
 
 #[tokio::test]
-async fn bounds_of_the_configuration_are_held() {
+async fn configured_limits_are_enforced() {
     let set = [
         ("token_audience", "chat"),
         ("allowed_origins", "https://chat.example.com"),
@@ -306,9 +306,9 @@ async fn bounds_of_the_configuration_are_held() {
     assert!(late.starts_with("HTTP/1.1 408") && late.contains("\"read_timeout\""), "{late}");
 }
 
-/// A megabyte does not fit into the buffers between the two, so that the client is still sending when it is refused.
+/// A megabyte does not fit into the socket buffers, so the client is still sending when the host refuses the body.
 #[tokio::test]
-async fn a_client_that_is_still_sending_hears_that_its_body_is_too_large() {
+async fn a_client_that_is_still_sending_receives_the_body_too_large_answer() {
     let server = Server::start(&[]).await;
     let client = server.user(Uuid::new_v4());
     for _ in 0..8 {
@@ -368,23 +368,23 @@ async fn operators_see_health_metrics_and_functions() {
 }
 
 #[tokio::test]
-async fn a_broken_configuration_is_told_whole_and_nothing_starts() {
+async fn a_broken_configuration_reports_every_error_and_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("roost.toml"), "listen = \"nowhere\"\nlisen = 1\n[socket]\ncalls_max = 0\n")
         .unwrap();
     for name in ["check-config", "serve"] {
         let mut command = server::command(folder.path());
         let refused = command.env_remove("ROOST_LISTEN").arg(name).output().await.unwrap();
-        let told = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!(refused.status.code(), Some(2), "{told}");
+        let printed = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{printed}");
         for line in ["has 3 errors", "roost.toml:1: listen:", "roost.toml:2: unknown key `lisen`", "socket.calls_max"] {
-            assert!(told.contains(line), "{line} is not in:\n{told}");
+            assert!(printed.contains(line), "{line} is not in:\n{printed}");
         }
     }
     std::fs::remove_file(folder.path().join("roost.toml")).unwrap();
     let valid = server::command(folder.path()).arg("check-config").output().await.unwrap();
-    let told = String::from_utf8(valid.stdout).unwrap();
-    assert!(valid.status.success() && told.starts_with("# The configuration is valid."), "{told}");
-    assert!(told.contains("\ncalls_max = 8 "), "{told}");
-    assert!(!told.contains(SERVICE_KEY), "secrets are not shown:\n{told}");
+    let printed = String::from_utf8(valid.stdout).unwrap();
+    assert!(valid.status.success() && printed.starts_with("# The configuration is valid."), "{printed}");
+    assert!(printed.contains("\ncalls_max = 8 "), "{printed}");
+    assert!(!printed.contains(SERVICE_KEY), "secrets are not shown:\n{printed}");
 }

@@ -1,5 +1,5 @@
-//! What live state costs in Redis: 1,000 users with 50 conversations each, filled by the real rules through the real
-//! adapter. Prints the growth of `used_memory`, and bytes a user by space.
+//! The memory of live state in Redis: 1,000 users with 50 conversations each, written by the real rules through the
+//! real adapter. Prints the growth of `used_memory`, and bytes per user and key space.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
@@ -23,17 +23,17 @@ const USERS: usize = 1_000;
 const CONVERSATIONS_PER_USER: usize = 50;
 /// A message of ordinary length.
 const CONTENT: &str = "See you at eight, in front of the station? I bring the tickets.";
-/// In an ordinary ten minutes one conversation in so many is spoken in: ten events in every user's feed.
+/// In ten ordinary minutes, one conversation in this many has a message: ten events in every user's feed.
 const QUIET: usize = 5;
-/// Use cases under way at once.
-const AT_ONCE: usize = 64;
-/// Keys looked at for each space.
+/// The number of concurrent use cases.
+const CONCURRENT: usize = 64;
+/// The number of keys sampled in each space.
 const SAMPLES: usize = 50;
 const MEBIBYTE: f64 = 1_048_576.0;
-/// 30 MB in MiB.
+/// The target of 30 MB, in MiB.
 const TARGET: f64 = 28.6;
 
-/// The machine's time.
+/// The clock of the machine.
 #[derive(Clone, Copy, Debug)]
 struct RealClock;
 
@@ -50,48 +50,53 @@ impl Clock for RealClock {
 
 type World = TestWorld<Store, FakeRecords, RealClock>;
 
-/// Everybody is online and warm, and has conversations with so many members each. Answers those.
+/// Brings all users online with cached counters and creates conversations with this many members each; returns the
 async fn fill(world: &World, members: usize) -> Vec<(ConversationId, UserId)> {
     let users: Vec<UserId> = (0..USERS).map(|_| UserId::from_u128(Uuid::new_v4().as_u128())).collect();
     stream::iter(&users)
-        .for_each_concurrent(AT_ONCE, async |user| {
+        .for_each_concurrent(CONCURRENT, async |user| {
             let device: ConnectionId = Uuid::new_v4().simple().to_string().parse().unwrap();
             presence::connected(world, *user, &device).await.unwrap();
             unread::totals(world, *user).await.unwrap();
         })
         .await;
-    let conversations = stream::iter(talks(&users, members)).map(async |members| {
+    let conversations = stream::iter(memberships(&users, members)).map(async |members| {
         let new = NewConversation { id: None, creator: members[0], members: members.clone(), at: world.now() };
         (messaging::create(world, new).await.unwrap().conversation.id, members[0])
     });
-    conversations.buffer_unordered(AT_ONCE).collect().await
+    conversations.buffer_unordered(CONCURRENT).collect().await
 }
 
-/// A message in each of these conversations.
-async fn say_in(world: &World, conversations: impl Iterator<Item = &(ConversationId, UserId)>) {
+/// conversations.
+///
+/// Sends a message in each of these conversations.
+async fn send_to_all(world: &World, conversations: impl Iterator<Item = &(ConversationId, UserId)>) {
     stream::iter(conversations)
-        .for_each_concurrent(AT_ONCE, async |(conversation, sender)| say(world, *conversation, *sender).await)
+        .for_each_concurrent(CONCURRENT, async |(conversation, sender)| {
+            send_message(world, *conversation, *sender).await
+        })
         .await;
 }
 
-async fn say(world: &World, conversation: ConversationId, sender: UserId) {
+async fn send_message(world: &World, conversation: ConversationId, sender: UserId) {
     let draft =
         Draft { conversation, sender, id: None, kind: "text".to_owned(), content: CONTENT.to_owned(), at: world.now() };
     let sent = messaging::send(world, draft).await.unwrap();
     assert!(!sent.delayed, "the store did not keep up");
 }
 
-/// Conversations of so many neighbours on a ring, so that everybody is in as many.
-fn talks(users: &[UserId], members: usize) -> Vec<Vec<UserId>> {
+/// The members of conversations between neighbours on a ring, so that every user is in the same number of them.
+fn memberships(users: &[UserId], members: usize) -> Vec<Vec<UserId>> {
     let rounds = CONVERSATIONS_PER_USER / members;
-    let talk = |first: usize, step: usize| (0..members).map(|place| users[(first + place * step) % USERS]).collect();
+    let members_of =
+        |first: usize, step: usize| (0..members).map(|index| users[(first + index * step) % USERS]).collect();
     (1..=rounds)
         .flat_map(|step| (0..USERS).map(move |first| (first, step)))
-        .map(|(first, step)| talk(first, step))
+        .map(|(first, step)| members_of(first, step))
         .collect()
 }
 
-/// The adapter as a host has it.
+/// The adapter as a host opens it.
 async fn store(redis: &RedisServer) -> Store {
     let url = RedisUrl::parse(&redis.url()).unwrap().unwrap();
     let config = RedisConfig {
@@ -109,7 +114,7 @@ async fn used_memory(redis: &RedisServer) -> f64 {
     redis.info("used_memory").await.parse().unwrap()
 }
 
-/// Keys by space, and bytes of each space, from samples.
+/// The number of keys and the bytes of each space, from samples.
 async fn spaces(connection: &mut MultiplexedConnection) -> BTreeMap<String, (usize, f64)> {
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(connection).await.unwrap();
     let mut by_space: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -131,8 +136,9 @@ async fn spaces(connection: &mut MultiplexedConnection) -> BTreeMap<String, (usi
     sizes
 }
 
-/// Fills an empty server and prints what that costs: after a message in every conversation, which all stand in feeds, and
-/// after an ordinary ten minutes, a feed's life, in which one conversation in [`QUIET`] was spoken in. Answers both in MiB.
+/// Fills an empty server and prints its memory: after a message in every conversation, all of which are in feeds, and
+/// after ten ordinary minutes (the lifetime of a feed) with a message in one conversation in [`QUIET`]. Returns both in
+/// MiB.
 async fn cost(members: usize) -> (f64, f64) {
     let redis = RedisServer::start().await;
     let before = used_memory(&redis).await;
@@ -144,17 +150,17 @@ async fn cost(members: usize) -> (f64, f64) {
     };
     let grown = async || (used_memory(&redis).await - before) / MEBIBYTE;
     let conversations = fill(&world, members).await;
-    say_in(&world, conversations.iter()).await;
+    send_to_all(&world, conversations.iter()).await;
     let all_at_once = grown().await;
     print(&format!("{members} members each, all spoken in within ten minutes: {all_at_once:.1} MiB"), &redis).await;
     forget_feeds(&mut redis.client().await).await;
-    say_in(&world, conversations.iter().step_by(QUIET)).await;
+    send_to_all(&world, conversations.iter().step_by(QUIET)).await;
     let ordinary = grown().await;
     print(&format!("{members} members each, one in {QUIET} spoken in: {ordinary:.1} MiB"), &redis).await;
     (all_at_once, ordinary)
 }
 
-/// What ten quiet minutes do.
+/// Removes all feeds, as ten minutes without events would.
 async fn forget_feeds(connection: &mut MultiplexedConnection) {
     let feeds: Vec<String> = redis::cmd("KEYS").arg("feed:*").query_async(connection).await.unwrap();
     redis::cmd("DEL").arg(feeds).query_async::<()>(connection).await.unwrap();

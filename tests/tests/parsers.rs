@@ -5,7 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a surprise here is a failed test"
+    reason = "an unexpected value fails the test"
 )]
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -347,5 +347,5 @@ fn a_torn_component_is_refused() {
         prop_assert!(invalid(&runtime, &functions, torn).is_some());
     });
     assert!(functions.list().is_empty());
-    assert_eq!(invalid(&runtime, &functions, whole), None, "the whole one is sound");
+    assert_eq!(invalid(&runtime, &functions, whole), None, "the complete component is accepted");
 }

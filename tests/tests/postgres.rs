@@ -15,7 +15,7 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 use roost_tests::postgres::{PASSWORD, Postgres};
-use roost_tests::server::DEADLINE;
+use roost_tests::eventually::DEADLINE;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::watch;
 use tokio::time::timeout;

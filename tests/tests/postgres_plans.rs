@@ -111,26 +111,26 @@ async fn plan(connection: &mut PgConnection, settings: String, text: &str, param
 }
 
 /// Every step of a plan.
-fn steps(plan: &Value) -> Vec<&Value> {
-    let below = plan["Plans"].as_array().into_iter().flatten().flat_map(steps);
+fn plan_nodes(plan: &Value) -> Vec<&Value> {
+    let below = plan["Plans"].as_array().into_iter().flatten().flat_map(plan_nodes);
     std::iter::once(plan).chain(below).collect()
 }
 
 /// Reads a table, or an index, from one end.
-fn reads_from_the_start(step: &Value) -> bool {
-    let kind = step["Node Type"].as_str().unwrap();
-    kind == "Seq Scan" || (kind.contains("Index") && step["Index Cond"].is_null())
+fn is_full_scan(plan_node: &Value) -> bool {
+    let kind = plan_node["Node Type"].as_str().unwrap();
+    kind == "Seq Scan" || (kind.contains("Index") && plan_node["Index Cond"].is_null())
 }
 
 fn check(name: &str, plan: &Value) {
-    for step in steps(&plan["Plan"]) {
+    for plan_node in plan_nodes(&plan["Plan"]) {
         // The smallest question takes the first row that there is.
-        assert!(name == "probe" || !reads_from_the_start(step), "{name}: {step:#}");
+        assert!(name == "probe" || !is_full_scan(plan_node), "{name}: {plan_node:#}");
     }
 }
 
 #[tokio::test]
-async fn no_statement_reads_a_big_table_from_end_to_end() {
+async fn no_statement_scans_a_large_table() {
     let parameters: BTreeMap<_, _> = PARAMETERS.iter().copied().collect();
     let mut connection = loaded().await;
     for (name, text) in postgres_statements().all() {
@@ -140,7 +140,9 @@ async fn no_statement_reads_a_big_table_from_end_to_end() {
             println!("{name:20} {mode:18} {:8.3} ms", plan["Execution Time"].as_f64().unwrap());
             check(name, &plan);
             if name.starts_with("counters") {
-                let counting = steps(&plan["Plan"]).into_iter().find(|step| step["Index Name"] == "messages_standing");
+                let counting = plan_nodes(&plan["Plan"])
+                    .into_iter()
+                    .find(|plan_node| plan_node["Index Name"] == "messages_standing");
                 assert_eq!(counting.unwrap()["Node Type"], "Index Only Scan", "{name}");
             }
         }

@@ -1,5 +1,5 @@
-//! The records behind HTTP beyond the conformance suite: the wire's fixed form, backends that fail in every way, and
-//! the real binary with a sample backend.
+//! The records behind HTTP beyond the conformance suite: the fixed form of the traffic, backends that fail in every
+//! way, and the real binary with a sample backend.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
@@ -25,7 +25,8 @@ use roost_core::testing::FakeRecords;
 use roost_core::time::Timestamp;
 use roost_tests::backend::{self, Backend, KEY};
 use roost_tests::components;
-use roost_tests::server::{self, DEADLINE, Server};
+use roost_tests::eventually::DEADLINE;
+use roost_tests::server::{self, Server};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -34,7 +35,7 @@ use uuid::Uuid;
 const ANN: UserId = UserId::from_u128(0xA1);
 const BEN: UserId = UserId::from_u128(0xB2);
 const CAT: UserId = UserId::from_u128(0xC3);
-const TALK: ConversationId = ConversationId::from_u128(0xD4);
+const CONVERSATION: ConversationId = ConversationId::from_u128(0xD4);
 const AT: Timestamp = Timestamp(1_790_000_000_123);
 
 async fn open(config: BackendConfig) -> RecordStore {
@@ -47,31 +48,31 @@ async fn refused(config: BackendConfig) -> String {
 
 fn draft(id: u128, content: &str) -> Draft {
     let id = Some(MessageId::from_u128(id));
-    Draft { conversation: TALK, sender: ANN, id, kind: "text".into(), content: content.into(), at: AT }
+    Draft { conversation: CONVERSATION, sender: ANN, id, kind: "text".into(), content: content.into(), at: AT }
 }
 
-/// Asks for everything once, on a conversation of two to which a third comes and goes.
+/// Uses every operation once, on a conversation of two that a third user joins and leaves.
 async fn ask_everything(records: &RecordStore) {
-    let service = MemberChange { conversation: TALK, actor: None, user: CAT, at: AT.plus(4_000) };
-    let new = NewConversation { id: Some(TALK), creator: ANN, members: vec![ANN, BEN], at: AT };
+    let service = MemberChange { conversation: CONVERSATION, actor: None, user: CAT, at: AT.plus(4_000) };
+    let new = NewConversation { id: Some(CONVERSATION), creator: ANN, members: vec![ANN, BEN], at: AT };
     records.create_conversation(new).await.unwrap();
     let sent = records.append_message(draft(0xE5, "See you at 8?")).await.unwrap().change.message;
     records.append_message(draft(0xE6, "Hm")).await.unwrap();
-    let (conversation, message) = (TALK, sent.id);
+    let (conversation, message) = (CONVERSATION, sent.id);
     let edit = Edit { conversation, message, editor: ANN, content: "See you at 9?".into(), at: AT.plus(1_000) };
     records.edit_message(edit).await.unwrap();
-    records.delete_message(TALK, MessageId::from_u128(0xE6), ANN, AT.plus(2_000)).await.unwrap();
+    records.delete_message(CONVERSATION, MessageId::from_u128(0xE6), ANN, AT.plus(2_000)).await.unwrap();
     records.pending(AT.plus(5_000), 1).await.unwrap();
     records.unread(vec![UnreadRequest { user: BEN, conversations: None }]).await.unwrap();
-    records.mark_read(BEN, TALK, Some(Seq(1))).await.unwrap();
+    records.mark_read(BEN, CONVERSATION, Some(Seq(1))).await.unwrap();
     records.changes(vec![ChangeRange { conversation, after: Seq(2), up_to: Seq(3) }]).await.unwrap();
-    records.last_messages(vec![TALK]).await.unwrap();
-    records.membership(TALK, BEN).await.unwrap();
+    records.last_messages(vec![CONVERSATION]).await.unwrap();
+    records.membership(CONVERSATION, BEN).await.unwrap();
     records.conversations(BEN, ConversationQuery::Page { cursor: None, limit: 50 }).await.unwrap();
     records.history(HistoryQuery { user: BEN, conversation, before: None, limit: 50 }).await.unwrap();
     records.add_member(service).await.unwrap();
     records.remove_member(MemberChange { actor: Some(CAT), ..service }).await.unwrap();
-    let confirmations = vec![Confirmation::Change(TALK, Seq(1)), Confirmation::Member(TALK, BEN)];
+    let confirmations = vec![Confirmation::Change(CONVERSATION, Seq(1)), Confirmation::Member(CONVERSATION, BEN)];
     records.announced(confirmations).await.unwrap();
     records.add_contact(ANN, BEN).await.unwrap();
     records.add_contact(BEN, ANN).await.unwrap();
@@ -80,10 +81,10 @@ async fn ask_everything(records: &RecordStore) {
     records.remove_contact(BEN, ANN).await.unwrap();
     records.block(BEN, CAT).await.unwrap();
     records.unblock(BEN, CAT).await.unwrap();
-    records.mark_read(CAT, TALK, None).await.unwrap_err();
+    records.mark_read(CAT, CONVERSATION, None).await.unwrap_err();
 }
 
-/// A change of these lines is a change for every backend that somebody wrote; the documentation shows each of them.
+/// A change of these lines breaks every existing backend; the documentation shows each of them.
 #[tokio::test]
 async fn traffic_keeps_its_form_and_is_documented() {
     let backend = Backend::start(FakeRecords::new(1)).await;
@@ -110,7 +111,7 @@ async fn traffic_keeps_its_form_and_is_documented() {
     }
 }
 
-/// A server that answers everything in one way, but greets as a backend does unless told not to.
+/// A server that gives the same answer to everything, but greets as a backend does unless told otherwise.
 async fn stub(answer: impl Fn() -> Response<Body> + Clone + Send + Sync + 'static) -> SocketAddr {
     let respond = move |request: Request<Body>| {
         let greeting = serde_json::to_string(&wire::Greeting::current()).unwrap();
@@ -156,7 +157,7 @@ async fn a_backend_that_is_down_is_unavailable_until_it_is_up() {
 #[tokio::test]
 async fn a_slow_backend_is_unavailable_in_bounded_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // It takes connections and says nothing. The second call waits for the first one's turn.
+    // The server accepts connections and never answers. The second call waits for the first one to time out.
     let config = BackendConfig {
         timeout: Duration::from_millis(50),
         calls_max: 1,
@@ -166,7 +167,7 @@ async fn a_slow_backend_is_unavailable_in_bounded_time() {
         let records = open(config).await;
         tokio::join!(records.contacts(ANN), records.append_message(draft(1, "hello")), records.ready())
     };
-    let (first, second, ready) = timeout(DEADLINE, asked).await.expect("it was waited for without end");
+    let (first, second, ready) = timeout(DEADLINE, asked).await.expect("the call ends in time");
     is_unavailable(first);
     is_unavailable(second);
     is_unavailable(ready);
@@ -183,12 +184,12 @@ async fn a_giant_answer_is_refused() {
         || respond(200, Body::from_stream(stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 65_536]))));
     for address in [stub(announced).await, stub(endless).await] {
         let records = open(backend::config(address)).await;
-        is_unavailable(timeout(DEADLINE, records.contacts(ANN)).await.expect("it was read without end"));
+        is_unavailable(timeout(DEADLINE, records.contacts(ANN)).await.expect("the answer is cut off in time"));
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_makes_no_sense_is_unavailable() {
+async fn an_invalid_answer_counts_as_unavailable() {
     let nonsense: [(u16, &'static str); 10] = [
         (200, "<html>"),
         (200, ""),
@@ -210,7 +211,7 @@ async fn an_answer_that_makes_no_sense_is_unavailable() {
     for (status, body) in nonsense {
         let address = stub(move || respond(status, body)).await;
         let records = open(backend::config(address)).await;
-        is_unavailable(records.last_messages(vec![TALK]).await);
+        is_unavailable(records.last_messages(vec![CONVERSATION]).await);
     }
 }
 
@@ -222,11 +223,13 @@ async fn content_beyond_the_bound_is_refused() {
     });
     let page = json!({ "messages": [message], "next_before": null }).to_string();
     let records = open(backend::config(stub(move || respond(200, page.clone())).await)).await;
-    is_unavailable(records.history(HistoryQuery { user: ANN, conversation: TALK, before: None, limit: 1 }).await);
+    is_unavailable(
+        records.history(HistoryQuery { user: ANN, conversation: CONVERSATION, before: None, limit: 1 }).await,
+    );
 }
 
 #[tokio::test]
-async fn each_code_is_its_refusal() {
+async fn each_error_code_maps_to_its_refusal() {
     let text = || "why".to_owned();
     let unavailable = RecordsError::Unavailable { retry_after_ms: 1_000 };
     let table = [
@@ -250,47 +253,47 @@ async fn each_code_is_its_refusal() {
 }
 
 #[tokio::test]
-async fn a_backend_may_say_when_to_come_back() {
-    for (said, understood) in [("7", 7_000), ("86400", 60_000), ("Sun, 06 Nov 1994 08:49:37 GMT", 1_000)] {
-        let busy = move || Response::builder().status(503).header("retry-after", said).body(Body::empty()).unwrap();
+async fn a_backend_can_set_the_retry_time() {
+    for (answer, understood) in [("7", 7_000), ("86400", 60_000), ("Sun, 06 Nov 1994 08:49:37 GMT", 1_000)] {
+        let busy = move || Response::builder().status(503).header("retry-after", answer).body(Body::empty()).unwrap();
         let records = open(backend::config(stub(busy).await)).await;
-        assert_eq!(is_unavailable(records.contacts(ANN).await), understood, "{said}");
+        assert_eq!(is_unavailable(records.contacts(ANN).await), understood, "{answer}");
     }
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_told_at_the_start_and_by_readiness() {
+async fn a_wrong_key_is_reported_at_start_and_by_readiness() {
     let backend = Backend::start(FakeRecords::new(1)).await;
     for key in [None, Some(Secret("another-key-altogether".to_owned()))] {
-        let told = refused(BackendConfig { key, ..backend.config() }).await;
-        assert!(told.contains("refuses records_key") && !told.contains("another-key"), "{told}");
+        let message = refused(BackendConfig { key, ..backend.config() }).await;
+        assert!(message.contains("refuses records_key") && !message.contains("another-key"), "{message}");
     }
-    let open_to_us = Arc::new(AtomicBool::new(true));
-    let door = open_to_us.clone();
+    let accepts_key = Arc::new(AtomicBool::new(true));
+    let accepted = accepts_key.clone();
     let greet = move || {
         let greeting = serde_json::to_string(&wire::Greeting::current()).unwrap();
-        let response = if door.load(Ordering::Acquire) { respond(200, greeting) } else { respond(401, "") };
+        let response = if accepted.load(Ordering::Acquire) { respond(200, greeting) } else { respond(401, "") };
         std::future::ready(response)
     };
     let records = open(backend::config(serve(Router::new().fallback(greet)).await)).await;
     records.ready().await.unwrap();
-    open_to_us.store(false, Ordering::Release);
-    let told = records.ready().await.unwrap_err().to_string();
-    assert!(told.contains("refuses records_key"), "{told}");
+    accepts_key.store(false, Ordering::Release);
+    let message = records.ready().await.unwrap_err().to_string();
+    assert!(message.contains("refuses records_key"), "{message}");
 }
 
 #[tokio::test]
-async fn what_is_no_backend_is_told_at_the_start() {
+async fn a_server_that_is_not_a_records_backend_is_reported_at_start() {
     let page = Router::new().fallback(async || "<html>");
-    let told = refused(backend::config(serve(page).await)).await;
-    assert!(told.contains("is no records backend"), "{told}");
+    let message = refused(backend::config(serve(page).await)).await;
+    assert!(message.contains("is no records backend"), "{message}");
     let newer = Router::new().fallback(async || r#"{"protocol":"roost.records","version":2}"#);
-    let told = refused(backend::config(serve(newer).await)).await;
-    assert!(told.contains("version 2, this is `roost.records` version 1"), "{told}");
+    let message = refused(backend::config(serve(newer).await)).await;
+    assert!(message.contains("version 2, this is `roost.records` version 1"), "{message}");
 }
 
 #[tokio::test]
-async fn a_host_on_a_backend_sends_reads_and_looks_back() {
+async fn a_host_on_an_http_backend_sends_marks_read_and_lists_history() {
     let backend = Backend::start(FakeRecords::new(1)).await;
     let (url, key) = (backend.url(), KEY);
     let server = Server::start(&[("records_url", &url), ("records_key", key), ("records_timeout_ms", "10000")]).await;
@@ -306,7 +309,7 @@ async fn a_host_on_a_backend_sends_reads_and_looks_back() {
     let read = ben.post(&format!("/v1/conversations/{conversation}/read"), json!({})).await.json(200);
     assert_eq!((&read["unread"], &read["up_to"]), (&json!(0), &sent["seq"]));
     assert_eq!(ben.get(&messages).await.json(200)["messages"], json!([sent]));
-    assert!(!server.log().contains(key), "the key was shown");
+    assert!(!server.log().contains(key), "the key is in the log");
 
     drop(backend);
     ann.post(&messages, json!({ "content": "anybody?" })).await.problem(503, "records_unavailable");
@@ -321,7 +324,7 @@ async fn a_host_does_not_start_on_a_backend_that_refuses_its_key() {
     command.args(["serve", "--functions-dir"]).arg(components()).args(["--records-url", &backend.url()]);
     command.args(["--set", "records_key=another-key-altogether"]).kill_on_drop(true);
     let ended = timeout(DEADLINE, command.stderr(std::process::Stdio::piped()).output()).await.unwrap().unwrap();
-    let told = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(1), "{told}");
-    assert!(told.contains("refuses records_key") && !told.contains("another-key"), "{told}");
+    let message = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{message}");
+    assert!(message.contains("refuses records_key") && !message.contains("another-key"), "{message}");
 }

@@ -12,14 +12,14 @@ use roost_core::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The last moment of the year 9999.
+/// The last millisecond of the year 9999.
 const TIMESTAMP_MAX: u64 = 253_402_300_799_999;
 
 fn user() -> impl Strategy<Value = UserId> {
     any::<u128>().prop_map(UserId::from_u128)
 }
 
-fn talk() -> impl Strategy<Value = ConversationId> {
+fn conversation_id() -> impl Strategy<Value = ConversationId> {
     any::<u128>().prop_map(ConversationId::from_u128)
 }
 
@@ -35,7 +35,7 @@ fn at() -> impl Strategy<Value = Timestamp> {
     (0..=TIMESTAMP_MAX).prop_map(Timestamp)
 }
 
-/// In ascending order, each once, as the port promises.
+/// Users in ascending order without duplicates, as the port requires.
 fn users() -> impl Strategy<Value = Vec<UserId>> {
     prop::collection::btree_set(user(), 0..5).prop_map(|users| users.into_iter().collect())
 }
@@ -50,7 +50,7 @@ fn maybe<T: Debug>(item: impl Strategy<Value = T>) -> impl Strategy<Value = Opti
 
 prop_compose! {
     fn message()(
-        id in message_id(), conversation in talk(), seq in seq(), sender in user(), kind in "[a-z]{1,32}",
+        id in message_id(), conversation in conversation_id(), seq in seq(), sender in user(), kind in "[a-z]{1,32}",
         content in ".{0,64}", created_at in at(), edited_at in maybe(at()), deleted in any::<bool>(),
     ) -> Message {
         Message { id, conversation, seq, sender, kind, content, created_at, edited_at, deleted }
@@ -74,21 +74,21 @@ prop_compose! {
 
 prop_compose! {
     fn counter()(
-        conversation in talk(), count in any::<u64>(), seq in seq(), joined in seq(), read in seq(), announced in seq(),
+        conversation in conversation_id(), count in any::<u64>(), seq in seq(), joined in seq(), read in seq(), announced in seq(),
     ) -> Counter {
         Counter { conversation, count, seq, joined, read, announced }
     }
 }
 
 prop_compose! {
-    fn conversation()(id in talk(), members in users(), joined in seq(), updated_at in at()) -> Conversation {
+    fn conversation()(id in conversation_id(), members in users(), joined in seq(), updated_at in at()) -> Conversation {
         Conversation { id, members, joined, updated_at }
     }
 }
 
 fn query() -> impl Strategy<Value = ConversationQuery> {
     prop_oneof![
-        few(talk()).prop_map(ConversationQuery::Named),
+        few(conversation_id()).prop_map(ConversationQuery::Named),
         (maybe(".{0,16}"), any::<u32>()).prop_map(|(cursor, limit)| ConversationQuery::Page { cursor, limit }),
     ]
 }
@@ -96,14 +96,14 @@ fn query() -> impl Strategy<Value = ConversationQuery> {
 fn pending() -> impl Strategy<Value = Pending> {
     prop_oneof![
         changed().prop_map(Pending::Change),
-        (talk(), user()).prop_map(|(conversation, user)| Pending::Member(conversation, user)),
+        (conversation_id(), user()).prop_map(|(conversation, user)| Pending::Member(conversation, user)),
     ]
 }
 
 fn confirmation() -> impl Strategy<Value = Confirmation> {
     prop_oneof![
-        (talk(), seq()).prop_map(|(conversation, seq)| Confirmation::Change(conversation, seq)),
-        (talk(), user()).prop_map(|(conversation, user)| Confirmation::Member(conversation, user)),
+        (conversation_id(), seq()).prop_map(|(conversation, seq)| Confirmation::Change(conversation, seq)),
+        (conversation_id(), user()).prop_map(|(conversation, user)| Confirmation::Member(conversation, user)),
     ]
 }
 
@@ -133,9 +133,9 @@ proptest! {
     }
 
     #[test]
-    fn standings_survive(
+    fn counter_states_survive(
         counters in few(counter()), one in counter(), moved in any::<bool>(), members in users(), user in user(),
-        conversations in maybe(few(talk())),
+        conversations in maybe(few(conversation_id())),
     ) {
         let mut counters = counters;
         counters.sort_by_key(|counter| counter.conversation);
@@ -148,7 +148,7 @@ proptest! {
     #[test]
     fn conversations_survive(
         list in few(conversation()), next in maybe(".{0,16}"), one in conversation(), flag in any::<bool>(),
-        query in query(), user in user(), id in maybe(talk()), members in few(user()),
+        query in query(), user in user(), id in maybe(conversation_id()), members in few(user()),
     ) {
         survives::<wire::Membership, _>(Membership { joined: one.joined, members: one.members.clone(), blocked: flag });
         survives::<wire::CreateConversation, _>(NewConversation { id, creator: user, members, at: one.updated_at });
@@ -160,7 +160,7 @@ proptest! {
     #[test]
     fn history_and_members_survive(
         messages in few(message()), before in maybe(seq()), limit in any::<u32>(), user in user(), actor in maybe(user()),
-        conversation in talk(), at in at(), visible in users(),
+        conversation in conversation_id(), at in at(), visible in users(),
     ) {
         survives::<wire::HistoryPage, _>(HistoryPage { messages, next_before: before });
         survives::<wire::ReadHistory, _>(HistoryQuery { user, conversation, before, limit });

@@ -1,6 +1,6 @@
-//! What happens to Redis, and what the store makes of it: it fails at once instead of hanging, comes back by itself, says
-//! when events may be missing, and never gives a position twice.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a surprise here is a failed test")]
+//! Faults of Redis and the behaviour of the store: it fails at once instead of hanging, recovers by itself, reports
+//! when events may be missing, and never assigns a position twice.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +13,11 @@ use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{
     Bus, Feeds, KeyValue, Mutation, Outcome, Query, Replay, StoreError, Subscriber, Transaction, Value,
 };
-use roost_tests::redis::store::{Listener, config, durable, fresh_user, open, publish, settle};
-use roost_tests::redis::{Data, Options, RedisCluster, RedisSentinel, RedisServer, eventually};
+use roost_tests::eventually::eventually;
+use roost_tests::redis::store::{RecordingSubscriber, config, durable, fresh_user, open, publish, wait_for_deliveries};
+use roost_tests::redis::{Data, Options, RedisCluster, RedisSentinel, RedisServer};
 
-/// The configuration of a store that gives up soon.
+/// The configuration of a store with short timeouts.
 fn hasty_config(url: &str) -> RedisConfig {
     RedisConfig {
         connect_timeout: Duration::from_millis(1_500),
@@ -38,11 +39,11 @@ async fn answers(store: &RedisStore) -> bool {
     store.read(any_query()).await.is_ok()
 }
 
-async fn join(store: &RedisStore, user: UserId) -> Arc<Listener> {
-    let listener = Arc::new(Listener::default());
-    let subscriber: Arc<dyn Subscriber> = listener.clone();
+async fn join(store: &RedisStore, user: UserId) -> Arc<RecordingSubscriber> {
+    let recorder = Arc::new(RecordingSubscriber::default());
+    let subscriber: Arc<dyn Subscriber> = recorder.clone();
     store.join(user, subscriber).await.unwrap();
-    listener
+    recorder
 }
 
 async fn position(store: &RedisStore, user: UserId) -> Position {
@@ -57,7 +58,7 @@ async fn replayed(store: &RedisStore, user: UserId, since: &Position) -> Option<
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_is_given_up_and_found_again() {
+async fn a_hung_server_times_out_and_is_used_again_afterwards() {
     let server = RedisServer::start().await;
     let store = hasty(&server.url()).await;
     assert!(answers(&store).await && store.ready().await.is_ok());
@@ -69,36 +70,36 @@ async fn a_server_that_hangs_is_given_up_and_found_again() {
         refused && began.elapsed() < Duration::from_millis(100)
     })
     .await;
-    let told = store.ready().await.unwrap_err();
-    assert!(told.contains(&server.url()), "{told}");
+    let message = store.ready().await.unwrap_err();
+    assert!(message.contains(&server.url()), "{message}");
     server.resume();
     eventually("an answer", || answers(&store)).await;
     eventually("readiness", || async { store.ready().await.is_ok() }).await;
 }
 
 #[tokio::test]
-async fn a_server_that_was_killed_is_missed_at_once_and_found_again() {
+async fn a_killed_server_fails_calls_at_once_and_is_used_again_after_a_restart() {
     let server = RedisServer::start().await;
     let store = hasty(&server.url()).await;
     let user = fresh_user();
-    let listener = join(&store, user).await;
+    let subscriber = join(&store, user).await;
     server.kill();
     eventually("a circuit that opens", || async { !answers(&store).await }).await;
     server.restart(Data::Empty).await;
     eventually("an answer", || answers(&store)).await;
-    eventually("word of the interruption", || async { listener.interruptions() > 0 }).await;
+    eventually("word of the interruption", || async { subscriber.interruptions() > 0 }).await;
     publish(&store, user, durable("after")).await.unwrap();
-    eventually("a live event", || async { listener.payloads(user) == ["after"] }).await;
+    eventually("a live event", || async { subscriber.payloads(user) == ["after"] }).await;
 }
 
 #[tokio::test]
-async fn cut_subscribers_come_back_and_the_feed_has_what_they_missed() {
+async fn disconnected_subscribers_return_and_the_feed_has_what_they_missed() {
     let server = RedisServer::start().await;
     let store = Arc::new(open(&server.url()).await);
     let users: Vec<UserId> = (0..50).map(|_| fresh_user()).collect();
-    let listener = Arc::new(Listener::default());
+    let subscriber = Arc::new(RecordingSubscriber::default());
     for user in &users {
-        let subscriber: Arc<dyn Subscriber> = listener.clone();
+        let subscriber: Arc<dyn Subscriber> = subscriber.clone();
         store.join(*user, subscriber).await.unwrap();
         publish(&*store, *user, durable("0")).await.unwrap();
     }
@@ -111,14 +112,14 @@ async fn cut_subscribers_come_back_and_the_feed_has_what_they_missed() {
         if round % 7 == 0 {
             assert_eq!(server.kill_subscribers().await, 1, "one connection for all users");
             cuts += 1;
-            eventually("word of each cut", || async { listener.interruptions() == cuts }).await;
+            eventually("word of each cut", || async { subscriber.interruptions() == cuts }).await;
         }
     }
-    settle(&*store).await;
+    wait_for_deliveries(&*store).await;
     let all: Vec<String> = (1..=20).map(|round| round.to_string()).collect();
     for (user, start) in users.iter().zip(&starts) {
-        let heard = listener.payloads(*user);
-        assert_eq!(heard.last().map(String::as_str), Some("20"), "live again");
+        let deliveries = subscriber.payloads(*user);
+        assert_eq!(deliveries.last().map(String::as_str), Some("20"), "live again");
         assert_eq!(replayed(&store, *user, start).await.as_ref(), Some(&all), "nothing is lost");
     }
 }
@@ -157,10 +158,10 @@ async fn thousands_join_at_once_while_events_flow() {
     let server = RedisServer::start().await;
     let store = Arc::new(open(&server.url()).await);
     let first = fresh_user();
-    let listener = join(&store, first).await;
+    let subscriber = join(&store, first).await;
     let users: Vec<UserId> = (0..5_000).map(|_| fresh_user()).collect();
     let joins = futures_util::future::join_all(users.iter().map(|user| {
-        let subscriber: Arc<dyn Subscriber> = listener.clone();
+        let subscriber: Arc<dyn Subscriber> = subscriber.clone();
         store.join(*user, subscriber)
     }));
     let flow = async {
@@ -170,7 +171,7 @@ async fn thousands_join_at_once_while_events_flow() {
     };
     let (joined, ()) = tokio::join!(joins, flow);
     assert!(joined.iter().all(Result::is_ok));
-    eventually("all events", || async { listener.payloads(first).len() == 100 }).await;
+    eventually("all events", || async { subscriber.payloads(first).len() == 100 }).await;
     let channels: Vec<String> = server.ask("PUBSUB CHANNELS chat:user:*").await;
     assert_eq!(channels.len(), 5_001);
     for user in &users {
@@ -181,7 +182,7 @@ async fn thousands_join_at_once_while_events_flow() {
 }
 
 #[tokio::test]
-async fn the_clock_is_the_stores() {
+async fn the_clock_follows_the_store() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;
     let (before, (seconds, microseconds), after) = (store.now(), server.ask::<(u64, u64)>("TIME").await, store.now());
@@ -189,25 +190,25 @@ async fn the_clock_is_the_stores() {
     assert!(before.0 <= theirs + 100 && theirs <= after.0 + 100, "{before:?} {theirs} {after:?}");
 }
 
-/// The next event arrives.
-async fn hears(store: &RedisStore, user: UserId, listener: &Listener) {
-    let heard = listener.payloads(user).len();
+/// Publishes an event and waits until it arrives.
+async fn receives_next(store: &RedisStore, user: UserId, subscriber: &RecordingSubscriber) {
+    let deliveries = subscriber.payloads(user).len();
     publish(store, user, durable("next")).await.unwrap();
-    eventually("a live event", || async { listener.payloads(user).len() > heard }).await;
+    eventually("a live event", || async { subscriber.payloads(user).len() > deliveries }).await;
 }
 
-/// Events arrive again, once the subscription has followed; what is written meanwhile is written.
-async fn hears_again(store: &RedisStore, user: UserId, listener: &Listener) {
-    let heard = listener.payloads(user).len();
+/// Waits until events arrive again, once the subscription has moved; meanwhile publishing continues to work.
+async fn receives_again(store: &RedisStore, user: UserId, subscriber: &RecordingSubscriber) {
+    let deliveries = subscriber.payloads(user).len();
     eventually("a live event", || async {
-        assert!(step(store, user).await);
-        listener.payloads(user).len() > heard
+        assert!(increment(store, user).await);
+        subscriber.payloads(user).len() > deliveries
     })
     .await;
 }
 
-/// Counts one up and publishes it, as long as the store lets it.
-async fn step(store: &RedisStore, user: UserId) -> bool {
+/// Increments a counter and publishes it in one transaction, as long as the store accepts it.
+async fn increment(store: &RedisStore, user: UserId) -> bool {
     let key = Key::of_user(Space::UnreadTotal, user);
     let add = Mutation::Add { key, delta: 1, floor: Some(0) };
     let transaction = Transaction::new(Owner::User(user)).mutate(add).publish(durable("1"));
@@ -222,7 +223,7 @@ async fn total(store: &RedisStore, user: UserId) -> i64 {
 }
 
 #[tokio::test]
-async fn a_cluster_that_hands_over_its_slots_loses_and_doubles_nothing() {
+async fn a_cluster_failover_loses_and_repeats_nothing() {
     let cluster = RedisCluster::start().await;
     let store = Arc::new(open(&cluster.url()).await);
     let users: Vec<UserId> = (0..30).map(|_| fresh_user()).collect();
@@ -237,7 +238,7 @@ async fn a_cluster_that_hands_over_its_slots_loses_and_doubles_nothing() {
             let mut unsure = vec![0_i64; users.len()];
             for _ in 0..100 {
                 for (index, user) in users.iter().enumerate() {
-                    if step(&store, *user).await { done[index] += 1 } else { unsure[index] += 1 }
+                    if increment(&store, *user).await { done[index] += 1 } else { unsure[index] += 1 }
                 }
             }
             (done, unsure)
@@ -246,51 +247,52 @@ async fn a_cluster_that_hands_over_its_slots_loses_and_doubles_nothing() {
     cluster.failover(0).await;
     cluster.failover(1).await;
     let (done, unsure) = working.await.unwrap();
-    cluster.settle().await;
+    cluster.wait_until_healthy().await;
     for (index, user) in users.iter().enumerate() {
         let total = total(&store, *user).await;
         assert!((done[index]..=done[index] + unsure[index]).contains(&total), "{total}, {} sure", done[index]);
     }
-    eventually("word of the move", || async { listeners.iter().all(|listener| listener.interruptions() > 0) }).await;
-    for (user, listener) in users.iter().zip(&listeners) {
-        hears(&store, *user, listener).await;
+    eventually("word of the move", || async { listeners.iter().all(|subscriber| subscriber.interruptions() > 0) })
+        .await;
+    for (user, subscriber) in users.iter().zip(&listeners) {
+        receives_next(&store, *user, subscriber).await;
     }
 }
 
 #[tokio::test]
-async fn a_cluster_whose_primary_dies_goes_on_with_new_epochs() {
+async fn a_killed_cluster_primary_leads_to_new_epochs() {
     let cluster = RedisCluster::start().await;
     let store = open(&cluster.url()).await;
     let user = fresh_user();
-    let listener = join(&store, user).await;
-    assert!(step(&store, user).await);
+    let subscriber = join(&store, user).await;
+    assert!(increment(&store, user).await);
     let before = position(&store, user).await;
     let primary = cluster.primary_of(&format!("{{{user}}}")).await;
     cluster.kill_primary(primary).await;
-    eventually("writes that get through", || step(&store, user)).await;
+    eventually("writes that get through", || increment(&store, user)).await;
     let after = position(&store, user).await;
     assert_ne!(after.epoch, before.epoch, "another process gives the offsets");
     assert_eq!(replayed(&store, user, &before).await, None);
-    eventually("word of the loss", || async { listener.interruptions() > 0 }).await;
-    hears(&store, user, &listener).await;
+    eventually("word of the loss", || async { subscriber.interruptions() > 0 }).await;
+    receives_next(&store, user, &subscriber).await;
     eventually("readiness", || async { store.ready().await.is_ok() }).await;
 }
 
 #[tokio::test]
-async fn a_slot_that_moves_under_way_is_followed_and_nothing_happens_twice() {
+async fn a_slot_migration_is_followed_and_nothing_is_applied_twice() {
     let cluster = RedisCluster::start().await;
     let store = hasty(&cluster.url()).await;
     let user = fresh_user();
-    let listener = join(&store, user).await;
-    assert!(step(&store, user).await);
+    let subscriber = join(&store, user).await;
+    assert!(increment(&store, user).await);
     let key = format!("{{{user}}}");
     let (slot, from) = (cluster.slot_of(&key).await, cluster.primary_of(&key).await);
     let to = (from + 1) % 3;
     cluster.begin_move(slot, from, to).await;
-    // Everything is there already, and the old leader says so to whoever asks it.
+    // All keys have moved already, and the old leader redirects every request.
     assert_eq!(total(&store, user).await, 1);
-    assert!(step(&store, user).await);
-    // Keys that do not exist could be on either side: Redis asks for patience until the move is over.
+    assert!(increment(&store, user).await);
+    // Keys that do not exist could be on either side: Redis asks clients to try again until the migration is over.
     let counter = Key { item: Some("new".to_owned()), ..Key::new(Space::App, Owner::User(user)) };
     let add = |key: &Key| Mutation::Add { key: key.clone(), delta: 1, floor: Some(0) };
     let total_key = Key::of_user(Space::UnreadTotal, user);
@@ -302,7 +304,7 @@ async fn a_slot_that_moves_under_way_is_followed_and_nothing_happens_twice() {
     let done = store.commit(vec![both]).await.unwrap();
     assert_eq!(done[0], Outcome::Committed(vec![3, 1]));
     assert_eq!(cluster.primary_of(&key).await, to);
-    hears_again(&store, user, &listener).await;
+    receives_again(&store, user, &subscriber).await;
 }
 
 #[tokio::test]
@@ -310,19 +312,19 @@ async fn sentinels_name_the_server_that_took_over() {
     let sentinel = RedisSentinel::start().await;
     let store = hasty(&sentinel.url()).await;
     let user = fresh_user();
-    let listener = join(&store, user).await;
-    assert!(step(&store, user).await);
+    let subscriber = join(&store, user).await;
+    assert!(increment(&store, user).await);
     let before = position(&store, user).await;
     let [primary, replica] = &sentinel.nodes;
     let counter = format!("GET unread:total:{user}");
     eventually("a replica in step", || async { replica.ask::<Option<i64>>(&counter).await == Some(1) }).await;
     assert_eq!(primary.ask::<i64>(&counter).await, 1);
     sentinel.kill_primary().await;
-    eventually("writes that get through", || step(&store, user)).await;
+    eventually("writes that get through", || increment(&store, user)).await;
     eventually("readiness", || async { store.ready().await.is_ok() }).await;
     assert_eq!(replica.ask::<i64>(&counter).await, total(&store, user).await);
     assert_eq!(replayed(&store, user, &before).await, None, "another process gives the offsets");
-    hears_again(&store, user, &listener).await;
+    receives_again(&store, user, &subscriber).await;
 }
 
 /// Why a store cannot be opened, with the ports replaced by a word.

@@ -1,6 +1,6 @@
-//! What stands in Redis, as plain commands of any client find it: keys, types and lives of DESIGN's table, under a prefix,
-//! in another database, over TLS, as an ACL user; and that one server's scripts may be forgotten.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a surprise here is a failed test")]
+//! The keys in Redis as plain commands of any client see them: names, types and lifetimes as documented, under a
+//! prefix, in another database, over TLS, and as an ACL user; and the reload of scripts that a server has flushed.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,13 @@ async fn committed(store: &RedisStore, transaction: Transaction) -> Vec<i64> {
     }
 }
 
-/// What a user's beat, a message and a reader leave behind.
+/// Writes the keys of a user's heartbeat, a message and a reader.
 async fn leave_traces(store: &RedisStore, user: UserId, conversation: ConversationId) {
     let key = |space| Key::of_user(space, user);
     let counter = Key::unread_conversation(user, conversation);
     let add = |key: Key| Mutation::Add { key, delta: 2, floor: Some(0) };
     let field = |key: Key, name: Text, text: &'static str| Mutation::SetFields(key, vec![(name, text.into())]);
-    let told = transaction(user)
+    let message = transaction(user)
         .mutate(Mutation::Set(key(Space::Online), b"1790000000".to_vec(), Some(60_000)))
         .mutate(field(key(Space::Presence), "status".into(), "online"))
         .mutate(field(key(Space::Devices), "device".into(), "1790000060000"))
@@ -38,7 +38,7 @@ async fn leave_traces(store: &RedisStore, user: UserId, conversation: Conversati
         .mutate(add(counter))
         .mutate(field(key(Space::UnreadSequence), conversation.to_string().into(), "2"))
         .publish(durable("{\"n\":1}"));
-    committed(store, told).await;
+    committed(store, message).await;
     let last = Key::last_message(conversation);
     let cached = Transaction::new(last.owner)
         .mutate(field(last.clone(), "content".into(), "hello"))
@@ -54,7 +54,7 @@ async fn leave_traces(store: &RedisStore, user: UserId, conversation: Conversati
 }
 
 #[tokio::test]
-async fn any_client_reads_what_the_design_promises() {
+async fn any_redis_client_reads_the_documented_keys() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;
     let (user, conversation) = (fresh_user(), ConversationId::from_u128(7));
@@ -98,7 +98,7 @@ async fn a_feed_is_a_stream_whose_ids_are_positions() {
 }
 
 #[tokio::test]
-async fn an_entry_tells_a_foreign_reader_the_members_of_the_event() {
+async fn a_feed_entry_shows_the_event_fields_to_any_client() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;
     let user = fresh_user();
@@ -113,7 +113,7 @@ async fn an_entry_tells_a_foreign_reader_the_members_of_the_event() {
 }
 
 #[tokio::test]
-async fn a_foreign_subscriber_hears_the_documented_message() {
+async fn any_subscriber_receives_the_documented_message() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;
     let user = fresh_user();
@@ -124,15 +124,16 @@ async fn a_foreign_subscriber_hears_the_documented_message() {
     let ephemeral = Event { name: "typing".into(), payload: "{}".into(), durable: false };
     publish(&store, user, ephemeral).await.unwrap();
     let position = store.positions(&[user]).await.unwrap().remove(0);
-    let mut heard = futures_util::StreamExt::take(foreign.on_message(), 2);
-    let mut next = async || futures_util::StreamExt::next(&mut heard).await.unwrap().get_payload::<String>().unwrap();
+    let mut deliveries = futures_util::StreamExt::take(foreign.on_message(), 2);
+    let mut next =
+        async || futures_util::StreamExt::next(&mut deliveries).await.unwrap().get_payload::<String>().unwrap();
     let expected = format!(r#"{{"type":"test.durable","payload":{{"n":1}},"offset":1,"epoch":"{}"}}"#, position.epoch);
     assert_eq!(next().await, expected);
     assert_eq!(next().await, r#"{"type":"typing","payload":{}}"#);
 }
 
 #[tokio::test]
-async fn a_prefix_and_a_database_keep_two_installations_apart() {
+async fn a_prefix_and_a_database_separate_two_installations() {
     let server = RedisServer::start().await;
     let mut one = config(&format!("{}/3", server.url()));
     one.prefix = "one:".to_owned();
@@ -150,7 +151,7 @@ async fn a_prefix_and_a_database_keep_two_installations_apart() {
 }
 
 #[tokio::test]
-async fn forgotten_scripts_are_loaded_again_and_nothing_happens_twice() {
+async fn flushed_scripts_are_loaded_again_and_nothing_is_applied_twice() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;
     let user = fresh_user();
@@ -167,7 +168,7 @@ async fn forgotten_scripts_are_loaded_again_and_nothing_happens_twice() {
 }
 
 #[tokio::test]
-async fn a_full_server_refuses_as_a_whole() {
+async fn a_full_server_refuses_the_whole_transaction() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;
     let user = fresh_user();
@@ -201,7 +202,7 @@ async fn a_score_that_redis_would_round_is_refused() {
     assert!(matches!(outcome, Outcome::Failed(StoreError::TooLarge(_))), "{outcome:?}");
 }
 
-/// A certificate for 127.0.0.1, signed by itself; the paths of the certificate and the key.
+/// A self-signed certificate for 127.0.0.1; the paths of the certificate and the key.
 fn certificate(folder: &tempfile::TempDir) -> (String, String) {
     let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let write = |name: &str, text: String| {
@@ -213,7 +214,7 @@ fn certificate(folder: &tempfile::TempDir) -> (String, String) {
 }
 
 #[tokio::test]
-async fn tls_and_an_acl_user_let_in_and_wrong_ones_do_not() {
+async fn tls_and_acl_credentials_are_accepted_and_wrong_ones_are_refused() {
     roost::app::install_tls();
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate(&folder);
@@ -234,7 +235,7 @@ async fn tls_and_an_acl_user_let_in_and_wrong_ones_do_not() {
     assert!(error.contains("rediss://127.0.0.1:") && !error.contains("guess"), "{error}");
 }
 
-/// A start that will fail need not be waited for.
+/// The same configuration with short timeouts, for starts that must fail.
 fn short(config: roost::config::RedisConfig) -> roost::config::RedisConfig {
     roost::config::RedisConfig { connect_timeout: std::time::Duration::from_millis(700), ..config }
 }
@@ -244,9 +245,12 @@ async fn a_start_without_redis_is_refused_with_the_url_and_the_reason() {
     let server = RedisServer::start().await;
     let port = server.port();
     drop(server);
-    let told = |error: anyhow::Error| format!("{error:#}");
-    let silent =
-        RedisStore::open(short(config(&format!("redis://:hidden@127.0.0.1:{port}/2")))).await.err().map(told).unwrap();
+    let message = |error: anyhow::Error| format!("{error:#}");
+    let silent = RedisStore::open(short(config(&format!("redis://:hidden@127.0.0.1:{port}/2"))))
+        .await
+        .err()
+        .map(message)
+        .unwrap();
     assert!(silent.contains(&format!("redis://127.0.0.1:{port}/2")) && !silent.contains("hidden"), "{silent}");
     assert!(silent.to_lowercase().contains("refused"), "{silent}");
 }

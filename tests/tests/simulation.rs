@@ -1,30 +1,30 @@
-//! Thousands of seeds of the simulated world keep every invariant; every planted mistake is caught; a seed replays.
+//! Thousands of seeds of the simulation keep every invariant, every planted bug is caught, and a seed replays exactly.
 //!
-//! A seed that fails prints itself, its plan and its last steps. `ROOST_SIMULATION_SEED=<n> cargo test -p roost-tests
-//! --test simulation` replays it.
+//! A failing seed is printed with its plan, its last steps and the command that replays it: `ROOST_SIMULATION_SEED=<n>
+//! cargo test -p roost-tests --test simulation`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use roost_tests::simulation::{Mistake, Passed, replay, simulate};
+use roost_tests::simulation::{Passed, PlantedBug, replay, simulate};
 
-/// Run by the test command, on two threads.
+/// The number of fixed seeds, run on two threads.
 const SEEDS: u64 = 3_000;
-/// A planted mistake is caught within so many seeds.
+/// The number of seeds within which every planted bug must be caught.
 const SEEDS_UNTIL_CAUGHT: u64 = 300;
 
-/// The seed to replay, if one is asked for.
-fn seed_asked_for() -> Option<u64> {
+/// The seed to replay, if the environment names one.
+fn requested_seed() -> Option<u64> {
     let text = std::env::var("ROOST_SIMULATION_SEED").ok()?;
     Some(text.parse().expect("ROOST_SIMULATION_SEED is a number"))
 }
 
-/// Past the test harness, which swallows what a passing test prints.
-fn say(line: &str) {
+/// Prints to stderr directly, because the test harness hides the output of passing tests.
+fn print(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("stderr is open");
 }
 
-fn hold(seed: u64) -> Passed {
+fn simulate_or_panic(seed: u64) -> Passed {
     simulate(seed, None).unwrap_or_else(|_| match replay(seed, None) {
         Err(failure) => panic!("{failure}"),
         Ok(_) => panic!("seed {seed} failed once and then did not: the simulation is not deterministic"),
@@ -33,12 +33,14 @@ fn hold(seed: u64) -> Passed {
 
 #[test]
 fn every_seed_keeps_every_invariant() {
-    if let Some(seed) = seed_asked_for() {
-        say(&format!("seed {seed}: {:?}", replay(seed, None).unwrap_or_else(|failure| panic!("{failure}"))));
+    if let Some(seed) = requested_seed() {
+        print(&format!("seed {seed}: {:?}", replay(seed, None).unwrap_or_else(|failure| panic!("{failure}"))));
         return;
     }
     let halves = [0, 1].map(|half| {
-        std::thread::spawn(move || (0..SEEDS).filter(|seed| seed % 2 == half).map(hold).collect::<Vec<Passed>>())
+        std::thread::spawn(move || {
+            (0..SEEDS).filter(|seed| seed % 2 == half).map(simulate_or_panic).collect::<Vec<Passed>>()
+        })
     });
     let runs: Vec<Passed> =
         halves.into_iter().flat_map(|half| half.join().expect("a seed failed: see above")).collect();
@@ -46,55 +48,55 @@ fn every_seed_keeps_every_invariant() {
     let steps = sum(|run| run.steps);
     let (sends, reads, marks) =
         (sum(|run| run.degraded.sends), sum(|run| run.degraded.reads), sum(|run| run.degraded.marks));
-    say(&format!(
+    print(&format!(
         "simulation: {SEEDS} seeds, {steps} steps, every invariant held; without the store {sends} sends, {reads} \
          reads, {marks} mark-reads"
     ));
-    assert!(steps > SEEDS * 300, "a run of {steps} steps is too quiet to find anything");
-    assert!(sends.min(reads).min(marks) > SEEDS / 10, "the store is hardly ever away when it is needed");
+    assert!(steps > SEEDS * 300, "a run of {steps} steps is too short to find anything");
+    assert!(sends.min(reads).min(marks) > SEEDS / 10, "too few operations run while the store is unavailable");
 }
 
 #[test]
-fn a_seed_tells_the_same_story_again_and_another_seed_another_one() {
+fn a_seed_replays_identically_and_another_seed_differs() {
     for seed in 0..20 {
-        assert_eq!(hold(seed), hold(seed));
-        assert_ne!(hold(seed).hash, hold(seed + 1).hash);
+        assert_eq!(simulate_or_panic(seed), simulate_or_panic(seed));
+        assert_ne!(simulate_or_panic(seed).hash, simulate_or_panic(seed + 1).hash);
     }
 }
 
 #[test]
 fn a_failing_seed_replays_its_failure() {
-    let failing = |seed: &u64| simulate(*seed, Some(Mistake::SnapshotSwallowsAnnouncement)).err();
+    let failing = |seed: &u64| simulate(*seed, Some(PlantedBug::SnapshotSwallowsAnnouncement)).err();
     let seed = (0..SEEDS_UNTIL_CAUGHT).find(|seed| failing(seed).is_some()).expect("no seed fails");
-    let (first, story) = (failing(&seed), replay(seed, Some(Mistake::SnapshotSwallowsAnnouncement)).err());
-    let (first, story) = (first.expect("it failed before"), story.expect("it fails again"));
-    assert_eq!((first.steps, &first.violation), (story.steps, &story.violation));
-    assert!(!story.trace.is_empty() && story.to_string().contains(&format!("seed {seed}")));
+    let (first, replayed) = (failing(&seed), replay(seed, Some(PlantedBug::SnapshotSwallowsAnnouncement)).err());
+    let (first, replayed) = (first.expect("it failed before"), replayed.expect("it fails again"));
+    assert_eq!((first.steps, &first.violation), (replayed.steps, &replayed.violation));
+    assert!(!replayed.trace.is_empty() && replayed.to_string().contains(&format!("seed {seed}")));
 }
 
-/// Runs seeds until one fails; says which invariant it was that did not hold, and how soon.
-fn caught_by(mistake: Mistake) -> u8 {
+/// Runs seeds until one fails; returns the number of the violated invariant.
+fn caught_by(planted_bug: PlantedBug) -> u8 {
     for seed in 0..SEEDS_UNTIL_CAUGHT {
-        if let Err(failure) = simulate(seed, Some(mistake)) {
-            say(&format!("{mistake:?}: seed {seed}, {}", failure.violation));
+        if let Err(failure) = simulate(seed, Some(planted_bug)) {
+            print(&format!("{planted_bug:?}: seed {seed}, {}", failure.violation));
             return failure.violation.invariant;
         }
     }
-    panic!("{mistake:?} got through {SEEDS_UNTIL_CAUGHT} seeds")
+    panic!("{planted_bug:?} was not caught within {SEEDS_UNTIL_CAUGHT} seeds")
 }
 
 macro_rules! caught {
-    ($($name:ident: $mistake:ident by $($invariant:literal)|+;)*) => {
+    ($($name:ident: $planted_bug:ident by $($invariant:literal)|+;)*) => {
         $(#[test]
         fn $name() {
-            let invariant = caught_by(Mistake::$mistake);
+            let invariant = caught_by(PlantedBug::$planted_bug);
             assert!([$($invariant),+].contains(&invariant), "caught by invariant {invariant}");
         })*
 
         #[test]
-        fn every_mistake_has_its_test() {
-            let tested = [$(Mistake::$mistake),*].map(|mistake| format!("{mistake:?}"));
-            let known = Mistake::ALL.map(|mistake| format!("{mistake:?}"));
+        fn every_planted_bug_has_a_test() {
+            let tested = [$(PlantedBug::$planted_bug),*].map(|planted_bug| format!("{planted_bug:?}"));
+            let known = PlantedBug::ALL.map(|planted_bug| format!("{planted_bug:?}"));
             let count = |names: &[String]| names.iter().cloned().fold(BTreeMap::new(), |mut seen, name| {
                 *seen.entry(name).or_insert(0) += 1;
                 seen

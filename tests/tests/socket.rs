@@ -1,5 +1,5 @@
-//! The real binary over WebSocket: two people chat, every frame type, refusals that keep the socket, closes that end it,
-//! resuming, slow clients, tokens that end, and a host that stops.
+//! The real binary over WebSocket: two users chat with every frame type, refusals keep the socket open, closes end it,
+//! clients resume, slow clients and expired tokens are closed, and a stopping host notifies its clients.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::Message;
 use uuid::Uuid;
 
-/// Two who are each other's contacts.
+/// Two users who are each other's contacts.
 async fn pair(server: &Server) -> (Uuid, Uuid) {
     let (ann, bob) = (Uuid::new_v4(), Uuid::new_v4());
     befriend(server, ann, bob).await;
@@ -32,7 +32,7 @@ fn sees(hello: &Value, user: Uuid) -> bool {
 }
 
 #[tokio::test]
-async fn two_people_chat_with_right_presence_counters_and_last_messages() {
+async fn two_users_chat_with_correct_presence_counters_and_last_messages() {
     let server = Server::start(&[]).await;
     let (ann_id, bob_id) = pair(&server).await;
     let mut ann = Socket::open(&server, ann_id).await;
@@ -45,43 +45,43 @@ async fn two_people_chat_with_right_presence_counters_and_last_messages() {
     let online = ann.payload("user.online").await;
     assert!(online["user"] == json!(bob_id) && online["generation"].is_u64(), "{online}");
 
-    let talk = server.user(ann_id).conversation(&[bob_id]).await;
-    ann.ok("typing", json!({ "conversation": talk })).await;
-    assert_eq!(bob.payload("typing").await, json!({ "conversation": talk, "user": ann_id }));
+    let conversation = server.user(ann_id).conversation(&[bob_id]).await;
+    ann.ok("typing", json!({ "conversation": conversation })).await;
+    assert_eq!(bob.payload("typing").await, json!({ "conversation": conversation, "user": ann_id }));
 
-    let said = json!({ "conversation": talk, "id": Uuid::new_v4(), "content": "hello" });
-    let sent = ann.ok("message.send", said.clone()).await;
-    assert_eq!(ann.ok("message.send", said).await, sent, "the same id again is harmless");
+    let draft = json!({ "conversation": conversation, "id": Uuid::new_v4(), "content": "hello" });
+    let sent = ann.ok("message.send", draft.clone()).await;
+    assert_eq!(ann.ok("message.send", draft).await, sent, "the same id again is harmless");
     let first = bob.expect("message.new").await;
     assert_eq!(first["payload"], sent);
-    assert_eq!(ann.payload("message.new").await, sent, "the sender's devices hear it too");
+    assert_eq!(ann.payload("message.new").await, sent, "the sender's own devices receive it too");
     let counters = server.user(bob_id).get("/v1/unread").await.json(200);
-    assert_eq!(counters, json!({ "total": 1, "conversations": { talk.as_str(): 1 } }));
+    assert_eq!(counters, json!({ "total": 1, "conversations": { conversation.as_str(): 1 } }));
 
-    let edit = json!({ "conversation": talk, "id": sent["id"], "content": "hello!" });
+    let edit = json!({ "conversation": conversation, "id": sent["id"], "content": "hello!" });
     let edited = ann.ok("message.edit", edit).await;
     assert_eq!(bob.payload("message.updated").await, edited);
-    let last = format!("/v1/conversations/{talk}/last-message");
+    let last = format!("/v1/conversations/{conversation}/last-message");
     assert_eq!(server.user(bob_id).get(&last).await.json(200), edited);
 
-    // The edit has a place of its own in the conversation.
-    let read = bob.ok("conversation.read", json!({ "conversation": talk })).await;
-    assert_eq!(read, json!({ "conversation": talk, "unread": 0, "total": 0, "up_to": 2 }));
+    // The edit has its own sequence in the conversation.
+    let read = bob.ok("conversation.read", json!({ "conversation": conversation })).await;
+    assert_eq!(read, json!({ "conversation": conversation, "unread": 0, "total": 0, "up_to": 2 }));
     let update = bob.expect("unread.update").await;
-    assert_eq!(update["payload"], json!({ "conversation": talk, "unread": 0, "total": 0 }));
+    assert_eq!(update["payload"], json!({ "conversation": conversation, "unread": 0, "total": 0 }));
     assert!(first["offset"].as_u64() < update["offset"].as_u64() && first["epoch"] == update["epoch"], "{update}");
-    let receipt = json!({ "conversation": talk, "reader": bob_id, "up_to": 2 });
+    let receipt = json!({ "conversation": conversation, "reader": bob_id, "up_to": 2 });
     assert_eq!(ann.payload("message.read_update").await, receipt);
 
-    let which = json!({ "conversation": talk, "id": sent["id"] });
+    let which = json!({ "conversation": conversation, "id": sent["id"] });
     assert_eq!(ann.ok("message.delete", which.clone()).await, which);
-    let deleted = json!({ "conversation": talk, "id": sent["id"], "seq": 1 });
+    let deleted = json!({ "conversation": conversation, "id": sent["id"], "seq": 1 });
     assert_eq!(bob.payload("message.deleted").await, deleted);
     server.user(bob_id).get(&last).await.problem(404, "no_message");
 
     assert!(ann.ok("presence.beat", Value::Null).await["beat_interval_ms"].is_u64());
     let state = ann.ok("sync", json!({})).await;
-    assert!(state["conversations"][0]["id"] == json!(talk) && sees(&state, bob_id), "{state}");
+    assert!(state["conversations"][0]["id"] == json!(conversation) && sees(&state, bob_id), "{state}");
     let missed = ann.ok("sync", json!({ "since": ann.position() })).await;
     assert!(missed["events"].as_array().is_some_and(|events| !events.is_empty()), "{missed}");
     server.stop().await;
@@ -100,26 +100,26 @@ async fn presence_follows_the_last_device_after_the_grace() {
     let (carol, dora) = (Socket::open(&server, carol_id).await, Socket::open(&server, dora_id).await);
     let mut online = BTreeMap::new();
     for friend in friends {
-        let told = ann.payload("user.online").await;
-        assert_eq!(told["user"], json!(friend), "a second device is no news");
-        online.insert(friend, told["generation"].as_u64());
+        let received = ann.payload("user.online").await;
+        assert_eq!(received["user"], json!(friend), "a second device causes no event");
+        online.insert(friend, received["generation"].as_u64());
     }
 
     let left = Instant::now();
     phone.close().await;
     dora.close().await;
-    carol.vanish();
+    carol.reset();
     let mut gone = BTreeSet::new();
     for _ in 0..2 {
-        let told = ann.payload("user.offline").await;
+        let received = ann.payload("user.offline").await;
         assert!(left.elapsed() >= Duration::from_secs(8), "the grace was {:?}", left.elapsed());
-        assert!(told["last_seen"].is_string(), "{told}");
-        let user: Uuid = told["user"].as_str().unwrap().parse().unwrap();
-        assert!(told["generation"].as_u64() > online[&user], "{told} {online:?}");
+        assert!(received["last_seen"].is_string(), "{received}");
+        let user: Uuid = received["user"].as_str().unwrap().parse().unwrap();
+        assert!(received["generation"].as_u64() > online[&user], "{received} {online:?}");
         gone.insert(user);
     }
-    assert_eq!(gone, BTreeSet::from([carol_id, dora_id]), "Bob's other device holds him");
-    assert_eq!(ann.kept().count(), 0, "nothing else was told");
+    assert_eq!(gone, BTreeSet::from([carol_id, dora_id]), "Bob is still online on his other device");
+    assert_eq!(ann.pending_frames().count(), 0, "no other event was pushed");
     for (user, is_online) in [(bob_id, true), (carol_id, false), (dora_id, false)] {
         let seen = server.user(ann_id).get(&format!("/v1/presence/{user}")).await.json(200);
         assert!(seen["online"] == is_online && seen["last_seen"].is_string(), "{seen}");
@@ -129,7 +129,7 @@ async fn presence_follows_the_last_device_after_the_grace() {
 }
 
 #[tokio::test]
-async fn wrong_frames_are_answered_and_what_is_no_frame_ends_the_socket() {
+async fn invalid_frames_are_answered_and_non_frames_close_the_socket() {
     let server = Server::start(&[("socket.frame_bytes_max", "2048"), ("allowed_origins", "https://ok.example")]).await;
     let user = Uuid::new_v4();
     let mut socket = Socket::open(&server, user).await;
@@ -151,14 +151,14 @@ async fn wrong_frames_are_answered_and_what_is_no_frame_ends_the_socket() {
     socket.refused("sync", json!({ "since": "x" }), "invalid_since").await;
     socket.refused("message.send", json!({ "content": "x" }), "invalid").await;
     socket.refused("message.send", Value::Null, "invalid").await;
-    let talk = server.user(Uuid::new_v4()).conversation(&[]).await;
+    let conversation = server.user(Uuid::new_v4()).conversation(&[]).await;
     let id = Uuid::new_v4();
     for (name, payload) in [
-        ("message.send", json!({ "conversation": talk, "content": "x" })),
-        ("message.edit", json!({ "conversation": talk, "id": id, "content": "x" })),
-        ("message.delete", json!({ "conversation": talk, "id": id })),
-        ("conversation.read", json!({ "conversation": talk })),
-        ("typing", json!({ "conversation": talk })),
+        ("message.send", json!({ "conversation": conversation, "content": "x" })),
+        ("message.edit", json!({ "conversation": conversation, "id": id, "content": "x" })),
+        ("message.delete", json!({ "conversation": conversation, "id": id })),
+        ("conversation.read", json!({ "conversation": conversation })),
+        ("typing", json!({ "conversation": conversation })),
     ] {
         socket.refused(name, payload, "not_a_member").await;
     }
@@ -190,21 +190,21 @@ async fn wrong_frames_are_answered_and_what_is_no_frame_ends_the_socket() {
 }
 
 #[tokio::test]
-async fn who_comes_back_hears_what_was_missed_or_that_it_cannot_be_told() {
+async fn a_returning_client_receives_missed_events_or_a_resync() {
     let server = Server::start(&[]).await;
     let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
     let ann = server.user(ann_id);
-    let talk = ann.conversation(&[bob_id]).await;
-    let say = async |text: &str| {
-        ann.post(&format!("/v1/conversations/{talk}/messages"), json!({ "content": text })).await.json(201)
+    let conversation = ann.conversation(&[bob_id]).await;
+    let send = async |text: &str| {
+        ann.post(&format!("/v1/conversations/{conversation}/messages"), json!({ "content": text })).await.json(201)
     };
     let mut bob = Socket::open(&server, bob_id).await;
     let nothing_yet = bob.position();
-    say("one").await;
+    send("one").await;
     let since = position(&bob.expect("message.new").await);
-    bob.vanish();
-    say("two").await;
-    say("three").await;
+    bob.reset();
+    send("two").await;
+    send("three").await;
 
     let mut bob = Socket::resume(&server, bob_id, &since).await;
     assert_eq!(bob.position(), since, "what follows begins after the position that hello names");
@@ -216,7 +216,7 @@ async fn who_comes_back_hears_what_was_missed_or_that_it_cannot_be_told() {
         assert_eq!(frame["offset"].as_u64(), offset.map(|offset| offset + 1), "{frame}");
         offset = frame["offset"].as_u64();
     }
-    say("four").await;
+    send("four").await;
     assert_eq!(bob.payload("message.new").await["content"], "four", "and goes on live");
     let mut from_nowhere = Socket::resume(&server, bob_id, &nothing_yet).await;
     assert_eq!(from_nowhere.payload("message.new").await["content"], "one");
@@ -225,7 +225,7 @@ async fn who_comes_back_hears_what_was_missed_or_that_it_cannot_be_told() {
     let resync = lost.next().await;
     assert_eq!((&resync["type"], &resync["payload"]["reason"]), (&json!("resync"), &json!("gap")), "{resync}");
     assert_eq!(position(&resync["payload"]), lost.position());
-    say("five").await;
+    send("five").await;
     assert_eq!(lost.payload("message.new").await["content"], "five");
     server.stop().await;
 }
@@ -235,35 +235,35 @@ async fn a_client_that_does_not_read_is_closed_and_the_others_go_on() {
     let server = Server::start(&[("socket.outbox_frames_max", "16")]).await;
     let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
     let mut ann = Socket::open(&server, ann_id).await;
-    let talk = server.user(ann_id).conversation(&[bob_id]).await;
+    let conversation = server.user(ann_id).conversation(&[bob_id]).await;
     let mut slow = Socket::narrow(&server, bob_id).await;
     let mut fast = Socket::open(&server, bob_id).await;
     let content = "x".repeat(15 * 1_024);
     let dropped = "roost_outbox_drops_total";
     let mut sent = 0;
     while !counted(&server.operator().get("/metrics").await.text, dropped) {
-        assert!(sent < 4_000, "the slow client was never given up");
+        assert!(sent < 4_000, "the slow client was never closed");
         for _ in 0..4 {
-            ann.ok("message.send", json!({ "conversation": talk, "content": content })).await;
+            ann.ok("message.send", json!({ "conversation": conversation, "content": content })).await;
             fast.expect("message.new").await;
             sent += 1;
         }
     }
     assert_eq!(slow.closed().await, (4008, "slow_client".to_owned()));
-    ann.ok("message.send", json!({ "conversation": talk, "content": "last" })).await;
+    ann.ok("message.send", json!({ "conversation": conversation, "content": "last" })).await;
     assert_eq!(fast.payload("message.new").await["content"], "last");
-    let told = slow.kept().filter(|frame| frame["type"] == "message.new").count();
-    assert!(told < sent, "{told} of {sent}");
+    let received = slow.pending_frames().filter(|frame| frame["type"] == "message.new").count();
+    assert!(received < sent, "{received} of {sent}");
     server.stop().await;
 }
 
-/// The counter stands above zero.
+/// Whether the counter is above zero.
 fn counted(metrics: &str, name: &str) -> bool {
     metrics.lines().filter(|line| line.starts_with(name)).any(|line| !line.ends_with(" 0"))
 }
 
 #[tokio::test]
-async fn a_token_that_ends_and_a_client_that_is_silent_end_the_socket() {
+async fn an_expired_token_and_an_idle_client_close_the_socket() {
     let set = [("token_leeway_ms", "1"), ("socket.ping_interval_ms", "100"), ("socket.idle_timeout_ms", "1500")];
     let server = Server::start(&set).await;
     let user = Uuid::new_v4();
@@ -274,13 +274,13 @@ async fn a_token_that_ends_and_a_client_that_is_silent_end_the_socket() {
     is_error(&notice, "token_expired");
     assert_eq!(notice["id"], Value::Null);
     assert_eq!(socket.closed().await, (4001, "token_expired".to_owned()));
-    assert_eq!(silent.watched_in_silence().await, (4002, "idle_timeout".to_owned()));
+    assert_eq!(silent.closed_while_silent().await, (4002, "idle_timeout".to_owned()));
     server.bearer(&short).get("/v1/unread").await.problem(401, "token_expired");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_host_that_stops_tells_its_clients_and_ends_in_time() {
+async fn a_stopping_host_notifies_its_clients_and_ends_in_time() {
     let mut server = Server::start(&[("drain_spread_ms", "300"), ("shutdown_timeout_ms", "5000")]).await;
     let mut sockets = Vec::new();
     for _ in 0..10 {

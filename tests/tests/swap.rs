@@ -1,11 +1,11 @@
 //! Functions are replaced while they are busy: no call fails, no socket closes, no event is lost, and a component that
-//! cannot serve leaves the one that serves as it is.
+//! cannot serve leaves the current one in service.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a surprise here is a failed test"
+    reason = "an unexpected value fails the test"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +13,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use roost_tests::components;
-use roost_tests::server::{DEADLINE, Server};
+use roost_tests::eventually::eventually;
+use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use serde_json::json;
 use tempfile::TempDir;
@@ -25,10 +25,10 @@ use uuid::Uuid;
 
 const PAIRS: usize = 6;
 const SWAPS: usize = 20;
-/// Rounds of all pairs that must end between one swap and the next.
+/// Rounds that the pairs must complete between one swap and the next.
 const ROUNDS_BETWEEN: usize = 6;
 
-/// A folder with the built-in components, for one host to follow.
+/// A folder with the built-in components, which one host watches.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(components()).unwrap() {
@@ -40,21 +40,21 @@ fn folder() -> TempDir {
     folder
 }
 
-/// The same function in other bytes: a custom section more.
+/// The same function with different bytes: one more custom section.
 fn stamped(component: &[u8], stamp: u8) -> Vec<u8> {
     const NAME: &[u8] = b"\x05stamp";
     let length = u8::try_from(NAME.len() + 1).unwrap();
     [component, &[0, length], NAME, &[stamp]].concat()
 }
 
-/// Puts a component in place as `roost build` does: whole, or not at all.
-fn place(folder: &Path, name: &str, bytes: &[u8]) {
+/// Puts a component in place as `roost build` does: atomically.
+fn put_component(folder: &Path, name: &str, bytes: &[u8]) {
     let unfinished = folder.join(format!(".{name}.unfinished"));
     fs::write(&unfinished, bytes).unwrap();
     fs::rename(unfinished, folder.join(format!("{name}.wasm"))).unwrap();
 }
 
-/// The digest of each live function.
+/// The digest of each serving function.
 async fn digests(server: &Server) -> BTreeMap<String, String> {
     let answer = server.operator().get("/functions").await.json(200);
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
@@ -62,18 +62,10 @@ async fn digests(server: &Server) -> BTreeMap<String, String> {
     functions.map(|function| (text(&function["name"]), text(&function["digest"]))).collect()
 }
 
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Waits until another component of this function serves; answers its digest.
+/// Waits until another component of this function serves; returns its digest.
 async fn swapped(server: &Server, name: &str, before: &str) -> String {
     let mut digest = None;
-    until(&format!("a new {name}\n{}", server.log()), async || {
+    eventually(&format!("a new {name}\n{}", server.log()), async || {
         digest = digests(server).await.remove(name).filter(|digest| digest != before);
         digest.is_some()
     })
@@ -81,7 +73,7 @@ async fn swapped(server: &Server, name: &str, before: &str) -> String {
     digest.unwrap()
 }
 
-/// Two people with a socket each, who write, read and count until they are told to stop.
+/// Two users with a socket each, who write, read and count until they are stopped.
 struct Pair {
     from: Socket,
     to: Socket,
@@ -97,18 +89,19 @@ impl Pair {
         Self { from, to, reader: server.user(ben), conversation }
     }
 
-    /// A message by socket, told to the other's socket, counted and read over HTTP.
+    /// Sends a message by socket; the other socket receives it, and it is counted and read over HTTP.
     async fn round(&mut self, number: usize) {
         let Self { from, to, reader, conversation } = self;
         let content = format!("message {number}");
         let sent = from.ok("message.send", json!({ "conversation": conversation, "content": content })).await;
         assert_eq!(sent["seq"], number);
-        let told = to.payload("message.new").await;
-        assert_eq!((&told["seq"], &told["content"]), (&sent["seq"], &json!(content)));
+        let event = to.payload("message.new").await;
+        assert_eq!((&event["seq"], &event["content"]), (&sent["seq"], &json!(content)));
         assert_eq!(reader.get("/v1/unread").await.json(200)["total"], 1);
         let read = reader.post(&format!("/v1/conversations/{conversation}/read"), json!({})).await.json(200);
         assert_eq!(read["total"], 0);
-        // A receipt whose confirmation is still under way may be repeated by the recovering tick; it never goes ahead.
+        // A receipt whose confirmation is in flight can be repeated by the recovery; it is never ahead of the read
+        // position.
         let mut up_to = 0;
         while up_to < number as u64 {
             up_to = from.payload("message.read_update").await["up_to"].as_u64().expect("a sequence");
@@ -118,7 +111,7 @@ impl Pair {
         assert_eq!(last["content"], content);
     }
 
-    async fn talk(mut self, stop: Arc<AtomicBool>, rounds: Arc<AtomicUsize>) -> Self {
+    async fn converse(mut self, stop: Arc<AtomicBool>, rounds: Arc<AtomicUsize>) -> Self {
         let mut number = 0;
         while !stop.load(Ordering::Relaxed) {
             number += 1;
@@ -131,7 +124,7 @@ impl Pair {
     async fn is_still_open(&mut self) {
         for socket in [&mut self.from, &mut self.to] {
             socket.ok("presence.beat", json!(null)).await;
-            assert!(socket.kept().all(|frame| frame["type"] != "resync"));
+            assert!(socket.pending_frames().all(|frame| frame["type"] != "resync"));
         }
     }
 }
@@ -141,9 +134,9 @@ async fn twenty_swaps_under_load_fail_no_call_and_close_no_socket() {
     let folder = folder();
     let server = Server::develop(folder.path(), &[]).await;
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let mut talks = JoinSet::new();
+    let mut pairs = JoinSet::new();
     for _ in 0..PAIRS {
-        talks.spawn(Pair::meet(&server).await.talk(stop.clone(), rounds.clone()));
+        pairs.spawn(Pair::meet(&server).await.converse(stop.clone(), rounds.clone()));
     }
     let mut served = BTreeSet::new();
     for (stamp, name) in ["messaging", "unread", "last-message", "presence"].into_iter().cycle().take(SWAPS).enumerate()
@@ -151,20 +144,20 @@ async fn twenty_swaps_under_load_fail_no_call_and_close_no_socket() {
         let done = rounds.load(Ordering::Relaxed);
         let before = digests(&server).await[name].clone();
         let component = fs::read(components().join(format!("{name}.wasm"))).unwrap();
-        place(folder.path(), name, &stamped(&component, u8::try_from(stamp).unwrap()));
+        put_component(folder.path(), name, &stamped(&component, u8::try_from(stamp).unwrap()));
         assert!(served.insert(swapped(&server, name, &before).await), "{name}: served before");
-        until("a few more rounds", async || {
-            // A talk that ended before its time has failed.
-            if let Some(ended) = talks.try_join_next() {
+        eventually("a few more rounds", async || {
+            // A pair that ended early has failed.
+            if let Some(ended) = pairs.try_join_next() {
                 drop(ended.unwrap());
-                panic!("a pair has stopped talking");
+                panic!("a pair stopped early");
             }
             rounds.load(Ordering::Relaxed) >= done + ROUNDS_BETWEEN
         })
         .await;
     }
     stop.store(true, Ordering::Relaxed);
-    while let Some(pair) = talks.join_next().await {
+    while let Some(pair) = pairs.join_next().await {
         pair.unwrap().is_still_open().await;
     }
     let log = server.log();
@@ -191,24 +184,24 @@ async fn what_cannot_serve_leaves_what_serves_and_what_is_gone_is_taken_out_of_s
 
     for broken in [&b"no component"[..], &component[..component.len() / 2], b"\0asm\x01\0\0\0"] {
         let complaints = || server.log().matches("not deployed; what serves is left as it is").count();
-        let told = complaints();
-        place(folder.path(), "typing", broken);
-        until("the refusal in the log", async || complaints() > told).await;
+        let before_swap = complaints();
+        put_component(folder.path(), "typing", broken);
+        eventually("the refusal in the log", async || complaints() > before_swap).await;
         assert_eq!(digests(&server).await, before);
         from.ok("typing", typing.clone()).await;
         assert_eq!(to.payload("typing").await["user"], json!(ann));
     }
 
-    place(folder.path(), "typing", &stamped(&component, 1));
-    let mended = swapped(&server, "typing", &before["typing"]).await;
+    put_component(folder.path(), "typing", &stamped(&component, 1));
+    let repaired = swapped(&server, "typing", &before["typing"]).await;
     from.ok("typing", typing.clone()).await;
     assert_eq!(to.payload("typing").await["user"], json!(ann));
 
     fs::remove_file(folder.path().join("typing.wasm")).unwrap();
-    until("typing out of service", async || !digests(&server).await.contains_key("typing")).await;
+    eventually("typing out of service", async || !digests(&server).await.contains_key("typing")).await;
     from.refused("typing", typing.clone(), "unknown_type").await;
-    place(folder.path(), "typing", &component);
-    assert_ne!(swapped(&server, "typing", "").await, mended);
+    put_component(folder.path(), "typing", &component);
+    assert_ne!(swapped(&server, "typing", "").await, repaired);
     from.ok("typing", typing).await;
     assert_eq!(to.payload("typing").await["user"], json!(ann));
 }

@@ -178,7 +178,7 @@ fn files_stay_short_and_say_what_they_are_for() {
     for path in files(&root(), "rs") {
         let text = fs::read_to_string(&path).unwrap();
         let lines = text.lines().count();
-        assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines: which room is missing?", path.display());
+        assert!(lines <= FILE_LINES_MAX, "{}: {lines} lines: split it", path.display());
         let opening = text.trim_start();
         assert!(opening.starts_with("//!"), "{}: opens without saying what it is for", path.display());
     }

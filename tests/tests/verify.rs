@@ -1,6 +1,9 @@
-//! `roost verify` and `roost repair` on a host that serves: drift is found, told and mended; traffic is none.
+//! `roost verify` and `roost repair` on a running host: divergence is found, reported and repaired, and traffic is not
 //!
-//! Drift is made by writing to the host's records from outside and confirming announcements that nobody made.
+//! reported as divergence.
+//!
+//! The test causes a divergence by writing to the host's records directly and confirming announcements that nobody
+//! made.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
 use std::collections::BTreeSet;
@@ -14,24 +17,24 @@ use roost_tests::server::{self, Server};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The exit code and what was said.
+/// The exit code, and the text of stdout and stderr.
 async fn run(server: &Server, arguments: &[&str]) -> (Option<i32>, String) {
     let output = server.command(arguments).output().await.unwrap();
-    let told = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-    (output.status.code(), told)
+    let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), printed)
 }
 
 async fn report(server: &Server, arguments: &[&str]) -> (Option<i32>, Value) {
-    let (code, told) = run(server, &[arguments, &["--format", "json"]].concat()).await;
-    (code, serde_json::from_str(&told).unwrap_or_else(|_| panic!("no JSON: {told}")))
+    let (code, printed) = run(server, &[arguments, &["--format", "json"]].concat()).await;
+    (code, serde_json::from_str(&printed).unwrap_or_else(|_| panic!("no JSON: {printed}")))
 }
 
 fn found(report: &Value) -> BTreeSet<&str> {
     report["drift"].as_array().unwrap().iter().map(|finding| finding["what"].as_str().unwrap()).collect()
 }
 
-/// Two people, three messages, everything cached.
-async fn talked(server: &Server) -> (Uuid, Uuid, String) {
+/// Two users and three messages, with all counters cached.
+async fn create_messages(server: &Server) -> (Uuid, Uuid, String) {
     let [ann_id, bob_id] = [Uuid::new_v4(), Uuid::new_v4()];
     let (ann, bob) = (server.user(ann_id), server.user(bob_id));
     let id = ann.conversation(&[bob_id]).await;
@@ -45,8 +48,8 @@ async fn talked(server: &Server) -> (Uuid, Uuid, String) {
     (ann_id, bob_id, id)
 }
 
-/// A message and a read position of which the store never hears.
-async fn go_behind(server: &Server, sender: Uuid, reader: Uuid, id: &str) {
+/// Writes a message and a read position that never reach the store.
+async fn diverge(server: &Server, sender: Uuid, reader: Uuid, id: &str) {
     let file = SqliteLocation::File(server.data().join("records.db"));
     let records = RecordStore::open(&RecordsUrl::Sqlite(file)).await.unwrap();
     let conversation: ConversationId = id.parse().unwrap();
@@ -62,17 +65,17 @@ async fn go_behind(server: &Server, sender: Uuid, reader: Uuid, id: &str) {
 }
 
 #[tokio::test]
-async fn drift_is_found_told_and_mended_while_the_host_serves() {
+async fn divergence_is_found_reported_and_repaired_while_the_host_serves() {
     let server = Server::start(&[]).await;
-    let (ann_id, bob_id, id) = talked(&server).await;
-    let (code, told) = run(&server, &["verify"]).await;
-    assert!(code == Some(0) && told.contains("2 users compared, 0 without counters"), "{code:?} {told}");
+    let (ann_id, bob_id, id) = create_messages(&server).await;
+    let (code, printed) = run(&server, &["verify"]).await;
+    assert!(code == Some(0) && printed.contains("2 users compared, 0 without counters"), "{code:?} {printed}");
     assert!(
-        told.contains("1 last messages compared") && told.contains("0 divergences, 0 pending, 0 inconclusive"),
-        "{told}"
+        printed.contains("1 last messages compared") && printed.contains("0 divergences, 0 pending, 0 inconclusive"),
+        "{printed}"
     );
 
-    go_behind(&server, ann_id, bob_id, &id).await;
+    diverge(&server, ann_id, bob_id, &id).await;
     let (code, all) = report(&server, &["verify", "--batch", "1", "--rate", "1000"]).await;
     assert_eq!((code, found(&all)), (Some(1), BTreeSet::from(["last_message", "position"])), "{all}");
     let (bob, ann) = (bob_id.to_string(), ann_id.to_string());
@@ -80,13 +83,13 @@ async fn drift_is_found_told_and_mended_while_the_host_serves() {
     assert!(code == Some(1) && one["users"] == 1 && one["drift"][0]["user"] == ann, "{one}");
     let (code, last) = report(&server, &["verify", "--conversation", &id]).await;
     assert!(code == Some(1) && last["drift"][0]["stored"] == 3 && last["drift"][0]["records"] == 4, "{last}");
-    let (code, told) = run(&server, &["verify", "--user", &bob, "--format", "metrics"]).await;
-    assert!(code == Some(1) && told.contains("roost_drift{what=\"position\",repaired=\"false\"} 1"), "{told}");
+    let (code, printed) = run(&server, &["verify", "--user", &bob, "--format", "metrics"]).await;
+    assert!(code == Some(1) && printed.contains("roost_drift{what=\"position\",repaired=\"false\"} 1"), "{printed}");
     let metrics = server.operator().get("/metrics").await.text;
     assert!(metrics.contains("roost_drift_total{what=\"position\",repaired=\"false\"}"), "{metrics}");
 
-    let (code, told) = run(&server, &["repair"]).await;
-    assert!(code == Some(0) && told.contains("3 divergences") && told.contains("3 repaired"), "{code:?} {told}");
+    let (code, printed) = run(&server, &["repair"]).await;
+    assert!(code == Some(0) && printed.contains("3 divergences") && printed.contains("3 repaired"), "{code:?} {printed}");
     let (code, clean) = report(&server, &["verify"]).await;
     assert_eq!((code, &clean["drift"], &clean["unsettled"]), (Some(0), &json!([]), &json!([])), "{clean}");
     assert_eq!(server.user(bob_id).get("/v1/unread").await.json(200)["total"], 2);
@@ -96,9 +99,9 @@ async fn drift_is_found_told_and_mended_while_the_host_serves() {
 }
 
 #[tokio::test]
-async fn traffic_is_no_drift() {
+async fn traffic_is_not_reported_as_divergence() {
     let server = Server::start(&[]).await;
-    let (ann_id, bob_id, id) = talked(&server).await;
+    let (ann_id, bob_id, id) = create_messages(&server).await;
     let traffic = async {
         let (ann, bob) = (server.user(ann_id), server.user(bob_id));
         for number in 0..60 {
@@ -122,10 +125,10 @@ async fn traffic_is_no_drift() {
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_be_asked_has_an_exit_code_of_its_own() {
+async fn an_unreachable_host_has_its_own_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = server::command(folder.path());
     let output = command.args(["verify", "--set", "admin_listen=127.0.0.1:1"]).output().await.unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && told.contains("is it running?"), "{told}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && printed.contains("is it running?"), "{printed}");
 }

@@ -1,21 +1,21 @@
-//! A client that costs little, because it shares the machine with what it measures: requests are rendered before, and one
-//! connection carries one after the other. Bodies are read to their end and not looked at.
+//! A client that costs little CPU, because it shares the machine with the measured server: requests are rendered in
+//! advance, and one connection carries one after the other. Bodies are read to their end but not parsed.
 
 use std::io;
 use std::net::SocketAddr;
 
 use roost::runtime::Caller;
-use roost_tests::scene::Ask;
+use roost_tests::scenario::ApiRequest;
 use roost_tests::token::{SERVICE_KEY, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-/// More headers than any answer has.
+/// The largest number of headers; no answer has more.
 const HEADERS_MAX: usize = 32;
 
-/// The bytes of a request. Users' tokens are signed once each by whoever renders many.
-pub fn render(ask: &Ask, token: &str) -> Vec<u8> {
+/// The bytes of a request. The caller signs the token, once for each user.
+pub fn render(ask: &ApiRequest, token: &str) -> Vec<u8> {
     let (method, path) = ask.question.route();
     let head = format!("{method} {path} HTTP/1.1\r\nhost: roost\r\nauthorization: Bearer {token}\r\n");
     if !ask.question.has_body() {
@@ -25,7 +25,7 @@ pub fn render(ask: &Ask, token: &str) -> Vec<u8> {
     format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{}", ask.body).into_bytes()
 }
 
-/// What a caller shows.
+/// The token or key of a caller.
 pub fn token(caller: Caller) -> String {
     match caller {
         Caller::User(user) => Token::of(Uuid::from_u128(user.as_u128())).sign(),
@@ -46,7 +46,7 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024) })
     }
 
-    /// Sends a request and waits for the whole answer; `Err`: what was answered instead of success.
+    /// Sends a request and waits for the whole answer; `Err` describes an answer other than success.
     pub async fn ask(&mut self, request: &[u8]) -> anyhow::Result<()> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
@@ -73,7 +73,7 @@ impl Connection {
     }
 }
 
-/// Status and length of the whole answer, once its head is there.
+/// The status and the length of the whole answer, once its head is complete.
 fn head(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);

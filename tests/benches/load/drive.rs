@@ -1,4 +1,4 @@
-//! Puts load on one address: as much as so many connections carry, or a fixed number of requests a second.
+//! Puts load on one address: as much as the connections carry, or a fixed number of requests per second.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use tokio::task::JoinSet;
 
 use crate::client::Connection;
 
-/// Latencies up to a minute, in µs, to three digits.
+/// The largest latency, in µs; the histogram keeps three digits.
 const MICROSECONDS_MAX: u64 = 60_000_000;
-/// Requests that are due and not yet sent, when a rate is fixed; more are counted as failed.
+/// The largest number of requests that are due and not sent yet, at a fixed rate; more are counted as failed.
 const DUE_MAX: usize = 10_000;
 
-/// What one address is asked, over and over: each request in its turn, whichever connection is free.
+/// The requests to one address, sent repeatedly in order by whichever connection is free.
 pub struct Requests {
     rendered: Vec<Vec<u8>>,
     next: AtomicUsize,
@@ -33,15 +33,15 @@ impl Requests {
     }
 }
 
-/// What came of it.
+/// The result of a round.
 pub struct Outcome {
-    /// Of successes, in µs.
+    /// The latencies of successful requests, in µs.
     pub latencies: Histogram<u64>,
-    /// Answers that were no success, and requests that were not sent in time.
+    /// The number of failed answers, and of requests that were not sent in time.
     pub failures: u64,
-    /// The first of them in words.
+    /// The first failure as text.
     pub first_failure: Option<String>,
-    /// From the first request to the last answer.
+    /// The time from the first request to the last answer.
     pub took: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Outcome {
         Self { latencies, failures: 0, first_failure: None, took: Duration::ZERO }
     }
 
-    /// One more round.
+    /// Adds another round.
     pub fn add(&mut self, other: &Self) {
         self.took += other.took;
         self.merge(other);
@@ -65,12 +65,12 @@ impl Outcome {
         self.requests() as f64 / self.took.as_secs_f64()
     }
 
-    /// In milliseconds.
+    /// A percentile of the latencies, in milliseconds.
     pub fn percentile(&self, percentile: f64) -> f64 {
         self.latencies.value_at_percentile(percentile) as f64 / 1e3
     }
 
-    /// Of the same round.
+    /// Adds the result of another connection in the same round.
     fn merge(&mut self, other: &Self) {
         self.latencies.add(&other.latencies).expect("the bounds are the same");
         self.failures += other.failures;
@@ -90,7 +90,7 @@ impl Outcome {
     }
 }
 
-/// As many requests as the connections carry in this time.
+/// Sends as many requests as the connections carry in this time.
 pub async fn closed(address: SocketAddr, requests: &Arc<Requests>, connections: usize, span: Duration) -> Outcome {
     let began = Instant::now();
     let workers = (0..connections).map(|_| {
@@ -109,14 +109,14 @@ pub async fn closed(address: SocketAddr, requests: &Arc<Requests>, connections: 
     gather(workers, began).await
 }
 
-/// So many requests a second, whether earlier ones are answered or not. A latency counts from the moment at which
-/// its request was due.
-pub async fn open(address: SocketAddr, requests: &Arc<Requests>, connections: usize, plan: Plan) -> Outcome {
+/// Sends a fixed number of requests per second, whether earlier ones are answered or not. A latency counts from the
+/// time at which the request was due.
+pub async fn open(address: SocketAddr, requests: &Arc<Requests>, connections: usize, rate: FixedRate) -> Outcome {
     let began = Instant::now();
     let (due, waiting) = mpsc::channel(DUE_MAX);
     let waiting = Arc::new(Mutex::new(waiting));
-    // A thread of its own, because its sleeps are finer than the runtime's.
-    let metronome = std::thread::spawn(move || beat(began, plan, &due));
+    // A separate thread, because its sleeps are more precise than the runtime's.
+    let metronome = std::thread::spawn(move || schedule_requests(began, rate, &due));
     let workers = (0..connections).map(|_| {
         let (requests, waiting) = (Arc::clone(requests), Arc::clone(&waiting));
         async move {
@@ -136,21 +136,21 @@ pub async fn open(address: SocketAddr, requests: &Arc<Requests>, connections: us
     outcome
 }
 
-/// A fixed rate.
+/// A fixed rate of requests.
 #[derive(Clone, Copy)]
-pub struct Plan {
+pub struct FixedRate {
     pub per_second: u32,
     pub span: Duration,
 }
 
-/// Says when each request is due; answers how many found no place.
-fn beat(began: Instant, plan: Plan, due: &mpsc::Sender<Instant>) -> u64 {
-    let total = plan.span.as_secs_f64() * f64::from(plan.per_second);
+/// Sends the due time of each request; returns how many did not fit into the queue.
+fn schedule_requests(began: Instant, rate: FixedRate, due: &mpsc::Sender<Instant>) -> u64 {
+    let total = rate.span.as_secs_f64() * f64::from(rate.per_second);
     let mut refused = 0;
     for number in 0..total as u32 {
-        let moment = began + Duration::from_secs_f64(f64::from(number) / f64::from(plan.per_second));
-        std::thread::sleep(moment.saturating_duration_since(Instant::now()));
-        refused += u64::from(due.try_send(moment).is_err());
+        let due_at = began + Duration::from_secs_f64(f64::from(number) / f64::from(rate.per_second));
+        std::thread::sleep(due_at.saturating_duration_since(Instant::now()));
+        refused += u64::from(due.try_send(due_at).is_err());
     }
     refused
 }

@@ -1,18 +1,19 @@
-//! Load over HTTP: the real binary, with reused and with fresh instances, beside a native axum server that runs the same core
-//! on the same kind of store and records. They take turns within one run, so that a ratio compares neighbours.
+//! Load over HTTP: the real binary, with reused and with fresh instances, compared with a native axum server that runs
+//! the same core on the same kind of store and records. The servers alternate within one run, so that a ratio compares
+//! adjacent measurements.
 //!
-//! Bounded in connections, rounds and seconds. `--help` lists what can be chosen; the store and the records are
-//! parameters, so that the same program measures the embedded parts, Redis and PostgreSQL.
+//! Connections, rounds and seconds are bounded. `--help` lists the options; the store and the records are parameters,
+//! so the same program measures the embedded parts, Redis and PostgreSQL.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     unreachable_pub,
-    reason = "a benchmark that meets a surprise shall end; its modules are nobody else's"
+    reason = "an unexpected value must end the benchmark; its modules are private to it"
 )]
 
+mod benchmark;
 mod client;
-mod contest;
 mod drive;
 mod meter;
 mod native;
@@ -21,20 +22,22 @@ mod report;
 use std::time::Duration;
 
 use clap::Parser;
-use roost_tests::scene::{Operation, Scene, Size};
+use roost_tests::scenario::{Operation, Scenario, Size};
 
-use contest::Contest;
+use benchmark::Benchmark;
 
-/// The rival is what a team would write, on the system's allocator; with this feature it has the one that Roost ships with.
+/// The native server is what a team would write, on the system's allocator. With this feature it uses the allocator
+/// that Roost ships with.
 #[cfg(feature = "same-allocator")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SIZE: Size = Size { people: 100, partners: 25, messages: 4, groups: &[100, 1_000] };
+const SIZE: Size = Size { users: 100, partners: 25, messages: 4, groups: &[100, 1_000] };
 
-/// What is measured, and whether the native server takes part where both share one store but not the records.
+/// The measured operations, and whether the native server takes part where the servers share one store but not the
+/// records.
 const CASES: [(Operation, bool); 12] = [
-    (Operation::Beat, true),
+    (Operation::Heartbeat, true),
     (Operation::Presence, true),
     (Operation::PresenceOf100, true),
     (Operation::PresenceOfContact, true),
@@ -72,7 +75,7 @@ struct Arguments {
     /// Only these servers, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "native,reused,fresh")]
     servers: Vec<String>,
-    /// Requests a second, sent whether earlier ones are answered or not, instead of as many as the connections carry
+    /// Requests per second, sent whether earlier ones are answered or not, instead of as many as the connections carry
     #[arg(long)]
     rate: Option<u32>,
     /// Further keys of the host's configuration, as KEY=VALUE
@@ -92,7 +95,8 @@ impl Arguments {
         self.only.is_empty() || self.only.contains(&operation.name())
     }
 
-    /// Sends and reads move both records and store: on a common store the native server's records would fall behind.
+    /// Sends and reads change both the records and the store: on a shared store, the native server's records would fall
+    /// behind.
     fn separate_stores(&self) -> bool {
         self.store_url == "memory:"
     }
@@ -108,14 +112,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let contest = Contest::prepare(arguments, Scene::new(SIZE)).await?;
+    let benchmark = Benchmark::prepare(arguments, Scenario::new(SIZE)).await?;
     report::head();
     for (operation, comparable) in CASES {
         if arguments.asks_for(operation) {
             let with_native = comparable || arguments.separate_stores();
-            report::operation(operation, &contest.hold(operation, with_native).await);
+            report::operation(operation, &benchmark.measure(operation, with_native).await);
         }
     }
-    report::hit_rates(&contest.hit_rates().await);
+    report::hit_rates(&benchmark.hit_rates().await);
     Ok(())
 }

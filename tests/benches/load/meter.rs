@@ -1,21 +1,22 @@
-//! What a round cost beside time: the server's processor time, commands that Redis carried out, the host's own counters.
+//! The cost of a round beside time: the server's processor time, the commands that Redis executed, and the host's own
+//! counters.
 
 use std::fs;
 use std::ops::Sub;
 
 use roost_tests::client::Client;
 
-/// Processor time is told in hundredths of a second, on every Linux.
+/// Linux reports processor time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Readings that only grow.
+/// Readings of counters that only grow.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
     /// Processor seconds of the server, in user and kernel mode.
     pub cpu_seconds: f64,
-    /// Commands that Redis carried out for anybody, those inside scripts among them.
+    /// Commands that Redis executed for all clients, including those inside scripts.
     pub redis_commands: f64,
-    /// Times that the host waited for Redis.
+    /// The host's round trips to Redis.
     pub round_trips: f64,
     /// Commands that the host sent to Redis.
     pub commands_sent: f64,
@@ -43,7 +44,7 @@ impl Reading {
     }
 }
 
-/// Where the readings of one server are taken.
+/// The sources of the readings of one server.
 pub struct Meter {
     process: u32,
     admin: Option<Client>,
@@ -51,7 +52,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Of a process; `admin`: its admin listener; `store_url`: its store.
+    /// A meter of a process; `admin` is a client of its admin listener, `store_url` its store.
     pub fn new(process: u32, admin: Option<Client>, store_url: &str) -> Self {
         let redis = store_url.starts_with("redis").then(|| redis::Client::open(store_url).expect("a URL of Redis"));
         Self { process, admin, redis }
@@ -67,7 +68,7 @@ impl Meter {
         }
     }
 
-    /// Nothing where there is no admin listener.
+    /// The metrics of the server, empty if it has no admin listener.
     pub async fn metrics(&self) -> Metrics {
         match &self.admin {
             Some(admin) => Metrics(admin.get("/metrics").await.text),
@@ -85,7 +86,7 @@ impl Metrics {
         Self(String::new())
     }
 
-    /// The sum of all series of this name that have all of these labels, spelt `name="value"`.
+    /// The sum of all series with this name and all of these labels, written as `name="value"`.
     pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let series = self.0.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
         let ours = series.filter(|(rest, _)| rest.is_empty() || rest.starts_with('{'));
@@ -93,7 +94,7 @@ impl Metrics {
         meant.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
     }
 
-    /// Hits among all answers of a cache since an earlier page; `None`: it was not asked.
+    /// The share of hits among the answers of a cache since an earlier page; `None` if the cache was not used.
     pub fn hit_rate(&self, cache: &str, since: &Self) -> Option<f64> {
         let (cache, hit) = (format!("cache=\"{cache}\""), "outcome=\"hit\"");
         let grown = |labels: &[&str]| {
@@ -105,7 +106,8 @@ impl Metrics {
     }
 }
 
-/// The 14th and 15th field of the process's line; the second, its name, may hold anything and ends with a parenthesis.
+/// The 14th and 15th field of the process's line. The second field, its name, can hold anything and ends with a
+/// parenthesis.
 fn cpu_seconds(process: u32) -> f64 {
     let line = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields = line.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();

@@ -1,5 +1,5 @@
-//! The rival: an axum server that runs the core natively on the same kind of store and records, with the host's own
-//! authentication and the same JSON. It runs in a process of its own, as the host does.
+//! The native server for comparison: an axum server that runs the core natively on the same kind of store and records,
+//! with the host's authentication and the same JSON. It runs in its own process, as the host does.
 
 use std::net::SocketAddr;
 use std::path::Path as FilePath;
@@ -21,23 +21,23 @@ use roost::server::auth::{Authenticator, Credentials};
 use roost::store::Store;
 use roost_core::ids::{ConversationId, UserId};
 use roost_tests::native::{self, NativeWorld};
-use roost_tests::scene::Question;
+use roost_tests::scenario::ApiRoute;
 use roost_tests::server::configured;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Child;
 
-/// The argument that makes this program the server.
+/// The argument that makes this program run as the server.
 pub const COMMAND: &str = "serve-natively";
 
-/// A native server in its process. Killed when dropped.
+/// A native server in its own process, which is killed when the value is dropped.
 pub struct Native {
     pub listen: SocketAddr,
     child: Child,
 }
 
 impl Native {
-    /// Serves from a folder, with these keys of the host's configuration.
+    /// Starts the server with this data folder and these keys of the host's configuration.
     pub async fn start(folder: &FilePath, set: &[(&str, &str)]) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
         let mut command = configured(&program, folder);
@@ -56,7 +56,7 @@ impl Native {
     }
 }
 
-/// Serves until it is killed.
+/// Runs the server until it is killed.
 pub fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -66,49 +66,49 @@ pub fn serve() -> anyhow::Result<()> {
         let auth = Authenticator::new(&config.auth)?;
         let listener = TcpListener::bind(config.listen).await?;
         println!("{}", listener.local_addr()?);
-        Ok(axum::serve(listener, router(Rival { auth, world: native::world(store, records) })).await?)
+        Ok(axum::serve(listener, router(Application { auth, world: native::world(store, records) })).await?)
     })
 }
 
-/// The server's parts.
-struct Rival {
+/// The state of the server.
+struct Application {
     auth: Authenticator,
     world: NativeWorld,
 }
 
-fn router(rival: Rival) -> Router {
+fn router(rival: Application) -> Router {
     Router::new()
-        .route("/v1/presence", post(|asked: Asked| asked.answer(Question::Beat)))
-        .route("/v1/presence/query", post(|asked: Asked| asked.answer(Question::PresenceOf)))
-        .route("/v1/presence/{user}", get(|Path(id): Path<UserId>, asked: Asked| asked.answer(Question::Presence(id))))
-        .route("/v1/unread", get(|asked: Asked| asked.answer(Question::Unread)))
+        .route("/v1/presence", post(|asked: Asked| asked.answer(ApiRoute::Heartbeat)))
+        .route("/v1/presence/query", post(|asked: Asked| asked.answer(ApiRoute::PresenceOf)))
+        .route("/v1/presence/{user}", get(|Path(id): Path<UserId>, asked: Asked| asked.answer(ApiRoute::Presence(id))))
+        .route("/v1/unread", get(|asked: Asked| asked.answer(ApiRoute::Unread)))
         .route(
             "/v1/unread/{id}",
-            get(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(Question::UnreadOf(id))),
+            get(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(ApiRoute::UnreadOf(id))),
         )
         .route(
             "/v1/conversations/{id}/read",
-            post(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(Question::Read(id))),
+            post(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(ApiRoute::Read(id))),
         )
         .route(
             "/v1/conversations/{id}/messages",
-            post(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(Question::Send(id))),
+            post(|Path(id): Path<ConversationId>, asked: Asked| asked.answer(ApiRoute::Send(id))),
         )
-        .route("/v1/conversations", get(|asked: Asked| asked.answer(Question::Inbox)))
+        .route("/v1/conversations", get(|asked: Asked| asked.answer(ApiRoute::Inbox)))
         .with_state(Arc::new(rival))
 }
 
-/// A request whose caller is known.
+/// A request with an authenticated caller.
 struct Asked {
-    rival: Arc<Rival>,
+    rival: Arc<Application>,
     caller: Caller,
     body: Bytes,
 }
 
-impl FromRequest<Arc<Rival>> for Asked {
+impl FromRequest<Arc<Application>> for Asked {
     type Rejection = Response;
 
-    async fn from_request(request: Request, rival: &Arc<Rival>) -> Result<Self, Response> {
+    async fn from_request(request: Request, rival: &Arc<Application>) -> Result<Self, Response> {
         let caller = Credentials::of_headers(request.headers())
             .and_then(|credentials| rival.auth.identify(&credentials, SystemTime::now()))
             .and_then(|identity| identity.authorize(Access::ServiceOrUser))
@@ -119,7 +119,7 @@ impl FromRequest<Arc<Rival>> for Asked {
 }
 
 impl Asked {
-    async fn answer(self, question: Question) -> Response {
+    async fn answer(self, question: ApiRoute) -> Response {
         match native::answer(&self.rival.world, self.caller, question, &self.body).await {
             Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

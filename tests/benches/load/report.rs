@@ -1,8 +1,8 @@
-//! The tables that a run prints, in the form in which `docs/performance.md` shows them.
+//! The tables that a run prints, in the form that `docs/performance.md` uses.
 
-use roost_tests::scene::Operation;
+use roost_tests::scenario::Operation;
 
-use crate::contest::Standing;
+use crate::benchmark::Measurements;
 
 pub fn head() {
     println!(
@@ -12,25 +12,25 @@ pub fn head() {
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
 }
 
-/// One line for each server; costs are for each request.
-pub fn operation(operation: Operation, standings: &[Standing]) {
-    let native = standings.iter().find(|standing| standing.server == "native");
-    for standing in standings {
-        let outcome = &standing.outcome;
+/// One row for each server; costs are per request.
+pub fn operation(operation: Operation, all_measurements: &[Measurements]) {
+    let native = all_measurements.iter().find(|measurements| measurements.server == "native");
+    for measurements in all_measurements {
+        let outcome = &measurements.outcome;
         let each = |amount: f64| amount / outcome.requests().max(1) as f64;
         let counted = |amount: f64| if amount > 0.0 { format!("{:.2}", each(amount)) } else { "–".to_owned() };
         println!(
             "| {} | {} | {:.0} | {} | {:.2} | {:.2} | {:.1} | {} | {} | {} |",
             operation.name(),
-            standing.server,
+            measurements.server,
             outcome.per_second(),
-            native.map_or_else(|| "–".to_owned(), |native| format!("{:.2}", ratio(standing, native))),
+            native.map_or_else(|| "–".to_owned(), |native| format!("{:.2}", ratio(measurements, native))),
             outcome.percentile(50.0),
             outcome.percentile(99.0),
-            each(standing.cost.cpu_seconds) * 1e6,
-            counted(standing.cost.round_trips),
-            counted(standing.cost.commands_sent),
-            counted(standing.cost.redis_commands),
+            each(measurements.cost.cpu_seconds) * 1e6,
+            counted(measurements.cost.round_trips),
+            counted(measurements.cost.commands_sent),
+            counted(measurements.cost.redis_commands),
         );
         if let Some(failure) = &outcome.first_failure {
             println!("\n{} of {} failed: {failure}\n", outcome.failures, outcome.failures + outcome.requests());
@@ -38,14 +38,15 @@ pub fn operation(operation: Operation, standings: &[Standing]) {
     }
 }
 
-/// The median over the rounds, each beside its neighbour.
-fn ratio(standing: &Standing, native: &Standing) -> f64 {
-    let mut ratios: Vec<f64> = standing.rounds.iter().zip(&native.rounds).map(|(own, native)| own / native).collect();
+/// The median of the ratios over the rounds.
+fn ratio(measurements: &Measurements, native: &Measurements) -> f64 {
+    let mut ratios: Vec<f64> =
+        measurements.rounds.iter().zip(&native.rounds).map(|(own, native)| own / native).collect();
     ratios.sort_by(f64::total_cmp);
     ratios[ratios.len() / 2]
 }
 
-/// How often each cache knew the answer.
+/// Prints the hit rate of each cache.
 pub fn hit_rates(rates: &[(&str, &str, f64)]) {
     println!();
     for (server, cache, rate) in rates {

@@ -1,5 +1,5 @@
-//! One device: it connects again after every loss, goes on where it was, fetches the present state when it is told to,
-//! and says what it has to say until it is acknowledged.
+//! One device: it reconnects after every lost connection, resumes at its position, fetches the current state after a
+//! `resync`, and repeats its messages until they are acknowledged.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,148 +11,148 @@ use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
-use super::line::{Line, Lost};
+use super::connection::{ConnectionLost, DeviceConnection};
+use super::observations::Observations;
 use super::outbox::Outbox;
 use super::recovery;
-use super::sheet::Sheet;
 use crate::token::Token;
 
-/// A device writes, reads and tries again this often.
+/// The interval in which a device writes, reads and retries.
 const PACE: Duration = Duration::from_millis(100);
-/// A reader reads once in so many paces.
+/// A reader marks messages as read once in this many intervals.
 const READ_EVERY: u32 = 7;
-/// Before connecting again.
+/// The pause before a device reconnects.
 const RECONNECT_AFTER: Duration = Duration::from_millis(150);
 
-/// What all devices do.
+/// What all devices currently do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum Activity {
     /// They only listen: a message that is sent before a device is connected is part of that device's `hello`, so the
     /// device never receives an event for it.
     Connecting,
-    /// They write and read.
-    Busy,
-    /// They only finish what they began.
+    /// They write and read messages.
+    Writing,
+    /// They only finish what they have begun.
     Finishing,
 }
 
-/// Who a device is.
+/// The identity and behaviour of a device.
 #[derive(Clone, Debug)]
 pub(super) struct Role {
-    /// Whose device it is, and which.
+    /// The user's name and the number of the device, for messages.
     pub(super) name: String,
     pub(super) user: Uuid,
-    /// The host it prefers; where it does not answer, the next.
+    /// The host that the device tries first; if that does not answer, it tries the next one.
     pub(super) home: usize,
-    /// Conversations of its user.
+    /// The conversations of its user.
     pub(super) conversations: Vec<Uuid>,
-    /// It writes to them in turn.
+    /// Whether the device writes to the conversations, one after the other.
     pub(super) writes: bool,
-    /// It reads this one.
+    /// The conversation that the device marks as read, if any.
     pub(super) reads: Option<Uuid>,
 }
 
-/// A device that lives until it is dropped.
+/// A running device; it stops when the value is dropped.
 pub(super) struct Device {
     pub(super) role: Role,
-    sheet: Arc<Mutex<Sheet>>,
-    _life: JoinSet<()>,
+    observations: Arc<Mutex<Observations>>,
+    _task: JoinSet<()>,
 }
 
 impl Device {
-    /// A device that connects to these hosts.
-    pub(super) fn start(role: Role, hosts: Vec<SocketAddr>, mood: watch::Receiver<Mood>) -> Self {
-        let sheet = Arc::new(Mutex::new(Sheet::new(&role.name)));
+    /// Starts a device that connects to these hosts.
+    pub(super) fn start(role: Role, hosts: Vec<SocketAddr>, activity: watch::Receiver<Activity>) -> Self {
+        let observations = Arc::new(Mutex::new(Observations::new(&role.name)));
         let mut ticks = interval(PACE);
-        // A device that is cut off goes on writing: what it missed to say comes at once afterwards.
+        // A disconnected device goes on writing: messages from that time are sent at once after it reconnects.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let life = Life {
+        let task = DeviceTask {
             token: Token::of(role.user).sign(),
             host: role.home,
             role: role.clone(),
             hosts,
-            mood,
+            activity,
             ticks,
-            beat: 0,
-            sheet: sheet.clone(),
+            tick: 0,
+            observations: observations.clone(),
             outbox: Outbox::default(),
             recoveries: JoinSet::new(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(life.run());
-        Self { role, sheet, _life: tasks }
+        tasks.spawn(task.run());
+        Self { role, observations, _task: tasks }
     }
 
-    pub(super) fn sheet(&self) -> MutexGuard<'_, Sheet> {
-        self.sheet.lock().unwrap()
+    pub(super) fn observations(&self) -> MutexGuard<'_, Observations> {
+        self.observations.lock().unwrap()
     }
 }
 
-struct Life {
+struct DeviceTask {
     role: Role,
     token: String,
     hosts: Vec<SocketAddr>,
-    /// The host that is tried next.
+    /// The index of the host that is tried next.
     host: usize,
-    mood: watch::Receiver<Mood>,
+    activity: watch::Receiver<Activity>,
     ticks: Interval,
-    beat: u32,
-    sheet: Arc<Mutex<Sheet>>,
+    tick: u32,
+    observations: Arc<Mutex<Observations>>,
     outbox: Outbox,
     recoveries: JoinSet<()>,
 }
 
-impl Life {
+impl DeviceTask {
     async fn run(mut self) {
         loop {
-            let since = self.sheet().since();
+            let since = self.observations().since();
             let address = self.hosts[self.host % self.hosts.len()];
-            match Line::open(address, &self.token, since).await {
-                Ok((mut line, hello)) => {
-                    self.sheet().greeted(&hello);
-                    // Whatever ends it, the answer is to come back.
-                    let Lost(why) = self.follow(&mut line).await;
-                    self.outbox.parted();
-                    self.sheet().lost(why);
-                    self.sheet().parted();
+            match DeviceConnection::open(address, &self.token, since).await {
+                Ok((mut connection, hello)) => {
+                    self.observations().hello_received(&hello);
+                    // The device reconnects, whatever the reason was.
+                    let ConnectionLost(why) = self.run_connection(&mut connection).await;
+                    self.outbox.disconnected();
+                    self.observations().connection_lost(why);
+                    self.observations().disconnected();
                 }
-                // No stickiness: any host will do.
-                Err(Lost(why)) => {
+                // Any other host can serve the device.
+                Err(ConnectionLost(why)) => {
                     self.host += 1;
-                    self.sheet().lost(why);
+                    self.observations().connection_lost(why);
                 }
             }
             sleep(RECONNECT_AFTER).await;
         }
     }
 
-    async fn follow(&mut self, line: &mut Line) -> Lost {
+    async fn run_connection(&mut self, connection: &mut DeviceConnection) -> ConnectionLost {
         loop {
-            let done = tokio::select! {
-                frame = line.next() => match frame {
+            let outcome = tokio::select! {
+                frame = connection.next() => match frame {
                     Ok(frame) => {
-                        self.hear(&frame);
+                        self.handle_frame(&frame);
                         Ok(())
                     }
-                    Err(lost) => Err(lost),
+                    Err(error) => Err(error),
                 },
-                _ = self.ticks.tick() => self.speak(line).await,
+                _ = self.ticks.tick() => self.send_due(connection).await,
             };
-            if let Err(lost) = done {
-                return lost;
+            if let Err(error) = outcome {
+                return error;
             }
         }
     }
 
-    fn hear(&mut self, frame: &Value) {
+    fn handle_frame(&mut self, frame: &Value) {
         match frame["id"].as_str() {
-            Some("read") => self.was_read(frame),
+            Some("read") => self.handle_read_answer(frame),
             Some(id) => match id.parse() {
-                Ok(id) => self.was_answered(id, frame),
-                Err(_) => self.sheet().fault(format!("an answer to nothing: {frame}")),
+                Ok(id) => self.handle_answer(id, frame),
+                Err(_) => self.observations().violation(format!("an answer without a request: {frame}")),
             },
             None => {
-                let must_fetch = self.sheet().pushed(frame);
+                let must_fetch = self.observations().frame_received(frame);
                 if must_fetch {
                     self.recover();
                 }
@@ -160,78 +160,85 @@ impl Life {
         }
     }
 
-    fn was_answered(&mut self, id: Uuid, frame: &Value) {
+    fn handle_answer(&mut self, id: Uuid, frame: &Value) {
         if frame["type"] == "ok" {
-            // The answer to a try that was given up may come after the one to the next.
+            // The answer to an abandoned attempt can arrive after the answer to the next attempt.
             if self.outbox.acknowledged(id) {
-                let mut sheet = self.sheet();
-                sheet.stored(id, &frame["payload"]);
-                sheet.tally.acknowledged += 1;
-                sheet.open = self.outbox.open();
+                let mut observations = self.observations();
+                observations.message_acknowledged(id, &frame["payload"]);
+                observations.tally.acknowledged += 1;
+                observations.open = self.outbox.open();
             }
         } else if frame["error"]["retry"] == true {
             self.outbox.refused(id);
         } else {
-            self.sheet().fault(format!("refused for good: {frame}"));
+            self.observations().violation(format!("refused for good: {frame}"));
         }
     }
 
-    fn was_read(&mut self, frame: &Value) {
+    fn handle_read_answer(&mut self, frame: &Value) {
         if frame["type"] == "ok" {
             let up_to = frame["payload"]["up_to"].as_u64().unwrap_or_default();
-            let mut sheet = self.sheet();
-            sheet.read.1 = sheet.read.1.max(up_to);
+            let mut observations = self.observations();
+            observations.read.1 = observations.read.1.max(up_to);
         } else if frame["error"]["retry"] != true {
-            self.sheet().fault(format!("refused for good: {frame}"));
+            self.observations().violation(format!("refused for good: {frame}"));
         }
     }
 
-    async fn speak(&mut self, line: &mut Line) -> Result<(), Lost> {
-        self.beat += 1;
-        let busy = *self.mood.borrow() == Mood::Busy;
-        if busy && self.role.writes && self.outbox.write(&self.role.name, &self.role.conversations) {
-            self.sheet().tally.sent += 1;
+    async fn send_due(&mut self, connection: &mut DeviceConnection) -> Result<(), ConnectionLost> {
+        self.tick += 1;
+        let writing = *self.activity.borrow() == Activity::Writing;
+        if writing && self.role.writes && self.outbox.write(&self.role.name, &self.role.conversations) {
+            self.observations().tally.sent += 1;
         }
         let (frames, again) = self.outbox.due();
         {
-            let mut sheet = self.sheet();
-            sheet.tally.retried += again;
-            sheet.open = self.outbox.open();
+            let mut observations = self.observations();
+            observations.tally.retried += again;
+            observations.open = self.outbox.open();
         }
         for frame in frames {
-            line.say(&frame).await?;
+            connection.send(&frame).await?;
         }
         match self.role.reads {
-            Some(conversation) if self.beat.is_multiple_of(READ_EVERY) => self.read(line, conversation, busy).await,
+            Some(conversation) if self.tick.is_multiple_of(READ_EVERY) => {
+                self.read(connection, conversation, writing).await
+            }
             _ => Ok(()),
         }
     }
 
-    /// Says how far it has read; when finishing, only what was not acknowledged yet.
-    async fn read(&mut self, line: &mut Line, conversation: Uuid, busy: bool) -> Result<(), Lost> {
+    /// Marks messages as read. When the device is finishing, it only repeats a mark that is not acknowledged yet.
+    async fn read(
+        &mut self,
+        connection: &mut DeviceConnection,
+        conversation: Uuid,
+        writing: bool,
+    ) -> Result<(), ConnectionLost> {
         let up_to = {
-            let mut sheet = self.sheet();
-            if busy {
-                sheet.read.0 = sheet.read.0.max(sheet.newest(conversation));
+            let mut observations = self.observations();
+            if writing {
+                observations.read.0 = observations.read.0.max(observations.newest(conversation));
             }
-            if sheet.read.0 == sheet.read.1 {
+            if observations.read.0 == observations.read.1 {
                 return Ok(());
             }
-            sheet.read.0
+            observations.read.0
         };
         let payload = json!({ "conversation": conversation, "up_to": up_to });
-        line.say(&json!({ "id": "read", "type": "conversation.read", "payload": payload })).await
+        connection.send(&json!({ "id": "read", "type": "conversation.read", "payload": payload })).await
     }
 
-    /// Fetches the present state beside the line; a later `resync` makes an earlier fetch pointless.
+    /// Fetches the current state while the connection stays open. A later `resync` makes an earlier fetch obsolete.
     fn recover(&mut self) {
         self.recoveries.abort_all();
         let hosts = self.hosts.clone();
         let (token, conversations) = (self.token.clone(), self.role.conversations.clone());
-        self.recoveries.spawn(recovery::recover(hosts, token, conversations, self.sheet.clone()));
+        self.recoveries.spawn(recovery::recover(hosts, token, conversations, self.observations.clone()));
     }
 
-    fn sheet(&self) -> MutexGuard<'_, Sheet> {
-        self.sheet.lock().unwrap()
+    fn observations(&self) -> MutexGuard<'_, Observations> {
+        self.observations.lock().unwrap()
     }
 }

@@ -1,17 +1,18 @@
-//! The ledger: several people with several devices on several hosts write numbered messages while something breaks.
-//! Afterwards every message that was acknowledged is in the records, came to every device of every member exactly once
-//! and in order (or the device was told `resync` and then has the right state), and every counter equals the records.
+//! The ledger: several users with several devices on several hosts send numbered messages while a test injects faults.
+//! Afterwards every acknowledged message must be in the records, must have reached every device of every member exactly
+//! once and in order (or the device received `resync` and then fetched the right state), and every counter must equal
+//! the records.
 //!
-//! The ledger knows hosts by their addresses alone. What breaks, and how, is the test's business.
+//! The ledger knows only the addresses of the hosts. The faults are up to the test.
 
-mod audit;
+mod connection;
 mod device;
-mod line;
+mod observations;
 mod outbox;
 mod recovery;
-mod sheet;
-mod stored;
+mod redis_counters;
 mod tally;
+mod verification;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,138 +20,145 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use audit::Counters;
-pub use stored::Stored;
+pub use redis_counters::RedisCounters;
 pub use tally::Tally;
+pub use verification::Counters;
 
 use crate::client::Client;
-use crate::patience::{look, until};
+use crate::eventually::{eventually_within, retry_until_ok};
 use crate::token::Token;
-use audit::Audit;
-use device::{Device, Mood, Role};
+use device::{Activity, Device, Role};
+use verification::Verification;
 
-/// People of a run: enough for pairs and groups, and for somebody with a device on every host.
-const PEOPLE: [&str; 4] = ["Ann", "Bob", "Cid", "Dan"];
-/// Who is in which conversation. The first one is the one that readers read.
+/// The users of a run: enough for pairs and groups, and for users with a device on every host.
+const USER_NAMES: [&str; 4] = ["Ann", "Bob", "Cid", "Dan"];
+/// The members of each conversation, as indices of users. The first conversation is the one that the reader reads.
 const CONVERSATIONS: [&[usize]; 4] = [&[0, 1, 2, 3], &[0, 1], &[2, 3], &[0, 2, 3]];
-/// Ann and Cid have a device on every host; these two have one each.
+/// Ann and Cid have a device on every host; these two users have one device each.
 const ONE_DEVICE: [usize; 2] = [1, 3];
-/// The reader, of the first conversation.
+/// The user who reads the first conversation.
 const READER: usize = 1;
-/// Messages flow when every writer got so many acknowledgements and every device heard so many more.
+/// Messages flow when every writer has this many more acknowledgements, and every device has received this many more
+/// messages.
 const ACKNOWLEDGED: usize = 12;
-const HEARD: usize = 20;
-/// How long they may take to.
+const DELIVERED: usize = 20;
+/// How long that may take.
 const FLOW_WITHIN: Duration = Duration::from_secs(30);
-/// How long everything may take to come right after the last fault.
-const SETTLED_WITHIN: Duration = Duration::from_secs(45);
+/// How long the system may take to recover completely after the last fault.
+const IDLE_WITHIN: Duration = Duration::from_secs(45);
 
-/// A conversation of a run.
+/// A conversation of a run with its members.
 #[derive(Clone, Debug)]
 struct Conversation {
     id: Uuid,
     members: Vec<Uuid>,
 }
 
-/// A run under way.
+/// A running ledger.
 pub struct Ledger {
     name: &'static str,
     hosts: Vec<SocketAddr>,
-    people: Vec<Uuid>,
+    users: Vec<Uuid>,
     conversations: Vec<Conversation>,
     devices: Vec<Device>,
-    mood: watch::Sender<Mood>,
+    activity: watch::Sender<Activity>,
 }
 
 impl Ledger {
-    /// Connects every device; when all are connected, they begin to write.
+    /// Connects all devices; when all are connected, they start to send messages.
     pub async fn open(name: &'static str, hosts: Vec<SocketAddr>) -> Self {
-        let people: Vec<Uuid> = PEOPLE.iter().map(|_| Uuid::new_v4()).collect();
+        let users: Vec<Uuid> = USER_NAMES.iter().map(|_| Uuid::new_v4()).collect();
         let mut conversations = Vec::new();
         for members in CONVERSATIONS {
-            let members: Vec<Uuid> = members.iter().map(|member| people[*member]).collect();
+            let members: Vec<Uuid> = members.iter().map(|member| users[*member]).collect();
             let id = client(hosts[0], members[0]).conversation(&members).await;
             conversations.push(Conversation { id: id.parse().expect("an id"), members });
         }
-        let mood = watch::Sender::new(Mood::Connecting);
-        let devices = roles(&people, &conversations, hosts.len());
-        let devices = devices.map(|role| Device::start(role, hosts.clone(), mood.subscribe())).collect();
-        let ledger = Self { name, hosts, people, conversations, devices, mood };
-        ledger.until("every device is connected", || ledger.devices.iter().all(|d| d.sheet().connected)).await;
-        ledger.mood.send_replace(Mood::Busy);
-        ledger.flows().await;
+        let activity = watch::Sender::new(Activity::Connecting);
+        let devices = roles(&users, &conversations, hosts.len());
+        let devices = devices.map(|role| Device::start(role, hosts.clone(), activity.subscribe())).collect();
+        let ledger = Self { name, hosts, users, conversations, devices, activity };
+        ledger
+            .wait_for("every device is connected", || ledger.devices.iter().all(|d| d.observations().connected))
+            .await;
+        ledger.activity.send_replace(Activity::Writing);
+        ledger.wait_for_flow().await;
         ledger
     }
 
-    /// What happened so far.
+    /// The counts of all devices so far.
     pub fn tally(&self) -> Tally {
-        self.devices.iter().map(|device| device.sheet().tally).sum()
+        self.devices.iter().map(|device| device.observations().tally).sum()
     }
 
-    /// Waits until every writer's messages are acknowledged again, and every device hears of new ones.
-    pub async fn flows(&self) {
-        let before: Vec<Tally> = self.devices.iter().map(|device| device.sheet().tally).collect();
-        let grown = |device: &Device, before: &Tally| {
-            let now = device.sheet().tally;
-            let heard = now.delivered + now.recovered >= before.delivered + before.recovered + HEARD;
-            heard && (!device.role.writes || now.acknowledged >= before.acknowledged + ACKNOWLEDGED)
+    /// Waits until every writer's messages are acknowledged again, and every device receives new ones.
+    pub async fn wait_for_flow(&self) {
+        let before: Vec<Tally> = self.devices.iter().map(|device| device.observations().tally).collect();
+        let progressed = |device: &Device, before: &Tally| {
+            let now = device.observations().tally;
+            let delivered = now.delivered + now.recovered >= before.delivered + before.recovered + DELIVERED;
+            delivered && (!device.role.writes || now.acknowledged >= before.acknowledged + ACKNOWLEDGED)
         };
-        self.until("messages flow", || self.devices.iter().zip(&before).all(|(d, b)| grown(d, b))).await;
+        self.wait_for("messages flow", || self.devices.iter().zip(&before).all(|(d, b)| progressed(d, b))).await;
     }
 
-    /// Waits until this many more messages are acknowledged, whether or not anybody hears of them.
-    pub async fn acknowledges(&self, more: usize) {
-        let wanted = self.tally().acknowledged + more;
-        self.until("messages are acknowledged", || self.tally().acknowledged >= wanted).await;
+    /// Waits until this many more messages are acknowledged, whether or not they reach any device.
+    pub async fn wait_for_acknowledgements(&self, more: usize) {
+        let target = self.tally().acknowledged + more;
+        self.wait_for("messages are acknowledged", || self.tally().acknowledged >= target).await;
     }
 
-    /// Waits until this holds of what happened so far.
-    pub async fn shows(&self, what: &str, holds: impl Fn(&Tally) -> bool) {
-        self.until(what, || holds(&self.tally())).await;
+    /// Waits until this holds for the counts of all devices.
+    pub async fn wait_for_tally(&self, what: &str, holds: impl Fn(&Tally) -> bool) {
+        self.wait_for(what, || holds(&self.tally())).await;
     }
 
-    /// Nobody writes any more; holds everything against the promises, and what `counters` sees in the store too.
+    /// Stops the writers, waits until all devices are idle, and verifies every guarantee. `counters` gives access to
+    /// the counters in the store.
     ///
     /// # Panics
-    /// When a promise was broken.
-    pub async fn settle(self, counters: &mut impl Counters) -> Tally {
-        self.mood.send_replace(Mood::Finishing);
-        let calm = look(SETTLED_WITHIN, async || self.restless()).await;
-        calm.unwrap_or_else(|restless| panic!("{}: never calm: {restless:?}; {}", self.name, self.tally()));
-        let audit = Audit::begin(&self).await;
-        let right = look(SETTLED_WITHIN, async || audit.differences(&self, counters).await).await;
-        right.unwrap_or_else(|differences| {
+    /// If a guarantee is violated.
+    pub async fn finish(self, counters: &mut impl Counters) -> Tally {
+        self.activity.send_replace(Activity::Finishing);
+        let idle = retry_until_ok(IDLE_WITHIN, async || self.busy_devices()).await;
+        idle.unwrap_or_else(|busy_devices| {
+            panic!("{}: devices do not become idle: {busy_devices:?}; {}", self.name, self.tally())
+        });
+        let verification = Verification::read_records(&self).await;
+        let verified = retry_until_ok(IDLE_WITHIN, async || verification.differences(&self, counters).await).await;
+        verified.unwrap_or_else(|differences| {
             panic!("{}: {}\n{}", self.name, self.tally(), differences.join("\n"));
         });
-        audit.close(&self).await;
+        verification.finish(&self).await;
         let tally = self.tally();
         eprintln!("ledger of {}: {tally}", self.name);
         tally
     }
 
-    /// Devices with something under way.
-    fn restless(&self) -> Result<(), Vec<String>> {
-        let restless: Vec<_> = self.devices.iter().filter(|device| !device.sheet().is_settled()).collect();
-        if restless.is_empty() {
+    /// The devices that still have something to do.
+    fn busy_devices(&self) -> Result<(), Vec<String>> {
+        let busy_devices: Vec<_> = self.devices.iter().filter(|device| !device.observations().is_idle()).collect();
+        if busy_devices.is_empty() {
             return Ok(());
         }
-        Err(restless.into_iter().map(|device| device.sheet().standing()).collect())
+        Err(busy_devices.into_iter().map(|device| device.observations().describe()).collect())
     }
 
-    async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+    async fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let what = format!("{}: {what}", self.name);
-        until(&what, FLOW_WITHIN, async || {
-            self.no_faults();
+        eventually_within(FLOW_WITHIN, &what, async || {
+            self.assert_no_violations();
             holds()
         })
         .await;
     }
 
     /// # Panics
-    /// When a device saw something that must never be.
-    fn no_faults(&self) {
-        let faults: Vec<String> = self.devices.iter().flat_map(|device| device.sheet().faults.clone()).collect();
-        assert!(faults.is_empty(), "{}: {}\n{}", self.name, self.tally(), faults.join("\n"));
+    /// If a device has observed something that must never happen.
+    fn assert_no_violations(&self) {
+        let violations: Vec<String> =
+            self.devices.iter().flat_map(|device| device.observations().violations.clone()).collect();
+        assert!(violations.is_empty(), "{}: {}\n{}", self.name, self.tally(), violations.join("\n"));
     }
 
     fn of(&self, user: Uuid) -> impl Iterator<Item = &Conversation> {
@@ -158,17 +166,17 @@ impl Ledger {
     }
 }
 
-/// Devices of everybody: the first of each person writes.
-fn roles(people: &[Uuid], conversations: &[Conversation], hosts: usize) -> impl Iterator<Item = Role> {
-    people.iter().enumerate().flat_map(move |(person, user)| {
-        let devices = if ONE_DEVICE.contains(&person) { 1 } else { hosts.max(2) };
+/// The devices of all users; the first device of each user writes.
+fn roles(users: &[Uuid], conversations: &[Conversation], hosts: usize) -> impl Iterator<Item = Role> {
+    users.iter().enumerate().flat_map(move |(user_index, user)| {
+        let devices = if ONE_DEVICE.contains(&user_index) { 1 } else { hosts.max(2) };
         (0..devices).map(move |device| Role {
-            name: format!("{}'s device {device}", PEOPLE[person]),
+            name: format!("{}'s device {device}", USER_NAMES[user_index]),
             user: *user,
-            home: (person + device) % hosts,
+            home: (user_index + device) % hosts,
             conversations: conversations.iter().filter(|c| c.members.contains(user)).map(|c| c.id).collect(),
             writes: device == 0,
-            reads: (person == READER && device == 0).then(|| conversations[0].id),
+            reads: (user_index == READER && device == 0).then(|| conversations[0].id),
         })
     })
 }

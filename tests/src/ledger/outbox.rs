@@ -1,4 +1,5 @@
-//! Letters of one device: written at a steady pace, tried again under the same id until they are acknowledged.
+//! The outgoing messages of one device: written at a steady pace, and repeated under the same id until they are
+//! acknowledged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,91 +8,91 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Letters without an acknowledgement; beyond, none is written.
-const LETTERS_MAX: usize = 500;
-/// Letters that wait for an answer at the same time.
-const ASKED_MAX: usize = 16;
-/// A refused letter is tried again after this.
-const AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// The largest number of messages without an acknowledgement; beyond it, the device writes no new ones.
+const UNACKNOWLEDGED_MAX: usize = 500;
+/// The largest number of messages that wait for an answer at the same time.
+const IN_FLIGHT_MAX: usize = 16;
+/// A refused message is sent again after this time.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// A message on its way.
+/// A message that is not acknowledged yet.
 #[derive(Debug)]
-struct Letter {
+struct OutgoingMessage {
     conversation: Uuid,
     content: String,
-    state: State,
+    state: SendState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// To be tried at this moment; again or not.
+enum SendState {
+    /// To be sent at this time; the flag tells whether it is a repetition.
     Due(Instant, bool),
-    Asked,
+    InFlight,
 }
 
-/// Everything this device has written that is not acknowledged.
+/// All messages of this device that are not acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    letters: BTreeMap<Uuid, Letter>,
+    messages: BTreeMap<Uuid, OutgoingMessage>,
     written: usize,
 }
 
 impl Outbox {
-    /// Writes the next numbered letter, unless too many are open. Answers whether it did.
+    /// Writes the next numbered message, unless too many are unacknowledged. Returns whether it did.
     pub(super) fn write(&mut self, device: &str, conversations: &[Uuid]) -> bool {
-        if self.letters.len() >= LETTERS_MAX {
+        if self.messages.len() >= UNACKNOWLEDGED_MAX {
             return false;
         }
         self.written += 1;
-        let letter = Letter {
+        let message = OutgoingMessage {
             conversation: conversations[self.written % conversations.len()],
             content: format!("{device} #{}", self.written),
-            state: State::Due(Instant::now(), false),
+            state: SendState::Due(Instant::now(), false),
         };
-        // Ids that grow: letters that wait together are tried in the order they were written.
-        self.letters.insert(Uuid::now_v7(), letter);
+        // The ids grow with time, so waiting messages are sent in the order in which they were written.
+        self.messages.insert(Uuid::now_v7(), message);
         true
     }
 
-    /// The frames of letters that are due, and how many of them are tried again.
+    /// The frames of the messages that are due, and how many of them are repetitions.
     pub(super) fn due(&mut self) -> (Vec<Value>, usize) {
         let now = Instant::now();
-        let asked = self.letters.values().filter(|letter| letter.state == State::Asked).count();
-        let mut again = 0;
+        let in_flight = self.messages.values().filter(|message| message.state == SendState::InFlight).count();
+        let mut retried = 0;
         let mut frames = Vec::new();
-        for (id, letter) in &mut self.letters {
-            let State::Due(at, repeated) = letter.state else { continue };
-            if at <= now && asked + frames.len() < ASKED_MAX {
-                letter.state = State::Asked;
-                again += usize::from(repeated);
-                let payload = json!({ "conversation": letter.conversation, "id": id, "content": letter.content });
+        for (id, message) in &mut self.messages {
+            let SendState::Due(at, repeated) = message.state else { continue };
+            if at <= now && in_flight + frames.len() < IN_FLIGHT_MAX {
+                message.state = SendState::InFlight;
+                retried += usize::from(repeated);
+                let payload = json!({ "conversation": message.conversation, "id": id, "content": message.content });
                 frames.push(json!({ "id": id, "type": "message.send", "payload": payload }));
             }
         }
-        (frames, again)
+        (frames, retried)
     }
 
-    /// The line was lost: whatever was asked has no answer and is tried again.
-    pub(super) fn parted(&mut self) {
-        for letter in self.letters.values_mut().filter(|letter| letter.state == State::Asked) {
-            letter.state = State::Due(Instant::now(), true);
+    /// The connection was lost: messages in flight have no answer and are sent again.
+    pub(super) fn disconnected(&mut self) {
+        for message in self.messages.values_mut().filter(|message| message.state == SendState::InFlight) {
+            message.state = SendState::Due(Instant::now(), true);
         }
     }
 
-    /// The host said: not now.
+    /// The host refused a message for now; it is sent again later.
     pub(super) fn refused(&mut self, id: Uuid) {
-        if let Some(letter) = self.letters.get_mut(&id) {
-            letter.state = State::Due(Instant::now() + AGAIN_AFTER, true);
+        if let Some(message) = self.messages.get_mut(&id) {
+            message.state = SendState::Due(Instant::now() + RETRY_AFTER, true);
         }
     }
 
-    /// A letter was acknowledged. Answers whether it was open.
+    /// Removes an acknowledged message. Returns whether it was still open.
     pub(super) fn acknowledged(&mut self, id: Uuid) -> bool {
-        self.letters.remove(&id).is_some()
+        self.messages.remove(&id).is_some()
     }
 
-    /// Letters without an acknowledgement.
+    /// The number of messages without an acknowledgement.
     pub(super) fn open(&self) -> usize {
-        self.letters.len()
+        self.messages.len()
     }
 }

@@ -1,4 +1,4 @@
-//! What a client does when it is told `resync`: asks for the present state, and for the messages it does not have.
+//! The recovery of a client after `resync`: it fetches the current state and the messages that it does not have.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,42 +8,47 @@ use serde_json::Value;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::sheet::Sheet;
+use super::observations::Observations;
 use crate::client::Client;
 
-/// Before a host is asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// The pause before the next host is asked.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
 const PAGE: usize = 100;
 
-/// Asks until everything is there. Any host may answer.
-pub(super) async fn recover(hosts: Vec<SocketAddr>, token: String, conversations: Vec<Uuid>, sheet: Arc<Mutex<Sheet>>) {
+/// Repeats the recovery until it is complete. Any host may answer.
+pub(super) async fn recover(
+    hosts: Vec<SocketAddr>,
+    token: String,
+    conversations: Vec<Uuid>,
+    observations: Arc<Mutex<Observations>>,
+) {
     let clients: Vec<Client> = hosts.into_iter().map(|host| Client::new(host, Some(&token))).collect();
     for client in clients.iter().cycle() {
-        if attempt(client, &conversations, &sheet).await.is_some() {
+        if attempt(client, &conversations, &observations).await.is_some() {
             break;
         }
-        sleep(AGAIN_AFTER).await;
+        sleep(RETRY_AFTER).await;
     }
-    sheet.lock().unwrap().recovering = false;
+    observations.lock().unwrap().recovering = false;
 }
 
-/// `None`: this host did not answer.
-async fn attempt(client: &Client, conversations: &[Uuid], sheet: &Mutex<Sheet>) -> Option<()> {
+/// One attempt at one host; `None` if the host did not answer.
+async fn attempt(client: &Client, conversations: &[Uuid], observations: &Mutex<Observations>) -> Option<()> {
     let state = get(client, "/v1/sync").await?;
     for member in ["epoch", "presence", "unread", "conversations"] {
         if state.get(member).is_none() {
-            sheet.lock().unwrap().fault(format!("sync without {member}: {state}"));
+            observations.lock().unwrap().violation(format!("sync without {member}: {state}"));
         }
     }
     for conversation in conversations {
-        let complete = sheet.lock().unwrap().complete_up_to(*conversation);
+        let complete = observations.lock().unwrap().complete_up_to(*conversation);
         let messages = history(client, *conversation, complete).await?;
-        sheet.lock().unwrap().recovered(&messages);
+        observations.lock().unwrap().history_received(&messages);
     }
     Some(())
 }
 
-/// Every message of a conversation after a place, newest first.
+/// All messages of a conversation after a sequence, newest first.
 pub(super) async fn history(client: &Client, conversation: Uuid, after: u64) -> Option<Vec<Value>> {
     let mut messages: Vec<Value> = Vec::new();
     let mut before = String::new();
@@ -60,7 +65,7 @@ pub(super) async fn history(client: &Client, conversation: Uuid, after: u64) -> 
     }
 }
 
-/// `None`: there is no such answer now.
+/// The JSON answer of a GET request, or `None` if the request fails.
 async fn get(client: &Client, path: &str) -> Option<Value> {
     let response = client.request("GET", path).send().await.ok()?;
     if response.status() != 200 {

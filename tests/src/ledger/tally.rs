@@ -1,34 +1,34 @@
-//! What happened in a run, counted: sent, acknowledged, delivered, recovered.
+//! The counts of a run: messages sent, acknowledged, delivered and recovered.
 
 use std::fmt;
 use std::iter::Sum;
 use std::ops::Add;
 
-/// Sums over all devices.
+/// Counts of one device, or sums over all devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Messages that were said, each once however often it was tried.
+    /// Messages that were written, each counted once however often it was sent.
     pub sent: usize,
-    /// Those that were answered with their place in the conversation.
+    /// Messages that were acknowledged with their sequence.
     pub acknowledged: usize,
-    /// Acknowledged, and marked as told to the members later.
+    /// Messages that were acknowledged with delayed delivery.
     pub delayed: usize,
-    /// Tries after the first.
+    /// Repetitions of a message after the first attempt.
     pub retried: usize,
     /// Messages pushed to a device that did not know them, over all devices.
     pub delivered: usize,
-    /// Messages that devices found in the state they fetched after a `resync`.
+    /// Messages that devices found in the state that they fetched after a `resync`.
     pub recovered: usize,
-    /// Messages pushed to a device that had found them there already.
+    /// Messages pushed to a device that already knew them from the fetched state.
     pub repeated: usize,
-    /// How often a device was told `resync`.
+    /// How often a device received `resync`.
     pub resyncs: usize,
-    /// How often a device lost its line.
+    /// How often a device lost its connection.
     pub reconnects: usize,
 }
 
 impl Tally {
-    /// Whether clients noticed anything at all of what was done to the hosts.
+    /// Whether no client noticed any disturbance.
     pub const fn is_undisturbed(&self) -> bool {
         self.delayed + self.retried + self.recovered + self.resyncs + self.reconnects == 0
     }

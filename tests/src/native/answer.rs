@@ -1,4 +1,4 @@
-//! What a native handler answers: the JSON of the built-in functions, without a function.
+//! The answers of the native server: the same JSON as the built-in functions give, without a function.
 
 use std::collections::BTreeMap;
 
@@ -17,25 +17,25 @@ use serde::{Deserialize, Serialize};
 use serde_json::from_slice;
 
 use super::NativeWorld;
-use crate::scene::Question;
+use crate::scenario::ApiRoute;
 
-/// JSON text.
+/// The body of an answer, as JSON text.
 type Answered = anyhow::Result<String>;
 
-/// Answers as the built-in functions do.
-pub async fn answer(world: &NativeWorld, caller: Caller, question: Question, body: &[u8]) -> Answered {
+/// Answers a request as the built-in functions do.
+pub async fn answer(world: &NativeWorld, caller: Caller, question: ApiRoute, body: &[u8]) -> Answered {
     match question {
-        Question::Beat => beat(world, user(caller)?, body).await,
-        Question::Presence(of) => {
+        ApiRoute::Heartbeat => heartbeat(world, user(caller)?, body).await,
+        ApiRoute::Presence(of) => {
             let found = presence::query(world, viewer(caller)?, &[of]).await?;
             json(found.first().context("an answer for each user")?)
         }
-        Question::PresenceOf => presence_of(world, viewer(caller)?, body).await,
-        Question::Unread => unread_all(world, user(caller)?).await,
-        Question::UnreadOf(conversation) => unread_of(world, user(caller)?, conversation).await,
-        Question::Read(conversation) => read(world, user(caller)?, conversation, body).await,
-        Question::Send(conversation) => send(world, user(caller)?, conversation, body).await,
-        Question::Inbox => inbox(world, user(caller)?).await,
+        ApiRoute::PresenceOf => presence_of(world, viewer(caller)?, body).await,
+        ApiRoute::Unread => unread_all(world, user(caller)?).await,
+        ApiRoute::UnreadOf(conversation) => unread_of(world, user(caller)?, conversation).await,
+        ApiRoute::Read(conversation) => read(world, user(caller)?, conversation, body).await,
+        ApiRoute::Send(conversation) => send(world, user(caller)?, conversation, body).await,
+        ApiRoute::Inbox => inbox(world, user(caller)?).await,
     }
 }
 
@@ -51,18 +51,18 @@ fn json(value: &impl Serialize) -> Answered {
     Ok(serde_json::to_string(value)?)
 }
 
-async fn beat(world: &NativeWorld, user: UserId, body: &[u8]) -> Answered {
+async fn heartbeat(world: &NativeWorld, user: UserId, body: &[u8]) -> Answered {
     #[derive(Deserialize)]
     struct Device {
         connection: ConnectionId,
     }
     #[derive(Serialize)]
-    struct NextBeat {
+    struct NextHeartbeat {
         beat_interval_ms: u64,
     }
     let Device { connection } = from_slice(body)?;
     presence::heartbeat(world, &[(user, connection)]).await?;
-    json(&NextBeat { beat_interval_ms: HEARTBEAT_INTERVAL_MS })
+    json(&NextHeartbeat { beat_interval_ms: HEARTBEAT_INTERVAL_MS })
 }
 
 async fn presence_of(world: &NativeWorld, viewer: Viewer, body: &[u8]) -> Answered {

@@ -1,6 +1,8 @@
-//! The core without functions: the same use cases on the host's own store and records, compiled into this process.
+//! The core without functions: the same use cases on the host's own store and records, compiled into the test's
+//! process.
 //!
-//! Benchmarks hold the host against this. It does the work of a function (parse, run, answer) and none of the host's.
+//! Benchmarks compare the host with this. It does the work of a function (parse, run, answer) and none of the host's
+//! work.
 
 mod answer;
 
@@ -14,16 +16,16 @@ use roost_core::time::Timestamp;
 
 pub use answer::answer;
 
-/// The ports of the core on the host's parts.
+/// The core's ports on the host's store and records.
 pub type NativeWorld = TestWorld<Store, RecordStore, StoreClock, Uncounted>;
 
-/// The core on this store and these records.
+/// The core's ports on this store and these records.
 pub fn world(store: Store, records: RecordStore) -> NativeWorld {
     let clock = StoreClock(store.clone());
     TestWorld { store: store.into(), records: records.into(), clock, telemetry: Uncounted }
 }
 
-/// The store's time, as functions see it.
+/// The clock of the store, which functions also use.
 #[derive(Clone)]
 pub struct StoreClock(Store);
 
@@ -37,7 +39,7 @@ impl Clock for StoreClock {
     }
 }
 
-/// Counts nothing, which is the cheapest way to count.
+/// Telemetry that records nothing, which is the cheapest telemetry.
 #[derive(Clone, Copy, Debug)]
 pub struct Uncounted;
 

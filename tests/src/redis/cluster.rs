@@ -5,21 +5,21 @@ use std::collections::HashMap;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value};
 
-use super::eventually;
 use super::options::Options;
 use super::standalone::{RedisServer, free_port};
+use crate::eventually::eventually;
 
 const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;
 
-/// Six servers that know each other. Who leads what changes with failovers.
+/// Six servers of one Cluster. Failovers change which server leads which slots.
 pub struct RedisCluster {
-    /// The first three began as primaries of a third of the slots each, the fourth as the first one's replica, and so on.
+    /// At start the first three are primaries of a third of the slots each, and the others are their replicas in order.
     pub nodes: Vec<RedisServer>,
 }
 
 impl RedisCluster {
-    /// An empty Cluster that answers, every replica in step.
+    /// Starts an empty Cluster and waits until every replica is in sync.
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..2 * PRIMARIES {
@@ -28,17 +28,17 @@ impl RedisCluster {
         let cluster = Self { nodes };
         cluster.introduce().await;
         cluster.share_slots().await;
-        cluster.settle().await;
+        cluster.wait_until_healthy().await;
         cluster
     }
 
-    /// `redis+cluster://…` with all nodes.
+    /// The URL of the Cluster, `redis+cluster://…`, with all nodes.
     pub fn url(&self) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
         format!("redis+cluster://{}", nodes.join(","))
     }
 
-    /// A foreign client of all nodes that are up.
+    /// A plain client of all running nodes, without any code of Roost.
     pub async fn client(&self) -> ClusterClient {
         let mut connections = HashMap::new();
         for node in &self.nodes {
@@ -49,7 +49,7 @@ impl RedisCluster {
         ClusterClient { connections }
     }
 
-    /// The index of the node that leads this key's slot.
+    /// The index of the node that leads the slot of this key.
     pub async fn primary_of(&self, key: &str) -> usize {
         for (index, node) in self.nodes.iter().enumerate() {
             let Ok(mut connection) = node.connect().await else { continue };
@@ -60,7 +60,7 @@ impl RedisCluster {
                 return index;
             }
         }
-        panic!("nobody leads the slot of {key}");
+        panic!("no node leads the slot of {key}");
     }
 
     /// The index of a replica of this node.
@@ -78,7 +78,7 @@ impl RedisCluster {
         panic!("node {primary} has no replica");
     }
 
-    /// Hands a primary's slots over to its replica, which loses nothing; answers the new primary's index.
+    /// Fails a primary over to its replica without data loss; returns the index of the new primary.
     pub async fn failover(&self, primary: usize) -> usize {
         let replica = self.replica_of(primary).await;
         self.nodes[replica].ask::<()>("CLUSTER FAILOVER").await;
@@ -86,7 +86,7 @@ impl RedisCluster {
         replica
     }
 
-    /// Kills a primary with -9; answers the index of the replica that took over.
+    /// Kills a primary with SIGKILL; returns the index of the replica that took over.
     pub async fn kill_primary(&self, primary: usize) -> usize {
         let replica = self.replica_of(primary).await;
         self.nodes[primary].kill();
@@ -94,8 +94,8 @@ impl RedisCluster {
         replica
     }
 
-    /// Begins to move a slot between two nodes, and moves the keys that are there: from now on one node leads the slot
-    /// and the other has what was in it.
+    /// Begins to move a slot between two nodes and moves its existing keys: from now on one node leads the slot, and
+    /// the other holds the keys.
     pub async fn begin_move(&self, slot: u16, from: usize, to: usize) {
         let (from, to) = (&self.nodes[from], &self.nodes[to]);
         let (source, target): (String, String) = (from.ask("CLUSTER MYID").await, to.ask("CLUSTER MYID").await);
@@ -107,13 +107,13 @@ impl RedisCluster {
         }
     }
 
-    /// Finishes what [`RedisCluster::begin_move`] began.
+    /// Finishes the migration that [`RedisCluster::begin_move`] has begun.
     pub async fn end_move(&self, slot: u16, from: usize, to: usize) {
         let target: String = self.nodes[to].ask("CLUSTER MYID").await;
         for node in [&self.nodes[to], &self.nodes[from]] {
             node.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {target}")).await;
         }
-        self.settle().await;
+        self.wait_until_healthy().await;
     }
 
     /// The slot of a key.
@@ -121,8 +121,8 @@ impl RedisCluster {
         self.nodes[0].ask(&format!("CLUSTER KEYSLOT {key}")).await
     }
 
-    /// Returns when every living node finds the Cluster in order, and every replica is in step with a living primary.
-    pub async fn settle(&self) {
+    /// Waits until every running node reports a healthy Cluster and every replica is in sync with a running primary.
+    pub async fn wait_until_healthy(&self) {
         for node in &self.nodes {
             eventually("a Cluster in order", || async {
                 let Ok(_alive) = node.connect().await else { return true };
@@ -143,7 +143,7 @@ impl RedisCluster {
         .await;
     }
 
-    /// Makes all nodes know each other.
+    /// Introduces all nodes to each other.
     async fn introduce(&self) {
         let Some((first, others)) = self.nodes.split_first() else { return };
         for (number, node) in self.nodes.iter().enumerate() {
@@ -222,7 +222,7 @@ async fn bus_port(node: &RedisServer) -> u16 {
     port
 }
 
-/// Whether a line of `CLUSTER NODES` is a primary's with this slot.
+/// Whether a line of `CLUSTER NODES` describes a primary that leads this slot.
 fn leads(line: &str, slot: u16) -> bool {
     let ranges = line.split(' ').skip(8).filter(|range| !range.starts_with('['));
     let mut bounds = ranges.map(|range| {

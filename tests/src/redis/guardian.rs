@@ -1,11 +1,11 @@
-//! A process that keeps a server and outlives the test by a moment only: when the test's end of its input closes, for
-//! whatever reason, the server is killed and its folder removed. So a server can be kept in a `static`.
+//! A guardian process that runs a server and ends with the test: when the test's end of the input pipe closes, for
+//! whatever reason, the guardian kills the server and removes its folder. So a server can be kept in a `static`.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Starts the program given after the folder, tells its id, and waits for the end of its input.
+/// Starts the program that follows the folder, prints its process id, and waits for the end of its input.
 const SCRIPT: &str = r#"
 folder=$1; shift
 "$@" >>"$folder/log" 2>&1 </dev/null &
@@ -34,7 +34,9 @@ impl Guardian {
             .spawn()
             .expect("a shell runs");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("its output is piped")).read_line(&mut line).expect("it tells an id");
+        BufReader::new(child.stdout.take().expect("its output is piped"))
+            .read_line(&mut line)
+            .expect("the guardian prints a process id");
         let server = line.trim().parse().unwrap_or_else(|_| panic!("no process id: {line:?}"));
         Self { child, server }
     }
@@ -50,7 +52,7 @@ impl Guardian {
         assert!(sent.expect("kill runs").success(), "no {name} was sent to {}", self.server);
     }
 
-    /// Kills the server and keeps its folder.
+    /// Kills the server but keeps its folder.
     pub(super) fn kill(mut self) {
         use std::io::Write;
         if let Some(mut input) = self.child.stdin.take() {

@@ -1,6 +1,6 @@
-//! How a test wants its server: beyond the common settings, and with which data after a restart.
+//! The settings of a test's server beyond the common ones, and the data that it starts with after a restart.
 
-/// Settings of a server, as its command line takes them.
+/// Settings of a server, as arguments of its command line.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(super) arguments: Vec<String>,
@@ -9,7 +9,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Nothing special.
+    /// No further settings.
     pub fn new() -> Self {
         Self::default()
     }
@@ -22,7 +22,7 @@ impl Options {
         self
     }
 
-    /// Speaks TLS only, with these PEM files; clients need no certificate.
+    /// Accepts TLS connections only, with these PEM files; clients need no certificate.
     #[must_use]
     pub fn tls(mut self, certificate: &str, key: &str, authority: &str) -> Self {
         self.tls = true;
@@ -32,7 +32,7 @@ impl Options {
             .set("tls-auth-clients", &["no"])
     }
 
-    /// Asks the default user for this password.
+    /// Requires this password of the default user.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
@@ -40,11 +40,11 @@ impl Options {
     }
 }
 
-/// What a restarted server begins with.
+/// The data that a restarted server starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// The last snapshot that a test took with `save`; nothing, if it took none.
+    /// The last snapshot that a test took with `save`, or no data if it took none.
     Snapshot,
-    /// Nothing.
+    /// No data.
     Empty,
 }

@@ -1,18 +1,18 @@
-//! A primary with a replica, and the sentinel that decides which of them leads.
+//! A primary with a replica, and a sentinel that promotes the replica when the primary fails.
 
 use std::path::PathBuf;
 
-use super::eventually;
 use super::guardian::Guardian;
 use super::options::Options;
 use super::standalone::{RedisServer, free_port};
+use crate::eventually::eventually;
 
-/// The name under which the sentinel knows the two.
+/// The service name under which the sentinel monitors the pair.
 const SERVICE: &str = "roost";
 
-/// A watched pair of servers.
+/// A pair of servers that a sentinel monitors.
 pub struct RedisSentinel {
-    /// The first began as the primary.
+    /// The two servers; the first one starts as the primary.
     pub nodes: [RedisServer; 2],
     port: u16,
     folder: PathBuf,
@@ -20,7 +20,7 @@ pub struct RedisSentinel {
 }
 
 impl RedisSentinel {
-    /// An empty pair, the replica in step, and a sentinel that knows both.
+    /// Starts an empty pair with the replica in sync, and a sentinel that knows both.
     pub async fn start() -> Self {
         let primary = RedisServer::start().await;
         let of = primary.port().to_string();
@@ -31,18 +31,18 @@ impl RedisSentinel {
         let mut sentinel = Self { nodes: [primary, replica], port: free_port(), folder, guardian: None };
         sentinel.watch();
         eventually("a sentinel that knows the replica", || async {
-            sentinel.ask("SENTINEL replicas roost").await.is_some_and(|told| told.contains("slave"))
+            sentinel.ask("SENTINEL replicas roost").await.is_some_and(|reply| reply.contains("slave"))
         })
         .await;
         sentinel
     }
 
-    /// `redis+sentinel://…`
+    /// The URL of the pair, `redis+sentinel://…`.
     pub fn url(&self) -> String {
         format!("redis+sentinel://127.0.0.1:{}/{SERVICE}", self.port)
     }
 
-    /// Kills the primary with -9; returns when the replica leads.
+    /// Kills the primary with SIGKILL and waits until the replica leads.
     pub async fn kill_primary(&self) {
         let [primary, replica] = &self.nodes;
         primary.kill();
@@ -66,7 +66,7 @@ impl RedisSentinel {
         self.guardian = Some(Guardian::start(&self.folder, &command));
     }
 
-    /// What the sentinel answers, as text; `None`: not yet.
+    /// The answer of the sentinel as text, or `None` if it does not answer yet.
     async fn ask(&self, command: &str) -> Option<String> {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).expect("an address");
         let mut connection = client.get_multiplexed_async_connection().await.ok()?;

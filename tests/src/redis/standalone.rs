@@ -11,12 +11,12 @@ use redis::{AsyncConnectionConfig, FromRedisValue, ProtocolVersion};
 
 use super::guardian::Guardian;
 use super::options::{Data, Options};
-use super::{DEADLINE, eventually};
+use crate::eventually::{DEADLINE, eventually};
 
-/// Below the ports that outgoing connections take, so that a killed server finds its own again.
+/// Below the range of ephemeral ports, so that a killed server can use its old port again.
 const PORTS: std::ops::Range<u32> = 12_000..32_000;
 
-/// A server of this test's own, without persistence unless a test asks for a snapshot.
+/// A server for one test, without persistence unless the test takes a snapshot.
 pub struct RedisServer {
     port: u16,
     folder: PathBuf,
@@ -25,12 +25,12 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// An empty server that answers.
+    /// Starts an empty server and waits until it answers.
     pub async fn start() -> Self {
         Self::start_with(Options::new()).await
     }
 
-    /// An empty server with these settings.
+    /// Starts an empty server with these settings.
     pub async fn start_with(options: Options) -> Self {
         for _ in 0..20 {
             let folder = tempfile::Builder::new().prefix("roost-redis-").tempdir().expect("a folder").keep();
@@ -40,32 +40,32 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server does not start; `tests/run` says what is missing");
+        panic!("redis-server does not start; `tests/run` names the missing package");
     }
 
-    /// Where it listens.
+    /// The port that the server listens on.
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its folder.
+    /// The server's data folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// `redis://…`, or `rediss://…`, with the default user's password if it has one.
+    /// The server's URL, `redis://…` or `rediss://…`, with the default user's password if there is one.
     pub fn url(&self) -> String {
         let scheme = if self.options.tls { "rediss" } else { "redis" };
         let password = self.options.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
         format!("{scheme}://{password}127.0.0.1:{}", self.port)
     }
 
-    /// A foreign client: plain commands, no code of Roost's. Not for servers that speak TLS only.
+    /// A plain Redis client, without any code of Roost. It does not work for servers that accept TLS only.
     pub async fn client(&self) -> MultiplexedConnection {
         self.connect().await.unwrap_or_else(|error| panic!("no connection to {}: {error}", self.port))
     }
 
-    /// The answer to a command, which is given as words.
+    /// Sends a command, given as words, and returns the answer.
     pub async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
         self.try_ask(command).await.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
@@ -80,7 +80,7 @@ impl RedisServer {
         asked.query_async(&mut self.connect().await?).await
     }
 
-    /// One line of `INFO`.
+    /// The value of one line of `INFO`.
     pub async fn info(&self, name: &str) -> String {
         self.try_info(name).await.unwrap_or_else(|error| panic!("INFO on {}: {error}", self.port))
     }
@@ -92,23 +92,23 @@ impl RedisServer {
         Ok(line.unwrap_or_else(|| panic!("INFO has no {name}")).to_owned())
     }
 
-    /// Stops the process as if its machine hung: connections stay, nothing is answered.
+    /// Pauses the process as if its machine hung: connections stay open, and nothing is answered.
     pub fn pause(&self) {
         self.signal("STOP");
     }
 
-    /// Lets a paused process go on.
+    /// Resumes a paused process.
     pub fn resume(&self) {
         self.signal("CONT");
     }
 
-    /// Kills the process with -9.
+    /// Kills the process with SIGKILL.
     pub fn kill(&self) {
         let guardian = self.guardian.lock().unwrap().take().expect("the server runs");
         guardian.kill();
     }
 
-    /// Starts a killed server again, or kills and starts a running one, on the same port.
+    /// Restarts the server on the same port; a running one is killed first.
     pub async fn restart(&self, data: Data) {
         if let Some(guardian) = self.guardian.lock().unwrap().take() {
             guardian.kill();
@@ -125,17 +125,17 @@ impl RedisServer {
         self.ask::<()>("SAVE").await;
     }
 
-    /// Removes everything from all databases.
+    /// Removes all data from all databases.
     pub async fn flush(&self) {
         self.ask::<()>("FLUSHALL").await;
     }
 
-    /// Cuts every subscriber off.
+    /// Closes the connection of every subscriber.
     pub async fn kill_subscribers(&self) -> u64 {
         self.ask("CLIENT KILL TYPE pubsub").await
     }
 
-    /// What the server logged.
+    /// The server's log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
@@ -168,7 +168,7 @@ impl RedisServer {
         *self.guardian.lock().unwrap() = Some(Guardian::start(&self.folder, &command));
     }
 
-    /// Whether this very server, not another one that took its port first, answers in time.
+    /// Whether this server answers in time, and not another one that took its port first.
     async fn is_up(&self) -> bool {
         if self.options.tls {
             eventually("a TLS listener", || async { self.log().contains("Ready to accept connections") }).await;
@@ -207,7 +207,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// A port that nobody listens on at the moment. Different test processes begin at different ones.
+/// A port that is free at the moment. Different test processes start at different ports.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {

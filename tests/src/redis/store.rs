@@ -1,4 +1,4 @@
-//! The host's own store on a test's Redis, and a listener that remembers what it heard.
+//! The host's own store on a test's Redis, and a subscriber that records its deliveries.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,12 +9,12 @@ use roost::store::redis::RedisStore;
 use roost_core::ids::UserId;
 use roost_core::port::{Bus, Delivery, Event, Feeds, PubSub, Publication, StoreError, Subscriber};
 
-use super::eventually;
+use crate::eventually::eventually_true;
 
-/// Markers of [`settle`]: so many that every server of a Cluster leads some of them.
+/// The number of markers of [`wait_for_deliveries`]: enough that every server of a Cluster leads some of them.
 const MARKERS: u128 = 24;
 
-/// How the store is to be opened at a URL, with patience for a busy machine.
+/// The configuration of the store at a URL, with timeouts that suit a busy machine.
 pub fn config(url: &str) -> RedisConfig {
     RedisConfig {
         url: RedisUrl::parse(url).expect("a URL of Redis").expect("a URL without mistakes"),
@@ -26,16 +26,16 @@ pub fn config(url: &str) -> RedisConfig {
     }
 }
 
-/// The store at a URL.
+/// Opens the store at a URL.
 pub async fn open(url: &str) -> RedisStore {
     RedisStore::open(config(url)).await.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// A user that no other test of this process has.
+/// A user id that no other test of this process uses.
 pub fn fresh_user() -> UserId {
     static USED: AtomicU64 = AtomicU64::new(1);
     let number = u128::from(USED.fetch_add(1, Ordering::Relaxed));
-    // Spread like real ids, so that owners live in different slots.
+    // The ids are spread like real ones, so that owners are in different slots.
     UserId::from_u128(number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835))
 }
 
@@ -49,54 +49,58 @@ pub async fn publish(store: &impl PubSub, user: UserId, event: Event) -> Result<
     store.publish(vec![Publication { user, event }]).await
 }
 
-/// Returns when everything published before has reached its subscribers: an event to each server's own markers has, and
-/// connections keep the order.
-pub async fn settle(store: &(impl Bus + PubSub + Feeds)) {
+/// Waits until everything that was published before has reached its subscribers. It publishes one event to markers on
+/// every server and waits for them; connections keep the order.
+pub async fn wait_for_deliveries(store: &(impl Bus + PubSub + Feeds)) {
     let markers: Vec<UserId> = (0..MARKERS).map(|_| fresh_user()).collect();
-    let listener = Arc::new(Listener::default());
+    let subscriber = Arc::new(RecordingSubscriber::default());
     for marker in &markers {
-        let subscriber: Arc<dyn Subscriber> = listener.clone();
+        let subscriber: Arc<dyn Subscriber> = subscriber.clone();
         store.join(*marker, subscriber).await.expect("a marker joins");
     }
     let event = || Event { name: "marker".into(), payload: "0".into(), durable: false };
     store
         .publish(markers.iter().map(|user| Publication { user: *user, event: event() }).collect())
         .await
-        .expect("told");
-    eventually("markers that arrive", || async { listener.heard().len() == markers.len() }).await;
+        .expect("the markers are published");
+    eventually_true("every marker arrives", || subscriber.deliveries().len() == markers.len()).await;
     for marker in markers {
         store.leave(marker).await;
     }
 }
 
-/// Remembers everything that it hears.
+/// A subscriber that records every delivery.
 #[derive(Default)]
-pub struct Listener {
-    heard: Mutex<Vec<(UserId, Delivery)>>,
+pub struct RecordingSubscriber {
+    deliveries: Mutex<Vec<(UserId, Delivery)>>,
     interruptions: AtomicUsize,
 }
 
-impl Listener {
-    /// Everything, in order.
-    pub fn heard(&self) -> Vec<(UserId, Delivery)> {
-        self.heard.lock().unwrap().clone()
+impl RecordingSubscriber {
+    /// All deliveries in order.
+    pub fn deliveries(&self) -> Vec<(UserId, Delivery)> {
+        self.deliveries.lock().unwrap().clone()
     }
 
-    /// One user's payloads, in order.
+    /// The payloads of one user's deliveries in order.
     pub fn payloads(&self, user: UserId) -> Vec<String> {
-        let heard = self.heard.lock().unwrap();
-        heard.iter().filter(|(whose, _)| *whose == user).map(|(_, delivery)| delivery.payload.to_string()).collect()
+        let deliveries = self.deliveries.lock().unwrap();
+        deliveries
+            .iter()
+            .filter(|(whose, _)| *whose == user)
+            .map(|(_, delivery)| delivery.payload.to_string())
+            .collect()
     }
 
-    /// How often it was told that events may be missing.
+    /// How often the store reported that events may be missing.
     pub fn interruptions(&self) -> usize {
         self.interruptions.load(Ordering::SeqCst)
     }
 }
 
-impl Subscriber for Listener {
+impl Subscriber for RecordingSubscriber {
     fn deliver(&self, user: UserId, delivery: Delivery) {
-        self.heard.lock().unwrap().push((user, delivery));
+        self.deliveries.lock().unwrap().push((user, delivery));
     }
 
     fn interrupted(&self) {

@@ -1,5 +1,5 @@
-//! What people do with their devices. Whoever gets no answer tries again, with the same ids, until it is acknowledged
-//! or given up.
+//! What users do with their devices. A client that gets no answer repeats its request with the same ids until it is
+//! acknowledged or the client gives up.
 
 use std::future::Future;
 
@@ -10,8 +10,8 @@ use roost_core::source::Source;
 use roost_core::{contacts, last_message, messaging, typing, unread};
 
 use super::client::Client;
-use super::mistake::{self, Mistake};
 use super::oracle::counters;
+use super::planted_bug::{self, PlantedBug};
 use super::port::Port;
 
 const CHOICES: [(u64, Action); 20] = [
@@ -61,7 +61,7 @@ enum Action {
     Nothing,
 }
 
-/// Everything one device does: busy for a while, then at rest, online or not.
+/// Runs one device: actions with pauses, then idle, online or offline.
 pub(crate) async fn live(client: Client) {
     let (wait_ms, actions) = client.kernel().draw(|rng| (rng.below(3_000), client.world.plan.actions));
     client.kernel().pause(wait_ms).await;
@@ -80,7 +80,7 @@ pub(crate) async fn live(client: Client) {
         client.kernel().pause(pause_ms).await;
         client.drain();
     }
-    client.world.came_to_rest();
+    client.world.device_finished();
     rest(client).await;
 }
 
@@ -113,21 +113,21 @@ async fn act(client: &Client) {
         Action::AskOne => ask_one(client, host).await,
         Action::AskLast => ask_last(client, host).await,
         Action::AskInbox => ask_inbox(client, host).await,
-        Action::AskPresence => client.look_around(host).await,
+        Action::AskPresence => client.query_presence(host).await,
         Action::Type => type_(client, host).await,
         Action::BreakOff => break_off(client).await,
         Action::Forget => forget(client, host).await,
         Action::AddMember | Action::RemoveMember => change_members(client, action).await,
         Action::Create => create(client).await,
         Action::AddContact | Action::RemoveContact | Action::Block | Action::Unblock => {
-            meet(client, host, action).await;
+            change_contact(client, host, action).await;
         }
         Action::Nothing => {}
     }
 }
 
-/// Tries until it is acknowledged, refused for good, or given up.
-async fn insist<T, F>(client: &Client, mut job: impl FnMut(Port) -> F) -> Option<T>
+/// Repeats a request until it is acknowledged or refused for good, or the attempts are used up.
+async fn retry_until_acknowledged<T, F>(client: &Client, mut job: impl FnMut(Port) -> F) -> Option<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -159,10 +159,10 @@ async fn send(client: &Client) {
     let Some(conversation) = some_conversation(client) else { return };
     let id = client.world.message_id();
     let content = format!("message {}", client.world.name());
-    client.world.ledger().contents.insert(content.clone(), conversation);
-    let sent = insist(client, |port| {
+    client.world.ground_truth().contents.insert(content.clone(), conversation);
+    let sent = retry_until_acknowledged(client, |port| {
         let content = content.clone();
-        let id = if client.world.makes(Mistake::NewIdOnRetry) { client.world.message_id() } else { id };
+        let id = if client.world.has_bug(PlantedBug::NewIdOnRetry) { client.world.message_id() } else { id };
         let sender = client.user;
         async move {
             let draft = Draft { conversation, sender, id: Some(id), kind: "text".into(), content, at: port.now() };
@@ -171,21 +171,21 @@ async fn send(client: &Client) {
     });
     if let Some(sent) = sent.await {
         client.kernel().note("acked", [sent.message.seq.0, 0], || format!("{}: {}", client.name, sent.message.content));
-        client.world.ledger().acknowledged.insert(sent.message.id, conversation);
+        client.world.ground_truth().acknowledged.insert(sent.message.id, conversation);
     }
 }
 
-/// One of the messages that the device shows and its user wrote.
+/// One of the messages that the device shows and that its user wrote.
 fn own_message(client: &Client) -> Option<(ConversationId, MessageId)> {
     let shown: Vec<_> = {
         let state = client.state();
         state.view.messages.iter().map(|((conversation, _), (id, _))| (*conversation, *id)).collect()
     };
     let own: Vec<_> = {
-        let ledger = client.world.ledger();
+        let ground_truth = client.world.ground_truth();
         let wrote = |(conversation, id): &(ConversationId, MessageId)| {
-            let steps = ledger.steps.get(conversation).into_iter().flatten();
-            steps.into_iter().any(|step| step.message == *id && step.sender == client.user)
+            let changes = ground_truth.changes.get(conversation).into_iter().flatten();
+            changes.into_iter().any(|change| change.message == *id && change.sender == client.user)
         };
         shown.into_iter().filter(wrote).collect()
     };
@@ -196,7 +196,7 @@ async fn edit(client: &Client) {
     let Some((conversation, message)) = own_message(client) else { return };
     let content = format!("edit {}", client.world.name());
     let editor = client.user;
-    insist(client, |port| {
+    retry_until_acknowledged(client, |port| {
         let content = content.clone();
         async move {
             let edit = Edit { conversation, message, editor, content, at: port.now() };
@@ -209,7 +209,8 @@ async fn edit(client: &Client) {
 async fn delete(client: &Client) {
     let Some((conversation, message)) = own_message(client) else { return };
     let user = client.user;
-    insist(client, |port| async move { messaging::delete(&port, user, conversation, message).await }).await;
+    retry_until_acknowledged(client, |port| async move { messaging::delete(&port, user, conversation, message).await })
+        .await;
 }
 
 async fn read(client: &Client) {
@@ -220,25 +221,28 @@ async fn read(client: &Client) {
     };
     let up_to = client.kernel().draw(|rng| if rng.chance(500) { None } else { rng.pick(&shown) });
     let user = client.user;
-    if client.world.makes(Mistake::SetZeroOnRead) {
-        insist(client, |port| async move { mistake::mark_read(&port, user, conversation, up_to).await }).await;
+    if client.world.has_bug(PlantedBug::SetZeroOnRead) {
+        retry_until_acknowledged(client, |port| async move {
+            planted_bug::mark_read(&port, user, conversation, up_to).await
+        })
+        .await;
         return;
     }
-    let reply = insist(client, |port| async move {
-        let certain = counters::certain(&port.world, user);
+    let reply = retry_until_acknowledged(client, |port| async move {
+        let answer_bounds = counters::answer_bounds(&port.world, user);
         let reply = messaging::mark_read(&port, user, conversation, up_to).await;
         if let Ok(reply) = &reply {
-            counters::one_answered(&port.world, user, &certain, conversation, reply.value.unread);
+            counters::one_answered(&port.world, user, &answer_bounds, conversation, reply.value.unread);
         }
         reply
     });
     if let Some(reply) = reply.await {
-        let (up_to, mut ledger) = (reply.value.up_to, client.world.ledger());
-        let read = ledger.read.entry((user, conversation)).or_default();
+        let (up_to, mut ground_truth) = (reply.value.up_to, client.world.ground_truth());
+        let read = ground_truth.read.entry((user, conversation)).or_default();
         *read = up_to.max(*read);
-        // What the records noted while the store was away reaches the counters with the recovery.
+        // A read position that was stored while the store was unavailable reaches the counters with the recovery.
         if reply.source == Source::Store {
-            let applied = ledger.read_applied.entry((user, conversation)).or_default();
+            let applied = ground_truth.read_applied.entry((user, conversation)).or_default();
             *applied = up_to.max(*applied);
         }
     }
@@ -247,15 +251,15 @@ async fn read(client: &Client) {
 async fn ask_totals(client: &Client, host: usize) {
     let user = client.user;
     let answer = client.ask(host, |port| async move {
-        let certain = counters::certain(&port.world, user);
-        let zeros = port.world.makes(Mistake::MissingIsZero);
+        let answer_bounds = counters::answer_bounds(&port.world, user);
+        let zeros = port.world.has_bug(PlantedBug::MissingIsZero);
         let answer = if zeros {
-            mistake::totals(&port, user).await
+            planted_bug::totals(&port, user).await
         } else {
             unread::totals(&port, user).await.map(|totals| totals.value)
         };
         if let Ok(totals) = answer {
-            counters::answered(&port.world, user, &certain, &totals);
+            counters::answered(&port.world, user, &answer_bounds, &totals);
         }
     });
     answer.await;
@@ -265,9 +269,9 @@ async fn ask_one(client: &Client, host: usize) {
     let Some(conversation) = some_conversation(client) else { return };
     let user = client.user;
     let answer = client.ask(host, move |port| async move {
-        let certain = counters::certain(&port.world, user);
+        let answer_bounds = counters::answer_bounds(&port.world, user);
         if let Ok(count) = unread::of_conversation(&port, user, conversation).await {
-            counters::one_answered(&port.world, user, &certain, conversation, count.value);
+            counters::one_answered(&port.world, user, &answer_bounds, conversation, count.value);
         }
     });
     answer.await;
@@ -277,9 +281,9 @@ async fn ask_last(client: &Client, host: usize) {
     let Some(conversation) = some_conversation(client) else { return };
     let user = client.user;
     let answer = client.ask(host, move |port| async move {
-        let certain = counters::certain(&port.world, user);
+        let answer_bounds = counters::answer_bounds(&port.world, user);
         let last = last_message::get(&port, user, conversation).await.map(|last| last.value);
-        counters::last_answered(&port.world, user, &certain, conversation, &last);
+        counters::last_answered(&port.world, user, &answer_bounds, conversation, &last);
     });
     answer.await;
 }
@@ -287,13 +291,13 @@ async fn ask_last(client: &Client, host: usize) {
 async fn ask_inbox(client: &Client, host: usize) {
     let user = client.user;
     let answer = client.ask(host, move |port| async move {
-        let certain = counters::certain(&port.world, user);
+        let answer_bounds = counters::answer_bounds(&port.world, user);
         let query = ConversationQuery::Page { cursor: None, limit: 50 };
         let Ok(page) = messaging::inbox(&port, user, query).await else { return };
         for entry in page.value.conversations {
-            counters::one_answered(&port.world, user, &certain, entry.id, entry.unread);
+            counters::one_answered(&port.world, user, &answer_bounds, entry.id, entry.unread);
             let last = entry.last_message.ok_or(Error::NoMessage);
-            counters::last_answered(&port.world, user, &certain, entry.id, &last);
+            counters::last_answered(&port.world, user, &answer_bounds, entry.id, &last);
         }
     });
     answer.await;
@@ -318,7 +322,7 @@ async fn change_members(client: &Client, action: Action) {
     let (group, user) = client.kernel().draw(|rng| (rng.pick(&groups), rng.pick(&client.world.users)));
     let (Some(conversation), Some(user)) = (group, user) else { return };
     let actor = Some(client.user);
-    insist(client, |port| async move {
+    retry_until_acknowledged(client, |port| async move {
         let change = MemberChange { conversation, actor, user, at: port.now() };
         match action {
             Action::AddMember => messaging::add_member(&port, change).await,
@@ -336,7 +340,7 @@ async fn create(client: &Client) {
     if members.len() < 2 {
         return;
     }
-    insist(client, |port| {
+    retry_until_acknowledged(client, |port| {
         let members = members.clone();
         async move {
             let new = NewConversation { id: Some(id), creator, members, at: port.now() };
@@ -346,7 +350,7 @@ async fn create(client: &Client) {
     .await;
 }
 
-/// Stays away for a moment, about as long as the grace, or about as long as a device lives.
+/// Disconnects for a short time, for about the grace period, or for about the lifetime of a device.
 async fn break_off(client: &Client) {
     client.disconnect().await;
     let away_ms = client.kernel().draw(|rng| match rng.below(100) {
@@ -358,7 +362,7 @@ async fn break_off(client: &Client) {
     client.kernel().pause(away_ms).await;
 }
 
-async fn meet(client: &Client, host: usize, action: Action) {
+async fn change_contact(client: &Client, host: usize, action: Action) {
     let (user, others) = (client.user, client.world.users.clone());
     let Some(other) = client.kernel().draw(|rng| rng.pick(&others)).filter(|other| *other != user) else { return };
     let answer = client.ask(host, move |port| async move {

@@ -1,5 +1,5 @@
-//! A simulated device: it connects, breaks off, resumes where it stood, asks for the state when it is told to, and
-//! otherwise does what people do.
+//! A simulated device: it connects, disconnects, resumes from its position, fetches the state after a resync, and
+//! otherwise performs the actions of a user.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,61 +13,61 @@ use roost_core::port::{ConversationQuery, Delivery, HistoryQuery};
 
 use super::executor::{Group, Kernel, TaskId};
 use super::host;
-use super::hub::{Frame, Wire};
-use super::mistake::Mistake;
-use super::oracle::counters::News;
+use super::oracle::counters::MessageEvent;
 use super::oracle::{delivery, presence};
+use super::planted_bug::PlantedBug;
 use super::port::Port;
+use super::sessions::{Frame, Wire};
 use super::view::View;
 use super::world::World;
 
-/// One device. Clones are the same device.
+/// One device. Clones refer to the same device.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) world: Arc<World>,
     pub(crate) user: UserId,
     pub(crate) name: String,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<DeviceState>>,
 }
 
-/// What a device remembers.
+/// The state of a device.
 #[derive(Default)]
-pub(crate) struct State {
-    /// Its connection.
+pub(crate) struct DeviceState {
+    /// The current connection.
     pub(crate) link: Option<Link>,
-    /// Where in its user's feed it stands.
+    /// The position in the user's feed.
     pub(crate) since: Option<Position>,
-    /// The same, as a place in the ledger.
-    pub(crate) place: usize,
-    /// What it shows.
+    /// The same position as an index into the events of the ground truth.
+    pub(crate) feed_index: usize,
+    /// What the device shows.
     pub(crate) view: View,
-    /// Events since it was told to resynchronise; `None`: it knows the state.
+    /// Events since the last resync, or `None` if the device knows the state.
     pub(crate) waiting: Option<Vec<Delivery>>,
-    /// How often it was told to.
+    /// The number of resyncs.
     resyncs: u64,
 }
 
 /// An open connection.
 #[derive(Clone)]
 pub(crate) struct Link {
-    /// Where to.
+    /// The index of the host.
     pub(crate) host: usize,
-    /// Its name.
+    /// The id of the connection.
     pub(crate) connection: ConnectionId,
-    /// When it asked for it.
+    /// The time when the client asked for the connection.
     pub(crate) since_ms: u64,
     wire: Wire,
 }
 
 impl Client {
-    /// A device that was never connected.
+    /// A device that has never been connected.
     pub(crate) fn new(world: Arc<World>, user: UserId, number: usize) -> Self {
-        let name = format!("{}/{number}", world.short(user));
+        let name = format!("{}/{number}", world.label(user));
         Self { world, user, name, state: Arc::default() }
     }
 
-    /// What it remembers.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    /// The state of the device.
+    pub(crate) fn state(&self) -> MutexGuard<'_, DeviceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -75,26 +75,27 @@ impl Client {
         &self.world.kernel
     }
 
-    /// It has a connection.
+    /// Whether the device has a connection.
     pub(crate) fn is_connected(&self) -> bool {
         self.state().link.is_some()
     }
 
-    /// Asks a host; `None`: no answer in time, or the host died.
+    /// Sends a request to a host. `None`: no answer in time, or the host crashed.
     pub(crate) async fn ask<T, F>(&self, host: usize, job: impl FnOnce(Port) -> F) -> Option<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let patience_ms = self.kernel().draw(|rng| if rng.chance(100) { rng.between(1, 500) } else { 15_000 });
+        let timeout_ms = self.kernel().draw(|rng| if rng.chance(100) { rng.between(1, 500) } else { 15_000 });
         let work = job(Port { world: self.world.clone(), host });
-        let desk = Desk { answer: Arc::default(), kernel: self.kernel().clone(), waiter: self.kernel().current() };
-        let answer = desk.answer.clone();
+        let slot =
+            AnswerSlot { answer: Arc::default(), kernel: self.kernel().clone(), waiter: self.kernel().current() };
+        let answer = slot.answer.clone();
         self.kernel().spawn(Group::Host(host), async move {
             let value = work.await;
-            desk.answer.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(value);
+            slot.answer.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(value);
         });
-        let until_ms = self.kernel().now_ms() + patience_ms;
+        let until_ms = self.kernel().now_ms() + timeout_ms;
         loop {
             {
                 let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,22 +107,22 @@ impl Client {
         }
     }
 
-    /// A host for one request: mostly the one it is connected to.
+    /// A host for one request, mostly the one that the device is connected to.
     pub(crate) fn some_host(&self) -> Option<usize> {
         let linked = self.state().link.as_ref().map(|link| link.host);
         let up = self.world.hosts_up();
-        let (stay, any) = self.kernel().draw(|rng| (rng.chance(700), rng.pick(&up)));
-        linked.filter(|host| stay && up.contains(host)).or(any)
+        let (prefer_linked, any) = self.kernel().draw(|rng| (rng.chance(700), rng.pick(&up)));
+        linked.filter(|host| prefer_linked && up.contains(host)).or(any)
     }
 
-    /// Connects, mostly from where it stood.
+    /// Connects, mostly from the last position.
     pub(crate) async fn connect(&self) {
         let up = self.world.hosts_up();
         let (host, resume) = self.kernel().draw(|rng| (rng.pick(&up), rng.chance(850)));
         let Some(host) = host else { return };
         let since_ms = self.kernel().now_ms();
         let since = self.state().since.clone().filter(|_| resume);
-        if since.is_none() && self.world.makes(Mistake::StateBeforePosition) {
+        if since.is_none() && self.world.has_bug(PlantedBug::StateBeforePosition) {
             self.synchronise(host).await;
         }
         let Ok(connection) = format!("c{}", self.world.name()).parse::<ConnectionId>() else { return };
@@ -134,12 +135,12 @@ impl Client {
                 self.state().view.presence.clear();
                 self.show(views);
             }
-            // Too late, or refused: whatever the host still sends goes nowhere.
+            // The answer was late or a refusal: frames that the host still sends are dropped.
             _ => wire.cut(),
         }
     }
 
-    /// Breaks off: with a goodbye, without one, or so that the host notices only later.
+    /// Disconnects, with a close frame or without one; the host notices at once or later.
     pub(crate) async fn disconnect(&self) {
         self.drain();
         let Some(link) = self.state().link.take() else { return };
@@ -152,7 +153,7 @@ impl Client {
         }
     }
 
-    /// Takes everything that has arrived.
+    /// Handles every frame that has arrived.
     pub(crate) fn drain(&self) {
         let Some(link) = self.state().link.clone() else { return };
         while let Some(frame) = link.wire.take() {
@@ -168,12 +169,12 @@ impl Client {
         match frame {
             Frame::Event(event) if event.position.is_some() => self.take_durable(event),
             Frame::Event(event) => self.take_ephemeral(&event),
-            Frame::Resync(position, place) => {
+            Frame::Resync(position, feed_index) => {
                 self.note(|| format!("{} resynchronises at {position}", self.name));
-                let knows = self.world.makes(Mistake::StateBeforePosition);
+                let knows = self.world.has_bug(PlantedBug::StateBeforePosition);
                 let mut state = self.state();
                 state.since = Some(position);
-                state.place = place;
+                state.feed_index = feed_index;
                 state.resyncs += 1;
                 state.view.newest.clear();
                 state.waiting = (!knows).then(Vec::new);
@@ -185,13 +186,13 @@ impl Client {
     fn take_durable(&self, event: Delivery) {
         let mut state = self.state();
         let state = &mut *state;
-        delivery::received(&self.world, self.user, &self.name, &mut state.place, &event);
+        delivery::received(&self.world, self.user, &self.name, &mut state.feed_index, &event);
         state.since.clone_from(&event.position);
-        if let Some(news) = News::read(&event.payload) {
+        if let Some(payload) = MessageEvent::read(&event.payload) {
             if event.name.as_ref() == "message.new" {
-                delivery::new_message(&self.world, self.user, &self.name, &mut state.view, &news);
+                delivery::new_message(&self.world, self.user, &self.name, &mut state.view, &payload);
             }
-            state.view.apply(&event.name, &news);
+            state.view.apply(&event.name, &payload);
         }
         if let Some(waiting) = &mut state.waiting {
             waiting.push(event);
@@ -200,21 +201,23 @@ impl Client {
 
     fn take_ephemeral(&self, event: &Delivery) {
         #[derive(serde::Deserialize)]
-        struct News {
+        struct PresenceEvent {
             user: UserId,
             generation: u64,
         }
         let online = event.name.as_ref() == "user.online";
-        if let (true, Ok(news)) = (event.name.starts_with("user."), serde_json::from_str::<News>(&event.payload)) {
+        if let (true, Ok(payload)) =
+            (event.name.starts_with("user."), serde_json::from_str::<PresenceEvent>(&event.payload))
+        {
             let mut state = self.state();
-            let known = state.view.presence.entry(news.user).or_default();
-            if news.generation > known.1 {
-                *known = (online, news.generation);
+            let known = state.view.presence.entry(payload.user).or_default();
+            if payload.generation > known.1 {
+                *known = (online, payload.generation);
             }
         }
     }
 
-    /// A state, which may have been read before what was told meanwhile.
+    /// Applies a presence snapshot, which may be older than events received meanwhile.
     fn show(&self, views: Vec<PresenceView>) {
         let mut state = self.state();
         for view in views {
@@ -225,7 +228,8 @@ impl Client {
         }
     }
 
-    /// Asks for the state if it has to, and takes it as the truth; events since then come on top.
+    /// Fetches the state if a resync requires it. The state replaces the view, and the events since then are applied on
+    /// top.
     pub(crate) async fn catch_up(&self) {
         self.drain();
         let host = {
@@ -244,14 +248,14 @@ impl Client {
         self.drain();
         let mut state = self.state();
         let state = &mut *state;
-        // Told to resynchronise again meanwhile: the answer may be older than that.
+        // Another resync arrived meanwhile, so the answer can be too old.
         if state.resyncs != before {
             return;
         }
         state.view.messages = messages;
         for event in state.waiting.take().into_iter().flatten() {
-            if let Some(news) = News::read(&event.payload) {
-                state.view.apply(&event.name, &news);
+            if let Some(payload) = MessageEvent::read(&event.payload) {
+                state.view.apply(&event.name, &payload);
             }
         }
     }
@@ -260,15 +264,15 @@ impl Client {
         self.kernel().note("client", [self.user.as_u128() as u64, 0], text);
     }
 
-    /// Asks about others, and lets the oracle judge the answer.
-    pub(crate) async fn look_around(&self, host: usize) {
-        let (asked_ms, alive) = (self.kernel().now_ms(), presence::alive(&self.world));
+    /// Queries the presence of all users and lets the oracle check the answer.
+    pub(crate) async fn query_presence(&self, host: usize) {
+        let (asked_ms, online_until) = (self.kernel().now_ms(), presence::online_until(&self.world));
         let (user, everybody) = (self.user, self.world.users.clone());
         let answer = self.ask(host, move |port| async move {
             let viewer = roost_core::presence::Viewer::User(user);
             let views = roost_core::presence::query(&port, viewer, &everybody).await;
             if let Ok(views) = &views {
-                presence::answered(&port.world, user, asked_ms, &alive, views);
+                presence::answered(&port.world, user, asked_ms, &online_until, views);
             }
             views
         });
@@ -281,7 +285,7 @@ type Messages = std::collections::BTreeMap<
     (roost_core::ids::MessageId, String),
 >;
 
-/// Every message that the user may see.
+/// Fetches every message that the user may see.
 async fn fetch(port: Port, user: UserId) -> Result<Messages, Error> {
     let page = ConversationQuery::Page { cursor: None, limit: 100 };
     let mut messages = Messages::new();
@@ -290,7 +294,7 @@ async fn fetch(port: Port, user: UserId) -> Result<Messages, Error> {
         loop {
             let query = HistoryQuery { user, conversation: entry.id, before, limit: 100 };
             let history = match messaging::history(&port, query).await {
-                // Removed meanwhile.
+                // The user was removed from the conversation meanwhile.
                 Err(error) if !error.retry() => break,
                 history => history?,
             };
@@ -305,14 +309,14 @@ async fn fetch(port: Port, user: UserId) -> Result<Messages, Error> {
     Ok(messages)
 }
 
-/// Where an answer is left. Dropping it, answered or not, wakes whoever waits.
-struct Desk<T> {
+/// The slot for an answer. Dropping it, with or without an answer, wakes the waiting task.
+struct AnswerSlot<T> {
     answer: Arc<Mutex<(Option<T>, bool)>>,
     kernel: Kernel,
     waiter: TaskId,
 }
 
-impl<T> Drop for Desk<T> {
+impl<T> Drop for AnswerSlot<T> {
     fn drop(&mut self) {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
         self.kernel.wake(self.waiter);

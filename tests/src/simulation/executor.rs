@@ -1,6 +1,6 @@
-//! Runs every task of the world on one thread, in virtual time: the seed alone decides who goes next.
+//! Runs every task of the world on one thread, in virtual time. The seed alone decides which task runs next.
 //!
-//! A task gives way only at a pause. Nothing here knows what the tasks do.
+//! A task yields only at a pause. The executor knows nothing about what the tasks do.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -12,79 +12,79 @@ use roost_core::testing::ManualClock;
 use super::rng::Rng;
 use super::trace::Trace;
 
-/// Whom a task belongs to: a host takes its tasks along when it crashes.
+/// The group that a task belongs to: a crash of a host ends the tasks of its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     /// Clients and the world around them.
     Outside,
-    /// One host.
+    /// One host by index.
     Host(usize),
 }
 
-/// Names a task for ever: no id is used twice in a run.
+/// The id of a task; no id is used twice in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskId(u64);
 
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Debug)]
-struct Entry {
+struct TaskEntry {
     id: TaskId,
     group: Group,
     wake_at_ms: u64,
 }
 
-struct State {
+struct KernelState {
     now_ms: u64,
     rng: Rng,
     trace: Trace,
-    entries: Vec<Entry>,
-    born: Vec<Job>,
+    entries: Vec<TaskEntry>,
+    spawned: Vec<TaskFuture>,
     current: TaskId,
     next_id: u64,
 }
 
-/// Time, chance and the tasks' alarm clocks. Clones share it.
+/// Time, randomness and the wake-up times of tasks. Clones share one kernel.
 #[derive(Clone)]
-pub(crate) struct Kernel(Arc<Mutex<State>>);
+pub(crate) struct Kernel(Arc<Mutex<KernelState>>);
 
 impl Kernel {
-    /// At the beginning of time.
+    /// A kernel at time zero.
     pub(crate) fn new(rng: Rng, trace: Trace) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(KernelState {
             now_ms: 0,
             rng,
             trace,
             entries: Vec::new(),
-            born: Vec::new(),
+            spawned: Vec::new(),
             current: TaskId(0),
             next_id: 1,
         })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, KernelState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds since the beginning.
+    /// Milliseconds of virtual time since the start.
     pub(crate) fn now_ms(&self) -> u64 {
         self.lock().now_ms
     }
 
-    /// Asks chance.
+    /// Draws from the random numbers of the seed.
     pub(crate) fn draw<T>(&self, ask: impl FnOnce(&mut Rng) -> T) -> T {
         ask(&mut self.lock().rng)
     }
 
-    /// Takes note. The text must not ask the kernel anything.
+    /// Adds an entry to the trace. The closure for the text must not call the kernel.
     pub(crate) fn note(&self, tag: &str, numbers: [u64; 2], text: impl FnOnce() -> String) {
         let mut state = self.lock();
         let now_ms = state.now_ms;
         state.trace.note(now_ms, tag, numbers, text);
     }
 
-    /// The hash of everything noted, and its last lines.
-    pub(crate) fn story(&self) -> (u64, Vec<String>) {
+    /// The hash of the trace, and its last lines.
+    pub(crate) fn trace_summary(&self) -> (u64, Vec<String>) {
         let state = self.lock();
         (state.trace.hash(), state.trace.lines())
     }
@@ -95,17 +95,17 @@ impl Kernel {
         let id = TaskId(state.next_id);
         state.next_id += 1;
         let wake_at_ms = state.now_ms;
-        state.entries.push(Entry { id, group, wake_at_ms });
-        state.born.push(Box::pin(job));
+        state.entries.push(TaskEntry { id, group, wake_at_ms });
+        state.spawned.push(Box::pin(job));
         id
     }
 
-    /// The task that runs now.
+    /// The task that is running.
     pub(crate) fn current(&self) -> TaskId {
         self.lock().current
     }
 
-    /// Ends a task's pause early. One that has ended, or runs, is not concerned.
+    /// Ends the pause of a task early. Has no effect on a task that has ended or is running.
     pub(crate) fn wake(&self, task: TaskId) {
         let mut state = self.lock();
         let now_ms = state.now_ms;
@@ -114,8 +114,8 @@ impl Kernel {
         }
     }
 
-    /// Gives way until that moment, or until woken.
-    pub(crate) async fn pause_until(&self, moment_ms: u64) {
+    /// Yields until this time, or until the task is woken.
+    pub(crate) async fn pause_until(&self, instant_ms: u64) {
         let mut paused = false;
         poll_fn(|_| {
             if paused {
@@ -125,33 +125,33 @@ impl Kernel {
             let mut state = self.lock();
             let current = state.current;
             if let Some(entry) = state.entries.iter_mut().find(|entry| entry.id == current) {
-                entry.wake_at_ms = moment_ms;
+                entry.wake_at_ms = instant_ms;
             }
             Poll::Pending
         })
         .await;
     }
 
-    /// Gives way for so long, or until woken.
+    /// Yields for this long, or until the task is woken.
     pub(crate) async fn pause(&self, span_ms: u64) {
-        let moment_ms = self.now_ms() + span_ms;
-        self.pause_until(moment_ms).await;
+        let instant_ms = self.now_ms() + span_ms;
+        self.pause_until(instant_ms).await;
     }
 }
 
-/// The tasks themselves, beside the kernel that they all share.
+/// The tasks, which run on a kernel that they share.
 pub(crate) struct Executor {
     kernel: Kernel,
-    jobs: Vec<Job>,
+    jobs: Vec<TaskFuture>,
 }
 
 impl Executor {
-    /// Runs the kernel's tasks.
+    /// An executor for the tasks of this kernel.
     pub(crate) const fn new(kernel: Kernel) -> Self {
         Self { kernel, jobs: Vec::new() }
     }
 
-    /// Moves time on to the next alarm, if no task is due before.
+    /// Advances time to the next wake-up time, unless a task is due already.
     pub(crate) fn advance(&mut self, clock: &ManualClock) {
         self.adopt();
         let mut state = self.kernel.lock();
@@ -160,7 +160,7 @@ impl Executor {
         clock.set(ManualClock::START.plus(state.now_ms));
     }
 
-    /// Lets one task that is due run up to its next pause. False: none is due.
+    /// Runs one due task up to its next pause. False: no task is due.
     pub(crate) fn step(&mut self) -> bool {
         let Some(index) = self.choose() else { return false };
         let mut context = Context::from_waker(Waker::noop());
@@ -175,7 +175,7 @@ impl Executor {
         true
     }
 
-    /// Drops every task of the group, wherever it stands.
+    /// Drops every task of the group at its current pause.
     pub(crate) fn kill(&mut self, group: Group) {
         self.adopt();
         let mut index = 0;
@@ -192,7 +192,7 @@ impl Executor {
     }
 
     fn adopt(&mut self) {
-        self.jobs.append(&mut self.kernel.lock().born);
+        self.jobs.append(&mut self.kernel.lock().spawned);
     }
 
     fn choose(&mut self) -> Option<usize> {
@@ -208,8 +208,8 @@ impl Executor {
     }
 }
 
-/// Drives a future that waits for nothing: the fakes answer at once.
-pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+/// Runs a future that never waits, because the fakes answer at once.
+pub(crate) fn complete_now<F: Future>(future: F) -> F::Output {
     roost_core::testing::block_on(future)
 }
 
@@ -217,14 +217,14 @@ pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
 mod tests {
     use super::*;
 
-    fn story(seed: u64) -> Vec<(u64, u64)> {
+    fn trace_summary(seed: u64) -> Vec<(u64, u64)> {
         let kernel = Kernel::new(Rng::new(seed), Trace::new(false));
-        let told = Arc::new(Mutex::new(Vec::new()));
+        let recorded = Arc::new(Mutex::new(Vec::new()));
         for name in 0..3_u64 {
-            let (kernel2, told) = (kernel.clone(), told.clone());
+            let (kernel2, recorded) = (kernel.clone(), recorded.clone());
             kernel.spawn(Group::Host(name as usize), async move {
                 for _ in 0..3 {
-                    told.lock().unwrap().push((kernel2.now_ms(), name));
+                    recorded.lock().unwrap().push((kernel2.now_ms(), name));
                     kernel2.pause(name * 10).await;
                 }
             });
@@ -236,14 +236,14 @@ mod tests {
         while executor.step() {
             executor.advance(&clock);
         }
-        told.lock().unwrap().clone()
+        recorded.lock().unwrap().clone()
     }
 
     #[test]
-    fn a_seed_decides_the_order_and_a_dead_group_is_silent() {
-        assert_eq!(story(7), story(7));
-        assert!((0..50).any(|seed| story(seed) != story(7)));
-        assert!(story(7).iter().all(|(_, name)| *name != 2));
-        assert!(story(7).contains(&(20, 1)));
+    fn a_seed_decides_the_order_and_a_killed_group_stops() {
+        assert_eq!(trace_summary(7), trace_summary(7));
+        assert!((0..50).any(|seed| trace_summary(seed) != trace_summary(7)));
+        assert!(trace_summary(7).iter().all(|(_, name)| *name != 2));
+        assert!(trace_summary(7).contains(&(20, 1)));
     }
 }

@@ -1,5 +1,5 @@
-//! What a host does by itself: beats for its live connections, sweeps, recovers announcements, verifies, compares
-//! positions; and how a connection opens and closes.
+//! The background tasks of a host (heartbeats, sweeps, recovery of announcements, verification, comparison of
+//! positions), and how a connection opens and closes.
 
 use roost_core::consistency::{self, Subjects};
 use roost_core::error::Error;
@@ -11,52 +11,52 @@ use roost_core::limits::{HEARTBEAT_INTERVAL_MS, PENDING_AFTER_MS};
 use roost_core::port::{KeyValue, PubSub, Query, Records, Value};
 use roost_core::{messaging, presence, unread};
 
-use super::executor::{Group, at_once};
-use super::hub::{Frame, Mail, Session, Wire, fill, pump};
-use super::mistake::Mistake;
+use super::executor::{Group, complete_now};
 use super::oracle::{counters, presence as presence_oracle};
 use super::plan::SKEW_MS_MAX;
+use super::planted_bug::PlantedBug;
 use super::port::Port;
+use super::sessions::{Frame, InboxItem, Session, Wire, fill, pump};
 use std::sync::Arc;
 
 use super::world::World;
 
-/// A client that wants in.
+/// The request of a client to open a connection.
 pub(crate) struct Opening {
     pub(crate) user: UserId,
     pub(crate) connection: ConnectionId,
-    /// Where it stood; `None`: it begins.
+    /// The position to resume from, or `None` for a first connection.
     pub(crate) since: Option<Position>,
     pub(crate) wire: Wire,
 }
 
-/// Starts a host with an empty memory.
+/// Starts a host with empty memory.
 pub(crate) fn boot(world: &Arc<World>, index: usize) {
     world.kernel.note("boot", [index as u64, 0], || format!("h{index} starts"));
     world.host(index).up = true;
     let port = Port { world: world.clone(), host: index };
     let group = Group::Host(index);
     world.kernel.spawn(group, pump(port.clone()));
-    world.kernel.spawn(group, keep_beating(port.clone()));
-    world.kernel.spawn(group, keep_sweeping(port.clone()));
-    world.kernel.spawn(group, keep_recovering(port.clone()));
-    world.kernel.spawn(group, keep_verifying(port.clone()));
-    world.kernel.spawn(group, keep_checking(port));
+    world.kernel.spawn(group, run_heartbeats(port.clone()));
+    world.kernel.spawn(group, run_sweeps(port.clone()));
+    world.kernel.spawn(group, run_recovery(port.clone()));
+    world.kernel.spawn(group, run_verification(port.clone()));
+    world.kernel.spawn(group, run_position_checks(port));
 }
 
-/// Opens a connection: first the position, then everything else, so that nothing falls in between.
+/// Opens a connection. It takes the position first and everything else afterwards, so that no event falls in between.
 pub(crate) async fn open(port: Port, opening: Opening) -> Result<Vec<PresenceView>, Error> {
     let Opening { user, connection, since, wire } = opening;
     let world = port.world.clone();
-    // Joining the bus is a call like any other: whatever is published after it returns reaches this host.
+    // Joining the bus is a call like any other: everything published after it returns reaches this host.
     port.publish(Vec::new()).await?;
     world.host(port.host).joined.insert(user);
-    // A place that was looked up before an interruption may belong to a feed that is gone; there was no session yet that
-    // the interruption could have sent back to its feed.
+    // A position from before an interruption can belong to a feed that no longer exists, and there was no session yet
+    // that the interruption could have resynchronised.
     let (position, frames) = loop {
-        let heard = world.host(port.host).interruptions;
-        let found = place(&port, user, since.as_ref()).await?;
-        if world.host(port.host).interruptions == heard {
+        let interruptions_before = world.host(port.host).interruptions;
+        let found = start_position(&port, user, since.as_ref()).await?;
+        if world.host(port.host).interruptions == interruptions_before {
             break found;
         }
     };
@@ -65,53 +65,53 @@ pub(crate) async fn open(port: Port, opening: Opening) -> Result<Vec<PresenceVie
     {
         let mut host = world.host(port.host);
         host.sessions.insert(connection.clone(), session);
-        // Another connection of the user may have closed meanwhile, and left the bus as if it had been the last.
+        // Another connection of the user may have closed meanwhile and left the bus as if it had been the last one.
         host.joined.insert(user);
     }
-    let greeted = greet(&port, user, &connection).await;
-    if greeted.is_err() {
+    let hello = send_hello(&port, user, &connection).await;
+    if hello.is_err() {
         world.close_session(port.host, &connection);
     }
-    greeted
+    hello
 }
 
-/// Where a connection begins, and what it is sent first.
-async fn place(port: &Port, user: UserId, since: Option<&Position>) -> Result<(Position, Vec<Frame>), Error> {
+/// The start position of a connection, and its first frames.
+async fn start_position(port: &Port, user: UserId, since: Option<&Position>) -> Result<(Position, Vec<Frame>), Error> {
     if let Some(since) = since {
         return Ok((since.clone(), fill(port, user, since).await?));
     }
-    let (position, place) = port.positions(user).await?;
-    Ok((position.clone(), vec![Frame::Resync(position, place)]))
+    let (position, start_position) = port.positions(user).await?;
+    Ok((position.clone(), vec![Frame::Resync(position, start_position)]))
 }
 
-async fn greet(port: &Port, user: UserId, connection: &ConnectionId) -> Result<Vec<PresenceView>, Error> {
+async fn send_hello(port: &Port, user: UserId, connection: &ConnectionId) -> Result<Vec<PresenceView>, Error> {
     let world = &port.world;
-    let (began_ms, alive) = (world.kernel.now_ms(), presence_oracle::alive(world));
+    let (began_ms, online_until) = (world.kernel.now_ms(), presence_oracle::online_until(world));
     let views = presence::connected(port, user, connection).await?;
     if world.host(port.host).sessions.contains_key(connection) {
-        presence_oracle::beat(world, user, connection, began_ms);
+        presence_oracle::heartbeat(world, user, connection, began_ms);
     }
-    presence_oracle::answered(world, user, began_ms, &alive, &views);
-    let certain = counters::certain(world, user);
+    presence_oracle::answered(world, user, began_ms, &online_until, &views);
+    let answer_bounds = counters::answer_bounds(world, user);
     let totals = unread::totals(port, user).await?;
-    counters::answered(world, user, &certain, &totals.value);
+    counters::answered(world, user, &answer_bounds, &totals.value);
     Ok(views)
 }
 
-/// Closes a connection and says goodbye for it.
+/// Closes a connection and reports the disconnect.
 pub(crate) async fn close(port: &Port, user: UserId, connection: &ConnectionId) {
     port.world.close_session(port.host, connection);
-    presence_oracle::leaving(&port.world, user, connection);
-    // A goodbye that fails is none: the device's deadline does the rest.
+    presence_oracle::disconnecting(&port.world, user, connection);
+    // If the disconnect cannot be reported, the device's deadline takes effect.
     presence::disconnect(port, user, connection).await.ok();
 }
 
-async fn keep_beating(port: Port) {
+async fn run_heartbeats(port: Port) {
     loop {
         port.world.kernel.pause(HEARTBEAT_INTERVAL_MS).await;
-        bury(&port).await;
+        close_cut_connections(&port).await;
         for _ in 0..3 {
-            if beat(&port).await.is_ok() {
+            if send_heartbeats(&port).await.is_ok() {
                 break;
             }
             port.world.kernel.pause(1_000).await;
@@ -119,8 +119,8 @@ async fn keep_beating(port: Port) {
     }
 }
 
-/// Connections whose client went away without a word.
-async fn bury(port: &Port) {
+/// Closes connections whose client went away without a close frame.
+async fn close_cut_connections(port: &Port) {
     let gone: Vec<_> = {
         let host = port.world.host(port.host);
         let cut = host.sessions.iter().filter(|(_, session)| session.wire.is_cut());
@@ -131,27 +131,27 @@ async fn bury(port: &Port) {
     }
 }
 
-async fn beat(port: &Port) -> Result<(), Error> {
-    let beats: Vec<_> = {
+async fn send_heartbeats(port: &Port) -> Result<(), Error> {
+    let heartbeats: Vec<_> = {
         let host = port.world.host(port.host);
         let live = host.sessions.iter().filter(|(_, session)| !session.wire.is_cut());
         live.map(|(connection, session)| (session.user, connection.clone())).collect()
     };
-    if beats.is_empty() {
+    if heartbeats.is_empty() {
         return Ok(());
     }
     let began_ms = port.world.kernel.now_ms();
-    presence::heartbeat(port, &beats).await?;
-    for (user, connection) in &beats {
-        // One that said goodbye meanwhile lives only as long as its grace.
+    presence::heartbeat(port, &heartbeats).await?;
+    for (user, connection) in &heartbeats {
+        // A connection that was closed meanwhile stays online for the grace period only.
         if port.world.host(port.host).sessions.contains_key(connection) {
-            presence_oracle::beat(&port.world, *user, connection, began_ms);
+            presence_oracle::heartbeat(&port.world, *user, connection, began_ms);
         }
     }
     Ok(())
 }
 
-async fn keep_sweeping(port: Port) {
+async fn run_sweeps(port: Port) {
     let mut shards: Vec<u32> = port.world.users.iter().filter_map(|user| shard_of(*user)).collect();
     shards.sort_unstable();
     shards.dedup();
@@ -173,27 +173,27 @@ fn shard_of(user: UserId) -> Option<u32> {
     }
 }
 
-/// A sweep that would find nothing is left out: it only reads.
+/// Skips sweeps that would find nothing: they only read.
 fn is_due(port: &Port, shard: u32) -> bool {
     let key = Key::new(Space::PresenceDue, Owner::Shard(shard));
     let maximum = port.world.now().plus(SKEW_MS_MAX).score();
     let range = Query::OrderedRange { key, minimum: i64::MIN, maximum, limit: 1 };
-    at_once(port.world.store.read(vec![range])).is_ok_and(|values| values != [Value::Ordered(Vec::new())])
+    complete_now(port.world.store.read(vec![range])).is_ok_and(|values| values != [Value::Ordered(Vec::new())])
 }
 
-async fn keep_recovering(port: Port) {
+async fn run_recovery(port: Port) {
     loop {
         port.world.kernel.pause(PENDING_AFTER_MS).await;
         let before = port.world.now().plus(SKEW_MS_MAX);
-        let pending = at_once(port.world.records.pending(before, 1)).is_ok_and(|pending| !pending.is_empty());
-        if pending && !port.world.makes(Mistake::NeverRecover) {
+        let pending = complete_now(port.world.records.pending(before, 1)).is_ok_and(|pending| !pending.is_empty());
+        if pending && !port.world.has_bug(PlantedBug::NeverRecover) {
             messaging::recover(&port).await.ok();
         }
     }
 }
 
-/// Whatever goes on and whatever fails: a verification never takes it for drift.
-async fn keep_verifying(port: Port) {
+/// A verification must never report a divergence, whatever happens at the same time.
+async fn run_verification(port: Port) {
     let world = port.world.clone();
     loop {
         let span_ms = world.kernel.draw(|rng| rng.between(5_000, 60_000));
@@ -202,16 +202,16 @@ async fn keep_verifying(port: Port) {
             [Subjects::Users(world.users.clone()), Subjects::Conversations(world.records.conversation_ids())]
         {
             let Ok(report) = consistency::verify(&port, &subjects).await else { continue };
-            if let (Some(finding), None) = (report.divergences.first(), world.mistake) {
-                world.ledger().violate(3, || format!("a verification found {finding:?} where nothing is wrong"));
+            if let (Some(finding), None) = (report.divergences.first(), world.planted_bug) {
+                world.ground_truth().violate(3, || format!("a verification found {finding:?} where nothing is wrong"));
             }
         }
     }
 }
 
-async fn keep_checking(port: Port) {
+async fn run_position_checks(port: Port) {
     loop {
         port.world.kernel.pause(HEARTBEAT_INTERVAL_MS).await;
-        port.world.post(port.host, Mail::Check);
+        port.world.post(port.host, InboxItem::Check);
     }
 }

@@ -1,9 +1,9 @@
-//! The simulation: several hosts, users, devices and conversations in one seeded, single-threaded world in which
-//! anything may go wrong between any two steps, and oracles that know what must hold all the same.
+//! The simulation: several hosts, users, devices and conversations in one seeded, single-threaded world with injected
+//! faults between any two steps, and oracles that check the invariants of the design.
 //!
-//! A seed decides everything: the plan, who goes next, what fails. Time is virtual. The rules are the real ones; the
-//! store and the records are the fakes that real adapters are compared with; hub and clients are models that follow
-//! `roost_core::feed` and `roost.v1`.
+//! A seed decides everything: the plan, the order of tasks, and the faults. Time is virtual. The rules are the real
+//! ones; the store and the records are the fakes that the conformance suites compare with real adapters; sessions and
+//! clients are models that follow `roost_core::feed` and `roost.v1`.
 #![allow(
     clippy::indexing_slicing,
     reason = "test support: an index that is out of bounds is a failed test, and the seed replays it"
@@ -13,20 +13,20 @@ mod actions;
 mod bus;
 mod client;
 mod executor;
+mod ground_truth;
 mod host;
-mod hub;
-mod ledger;
-mod mistake;
 mod oracle;
 mod plan;
+mod planted_bug;
 mod port;
 mod rng;
 mod run;
+mod sessions;
 mod trace;
 mod view;
 mod world;
 
-pub use ledger::Violation;
-pub use mistake::Mistake;
+pub use ground_truth::Violation;
+pub use planted_bug::PlantedBug;
 pub use run::{Failure, Passed, replay, simulate};
 pub use world::Degraded;

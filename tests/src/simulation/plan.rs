@@ -1,28 +1,28 @@
-//! What one run is like: the shape of its world and how rough it gets, all drawn from the seed.
+//! The plan of one run: the shape of its world and the rates of its faults, all drawn from the seed.
 //!
-//! Every kind of fault is left out of some runs, so that a rare fault is not always hidden behind a common one.
+//! Every kind of fault is left out of some runs, so that a common fault does not always hide a rare one.
 
 use super::rng::Rng;
 
-/// Clocks differ by at most this much from the store's: the bound that the oracles' tolerances follow.
+/// Clocks differ from the store's clock by at most this much; the tolerances of the oracles follow from it.
 pub(crate) const SKEW_MS_MAX: u64 = 2_000;
 
-/// One run's shape and faults. Rates are per mille of port calls, deliveries or ticks, as each says.
+/// The shape and faults of one run. Rates are per mille of port calls, deliveries or seconds, as each field says.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Hosts over one store and one set of records.
     pub(crate) hosts: usize,
-    /// People.
+    /// The number of users.
     pub(crate) users: usize,
-    /// Devices of each person, at most.
+    /// The largest number of devices of each user.
     pub(crate) devices_max: usize,
-    /// Conversations of more than two, beside those of two.
+    /// The number of groups, in addition to conversations of two.
     pub(crate) groups: usize,
-    /// What one device does before it comes to rest.
+    /// The number of actions of each device.
     pub(crate) actions: u64,
-    /// Longest pause between two actions of a device that is busy.
+    /// The longest pause between two actions of a busy device.
     pub(crate) busy_ms: u64,
-    /// Port calls that give way to other tasks before, and as many after, they take effect.
+    /// Port calls that let other tasks run before, and as many after, they take effect.
     pub(crate) switch: u64,
     /// Port calls that take up to 50 ms on the way.
     pub(crate) slow: u64,
@@ -30,26 +30,26 @@ pub(crate) struct Plan {
     pub(crate) very_slow: u64,
     /// Port calls that answer `unavailable`, half of them after their effect.
     pub(crate) fail: u64,
-    /// Calls whose parts take effect apart, in any order.
+    /// Calls that take effect in parts, in any order.
     pub(crate) torn: u64,
-    /// Deliveries that never reach a host; nobody is told.
+    /// Deliveries that never reach a host, without notice.
     pub(crate) lose: u64,
     /// Deliveries that reach a host twice.
     pub(crate) duplicate: u64,
     /// Confirmations to the records that are lost.
     pub(crate) unconfirmed: u64,
-    /// Seconds at the end of which a host dies.
+    /// Seconds after which a host crashes.
     pub(crate) crash: u64,
-    /// Seconds at the end of which the store restarts empty.
+    /// Seconds after which the store restarts empty.
     pub(crate) wipe: u64,
-    /// Seconds at the end of which the store or the records go away for a while.
+    /// Seconds after which the store or the records become unavailable for a while.
     pub(crate) outage: u64,
-    /// Seconds at the end of which a host's clock jumps.
+    /// Seconds after which the clock of a host jumps.
     pub(crate) skew: u64,
 }
 
 impl Plan {
-    /// Draws a plan.
+    /// Draws a plan from the seed's numbers.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let mut sometimes = |most: u64| if rng.chance(500) { rng.between(1, most) } else { 0 };
         let (slow, very_slow, fail, torn) = (sometimes(120), sometimes(15), sometimes(60), sometimes(400));

@@ -1,7 +1,8 @@
-//! A host's ports: the fakes behind a wall of faults. At every call the scheduler may let others go first, the call
-//! may take long, fail before or after its effect, or fall apart into pieces as far as the port's contract allows.
+//! The ports of a host: the fakes behind a layer of faults. At every call the scheduler can run other tasks first; the
+//! call can take long, fail before or after its effect, or take effect in parts as far as the contract of the port
+//! allows.
 //!
-//! Every effect is seen by the oracles at the moment it happens.
+//! The oracles observe every effect at the time it happens.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,29 +16,29 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 
-use super::executor::at_once;
-use super::mistake;
-use super::oracle::{counters, people, presence};
+use super::executor::complete_now;
+use super::oracle::{counters, membership, presence};
+use super::planted_bug;
 use super::world::World as Shared;
 
-/// What one host's use cases see of the world.
+/// The ports as the use cases of one host see them.
 #[derive(Clone)]
 pub(crate) struct Port {
     pub(crate) world: Arc<Shared>,
     pub(crate) host: usize,
 }
 
-/// What becomes of a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Fine,
+enum CallOutcome {
+    Succeeds,
     LostBefore,
     LostAfter,
 }
 
-/// Whose call it is.
+/// The port that a call belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum PortKind {
     Store,
     Records,
 }
@@ -53,34 +54,34 @@ const fn records_away() -> RecordsError {
 }
 
 impl Port {
-    async fn enter(&self, side: Side, call: &'static str) -> Fate {
+    async fn enter(&self, kind: PortKind, call: &'static str) -> CallOutcome {
         let world = &self.world;
-        if world.is_calm() {
-            return Fate::Fine;
+        if world.faults_stopped() {
+            return CallOutcome::Succeeds;
         }
-        self.way().await;
-        let away = match side {
-            Side::Store => world.store_is_away(),
-            Side::Records => world.records_are_away(),
+        self.delay().await;
+        let away = match kind {
+            PortKind::Store => world.store_is_away(),
+            PortKind::Records => world.records_are_away(),
         };
         let fail = world.plan.fail;
-        let fate = world.kernel.draw(|rng| match (away, rng.chance(fail), rng.chance(500)) {
-            (true, _, _) | (false, true, true) => Fate::LostBefore,
-            (false, true, false) => Fate::LostAfter,
-            (false, false, _) => Fate::Fine,
+        let outcome = world.kernel.draw(|rng| match (away, rng.chance(fail), rng.chance(500)) {
+            (true, _, _) | (false, true, true) => CallOutcome::LostBefore,
+            (false, true, false) => CallOutcome::LostAfter,
+            (false, false, _) => CallOutcome::Succeeds,
         });
         let host = self.host;
-        world.kernel.note("call", [host as u64, fate as u64], || {
-            let outcome = ["", ", fails before its effect", ", its answer is lost"][fate as usize];
+        world.kernel.note("call", [host as u64, outcome as u64], || {
+            let outcome = ["", ", fails before its effect", ", its answer is lost"][outcome as usize];
             format!("h{host} {call}{outcome}")
         });
-        fate
+        outcome
     }
 
-    /// The time a request or an answer is under way.
-    async fn way(&self) {
+    /// The time that a request or an answer takes.
+    async fn delay(&self) {
         let plan = &self.world.plan;
-        if self.world.is_calm() {
+        if self.world.faults_stopped() {
             return;
         }
         let span_ms = self.world.kernel.draw(|rng| {
@@ -97,15 +98,16 @@ impl Port {
         }
     }
 
-    fn falls_apart(&self) -> bool {
-        !self.world.is_calm() && self.world.kernel.draw(|rng| rng.chance(self.world.plan.torn))
+    fn is_split(&self) -> bool {
+        !self.world.faults_stopped() && self.world.kernel.draw(|rng| rng.chance(self.world.plan.torn))
     }
 
-    /// One transaction takes effect and is looked at.
-    fn carry_out(&self, transaction: Transaction) -> Result<Outcome, StoreError> {
+    /// Applies one transaction and lets the oracles check it.
+    fn apply(&self, transaction: Transaction) -> Result<Outcome, StoreError> {
         let world = &self.world;
         let seen = transaction.clone();
-        let outcome = at_once(world.store.commit(vec![transaction]))?.pop().unwrap_or(Outcome::Failed(store_away()));
+        let outcome =
+            complete_now(world.store.commit(vec![transaction]))?.pop().unwrap_or(Outcome::Failed(store_away()));
         let refused = u64::from(matches!(outcome, Outcome::Refused(_)));
         let host = self.host;
         world.kernel.note("commit", [host as u64, refused], || describe(host, &seen, &outcome));
@@ -117,63 +119,63 @@ impl Port {
         Ok(outcome)
     }
 
-    /// Every transaction on its own, in any order; some may be lost.
-    async fn carry_out_apart(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+    /// Applies every transaction separately, in any order; some can be lost.
+    async fn apply_separately(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         let mut open: Vec<(usize, Transaction)> = transactions.into_iter().enumerate().collect();
         let mut outcomes = BTreeMap::new();
         while !open.is_empty() {
             let index = self.world.kernel.draw(|rng| rng.below(open.len() as u64)) as usize;
-            let (place, transaction) = open.swap_remove(index);
-            self.way().await;
+            let (index, transaction) = open.swap_remove(index);
+            self.delay().await;
             let fail = self.world.plan.fail;
             let (lost, before) = self.world.kernel.draw(|rng| (rng.chance(fail), rng.chance(500)));
-            let outcome = match (lost && !self.world.is_calm(), before) {
+            let outcome = match (lost && !self.world.faults_stopped(), before) {
                 (true, true) => Outcome::Failed(store_away()),
                 (true, false) => {
-                    self.carry_out(transaction)?;
+                    self.apply(transaction)?;
                     Outcome::Failed(store_away())
                 }
-                (false, _) => self.carry_out(transaction)?,
+                (false, _) => self.apply(transaction)?,
             };
-            outcomes.insert(place, outcome);
+            outcomes.insert(index, outcome);
         }
         Ok(outcomes.into_values().collect())
     }
 
-    /// What is asked of one owner is answered from one moment; other owners may be asked later.
-    async fn read_apart(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
+    /// Answers the queries of one owner at one point in time; other owners can be read later.
+    async fn read_separately(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         let mut values = vec![Value::Missing; queries.len()];
         let mut owners: Vec<_> = queries.iter().map(|query| query.key().owner).collect();
         owners.dedup();
         for owner in owners {
-            self.way().await;
-            let places: Vec<_> = (0..queries.len()).filter(|place| queries[*place].key().owner == owner).collect();
-            let asked = places.iter().map(|place| queries[*place].clone()).collect();
-            for (place, value) in places.into_iter().zip(at_once(self.world.store.read(asked))?) {
-                values[place] = value;
+            self.delay().await;
+            let indices: Vec<_> = (0..queries.len()).filter(|index| queries[*index].key().owner == owner).collect();
+            let asked = indices.iter().map(|index| queries[*index].clone()).collect();
+            for (index, value) in indices.into_iter().zip(complete_now(self.world.store.read(asked))?) {
+                values[index] = value;
             }
         }
         Ok(values)
     }
 
-    /// The positions of these users, each with its place in the ledger: nobody can lie about that later.
+    /// The positions of these users, each with its index in the ground truth, which cannot change later.
     pub(crate) async fn positions(&self, user: UserId) -> Result<(Position, usize), StoreError> {
-        if self.enter(Side::Store, "positions").await == Fate::LostBefore {
+        if self.enter(PortKind::Store, "positions").await == CallOutcome::LostBefore {
             return Err(store_away());
         }
-        let position = at_once(self.world.store.positions(&[user]))?.pop().ok_or(store_away())?;
-        let place = self.world.ledger().feeds.get(&user).map_or(0, Vec::len);
-        self.way().await;
-        Ok((position, place))
+        let position = complete_now(self.world.store.positions(&[user]))?.pop().ok_or(store_away())?;
+        let index = self.world.ground_truth().feeds.get(&user).map_or(0, Vec::len);
+        self.delay().await;
+        Ok((position, index))
     }
 
-    /// What the user's feed holds after this position.
+    /// The events of the user's feed after this position.
     pub(crate) async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
-        if self.enter(Side::Store, "replay").await != Fate::Fine {
+        if self.enter(PortKind::Store, "replay").await != CallOutcome::Succeeds {
             return Err(store_away());
         }
-        let replay = at_once(self.world.store.replay(user, since))?;
-        self.way().await;
+        let replay = complete_now(self.world.store.replay(user, since))?;
+        self.delay().await;
         Ok(replay)
     }
 }
@@ -191,65 +193,69 @@ fn describe(host: usize, transaction: &Transaction, outcome: &Outcome) -> String
 
 impl KeyValue for Port {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
-        if self.enter(Side::Store, "read").await != Fate::Fine {
+        if self.enter(PortKind::Store, "read").await != CallOutcome::Succeeds {
             return Err(store_away());
         }
-        let asked = self.world.mistake.map(|_| queries.clone());
-        let values =
-            if self.falls_apart() { self.read_apart(queries).await } else { at_once(self.world.store.read(queries)) };
+        let asked = self.world.planted_bug.map(|_| queries.clone());
+        let values = if self.is_split() {
+            self.read_separately(queries).await
+        } else {
+            complete_now(self.world.store.read(queries))
+        };
         let mut values = values.inspect_err(|error| self.misused(error))?;
         if let Some(asked) = asked {
-            mistake::answered(&self.world, &asked, &mut values);
+            planted_bug::answered(&self.world, &asked, &mut values);
         }
-        self.way().await;
+        self.delay().await;
         Ok(values)
     }
 
     async fn commit(&self, mut transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        let loose = mistake::tamper(&self.world, &mut transactions);
-        let fate = self.enter(Side::Store, "commit").await;
-        if fate == Fate::LostBefore {
+        let loose = planted_bug::tamper(&self.world, &mut transactions);
+        let outcome = self.enter(PortKind::Store, "commit").await;
+        if outcome == CallOutcome::LostBefore {
             return Err(store_away());
         }
         validate_commit(&transactions).inspect_err(|error| self.misused(error))?;
-        let outcomes = if transactions.len() > 1 && self.falls_apart() {
-            self.carry_out_apart(transactions).await
+        let outcomes = if transactions.len() > 1 && self.is_split() {
+            self.apply_separately(transactions).await
         } else {
-            transactions.into_iter().map(|transaction| self.carry_out(transaction)).collect()
+            transactions.into_iter().map(|transaction| self.apply(transaction)).collect()
         };
         let outcomes = outcomes.inspect_err(|error| self.misused(error))?;
-        self.way().await;
+        self.delay().await;
         if !loose.is_empty() {
-            let happened = loose.into_iter().filter(|(place, _)| matches!(outcomes[*place], Outcome::Committed(_)));
+            let happened = loose.into_iter().filter(|(index, _)| matches!(outcomes[*index], Outcome::Committed(_)));
             self.publish(happened.flat_map(|(_, publications)| publications).collect()).await.ok();
         }
-        if fate == Fate::LostAfter { Err(store_away()) } else { Ok(outcomes) }
+        if outcome == CallOutcome::LostAfter { Err(store_away()) } else { Ok(outcomes) }
     }
 }
 
 impl Port {
-    /// A call that no adapter answers is a mistake of the rules.
+    /// A call that no adapter can answer is a bug in the rules.
     fn misused(&self, error: &StoreError) {
         if !matches!(error, StoreError::Unavailable { .. }) {
-            self.world.ledger().violate(0, || format!("a call that the store refuses: {error}"));
+            self.world.ground_truth().violate(0, || format!("a call that the store refuses: {error}"));
         }
     }
 }
 
 impl PubSub for Port {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
-        let fate = self.enter(Side::Store, "publish").await;
-        if fate == Fate::LostBefore {
+        let outcome = self.enter(PortKind::Store, "publish").await;
+        if outcome == CallOutcome::LostBefore {
             return Err(store_away());
         }
-        // After an error some may have gone out and some not.
+        // After an error, some events may have been published and some not.
         let all = publications.len() as u64;
-        let some = if fate == Fate::LostAfter { self.world.kernel.draw(|rng| rng.between(0, all)) } else { all };
+        let some =
+            if outcome == CallOutcome::LostAfter { self.world.kernel.draw(|rng| rng.between(0, all)) } else { all };
         let publications = publications.into_iter().take(some as usize).collect();
-        at_once(self.world.store.publish(publications)).inspect_err(|error| self.misused(error))?;
+        complete_now(self.world.store.publish(publications)).inspect_err(|error| self.misused(error))?;
         super::bus::spread(&self.world);
-        self.way().await;
-        if fate == Fate::LostAfter { Err(store_away()) } else { Ok(()) }
+        self.delay().await;
+        if outcome == CallOutcome::LostAfter { Err(store_away()) } else { Ok(()) }
     }
 }
 
@@ -265,7 +271,7 @@ impl Clock for Port {
 }
 
 impl Telemetry for Port {
-    /// Only what was done without the store: runs that never come to that prove nothing about it.
+    /// Counts only work without the store: runs without such work prove nothing about it.
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], _: u64) {
         let mut degraded = self.world.degraded();
         match (name, labels) {
@@ -278,20 +284,20 @@ impl Telemetry for Port {
 }
 
 impl Port {
-    /// One call of the records: through the faults, and shown to the oracles at the moment of its effect.
+    /// One call of the records: with faults, and observed by the oracles at the time of its effect.
     async fn ask<T>(&self, call: &'static str, effect: impl FnOnce(&Shared) -> Answer<T> + Send) -> Answer<T> {
         self.world.ask_records();
-        let fate = self.enter(Side::Records, call).await;
-        if fate == Fate::LostBefore {
+        let outcome = self.enter(PortKind::Records, call).await;
+        if outcome == CallOutcome::LostBefore {
             return Err(records_away());
         }
         let answer = effect(&self.world);
-        self.way().await;
-        if fate == Fate::LostAfter { Err(records_away()) } else { answer }
+        self.delay().await;
+        if outcome == CallOutcome::LostAfter { Err(records_away()) } else { answer }
     }
 }
 
-/// Implements an operation that no oracle looks at. Operations with an empty arm are implemented below.
+/// Implements an operation that no oracle observes. Operations with an empty arm are implemented below.
 macro_rules! unobserved {
     (append_message $($rest:tt)*) => {};
     (edit_message $($rest:tt)*) => {};
@@ -308,7 +314,7 @@ macro_rules! unobserved {
     (announced $($rest:tt)*) => {};
     ($method:ident($($argument:ident: $type:ty),*) -> $answer:ty) => {
         async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
-            self.ask(stringify!($method), |world| at_once(world.records.$method($($argument),*))).await
+            self.ask(stringify!($method), |world| complete_now(world.records.$method($($argument),*))).await
         }
     };
 }
@@ -324,11 +330,11 @@ impl Records for Port {
     roost_core::records_operations!(every_unobserved);
 
     async fn append_message(&self, draft: Draft) -> Answer<Changed> {
-        self.ask("append", |world| changed(world, at_once(world.records.append_message(draft)))).await
+        self.ask("append", |world| changed(world, complete_now(world.records.append_message(draft)))).await
     }
 
     async fn edit_message(&self, edit: Edit) -> Answer<Changed> {
-        self.ask("edit", |world| changed(world, at_once(world.records.edit_message(edit)))).await
+        self.ask("edit", |world| changed(world, complete_now(world.records.edit_message(edit)))).await
     }
 
     async fn delete_message(
@@ -338,87 +344,92 @@ impl Records for Port {
         actor: UserId,
         at: Timestamp,
     ) -> Answer<Changed> {
-        let delete = |world: &Shared| at_once(world.records.delete_message(conversation, message, actor, at));
+        let delete = |world: &Shared| complete_now(world.records.delete_message(conversation, message, actor, at));
         self.ask("delete", |world| changed(world, delete(world))).await
     }
 
     async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
         self.ask("mark_read", |world| {
-            let answer = at_once(world.records.mark_read(user, conversation, up_to));
-            answer.inspect(|mark| world.ledger().marked(user, mark, world.kernel.now_ms()))
+            let answer = complete_now(world.records.mark_read(user, conversation, up_to));
+            answer.inspect(|mark| world.ground_truth().marked(user, mark, world.kernel.now_ms()))
         })
         .await
     }
 
-    /// Each request is answered from one moment; others of the same call may be answered later.
+    /// Answers each request at one point in time; other requests of the same call can be answered later.
     async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
-        if requests.len() < 2 || !self.falls_apart() {
-            return self.ask("unread", |world| at_once(world.records.unread(requests))).await;
+        if requests.len() < 2 || !self.is_split() {
+            return self.ask("unread", |world| complete_now(world.records.unread(requests))).await;
         }
         let mut snapshots = Vec::with_capacity(requests.len());
         for request in requests {
-            snapshots.extend(self.ask("unread", |world| at_once(world.records.unread(vec![request]))).await?);
+            snapshots.extend(self.ask("unread", |world| complete_now(world.records.unread(vec![request]))).await?);
         }
         Ok(snapshots)
     }
 
     async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {
         self.ask("create", |world| {
-            let answer = at_once(world.records.create_conversation(conversation));
-            answer.inspect(|created| people::created(world, created))
+            let answer = complete_now(world.records.create_conversation(conversation));
+            answer.inspect(|created| membership::created(world, created))
         })
         .await
     }
 
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
         self.ask("add", |world| {
-            people::moved(world, change.conversation, change.user);
-            at_once(world.records.add_member(change))
+            membership::moved(world, change.conversation, change.user);
+            complete_now(world.records.add_member(change))
         })
         .await
     }
 
     async fn remove_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
         self.ask("remove", |world| {
-            people::moved(world, change.conversation, change.user);
-            at_once(world.records.remove_member(change))
+            membership::moved(world, change.conversation, change.user);
+            complete_now(world.records.remove_member(change))
         })
         .await
     }
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         self.ask("add_contact", |world| {
-            at_once(world.records.add_contact(user, contact)).inspect(|()| people::met(world, user, contact))
+            complete_now(world.records.add_contact(user, contact))
+                .inspect(|()| membership::contacts_changed(world, user, contact))
         })
         .await
     }
 
     async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         self.ask("remove_contact", |world| {
-            at_once(world.records.remove_contact(user, contact)).inspect(|()| people::met(world, user, contact))
+            complete_now(world.records.remove_contact(user, contact))
+                .inspect(|()| membership::contacts_changed(world, user, contact))
         })
         .await
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
         self.ask("block", |world| {
-            at_once(world.records.block(user, blocked)).inspect(|()| people::met(world, user, blocked))
+            complete_now(world.records.block(user, blocked))
+                .inspect(|()| membership::contacts_changed(world, user, blocked))
         })
         .await
     }
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
         self.ask("unblock", |world| {
-            at_once(world.records.unblock(user, blocked)).inspect(|()| people::met(world, user, blocked))
+            complete_now(world.records.unblock(user, blocked))
+                .inspect(|()| membership::contacts_changed(world, user, blocked))
         })
         .await
     }
 
-    /// Only a hint: it may be lost without a word.
+    /// The confirmation is only a hint: it can be lost without notice.
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
-        let lost = !self.world.is_calm() && self.world.kernel.draw(|rng| rng.chance(self.world.plan.unconfirmed));
+        let lost =
+            !self.world.faults_stopped() && self.world.kernel.draw(|rng| rng.chance(self.world.plan.unconfirmed));
         let kept = if lost { Vec::new() } else { confirmations };
-        self.ask("announced", |world| at_once(world.records.announced(kept))).await
+        self.ask("announced", |world| complete_now(world.records.announced(kept))).await
     }
 }
 
@@ -428,6 +439,6 @@ fn changed(world: &Shared, answer: Answer<Changed>) -> Answer<Changed> {
         world.kernel.note("stored", [change.seq.0, changed.members.len() as u64], || {
             format!("{:?} {} at {} of {}", change.kind, change.message.content, change.seq, change.message.conversation)
         });
-        world.ledger().changed(changed);
+        world.ground_truth().changed(changed);
     })
 }

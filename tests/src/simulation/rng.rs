@@ -1,12 +1,12 @@
-//! The one source of chance. xoshiro256** seeded by splitmix64, written out here and not taken from a crate: a seed
-//! that failed once must replay exactly for ever, whatever a dependency changes between its versions.
+//! The only source of randomness: xoshiro256** seeded by splitmix64. It is written out here instead of taken from a
+//! crate, because a seed that failed once must replay identically, whatever a dependency changes between versions.
 
-/// Numbers that depend on the seed alone.
+/// A generator whose numbers depend on the seed alone.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng([u64; 4]);
 
 impl Rng {
-    /// The same seed, the same numbers.
+    /// A generator for this seed.
     pub(crate) const fn new(seed: u64) -> Self {
         let mut state = seed;
         let mut words = [0; 4];
@@ -36,7 +36,7 @@ impl Rng {
         result
     }
 
-    /// A number below the limit; zero for a limit of zero.
+    /// A number below the limit, or zero for a limit of zero.
     pub(crate) const fn below(&mut self, limit: u64) -> u64 {
         if limit == 0 { 0 } else { self.next() % limit }
     }
@@ -46,18 +46,18 @@ impl Rng {
         lowest + self.below(highest.saturating_sub(lowest) + 1)
     }
 
-    /// True so many times in a thousand.
+    /// True with a probability of this many per mille.
     pub(crate) const fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1_000) < per_mille
     }
 
-    /// One of them; `None` if there is none.
+    /// One of the items, or `None` if there are none.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let index = self.below(from.len() as u64) as usize;
         from.get(index).copied()
     }
 
-    /// The index of one of them, each as likely as its weight says.
+    /// The index of one item, chosen by weight.
     pub(crate) fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (index, weight) in weights.iter().enumerate() {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_means_the_same_numbers_for_ever() {
+    fn a_seed_always_gives_the_same_numbers() {
         let mut rng = Rng::new(1);
         assert_eq!(
             [rng.next(), rng.next(), rng.next()],

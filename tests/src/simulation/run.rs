@@ -1,5 +1,5 @@
-//! One run from its seed to its verdict: the world is set up, faults have their time, then everything comes to rest
-//! and is judged.
+//! One run from its seed to its result: the world is set up, faults are injected, then everything becomes idle and the
+//! final state is checked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,45 +9,46 @@ use roost_core::testing::ManualClock;
 
 use super::actions;
 use super::client::Client;
-use super::executor::{Executor, Group, Kernel, at_once};
-use super::ledger::Violation;
-use super::mistake::Mistake;
-use super::oracle::{people, settled};
+use super::executor::{Executor, Group, Kernel, complete_now};
+use super::ground_truth::Violation;
+use super::oracle::{final_state, membership};
 use super::plan::{Plan, SKEW_MS_MAX};
+use super::planted_bug::PlantedBug;
 use super::port::Port;
 use super::rng::Rng;
 use super::trace::Trace;
 use super::world::{Degraded, World};
 use super::{bus, host};
 
-/// Faults end at the latest after so many steps, so that a run stays short.
+/// Faults end after this many steps at the latest, so that a run stays short.
 const STEPS_MAX: u64 = 8_000;
-/// Then so much time passes until everything must be in order: a device's life, a sweep, a beat, a recovery, and some.
+/// Then this much time passes until everything must be in order: the lifetime of a device, a sweep, a heartbeat, a
+/// recovery, and some reserve.
 const REST_MS: u64 = 150_000;
 
-/// A run in which everything held.
+/// A run without a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
     /// Steps of the scheduler.
     pub steps: u64,
-    /// Of everything that happened.
+    /// The hash of the trace.
     pub hash: u64,
-    /// What was done without the store.
+    /// Work that was done while the store was unavailable.
     pub degraded: Degraded,
 }
 
-/// A run in which something did not hold.
+/// A run with a violation.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Replays it.
+    /// The seed, which replays the run.
     pub seed: u64,
-    /// What the run was like.
+    /// The plan of the run.
     pub plan: String,
-    /// What did not hold.
+    /// The first violation.
     pub violation: Violation,
-    /// Steps of the scheduler until then.
+    /// Steps of the scheduler up to the violation.
     pub steps: u64,
-    /// The last of what happened.
+    /// The last lines of the trace.
     pub trace: Vec<String>,
 }
 
@@ -61,14 +62,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs a seed. On failure run [`replay`], which tells the story.
-pub fn simulate(seed: u64, mistake: Option<Mistake>) -> Result<Passed, Box<Failure>> {
-    Run::new(seed, mistake, false).run_out()
+/// Runs a seed without a text trace. After a failure, [`replay`] gives the trace.
+pub fn simulate(seed: u64, planted_bug: Option<PlantedBug>) -> Result<Passed, Box<Failure>> {
+    Run::new(seed, planted_bug, false).run_out()
 }
 
-/// The same with the story of the last steps.
-pub fn replay(seed: u64, mistake: Option<Mistake>) -> Result<Passed, Box<Failure>> {
-    Run::new(seed, mistake, true).run_out()
+/// Runs a seed with a text trace of the last steps.
+pub fn replay(seed: u64, planted_bug: Option<PlantedBug>) -> Result<Passed, Box<Failure>> {
+    Run::new(seed, planted_bug, true).run_out()
 }
 
 struct Run {
@@ -79,18 +80,18 @@ struct Run {
     clock: ManualClock,
     steps: u64,
     second: u64,
-    /// Hosts that are down, and when they start again.
+    /// Hosts that are down, with the second in which each restarts.
     down: Vec<(u64, usize)>,
 }
 
 impl Run {
-    fn new(seed: u64, mistake: Option<Mistake>, text: bool) -> Self {
+    fn new(seed: u64, planted_bug: Option<PlantedBug>, text: bool) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw(&mut rng);
         let clock = ManualClock::new();
         let kernel = Kernel::new(rng, Trace::new(text));
         let executor = Executor::new(kernel.clone());
-        let world = Arc::new(World::new(kernel, clock.clone(), plan, mistake));
+        let world = Arc::new(World::new(kernel, clock.clone(), plan, planted_bug));
         let mut run = Self { seed, world, executor, clients: Vec::new(), clock, steps: 0, second: 0, down: Vec::new() };
         run.set_up();
         run
@@ -102,9 +103,9 @@ impl Run {
             for other in &world.users[..index] {
                 let strangers = world.kernel.draw(|rng| rng.chance(100));
                 if !strangers {
-                    at_once(world.records.add_contact(*one, *other)).ok();
-                    at_once(world.records.add_contact(*other, *one)).ok();
-                    people::met(world, *one, *other);
+                    complete_now(world.records.add_contact(*one, *other)).ok();
+                    complete_now(world.records.add_contact(*other, *one)).ok();
+                    membership::contacts_changed(world, *one, *other);
                 }
             }
         }
@@ -123,23 +124,23 @@ impl Run {
     }
 
     fn run_out(mut self) -> Result<Passed, Box<Failure>> {
-        while self.world.at_rest() < self.clients.len() && self.steps < STEPS_MAX && self.sound() {
+        while self.world.devices_finished() < self.clients.len() && self.steps < STEPS_MAX && self.holds() {
             self.step();
-            self.weather();
+            self.inject_faults();
         }
-        self.clear_up();
+        self.stop_injecting();
         let end_ms = self.world.kernel.now_ms() + REST_MS;
-        while self.world.kernel.now_ms() < end_ms && self.sound() {
+        while self.world.kernel.now_ms() < end_ms && self.holds() {
             self.step();
         }
-        if self.sound() {
-            settled::judge(&Port { world: self.world.clone(), host: 0 }, &self.clients);
+        if self.holds() {
+            final_state::check(&Port { world: self.world.clone(), host: 0 }, &self.clients);
         }
-        self.verdict()
+        self.outcome()
     }
 
-    fn sound(&self) -> bool {
-        self.world.ledger().violation.is_none()
+    fn holds(&self) -> bool {
+        self.world.ground_truth().violation.is_none()
     }
 
     fn step(&mut self) {
@@ -148,8 +149,8 @@ impl Run {
         self.executor.step();
     }
 
-    /// What befalls hosts, store, records and clocks, second by second.
-    fn weather(&mut self) {
+    /// Injects the faults of hosts, store, records and clocks, once in every second of virtual time.
+    fn inject_faults(&mut self) {
         let second = self.world.kernel.now_ms() / 1_000;
         if second == self.second {
             return;
@@ -157,9 +158,9 @@ impl Run {
         self.second = second;
         self.start_again(second);
         let plan = self.world.plan.clone();
-        let strikes = |rate| self.world.kernel.draw(|rng| rng.chance(rate));
+        let happens = |rate| self.world.kernel.draw(|rng| rng.chance(rate));
         let (crash, wipe, outage, skew) =
-            (strikes(plan.crash), strikes(plan.wipe), strikes(plan.outage), strikes(plan.skew));
+            (happens(plan.crash), happens(plan.wipe), happens(plan.outage), happens(plan.skew));
         if crash {
             self.crash(second);
         }
@@ -191,7 +192,7 @@ impl Run {
     }
 
     fn start_again(&mut self, second: u64) {
-        let (back, down) = self.down.drain(..).partition(|(moment, _)| *moment <= second);
+        let (back, down) = self.down.drain(..).partition(|(restart_second, _)| *restart_second <= second);
         self.down = down;
         let back: Vec<(u64, usize)> = back;
         for (_, index) in back {
@@ -207,9 +208,9 @@ impl Run {
         self.world.host(index as usize).skew_ms = skew_ms;
     }
 
-    fn clear_up(&mut self) {
+    fn stop_injecting(&mut self) {
         self.world.kernel.note("calm", [0; 2], || "no further faults".to_owned());
-        self.world.calm_down();
+        self.world.stop_faults();
         self.start_again(u64::MAX);
     }
 
@@ -217,16 +218,16 @@ impl Run {
         Passed { steps: self.steps, hash, degraded: *self.world.degraded() }
     }
 
-    fn verdict(self) -> Result<Passed, Box<Failure>> {
-        let (hash, trace) = self.world.kernel.story();
-        let violation = self.world.ledger().violation.clone();
+    fn outcome(self) -> Result<Passed, Box<Failure>> {
+        let (hash, trace) = self.world.kernel.trace_summary();
+        let violation = self.world.ground_truth().violation.clone();
         let Some(violation) = violation else { return Ok(self.passed(hash)) };
         let plan = format!("{:?}", self.world.plan);
         Err(Box::new(Failure { seed: self.seed, plan, violation, steps: self.steps, trace }))
     }
 }
 
-/// One conversation for every two people, and some groups.
+/// Creates one conversation for every two users, and some groups.
 fn conversations(world: &World) {
     let mut members = Vec::new();
     for (index, one) in world.users.iter().enumerate() {
@@ -241,6 +242,6 @@ fn conversations(world: &World) {
     for members in members {
         let id = Some(world.conversation_id());
         let new = NewConversation { id, creator: members[0], members, at: ManualClock::START };
-        at_once(world.records.create_conversation(new)).ok();
+        complete_now(world.records.create_conversation(new)).ok();
     }
 }

@@ -1,11 +1,11 @@
-//! What happened, step by step: always as a hash, so that two runs can be compared; as text only when somebody will
-//! read it, because a failing seed is simply run again.
+//! The trace of a run: always as a hash, so that two runs can be compared, and as text only for a replay, because a
+//! failing seed is run again with text.
 
 use std::collections::VecDeque;
 
 const LINES_MAX: usize = 300;
 
-/// The story of one run.
+/// The trace of one run.
 #[derive(Debug)]
 pub(crate) struct Trace {
     hash: u64,
@@ -13,12 +13,12 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// With text if somebody will read it.
+    /// An empty trace, with or without text.
     pub(crate) fn new(text: bool) -> Self {
         Self { hash: 0xCBF2_9CE4_8422_2325, lines: text.then(VecDeque::new) }
     }
 
-    /// Takes note; the text is written only if it will be read.
+    /// Adds an entry; the text is formatted only if the trace keeps text.
     pub(crate) fn note(&mut self, now_ms: u64, tag: &str, numbers: [u64; 2], text: impl FnOnce() -> String) {
         for byte in tag.bytes() {
             self.mix(u64::from(byte));
@@ -34,12 +34,12 @@ impl Trace {
         }
     }
 
-    /// Equal for equal stories.
+    /// A hash that is equal for equal traces.
     pub(crate) const fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// The last lines, oldest first.
+    /// The last lines of the text, oldest first.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.iter().flatten().cloned().collect()
     }

@@ -1,6 +1,6 @@
-//! Everything that the tasks of one run share: kernel, store, records, hosts and the ledger of what happened.
+//! Everything that the tasks of one run share: kernel, store, records, hosts and the ground truth.
 //!
-//! Faults stop when `calm` is set; from then on every port call answers at once.
+//! Faults stop when `faults_stopped` is set; from then on every port call answers at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,174 +10,174 @@ use roost_core::testing::{FakeRecords, FakeStore, ManualClock};
 use roost_core::time::Timestamp;
 
 use super::executor::Kernel;
-use super::hub::Host;
-use super::ledger::Ledger;
-use super::mistake::Mistake;
+use super::ground_truth::GroundTruth;
 use super::plan::Plan;
+use super::planted_bug::PlantedBug;
+use super::sessions::Host;
 
-/// One run's world.
+/// The world of one run.
 pub(crate) struct World {
     pub(crate) kernel: Kernel,
     pub(crate) plan: Plan,
-    pub(crate) mistake: Option<Mistake>,
+    pub(crate) planted_bug: Option<PlantedBug>,
     pub(crate) store: FakeStore,
     pub(crate) records: FakeRecords,
     pub(crate) users: Vec<UserId>,
     hosts: Vec<Mutex<Host>>,
-    ledger: Mutex<Ledger>,
-    calm: AtomicBool,
+    ground_truth: Mutex<GroundTruth>,
+    faults_stopped: AtomicBool,
     store_back_ms: AtomicU64,
     records_back_ms: AtomicU64,
     names: AtomicU64,
-    at_rest: AtomicU64,
+    devices_finished: AtomicU64,
     records_asked: AtomicU64,
     degraded: Mutex<Degraded>,
 }
 
-/// What was done without the store.
+/// Work that was done while the store was unavailable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Degraded {
-    /// Answers that the records gave instead.
+    /// Reads that were answered by the records instead.
     pub reads: u64,
-    /// Read positions that moved and were announced later.
+    /// Read positions that were stored and announced later.
     pub marks: u64,
-    /// Messages, edits and deletions that were announced later.
+    /// Messages, edits and deletions that were stored and announced later.
     pub sends: u64,
 }
 
 impl World {
-    /// An empty world of this plan.
-    pub(crate) fn new(kernel: Kernel, clock: ManualClock, plan: Plan, mistake: Option<Mistake>) -> Self {
+    /// An empty world with this plan.
+    pub(crate) fn new(kernel: Kernel, clock: ManualClock, plan: Plan, planted_bug: Option<PlantedBug>) -> Self {
         let users = (1..=plan.users).map(|n| UserId::from_u128(user_bits(n as u128))).collect();
         let hosts = (0..plan.hosts).map(|_| Mutex::default()).collect();
         Self {
             kernel,
             plan,
-            mistake,
+            planted_bug,
             store: FakeStore::new(clock),
             records: FakeRecords::new(1),
             users,
             hosts,
-            ledger: Mutex::default(),
-            calm: AtomicBool::new(false),
+            ground_truth: Mutex::default(),
+            faults_stopped: AtomicBool::new(false),
             store_back_ms: AtomicU64::new(0),
             records_back_ms: AtomicU64::new(0),
             names: AtomicU64::new(0),
-            at_rest: AtomicU64::new(0),
+            devices_finished: AtomicU64::new(0),
             records_asked: AtomicU64::new(0),
             degraded: Mutex::default(),
         }
     }
 
-    /// One host's memory.
+    /// The memory of one host.
     pub(crate) fn host(&self, index: usize) -> MutexGuard<'_, Host> {
         self.hosts[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hosts that are up.
+    /// The running hosts.
     pub(crate) fn hosts_up(&self) -> Vec<usize> {
         (0..self.hosts.len()).filter(|index| self.host(*index).up).collect()
     }
 
-    /// How many hosts there are, up or not.
+    /// The number of hosts, running or not.
     pub(crate) fn hosts_count(&self) -> usize {
         self.hosts.len()
     }
 
-    /// What was done without the store so far.
+    /// The work done without the store so far.
     pub(crate) fn degraded(&self) -> MutexGuard<'_, Degraded> {
         self.degraded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What happened so far.
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The ground truth so far.
+    pub(crate) fn ground_truth(&self) -> MutexGuard<'_, GroundTruth> {
+        self.ground_truth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store's time.
+    /// The time of the store's clock.
     pub(crate) fn now(&self) -> Timestamp {
         ManualClock::START.plus(self.kernel.now_ms())
     }
 
-    /// Whether this seed plants this mistake.
-    pub(crate) fn makes(&self, mistake: Mistake) -> bool {
-        self.mistake == Some(mistake)
+    /// Whether this run has this planted bug.
+    pub(crate) fn has_bug(&self, planted_bug: PlantedBug) -> bool {
+        self.planted_bug == Some(planted_bug)
     }
 
-    /// No further faults.
-    pub(crate) fn calm_down(&self) {
-        self.calm.store(true, Ordering::SeqCst);
+    /// Stops all faults.
+    pub(crate) fn stop_faults(&self) {
+        self.faults_stopped.store(true, Ordering::SeqCst);
         self.store_back_ms.store(0, Ordering::SeqCst);
         self.records_back_ms.store(0, Ordering::SeqCst);
     }
 
-    /// Faults are over.
-    pub(crate) fn is_calm(&self) -> bool {
-        self.calm.load(Ordering::SeqCst)
+    /// Whether faults have stopped.
+    pub(crate) fn faults_stopped(&self) -> bool {
+        self.faults_stopped.load(Ordering::SeqCst)
     }
 
-    /// The store answers nobody for so long.
+    /// Makes the store unavailable for this time.
     pub(crate) fn take_store_away(&self, span_ms: u64) {
         self.store_back_ms.store(self.kernel.now_ms() + span_ms, Ordering::SeqCst);
     }
 
-    /// The records answer nobody for so long.
+    /// Makes the records unavailable for this time.
     pub(crate) fn take_records_away(&self, span_ms: u64) {
         self.records_back_ms.store(self.kernel.now_ms() + span_ms, Ordering::SeqCst);
     }
 
-    /// The store answers nobody now.
+    /// Whether the store is unavailable now.
     pub(crate) fn store_is_away(&self) -> bool {
         self.kernel.now_ms() < self.store_back_ms.load(Ordering::SeqCst)
     }
 
-    /// The records answer nobody now.
+    /// Whether the records are unavailable now.
     pub(crate) fn records_are_away(&self) -> bool {
         self.kernel.now_ms() < self.records_back_ms.load(Ordering::SeqCst)
     }
 
-    /// A number that nothing else in this run is named by.
+    /// A number that is unique in this run.
     pub(crate) fn name(&self) -> u64 {
         self.names.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// Another device has nothing left to do.
-    pub(crate) fn came_to_rest(&self) {
-        self.at_rest.fetch_add(1, Ordering::SeqCst);
+    /// Counts a device that has finished its actions.
+    pub(crate) fn device_finished(&self) {
+        self.devices_finished.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Devices that have nothing left to do.
-    pub(crate) fn at_rest(&self) -> usize {
-        self.at_rest.load(Ordering::SeqCst) as usize
+    /// The number of devices that have finished their actions.
+    pub(crate) fn devices_finished(&self) -> usize {
+        self.devices_finished.load(Ordering::SeqCst) as usize
     }
 
-    /// Somebody asks the records.
+    /// Counts a query to the records.
     pub(crate) fn ask_records(&self) {
         self.records_asked.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How often somebody did.
+    /// The number of queries to the records so far.
     pub(crate) fn records_asked(&self) -> u64 {
         self.records_asked.load(Ordering::SeqCst)
     }
 
-    /// A conversation of two.
+    /// Whether a conversation has two members.
     pub(crate) fn is_pair(&self, conversation: ConversationId) -> bool {
         self.records.members_of(conversation).len() == 2
     }
 
-    /// A fresh id.
+    /// A new message id.
     pub(crate) fn message_id(&self) -> MessageId {
         MessageId::from_u128((0x3E55 << 64) | u128::from(self.name()))
     }
 
-    /// A fresh id.
+    /// A new conversation id.
     pub(crate) fn conversation_id(&self) -> ConversationId {
         ConversationId::from_u128((0xC0 << 64) | u128::from(self.name()))
     }
 
-    /// A user's place in the list, for people to read.
-    pub(crate) fn short(&self, user: UserId) -> String {
+    /// A short name of a user, for messages.
+    pub(crate) fn label(&self, user: UserId) -> String {
         match self.users.iter().position(|other| *other == user) {
             Some(index) => format!("u{}", index + 1),
             None => user.to_string(),
@@ -185,10 +185,10 @@ impl World {
     }
 }
 
-/// Users share two presence shards, so that sweeps of one shard meet several of them.
+/// The users share two presence shards, so that one sweep meets several of them.
 fn user_bits(number: u128) -> u128 {
     let shard = |bits: u128| roost_core::key::Owner::presence_shard(UserId::from_u128(bits));
-    let wanted = [shard(1), shard(2)];
-    let mut found = (1..).filter(|bits| wanted.contains(&shard(*bits)));
-    found.nth(number as usize - 1).unwrap_or(number)
+    let shards = [shard(1), shard(2)];
+    let mut candidates = (1..).filter(|bits| shards.contains(&shard(*bits)));
+    candidates.nth(number as usize - 1).unwrap_or(number)
 }

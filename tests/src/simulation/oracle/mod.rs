@@ -1,9 +1,9 @@
-//! The nine invariants of the design as oracles: what is meaningful at every moment is looked at after every effect
-//! and every answer, the rest once the world has come to rest.
+//! The nine invariants of the design as oracles. Invariants that hold at all times are checked after every effect and
+//! every answer; the others are checked in the final state.
 
 pub(crate) mod counters;
 pub(crate) mod delivery;
-pub(crate) mod people;
+pub(crate) mod final_state;
+pub(crate) mod membership;
 pub(crate) mod presence;
-pub(crate) mod settled;
 pub(crate) mod views;

@@ -1,7 +1,7 @@
-//! Mistakes that people make in systems like this one, each planted so that the simulation can be seen to catch it.
+//! Planted bugs: common errors in systems like this one. Tests check that the simulation catches each of them.
 //!
-//! Most tamper with the transactions that the rules ask for, or with what the store answers; the others stand where
-//! the mistake would be made: in the hub, the client, the ports.
+//! Most of them change the transactions that the rules ask for, or the answers of the store. The others are in the code
+//! where the error would be made: sessions, client, ports.
 
 use std::collections::BTreeMap;
 
@@ -13,49 +13,49 @@ use roost_core::port::{
 };
 use roost_core::unread::Totals;
 
-use super::executor::at_once;
+use super::executor::complete_now;
 use super::port::Port;
 use super::world::World;
 
-/// One planted mistake.
+/// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
-    /// A message adds one to counters, whether they are there or not and whatever was counted before.
+pub enum PlantedBug {
+    /// A message adds one to the counters, whether or not they exist and whatever was counted before.
     BlindIncrement,
-    /// Reading sets the counter to zero, instead of saying up to where.
+    /// Marking as read sets the counter to zero instead of passing a position.
     SetZeroOnRead,
-    /// A snapshot from the records replaces counters without looking at positions.
+    /// A snapshot from the records replaces counters without comparing positions.
     SnapshotWithoutPositions,
-    /// A sweep takes users out of the deadlines before it has dealt with them.
+    /// A sweep removes users from the deadlines before it has processed them.
     PopBeforeProcess,
-    /// Whoever writes the last message last wins.
+    /// The last writer of the last message wins, whatever its sequence.
     LastMessageWithoutNewerWins,
-    /// Going offline takes no generation.
+    /// Going offline does not take a generation.
     OfflineWithoutGeneration,
-    /// A snapshot moves the position past messages that nobody has announced yet.
+    /// A snapshot moves the position past messages that are not announced yet.
     SnapshotSwallowsAnnouncement,
-    /// A user goes offline when one device leaves or a deadline passes, without a look at the other devices.
+    /// A user goes offline when one device leaves or one deadline passes, without a check of the other devices.
     OfflineWithoutRecheck,
-    /// Events go out after the transaction and not in it.
+    /// Events are published after the transaction instead of in it.
     PublishOutsideTransaction,
-    /// Cold counters are filled by everybody at once, and whoever comes last wins.
+    /// Several callers fill cold counters at the same time, and the last one wins.
     FillWithoutLease,
-    /// A missing counter is taken for zero.
+    /// A missing counter is treated as zero.
     MissingIsZero,
-    /// What the feed no longer holds is left out of a replay.
+    /// A replay leaves out events that the feed no longer holds.
     ReplayInPart,
-    /// What arrives after a hole is delivered at once.
+    /// An event after a gap is delivered at once.
     DeliverPastAHole,
-    /// A client takes the state first and the position afterwards.
+    /// A client fetches the state first and the position afterwards.
     StateBeforePosition,
-    /// A retry makes up a new id.
+    /// A retry uses a new id.
     NewIdOnRetry,
-    /// Announcements that a crash interrupted are never taken up again.
+    /// Announcements that a crash interrupted are never resumed.
     NeverRecover,
 }
 
-impl Mistake {
-    /// Every mistake.
+impl PlantedBug {
+    /// All planted bugs.
     pub const ALL: [Self; 16] = [
         Self::BlindIncrement,
         Self::SetZeroOnRead,
@@ -76,36 +76,36 @@ impl Mistake {
     ];
 }
 
-/// Events that leave their transaction: its place in the call, and what was to be published.
-pub(crate) type Loose = Vec<(usize, Vec<Publication>)>;
+/// Events that are taken out of their transaction: the index in the call, and the events.
+pub(crate) type DetachedEvents = Vec<(usize, Vec<Publication>)>;
 
-/// Changes the transactions of one call as the planted mistake would.
-pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Loose {
-    let Some(mistake) = world.mistake else { return Loose::new() };
-    let mut loose = Loose::new();
-    for (place, transaction) in transactions.iter_mut().enumerate() {
-        match mistake {
-            Mistake::BlindIncrement if adds_unread(transaction) => transaction.checks.clear(),
-            Mistake::SnapshotWithoutPositions if sets_unread(transaction) => transaction.checks.clear(),
-            Mistake::LastMessageWithoutNewerWins => drop_checks(transaction, Space::LastMessage),
-            Mistake::OfflineWithoutGeneration if goes_offline(transaction) => without_generation(transaction),
-            Mistake::SnapshotSwallowsAnnouncement if sets_unread(transaction) => {
+/// Changes the transactions of one call as the planted bug would.
+pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> DetachedEvents {
+    let Some(planted_bug) = world.planted_bug else { return DetachedEvents::new() };
+    let mut loose = DetachedEvents::new();
+    for (index, transaction) in transactions.iter_mut().enumerate() {
+        match planted_bug {
+            PlantedBug::BlindIncrement if adds_unread(transaction) => transaction.checks.clear(),
+            PlantedBug::SnapshotWithoutPositions if sets_unread(transaction) => transaction.checks.clear(),
+            PlantedBug::LastMessageWithoutNewerWins => drop_checks(transaction, Space::LastMessage),
+            PlantedBug::OfflineWithoutGeneration if goes_offline(transaction) => without_generation(transaction),
+            PlantedBug::SnapshotSwallowsAnnouncement if sets_unread(transaction) => {
                 transaction.publications.retain(|event| event.name.as_ref() == "unread.update");
             }
-            Mistake::OfflineWithoutRecheck => {
+            PlantedBug::OfflineWithoutRecheck => {
                 drop_checks(transaction, Space::Devices);
                 drop_checks(transaction, Space::Online);
             }
-            Mistake::FillWithoutLease => {
+            PlantedBug::FillWithoutLease => {
                 drop_checks(transaction, Space::UnreadLease);
                 if sets_unread(transaction) {
                     drop_checks(transaction, Space::UnreadTotal);
                 }
             }
-            Mistake::PublishOutsideTransaction => {
+            PlantedBug::PublishOutsideTransaction => {
                 if let Owner::User(user) = transaction.owner {
                     let events = std::mem::take(&mut transaction.publications).into_iter();
-                    loose.push((place, events.map(|event| Publication { user, event }).collect()));
+                    loose.push((index, events.map(|event| Publication { user, event }).collect()));
                 }
             }
             _ => {}
@@ -145,12 +145,12 @@ fn without_generation(transaction: &mut Transaction) {
     }
 }
 
-/// Changes what the store answered as the planted mistake would.
+/// Changes the answers of the store as the planted bug would.
 pub(crate) fn answered(world: &World, asked: &[Query], values: &mut [Value]) {
     for (query, value) in asked.iter().zip(values) {
         match query {
-            Query::OrderedRange { key, .. } if world.makes(Mistake::PopBeforeProcess) => pop(world, key, value),
-            Query::Fields(key) if world.makes(Mistake::OfflineWithoutRecheck) && key.space == Space::Devices => {
+            Query::OrderedRange { key, .. } if world.has_bug(PlantedBug::PopBeforeProcess) => pop(world, key, value),
+            Query::Fields(key) if world.has_bug(PlantedBug::OfflineWithoutRecheck) && key.space == Space::Devices => {
                 *value = Value::Missing;
             }
             _ => {}
@@ -164,10 +164,10 @@ fn pop(world: &World, key: &Key, members: &Value) {
     for (member, _) in members {
         transaction = transaction.mutate(Mutation::OrderedRemove(key.clone(), member.clone().into()));
     }
-    at_once(world.store.commit(vec![transaction])).ok();
+    complete_now(world.store.commit(vec![transaction])).ok();
 }
 
-/// Reading as it is often written: take what the counter holds off the total, set it to zero.
+/// Marking as read as it is often written: subtract the counter from the total, then set it to zero.
 pub(crate) async fn mark_read(
     port: &Port,
     user: UserId,
@@ -189,7 +189,7 @@ pub(crate) async fn mark_read(
     }
 }
 
-/// The counters as they stand, whatever is missing.
+/// The counters as they are stored; missing ones are ignored.
 pub(crate) async fn totals(port: &Port, user: UserId) -> Result<Totals, Error> {
     let index = Key::of_user(Space::UnreadSequence, user);
     let query = Query::IndexedCounters { index, space: Space::UnreadConversation };

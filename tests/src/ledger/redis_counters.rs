@@ -1,4 +1,4 @@
-//! Counters as any Redis client reads them: by plain commands, with no code of Roost's.
+//! Reads counters as any Redis client would: with plain commands, without any code of Roost.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,28 @@ use redis::aio::ConnectionLike;
 use redis::cmd;
 use uuid::Uuid;
 
-use super::audit::{Counters, Unread};
+use super::verification::{Counters, UnreadCounts};
 
-/// A foreign client of a server or of a Cluster.
-pub struct Stored<C> {
+/// A plain Redis client of a server or of a Cluster.
+pub struct RedisCounters<C> {
     connection: C,
     in_cluster: bool,
 }
 
-impl<C: ConnectionLike> Stored<C> {
-    /// Of a server that stands alone.
-    pub const fn alone(connection: C) -> Self {
+impl<C: ConnectionLike> RedisCounters<C> {
+    /// Reads from a standalone server.
+    pub const fn standalone(connection: C) -> Self {
         Self { connection, in_cluster: false }
     }
 
-    /// Of a Cluster, where the owner is a hash tag.
+    /// Reads from a Cluster, where the owner is a hash tag.
     pub const fn in_cluster(connection: C) -> Self {
         Self { connection, in_cluster: true }
     }
 }
 
-impl<C: ConnectionLike> Counters for Stored<C> {
-    async fn of(&mut self, user: Uuid) -> Option<Unread> {
+impl<C: ConnectionLike> Counters for RedisCounters<C> {
+    async fn of(&mut self, user: Uuid) -> Option<UnreadCounts> {
         let owner = if self.in_cluster { format!("{{{user}}}") } else { user.to_string() };
         let get = |key: String| cmd("GET").arg(key).to_owned();
         let total: Option<u64> =

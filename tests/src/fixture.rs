@@ -1,11 +1,11 @@
-//! The built-in functions in this process, on a world of the caller's choice.
+//! Loads the built-in functions into the test's own process, on a store and records that the caller chooses.
 
 use roost::config::Sources;
 use roost::runtime::{Engine, Functions, HostWorld, HttpRequest, Options, Request, RouteLookup, Target};
 
 use crate::components;
 
-/// All of them, fresh for each call or reused.
+/// Loads all built-in functions. `reuse` decides whether their instances are reused or fresh for each call.
 pub async fn functions(engine: Engine, world: HostWorld, reuse: bool) -> Functions {
     let mut config = Sources::default().load().expect("the defaults are valid");
     for function in config.functions.values_mut() {
@@ -19,7 +19,7 @@ pub async fn functions(engine: Engine, world: HostWorld, reuse: bool) -> Functio
     functions
 }
 
-/// Whom this HTTP request goes to, and what they are asked.
+/// The function that serves this HTTP request, and the request as the function receives it.
 pub fn http(
     functions: &Functions,
     (method, path): (&str, &str),

@@ -1,9 +1,9 @@
-//! Many who write to one group at the same moment, through the functions as they run: nobody is refused, and everybody is
-//! told everything in its order.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a surprise here is a failed test")]
+//! Many members write to one group at the same time, through the real functions: no message is refused, and every
+//! member receives every message in order.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 
 use futures_util::future::join_all;
-use roost_tests::redis::eventually;
+use roost_tests::eventually::eventually;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use serde_json::json;
@@ -13,14 +13,14 @@ const MEMBERS: usize = 200;
 const SENDERS: usize = 32;
 
 #[tokio::test]
-async fn everybody_may_write_to_one_group_at_once() {
+async fn all_members_can_write_to_one_group_at_once() {
     let host = Server::start(&[]).await;
     let members: Vec<Uuid> = (0..MEMBERS).map(|_| Uuid::new_v4()).collect();
-    let talk = host.user(members[0]).conversation(&members[1..]).await;
+    let conversation = host.user(members[0]).conversation(&members[1..]).await;
     let listener = members[MEMBERS - 1];
     let mut socket = Socket::open(&host, listener).await;
-    // The first message warms everybody up.
-    let messages = format!("/v1/conversations/{talk}/messages");
+    // The first message fills the counters of every member.
+    let messages = format!("/v1/conversations/{conversation}/messages");
     host.user(members[0]).post(&messages, json!({ "content": "first" })).await.json(201);
     let crowd = members.iter().take(SENDERS).map(|sender| {
         let (host, messages) = (&host, &messages);

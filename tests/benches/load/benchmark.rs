@@ -1,4 +1,4 @@
-//! The servers of a run, each with the same people in its records, and the rounds in which they take turns.
+//! The servers of a run, each with the same users in its records, and the rounds in which they alternate.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,84 +9,86 @@ use anyhow::Context;
 use roost::config::{Flag, Sources};
 use roost::records::RecordStore;
 use roost_tests::components;
-use roost_tests::scene::{Ask, Operation, Scene};
+use roost_tests::scenario::{ApiRequest, Operation, Scenario};
 use roost_tests::server::Server;
 use tempfile::TempDir;
 
 use crate::Arguments;
 use crate::client::{Connection, render, token};
-use crate::drive::{self, Outcome, Plan, Requests};
+use crate::drive::{self, FixedRate, Outcome, Requests};
 use crate::meter::{Meter, Metrics, Reading};
 use crate::native::Native;
 
-/// Different requests of an operation; then they come round again.
+/// The number of different requests of an operation; after that, they repeat.
 const REQUESTS: u32 = 10_000;
-/// Functions whose instances are reused unless told otherwise.
+/// The functions whose instances are reused unless the configuration says otherwise.
 const BUILT_IN: [&str; 6] = ["contacts", "last-message", "messaging", "presence", "typing", "unread"];
 
-/// Caches whose hits are told.
+/// The caches whose hit rates are printed.
 const CACHES: [&str; 2] = ["unread", "last_message"];
 
-/// All servers, ready and warm.
-pub struct Contest<'a> {
+/// All servers, running and warm.
+pub struct Benchmark<'a> {
     arguments: &'a Arguments,
-    scene: Scene,
-    servers: Vec<Contestant>,
+    scenario: Scenario,
+    servers: Vec<ServerUnderTest>,
 }
 
-/// One server.
-struct Contestant {
+/// One measured server.
+struct ServerUnderTest {
     name: String,
     address: SocketAddr,
     meter: Meter,
     native: bool,
-    /// What it had counted when it was warm.
+    /// The server's metrics when it was warm.
     warm: Metrics,
-    /// Its process and its folder, which end with it.
-    _kept: Kept,
+    /// The process of the server and its folder, which end with this value.
+    _processes: Processes,
 }
 
-type Kept = (Option<Server>, Option<(Native, TempDir)>);
+type Processes = (Option<Server>, Option<(Native, TempDir)>);
 
-/// What all rounds of one server and one operation came to.
-pub struct Standing {
+/// The results of all rounds of one server and one operation.
+pub struct Measurements {
     pub server: String,
     pub outcome: Outcome,
     pub cost: Reading,
-    /// Requests a second, round by round.
+    /// Requests per second, by round.
     pub rounds: Vec<f64>,
 }
 
-impl<'a> Contest<'a> {
-    /// Writes the records, starts the servers and warms them.
-    pub async fn prepare(arguments: &'a Arguments, scene: Scene) -> anyhow::Result<Self> {
+impl<'a> Benchmark<'a> {
+    /// Writes the records, starts the servers and warms them up.
+    pub async fn prepare(arguments: &'a Arguments, scenario: Scenario) -> anyhow::Result<Self> {
         let template = tempfile::tempdir()?;
-        write_records(&scene, template.path(), &arguments.records_url).await?;
+        write_records(&scenario, template.path(), &arguments.records_url).await?;
         let mut servers = Vec::new();
         for name in &arguments.servers {
-            let mut contestant = Contestant::start(name, template.path(), arguments).await?;
-            contestant.awake(&scene).await.with_context(|| format!("the server {name} cannot be warmed"))?;
+            let mut contestant = ServerUnderTest::start(name, template.path(), arguments).await?;
+            contestant.warm_up(&scenario).await.with_context(|| format!("the server {name} cannot be warmed"))?;
             servers.push(contestant);
         }
-        Ok(Self { arguments, scene, servers })
+        Ok(Self { arguments, scenario, servers })
     }
 
-    /// All rounds of one operation; the servers take turns.
-    pub async fn hold(&self, operation: Operation, with_native: bool) -> Vec<Standing> {
-        let asks: Vec<Ask> = (0..REQUESTS).map(|number| self.scene.ask(operation, number)).collect();
-        let rendered = rendered(&asks);
-        let taking_part = self.servers.iter().filter(|server| with_native || !server.native);
-        let mut standings: Vec<_> =
-            taking_part.map(|server| (server, Requests::new(rendered.clone()), Standing::new(&server.name))).collect();
+    /// Measures all rounds of one operation; the servers alternate.
+    pub async fn measure(&self, operation: Operation, with_native: bool) -> Vec<Measurements> {
+        let api_requests: Vec<ApiRequest> =
+            (0..REQUESTS).map(|number| self.scenario.request(operation, number)).collect();
+        let rendered = rendered(&api_requests);
+        let participants = self.servers.iter().filter(|server| with_native || !server.native);
+        let mut all_measurements: Vec<_> = participants
+            .map(|server| (server, Requests::new(rendered.clone()), Measurements::new(&server.name)))
+            .collect();
         for _ in 0..self.arguments.rounds {
-            for (server, requests, standing) in &mut standings {
-                server.round(self.arguments, requests, standing).await;
+            for (server, requests, measurements) in &mut all_measurements {
+                server.round(self.arguments, requests, measurements).await;
             }
         }
-        standings.into_iter().map(|(_, _, standing)| standing).collect()
+        all_measurements.into_iter().map(|(_, _, measurements)| measurements).collect()
     }
 
-    /// How often the hosts' caches knew the answer since they were warm, by server and cache.
+    /// The hit rates of the hosts' caches since they were warm, by server and cache.
     pub async fn hit_rates(&self) -> Vec<(&str, &'static str, f64)> {
         let mut rates = Vec::new();
         for server in self.servers.iter().filter(|server| !server.native) {
@@ -98,7 +100,7 @@ impl<'a> Contest<'a> {
     }
 }
 
-impl Contestant {
+impl ServerUnderTest {
     async fn start(name: &str, template: &Path, arguments: &Arguments) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         copy(template, &folder.path().join("data"))?;
@@ -107,7 +109,7 @@ impl Contestant {
             ("records_url".to_owned(), arguments.records_url.clone()),
         ];
         if name == "native" {
-            let native = Native::start(folder.path(), &lent(&set)).await;
+            let native = Native::start(folder.path(), &as_str_pairs(&set)).await;
             let meter = Meter::new(native.id(), None, &arguments.store_url);
             let (address, name) = (native.listen, name.to_owned());
             return Ok(Self {
@@ -116,7 +118,7 @@ impl Contestant {
                 meter,
                 native: true,
                 warm: Metrics::none(),
-                _kept: (None, Some((native, folder))),
+                _processes: (None, Some((native, folder))),
             });
         }
         let reuse = name == "reused";
@@ -125,64 +127,64 @@ impl Contestant {
             let (key, value) = pair.split_once('=').context("--set takes KEY=VALUE")?;
             set.push((key.to_owned(), value.to_owned()));
         }
-        let server = Server::serve_in(folder, &components(), &lent(&set)).await;
+        let server = Server::serve_in(folder, &components(), &as_str_pairs(&set)).await;
         let meter = Meter::new(server.id(), Some(server.operator()), &arguments.store_url);
         let (address, name) = (server.listen, name.to_owned());
-        Ok(Self { name, address, meter, native: false, warm: Metrics::none(), _kept: (Some(server), None) })
+        Ok(Self { name, address, meter, native: false, warm: Metrics::none(), _processes: (Some(server), None) })
     }
 
-    async fn awake(&mut self, scene: &Scene) -> anyhow::Result<()> {
+    async fn warm_up(&mut self, scenario: &Scenario) -> anyhow::Result<()> {
         let mut connection = Connection::open(self.address).await?;
-        for request in rendered(&scene.awakening()) {
+        for request in rendered(&scenario.warm_up_requests()) {
             connection.ask(&request).await?;
         }
         self.warm = self.meter.metrics().await;
         Ok(())
     }
 
-    async fn round(&self, arguments: &Arguments, requests: &Arc<Requests>, standing: &mut Standing) {
+    async fn round(&self, arguments: &Arguments, requests: &Arc<Requests>, measurements: &mut Measurements) {
         let before = self.meter.read().await;
         let connections = arguments.connections;
         let outcome = match arguments.rate {
             None => drive::closed(self.address, requests, connections, arguments.span()).await,
             Some(per_second) => {
-                let plan = Plan { per_second, span: arguments.span() };
-                drive::open(self.address, requests, connections, plan).await
+                let rate = FixedRate { per_second, span: arguments.span() };
+                drive::open(self.address, requests, connections, rate).await
             }
         };
-        standing.cost.add(self.meter.read().await - before);
-        standing.rounds.push(outcome.per_second());
-        standing.outcome.add(&outcome);
+        measurements.cost.add(self.meter.read().await - before);
+        measurements.rounds.push(outcome.per_second());
+        measurements.outcome.add(&outcome);
     }
 }
 
-impl Standing {
+impl Measurements {
     fn new(server: &str) -> Self {
         Self { server: server.to_owned(), outcome: Outcome::new(), cost: Reading::default(), rounds: Vec::new() }
     }
 }
 
-/// As bytes; each caller's token is signed once.
-fn rendered(asks: &[Ask]) -> Vec<Vec<u8>> {
+/// The requests as bytes; each caller's token is signed once.
+fn rendered(api_requests: &[ApiRequest]) -> Vec<Vec<u8>> {
     let mut tokens = HashMap::new();
-    let requests = asks.iter().map(|ask| {
+    let requests = api_requests.iter().map(|ask| {
         let token = tokens.entry(format!("{:?}", ask.caller)).or_insert_with(|| token(ask.caller));
         render(ask, token)
     });
     requests.collect()
 }
 
-async fn write_records(scene: &Scene, data: &Path, url: &str) -> anyhow::Result<()> {
+async fn write_records(scenario: &Scenario, data: &Path, url: &str) -> anyhow::Result<()> {
     let flag = |key: &str, value: String| Flag { flag: "--records-url".to_owned(), key: key.to_owned(), value };
     let flags = vec![flag("records_url", url.to_owned()), flag("data_dir", data.display().to_string())];
     let config = Sources { flags, ..Sources::default() }.load()?;
     let records = RecordStore::open(&config.records).await?;
-    scene.write(&records).await;
+    scenario.write(&records).await;
     records.close().await;
     Ok(())
 }
 
-/// Every file of a folder without folders.
+/// Copies all files of a folder that has no subfolders.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
@@ -192,6 +194,6 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn lent(set: &[(String, String)]) -> Vec<(&str, &str)> {
+fn as_str_pairs(set: &[(String, String)]) -> Vec<(&str, &str)> {
     set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }

@@ -1,5 +1,5 @@
-//! The model of a host's delivery: sessions, each with the position it was served up to, and one pump that serves
-//! them in the order of the bus. It follows `roost_core::feed` and knows no socket.
+//! A model of a host's delivery: sessions, each with the position it was served up to, and one pump that serves them in
+//! the order of the bus. It follows `roost_core::feed` and uses no socket.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,114 +11,115 @@ use roost_core::port::{Delivery, Replay};
 use roost_core::presence;
 
 use super::executor::TaskId;
-use super::mistake::Mistake;
+use super::planted_bug::PlantedBug;
 use super::port::Port;
 use super::world::World;
 
-/// One host's memory. A crash leaves nothing of it but the clock's error.
+/// The memory of one host. After a crash, only the error of its clock remains.
 #[derive(Default)]
 pub(crate) struct Host {
-    /// It serves.
+    /// Whether the host runs.
     pub(crate) up: bool,
-    /// How far its clock is off the store's.
+    /// The difference between its clock and the clock of the store.
     pub(crate) skew_ms: i64,
-    /// Users that it hears of.
+    /// The users whose deliveries it receives.
     pub(crate) joined: BTreeSet<UserId>,
-    /// Its connections.
+    /// The sessions by connection.
     pub(crate) sessions: BTreeMap<ConnectionId, Session>,
-    /// How often the bus was cut off.
+    /// The number of interruptions of the bus.
     pub(crate) interruptions: u64,
-    inbox: VecDeque<Mail>,
+    inbox: VecDeque<InboxItem>,
     pump: Option<TaskId>,
 }
 
-/// One connection as its host sees it.
+/// One connection as the host knows it.
 pub(crate) struct Session {
     pub(crate) user: UserId,
-    /// Served up to here.
+    /// The position that the session was served up to.
     pub(crate) position: Position,
     pub(crate) wire: Wire,
 }
 
-/// What the pump works on.
+/// An item in the inbox of the pump.
 #[derive(Clone, Debug)]
-pub(crate) enum Mail {
-    /// The bus brings something.
+pub(crate) enum InboxItem {
+    /// A delivery from the bus.
     Delivery(UserId, Delivery),
-    /// The bus was cut off: anything may have been missed.
+    /// The bus was interrupted: any event may be missing.
     Interrupted,
-    /// Time to compare positions.
+    /// It is time to compare positions.
     Check,
 }
 
-/// What a client is sent.
+/// A frame for a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Frame {
     /// A durable or an ephemeral event.
     Event(Delivery),
-    /// Something was missed: ask for the state. The feed stands here, which is this place in the ledger.
+    /// Events are missing and the client must fetch the state. Holds the position of the feed and its index in the
+    /// ground truth.
     Resync(Position, usize),
-    /// The present presence of contacts.
+    /// The current presence of contacts.
     Presence(Vec<PresenceView>),
 }
 
-/// The way from a host to one client. What the client has not taken is lost when it breaks.
+/// The connection from a host to one client. Frames that the client has not taken are lost when it breaks.
 #[derive(Clone, Default)]
-pub(crate) struct Wire(Arc<Mutex<Line>>);
+pub(crate) struct Wire(Arc<Mutex<WireState>>);
 
 #[derive(Default)]
-struct Line {
+struct WireState {
     frames: VecDeque<Frame>,
     cut: bool,
 }
 
 impl Wire {
-    fn lock(&self) -> MutexGuard<'_, Line> {
+    fn lock(&self) -> MutexGuard<'_, WireState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends, unless it is cut.
+    /// Sends a frame, unless the connection is broken.
     pub(crate) fn send(&self, frame: Frame) {
-        let mut line = self.lock();
-        if !line.cut {
-            line.frames.push_back(frame);
+        let mut state = self.lock();
+        if !state.cut {
+            state.frames.push_back(frame);
         }
     }
 
-    /// The next frame.
+    /// Takes the next frame.
     pub(crate) fn take(&self) -> Option<Frame> {
         self.lock().frames.pop_front()
     }
 
-    /// Breaks it; what is under way is lost.
+    /// Breaks the connection; frames in flight are lost.
     pub(crate) fn cut(&self) {
-        let mut line = self.lock();
-        line.cut = true;
-        line.frames.clear();
+        let mut state = self.lock();
+        state.cut = true;
+        state.frames.clear();
     }
 
-    /// It is broken.
+    /// Whether the connection is broken.
     pub(crate) fn is_cut(&self) -> bool {
         self.lock().cut
     }
 }
 
 impl World {
-    /// Puts something into a host's inbox and wakes its pump.
-    pub(crate) fn post(&self, index: usize, mail: Mail) {
+    /// Puts an item into a host's inbox and wakes its pump.
+    pub(crate) fn post(&self, index: usize, item: InboxItem) {
         let mut host = self.host(index);
-        if matches!(mail, Mail::Interrupted) {
-            // Covered by the comparison that follows, and of an older life of the feed perhaps.
+        if matches!(item, InboxItem::Interrupted) {
+            // The comparison after an interruption covers these items, and they can belong to an older feed.
             host.inbox.clear();
             host.interruptions += 1;
         }
-        host.inbox.push_back(mail);
+        host.inbox.push_back(item);
         if let Some(pump) = host.pump {
             self.kernel.wake(pump);
         }
     }
 
-    /// Forgets everything that a crash takes along; every client's wire breaks.
+    /// Removes everything that a crash destroys; every client's connection breaks.
     pub(crate) fn host_died(&self, index: usize) {
         let mut host = self.host(index);
         for session in host.sessions.values() {
@@ -127,7 +128,7 @@ impl World {
         *host = Host { skew_ms: host.skew_ms, ..Host::default() };
     }
 
-    /// Ends one session; its user is left when it was the last one here.
+    /// Ends one session; the host leaves the bus for its user if it was the user's last session here.
     pub(crate) fn close_session(&self, index: usize, connection: &ConnectionId) {
         let mut host = self.host(index);
         if let Some(session) = host.sessions.remove(connection) {
@@ -139,17 +140,17 @@ impl World {
     }
 }
 
-/// Works on a host's inbox for as long as the host lives.
+/// Processes the inbox of a host for as long as the host runs.
 pub(crate) async fn pump(port: Port) {
     let (world, index) = (port.world.clone(), port.host);
     world.host(index).pump = Some(world.kernel.current());
     loop {
-        let mail = world.host(index).inbox.pop_front();
-        match mail {
+        let item = world.host(index).inbox.pop_front();
+        match item {
             None => world.kernel.pause_until(u64::MAX).await,
-            Some(Mail::Delivery(user, delivery)) => serve(&port, user, &delivery).await,
-            Some(Mail::Check) => check(&port).await,
-            Some(Mail::Interrupted) => {
+            Some(InboxItem::Delivery(user, delivery)) => serve(&port, user, &delivery).await,
+            Some(InboxItem::Check) => check(&port).await,
+            Some(InboxItem::Interrupted) => {
                 check(&port).await;
                 show_presence(&port).await;
             }
@@ -171,7 +172,7 @@ async fn serve(port: &Port, user: UserId, delivery: &Delivery) {
     }
 }
 
-/// False: something is missing before it.
+/// Delivers to one session. False: an event before this one is missing.
 fn hand_over(port: &Port, connection: &ConnectionId, delivery: &Delivery) -> bool {
     let mut host = port.world.host(port.host);
     let Some(session) = host.sessions.get_mut(connection) else { return true };
@@ -181,7 +182,7 @@ fn hand_over(port: &Port, connection: &ConnectionId, delivery: &Delivery) -> boo
     };
     match admit(&session.position, position) {
         Admission::Duplicate => true,
-        Admission::Gap if !port.world.makes(Mistake::DeliverPastAHole) => false,
+        Admission::Gap if !port.world.has_bug(PlantedBug::DeliverPastAHole) => false,
         Admission::Next | Admission::Gap => {
             session.position = position.clone();
             session.wire.send(Frame::Event(delivery.clone()));
@@ -190,18 +191,18 @@ fn hand_over(port: &Port, connection: &ConnectionId, delivery: &Delivery) -> boo
     }
 }
 
-/// Compares every session with its feed.
+/// Compares every session with its feed and catches up.
 async fn check(port: &Port) {
     for connection in connections(port, None) {
         catch_up(port, &connection).await;
     }
 }
 
-/// Fills a session's hole, or tells its client to resynchronise. Nothing newer is sent before.
+/// Fills the gap of a session, or tells its client to resynchronise. Nothing newer is sent before that.
 async fn catch_up(port: &Port, connection: &ConnectionId) {
     loop {
-        let place = port.world.host(port.host).sessions.get(connection).map(|s| (s.user, s.position.clone()));
-        let Some((user, position)) = place else { return };
+        let feed_index = port.world.host(port.host).sessions.get(connection).map(|s| (s.user, s.position.clone()));
+        let Some((user, position)) = feed_index else { return };
         match fill(port, user, &position).await {
             Ok(frames) => {
                 let mut host = port.world.host(port.host);
@@ -216,7 +217,7 @@ async fn catch_up(port: &Port, connection: &ConnectionId) {
 }
 
 impl Session {
-    /// Sends and moves on.
+    /// Sends a frame and moves the position.
     pub(crate) fn take(&mut self, frame: Frame) {
         match &frame {
             Frame::Event(Delivery { position: Some(position), .. }) | Frame::Resync(position, _) => {
@@ -228,7 +229,7 @@ impl Session {
     }
 }
 
-/// What somebody who was served up to this position has to be sent.
+/// The frames that a client at this position needs.
 pub(crate) async fn fill(
     port: &Port,
     user: UserId,
@@ -236,19 +237,19 @@ pub(crate) async fn fill(
 ) -> Result<Vec<Frame>, roost_core::port::StoreError> {
     match port.replay(user, since).await? {
         Replay::Events(events) => Ok(events.into_iter().map(Frame::Event).collect()),
-        Replay::Gap if port.world.makes(Mistake::ReplayInPart) => {
+        Replay::Gap if port.world.has_bug(PlantedBug::ReplayInPart) => {
             let start = Position::without_feed(port.world.now());
             let Replay::Events(events) = port.replay(user, &start).await? else { return Ok(Vec::new()) };
             Ok(events.into_iter().map(Frame::Event).collect())
         }
         Replay::Gap => {
-            let (position, place) = port.positions(user).await?;
-            Ok(vec![Frame::Resync(position, place)])
+            let (position, feed_index) = port.positions(user).await?;
+            Ok(vec![Frame::Resync(position, feed_index)])
         }
     }
 }
 
-/// Presence events are ephemeral: whoever may have missed some gets the present state.
+/// Sends the current presence to every client, because presence events are ephemeral and may have been missed.
 async fn show_presence(port: &Port) {
     for connection in connections(port, None) {
         loop {

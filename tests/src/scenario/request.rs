@@ -1,24 +1,25 @@
-//! One request of a benchmark, before it becomes a call, a line of HTTP or a native function's arguments.
+//! One request of a benchmark, before it becomes a function call, an HTTP request or the arguments of a native
+//! function.
 
 use roost::runtime::Caller;
 use roost_core::ids::{ConversationId, UserId};
 
-/// Who asks what.
+/// A request with its caller and body.
 #[derive(Clone, Debug)]
-pub struct Ask {
-    /// A user or a backend.
+pub struct ApiRequest {
+    /// The caller: a user or a backend.
     pub caller: Caller,
-    /// What.
-    pub question: Question,
-    /// JSON text.
+    /// The route with its path parameters.
+    pub question: ApiRoute,
+    /// The body as JSON text.
     pub body: String,
 }
 
 /// A route with its path parameters.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "each is the route that `Question::route` spells")]
-pub enum Question {
-    Beat,
+pub enum ApiRoute {
+    Heartbeat,
     Presence(UserId),
     PresenceOf,
     Unread,
@@ -28,11 +29,11 @@ pub enum Question {
     Inbox,
 }
 
-impl Question {
-    /// Method and path.
+impl ApiRoute {
+    /// The HTTP method and the path.
     pub fn route(&self) -> (&'static str, String) {
         match self {
-            Self::Beat => ("POST", "/v1/presence".into()),
+            Self::Heartbeat => ("POST", "/v1/presence".into()),
             Self::Presence(user) => ("GET", format!("/v1/presence/{user}")),
             Self::PresenceOf => ("POST", "/v1/presence/query".into()),
             Self::Unread => ("GET", "/v1/unread".into()),
@@ -43,7 +44,7 @@ impl Question {
         }
     }
 
-    /// Takes a body.
+    /// Whether the route takes a body.
     pub fn has_body(&self) -> bool {
         self.route().0 == "POST"
     }

@@ -1,61 +1,61 @@
-//! The comparison at the end: records against acknowledgements, against what devices know, against every counter.
+//! The verification at the end of a run: compares the records with the acknowledgements, with what every device knows,
+//! and
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::observations::read_message;
 use super::recovery::history;
-use super::sheet::read_message;
 use super::{Conversation, Ledger, client};
-use crate::patience::until;
-use crate::server::DEADLINE;
+use crate::eventually::eventually;
 
-/// Counters as they stand in the store, read without any code of Roost's.
+/// Reads counters directly from the store, without any code of Roost.
 pub trait Counters {
-    /// Of this user: the total, and by conversation. `None`: the store holds none, which is no mistake.
-    fn of(&mut self, user: Uuid) -> impl Future<Output = Option<Unread>>;
+    /// The counters of this user, or `None` if the store holds none, which is allowed.
+    fn of(&mut self, user: Uuid) -> impl Future<Output = Option<UnreadCounts>>;
 }
 
-/// A store that nobody can look into.
+/// For a store that a test cannot read.
 impl Counters for () {
-    async fn of(&mut self, _: Uuid) -> Option<Unread> {
+    async fn of(&mut self, _: Uuid) -> Option<UnreadCounts> {
         None
     }
 }
 
-/// The total, and what is not zero by conversation.
-pub type Unread = (u64, BTreeMap<Uuid, u64>);
+/// The total, and the counters above zero by conversation.
+pub type UnreadCounts = (u64, BTreeMap<Uuid, u64>);
 
-/// Everything the records hold of a run, read once nobody wrote any more.
-pub(super) struct Audit {
-    records: BTreeMap<Uuid, BTreeMap<u64, Recorded>>,
+/// All messages that the records hold, read after the last write.
+pub(super) struct Verification {
+    records: BTreeMap<Uuid, BTreeMap<u64, RecordedMessage>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Recorded {
+struct RecordedMessage {
     id: Uuid,
     sender: Uuid,
 }
 
-impl Audit {
+impl Verification {
     /// # Panics
-    /// When the records have gaps, or a message twice.
-    pub(super) async fn begin(ledger: &Ledger) -> Self {
+    /// If the sequence in the records has a gap, or a message is there twice.
+    pub(super) async fn read_records(ledger: &Ledger) -> Self {
         let mut records = BTreeMap::new();
         for conversation in &ledger.conversations {
             let read = read(ledger, conversation).await;
             assert!(read.keys().copied().eq(1..=read.len() as u64), "{}: a gap in the records", ledger.name);
             let ids: BTreeSet<Uuid> = read.values().map(|recorded| recorded.id).collect();
-            assert_eq!(ids.len(), read.len(), "{}: a message stands in the records twice", ledger.name);
+            assert_eq!(ids.len(), read.len(), "{}: a message is in the records twice", ledger.name);
             records.insert(conversation.id, read);
         }
         Self { records }
     }
 
-    /// What is not as it should be; some of it may still be under way.
+    /// Lists all differences. Some of them can disappear while work is still in progress.
     pub(super) async fn differences(&self, ledger: &Ledger, counters: &mut impl Counters) -> Result<(), Vec<String>> {
-        ledger.no_faults();
+        ledger.assert_no_violations();
         let mut found = self.acknowledgements(ledger);
         found.extend(self.devices(ledger));
         if found.is_empty() {
@@ -65,14 +65,14 @@ impl Audit {
         if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
-    /// Every acknowledged message is where it was said to be, and nothing else is there.
+    /// Every acknowledged message is at its acknowledged sequence, and there are no other messages.
     fn acknowledgements(&self, ledger: &Ledger) -> Vec<String> {
         let mut found = Vec::new();
         let mut acknowledged = 0;
         for device in &ledger.devices {
-            let sheet = device.sheet();
-            acknowledged += sheet.acknowledged.len();
-            for (id, (conversation, seq)) in &sheet.acknowledged {
+            let observations = device.observations();
+            acknowledged += observations.acknowledged.len();
+            for (id, (conversation, seq)) in &observations.acknowledged {
                 let recorded = self.records.get(conversation).and_then(|messages| messages.get(seq));
                 if recorded.is_none_or(|recorded| recorded.id != *id) {
                     found.push(format!("{id} was acknowledged as {seq} of {conversation}; there is {recorded:?}"));
@@ -86,12 +86,12 @@ impl Audit {
         found
     }
 
-    /// Every device knows exactly what the records hold.
+    /// Every device knows exactly the messages in the records.
     fn devices(&self, ledger: &Ledger) -> Vec<String> {
         let mut found = Vec::new();
         for device in &ledger.devices {
             for conversation in &device.role.conversations {
-                let known = device.sheet().messages(*conversation);
+                let known = device.observations().messages(*conversation);
                 let recorded: BTreeMap<u64, Uuid> =
                     self.records[conversation].iter().map(|(seq, recorded)| (*seq, recorded.id)).collect();
                 if known != recorded {
@@ -103,34 +103,34 @@ impl Audit {
         found
     }
 
-    /// Every counter of everybody, asked from every host and read in the store.
+    /// Every counter of every user equals the records, as every host answers it and as the store holds it.
     async fn counters(&self, ledger: &Ledger, counters: &mut impl Counters) -> Vec<String> {
         let mut found = Vec::new();
-        for user in &ledger.people {
+        for user in &ledger.users {
             let expected = self.unread(ledger, *user);
             for host in &ledger.hosts {
                 let answer = client(*host, *user).get("/v1/unread").await;
-                let told = serde_json::from_str(&answer.text).ok().and_then(|told| read_unread(&told));
-                if told.as_ref() != Some(&expected) {
-                    found.push(format!("{user}: {host} says {}; the records say {expected:?}", answer.text));
+                let reported = serde_json::from_str(&answer.text).ok().and_then(|reported| read_unread(&reported));
+                if reported.as_ref() != Some(&expected) {
+                    found.push(format!("{user}: {host} answers {}; the records have {expected:?}", answer.text));
                 }
             }
-            if let Some(stored) = counters.of(*user).await
-                && stored != expected
+            if let Some(redis_counters) = counters.of(*user).await
+                && redis_counters != expected
             {
-                found.push(format!("{user}: the store has {stored:?}; the records say {expected:?}"));
+                found.push(format!("{user}: the store has {redis_counters:?}; the records have {expected:?}"));
             }
         }
         found
     }
 
-    /// What the records say: messages of others after the read position.
-    fn unread(&self, ledger: &Ledger, user: Uuid) -> Unread {
+    /// The counters according to the records: messages of other users after the read position.
+    fn unread(&self, ledger: &Ledger, user: Uuid) -> UnreadCounts {
         let mut counts = BTreeMap::new();
         for conversation in ledger.of(user) {
             let readers = ledger.devices.iter().filter(|device| device.role.user == user);
             let read = readers.filter(|device| device.role.reads == Some(conversation.id));
-            let read = read.map(|device| device.sheet().read.1).max().unwrap_or(0);
+            let read = read.map(|device| device.observations().read.1).max().unwrap_or(0);
             let after = self.records[&conversation.id].range(read + 1..);
             let count = after.filter(|(_, recorded)| recorded.sender != user).count() as u64;
             if count > 0 {
@@ -145,18 +145,19 @@ impl Audit {
         for (host, conversation) in ledger.hosts.iter().cycle().zip(&ledger.conversations) {
             let path = format!("/v1/conversations/{}/last-message", conversation.id);
             let answer = client(*host, conversation.members[0]).get(&path).await;
-            let told = serde_json::from_str(&answer.text).ok().and_then(|told| read_message(&told));
+            let reported = serde_json::from_str(&answer.text).ok().and_then(|reported| read_message(&reported));
             let newest = self.records[&conversation.id].last_key_value();
-            if told != newest.map(|(seq, recorded)| (conversation.id, *seq, recorded.id)) {
+            if reported != newest.map(|(seq, recorded)| (conversation.id, *seq, recorded.id)) {
                 found.push(format!("the last message is {newest:?}, not {}", answer.text));
             }
         }
         found
     }
 
-    /// Says one more message everywhere. Once that has come, everything before it has come as often as it ever will.
-    /// Then forgets every counter: what is rebuilt from the records must be what stood there.
-    pub(super) async fn close(&self, ledger: &Ledger) {
+    /// Sends one last message in every conversation. When it has arrived, all earlier messages have arrived as often as
+    /// they ever will. Then drops all cached counters: the counters that are rebuilt from the records must equal the
+    /// earlier ones.
+    pub(super) async fn finish(&self, ledger: &Ledger) {
         for conversation in &ledger.conversations {
             let path = format!("/v1/conversations/{}/messages", conversation.id);
             let host = client(ledger.hosts[0], conversation.members[0]);
@@ -164,12 +165,12 @@ impl Audit {
             let last = last["seq"].as_u64().expect("a place");
             let members = ledger.devices.iter().filter(|device| device.role.conversations.contains(&conversation.id));
             for device in members {
-                let what = format!("{}: {} heard the last message", ledger.name, device.role.name);
-                until(&what, DEADLINE, async || device.sheet().complete_up_to(conversation.id) == last).await;
+                let what = format!("{}: {} receives the last message", ledger.name, device.role.name);
+                eventually(&what, async || device.observations().complete_up_to(conversation.id) == last).await;
             }
         }
-        ledger.no_faults();
-        for user in &ledger.people {
+        ledger.assert_no_violations();
+        for user in &ledger.users {
             let host = client(ledger.hosts[0], *user);
             let counted = host.get("/v1/unread").await.json(200);
             host.delete("/v1/unread").await.done();
@@ -179,26 +180,26 @@ impl Audit {
     }
 }
 
-async fn read(ledger: &Ledger, conversation: &Conversation) -> BTreeMap<u64, Recorded> {
+async fn read(ledger: &Ledger, conversation: &Conversation) -> BTreeMap<u64, RecordedMessage> {
     let host = client(ledger.hosts[0], conversation.members[0]);
     let messages = history(&host, conversation.id, 0).await.expect("the records answer");
     let recorded = messages.iter().map(|message| {
         let (_, seq, id) = read_message(message).unwrap_or_else(|| panic!("no message: {message}"));
         let sender = message["sender_id"].as_str().and_then(|sender| sender.parse().ok()).expect("a sender");
-        (seq, Recorded { id, sender })
+        (seq, RecordedMessage { id, sender })
     });
     let (count, recorded) = (messages.len(), recorded.collect::<BTreeMap<_, _>>());
     assert_eq!(count, recorded.len(), "{}: two messages in one place", ledger.name);
     recorded
 }
 
-fn read_unread(told: &Value) -> Option<Unread> {
+fn read_unread(reported: &Value) -> Option<UnreadCounts> {
     let mut counts = BTreeMap::new();
-    for (conversation, count) in told["conversations"].as_object()? {
+    for (conversation, count) in reported["conversations"].as_object()? {
         let count = count.as_u64()?;
         if count > 0 {
             counts.insert(conversation.parse().ok()?, count);
         }
     }
-    Some((told["total"].as_u64()?, counts))
+    Some((reported["total"].as_u64()?, counts))
 }

@@ -1,11 +1,11 @@
-//! Keeps the ledger informed of memberships and of who may see whom; judges nothing.
+//! Records memberships and visibility in the ground truth; checks nothing.
 
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::port::Created;
 
 use crate::simulation::world::World;
 
-/// A conversation is there now.
+/// Records a created conversation.
 pub(crate) fn created(world: &World, created: &Created) {
     if !created.repeated {
         for member in &created.conversation.members {
@@ -14,22 +14,22 @@ pub(crate) fn created(world: &World, created: &Created) {
     }
 }
 
-/// Somebody's membership may have changed.
+/// Records that a membership may have changed.
 pub(crate) fn moved(world: &World, conversation: ConversationId, user: UserId) {
     let now_ms = world.kernel.now_ms();
-    world.ledger().moved_ms.insert((conversation, user), now_ms);
+    world.ground_truth().moved_ms.insert((conversation, user), now_ms);
 }
 
-/// Two people's contact or block may have changed.
-pub(crate) fn met(world: &World, one: UserId, other: UserId) {
+/// Records that the contact or block between two users may have changed.
+pub(crate) fn contacts_changed(world: &World, one: UserId, other: UserId) {
     let visible = world.records.audience_of(one).contains(&other);
     let now_ms = world.kernel.now_ms();
-    let mut ledger = world.ledger();
+    let mut ground_truth = world.ground_truth();
     for pair in [(one, other), (other, one)] {
         if visible {
-            ledger.visible_since_ms.entry(pair).or_insert(now_ms);
+            ground_truth.visible_since_ms.entry(pair).or_insert(now_ms);
         } else {
-            ledger.visible_since_ms.remove(&pair);
+            ground_truth.visible_since_ms.remove(&pair);
         }
     }
 }
