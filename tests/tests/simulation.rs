@@ -1,22 +1,33 @@
-//! Thousands of seeds of the simulation keep every invariant, every planted bug is caught, and a seed replays exactly.
+//! Thousands of fixed seeds and some fresh ones keep every invariant, every planted bug is caught, and a seed replays
+//! exactly.
 //!
-//! A failing seed is printed with its plan, its last steps and the command that replays it: `ROOST_SIMULATION_SEED=<n>
-//! cargo test -p roost-tests --test simulation`.
+//! A failing seed is printed with its plan, its last steps and the command that replays it:
+//! `ROOST_SIMULATION_SEED=<n> cargo test -p roost-tests --test simulation`. `tests/soak` runs fresh seeds for as long
+//! as one likes.
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use roost_tests::simulation::{Passed, PlantedBug, replay, simulate};
 
 /// The number of fixed seeds, run on two threads.
 const SEEDS: u64 = 3_000;
+/// The number of fresh seeds in every run of the tests.
+const FRESH_SEEDS: u64 = 300;
 /// The number of seeds within which every planted bug must be caught.
 const SEEDS_UNTIL_CAUGHT: u64 = 300;
 
+/// The number in an environment variable, if it is set.
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not `{text}`")))
+}
+
 /// The seed to replay, if the environment names one.
 fn requested_seed() -> Option<u64> {
-    let text = std::env::var("ROOST_SIMULATION_SEED").ok()?;
-    Some(text.parse().expect("ROOST_SIMULATION_SEED is a number"))
+    variable("ROOST_SIMULATION_SEED")
 }
 
 /// Prints to stderr directly, because the test harness hides the output of passing tests.
@@ -27,8 +38,13 @@ fn print(line: &str) {
 fn simulate_or_panic(seed: u64) -> Passed {
     simulate(seed, None).unwrap_or_else(|_| match replay(seed, None) {
         Err(failure) => panic!("{failure}"),
-        Ok(_) => panic!("seed {seed} failed once and then did not: the simulation is not deterministic"),
+        Ok(_) => panic!("seed {seed} failed once and then passed: the simulation is not deterministic"),
     })
+}
+
+/// The results of all threads.
+fn join<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    threads.into_iter().map(|thread| thread.join().expect("a seed failed: see above")).collect()
 }
 
 #[test]
@@ -38,12 +54,10 @@ fn every_seed_keeps_every_invariant() {
         return;
     }
     let halves = [0, 1].map(|half| {
-        std::thread::spawn(move || {
-            (0..SEEDS).filter(|seed| seed % 2 == half).map(simulate_or_panic).collect::<Vec<Passed>>()
-        })
+        let seeds = (0..SEEDS).filter(move |seed| seed % 2 == half);
+        std::thread::spawn(|| seeds.map(simulate_or_panic).collect::<Vec<Passed>>())
     });
-    let runs: Vec<Passed> =
-        halves.into_iter().flat_map(|half| half.join().expect("a seed failed: see above")).collect();
+    let runs: Vec<Passed> = join(halves).concat();
     let sum = |of: fn(&Passed) -> u64| runs.iter().map(of).sum::<u64>();
     let steps = sum(|run| run.steps);
     let (sends, reads, marks) =
@@ -56,6 +70,34 @@ fn every_seed_keeps_every_invariant() {
     assert!(sends.min(reads).min(marks) > SEEDS / 10, "too few operations run while the store is unavailable");
 }
 
+/// Runs every second seed from `first` until the deadline, or [`FRESH_SEEDS`] without one; returns how many.
+fn run_fresh_seeds(first: u64, deadline: Option<Instant>) -> u64 {
+    let mut ran = 0;
+    let is_over = |ran| match deadline {
+        Some(deadline) => Instant::now() >= deadline,
+        None => ran >= FRESH_SEEDS / 2,
+    };
+    while !is_over(ran) {
+        simulate_or_panic(first.wrapping_add(2 * ran));
+        ran += 1;
+    }
+    ran
+}
+
+#[test]
+fn fresh_seeds_keep_every_invariant() {
+    if requested_seed().is_some() {
+        return;
+    }
+    // The fixed seeds are small numbers, so a fresh seed is never one of them.
+    let first = uuid::Uuid::new_v4().as_u64_pair().0 | 1 << 32;
+    print(&format!("simulation: fresh seeds from {first} on"));
+    let deadline = variable("ROOST_SIMULATION_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let threads = [0, 1].map(|half| std::thread::spawn(move || run_fresh_seeds(first.wrapping_add(half), deadline)));
+    let ran: u64 = join(threads).iter().sum();
+    print(&format!("simulation: {ran} fresh seeds from {first} on, every invariant held"));
+}
+
 #[test]
 fn a_seed_replays_identically_and_another_seed_differs() {
     for seed in 0..20 {
@@ -66,12 +108,14 @@ fn a_seed_replays_identically_and_another_seed_differs() {
 
 #[test]
 fn a_failing_seed_replays_its_failure() {
-    let failing = |seed: &u64| simulate(*seed, Some(PlantedBug::SnapshotSwallowsAnnouncement)).err();
+    let bug = PlantedBug::SnapshotSwallowsAnnouncement;
+    let failing = |seed: &u64| simulate(*seed, Some(bug)).err();
     let seed = (0..SEEDS_UNTIL_CAUGHT).find(|seed| failing(seed).is_some()).expect("no seed fails");
-    let (first, replayed) = (failing(&seed), replay(seed, Some(PlantedBug::SnapshotSwallowsAnnouncement)).err());
+    let (first, replayed) = (failing(&seed), replay(seed, Some(bug)).err());
     let (first, replayed) = (first.expect("it failed before"), replayed.expect("it fails again"));
     assert_eq!((first.steps, &first.violation), (replayed.steps, &replayed.violation));
-    assert!(!replayed.trace.is_empty() && replayed.to_string().contains(&format!("seed {seed}")));
+    let printed = replayed.to_string();
+    assert!(!replayed.trace.is_empty() && printed.contains(&format!("ROOST_SIMULATION_SEED={seed} ")), "{printed}");
 }
 
 /// Runs seeds until one fails; returns the number of the violated invariant.

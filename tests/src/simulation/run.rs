@@ -58,7 +58,9 @@ impl fmt::Display for Failure {
             writeln!(f, "{line}")?;
         }
         writeln!(f, "{}", self.plan)?;
-        writeln!(f, "seed {} after {} steps: {}", self.seed, self.steps, self.violation)
+        writeln!(f, "seed {} after {} steps: {}", self.seed, self.steps, self.violation)?;
+        let command = "cargo test -p roost-tests --test simulation";
+        writeln!(f, "to replay it: ROOST_SIMULATION_SEED={} {command}", self.seed)
     }
 }
 
