@@ -14,6 +14,7 @@ pub mod events;
 pub mod eventually;
 pub mod fixture;
 pub mod fleet;
+pub mod fuzz;
 pub mod ledger;
 pub mod native;
 pub mod postgres;
@@ -23,6 +24,7 @@ pub mod scenario;
 pub mod server;
 pub mod simulation;
 pub mod socket;
+pub mod sources;
 pub mod token;
 
 pub use artifacts::{binary, components, guests};

@@ -54,7 +54,7 @@ const CASES: [(Operation, bool); 12] = [
 /// Puts load on the real binary and on a native server, and compares them.
 #[derive(Parser)]
 struct Arguments {
-    /// Kept-alive connections
+    /// The number of kept-alive connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
     /// Seconds of each round

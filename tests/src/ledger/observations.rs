@@ -54,7 +54,7 @@ pub(super) struct Observations {
     /// The name of the device, for messages.
     pub(super) name: String,
     pub(super) tally: Tally,
-    /// Violated guarantees.
+    /// The guarantees that were violated.
     pub(super) violations: Vec<String>,
     /// Acknowledged messages with their conversation and sequence.
     pub(super) acknowledged: BTreeMap<Uuid, (Uuid, u64)>,

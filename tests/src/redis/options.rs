@@ -45,6 +45,6 @@ impl Options {
 pub enum Data {
     /// The last snapshot that a test took with `save`, or no data if it took none.
     Snapshot,
-    /// No data.
+    /// No data at all.
     Empty,
 }
