@@ -14,8 +14,8 @@ use roost_core::port::{
     UnreadRequest,
 };
 use roost_core::time::Timestamp;
-use roost_tests::postgres::{PASSWORD, Postgres};
 use roost_tests::eventually::DEADLINE;
+use roost_tests::postgres::{PASSWORD, Postgres};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::watch;
 use tokio::time::timeout;

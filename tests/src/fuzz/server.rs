@@ -22,8 +22,8 @@ pub(super) fn client_frame(input: &[u8]) {
             assert!(!parsed.id.is_empty() && !parsed.name.is_empty(), "{text}");
             assert!(serde_json::from_str::<Value>(&parsed.payload).is_ok(), "{text}");
         }
-        Err(refusal) => {
-            let answer = frame::error(refusal.id.as_deref(), &refusal.fault, "trace");
+        Err(invalid) => {
+            let answer = frame::error(invalid.id.as_deref(), &invalid.error, "trace");
             assert!(serde_json::from_str::<Value>(&answer).is_ok(), "{answer}");
         }
     }
@@ -48,11 +48,9 @@ fn authenticator() -> &'static Authenticator {
 pub(super) fn bearer_token(input: &[u8]) {
     let text = text(input);
     let (header, user) = text.split_once('\n').map_or((text.as_str(), None), |(header, user)| (header, Some(user)));
-    if let Ok(token) = parse_bearer(header) {
-        assert!(!token.is_empty() && !token.contains(' '), "{header}");
-    }
-    let credentials =
-        Credentials { header: Some(header.to_owned()), elsewhere: None, user_header: user.map(str::to_owned) };
+    let Ok(bearer) = parse_bearer(header) else { return };
+    assert!(!bearer.is_empty() && !bearer.contains(' '), "{header}");
+    let credentials = Credentials { bearer: Some(bearer), stream_token: None, user_header: user.map(str::to_owned) };
     let identified = authenticator().identify(&credentials, UNIX_EPOCH + Duration::from_secs(1_790_000_000));
     if let Ok(identity) = identified {
         assert!(identity != Identity::Anonymous, "{header}");
@@ -71,7 +69,7 @@ pub(super) fn token_claims(input: &[u8]) {
     let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("claims encode");
     let now = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
     if let Ok(identity) = authenticator().verify(&token, now) {
-        assert!(identity.user().is_some() && identity.until().is_none_or(|until| until > now), "{text}");
+        assert!(identity.user().is_some() && identity.expires_at().is_none_or(|until| until > now), "{text}");
     }
 }
 
