@@ -89,7 +89,10 @@ async fn divergence_is_found_reported_and_repaired_while_the_host_serves() {
     assert!(metrics.contains("roost_drift_total{what=\"position\",repaired=\"false\"}"), "{metrics}");
 
     let (code, printed) = run(&server, &["repair"]).await;
-    assert!(code == Some(0) && printed.contains("3 divergences") && printed.contains("3 repaired"), "{code:?} {printed}");
+    assert!(
+        code == Some(0) && printed.contains("3 divergences") && printed.contains("3 repaired"),
+        "{code:?} {printed}"
+    );
     let (code, clean) = report(&server, &["verify"]).await;
     assert_eq!((code, &clean["drift"], &clean["unsettled"]), (Some(0), &json!([]), &json!([])), "{clean}");
     assert_eq!(server.user(bob_id).get("/v1/unread").await.json(200)["total"], 2);
