@@ -4,6 +4,8 @@
 //! in `sql`; `http` has its own.
 
 mod http;
+#[cfg(test)]
+mod message_tests;
 mod postgres;
 mod sql;
 mod sqlite;

@@ -24,7 +24,7 @@ const EXCERPT_CHARS_MAX: usize = 160;
 
 /// The reason why a backend's answer cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BackendError {
+pub(in crate::records) enum BackendError {
     /// A rule of the records refuses the operation.
     #[error("{0}")]
     Refused(RecordsError),

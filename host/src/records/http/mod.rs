@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use self::answer::BackendError;
+pub(super) use self::answer::BackendError;
 use self::wire::{Greeting, Problem};
 use crate::config::BackendConfig;
 use crate::ops::trace;

@@ -87,7 +87,7 @@ impl QueryError {
     }
 
     /// What was wrong, and what to do.
-    pub(super) fn problem<C: SqlConnection>(&self) -> String {
+    pub(in crate::records) fn problem<C: SqlConnection>(&self) -> String {
         match self {
             Self::Refused(error) => error.to_string(),
             Self::Failed(error) => describe::<C>(error),

@@ -90,7 +90,7 @@ fn advice(code: &str) -> Option<&'static str> {
     let primary = code.parse::<u32>().ok()? & 0xff;
     Some(match primary {
         3 | 8 => "give the account of this process permission to write the file and its folder",
-        5 | 6 => "another process holds the lock of the database; only one process may use an SQLite file",
+        5 | 6 => "another process holds the lock of the database; stop it, or wait until it is done",
         10 => "check the disk and its file system",
         11 => "the file is damaged; restore a backup",
         13 => "free some space on the disk",
