@@ -107,3 +107,28 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_internal_error_is_not_shown_to_the_caller() {
+        let internal = Error::from(StoreError::WrongType("presence:7 does not hold a hash".into()));
+        assert_eq!((internal.kind(), internal.code()), (ErrorKind::Internal, "internal"));
+        let message = internal.public_message();
+        assert!(!message.is_empty() && !message.contains("presence:7"), "{message}");
+        assert_eq!(Error::Invalid("the limit is 1 to 100".into()).public_message(), "the limit is 1 to 100");
+    }
+
+    #[test]
+    fn only_an_unavailable_side_and_lost_races_are_worth_a_retry() {
+        let store = Error::from(StoreError::Unavailable { retry_after_ms: 7 });
+        let records = Error::from(RecordsError::Unavailable { retry_after_ms: 9 });
+        assert!(store.retry() && records.retry() && Error::Contended.retry());
+        assert!(!Error::NoMessage.retry() && !Error::Invalid(String::new()).retry());
+        assert_eq!((store.retry_after_ms(), records.retry_after_ms()), (Some(7), Some(9)));
+        assert_eq!(Error::Contended.retry_after_ms(), None);
+        assert!(store.is_store_unavailable() && !records.is_store_unavailable());
+    }
+}

@@ -217,4 +217,26 @@ mod tests {
         assert!(presence_list(&[late]).is_err());
         assert!(serde_json::to_string(&late).is_err());
     }
+
+    #[test]
+    fn a_deleted_message_is_announced_only_by_its_deletion() {
+        let message = |deleted| Message {
+            id: MessageId::from_u128(1),
+            conversation: ConversationId::from_u128(2),
+            seq: Seq(3),
+            sender: UserId::from_u128(4),
+            kind: "text".into(),
+            content: "hello".into(),
+            created_at: Timestamp(5),
+            edited_at: None,
+            deleted,
+        };
+        let name = |kind, deleted| {
+            change(&Change { seq: Seq(3), kind, message: message(deleted) }).map(|event| event.name.to_string())
+        };
+        assert_eq!(name(ChangeKind::Sent, false).as_deref(), Some("message.new"));
+        assert_eq!(name(ChangeKind::Edited, false).as_deref(), Some("message.updated"));
+        assert_eq!(name(ChangeKind::Deleted, true).as_deref(), Some("message.deleted"));
+        assert_eq!((name(ChangeKind::Sent, true), name(ChangeKind::Edited, true)), (None, None));
+    }
 }

@@ -140,4 +140,12 @@ mod tests {
         assert!(!position.is_recent_without_feed(Timestamp(999_999)));
         assert_eq!(at("a:4").without_feed_since(), None);
     }
+
+    #[test]
+    fn an_epoch_has_at_most_32_bytes() {
+        let position = |length: usize| format!("{}:1", "e".repeat(length)).parse::<Position>();
+        assert_eq!([1, EPOCH_BYTES_MAX].map(|length| position(length).is_ok()), [true, true]);
+        assert_eq!([0, EPOCH_BYTES_MAX + 1].map(|length| position(length).is_ok()), [false, false]);
+        assert_eq!(position(EPOCH_BYTES_MAX + 2), Err(PositionError));
+    }
 }

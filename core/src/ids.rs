@@ -261,4 +261,22 @@ mod tests {
             assert_eq!(text.parse::<Seq>(), Err(IdError::NotASequence), "{text}");
         }
     }
+
+    #[test]
+    fn a_connection_id_is_short_and_plain() {
+        for text in ["a", "A-z_0.9", &"c".repeat(CONNECTION_ID_BYTES_MAX)] {
+            let id: ConnectionId = text.parse().unwrap();
+            assert_eq!((id.as_str(), id.to_string()), (text, text.to_owned()));
+        }
+        for text in ["", "a b", "a:b", "ü", &"c".repeat(CONNECTION_ID_BYTES_MAX + 1)] {
+            assert_eq!(text.parse::<ConnectionId>(), Err(IdError::NotAConnection), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sequence_number_is_parsed_from_its_text() {
+        assert_eq!("12".parse(), Ok(Seq(12)));
+        assert_eq!("-1".parse::<Seq>(), Err(IdError::NotASequence));
+        assert_eq!((Seq(12).previous(), Seq(12).next(), Seq::ZERO.previous()), (Seq(11), Seq(13), Seq::ZERO));
+    }
 }

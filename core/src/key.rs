@@ -224,3 +224,6 @@ pub fn feed_physical(user: UserId) -> String {
 pub fn channel(user: UserId) -> String {
     format!("chat:user:{user}")
 }
+
+#[cfg(test)]
+mod tests;

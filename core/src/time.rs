@@ -105,4 +105,10 @@ mod tests {
         assert!(serde_json::to_string(&Timestamp(u64::MAX)).is_err());
         assert!(serde_json::from_str::<Timestamp>("\"1969-12-31T23:59:59Z\"").is_err());
     }
+
+    #[test]
+    fn a_score_is_the_time_in_milliseconds() {
+        assert_eq!((Timestamp(0).score(), Timestamp(1_790).score()), (0, 1_790));
+        assert_eq!(Timestamp(u64::MAX).score(), i64::MAX);
+    }
 }

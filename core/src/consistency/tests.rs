@@ -297,3 +297,51 @@ fn a_report_lists_findings_up_to_the_limit_and_counts_the_rest() {
     whole.add(part);
     assert_eq!((whole.divergences.len(), whole.unlisted), (FINDINGS_MAX, FINDINGS_MAX as u64 - 2));
 }
+
+#[test]
+fn a_report_adds_every_number_of_another_part() {
+    let numbers = |users| Report {
+        users,
+        cold: users + 1,
+        conversations: users + 2,
+        uncached: users + 3,
+        pending: users + 4,
+        unlisted: users + 5,
+        ..Report::default()
+    };
+    let mut whole = numbers(10);
+    whole.add(numbers(100));
+    let expected = Report {
+        users: 110,
+        cold: 112,
+        conversations: 114,
+        uncached: 116,
+        pending: 118,
+        unlisted: 120,
+        ..Report::default()
+    };
+    assert_eq!(whole, expected);
+}
+
+#[test]
+fn a_finding_kind_has_the_same_name_in_metrics_and_in_json() {
+    for (kind, name) in [
+        (FindingKind::Total, "total"),
+        (FindingKind::Count, "count"),
+        (FindingKind::Counter, "counter"),
+        (FindingKind::Position, "position"),
+        (FindingKind::Read, "read"),
+        (FindingKind::Membership, "membership"),
+        (FindingKind::LastMessage, "last_message"),
+    ] {
+        assert_eq!((kind.name(), serde_json::to_value(kind).unwrap()), (name, name.into()));
+    }
+}
+
+#[test]
+fn subjects_know_their_number() {
+    let nobody = Subjects::Users(Vec::new());
+    assert_eq!((nobody.len(), nobody.is_empty()), (0, true));
+    assert_eq!((all_users().len(), all_users().is_empty()), (2, false));
+    assert_eq!(all_conversations().len(), 2);
+}

@@ -424,3 +424,6 @@ fn limit(what: &str, found: usize, allowed: usize) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

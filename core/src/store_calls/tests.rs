@@ -103,7 +103,7 @@ fn transactions_of_exactly_the_limit_fit_into_one_call() {
 fn the_size_counts_values_names_events_and_checks() {
     let with = |mutation| size(&Transaction::new(OWNER).mutate(mutation));
     assert_eq!(with(Mutation::Set(key(), vec![0; VALUE_BYTES_MAX], None)), VALUE_BYTES_MAX);
-    assert_eq!(with(Mutation::SetFields(key(), vec![("ab".into(), "cde".into()), ("f".into(), "".into())])), 6);
+    assert_eq!(with(Mutation::SetFields(key(), vec![("ab".into(), "cdef".into()), ("f".into(), "g".into())])), 8);
     assert_eq!(with(Mutation::DeleteFields(key(), vec!["ab".into(), "c".into()])), 3);
     assert_eq!(with(Mutation::Delete(key())), SMALL_BYTES_MAX);
     let checked = Transaction::new(OWNER).check(Check::Absent(key())).check(Check::Present(key())).publish(event(10));

@@ -112,3 +112,30 @@ impl PendingAnnouncements {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: UserId = UserId::from_u128(1);
+    const CONVERSATION: ConversationId = ConversationId::from_u128(2);
+
+    fn pending(count: usize) -> PendingAnnouncements {
+        PendingAnnouncements { pending: vec![Pending::Member(CONVERSATION, USER); count] }
+    }
+
+    #[test]
+    fn a_pending_member_concerns_one_user_in_one_conversation() {
+        let other = (Some(UserId::from_u128(3)), Some(ConversationId::from_u128(3)));
+        assert!(pending(1).contains(Some(USER), Some(CONVERSATION)));
+        assert!(!pending(1).contains(other.0, Some(CONVERSATION)));
+        assert!(!pending(1).contains(Some(USER), other.1));
+        assert!(!pending(1).contains(None, None) && !pending(0).contains(Some(USER), Some(CONVERSATION)));
+    }
+
+    #[test]
+    fn a_full_page_may_not_be_everything() {
+        assert!(!pending(PENDING_PAGE as usize - 1).is_truncated());
+        assert!(pending(PENDING_PAGE as usize).is_truncated());
+    }
+}

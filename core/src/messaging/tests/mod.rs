@@ -2,6 +2,7 @@
 //! the round trips, the queue of announcements, an unavailable store, and recovery.
 
 mod cost;
+mod edge_cases;
 mod outage;
 mod queue;
 mod recovery;

@@ -121,4 +121,14 @@ mod tests {
         let transaction = prune(UserId::from_u128(7), &stale);
         assert_eq!(transaction.checks.len(), 2, "a device with a newer heartbeat stays");
     }
+
+    #[test]
+    fn the_grace_period_shortens_the_online_key_and_makes_the_user_due() {
+        let user = UserId::from_u128(7);
+        let [own, due] = &grace(user, 3_000, NOW)[..] else { panic!("two transactions") };
+        assert_eq!(own.checks, [Check::Absent(Key::of_user(Space::Devices, user))]);
+        assert_eq!(own.mutations, [Mutation::Expire(Key::of_user(Space::Online, user), 3_000)]);
+        let deadline = NOW.plus(3_000).score();
+        assert_eq!(due.mutations, [Mutation::OrderedPut(Key::presence_due(user), user.into(), deadline)]);
+    }
 }

@@ -203,4 +203,11 @@ mod tests {
         assert!(transactions.len() <= 16);
         assert_eq!(transactions.iter().map(|t| t.mutations.len()).sum::<usize>(), 500);
     }
+
+    #[test]
+    fn a_refresh_requires_that_the_user_is_announced_as_online() {
+        let presence = Key::of_user(Space::Presence, USER);
+        let online = Check::FieldEquals(presence, ANNOUNCED.into(), Some("online".into()));
+        assert_eq!(refresh(&heartbeat(), NOW).checks, [online]);
+    }
 }

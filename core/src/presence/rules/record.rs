@@ -232,4 +232,36 @@ mod tests {
         assert!(PresenceRecord::parse(&Value::Missing).is_err());
         assert!(PresenceRecord::parse(&Value::NamedFields(vec![None])).is_err());
     }
+
+    #[test]
+    fn every_field_of_a_record_is_parsed() {
+        let expected = PresenceRecord {
+            status: Status::Online,
+            announced: Some(Status::Offline),
+            generation: Some(41),
+            last_seen: Some(Timestamp(9_000)),
+        };
+        assert_eq!(record([Some("online"), Some("offline"), Some("41"), Some("9")]), expected);
+        assert_eq!(record([Some("online"), Some(""), Some("41"), Some("9")]).announced, None);
+        let without_generation = record([Some("online"), Some("online"), None, Some("9")]);
+        assert_eq!(without_generation, PresenceRecord { last_seen: Some(Timestamp(9_000)), ..PresenceRecord::UNKNOWN });
+    }
+
+    #[test]
+    fn a_user_is_seen_online_only_with_a_generation() {
+        let view = |status: &str, generation: Option<&str>| {
+            let fields = [Some(status), generation, Some("9")].map(|field| field.map(str::to_owned)).into();
+            view(USER, &Value::NamedFields(fields)).unwrap()
+        };
+        let expected = PresenceView { user: USER, online: true, last_seen: Some(Timestamp(9_000)), generation: 41 };
+        assert_eq!(view("online", Some("41")), expected);
+        assert_eq!(view("offline", Some("41")), PresenceView { online: false, ..expected });
+        assert_eq!(view("online", None), PresenceView { online: false, generation: 0, ..expected });
+    }
+
+    #[test]
+    fn an_announcement_has_the_event_of_its_state() {
+        let name = |status| record([Some(status), None, Some("41"), None]).unannounced(USER).unwrap().event().name;
+        assert_eq!((&*name("online"), &*name("offline")), ("user.online", "user.offline"));
+    }
 }

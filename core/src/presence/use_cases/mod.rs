@@ -45,3 +45,25 @@ fn validate_length(what: &str, found: usize) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_several_failures_is_reported() {
+        let unavailable = |retry_after_ms| StoreError::Unavailable { retry_after_ms };
+        let mut failures = FirstFailure::default();
+        failures.keep_all(vec![Outcome::Committed(vec![]), Outcome::Failed(unavailable(1)), Outcome::Refused(0)]);
+        failures.keep(unavailable(2));
+        assert_eq!(failures.report(), Err(unavailable(1).into()));
+        assert_eq!(FirstFailure::default().report(), Ok(()));
+    }
+
+    #[test]
+    fn a_list_has_at_most_500_items() {
+        assert_eq!(validate_length("users", LIST_MAX), Ok(()));
+        let error = validate_length("users", LIST_MAX + 1).unwrap_err();
+        assert_eq!(error.to_string(), "at most 500 users at a time, not 501");
+    }
+}

@@ -14,3 +14,6 @@ pub(crate) use encoded_changes::encoded_changes;
 pub(crate) use fill::fill;
 pub use forget::forget;
 pub(crate) use reconcile::{Target, Uncached, reconcile};
+
+#[cfg(test)]
+mod tests;
