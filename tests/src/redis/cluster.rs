@@ -198,7 +198,7 @@ impl ConnectionLike for ClusterClient {
     }
 
     fn req_packed_commands<'a>(&'a mut self, _: &'a Pipeline, _: usize, _: usize) -> RedisFuture<'a, Vec<Value>> {
-        unimplemented!("this client sends single commands only")
+        panic!("this client sends single commands only")
     }
 
     fn get_db(&self) -> i64 {
