@@ -63,28 +63,30 @@ impl ApiOperation {
     }
 
     fn parameter(mut self, name: &str, location: &str, mut schema: Value) -> Self {
-        let mut parameter = json!({ "name": name, "in": location, "required": location == "path" });
+        let mut parameter = Map::new();
+        parameter.insert("name".to_owned(), name.into());
+        parameter.insert("in".to_owned(), location.into());
+        parameter.insert("required".to_owned(), (location == "path").into());
         // OpenAPI shows a parameter's description beside its name, not inside its schema.
         if let Some(description) = schema.as_object_mut().and_then(|schema| schema.remove("description")) {
-            parameter["description"] = description;
+            parameter.insert("description".to_owned(), description);
         }
-        parameter["schema"] = schema;
-        self.parameters.push(parameter);
+        parameter.insert("schema".to_owned(), schema);
+        self.parameters.push(parameter.into());
         self
     }
 
     /// The OpenAPI operation object as JSON text.
     pub(crate) fn to_json(&self, function: &str) -> String {
-        let mut operation = json!({
-            "summary": self.summary,
-            "tags": [function],
-            "parameters": self.parameters,
-            "responses": self.replies,
-        });
+        let mut operation = Map::new();
+        operation.insert("summary".to_owned(), json!(self.summary));
+        operation.insert("tags".to_owned(), json!([function]));
+        operation.insert("parameters".to_owned(), json!(self.parameters));
+        operation.insert("responses".to_owned(), json!(self.replies));
         if let Some(body) = &self.body {
-            operation["requestBody"] = body.clone();
+            operation.insert("requestBody".to_owned(), body.clone());
         }
-        operation.to_string()
+        Value::Object(operation).to_string()
     }
 }
 
