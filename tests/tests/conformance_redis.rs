@@ -82,7 +82,7 @@ mod cluster {
 
 /// The cases of deliveries, which functions do not have, and of expiry, which functions cannot wait for.
 fn is_for_functions(group: &str, case: &str) -> bool {
-    let asks_feeds = ["an_impossible_publication_is_refused", "a_refused_call_changes_nothing"];
+    let asks_feeds = ["an_invalid_publication_is_refused", "a_refused_call_changes_nothing"];
     !matches!(group, "feeds" | "bus" | "expiry") && !asks_feeds.contains(&case)
 }
 

@@ -83,7 +83,7 @@ fn expected(way: &str) -> Option<Expected> {
         "spin" => of(timed_out, &["still computing at its deadline", "#handle"]),
         // The guest computes between two waits and can be interrupted there.
         "wait" => of(timed_out, &["still waiting for an import at its deadline"]),
-        "giant" => of(too_large, &["a reply of 4194306 bytes, allowed are 1048576"]),
+        "giant" => of(too_large, &["a reply of 4194306 bytes, but reply_bytes_max is 1048576"]),
         "no-json" => of(failed, &["a reply whose body is no JSON"]),
         "odd-status" => of(failed, &["a reply with status 999"]),
         "snoop" => of(denied, &[]),
@@ -109,7 +109,11 @@ async fn host_with(deadline: Duration) -> Server {
     fs::copy(guests().join("hostile.wasm"), folder.path().join("hostile.wasm")).unwrap();
     let deadline = deadline.as_millis().to_string();
     // Enough memory to build a reply that is too large.
-    let set = [("function.hostile.deadline_ms", deadline.as_str()), ("function.hostile.memory_bytes_max", "33554432")];
+    let set = [
+        ("function.hostile.deadline_ms", deadline.as_str()),
+        ("function.hostile.memory_bytes_max", "33554432"),
+        ("shutdown_timeout_ms", "40000"),
+    ];
     Server::serve(folder.path(), &set).await
 }
 
