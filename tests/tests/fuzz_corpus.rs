@@ -110,6 +110,7 @@ replays! {
     page_cursor,
     query_string,
     records_answer,
+    redis_reply,
     structured_key,
     subprotocols,
     token_claims,

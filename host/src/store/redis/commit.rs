@@ -316,7 +316,7 @@ const fn mutation_word(mutation: &Mutation) -> &'static str {
 }
 
 /// The outcome of a transaction, from the last reply to its unit.
-fn outcome(transaction: &Transaction, reply: Reply) -> Outcome {
+pub(super) fn outcome(transaction: &Transaction, reply: Reply) -> Outcome {
     match (transaction.mutations.first(), reply) {
         (_, Reply::Array(parts)) => script_outcome(transaction, parts),
         (Some(Mutation::Add { .. } | Mutation::AddField(..)), Reply::Int(sum)) => Outcome::Committed(vec![sum]),

@@ -115,7 +115,7 @@ impl FeedSnapshot {
     }
 }
 
-fn entries(reply: Reply, user: UserId) -> Result<Vec<FeedEntry>, StoreError> {
+pub(super) fn entries(reply: Reply, user: UserId) -> Result<Vec<FeedEntry>, StoreError> {
     match reply {
         Reply::Array(entries) => Ok(entries.into_iter().filter_map(FeedEntry::from_reply).collect()),
         Reply::Nil => Ok(Vec::new()),
@@ -124,7 +124,7 @@ fn entries(reply: Reply, user: UserId) -> Result<Vec<FeedEntry>, StoreError> {
 }
 
 /// One event of a feed.
-struct FeedEntry {
+pub(super) struct FeedEntry {
     epoch: u64,
     offset: u64,
     name: String,
@@ -161,7 +161,7 @@ impl FeedEntry {
         Position { epoch: self.epoch.to_string().into(), offset: self.offset }
     }
 
-    fn into_delivery(self) -> Delivery {
+    pub(super) fn into_delivery(self) -> Delivery {
         let position = Some(self.position());
         Delivery { name: self.name.into(), payload: self.payload.into(), position }
     }

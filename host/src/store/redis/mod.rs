@@ -9,6 +9,9 @@ mod commit;
 mod connections;
 mod errors;
 mod feed;
+// The tests fuzz the parsers of replies through this module.
+#[doc(hidden)]
+pub mod fuzzing;
 mod names;
 mod read;
 mod scripts;

@@ -100,7 +100,7 @@ fn command(query: &Query, names: &RedisNames) -> Cmd {
     }
 }
 
-fn interpret(query: &Query, reply: Reply) -> Result<Value, StoreError> {
+pub(super) fn interpret(query: &Query, reply: Reply) -> Result<Value, StoreError> {
     let key = query.key().physical();
     match (query, reply) {
         (Query::Bytes(_) | Query::Counter(_) | Query::Presence(_), Reply::Nil) => Ok(Value::Missing),

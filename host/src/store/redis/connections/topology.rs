@@ -212,7 +212,7 @@ async fn ask_leader(node: &Node) -> Option<SlotLeaders> {
 }
 
 /// Reads the reply to `CLUSTER SLOTS`; `None` if this node knows no leader.
-fn read_slots(reply: &Value, asked: &Address) -> Option<SlotLeaders> {
+pub(in crate::store::redis) fn read_slots(reply: &Value, asked: &Address) -> Option<SlotLeaders> {
     let Value::Array(ranges) = reply else { return None };
     let mut leaders: SlotLeaders = ranges.iter().filter_map(|range| read_range(range, asked)).collect();
     leaders.sort_unstable();

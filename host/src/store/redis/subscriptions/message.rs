@@ -13,7 +13,7 @@ const OFFSET: &str = r#","offset":"#;
 const EPOCH: &str = r#","epoch":""#;
 
 /// Reads a message; `None` if it is not one of Roost's.
-pub(super) fn read(message: &[u8]) -> Option<Delivery> {
+pub(in crate::store::redis) fn read(message: &[u8]) -> Option<Delivery> {
     let text = std::str::from_utf8(message).ok()?;
     read_exact(text).or_else(|| read_json(text))
 }

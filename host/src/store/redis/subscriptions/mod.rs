@@ -6,7 +6,7 @@
 mod connection;
 mod desired;
 mod listeners;
-mod message;
+pub(super) mod message;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
