@@ -84,7 +84,7 @@ fn expected(way: &str) -> Option<Expected> {
         // The guest computes between two waits and can be interrupted there.
         "wait" => of(timed_out, &["still waiting for an import at its deadline"]),
         "giant" => of(too_large, &["a reply of 4194306 bytes, but reply_bytes_max is 1048576"]),
-        "no-json" => of(failed, &["a reply whose body is no JSON"]),
+        "no-json" => of(failed, &["a reply whose body is not JSON"]),
         "odd-status" => of(failed, &["a reply with status 999"]),
         "snoop" => of(denied, &[]),
         // How far the guest gets before its deadline depends on the machine; another test checks what it may do.

@@ -296,7 +296,7 @@ async fn a_server_that_is_not_a_records_backend_is_reported_at_start() {
 async fn a_host_on_an_http_backend_sends_marks_read_and_lists_history() {
     let backend = Backend::start(FakeRecords::new(1)).await;
     let (url, key) = (backend.url(), KEY);
-    let server = Server::start(&[("records_url", &url), ("records_key", key), ("records_timeout_ms", "10000")]).await;
+    let server = Server::start(&[("records_url", &url), ("records_key", key), ("records_timeout_ms", "5000")]).await;
     let (ann, ben) = (Uuid::now_v7(), Uuid::now_v7());
     let (ann, ben_id, ben) = (server.user(ann), ben, server.user(ben));
     let conversation = ann.conversation(&[ben_id]).await;

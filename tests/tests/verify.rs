@@ -86,7 +86,7 @@ async fn divergence_is_found_reported_and_repaired_while_the_host_serves() {
     let (code, printed) = run(&server, &["verify", "--user", &bob, "--format", "metrics"]).await;
     assert!(code == Some(1) && printed.contains("roost_drift{what=\"position\",repaired=\"false\"} 1"), "{printed}");
     let metrics = server.operator().get("/metrics").await.text;
-    assert!(metrics.contains("roost_drift_total{what=\"position\",repaired=\"false\"}"), "{metrics}");
+    assert!(metrics.contains("roost_drift_total{repaired=\"false\",what=\"position\"}"), "{metrics}");
 
     let (code, printed) = run(&server, &["repair"]).await;
     assert!(

@@ -8,6 +8,8 @@ pub(crate) mod build;
 mod check_config;
 pub(crate) mod dev;
 mod functions;
+#[cfg(test)]
+mod message_tests;
 mod print;
 mod running_host;
 mod source;

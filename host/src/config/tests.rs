@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use crate::golden::{Messages, check};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -187,8 +188,7 @@ fn every_error_is_reported_at_once_with_its_origin_and_what_is_allowed() {
     broken.needs_token_key = true;
     let reported = broken.load().unwrap_err().to_string().replace(folder.to_str().unwrap(), "roost.toml");
     assert!(!reported.contains("hunter2"), "a secret is shown:\n{reported}");
-    let expected = std::fs::read_to_string(golden.join("broken.txt")).unwrap_or_default();
-    assert_eq!(reported, expected.trim_end(), "tests/golden/config/broken.txt should contain:\n{reported}");
+    check("config/broken.txt", &format!("{reported}\n"));
 }
 
 #[test]
@@ -447,4 +447,43 @@ fn the_listing_is_the_effective_configuration_without_secrets() {
     assert_eq!(table["socket"]["calls_max"].as_integer(), Some(8));
     assert_eq!(table["function"]["a-b"]["grants"]["publish"].as_bool(), Some(true));
     assert_eq!(table["function"]["typing"]["reuse"].as_bool(), Some(true));
+}
+
+/// Adds what `sources` reports about a file with this text.
+fn add_reported(messages: &mut Messages, situation: &str, text: &str) {
+    let sources = sources("messages", text);
+    let path = sources.file.clone().unwrap();
+    let reported = errors(sources).join("\n").replace(path.to_str().unwrap(), "roost.toml");
+    messages.add(situation, reported);
+}
+
+#[test]
+fn every_message_about_the_configuration_is_in_the_golden_file() {
+    let mut messages = Messages::new("Messages about the configuration");
+    messages.group("The file");
+    let missing = Sources { file: Some("no/such/roost.toml".into()), ..Sources::default() };
+    messages.add("A file that does not exist", errors(missing).join("\n"));
+    add_reported(&mut messages, "A text without quotes", "listen = 127.0.0.1:1");
+    add_reported(&mut messages, "A key without a value", "log =");
+    add_reported(&mut messages, "A quote that is not closed", "log = \"info");
+    add_reported(&mut messages, "A number that is not TOML", "socket.calls_max = many");
+    add_reported(&mut messages, "A key twice", "log = \"info\"\nlog = \"warn\"");
+    add_reported(&mut messages, "A misspelled key", "lisen = \"127.0.0.1:1\"");
+    add_reported(&mut messages, "A key that is like no other", "colour = \"red\"");
+
+    messages.group("Values; broken.txt in the folder config has one of each key");
+    add_reported(&mut messages, "A short secret", "token_secret = \"short\"");
+    add_reported(&mut messages, "A sample of docs/deploy", "admin_key = \"change-this-admin-key\"");
+    let sample = "records_url = \"postgres://roost:change-this@db/roost\"";
+    add_reported(&mut messages, "A sample password", sample);
+    add_reported(&mut messages, "A number out of bounds", "socket.calls_max = 0");
+
+    messages.group("Settings that contradict each other");
+    for (settings, _) in CONTRADICTIONS {
+        add_reported(&mut messages, settings, settings);
+    }
+    let mut bare = sources("messages", "");
+    bare.needs_token_key = true;
+    messages.add("`roost serve` without a key for tokens", errors(bare).join("\n"));
+    messages.check("config");
 }

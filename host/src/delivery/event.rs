@@ -48,6 +48,8 @@ pub(crate) struct PushedFrame {
     name: Arc<str>,
     payload: Arc<str>,
     position: Option<Position>,
+    /// The position that a `resync` moves the client to.
+    resync_from: Option<Position>,
     socket_text: OnceLock<Utf8Bytes>,
     server_sent: OnceLock<Bytes>,
 }
@@ -61,16 +63,22 @@ impl PushedFrame {
     /// A `resync`: the events that follow it come after this position.
     pub(crate) fn resync(reason: ResyncReason, from: &Position) -> Self {
         metrics::RESYNCS.of([reason.as_str()]).inc();
-        Self::ephemeral(RESYNC, encode(&Resync::new(reason, from)))
+        let frame = Self::ephemeral(RESYNC, encode(&Resync::new(reason, from)));
+        Self { resync_from: Some(from.clone()), ..frame }
     }
 
     fn new(name: Arc<str>, payload: Arc<str>, position: Option<Position>) -> Self {
-        Self { name, payload, position, socket_text: OnceLock::new(), server_sent: OnceLock::new() }
+        Self { name, payload, position, resync_from: None, socket_text: OnceLock::new(), server_sent: OnceLock::new() }
     }
 
     /// The position in the feed; ephemeral events have none.
     pub(crate) const fn position(&self) -> Option<&Position> {
         self.position.as_ref()
+    }
+
+    /// Where this frame takes its client: its position in the feed, or that of a `resync`.
+    pub(crate) fn position_of_client(&self) -> Option<&Position> {
+        self.position.as_ref().or(self.resync_from.as_ref())
     }
 
     /// Roughly the bytes that the frame takes on the wire.

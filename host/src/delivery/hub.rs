@@ -143,11 +143,6 @@ impl<S: Bus + Feeds + 'static> Registration<S> {
 }
 
 impl<S> Registration<S> {
-    /// The position up to which events were put into the outbox.
-    pub(crate) fn cursor(&self) -> Option<Position> {
-        self.feed.cursor()
-    }
-
     /// Returns when the host begins to stop.
     pub(crate) async fn draining(&mut self) -> Draining {
         match self.drain.wait_for(Option::is_some).await {

@@ -124,10 +124,6 @@ impl UserFeed {
         self.lock().connections.retain(|connection| connection.id != *id);
     }
 
-    pub(super) fn cursor(&self) -> Option<Position> {
-        self.lock().cursor.clone()
-    }
-
     pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
         self.lock().connections.clone()
     }

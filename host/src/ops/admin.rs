@@ -174,6 +174,7 @@ mod tests {
 
     use super::*;
     use crate::config::{RecordsUrl, SqliteLocation};
+    use crate::golden::Messages;
     use crate::records::RecordStore;
     use crate::store::Store;
 
@@ -265,5 +266,52 @@ mod tests {
         let (status, text) = get(&state, "/metrics", None).await;
         assert!(status == 200 && text.contains("# TYPE roost_functions gauge"), "{status} {text}");
         assert_eq!(get(&state, "/nothing", None).await.0, 404);
+    }
+
+    async fn add(messages: &mut Messages, situation: &str, request: axum::http::Request<Body>, key: Option<&str>) {
+        let response = router(state(key).await).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let text = |name: &str| problem[name].as_str().unwrap().to_owned();
+        messages.add(situation, format!("{status} {}: {}\n{}", text("code"), text("title"), text("detail")));
+    }
+
+    #[tokio::test]
+    async fn every_message_of_the_listener_is_in_the_golden_file() {
+        let get = |path: &str| axum::http::Request::get(path);
+        let ask = |body: &'static str| {
+            let request = axum::http::Request::post("/verify").header("authorization", format!("Bearer {KEY}"));
+            request.body(Body::from(body)).unwrap()
+        };
+        let bearer = |key: &str| get("/functions").header("authorization", format!("Bearer {key}"));
+        let empty = |request: axum::http::request::Builder| request.body(Body::empty()).unwrap();
+        let mut messages = Messages::new("Messages of the admin listener");
+        messages.group("Requests");
+        for (situation, request, key) in [
+            ("An unknown path", empty(get("/nothing")), Some(KEY)),
+            ("A host without an admin key", empty(bearer(KEY)), None),
+            ("A request without the admin key", empty(get("/functions")), Some(KEY)),
+            ("A request with another key", empty(bearer("another-key")), Some(KEY)),
+            ("A check without a body", ask(""), Some(KEY)),
+            ("A check of something else", ask(r#"{"of": "presence"}"#), Some(KEY)),
+            ("A misspelled field", ask(r#"{"of": "users", "limt": 5}"#), Some(KEY)),
+            ("A limit out of bounds", ask(r#"{"of": "users", "limit": 0}"#), Some(KEY)),
+        ] {
+            add(&mut messages, situation, request, key).await;
+        }
+
+        messages.group("Why a host is not ready");
+        let state = state(None).await;
+        for (situation, started, draining) in
+            [("A host that loads its functions", false, false), ("A host that stops", true, true)]
+        {
+            state.started.store(started, Ordering::Release);
+            state.draining.store(draining, Ordering::Release);
+            let parts = state.readiness().await.parts;
+            let waiting = parts.iter().filter(|(_, part)| *part != "ok").map(|(name, part)| format!("{name}: {part}"));
+            messages.add(situation, waiting.collect::<Vec<_>>().join("\n"));
+        }
+        messages.check("admin");
     }
 }

@@ -97,7 +97,7 @@ pub enum DeployFailure {
     #[error("its describe did not end within {} ms; it should return a constant manifest", DESCRIBE_DEADLINE.as_millis())]
     DescribeTimeout,
     /// `describe` trapped.
-    #[error("its describe failed: {0}")]
+    #[error("its describe failed: {0}; correct describe so that it returns a constant manifest")]
     DescribeFailed(String),
     /// The manifest breaks a rule.
     #[error("its manifest is refused: {0}")]
@@ -220,7 +220,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 }
 
 /// Checks the size, the magic number and the layer, before any work is done.
-fn check_kind(bytes: &[u8]) -> Result<(), DeployFailure> {
+pub(super) fn check_kind(bytes: &[u8]) -> Result<(), DeployFailure> {
     const MAGIC: &[u8] = b"\0asm";
     const CORE_LAYER: [u8; 2] = [0, 0];
     if bytes.len() > COMPONENT_BYTES_MAX {

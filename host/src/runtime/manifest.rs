@@ -17,6 +17,8 @@ use super::host_paths;
 const ENTRIES_MAX: usize = 256;
 /// The largest OpenAPI operation object, in bytes.
 const OPERATION_BYTES_MAX: usize = 64 * 1024;
+/// The longest path of a route, in bytes.
+const PATH_BYTES_MAX: usize = 256;
 /// The shortest interval of a schedule.
 const EVERY_MS_MIN: u32 = 100;
 /// How many shards a schedule may have.
@@ -180,7 +182,9 @@ impl RawManifest {
             [("routes", self.routes.len()), ("messages", self.messages.len()), ("schedules", self.schedules.len())]
         {
             if count > ENTRIES_MAX {
-                return Err(format!("it has {count} {what}, but at most {ENTRIES_MAX} are allowed"));
+                return Err(format!(
+                    "it has {count} {what}, but at most {ENTRIES_MAX} are allowed; divide the function"
+                ));
             }
         }
         check_messages(&self.messages)?;
@@ -201,7 +205,7 @@ impl RawManifest {
 fn check_name(name: &str) -> Result<(), String> {
     let clean = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if name.is_empty() || name.len() > 64 || !clean {
-        return Err(format!("the name {name:?} is not 1 to 64 bytes of 'a-z', '0-9' and '-'"));
+        return Err(format!("the name {name:?} is not 1 to 64 bytes of 'a-z', '0-9' and '-', such as last-message"));
     }
     Ok(())
 }
@@ -209,7 +213,10 @@ fn check_name(name: &str) -> Result<(), String> {
 fn check_version(version: &str) -> Result<(), String> {
     match Version::parse(version) {
         Ok(_) if version.len() <= VERSION_BYTES_MAX => Ok(()),
-        Ok(_) => Err(format!("the version {version:?} is longer than {VERSION_BYTES_MAX} bytes")),
+        Ok(_) => Err(format!(
+            "the version {version:?} has {} bytes, but at most {VERSION_BYTES_MAX} are allowed; shorten it",
+            version.len()
+        )),
         Err(error) => Err(format!("the version {version:?} is no semantic version such as 1.4.0: {error}")),
     }
 }
@@ -234,7 +241,7 @@ fn no_duplicates(what: &str, names: impl Iterator<Item = String>) -> Result<(), 
     let mut seen = BTreeSet::new();
     for name in names {
         if let Some(twice) = seen.replace(name) {
-            return Err(format!("the {what} {twice} is declared twice"));
+            return Err(format!("the {what} {twice} is declared twice; declare it once"));
         }
     }
     Ok(())
@@ -242,22 +249,39 @@ fn no_duplicates(what: &str, names: impl Iterator<Item = String>) -> Result<(), 
 
 fn route(raw: RawRoute) -> Result<Route, String> {
     let RawRoute { method, path, access, operation } = raw;
-    let method = Method::parse(&method)
-        .ok_or_else(|| format!("the route {method} {path} has another method than GET, POST, PUT, PATCH and DELETE"))?;
-    if !path.starts_with("/v1/") || path.len() > 256 || path.contains("{*") {
+    let method = Method::parse(&method).ok_or_else(|| {
+        format!(
+            "the route {method} {path} has a method that is not allowed; allowed are GET, POST, PUT, PATCH and DELETE"
+        )
+    })?;
+    if !path.starts_with("/v1/") {
+        return Err(format!("the path of {method} {path} does not begin with /v1/; put /v1 before it"));
+    }
+    if path.len() > PATH_BYTES_MAX {
         return Err(format!(
-            "the route {method} {path} does not begin with /v1/, is longer than 256 bytes, or has a parameter over several segments"
+            "the path of {method} {path} has {} bytes, but at most {PATH_BYTES_MAX} are allowed; shorten it",
+            path.len()
+        ));
+    }
+    if path.contains("{*") {
+        return Err(format!(
+            "the path of {method} {path} has a parameter over several segments; use parameters of one segment, such as {{user}}"
         ));
     }
     if host_paths::ALL.contains(&path.as_str()) {
         return Err(format!("the route {method} {path} belongs to the host; choose another path"));
     }
     if operation.len() > OPERATION_BYTES_MAX {
-        return Err(format!("the OpenAPI operation of {method} {path} is longer than {OPERATION_BYTES_MAX} bytes"));
+        return Err(format!(
+            "the OpenAPI operation of {method} {path} has {} bytes, but at most {OPERATION_BYTES_MAX} are allowed; shorten it",
+            operation.len()
+        ));
     }
     match serde_json::from_str(&operation) {
         Ok(operation @ serde_json::Value::Object(_)) => Ok(Route { method, path, access, operation }),
-        _ => Err(format!("the OpenAPI operation of {method} {path} is not a JSON object")),
+        _ => Err(format!(
+            "the OpenAPI operation of {method} {path} is not a JSON object; describe it with an object such as {{\"summary\": \"…\"}}"
+        )),
     }
 }
 
@@ -324,7 +348,7 @@ mod tests {
     #[test]
     fn routes_with_a_wrong_method_path_or_operation_are_refused() {
         for (route, expected) in [
-            (raw_route("HEAD", "/v1/a", "{}"), "another method than"),
+            (raw_route("HEAD", "/v1/a", "{}"), "not allowed"),
             (raw_route("GET", "/a", "{}"), "/v1/"),
             (raw_route("GET", "/v1/{*rest}", "{}"), "several segments"),
             (raw_route("GET", "/v1/socket", "{}"), "belongs to the host"),

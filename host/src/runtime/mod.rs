@@ -19,6 +19,8 @@ mod instance;
 mod limits;
 mod loader;
 mod manifest;
+#[cfg(test)]
+mod message_tests;
 mod metrics;
 mod options;
 pub(crate) mod percent;

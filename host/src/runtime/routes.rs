@@ -11,7 +11,9 @@ use super::percent;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// Another function answers such paths.
-    #[error("the route {method} {path} conflicts with {with} of the function {owner}")]
+    #[error(
+        "the route {method} {path} conflicts with {with} of the function {owner}; choose another path, or remove that function first"
+    )]
     Route {
         /// The route's method.
         method: Method,
@@ -23,7 +25,9 @@ pub enum Conflict {
         owner: String,
     },
     /// The path cannot be matched.
-    #[error("the route {method} {path} cannot be matched: {reason}")]
+    #[error(
+        "the route {method} {path} cannot be matched: {reason}; write each parameter as one whole segment, such as {{user}}"
+    )]
     Path {
         /// The route's method.
         method: Method,
@@ -33,7 +37,9 @@ pub enum Conflict {
         reason: String,
     },
     /// Another function takes this message type.
-    #[error("the message type {name} is taken by the function {owner}")]
+    #[error(
+        "the message type {name} belongs to the function {owner}; choose another name, or remove that function first"
+    )]
     Message {
         /// The message type.
         name: String,
@@ -318,14 +324,17 @@ mod tests {
         let error = table().with(newcomer, 2).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "the route GET /v1/presence/{id} conflicts with /v1/presence/{user} of the function presence"
+            "the route GET /v1/presence/{id} conflicts with /v1/presence/{user} of the function presence; choose another path, or remove that function first"
         );
     }
 
     #[test]
     fn a_message_type_of_another_function_is_refused_naming_it() {
         let error = table().with(manifest("b", &[], &["beat"]), 2).err().unwrap();
-        assert_eq!(error.to_string(), "the message type beat is taken by the function presence");
+        assert_eq!(
+            error.to_string(),
+            "the message type beat belongs to the function presence; choose another name, or remove that function first"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Fakes for the unit tests of the listeners: a store whose bus loses events on demand, and functions that answer as a
 //! test says and record their invocations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -156,7 +156,8 @@ pub(crate) struct FakeFunctions {
     messages: Vec<&'static str>,
     answers: Mutex<BTreeMap<String, FakeAnswer>>,
     invocations: Mutex<Vec<Invocation>>,
-    /// Calls of frame types that begin with `slow` wait for a permit.
+    /// The names of calls that wait for a permit.
+    gated: Mutex<BTreeSet<String>>,
     pub(crate) gate: Semaphore,
     pub(crate) generation: AtomicUsize,
 }
@@ -173,6 +174,7 @@ impl FakeFunctions {
             messages: vec!["echo", "echo.fail", "slow", "slow.second"],
             answers: Mutex::default(),
             invocations: Mutex::default(),
+            gated: Mutex::new(["slow", "slow.second"].map(str::to_owned).into()),
             gate: Semaphore::new(0),
             generation: AtomicUsize::new(1),
         })
@@ -181,6 +183,11 @@ impl FakeFunctions {
     /// Sets the answer to calls of this name: a route's path, a frame type, or a hook.
     pub(crate) fn answer(&self, name: &str, answer: FakeAnswer) {
         self.answers.lock().unwrap().insert(name.to_owned(), answer);
+    }
+
+    /// Makes calls of this name wait for a permit of the gate.
+    pub(crate) fn hold(&self, name: &str) {
+        self.gated.lock().unwrap().insert(name.to_owned());
     }
 
     pub(crate) fn invocations(&self) -> Vec<Invocation> {
@@ -242,7 +249,8 @@ impl Dispatcher for FakeFunctions {
             _ => "{}".to_owned(),
         };
         self.invocations.lock().unwrap().push(invocation);
-        if name.starts_with("slow") {
+        let gated = self.gated.lock().unwrap().contains(&name);
+        if gated {
             self.gate.acquire().await.unwrap().forget();
         }
         let answer = self.answers.lock().unwrap().get(&name).cloned();

@@ -58,6 +58,8 @@ pub(crate) struct ClientSession<F: Dispatcher, S> {
     pub(crate) expires_at: Option<Instant>,
     /// The client has the events up to this position from elsewhere; the host has not received all of them yet.
     known_up_to: Option<Position>,
+    /// The position of the client after the last frame that was handed to its connection.
+    sent_up_to: Position,
     registration: Registration<S>,
     /// Set when the functions have been told of the connection.
     _disconnect: Option<DisconnectGuard<F>>,
@@ -94,6 +96,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
         request: OpenRequest,
     ) -> Result<(Self, FirstFrames), ApiError> {
         let (connection, cursor) = registration.join(new_connection_id()?).await?;
+        let sent_up_to = cursor.clone();
         let mut session = Self {
             _disconnect: None,
             _open: OpenGauge::new(request.kind),
@@ -102,6 +105,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
             expires_at: request.identity.expires_at().and_then(deadline),
             trace: request.trace,
             known_up_to: None,
+            sent_up_to,
             registration,
         };
         let (position, missed) = session.catch_up(request.since, cursor).await?;
@@ -129,6 +133,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
                 return Ok(resync(cursor));
             }
             self.known_up_to = Some(since.clone());
+            self.sent_up_to = since.clone();
             return Ok((since, Vec::new()));
         }
         // Events beyond the cursor come through the outbox.
@@ -173,6 +178,19 @@ impl<F: Dispatcher, S> ClientSession<F, S> {
     pub(crate) fn already_has(&self, frame: &PushedFrame) -> bool {
         matches!((&self.known_up_to, frame.position()), (Some(known), Some(at))
             if known.epoch == at.epoch && at.offset <= known.offset)
+    }
+
+    /// Notes a frame that is handed to the connection.
+    pub(crate) fn note_sent(&mut self, frame: &PushedFrame) {
+        if let Some(position) = frame.position_of_client() {
+            self.sent_up_to = position.clone();
+        }
+    }
+
+    /// A `resync` because the current state cannot be read. It names the position that the client has by now: the feed's
+    /// own may be ahead of the frames that wait, and an earlier one would repeat events.
+    pub(crate) fn resync_from_here(&self) -> PushedFrame {
+        PushedFrame::resync(ResyncReason::Interrupted, &self.sent_up_to)
     }
 
     pub(crate) const fn registration(&self) -> &Registration<S> {

@@ -145,13 +145,16 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         }
     }
 
-    async fn render(&self, batch: OutboxBatch) -> Bytes {
+    async fn render(&mut self, batch: OutboxBatch) -> Bytes {
         let OutboxBatch { items, usage } = batch;
         let mut text = Vec::new();
         for item in items {
             match item {
                 OutboxItem::Frame(frame) if self.session.already_has(&frame) => {}
-                OutboxItem::Frame(frame) => text.extend_from_slice(&frame.server_sent()),
+                OutboxItem::Frame(frame) => {
+                    self.session.note_sent(&frame);
+                    text.extend_from_slice(&frame.server_sent());
+                }
                 OutboxItem::Refresh => text.extend_from_slice(&self.current_state().await.server_sent()),
             }
             metrics::FRAMES_OUT.of(["events"]).inc();
@@ -162,7 +165,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
 
     async fn current_state(&self) -> PushedFrame {
         let ClientSession { state, connection, trace, .. } = &self.session;
-        sync::refresh(state, connection.user, self.session.registration().cursor(), trace).await
+        let current = sync::refresh(state, connection.user, trace).await;
+        current.unwrap_or_else(|| self.session.resync_from_here())
     }
 
     /// Picks a random time within the spread for the end of this stream, so that not all clients reconnect at once.

@@ -160,13 +160,9 @@ impl FeedStatus {
     }
 }
 
-/// A frame with the current state, to be pushed. If the state cannot be read, a `resync`: the client then asks for it.
-pub(crate) async fn refresh<F, S>(
-    state: &AppState<F, S>,
-    user: UserId,
-    cursor: Option<Position>,
-    trace: &str,
-) -> PushedFrame
+/// A frame with the current state, to be pushed. `None` if the state cannot be read: the client is then sent a `resync`,
+/// and asks for it.
+pub(crate) async fn refresh<F, S>(state: &AppState<F, S>, user: UserId, trace: &str) -> Option<PushedFrame>
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -175,13 +171,12 @@ where
         let feed = FeedStatus::read(state.hub.store().as_ref(), user, None).await?;
         gather(state, user, feed, trace).await
     };
-    match (current.await, cursor) {
-        (Ok(current), _) => PushedFrame::ephemeral(SYNC, current.to_string()),
-        (Err(error), Some(cursor)) => {
+    match current.await {
+        Ok(current) => Some(PushedFrame::ephemeral(SYNC, current.to_string())),
+        Err(error) => {
             tracing::warn!(trace, code = %error.code, "the current state could not be pushed; a resync is sent");
-            PushedFrame::resync(ResyncReason::Interrupted, &cursor)
+            None
         }
-        (Err(_), None) => PushedFrame::resync(ResyncReason::Interrupted, &Position { epoch: "n0".into(), offset: 0 }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP on the public listener: the built-in routes of the host, and the routes that functions declare.
 //!
-//! Every error is answered as a problem document with a trace id. The composition root makes one [`HttpService`].
+//! Every error is answered as a problem document with a trace id. The composition root makes one `HttpService`.
 
 mod body;
 pub(crate) mod builtin;

@@ -6,7 +6,7 @@ use roost_core::port::{Bus, Feeds};
 use serde::Deserialize;
 
 use super::frame::{self, ClientFrame};
-use super::pending::PendingAnswer;
+use super::pending::{Answer, PendingAnswer};
 use crate::delivery::event::{SYNC, parse_since};
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
@@ -36,22 +36,24 @@ where
         } else {
             call(&state, Caller::User(user), connection, frame, &trace).await
         };
-        match answer {
+        Answer::Frame(match answer {
             Ok(payload) => frame::ok(&id, &payload),
             Err(error) => frame::error(Some(&id), &error, &trace),
-        }
+        })
     })
 }
 
-/// A pushed frame after the host may have missed ephemeral events: the current state, or a `resync` if it cannot be read.
+/// A pushed frame with the current state, after the host may have missed ephemeral events.
 pub(super) fn refresh<F, S>(client: &ClientSession<F, S>, trace: String) -> PendingAnswer
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let (state, user) = (client.state.clone(), client.connection.user);
-    let cursor = client.registration().cursor();
-    Box::pin(async move { sync::refresh(&state, user, cursor, &trace).await.encode_text() })
+    Box::pin(async move {
+        let current = sync::refresh(&state, user, &trace).await;
+        current.map_or(Answer::StateUnavailable, |current| Answer::Frame(current.encode_text()))
+    })
 }
 
 async fn call<F: Dispatcher, S>(

@@ -8,11 +8,21 @@ use std::pin::Pin;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-/// Resolves to the frame that answers a client's frame.
-pub(super) type PendingAnswer = Pin<Box<dyn Future<Output = String> + Send>>;
+/// What a pending answer has become.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The frame that answers a client's frame, or a pushed `sync`.
+    Frame(String),
+    /// The current state was to be pushed and cannot be read. The session sends a `resync` instead: only it knows the
+    /// position of the client at that time.
+    StateUnavailable,
+}
+
+/// Resolves to an answer.
+pub(super) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// An ordering key and the answer that runs under it.
-type RunningAnswer = Pin<Box<dyn Future<Output = (String, String)> + Send>>;
+type RunningAnswer = Pin<Box<dyn Future<Output = (String, Answer)> + Send>>;
 
 /// Running and waiting answers.
 #[derive(Default)]
@@ -41,7 +51,7 @@ impl PendingAnswers {
     }
 
     /// The next answer that is ready; `None` if none is pending.
-    pub(super) async fn next(&mut self) -> Option<String> {
+    pub(super) async fn next(&mut self) -> Option<Answer> {
         let (ordering_key, answer) = self.running.next().await?;
         self.count = self.count.saturating_sub(1);
         match self.waiting.get_mut(&ordering_key).and_then(VecDeque::pop_front) {
@@ -70,9 +80,16 @@ mod tests {
         let (open, gate) = oneshot::channel::<()>();
         let answer = async move {
             let _ = gate.await;
-            name.to_owned()
+            Answer::Frame(name.to_owned())
         };
         (open, Box::pin(answer))
+    }
+
+    async fn next(answers: &mut PendingAnswers) -> Option<String> {
+        answers.next().await.map(|answer| match answer {
+            Answer::Frame(frame) => frame,
+            Answer::StateUnavailable => panic!("no test submits a refresh"),
+        })
     }
 
     #[tokio::test]
@@ -80,12 +97,12 @@ mod tests {
         let mut answers = PendingAnswers::default();
         let (first, answer) = gated("first");
         answers.submit("message", answer);
-        answers.submit("message", Box::pin(async { "second".to_owned() }));
-        answers.submit("typing", Box::pin(async { "other key".to_owned() }));
-        assert_eq!(answers.next().await.as_deref(), Some("other key"));
+        answers.submit("message", Box::pin(async { Answer::Frame("second".to_owned()) }));
+        answers.submit("typing", Box::pin(async { Answer::Frame("other key".to_owned()) }));
+        assert_eq!(next(&mut answers).await.as_deref(), Some("other key"));
         first.send(()).unwrap();
-        assert_eq!(answers.next().await.as_deref(), Some("first"));
-        assert_eq!(answers.next().await.as_deref(), Some("second"));
-        assert_eq!((answers.next().await, answers.len()), (None, 0));
+        assert_eq!(next(&mut answers).await.as_deref(), Some("first"));
+        assert_eq!(next(&mut answers).await.as_deref(), Some("second"));
+        assert_eq!((next(&mut answers).await, answers.len()), (None, 0));
     }
 }

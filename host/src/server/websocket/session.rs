@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::answer;
 use super::close::{self, CloseReason};
 use super::frame::{self, ClientFrame};
-use super::pending::PendingAnswers;
+use super::pending::{Answer, PendingAnswers};
 use super::timers::{TimerAction, Timers};
 use crate::delivery::event::{DRAINING, HELLO, PushedFrame, SYNC};
 use crate::delivery::{OutboxBatch, OutboxItem};
@@ -94,7 +94,7 @@ struct SocketSession<F: Dispatcher, S> {
 /// What a session has to react to.
 enum SocketInput {
     Events(OutboxBatch),
-    Answers(Vec<String>),
+    Answers(Vec<Answer>),
     Message(Message),
     Draining(Duration),
     Timer,
@@ -150,7 +150,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 while let Some(Some(answer)) = self.answers.next().now_or_never() {
                     answers.push(answer);
                 }
-                self.write(transport, answers.into_iter().map(|answer| Message::Text(answer.into())).collect()).await
+                let messages = answers.into_iter().map(|answer| self.message(answer)).collect();
+                self.write(transport, messages).await
             }
             SocketInput::Message(message) => match self.handle_message(message)? {
                 Some(refusal) => self.write(transport, vec![Message::Text(refusal.into())]).await,
@@ -178,7 +179,10 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
         for item in items {
             match item {
                 OutboxItem::Frame(frame) if self.client.already_has(&frame) => {}
-                OutboxItem::Frame(frame) => messages.push(Message::Text(frame.text())),
+                OutboxItem::Frame(frame) => {
+                    self.client.note_sent(&frame);
+                    messages.push(Message::Text(frame.text()));
+                }
                 OutboxItem::Refresh => refresh = true,
             }
         }
@@ -189,6 +193,13 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
         let written = self.write(transport, messages).await;
         self.client.connection.outbox.release(usage);
         written
+    }
+
+    fn message(&self, answer: Answer) -> Message {
+        Message::Text(match answer {
+            Answer::Frame(frame) => frame.into(),
+            Answer::StateUnavailable => self.client.resync_from_here().text(),
+        })
     }
 
     /// Handles a message of the client. Returns the frame that refuses it, if it is not valid.

@@ -1,0 +1,119 @@
+//! Writes the reasons why a component is refused to `tests/golden/messages/deploy.txt`.
+
+use std::sync::Arc;
+
+use super::grants::Grants;
+use super::loader::{DeployFailure, check_kind};
+use super::manifest::{Access, Hook, Manifest, RawManifest, RawRoute, RawSchedule};
+use super::routes::Table;
+use super::state::ImportInDescribe;
+use crate::golden::Messages;
+
+fn raw() -> RawManifest {
+    RawManifest {
+        name: "typing".into(),
+        version: "1.0.0".into(),
+        routes: vec![route("GET", "/v1/typing/{user}")],
+        messages: vec!["typing".into()],
+        hooks: Vec::new(),
+        schedules: Vec::new(),
+        asks: Grants::default(),
+    }
+}
+
+fn route(method: &str, path: &str) -> RawRoute {
+    RawRoute { method: method.into(), path: path.into(), access: Access::User, operation: "{}".into() }
+}
+
+fn add_manifest(messages: &mut Messages, situation: &str, change: impl FnOnce(&mut RawManifest)) {
+    let mut manifest = raw();
+    change(&mut manifest);
+    messages.add(situation, DeployFailure::Manifest(manifest.validate().unwrap_err()));
+}
+
+fn add_components(messages: &mut Messages) {
+    messages.group("Components");
+    messages.add("A file that cannot be read", DeployFailure::Unreadable("Permission denied (os error 13)".into()));
+    messages.add("A component that is too large", check_kind(&vec![0; (32 << 20) + 1]).unwrap_err());
+    messages.add("Another file than WebAssembly", check_kind(b"#!/bin/sh").unwrap_err());
+    messages.add("A core module", check_kind(b"\0asm\x01\0\0\0").unwrap_err());
+    let reason = "unexpected end-of-file (at offset 0x8)".to_owned();
+    messages.add("A component that is cut off", DeployFailure::Compile(reason));
+    let import = "wasi:sockets/tcp@0.2.0".to_owned();
+    messages.add("An import that functions do not have", DeployFailure::ForeignImport { import });
+    let found = "roost:edge/key-value@0.2.0".to_owned();
+    messages.add("Another version of the contract", DeployFailure::OtherContract { found });
+    messages.add("A component without the handler", DeployFailure::NoHandler);
+    let reason = "type mismatch for function `read`".to_owned();
+    messages.add("A type that differs from the contract", DeployFailure::Link(reason));
+    messages.add(
+        "`describe` that reads the store",
+        DeployFailure::ImportInDescribe(ImportInDescribe("key-value.read").to_string()),
+    );
+    messages.add("`describe` that does not end", DeployFailure::DescribeTimeout);
+    messages.add("`describe` that panics", DeployFailure::DescribeFailed("no manifest today".into()));
+}
+
+fn add_manifests(messages: &mut Messages) {
+    messages.group("Manifests");
+    add_manifest(messages, "A name in capitals", |manifest| manifest.name = "Typing".into());
+    add_manifest(messages, "A version that is not semantic", |manifest| manifest.version = "1.0".into());
+    add_manifest(messages, "A version that is too long", |manifest| {
+        manifest.version = format!("1.0.0-{}", "a".repeat(60));
+    });
+    add_manifest(messages, "Too many routes", |manifest| {
+        manifest.routes = (0..257).map(|number| route("GET", &format!("/v1/{number}"))).collect();
+    });
+    let mut add_route = |situation: &str, route: RawRoute| {
+        add_manifest(messages, situation, |manifest| manifest.routes = vec![route]);
+    };
+    add_route("A method that routes do not have", route("HEAD", "/v1/typing"));
+    add_route("A path without /v1", route("GET", "/typing"));
+    add_route("A path that is too long", route("GET", &format!("/v1/{}", "a".repeat(300))));
+    add_route("A parameter over several segments", route("GET", "/v1/{*rest}"));
+    add_route("A path of the host", route("GET", "/v1/socket"));
+    add_route("An operation that is not an object", RawRoute { operation: "[]".into(), ..route("GET", "/v1/typing") });
+    let operation = format!(r#"{{"summary": "{}"}}"#, "a".repeat(64 * 1024));
+    add_route("An operation that is too long", RawRoute { operation, ..route("GET", "/v1/typing") });
+    add_manifest(messages, "A message type in capitals", |manifest| manifest.messages = vec!["Typing".into()]);
+    add_manifest(messages, "A message type of the host", |manifest| manifest.messages = vec!["hello".into()]);
+    add_manifest(messages, "A message type twice", |manifest| manifest.messages.push("typing".into()));
+    add_manifest(messages, "A hook twice", |manifest| manifest.hooks = vec![Hook::Heartbeat, Hook::Heartbeat]);
+    let schedule = |name: &str, every_ms| RawSchedule { name: name.into(), every_ms, shards: 1 };
+    add_manifest(messages, "A schedule without a name", |manifest| manifest.schedules = vec![schedule("", 100)]);
+    add_manifest(messages, "A schedule that is too frequent", |manifest| {
+        manifest.schedules = vec![schedule("sweep", 10)];
+    });
+}
+
+fn add_conflicts(messages: &mut Messages) {
+    messages.group("Conflicts with other functions");
+    let manifest = |change: fn(&mut RawManifest)| -> Arc<Manifest> {
+        let mut manifest = RawManifest { name: "status".into(), messages: Vec::new(), ..raw() };
+        change(&mut manifest);
+        Arc::new(manifest.validate().unwrap())
+    };
+    let table = Table::empty().with(Arc::new(raw().validate().unwrap()), 1).unwrap();
+    for (situation, newcomer) in [
+        ("A route of another function", manifest(|manifest| manifest.routes = vec![route("GET", "/v1/typing/{id}")])),
+        ("A path that cannot be matched", manifest(|manifest| manifest.routes = vec![route("GET", "/v1/{a}-{b}")])),
+        (
+            "A message type of another function",
+            manifest(|manifest| {
+                manifest.routes.clear();
+                manifest.messages = vec!["typing".into()];
+            }),
+        ),
+    ] {
+        messages.add(situation, DeployFailure::from(table.with(newcomer, 2).err().unwrap()));
+    }
+}
+
+#[test]
+fn every_refusal_of_a_component_is_in_the_golden_file() {
+    let mut messages = Messages::new("Why a component is refused");
+    add_components(&mut messages);
+    add_manifests(&mut messages);
+    add_conflicts(&mut messages);
+    messages.check("deploy");
+}
