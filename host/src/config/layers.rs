@@ -135,7 +135,11 @@ impl Settings {
         match std::fs::read_to_string(&path) {
             Ok(text) => toml_file::read(self, &path, &text),
             Err(error) if !is_required && error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => self.note_error(&Origin::UnreadFile(path), None, format!("cannot be read: {error}")),
+            Err(error) => self.note_error(
+                &Origin::UnreadFile(path),
+                None,
+                format!("cannot be read: {error}; name a readable file with --config or ROOST_CONFIG"),
+            ),
         }
     }
 

@@ -73,7 +73,7 @@ error_codes! {
         "the query must be `name=value` pairs, percent-encoded, with `&` between them";
     InvalidSince = 400 "invalid_since", retry false, "The position is not valid",
         "a position is `<epoch>:<offset>`, as `hello` and every durable event carry it";
-    InvalidBody = 400 "invalid_body", retry false, "The body did not arrive",
+    InvalidBody = 400 "invalid_body", retry false, "The body cannot be read",
         "the body ended early; send the request again with its whole body";
     UnsupportedMediaType = 415 "unsupported_media_type", retry false, "Bodies are JSON",
         "send JSON with `Content-Type: application/json`";
