@@ -99,11 +99,12 @@ pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::
     let deployed = functions.list().into_iter().map(|function| function.name).collect();
     warnings_of_undeployed(&config, &deployed).iter().for_each(|warning| tracing::warn!("{warning}"));
     let hub = Hub::start(Arc::new(store), &config.socket, tasks.clone());
-    let state = AppState::start(Arc::new(functions.clone()), hub.clone(), auth, (&config, tasks.clone()));
+    let dispatcher = Arc::new(functions.clone());
+    let state = AppState::start(dispatcher.clone(), hub.clone(), auth, (&config, tasks.clone()));
     let mut work = Supervisor::new(tasks);
     serve(&mut work, "public_listener", Arc::new(listener), http::HttpService::new(state), &config.http, &serving);
-    let (scheduled, stop) = (functions.clone(), serving.clone());
-    work.spawn_until(serving.clone(), "schedules", move || schedule::run(scheduled.clone(), stop.clone()));
+    let stop = serving.clone();
+    work.spawn_until(serving.clone(), "schedules", move || schedule::run(dispatcher.clone(), stop.clone()));
     admin.started.store(true, Ordering::Release);
     tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
 

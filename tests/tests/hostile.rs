@@ -261,7 +261,7 @@ async fn a_component_that_breaks_the_contract_is_refused_and_the_others_keep_ser
     }
     assert_eq!(functions.route("GET", "/v1/unread"), before);
     assert_eq!(functions.message("typing"), None);
-    assert_eq!((functions.list().len(), *functions.changed().borrow()), (1, 1));
+    assert_eq!((functions.list().len(), *functions.changes().borrow()), (1, 1));
 }
 
 #[tokio::test]

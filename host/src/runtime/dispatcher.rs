@@ -1,15 +1,39 @@
-//! The interface between the listeners and the functions: finds the function for a route, a frame or a hook, and calls
-//! it. It shows nothing of components, revisions or instances; unit tests of the listeners use a fake.
+//! The interface to the live functions: the listeners find the function for a route, a frame or a hook, the scheduler
+//! reads the schedules, and both call. It shows nothing of components, revisions or instances; unit tests use fakes.
 
 use std::future::Future;
 
-use crate::runtime::{CallError, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Target};
+use tokio::sync::watch;
 
-/// The live functions, as the listeners use them.
-pub trait Dispatcher: Send + Sync + 'static {
+use crate::runtime::{CallError, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Schedule, Target};
+
+/// Calls the live functions.
+pub trait Callable: Send + Sync + 'static {
     /// One revision of a function. Its holder calls that revision, even if another one is deployed meanwhile.
     type Target: Clone + Send + Sync + 'static;
 
+    /// Calls a function.
+    fn call(
+        &self,
+        target: &Self::Target,
+        invocation: Invocation,
+    ) -> impl Future<Output = Result<Reply, CallError>> + Send;
+
+    /// A counter that grows with every change of the live functions.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// The live functions, as the scheduler uses them.
+pub(crate) trait Scheduled: Callable {
+    /// The schedules of all functions.
+    fn schedules(&self) -> Vec<(Self::Target, Schedule)>;
+
+    /// The name of the function.
+    fn name(target: &Self::Target) -> &str;
+}
+
+/// The live functions, as the listeners use them.
+pub trait Dispatcher: Callable {
     /// Finds a request's route. `path` is the path of the request line, without the query.
     fn route(&self, method: &str, path: &str) -> RouteLookup<Self::Target>;
 
@@ -19,23 +43,33 @@ pub trait Dispatcher: Send + Sync + 'static {
     /// Lists the functions that registered this hook.
     fn hooks(&self, hook: Hook) -> Vec<Self::Target>;
 
-    /// Calls a function.
-    fn call(
-        &self,
-        target: &Self::Target,
-        invocation: Invocation,
-    ) -> impl Future<Output = Result<Reply, CallError>> + Send;
-
-    /// A number that grows with every change of the live functions.
-    fn generation(&self) -> u64;
-
     /// Lists every route with its description.
     fn documented(&self) -> Vec<Documented>;
 }
 
-impl Dispatcher for Functions {
+impl Callable for Functions {
     type Target = Target;
 
+    async fn call(&self, target: &Target, invocation: Invocation) -> Result<Reply, CallError> {
+        Self::call(self, target, invocation).await
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        Self::changes(self)
+    }
+}
+
+impl Scheduled for Functions {
+    fn schedules(&self) -> Vec<(Target, Schedule)> {
+        Self::schedules(self)
+    }
+
+    fn name(target: &Target) -> &str {
+        target.name()
+    }
+}
+
+impl Dispatcher for Functions {
     fn route(&self, method: &str, path: &str) -> RouteLookup<Target> {
         Self::route(self, method, path)
     }
@@ -46,14 +80,6 @@ impl Dispatcher for Functions {
 
     fn hooks(&self, hook: Hook) -> Vec<Target> {
         Self::hooks(self, hook)
-    }
-
-    async fn call(&self, target: &Target, invocation: Invocation) -> Result<Reply, CallError> {
-        Self::call(self, target, invocation).await
-    }
-
-    fn generation(&self) -> u64 {
-        *self.changed().borrow()
     }
 
     fn documented(&self) -> Vec<Documented> {

@@ -255,7 +255,7 @@ impl Functions {
     }
 
     /// A counter that grows with every change of the live functions.
-    pub fn changed(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
     }
 

@@ -4,70 +4,28 @@
 //! A tick is an ordinary call, to which the limits and metrics of the function apply.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::ops::supervisor::propagate_panic;
 use crate::ops::{metrics, trace};
-use crate::runtime::{CallError, Caller, Functions, Invocation, Reply, Request, Schedule, Target};
+use crate::runtime::dispatcher::Scheduled;
+use crate::runtime::{Caller, Invocation, Request, Schedule};
 
 /// How many ticks of all functions together run at a time.
 const TICKS_MAX: usize = 8;
 /// The fraction by which an interval is randomly lengthened or shortened, so that hosts do not tick at the same time.
 const JITTER: f64 = 0.1;
 
-/// What the scheduler needs of the functions. Tests put a fake here.
-pub(crate) trait ScheduledFunctions: Clone + Send + Sync + 'static {
-    /// One revision of a function.
-    type Target: Clone + Send + Sync + 'static;
-
-    /// The schedules of all functions.
-    fn schedules(&self) -> Vec<(Self::Target, Schedule)>;
-
-    /// A counter that grows with every change of the functions.
-    fn changes(&self) -> watch::Receiver<u64>;
-
-    /// The name of the function.
-    fn name(target: &Self::Target) -> &str;
-
-    /// Makes the call of a tick.
-    fn tick(
-        &self,
-        target: &Self::Target,
-        invocation: Invocation,
-    ) -> impl Future<Output = Result<Reply, CallError>> + Send;
-}
-
-impl ScheduledFunctions for Functions {
-    type Target = Target;
-
-    fn schedules(&self) -> Vec<(Target, Schedule)> {
-        Self::schedules(self)
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changed()
-    }
-
-    fn name(target: &Target) -> &str {
-        target.name()
-    }
-
-    async fn tick(&self, target: &Target, invocation: Invocation) -> Result<Reply, CallError> {
-        self.call(target, invocation).await
-    }
-}
-
 /// The function, the schedule and the shard. Revisions of a function share its shards.
 type ShardKey = (String, String, u32);
 
 /// Ticks until `stop` is cancelled, then waits for the ticks that run.
-pub(crate) async fn run<T: ScheduledFunctions>(functions: T, stop: CancellationToken) {
+pub(crate) async fn run<F: Scheduled>(functions: Arc<F>, stop: CancellationToken) {
     let mut changes = functions.changes();
     let permits = Arc::new(Semaphore::new(TICKS_MAX));
     let mut locks: HashMap<ShardKey, Arc<Mutex<()>>> = HashMap::new();
@@ -77,7 +35,7 @@ pub(crate) async fn run<T: ScheduledFunctions>(functions: T, stop: CancellationT
         let round = stop.child_token();
         for (target, schedule) in functions.schedules() {
             for shard in 0..schedule.shards {
-                let key = (T::name(&target).to_owned(), schedule.name.clone(), shard);
+                let key = (F::name(&target).to_owned(), schedule.name.clone(), shard);
                 let shard = ShardTicker {
                     functions: functions.clone(),
                     target: target.clone(),
@@ -110,9 +68,9 @@ pub(crate) async fn run<T: ScheduledFunctions>(functions: T, stop: CancellationT
 }
 
 /// Ticks one shard of a schedule, for one revision of the function.
-struct ShardTicker<T: ScheduledFunctions> {
-    functions: T,
-    target: T::Target,
+struct ShardTicker<F: Scheduled> {
+    functions: Arc<F>,
+    target: F::Target,
     schedule: Schedule,
     shard: u32,
     /// Held during a tick of this shard, by whichever revision.
@@ -120,7 +78,7 @@ struct ShardTicker<T: ScheduledFunctions> {
     permits: Arc<Semaphore>,
 }
 
-impl<T: ScheduledFunctions> ShardTicker<T> {
+impl<F: Scheduled> ShardTicker<F> {
     async fn run(self, stop: CancellationToken) {
         // The first ticks of the shards are spread over one interval.
         let mut wait = self.schedule.every.mul_f64(rand::random_range(0.0..1.0));
@@ -143,11 +101,11 @@ impl<T: ScheduledFunctions> ShardTicker<T> {
     }
 
     async fn tick(&self) {
-        let (function, schedule, shard) = (T::name(&self.target), &self.schedule.name, self.shard);
+        let (function, schedule, shard) = (F::name(&self.target), &self.schedule.name, self.shard);
         let trace = trace::new_id();
         let request = Request::Tick { schedule: schedule.clone(), shard };
         let invocation = Invocation { caller: Caller::Host, trace: trace.as_str().into(), request };
-        let outcome = match self.functions.tick(&self.target, invocation).await {
+        let outcome = match self.functions.call(&self.target, invocation).await {
             Ok(_) => "ok",
             Err(error) => {
                 tracing::warn!(function, schedule, shard, trace, %error, "a tick failed; the next tick tries again");
@@ -162,13 +120,14 @@ impl<T: ScheduledFunctions> ShardTicker<T> {
 mod tests {
     use std::sync::Mutex as StdMutex;
 
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::runtime::dispatcher::Callable;
+    use crate::runtime::{CallError, Reply};
 
     /// Functions that remember their ticks. Each tick takes a fixed time.
-    #[derive(Clone)]
-    struct FakeFunctions(Arc<FakeState>);
-
-    struct FakeState {
+    struct FakeFunctions {
         schedules: StdMutex<Vec<(&'static str, Schedule)>>,
         changed: watch::Sender<u64>,
         tick_time: Duration,
@@ -184,49 +143,46 @@ mod tests {
     }
 
     impl FakeFunctions {
-        fn new(schedules: Vec<(&'static str, Schedule)>, tick_time: Duration) -> Self {
+        fn new(schedules: Vec<(&'static str, Schedule)>, tick_time: Duration) -> Arc<Self> {
             let changed = watch::Sender::new(0);
-            Self(Arc::new(FakeState {
-                schedules: StdMutex::new(schedules),
-                changed,
-                tick_time,
-                log: StdMutex::default(),
-            }))
+            Arc::new(Self { schedules: StdMutex::new(schedules), changed, tick_time, log: StdMutex::default() })
         }
 
         fn ticks(&self, function: &str) -> usize {
-            self.0.log.lock().unwrap().ticks.iter().filter(|(name, _)| *name == function).count()
+            self.log.lock().unwrap().ticks.iter().filter(|(name, _)| *name == function).count()
         }
     }
 
-    impl ScheduledFunctions for FakeFunctions {
-        type Target = &'static str;
-
+    impl Scheduled for FakeFunctions {
         fn schedules(&self) -> Vec<(&'static str, Schedule)> {
-            self.0.schedules.lock().unwrap().clone()
-        }
-
-        fn changes(&self) -> watch::Receiver<u64> {
-            self.0.changed.subscribe()
+            self.schedules.lock().unwrap().clone()
         }
 
         fn name<'a>(target: &'a &'static str) -> &'a str {
             target
         }
+    }
 
-        async fn tick(&self, target: &&'static str, invocation: Invocation) -> Result<Reply, CallError> {
+    impl Callable for FakeFunctions {
+        type Target = &'static str;
+
+        fn changes(&self) -> watch::Receiver<u64> {
+            self.changed.subscribe()
+        }
+
+        async fn call(&self, target: &&'static str, invocation: Invocation) -> Result<Reply, CallError> {
             assert_eq!(invocation.caller, Caller::Host);
             let Request::Tick { shard, .. } = invocation.request else { panic!("not a tick") };
             let of_shard = |running: &(&str, u32)| *running == (*target, shard);
             {
-                let mut log = self.0.log.lock().unwrap();
+                let mut log = self.log.lock().unwrap();
                 log.overlapped |= log.running.iter().any(of_shard);
                 log.running.push((target, shard));
                 log.most_at_once = log.most_at_once.max(log.running.len());
                 log.ticks.push((target, shard));
             }
-            tokio::time::sleep(self.0.tick_time).await;
-            let mut log = self.0.log.lock().unwrap();
+            tokio::time::sleep(self.tick_time).await;
+            let mut log = self.log.lock().unwrap();
             let index = log.running.iter().position(of_shard).unwrap();
             log.running.swap_remove(index);
             if shard == 1 { Err(CallError::Trapped) } else { Ok(Reply { status: 204, body: String::new() }) }
@@ -237,7 +193,7 @@ mod tests {
         Schedule { name: "sweep".to_owned(), every: Duration::from_millis(every_ms), shards }
     }
 
-    async fn run_for(fake: &FakeFunctions, span: Duration) -> CancellationToken {
+    async fn run_for(fake: &Arc<FakeFunctions>, span: Duration) -> CancellationToken {
         let stop = CancellationToken::new();
         tokio::spawn(run(fake.clone(), stop.clone()));
         tokio::time::sleep(span).await;
@@ -248,7 +204,7 @@ mod tests {
     async fn every_shard_ticks_at_its_interval_even_after_failures() {
         let fake = FakeFunctions::new(vec![("presence", schedule(1_000, 4))], Duration::ZERO);
         run_for(&fake, Duration::from_secs(100)).await;
-        let log = fake.0.log.lock().unwrap();
+        let log = fake.log.lock().unwrap();
         for shard in 0..4 {
             let ticks = log.ticks.iter().filter(|(_, of)| *of == shard).count();
             assert!((90..=112).contains(&ticks), "shard {shard} ticked {ticks} times");
@@ -259,7 +215,7 @@ mod tests {
     async fn a_slow_shard_never_overlaps_itself_and_ticks_are_bounded() {
         let fake = FakeFunctions::new(vec![("presence", schedule(100, 64))], Duration::from_secs(5));
         run_for(&fake, Duration::from_secs(60)).await;
-        let log = fake.0.log.lock().unwrap();
+        let log = fake.log.lock().unwrap();
         assert!(!log.overlapped);
         assert_eq!(log.most_at_once, TICKS_MAX);
     }
@@ -269,18 +225,18 @@ mod tests {
         let fake = FakeFunctions::new(vec![("old", schedule(1_000, 1))], Duration::from_millis(700));
         let stop = run_for(&fake, Duration::from_secs(10)).await;
         for _ in 0..20 {
-            *fake.0.schedules.lock().unwrap() = vec![("old", schedule(200, 1)), ("new", schedule(1_000, 1))];
-            fake.0.changed.send_modify(|version| *version += 1);
+            *fake.schedules.lock().unwrap() = vec![("old", schedule(200, 1)), ("new", schedule(1_000, 1))];
+            fake.changed.send_modify(|version| *version += 1);
             tokio::time::sleep(Duration::from_millis(900)).await;
         }
-        *fake.0.schedules.lock().unwrap() = vec![("new", schedule(1_000, 1))];
-        fake.0.changed.send_modify(|version| *version += 1);
+        *fake.schedules.lock().unwrap() = vec![("new", schedule(1_000, 1))];
+        fake.changed.send_modify(|version| *version += 1);
         tokio::time::sleep(Duration::from_secs(2)).await;
         let (old, new) = (fake.ticks("old"), fake.ticks("new"));
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(fake.ticks("old"), old, "a removed schedule still ticks");
         assert!(fake.ticks("new") > new);
-        assert!(!fake.0.log.lock().unwrap().overlapped);
+        assert!(!fake.log.lock().unwrap().overlapped);
         stop.cancel();
     }
 
@@ -292,7 +248,7 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         stop.cancel();
         running.await.unwrap();
-        let log = fake.0.log.lock().unwrap();
+        let log = fake.log.lock().unwrap();
         assert!(log.running.is_empty() && log.ticks.len() == 8, "{:?}", log.ticks);
     }
 }

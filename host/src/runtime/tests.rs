@@ -141,5 +141,5 @@ async fn a_registry_without_functions_finds_nothing() {
     assert_eq!(functions.route("GET", "/v1/presence"), RouteLookup::NotFound);
     assert_eq!(functions.message("typing"), None);
     assert!(!functions.remove("typing").await);
-    assert_eq!(*functions.changed().borrow(), 0);
+    assert_eq!(*functions.changes().borrow(), 0);
 }

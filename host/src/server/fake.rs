@@ -10,12 +10,12 @@ use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::port::{Bus, Delivery, Event, Feeds, PubSub, Publication, Replay, StoreError, Subscriber};
 use roost_core::testing::{FakeStore, ManualClock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::{AuthConfig, HttpConfig, Secret, SocketConfig, TokenKey};
 use crate::delivery::hub::Hub;
 use crate::ops::supervisor::TaskHealth;
-use crate::runtime::dispatcher::Dispatcher;
+use crate::runtime::dispatcher::{Callable, Dispatcher};
 use crate::runtime::{
     Access, CallError, Documented, Failure, FailureKind, Hook, Invocation, MatchedRoute, Method, Reply, Request,
     RouteLookup,
@@ -159,7 +159,7 @@ pub(crate) struct FakeFunctions {
     /// The names of calls that wait for a permit.
     gated: Mutex<BTreeSet<String>>,
     pub(crate) gate: Semaphore,
-    pub(crate) generation: AtomicUsize,
+    pub(crate) changes: watch::Sender<u64>,
 }
 
 impl FakeFunctions {
@@ -176,7 +176,7 @@ impl FakeFunctions {
             invocations: Mutex::default(),
             gated: Mutex::new(["slow", "slow.second"].map(str::to_owned).into()),
             gate: Semaphore::new(0),
-            generation: AtomicUsize::new(1),
+            changes: watch::Sender::new(1),
         })
     }
 
@@ -212,9 +212,30 @@ impl FakeFunctions {
     }
 }
 
-impl Dispatcher for FakeFunctions {
+impl Callable for FakeFunctions {
     type Target = String;
 
+    async fn call(&self, _target: &String, invocation: Invocation) -> FakeAnswer {
+        let name = self.name_of(&invocation.request);
+        let echo = match &invocation.request {
+            Request::Message { payload, .. } => payload.clone(),
+            _ => "{}".to_owned(),
+        };
+        self.invocations.lock().unwrap().push(invocation);
+        let gated = self.gated.lock().unwrap().contains(&name);
+        if gated {
+            self.gate.acquire().await.unwrap().forget();
+        }
+        let answer = self.answers.lock().unwrap().get(&name).cloned();
+        answer.unwrap_or(Ok(Reply { status: 200, body: echo }))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+impl Dispatcher for FakeFunctions {
     fn route(&self, method: &str, path: &str) -> RouteLookup<String> {
         let fits = |template: &str| match template.split_once('{') {
             Some((prefix, _)) => path.strip_prefix(prefix).filter(|rest| !rest.is_empty() && !rest.contains('/')),
@@ -240,25 +261,6 @@ impl Dispatcher for FakeFunctions {
 
     fn hooks(&self, _hook: Hook) -> Vec<String> {
         vec!["hook".to_owned()]
-    }
-
-    async fn call(&self, _target: &String, invocation: Invocation) -> FakeAnswer {
-        let name = self.name_of(&invocation.request);
-        let echo = match &invocation.request {
-            Request::Message { payload, .. } => payload.clone(),
-            _ => "{}".to_owned(),
-        };
-        self.invocations.lock().unwrap().push(invocation);
-        let gated = self.gated.lock().unwrap().contains(&name);
-        if gated {
-            self.gate.acquire().await.unwrap().forget();
-        }
-        let answer = self.answers.lock().unwrap().get(&name).cloned();
-        answer.unwrap_or(Ok(Reply { status: 200, body: echo }))
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst) as u64
     }
 
     fn documented(&self) -> Vec<Documented> {

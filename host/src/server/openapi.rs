@@ -21,7 +21,7 @@ impl DocumentCache {
     /// The current document.
     pub(crate) fn get(&self, functions: &impl Dispatcher) -> Arc<str> {
         // The generation is read first: if the functions change meanwhile, the document is composed once more.
-        let generation = functions.generation();
+        let generation = *functions.changes().borrow();
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*cached {
             Some((known, document)) if *known == generation => document.clone(),
@@ -171,7 +171,6 @@ fn json_response(description: &str, schema: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::atomic::Ordering;
 
     use super::*;
     use crate::server::fake::FakeFunctions;
@@ -198,7 +197,7 @@ mod tests {
         let (cache, functions) = (DocumentCache::default(), FakeFunctions::new());
         let first = cache.get(functions.as_ref());
         assert!(Arc::ptr_eq(&first, &cache.get(functions.as_ref())), "composed once");
-        functions.generation.store(2, Ordering::SeqCst);
+        functions.changes.send_replace(2);
         let second = cache.get(functions.as_ref());
         assert!(!Arc::ptr_eq(&first, &second));
         assert_eq!(first, second);
