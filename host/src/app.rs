@@ -82,7 +82,7 @@ pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
     let world = HostWorld { store: store.clone(), records: records.clone() };
     let functions = functions(&config, world.clone())?;
-    let tasks = TaskHealth::default();
+    let tasks = TaskHealth::of_process();
     let admin = Arc::new(AdminState {
         world,
         functions: list(functions.clone()),

@@ -219,7 +219,7 @@ fn any_key() -> impl Strategy<Value = Key> {
 
 proptest! {
     #[test]
-    fn a_key_that_holds_is_spelt_plainly_and_apart_from_every_other(one in any_key(), other in any_key()) {
+    fn a_valid_key_is_formatted_plainly_and_differs_from_every_other(one in any_key(), other in any_key()) {
         let holds = |key: &Key| key.validate().is_ok();
         if holds(&one) {
             let spelling = one.physical();
@@ -235,7 +235,7 @@ proptest! {
     }
 
     #[test]
-    fn any_configuration_is_loaded_or_told_its_mistakes(
+    fn any_configuration_is_loaded_or_its_errors_are_reported(
         file in near(&["listen = ", "\"127.0.0.1:0\"", "\n", "[socket]", "calls_max", " = ", "1", "-1", "[function.a-b]", "\"", "[[", "1e9"]),
         variable in near(&["LISTEN", "FUNCTION__", "A_B", "__DEADLINE_MS", "SOCKET__", "CALLS_MAX", "_"]),
         value in near(&["1", "true", "sqlite:", "memory:", ",", ":", "::", "127.0.0.1"]),

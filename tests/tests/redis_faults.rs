@@ -335,7 +335,7 @@ async fn refusal(config: RedisConfig) -> String {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_opened_says_why_and_what_to_do() {
+async fn a_store_that_cannot_be_opened_reports_why_and_what_to_do() {
     let plain = RedisServer::start().await;
     let locked = RedisServer::start_with(Options::new().password("right")).await;
     let clustered = RedisServer::start_with(Options::new().set("cluster-enabled", &["yes"])).await;

@@ -25,7 +25,7 @@ fn the_summary_names_failed_tests_and_programs_without_a_result() {
 }
 
 #[test]
-fn the_summary_never_says_ok_when_cargo_failed() {
+fn the_summary_never_reports_ok_when_cargo_failed() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("output.txt");
     std::fs::write(&output, "error: could not compile `roost` (lib)\n").unwrap();

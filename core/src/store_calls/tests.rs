@@ -71,7 +71,7 @@ fn calls(mut transactions: &[Transaction]) -> Vec<usize> {
 }
 
 #[test]
-fn a_call_stays_within_the_limits_of_items_and_bytes() {
+fn a_call_keeps_within_the_limits_of_items_and_bytes() {
     let small = vec![Transaction::new(OWNER); CALL_ITEMS_MAX + 1];
     assert_eq!(calls(&small), [CALL_ITEMS_MAX, 1]);
 

@@ -35,7 +35,7 @@ fn who_is_no_member_is_refused() {
 }
 
 #[test]
-fn a_block_silences_two_people_but_no_group() {
+fn a_block_silences_two_users_but_no_group() {
     let world = FakeWorld::new();
     let pair = conversation(&world, &[BOB]);
     let group = conversation(&world, &[BOB, EVE]);

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_says_when_to_try_again() {
+    fn an_outage_reports_when_to_try_again() {
         let failure = Failure::from(Error::Store(StoreError::Unavailable { retry_after_ms: 250 }));
         assert_eq!((failure.retry, failure.retry_after_ms, failure.cause), (true, Some(250), None));
     }

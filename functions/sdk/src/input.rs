@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_acts_for_itself_is_told_to_name_a_user() {
+    fn a_service_that_acts_for_itself_is_asked_to_name_a_user() {
         let failure = request(&[]).user().unwrap_err();
         assert_eq!(failure.code, "user_required");
         assert!(failure.message.contains("Roost-User"));

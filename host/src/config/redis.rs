@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_url_says_what_is_wrong_and_not_the_password() {
+    fn a_wrong_url_is_reported_without_the_password() {
         for (text, expected) in [
             ("redis://:secret@a:1,b:2", "several nodes"),
             ("redis://:secret@a:1/x", "not the number"),

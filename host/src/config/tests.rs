@@ -240,7 +240,7 @@ fn serving_needs_a_key_that_verifies_tokens() {
 }
 
 #[test]
-fn built_in_functions_are_reused_unless_the_configuration_says_otherwise() {
+fn built_in_functions_are_reused_unless_configured_otherwise() {
     let config = sources("trusted", "").load().unwrap();
     assert!(config.function("typing").reuse && config.function("last-message").reuse);
     assert!(!config.function("weather").reuse);

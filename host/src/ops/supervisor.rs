@@ -7,7 +7,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -74,6 +74,13 @@ impl Supervisor {
 pub struct TaskHealth(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
 impl TaskHealth {
+    /// The tasks of this process. The adapters of the store and the records report here, because tools use them without
+    /// a host; the host shows it.
+    pub fn of_process() -> Self {
+        static OF_PROCESS: LazyLock<TaskHealth> = LazyLock::new(TaskHealth::default);
+        OF_PROCESS.clone()
+    }
+
     /// Whether all tasks run; otherwise the names of those that do not.
     pub fn ready(&self) -> Result<(), String> {
         let away: Vec<&str> = self.lock().keys().copied().collect();

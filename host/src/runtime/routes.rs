@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn another_method_is_told_what_is_allowed() {
+    fn another_method_is_answered_with_what_is_allowed() {
         let allowed = vec![Method::Post];
         assert_eq!(table().route("DELETE", "/v1/presence"), RouteLookup::MethodNotAllowed(allowed));
         assert_eq!(table().route("GET", "/v1/nothing"), RouteLookup::NotFound);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_matchit_refuses_is_told() {
+    fn a_parameter_that_matchit_refuses_is_reported() {
         let newcomer = manifest("b", &[(Method::Get, "/v1/{a}-{b}")], &[]);
         let error = table().with(newcomer, 2).err().unwrap();
         assert!(matches!(error, Conflict::Path { .. }), "{error}");
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_function_is_gone_and_the_others_stay() {
+    fn a_removed_function_is_gone_and_the_others_remain() {
         let both = table().with(manifest("typing", &[], &["typing"]), 2).unwrap();
         let one = both.without("presence").unwrap().unwrap();
         assert_eq!((one.message("beat"), one.message("typing")), (None, Some(2)));

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_is_told_a_total_that_the_transaction_checks() {
+    fn the_reader_gets_a_total_that_the_transaction_checks() {
         let own = Transaction::new(Owner::User(READER));
         let transaction = notify_reader(own, READER, &stored(Some(10), Some(6)), &counter(2));
         let total = Key::of_user(Space::UnreadTotal, READER);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_but_the_reader_is_told() {
+    fn every_member_but_the_reader_is_notified() {
         let others = [UserId::from_u128(2), UserId::from_u128(3)];
         let transactions = notify_others(CONVERSATION, READER, Seq(5), &[others[0], READER, others[1]]);
         let owners: Vec<Owner> = transactions.iter().map(|transaction| transaction.owner).collect();

@@ -68,7 +68,7 @@ fn calls_and_publications_are_recorded() {
 }
 
 #[test]
-fn an_expired_key_stays_expired_when_the_clock_steps_back() {
+fn an_expired_key_remains_expired_when_the_clock_steps_back() {
     let clock = ManualClock::new();
     let store = FakeStore::new(clock.clone());
     let key = Key::of_user(Space::Online, USER);

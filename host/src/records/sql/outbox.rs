@@ -4,16 +4,18 @@
 //! them in one transaction. When the queue is full the confirmation is dropped, and the announcement is repeated later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use roost_core::port::{Changed, Confirmation, Pending};
 use roost_core::time::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::values::{UuidId, read_change, read_id, read_ids, read_number, read_timestamp, signed};
 use super::{ColumnResult, Database, Parameter, QueryResult, SqlConnection, run};
 use crate::ops::metrics;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 
 /// At most so many confirmations wait.
 const QUEUE_MAX: usize = 16_384;
@@ -47,20 +49,28 @@ enum QueueCommand {
     Flush(oneshot::Sender<()>),
 }
 
+/// The receiving end of the queue. It outlives a run of the writing task that panics.
+type SharedQueue = Arc<Mutex<mpsc::Receiver<QueueCommand>>>;
+
 /// The sending end of the queue. The writing task ends when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(super) struct ConfirmationQueue(mpsc::Sender<QueueCommand>);
+pub(super) struct ConfirmationQueue {
+    commands: mpsc::Sender<QueueCommand>,
+    _writer: Arc<Supervisor>,
+}
 
 impl ConfirmationQueue {
     pub(super) fn start(database: impl Database) -> Self {
-        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(write_all(database, receiver));
-        Self(sender)
+        let (commands, queue) = mpsc::channel(QUEUE_MAX);
+        let queue: SharedQueue = Arc::new(Mutex::new(queue));
+        let mut writer = Supervisor::new(TaskHealth::of_process());
+        writer.spawn("confirmations", move || write_all(database.clone(), queue.clone()));
+        Self { commands, _writer: Arc::new(writer) }
     }
 
     pub(super) fn accept(&self, confirmations: Vec<Confirmation>) {
         for confirmation in confirmations {
-            if self.0.try_send(QueueCommand::Confirm(confirmation)).is_err() {
+            if self.commands.try_send(QueueCommand::Confirm(confirmation)).is_err() {
                 metrics::CONFIRMATIONS_DROPPED.inc();
             }
         }
@@ -69,14 +79,15 @@ impl ConfirmationQueue {
     /// Returns when everything that was accepted so far is written, or its writing has failed.
     pub(super) async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.0.send(QueueCommand::Flush(done)).await.is_ok() {
-            // An error means that the task has ended, and with it everything that it had to write.
+        if self.commands.send(QueueCommand::Flush(done)).await.is_ok() {
+            // An error means that the task panicked with this command in its hands; what it wrote is written.
             let _ = written.await;
         }
     }
 }
 
-async fn write_all<D: Database>(database: D, mut queue: mpsc::Receiver<QueueCommand>) {
+async fn write_all<D: Database>(database: D, queue: SharedQueue) {
+    let mut queue = queue.lock().await;
     while let Some(first) = queue.recv().await {
         let (batch, flushed) = gather(first, &mut queue).await;
         if let Err(error) = write(&database, batch).await {

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_stays_on_one_line() {
+    fn a_message_is_kept_on_one_line() {
         assert_eq!(on_one_line("a\nb é".to_owned()), "a\\nb é");
     }
 

@@ -54,7 +54,7 @@ async fn error_after(bytes: &[u8]) -> ReadError {
 }
 
 #[tokio::test]
-async fn errors_of_a_socket_are_told_apart_by_their_type() {
+async fn errors_of_a_socket_are_distinguished_by_their_type() {
     const TEXT: u8 = 0x81;
     const RESERVED_BIT: u8 = 0x40;
     for (bytes, expected) in [

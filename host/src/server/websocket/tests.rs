@@ -173,7 +173,7 @@ async fn answers_have_the_id_of_their_frame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalid_frame_gets_an_error_and_the_socket_stays_open() {
+async fn an_invalid_frame_gets_an_error_and_the_socket_remains_open() {
     let (_host, mut client) = start().await;
     for (frame, id, code) in [
         ("nonsense", json!(null), "invalid_frame"),
@@ -265,7 +265,7 @@ async fn invalid_messages_close_the_socket_with_their_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn functions_are_told_once_of_a_client_that_disconnects() {
+async fn functions_are_notified_once_of_a_client_that_disconnects() {
     let (host, client) = start().await;
     let Client { to_host, session, .. } = client;
     drop(to_host);
@@ -276,7 +276,7 @@ async fn functions_are_told_once_of_a_client_that_disconnects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn functions_are_told_of_a_session_that_is_aborted() {
+async fn functions_are_notified_of_a_session_that_is_aborted() {
     let (host, client) = start().await;
     client.session.abort();
     assert!(client.session.await.unwrap_err().is_cancelled());

@@ -33,7 +33,6 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use self::clock::RedisClock;
 use self::connections::ConnectionFactory;
@@ -44,6 +43,7 @@ use self::subscriptions::Subscriptions;
 use super::StoreStats;
 use crate::config::{RedisConfig, RedisMode};
 use crate::ops::metrics;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 
 /// How often the clock is measured and the servers are asked for their statistics.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
@@ -62,7 +62,7 @@ pub struct RedisStore {
     /// The URL without its password.
     url: String,
     /// Background tasks, which end when the store is dropped.
-    _tasks: JoinSet<()>,
+    _tasks: Supervisor,
 }
 
 /// The sums of what the servers reported last.
@@ -88,10 +88,15 @@ impl RedisStore {
         let topology = Topology::open(factory.clone()).await;
         let topology = topology.with_context(|| format!("the store {url} cannot be used"))?;
         let subscriptions = Arc::new(Subscriptions::new(factory.clone(), names.clone(), topology.clone()));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(topology.clone().keep_refreshed());
-        let following = subscriptions.clone();
-        tasks.spawn(async move { following.follow_topology().await });
+        let mut tasks = Supervisor::new(TaskHealth::of_process());
+        let (refreshed, following) = (topology.clone(), subscriptions.clone());
+        if factory.config().url.mode == RedisMode::Cluster {
+            tasks.spawn("redis_topology", move || refreshed.clone().keep_refreshed());
+        }
+        tasks.spawn("redis_subscriptions", move || {
+            let following = following.clone();
+            async move { following.follow_topology().await }
+        });
         let store = Self {
             names,
             processes_met: factory.processes_met(),

@@ -209,7 +209,7 @@ macro_rules! each_records_case {
             members::a_non_member_cannot_tell_whether_a_conversation_exists,
             members::former_members_see_nothing,
             members::members_who_rejoin_see_only_what_comes_after,
-            paging::a_cursor_stays_valid_while_conversations_get_new_activity,
+            paging::a_cursor_remains_valid_while_conversations_get_new_activity,
             paging::activity_never_steps_back,
             paging::conversations_come_newest_activity_first,
             paging::history_goes_back_in_pages,
@@ -230,7 +230,7 @@ macro_rules! each_records_case {
             sending::generated_message_ids_differ,
             sending::non_members_cannot_send,
             sending::the_same_id_again_is_a_repetition,
-            sending::the_senders_read_position_stays,
+            sending::the_senders_read_position_does_not_move,
         }
     };
 }

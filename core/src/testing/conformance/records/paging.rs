@@ -72,7 +72,7 @@ pub async fn pages_list_every_conversation_once<R: Records>(subject: &Subject<R>
 }
 
 /// A conversation with new activity moves to the front; the next page continues where the page before ended.
-pub async fn a_cursor_stays_valid_while_conversations_get_new_activity<R: Records>(subject: &Subject<R>) {
+pub async fn a_cursor_remains_valid_while_conversations_get_new_activity<R: Records>(subject: &Subject<R>) {
     let conversations = conversations(subject, 5).await;
     let first = page(subject, None, 2).await;
     assert_eq!(ids(&first), [conversations[4], conversations[3]]);

@@ -95,7 +95,7 @@ pub async fn non_members_cannot_send<R: Records>(subject: &Subject<R>) {
 }
 
 /// Sending a message does not mark earlier messages as read.
-pub async fn the_senders_read_position_stays<R: Records>(subject: &Subject<R>) {
+pub async fn the_senders_read_position_does_not_move<R: Records>(subject: &Subject<R>) {
     let conversation = subject.create(&[ANN, BOB]).await;
     subject.send(conversation, BOB, "question").await;
     subject.send(conversation, ANN, "answer").await;

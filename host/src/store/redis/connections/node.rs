@@ -11,12 +11,12 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, PushKind, Value};
 use roost_core::port::StoreError;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Address, Backoff, ConnectionFactory, ServerProcess, UnusableServer};
 use crate::ops::metrics;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::store::redis::{count_round_trip, errors};
 
 /// A server that leaves so many requests in a row unanswered is taken for hanging.
@@ -79,7 +79,7 @@ enum NodeState {
 pub(crate) struct Node {
     pub(crate) address: Address,
     state: watch::Receiver<NodeState>,
-    task: AbortHandle,
+    _keeper: Supervisor,
 }
 
 impl Node {
@@ -87,8 +87,10 @@ impl Node {
     pub(crate) fn start(factory: Arc<ConnectionFactory>, address: Address) -> Arc<Self> {
         let deadline = Instant::now() + factory.config().connect_timeout;
         let (sender, state) = watch::channel(NodeState::Connecting(deadline));
-        let task = tokio::spawn(keep_connected(factory, address.clone(), sender)).abort_handle();
-        Arc::new(Self { address, state, task })
+        let (server, sender) = (address.clone(), Arc::new(sender));
+        let mut keeper = Supervisor::new(TaskHealth::of_process());
+        keeper.spawn("redis_connection", move || keep_connected(factory.clone(), server.clone(), sender.clone()));
+        Arc::new(Self { address, state, _keeper: keeper })
     }
 
     /// The connection; waits for a first attempt that is under way.
@@ -130,19 +132,13 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 fn unavailable_until(instant: Instant) -> StoreError {
     let left_ms = instant.saturating_duration_since(Instant::now()).as_millis();
     StoreError::Unavailable { retry_after_ms: u32::try_from(left_ms).unwrap_or(u32::MAX).max(1) }
 }
 
 /// Opens one connection after the other, until the task is aborted.
-async fn keep_connected(factory: Arc<ConnectionFactory>, address: Address, state: watch::Sender<NodeState>) {
+async fn keep_connected(factory: Arc<ConnectionFactory>, address: Address, state: Arc<watch::Sender<NodeState>>) {
     let mut backoff = Backoff::new();
     let mut is_down = false;
     loop {

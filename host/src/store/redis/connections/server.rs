@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_cannot_be_used_says_why() {
+    fn a_server_that_cannot_be_used_reports_why() {
         let (standalone, cluster) = (RedisMode::Standalone, RedisMode::Cluster);
         let process = identify("7.0.15", "standalone", "master", &standalone).unwrap();
         assert_eq!((process.id.as_str(), process.serving_since), ("0123456789abcdef", NOW.minus(4_000)));

@@ -114,9 +114,6 @@ impl Topology {
 
     /// Looks the leaders up whenever that is requested, and at intervals, until the future is dropped.
     pub(crate) async fn keep_refreshed(self: Arc<Self>) {
-        if self.factory.config().url.mode != RedisMode::Cluster {
-            return;
-        }
         loop {
             let _ = timeout(REFRESH_INTERVAL, self.refresh_requested.notified()).await;
             if !self.refresh().await {

@@ -12,13 +12,13 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, PushInfo, PushKind, ServerErrorKind, Value};
 use roost_core::ids::UserId;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::desired::{ChannelCommand, DesiredSubscriptions, SubscribeError};
 use super::{SubscriptionContext, message};
 use crate::ops::metrics;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::store::redis::connections::{Address, Backoff, UnusableServer};
 use crate::store::redis::count_round_trip;
 
@@ -31,7 +31,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct SubscriptionConnection {
     pub(super) address: Address,
     shared: Arc<SharedState>,
-    task: AbortHandle,
+    _keeper: Supervisor,
 }
 
 #[derive(Default)]
@@ -40,6 +40,8 @@ struct SharedState {
     changed: Notify,
     /// Users should be subscribed, and the server cannot be reached.
     is_down: AtomicBool,
+    /// A connection was open before, so events may have been missed when the next one opens.
+    was_connected: AtomicBool,
 }
 
 impl SharedState {
@@ -52,8 +54,9 @@ impl SubscriptionConnection {
     pub(super) fn start(context: SubscriptionContext, address: Address) -> Arc<Self> {
         let shared = Arc::<SharedState>::default();
         let task = ConnectionTask { context, address: address.clone(), shared: shared.clone() };
-        let task = tokio::spawn(task.run()).abort_handle();
-        Arc::new(Self { address, shared, task })
+        let mut keeper = Supervisor::new(TaskHealth::of_process());
+        keeper.spawn("redis_subscription_connection", move || task.clone().run());
+        Arc::new(Self { address, shared, _keeper: keeper })
     }
 
     /// Subscribes a user's channel. The future ends when the server has confirmed it, even if the connection is lost
@@ -77,13 +80,8 @@ impl SubscriptionConnection {
     }
 }
 
-impl Drop for SubscriptionConnection {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// The background task of a connection, which runs until it is aborted.
+#[derive(Clone)]
 struct ConnectionTask {
     context: SubscriptionContext,
     address: Address,
@@ -93,7 +91,6 @@ struct ConnectionTask {
 impl ConnectionTask {
     async fn run(self) {
         let mut backoff = Backoff::new();
-        let mut was_connected = false;
         loop {
             self.wait_needed().await;
             let closed = CancellationToken::new();
@@ -102,8 +99,10 @@ impl ConnectionTask {
                     backoff = Backoff::new();
                     self.shared.is_down.store(false, Ordering::Relaxed);
                     let resubscribing = self.shared.desired().start_over();
-                    let resubscribing = was_connected.then_some(resubscribing);
-                    was_connected = self.serve(connection, &closed, resubscribing).await;
+                    let resubscribing =
+                        self.shared.was_connected.swap(true, Ordering::Relaxed).then_some(resubscribing);
+                    let was_connected = self.serve(connection, &closed, resubscribing).await;
+                    self.shared.was_connected.store(was_connected, Ordering::Relaxed);
                     if was_connected {
                         metrics::REDIS_DISCONNECTS.inc();
                         tracing::warn!(server = %self.address, "a subscription connection to Redis was lost");

@@ -93,8 +93,11 @@ impl Subscriptions {
     /// Moves subscriptions to the servers that lead their slots, until the future is dropped.
     pub(super) async fn follow_topology(&self) {
         let mut changes = self.context.topology.changes();
-        while changes.changed().await.is_ok() {
+        loop {
             self.move_subscriptions().await;
+            if changes.changed().await.is_err() {
+                return;
+            }
         }
     }
 
