@@ -28,7 +28,7 @@ impl Real {
     }
 
     async fn cluster() -> Self {
-        Self(open(&CLUSTER.get_or_init(RedisCluster::start).await.url()).await)
+        Self(open(&CLUSTER.get_or_init(RedisCluster::start_without_failovers).await.url()).await)
     }
 }
 

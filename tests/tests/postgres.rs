@@ -272,7 +272,8 @@ async fn a_call_that_waits_too_long_is_unavailable_and_succeeds_later() {
 async fn a_call_without_a_free_connection_is_unavailable_in_time() {
     let config = Postgres::shared().fresh().await;
     create(&open(&config).await, CONVERSATION).await;
-    let short = Duration::from_millis(300);
+    // Long enough to connect on a busy machine.
+    let short = Duration::from_secs(2);
     let narrow = open(&PostgresConfig { connections_max: 1, acquire_timeout: short, ..config.clone() }).await;
     let holding = open_transaction(&config, "SELECT 1 FROM conversations FOR UPDATE").await;
     let waiting = tokio::spawn({

@@ -171,6 +171,7 @@ impl DeviceTask {
             }
         } else if frame["error"]["retry"] == true {
             self.outbox.refused(id);
+            self.observations().refused(&frame["error"]);
         } else {
             self.observations().violation(format!("refused for good: {frame}"));
         }
@@ -181,7 +182,9 @@ impl DeviceTask {
             let up_to = frame["payload"]["up_to"].as_u64().unwrap_or_default();
             let mut observations = self.observations();
             observations.read.1 = observations.read.1.max(up_to);
-        } else if frame["error"]["retry"] != true {
+        } else if frame["error"]["retry"] == true {
+            self.observations().refused(&frame["error"]);
+        } else {
             self.observations().violation(format!("refused for good: {frame}"));
         }
     }

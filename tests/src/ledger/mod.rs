@@ -14,6 +14,7 @@ mod redis_counters;
 mod tally;
 mod verification;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -131,8 +132,19 @@ impl Ledger {
         });
         verification.finish(&self).await;
         let tally = self.tally();
-        eprintln!("ledger of {}: {tally}", self.name);
+        eprintln!("ledger of {}: {tally}; refused and retried: {:?}", self.name, self.refusals());
         tally
+    }
+
+    /// How often frames were refused that can be sent again, by the code of the error.
+    fn refusals(&self) -> BTreeMap<String, usize> {
+        let mut all = BTreeMap::new();
+        for device in &self.devices {
+            for (code, count) in &device.observations().refusals {
+                *all.entry(code.clone()).or_default() += count;
+            }
+        }
+        all
     }
 
     /// The devices that still have something to do.

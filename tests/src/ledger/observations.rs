@@ -58,6 +58,8 @@ pub(super) struct Observations {
     pub(super) violations: Vec<String>,
     /// Acknowledged messages with their conversation and sequence.
     pub(super) acknowledged: BTreeMap<Uuid, (Uuid, u64)>,
+    /// How often a frame was refused that can be sent again, by the code of the error.
+    pub(super) refusals: BTreeMap<String, usize>,
     /// The number of messages without an acknowledgement.
     pub(super) open: usize,
     /// The read position that the device has sent, and the one that was acknowledged.
@@ -107,6 +109,11 @@ impl Observations {
         self.connected = false;
         self.awaits_resync = false;
         self.tally.reconnects += 1;
+    }
+
+    /// Records that the host refused a frame which can be sent again.
+    pub(super) fn refused(&mut self, error: &Value) {
+        *self.refusals.entry(error["code"].as_str().unwrap_or("no code").to_owned()).or_default() += 1;
     }
 
     /// Records a pushed frame; returns whether the current state must be fetched.
