@@ -1,5 +1,6 @@
 # Reads the output of `cargo test --no-fail-fast` and prints a summary: each failed test with the command that runs it alone,
-# test programs that ended without a result, and the totals as the last line. `status` is the exit code of cargo.
+# test programs that ended without a result, and the totals as the last line. `status` is the exit code of cargo. The commands
+# name no package: with `-p`, cargo chooses other features and compiles most dependencies again.
 
 # "Running unittests src/lib.rs (target/debug/deps/roost_core-0123)", "Running tests/http.rs (target/debug/deps/http-0123)"
 /^ +Running / {
@@ -9,15 +10,18 @@
     sub(/-[0-9a-f]+$/, "", program)
     package = program
     gsub(/_/, "-", package)
-    if ($2 != "unittests") selector = "--test " program
-    else if ($3 ~ /main\.rs$/) selector = "-p " package " --bins"
-    else selector = "-p " package " --lib"
+    if ($2 != "unittests") target = selector = "--test " program
+    else {
+        selector = $3 ~ /main\.rs$/ ? "--bins" : "--lib"
+        target = "-p " package " " selector
+    }
     failures = 0
 }
 /^ +Doc-tests / {
     package = $2
     gsub(/_/, "-", package)
-    selector = "-p " package " --doc"
+    selector = "--doc"
+    target = "-p " package " " selector
     failures = 0
 }
 
@@ -31,7 +35,7 @@ failures && /^    [^ ]+$/ { list[++listed] = $1 }
 /^test result: / {
     for (i = 1; failures && i <= listed; i++) {
         failed[++failed_count] = selector " " list[i]
-        with_result[selector] = 1
+        with_result[target] = 1
     }
     passed += $4
     reported_failed += $6
@@ -44,9 +48,9 @@ failures && /^    [^ ]+$/ { list[++listed] = $1 }
 
 # Cargo's own list: "    `-p roost-tests --test http`"
 /^ +`-p .*`$/ {
-    target = $0
-    gsub(/^ +`|`$/, "", target)
-    targets[++target_count] = target
+    listed_target = $0
+    gsub(/^ +`|`$/, "", listed_target)
+    targets[++target_count] = listed_target
 }
 /^error: could not compile/ { not_compiled = 1 }
 
@@ -58,11 +62,12 @@ END {
         print "  tests/run " failed[i] " -- --exact"
     }
     for (i = 1; i <= target_count; i++) {
-        short = targets[i]
-        if (short ~ / --test /) sub(/^-p [^ ]+ /, "", short)
-        if (!(short in with_result)) {
+        target = targets[i]
+        if (target ~ / --test /) sub(/^-p [^ ]+ /, "", target)
+        if (!(target in with_result)) {
+            sub(/^-p [^ ]+ /, "", target)
             print "ENDED WITHOUT A RESULT (a crash, or it was killed):"
-            print "  tests/run " targets[i]
+            print "  tests/run " target
         }
     }
     if (status != 0 && !not_compiled && failed_count == 0 && target_count == 0) print "cargo test failed; see above."
