@@ -19,7 +19,7 @@ use roost::records::RecordStore;
 use roost::runtime::{Engine, Functions, HostWorld, Invocation, Target};
 use roost::store::Store;
 use roost_tests::native::{self, NativeWorld};
-use roost_tests::scenario::{ApiRequest, Operation, Scenario, Size};
+use roost_tests::scenario::{ApiRequest, Scenario, ScenarioOperation, Size};
 use roost_tests::{components, fixture};
 
 /// The allocator of the shipped binary.
@@ -29,12 +29,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SIZE: Size = Size { users: 100, partners: 1, messages: 40, groups: &[100] };
 
 /// The measured operations, with the number of calls in a batch: a few milliseconds at most.
-const CASES: [(Operation, u32); 5] = [
-    (Operation::Heartbeat, 500),
-    (Operation::PresenceOf100, 10),
-    (Operation::Send, 10),
-    (Operation::SendTo(100), 2),
-    (Operation::Read, 10),
+const CASES: [(ScenarioOperation, u32); 5] = [
+    (ScenarioOperation::Heartbeat, 500),
+    (ScenarioOperation::PresenceOf100, 10),
+    (ScenarioOperation::Send, 10),
+    (ScenarioOperation::SendTo(100), 2),
+    (ScenarioOperation::Read, 10),
 ];
 
 /// Measures calls of functions without HTTP.
@@ -95,7 +95,7 @@ type Times = Vec<f64>;
 async fn measure(
     variants: &[(&str, Variant)],
     scenario: &Scenario,
-    (operation, batch): (Operation, u32),
+    (operation, batch): (ScenarioOperation, u32),
     arguments: &Arguments,
 ) -> Vec<Times> {
     let mut watch = Stopwatch::new(arguments.between_kib);
@@ -208,7 +208,7 @@ async fn deploy(engine: &Engine, scenario: &Scenario) {
         let began = Instant::now();
         functions.deploy("presence.wasm", bytes).await.unwrap();
         deployed.push(began.elapsed().as_secs_f64() * 1e3);
-        let (target, invocation) = call(&functions, scenario.request(Operation::Heartbeat, number));
+        let (target, invocation) = call(&functions, scenario.request(ScenarioOperation::Heartbeat, number));
         functions.call(&target, invocation).await.unwrap();
         answered.push(began.elapsed().as_secs_f64() * 1e3);
     }

@@ -17,7 +17,7 @@ pub struct Events {
 
 /// One event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct ServerSentEvent {
     /// The position in the feed; ephemeral events have none.
     pub id: Option<String>,
     /// The event type.
@@ -38,11 +38,11 @@ impl Events {
 
     /// The next event, or `None` when the stream has ended. Comments that keep the stream alive do not extend the
     /// deadline.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<ServerSentEvent> {
         timeout(DEADLINE, self.read()).await.expect("an event in time")
     }
 
-    async fn read(&mut self) -> Option<Event> {
+    async fn read(&mut self) -> Option<ServerSentEvent> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (parse(block), rest.to_owned());
@@ -57,7 +57,7 @@ impl Events {
     }
 
     /// The next event of this type; events of other types are skipped.
-    pub async fn expect(&mut self, name: &str) -> Event {
+    pub async fn expect(&mut self, name: &str) -> ServerSentEvent {
         loop {
             let event = self.next().await.unwrap_or_else(|| panic!("waiting for {name}: the stream has ended"));
             if event.name == name {
@@ -68,11 +68,11 @@ impl Events {
 }
 
 /// A block of comments alone is not an event.
-fn parse(block: &str) -> Option<Event> {
+fn parse(block: &str) -> Option<ServerSentEvent> {
     let field = |name: &'static str| block.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "));
     let (name, id) = (field("event").next(), field("id").next());
     let data: String = field("data").collect();
-    Some(Event {
+    Some(ServerSentEvent {
         id: id.map(str::to_owned),
         name: name?.to_owned(),
         data: serde_json::from_str(&data).expect("data is JSON"),

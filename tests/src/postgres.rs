@@ -36,7 +36,7 @@ full_page_writes = off
 const GUARDIAN_SCRIPT: &str = r#"cat > /dev/null; "$0" -D "$1/data" stop -s -m immediate; rm -rf "$1""#;
 
 /// A PostgreSQL server, running unless a test has stopped it.
-pub struct Postgres {
+pub struct PostgresServer {
     programs: PathBuf,
     account: Option<(u32, u32)>,
     folder: TempDir,
@@ -46,10 +46,10 @@ pub struct Postgres {
     alive: Option<ChildStdin>,
 }
 
-impl Postgres {
+impl PostgresServer {
     /// The server that all tests of this process share. No test may stop it.
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        static SHARED: OnceLock<PostgresServer> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
@@ -142,7 +142,7 @@ impl Postgres {
     }
 }
 
-impl Drop for Postgres {
+impl Drop for PostgresServer {
     fn drop(&mut self) {
         drop(self.alive.take());
         // A failure leaves a temporary folder behind; it must not hide the failure of the test itself.

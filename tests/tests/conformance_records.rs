@@ -21,7 +21,7 @@ use roost_core::testing::conformance::records::{
 use roost_core::testing::{FakeRecords, block_on};
 use roost_core::time::Timestamp;
 use roost_tests::backend::{Backend, url};
-use roost_tests::postgres::Postgres;
+use roost_tests::postgres::PostgresServer;
 use tempfile::TempDir;
 
 const ANN: UserId = UserId::from_u128(1);
@@ -39,7 +39,7 @@ async fn in_file(folder: &Path) -> RecordStore {
 }
 
 async fn on_postgres() -> RecordStore {
-    RecordStore::open(&RecordsUrl::Postgres(Postgres::shared().fresh().await)).await.unwrap()
+    RecordStore::open(&RecordsUrl::Postgres(PostgresServer::shared().fresh().await)).await.unwrap()
 }
 
 fn on<F: Future<Output = ()>>(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use roost_tests::eventually::eventually_within;
 use roost_tests::fleet::{Fleet, settings_for};
 use roost_tests::ledger::{Ledger, RedisCounters};
-use roost_tests::postgres::Postgres;
+use roost_tests::postgres::PostgresServer;
 use roost_tests::proxy::{Direction, NetworkCondition, Proxy};
 use roost_tests::redis::{Data, RedisCluster, RedisServer};
 use tokio::time::sleep;
@@ -20,7 +20,7 @@ const CUT_WITHIN: Duration = Duration::from_secs(20);
 
 /// Two hosts on this store and on a new database.
 async fn pair(store: &str) -> Fleet {
-    Fleet::start_identical(2, &settings_for(store, &Postgres::shared().database().await)).await
+    Fleet::start_identical(2, &settings_for(store, &PostgresServer::shared().database().await)).await
 }
 
 /// Waits until messages flow again and verifies every guarantee, including the counters in Redis.
@@ -122,7 +122,7 @@ async fn a_cluster_primary_is_replaced_and_another_killed() {
 
 #[tokio::test]
 async fn postgres_is_restarted_at_once() {
-    let (redis, postgres) = (RedisServer::start().await, Postgres::start());
+    let (redis, postgres) = (RedisServer::start().await, PostgresServer::start());
     let fleet = Fleet::start_identical(2, &settings_for(&redis.url(), &postgres.database().await)).await;
     let ledger = Ledger::open("PostgreSQL restarted", fleet.addresses()).await;
     postgres.stop_immediately();
@@ -133,9 +133,9 @@ async fn postgres_is_restarted_at_once() {
 
 /// Two hosts; the first one reaches Redis and PostgreSQL through proxies.
 async fn behind_proxies(redis: &RedisServer) -> (Fleet, Proxy, Proxy) {
-    let database = Postgres::shared().database().await;
+    let database = PostgresServer::shared().database().await;
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let (near_redis, near_postgres) = (at(redis.port()), at(Postgres::shared().port()));
+    let (near_redis, near_postgres) = (at(redis.port()), at(PostgresServer::shared().port()));
     let (store, records) = (Proxy::before(near_redis).await, Proxy::before(near_postgres).await);
     let through = |url: &str, from: SocketAddr, to: &Proxy| {
         url.replace(&format!(":{}", from.port()), &format!(":{}", to.address.port()))

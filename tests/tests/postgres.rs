@@ -15,7 +15,7 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 use roost_tests::eventually::DEADLINE;
-use roost_tests::postgres::{PASSWORD, Postgres};
+use roost_tests::postgres::{PASSWORD, PostgresServer};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -67,7 +67,7 @@ fn unavailable<T>(answer: &Result<T, RecordsError>) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_two_writers_on_two_hosts_leave_no_gap() {
     const EACH: u64 = 10;
-    let hosts = two_hosts(&Postgres::shared().fresh().await).await;
+    let hosts = two_hosts(&PostgresServer::shared().fresh().await).await;
     let writers = (0..32).map(|writer| {
         let records = hosts[writer % 2].clone();
         tokio::spawn(async move {
@@ -87,7 +87,7 @@ async fn thirty_two_writers_on_two_hosts_leave_no_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_message_at_two_hosts_at_once_is_stored_once() {
-    let hosts = two_hosts(&Postgres::shared().fresh().await).await;
+    let hosts = two_hosts(&PostgresServer::shared().fresh().await).await;
     for id in 1..=50 {
         let both = hosts.each_ref().map(|records| records.append_message(draft(Some(id))));
         let answers: Vec<_> = join_all(both).await.into_iter().map(Result::unwrap).collect();
@@ -99,7 +99,7 @@ async fn the_same_message_at_two_hosts_at_once_is_stored_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_in_two_conversations_at_once_is_a_conflict_for_one() {
-    let hosts = two_hosts(&Postgres::shared().fresh().await).await;
+    let hosts = two_hosts(&PostgresServer::shared().fresh().await).await;
     create(&hosts[0], OTHER).await;
     for id in 1..=50 {
         let elsewhere = Draft { conversation: OTHER, ..draft(Some(id)) };
@@ -112,7 +112,7 @@ async fn the_same_id_in_two_conversations_at_once_is_a_conflict_for_one() {
 /// Ann sends every message and none is deleted, so every message after Bob's position is unread for Bob.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mark_that_races_messages_answers_an_exact_snapshot() {
-    let hosts = two_hosts(&Postgres::shared().fresh().await).await;
+    let hosts = two_hosts(&PostgresServer::shared().fresh().await).await;
     let writer = hosts[0].clone();
     let writing = tokio::spawn(async move {
         for _ in 0..150 {
@@ -132,7 +132,7 @@ async fn a_mark_that_races_messages_answers_an_exact_snapshot() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_start_at_once_share_one_schema() {
-    let config = Postgres::shared().fresh().await;
+    let config = PostgresServer::shared().fresh().await;
     let url = RecordsUrl::Postgres(config);
     for opened in join_all((0..6).map(|_| RecordStore::open(&url))).await {
         opened.unwrap().ready().await.unwrap();
@@ -142,7 +142,7 @@ async fn hosts_that_start_at_once_share_one_schema() {
 /// Each host changes everything about two conversations, in a different order.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_changes_of_all_kinds_never_deadlock() {
-    let server = Postgres::start();
+    let server = PostgresServer::start();
     let hosts = two_hosts(&server.fresh().await).await;
     create(&hosts[0], OTHER).await;
     let mixing = (0..8_usize).map(|worker| {
@@ -215,7 +215,7 @@ async fn wait_for_progress(progress: &mut watch::Receiver<(u64, u64)>, stored: u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_under_load_loses_nothing_acknowledged() {
-    let server = Postgres::start();
+    let server = PostgresServer::start();
     let config = PostgresConfig { acquire_timeout: Duration::from_secs(2), ..server.fresh().await };
     let hosts = two_hosts(&config).await;
     let (stop, stopped) = watch::channel(false);
@@ -252,7 +252,7 @@ async fn open_transaction(config: &PostgresConfig, statement: &'static str) -> P
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_waits_too_long_is_unavailable_and_succeeds_later() {
-    let config = Postgres::shared().fresh().await;
+    let config = PostgresServer::shared().fresh().await;
     create(&open(&config).await, CONVERSATION).await;
     let hasty = open(&PostgresConfig { statement_timeout: Duration::from_millis(200), ..config.clone() }).await;
 
@@ -270,7 +270,7 @@ async fn a_call_that_waits_too_long_is_unavailable_and_succeeds_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_without_a_free_connection_is_unavailable_in_time() {
-    let config = Postgres::shared().fresh().await;
+    let config = PostgresServer::shared().fresh().await;
     create(&open(&config).await, CONVERSATION).await;
     // Long enough to connect on a busy machine.
     let short = Duration::from_secs(2);
@@ -289,7 +289,7 @@ async fn a_call_without_a_free_connection_is_unavailable_in_time() {
 
 /// The problem that the operator reads, with the server's port replaced by `PORT`.
 async fn problem(url: String) -> String {
-    let server = Postgres::shared();
+    let server = PostgresServer::shared();
     let config = PostgresConfig { url: Secret(url), ..server.fresh().await };
     let error = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap_err();
     let shown = format!("{error} {error:?} {config:?}");
@@ -303,7 +303,7 @@ async fn problem(url: String) -> String {
 
 /// A database on which these statements were run.
 async fn prepared(statements: &'static str) -> String {
-    let url = Postgres::shared().database().await;
+    let url = PostgresServer::shared().database().await;
     PgConnection::connect(&url).await.unwrap().execute(statements).await.unwrap();
     url
 }
@@ -317,7 +317,7 @@ fn after_place(problem: &str) -> &str {
 
 #[tokio::test]
 async fn a_server_that_cannot_be_used_is_explained_in_one_sentence_without_the_password() {
-    let server = Postgres::shared();
+    let server = PostgresServer::shared();
     let wrong = problem(server.url("postgres").replace(PASSWORD, "wr0ng-passw0rd")).await;
     assert_eq!(
         wrong,
@@ -346,8 +346,8 @@ async fn a_database_whose_schema_cannot_be_updated_is_explained_in_one_sentence(
         "up to date: relation \"conversations\" already exists; the database belongs to another application; name an \
          empty database in records_url"
     );
-    let newer = Postgres::shared().database().await;
-    let config = PostgresConfig { url: Secret(newer.clone()), ..Postgres::shared().fresh().await };
+    let newer = PostgresServer::shared().database().await;
+    let config = PostgresConfig { url: Secret(newer.clone()), ..PostgresServer::shared().fresh().await };
     open(&config).await.close().await;
     let later = "INSERT INTO _sqlx_migrations VALUES (2, 'later', now(), true, '', 0)";
     PgConnection::connect(&newer).await.unwrap().execute(later).await.unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use roost::config::RecordsUrl;
 use roost::records::{RecordStore, postgres_statements};
-use roost_tests::postgres::Postgres;
+use roost_tests::postgres::PostgresServer;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
@@ -87,7 +87,7 @@ const PARAMETERS: &[(&str, &str)] = &[
 ];
 
 async fn loaded() -> PgConnection {
-    let config = Postgres::shared().fresh().await;
+    let config = PostgresServer::shared().fresh().await;
     let records = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap();
     records.close().await;
     let mut connection = PgConnection::connect(&config.url.0).await.unwrap();

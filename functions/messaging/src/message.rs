@@ -71,19 +71,19 @@ pub(crate) struct Stored<T> {
     value: T,
     /// `delayed` if the members are notified later, because the store is not available. Absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Delivery")]
-    delivery: Option<Delivery>,
+    #[schemars(with = "DeliveryStatus")]
+    delivery: Option<DeliveryStatus>,
 }
 
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Delivery {
+enum DeliveryStatus {
     Delayed,
 }
 
 impl<T> Stored<T> {
     fn new(value: T, delayed: bool) -> Self {
-        Self { value, delivery: delayed.then_some(Delivery::Delayed) }
+        Self { value, delivery: delayed.then_some(DeliveryStatus::Delayed) }
     }
 }
 

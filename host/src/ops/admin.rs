@@ -133,11 +133,11 @@ async fn metrics_text(State(state): State<Arc<AdminState>>) -> Response<Body> {
 
 async fn functions(State(state): State<Arc<AdminState>>, headers: HeaderMap) -> Response<Body> {
     #[derive(Serialize)]
-    struct Functions {
+    struct FunctionList {
         functions: Vec<serde_json::Value>,
     }
     match state.check_key(&headers) {
-        Ok(()) => json(200, &Functions { functions: (state.functions)() }),
+        Ok(()) => json(200, &FunctionList { functions: (state.functions)() }),
         Err(problem) => problem.response(&trace::new_id()),
     }
 }

@@ -13,14 +13,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Admits the calls of one function.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct CallAdmission {
     running: Semaphore,
     waiting: AtomicUsize,
     waiting_max: usize,
     wait_max: Duration,
 }
 
-impl Admission {
+impl CallAdmission {
     pub(super) fn new(running_max: usize, waiting_max: usize, wait_max: Duration) -> Self {
         Self {
             running: Semaphore::new(running_max.min(Semaphore::MAX_PERMITS)),
@@ -52,10 +52,10 @@ impl Admission {
 pub(super) const BUSY: CallError = CallError::Busy { retry_after: RETRY_AFTER };
 
 /// One place among the calls that wait; given back when it is dropped.
-struct Waiting<'a>(&'a Admission);
+struct Waiting<'a>(&'a CallAdmission);
 
 impl<'a> Waiting<'a> {
-    fn new(admission: &'a Admission) -> Option<Self> {
+    fn new(admission: &'a CallAdmission) -> Option<Self> {
         let before = admission.waiting.fetch_add(1, Ordering::AcqRel);
         let waiting = Self(admission);
         (before < admission.waiting_max).then_some(waiting)
@@ -83,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn calls_beyond_the_queue_are_refused() {
-        let admission = Admission::new(1, 1, LONG);
+        let admission = CallAdmission::new(1, 1, LONG);
         let inside = admission.admit().await.unwrap();
         let mut second = pin!(admission.admit());
         assert!(poll(second.as_mut()).is_pending());
@@ -94,7 +94,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_wait_frees_its_place_in_the_queue() {
-        let admission = Admission::new(1, 1, LONG);
+        let admission = CallAdmission::new(1, 1, LONG);
         let _inside = admission.admit().await.unwrap();
         {
             let mut cancelled = pin!(admission.admit());
@@ -106,7 +106,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_with_busy_when_its_time_is_over() {
-        let admission = Admission::new(1, 1, Duration::from_millis(50));
+        let admission = CallAdmission::new(1, 1, Duration::from_millis(50));
         let _inside = admission.admit().await.unwrap();
         assert_eq!(admission.admit().await.unwrap_err(), BUSY);
     }

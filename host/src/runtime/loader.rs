@@ -21,7 +21,7 @@ use super::metrics::FunctionCounters;
 use super::options::Options;
 use super::revision::{Revision, RevisionParts};
 use super::routes::Conflict;
-use super::state::{HostWorld, Identity, ImportInDescribe, InstanceState};
+use super::state::{FunctionIdentity, HostWorld, ImportInDescribe, InstanceState};
 use crate::ops::log::milliseconds;
 
 /// The contract of this host.
@@ -177,8 +177,8 @@ impl Loader {
         }
     }
 
-    fn identity(&self, name: &str, digest: &str, grants: Grants) -> Identity {
-        Identity {
+    fn identity(&self, name: &str, digest: &str, grants: Grants) -> FunctionIdentity {
+        FunctionIdentity {
             name: name.to_owned(),
             revision: digest.chars().take(REVISION_LETTERS).collect(),
             world: self.world.clone(),

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
 
-use super::admission::{Admission, BUSY};
+use super::admission::{BUSY, CallAdmission};
 use super::call::{CallError, Failure, Invocation, Reply};
 use super::engine::{Engine, EvictIdle};
 use super::instance::{self, Blueprint, DeadlinePassed, Instance};
 use super::manifest::Manifest;
 use super::metrics::CallMetrics;
-use super::state::{Identity, InstanceState};
+use super::state::{FunctionIdentity, InstanceState};
 use crate::config::FunctionConfig;
 use crate::ops::log::milliseconds;
 
@@ -36,12 +36,12 @@ pub(super) struct Revision {
     pub(super) manifest: Arc<Manifest>,
     /// SHA-256 of the component, in hexadecimal.
     pub(super) digest: String,
-    pub(super) identity: Arc<Identity>,
+    pub(super) identity: Arc<FunctionIdentity>,
     pub(super) config: FunctionConfig,
     pub(super) metrics: CallMetrics,
     engine: Engine,
     blueprint: Blueprint,
-    admission: Admission,
+    admission: CallAdmission,
     idle: Arc<IdleInstances>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Revision {
 pub(super) struct RevisionParts {
     pub(super) manifest: Manifest,
     pub(super) digest: String,
-    pub(super) identity: Identity,
+    pub(super) identity: FunctionIdentity,
     pub(super) config: FunctionConfig,
     pub(super) engine: Engine,
     pub(super) blueprint: Blueprint,
@@ -65,7 +65,7 @@ impl Revision {
         }
         Self {
             metrics: CallMetrics::new(&parts.identity.name, &parts.identity.revision),
-            admission: Admission::new(config.concurrency_max, config.queue_max, config.deadline),
+            admission: CallAdmission::new(config.concurrency_max, config.queue_max, config.deadline),
             manifest: Arc::new(parts.manifest),
             digest: parts.digest,
             identity: Arc::new(parts.identity),

@@ -19,7 +19,7 @@ pub struct HostWorld {
 }
 
 /// What all instances of one revision share.
-pub(super) struct Identity {
+pub(super) struct FunctionIdentity {
     /// The name in the manifest; until the manifest is known, the name of the file.
     pub(super) name: String,
     /// The first letters of the digest.
@@ -31,7 +31,7 @@ pub(super) struct Identity {
 
 /// The state of one instance. [`InstanceState::begin`] resets what belongs to a call.
 pub(super) struct InstanceState {
-    pub(super) identity: Arc<Identity>,
+    pub(super) identity: Arc<FunctionIdentity>,
     pub(super) memory: MemoryLimit,
     /// Whether `describe` runs, during which only telemetry may be used.
     pub(super) describing: bool,
@@ -45,7 +45,7 @@ pub(super) struct InstanceState {
 
 impl InstanceState {
     pub(super) fn new(
-        identity: Arc<Identity>,
+        identity: Arc<FunctionIdentity>,
         memory_bytes_max: usize,
         (trace, deadline): (Arc<str>, Instant),
     ) -> Self {

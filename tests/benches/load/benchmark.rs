@@ -9,7 +9,7 @@ use anyhow::Context;
 use roost::config::{Flag, Sources};
 use roost::records::RecordStore;
 use roost_tests::components;
-use roost_tests::scenario::{ApiRequest, Operation, Scenario};
+use roost_tests::scenario::{ApiRequest, Scenario, ScenarioOperation};
 use roost_tests::server::Server;
 use tempfile::TempDir;
 
@@ -72,7 +72,7 @@ impl<'a> Benchmark<'a> {
     }
 
     /// Measures all rounds of one operation; the servers alternate.
-    pub async fn measure(&self, operation: Operation, with_native: bool) -> Vec<Measurements> {
+    pub async fn measure(&self, operation: ScenarioOperation, with_native: bool) -> Vec<Measurements> {
         let api_requests: Vec<ApiRequest> =
             (0..REQUESTS).map(|number| self.scenario.request(operation, number)).collect();
         let rendered = rendered(&api_requests);

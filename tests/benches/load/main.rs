@@ -22,7 +22,7 @@ mod report;
 use std::time::Duration;
 
 use clap::Parser;
-use roost_tests::scenario::{Operation, Scenario, Size};
+use roost_tests::scenario::{Scenario, ScenarioOperation, Size};
 
 use benchmark::Benchmark;
 
@@ -36,19 +36,19 @@ const SIZE: Size = Size { users: 100, partners: 25, messages: 4, groups: &[100, 
 
 /// The measured operations, and whether the native server takes part where the servers share one store but not the
 /// records.
-const CASES: [(Operation, bool); 12] = [
-    (Operation::Heartbeat, true),
-    (Operation::Presence, true),
-    (Operation::PresenceOf100, true),
-    (Operation::PresenceOfContact, true),
-    (Operation::Unread, true),
-    (Operation::UnreadOf, true),
-    (Operation::Inbox, true),
-    (Operation::Read, false),
-    (Operation::Send, false),
-    (Operation::SendTo(100), false),
-    (Operation::SendTo(1_000), false),
-    (Operation::SendToOne(1_000), false),
+const CASES: [(ScenarioOperation, bool); 12] = [
+    (ScenarioOperation::Heartbeat, true),
+    (ScenarioOperation::Presence, true),
+    (ScenarioOperation::PresenceOf100, true),
+    (ScenarioOperation::PresenceOfContact, true),
+    (ScenarioOperation::Unread, true),
+    (ScenarioOperation::UnreadOf, true),
+    (ScenarioOperation::Inbox, true),
+    (ScenarioOperation::Read, false),
+    (ScenarioOperation::Send, false),
+    (ScenarioOperation::SendTo(100), false),
+    (ScenarioOperation::SendTo(1_000), false),
+    (ScenarioOperation::SendToOne(1_000), false),
 ];
 
 /// Puts load on the real binary and on a native server, and compares them.
@@ -91,7 +91,7 @@ impl Arguments {
         Duration::from_secs_f64(self.seconds)
     }
 
-    fn asks_for(&self, operation: Operation) -> bool {
+    fn asks_for(&self, operation: ScenarioOperation) -> bool {
         self.only.is_empty() || self.only.contains(&operation.name())
     }
 

@@ -1,6 +1,6 @@
 //! The tables that a run prints, in the form that `docs/performance.md` uses.
 
-use roost_tests::scenario::Operation;
+use roost_tests::scenario::ScenarioOperation;
 
 use crate::benchmark::Measurements;
 
@@ -13,7 +13,7 @@ pub fn head() {
 }
 
 /// One row for each server; costs are per request.
-pub fn operation(operation: Operation, all_measurements: &[Measurements]) {
+pub fn operation(operation: ScenarioOperation, all_measurements: &[Measurements]) {
     let native = all_measurements.iter().find(|measurements| measurements.server == "native");
     for measurements in all_measurements {
         let outcome = &measurements.outcome;

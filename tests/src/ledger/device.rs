@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::connection::{ConnectionLost, DeviceConnection};
 use super::observations::Observations;
-use super::outbox::Outbox;
+use super::outbox::DeviceOutbox;
 use super::recovery;
 use crate::token::Token;
 
@@ -75,7 +75,7 @@ impl Device {
             ticks,
             tick: 0,
             observations: observations.clone(),
-            outbox: Outbox::default(),
+            outbox: DeviceOutbox::default(),
             recoveries: JoinSet::new(),
         };
         let mut tasks = JoinSet::new();
@@ -98,7 +98,7 @@ struct DeviceTask {
     ticks: Interval,
     tick: u32,
     observations: Arc<Mutex<Observations>>,
-    outbox: Outbox,
+    outbox: DeviceOutbox,
     recoveries: JoinSet<()>,
 }
 

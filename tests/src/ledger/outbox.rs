@@ -32,12 +32,12 @@ enum SendState {
 
 /// All messages of this device that are not acknowledged.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct DeviceOutbox {
     messages: BTreeMap<Uuid, OutgoingMessage>,
     written: usize,
 }
 
-impl Outbox {
+impl DeviceOutbox {
     /// Writes the next numbered message, unless too many are unacknowledged. Returns whether it did.
     pub(super) fn write(&mut self, device: &str, conversations: &[Uuid]) -> bool {
         if self.messages.len() >= UNACKNOWLEDGED_MAX {

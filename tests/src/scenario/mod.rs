@@ -50,7 +50,7 @@ pub struct Scenario {
 
 /// The operation that a benchmark measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub enum ScenarioOperation {
     /// A client's heartbeat.
     Heartbeat,
     /// A backend asks for one user.
@@ -75,7 +75,7 @@ pub enum Operation {
     Inbox,
 }
 
-impl Operation {
+impl ScenarioOperation {
     /// The name of the operation in tables.
     pub fn name(self) -> String {
         match self {
@@ -101,50 +101,52 @@ impl Scenario {
     }
 
     /// The `number`-th request of an operation; numbers are spread evenly over the users who can send it.
-    pub fn request(&self, operation: Operation, number: u32) -> ApiRequest {
+    pub fn request(&self, operation: ScenarioOperation, number: u32) -> ApiRequest {
         let Size { users, partners, .. } = self.size;
         let (caller_index, round) = (number % users, number / users);
         let partner = 1 + round % partners.max(1);
         let (caller, question, body) = match operation {
-            Operation::Heartbeat => (self.caller(caller_index), ApiRoute::Heartbeat, json!({ "connection": "bench" })),
-            Operation::Presence => (Caller::Service, ApiRoute::Presence(self.user(caller_index)), json!({})),
-            Operation::PresenceOf100 => {
+            ScenarioOperation::Heartbeat => {
+                (self.caller(caller_index), ApiRoute::Heartbeat, json!({ "connection": "bench" }))
+            }
+            ScenarioOperation::Presence => (Caller::Service, ApiRoute::Presence(self.user(caller_index)), json!({})),
+            ScenarioOperation::PresenceOf100 => {
                 let users: Vec<_> = (caller_index..caller_index + BULK).map(|user| self.user(user % users)).collect();
                 (Caller::Service, ApiRoute::PresenceOf, json!({ "users": users }))
             }
-            Operation::PresenceOfContact => {
+            ScenarioOperation::PresenceOfContact => {
                 (self.caller(caller_index), ApiRoute::Presence(self.user((caller_index + 1) % users)), json!({}))
             }
-            Operation::Unread => (self.caller(caller_index), ApiRoute::Unread, json!({})),
-            Operation::UnreadOf => {
+            ScenarioOperation::Unread => (self.caller(caller_index), ApiRoute::Unread, json!({})),
+            ScenarioOperation::UnreadOf => {
                 (self.caller(caller_index), ApiRoute::UnreadOf(self.pair(caller_index, partner)), json!({}))
             }
-            Operation::Read => {
+            ScenarioOperation::Read => {
                 let up_to = Seq(u64::from(1 + round / partners.max(1)));
                 (self.caller(caller_index), ApiRoute::Read(self.pair(caller_index, partner)), json!({ "up_to": up_to }))
             }
-            Operation::Send => {
+            ScenarioOperation::Send => {
                 (self.caller(caller_index), ApiRoute::Send(self.pair(caller_index, partner)), message_body(number))
             }
-            Operation::SendTo(members) | Operation::SendToOne(members) => {
-                let spread = if operation == Operation::SendTo(members) { GROUPS } else { 1 };
+            ScenarioOperation::SendTo(members) | ScenarioOperation::SendToOne(members) => {
+                let spread = if operation == ScenarioOperation::SendTo(members) { GROUPS } else { 1 };
                 let group = self.group(members, number % spread);
                 (self.caller(FIRST_MEMBER + number % members), ApiRoute::Send(group), message_body(number))
             }
-            Operation::Inbox => (self.caller(caller_index), ApiRoute::Inbox, json!({})),
+            ScenarioOperation::Inbox => (self.caller(caller_index), ApiRoute::Inbox, json!({})),
         };
         ApiRequest { caller, question, body: body.to_string() }
     }
 
     /// The requests that warm a cold store: every user is online and has cached counters.
     pub fn warm_up_requests(&self) -> Vec<ApiRequest> {
-        let heartbeats = (0..self.size.users).map(|number| self.request(Operation::Heartbeat, number));
+        let heartbeats = (0..self.size.users).map(|number| self.request(ScenarioOperation::Heartbeat, number));
         let counters = self.all_users().map(|user| ApiRequest {
             caller: self.caller(user),
             question: ApiRoute::Unread,
             body: json!({}).to_string(),
         });
-        let inboxes = (0..self.size.users).map(|number| self.request(Operation::Inbox, number));
+        let inboxes = (0..self.size.users).map(|number| self.request(ScenarioOperation::Inbox, number));
         heartbeats.chain(counters).chain(inboxes).collect()
     }
 

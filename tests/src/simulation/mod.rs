@@ -28,5 +28,5 @@ mod world;
 
 pub use ground_truth::Violation;
 pub use planted_bug::PlantedBug;
-pub use run::{Failure, Passed, replay, simulate};
+pub use run::{Passed, SimulationFailure, replay, simulate};
 pub use world::Degraded;

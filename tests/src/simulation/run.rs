@@ -39,7 +39,7 @@ pub struct Passed {
 
 /// A run with a violation.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct SimulationFailure {
     /// The seed, which replays the run.
     pub seed: u64,
     /// The plan of the run.
@@ -52,7 +52,7 @@ pub struct Failure {
     pub trace: Vec<String>,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SimulationFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in &self.trace {
             writeln!(f, "{line}")?;
@@ -65,12 +65,12 @@ impl fmt::Display for Failure {
 }
 
 /// Runs a seed without a text trace. After a failure, [`replay`] gives the trace.
-pub fn simulate(seed: u64, planted_bug: Option<PlantedBug>) -> Result<Passed, Box<Failure>> {
+pub fn simulate(seed: u64, planted_bug: Option<PlantedBug>) -> Result<Passed, Box<SimulationFailure>> {
     Run::new(seed, planted_bug, false).run_out()
 }
 
 /// Runs a seed with a text trace of the last steps.
-pub fn replay(seed: u64, planted_bug: Option<PlantedBug>) -> Result<Passed, Box<Failure>> {
+pub fn replay(seed: u64, planted_bug: Option<PlantedBug>) -> Result<Passed, Box<SimulationFailure>> {
     Run::new(seed, planted_bug, true).run_out()
 }
 
@@ -125,7 +125,7 @@ impl Run {
         }
     }
 
-    fn run_out(mut self) -> Result<Passed, Box<Failure>> {
+    fn run_out(mut self) -> Result<Passed, Box<SimulationFailure>> {
         while self.world.devices_finished() < self.clients.len() && self.steps < STEPS_MAX && self.holds() {
             self.step();
             self.inject_faults();
@@ -220,12 +220,12 @@ impl Run {
         Passed { steps: self.steps, hash, degraded: *self.world.degraded() }
     }
 
-    fn outcome(self) -> Result<Passed, Box<Failure>> {
+    fn outcome(self) -> Result<Passed, Box<SimulationFailure>> {
         let (hash, trace) = self.world.kernel.trace_summary();
         let violation = self.world.ground_truth().violation.clone();
         let Some(violation) = violation else { return Ok(self.passed(hash)) };
         let plan = format!("{:?}", self.world.plan);
-        Err(Box::new(Failure { seed: self.seed, plan, violation, steps: self.steps, trace }))
+        Err(Box::new(SimulationFailure { seed: self.seed, plan, violation, steps: self.steps, trace }))
     }
 }
 

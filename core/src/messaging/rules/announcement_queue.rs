@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 /// The members to whom a change could not be announced at once, by what their announcement needs.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Readiness {
+pub(crate) struct AnnouncementReadiness {
     /// The number of members to whom another caller has announced the change.
     pub(crate) notified: usize,
     /// Members to whom every earlier change was announced.
@@ -23,7 +23,7 @@ pub(crate) struct Readiness {
     pub(crate) without_position: Vec<UserId>,
 }
 
-impl Readiness {
+impl AnnouncementReadiness {
     /// Adds a member, given the total and the position that the store holds. `seq` is the change to announce.
     pub(crate) fn add(&mut self, user: UserId, total: Option<i64>, position: Option<Seq>, seq: Seq) {
         match (total, position) {
@@ -121,13 +121,13 @@ mod tests {
     #[test]
     fn members_are_sorted_by_the_position_that_the_store_holds() {
         let users = [1, 2, 3, 4, 5].map(UserId::from_u128);
-        let mut readiness = Readiness::default();
+        let mut readiness = AnnouncementReadiness::default();
         let states = [(Some(0), Some(7)), (Some(3), Some(6)), (Some(0), Some(5)), (None, Some(6)), (Some(0), None)];
         for (user, (total, position)) in users.into_iter().zip(states) {
             readiness.add(user, total, position.map(Seq), Seq(7));
         }
         readiness.add(users[0], Some(0), Some(Seq(8)), Seq(7));
-        let expected = Readiness {
+        let expected = AnnouncementReadiness {
             notified: 2,
             ready: vec![users[1]],
             early: vec![users[2]],

@@ -7,7 +7,7 @@ use crate::event;
 use crate::ids::UserId;
 use crate::last_message;
 use crate::limits::{LIST_MAX, TRIES_MAX};
-use crate::messaging::rules::announcement_queue::{Readiness, WaitOutcome};
+use crate::messaging::rules::announcement_queue::{AnnouncementReadiness, WaitOutcome};
 use crate::port::{Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Transaction, World};
 use crate::store_calls;
 use crate::unread::{Target, Uncached, reconcile, rules};
@@ -74,7 +74,8 @@ async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Rem
         if refused.is_empty() {
             return Ok(remaining);
         }
-        let Readiness { notified, mut ready, early, without_position } = queue.readiness(world, &refused).await?;
+        let AnnouncementReadiness { notified, mut ready, early, without_position } =
+            queue.readiness(world, &refused).await?;
         remaining.overtaken |= notified > 0 || !without_position.is_empty();
         remaining.members.extend(without_position);
         if ready.is_empty() && early.is_empty() {

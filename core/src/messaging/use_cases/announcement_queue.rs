@@ -3,7 +3,9 @@
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Space};
-use crate::messaging::rules::announcement_queue::{NextPoll, Progress, QueuedAnnouncement, Readiness, WaitOutcome};
+use crate::messaging::rules::announcement_queue::{
+    AnnouncementReadiness, NextPoll, Progress, QueuedAnnouncement, WaitOutcome,
+};
 use crate::port::{Query, World};
 use crate::{store_answers, store_calls};
 
@@ -19,12 +21,16 @@ impl ConversationQueue {
     }
 
     /// Reads the positions of these members. One round trip for each 512.
-    pub(super) async fn readiness<W: World>(&self, world: &W, members: &[UserId]) -> Result<Readiness, Error> {
+    pub(super) async fn readiness<W: World>(
+        &self,
+        world: &W,
+        members: &[UserId],
+    ) -> Result<AnnouncementReadiness, Error> {
         const QUERIES: usize = 2;
         let total = |user: &UserId| Query::Counter(Key::of_user(Space::UnreadTotal, *user));
         let queries = members.iter().flat_map(|user| [total(user), self.position_query(*user)]).collect();
         let mut values = store_calls::read_all(world, queries, QUERIES).await?.into_iter();
-        let mut readiness = Readiness::default();
+        let mut readiness = AnnouncementReadiness::default();
         for user in members {
             let total = store_answers::counter(values.next())?;
             let position = store_answers::seq_field(values.next())?;

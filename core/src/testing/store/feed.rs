@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// The feed of one user.
 #[derive(Debug)]
-struct UserFeed {
+struct StoredFeed {
     epoch: Arc<str>,
     newest: u64,
     events: VecDeque<Delivery>,
@@ -22,7 +22,7 @@ struct UserFeed {
 /// All feeds. Every new feed gets an epoch that was never used before.
 #[derive(Debug, Default)]
 pub(super) struct FeedModel {
-    feeds: BTreeMap<UserId, UserFeed>,
+    feeds: BTreeMap<UserId, StoredFeed>,
     begun: u64,
     /// The time since which these feeds exist: after a restart, positions of an earlier time belong to other feeds.
     since: Timestamp,
@@ -52,7 +52,7 @@ impl FeedModel {
     }
 
     pub(super) fn position(&self, now: Timestamp, user: UserId) -> Position {
-        self.live(now, user).map_or_else(|| Position::without_feed(now), UserFeed::position)
+        self.live(now, user).map_or_else(|| Position::without_feed(now), StoredFeed::position)
     }
 
     pub(super) fn replay(&self, now: Timestamp, user: UserId, since: &Position) -> Replay {
@@ -69,14 +69,14 @@ impl FeedModel {
         }
     }
 
-    fn live(&self, now: Timestamp, user: UserId) -> Option<&UserFeed> {
+    fn live(&self, now: Timestamp, user: UserId) -> Option<&StoredFeed> {
         self.feeds.get(&user).filter(|feed| now < feed.deadline)
     }
 
-    fn open(&mut self, now: Timestamp, user: UserId) -> &mut UserFeed {
+    fn open(&mut self, now: Timestamp, user: UserId) -> &mut StoredFeed {
         if self.live(now, user).is_none() {
             self.begun += 1;
-            let feed = UserFeed {
+            let feed = StoredFeed {
                 epoch: format!("f{}", self.begun).into(),
                 newest: 0,
                 events: VecDeque::new(),
@@ -88,7 +88,7 @@ impl FeedModel {
     }
 }
 
-impl UserFeed {
+impl StoredFeed {
     fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), offset: self.newest }
     }

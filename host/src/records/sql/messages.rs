@@ -16,13 +16,13 @@ use super::values::{read_change, read_id, read_message, read_seq};
 use super::{ColumnResult, Columns, QueryResult, SqlConnection, run};
 
 /// A message as it is stored.
-struct StoredMessage {
+struct MessageRow {
     message: Message,
     /// The sequence number of its newest change.
     changed: Seq,
 }
 
-impl StoredMessage {
+impl MessageRow {
     async fn find<C: SqlConnection>(sql: &mut C, id: MessageId) -> QueryResult<Option<Self>> {
         let rows = sql.rows(C::STATEMENTS.message, vec![id.into()]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -63,7 +63,7 @@ impl StoredMessage {
 pub(super) async fn append<C: SqlConnection>(sql: &mut C, draft: Draft) -> QueryResult<Changed> {
     let (state, _) = ConversationState::of_member_locked(sql, draft.conversation, draft.sender).await?;
     if let Some(id) = draft.id
-        && let Some(stored) = StoredMessage::find(sql, id).await?
+        && let Some(stored) = MessageRow::find(sql, id).await?
     {
         return Ok(repetition(stored.message, &draft, state.members)?);
     }
@@ -104,7 +104,7 @@ fn repetition(stored: Message, draft: &Draft, members: Vec<UserId>) -> Result<Ch
 
 pub(super) async fn edit<C: SqlConnection>(sql: &mut C, edit: Edit) -> QueryResult<Changed> {
     let (state, position) = ConversationState::of_member_locked(sql, edit.conversation, edit.editor).await?;
-    let stored = StoredMessage::visible(sql, edit.conversation, edit.message, position.joined).await?;
+    let stored = MessageRow::visible(sql, edit.conversation, edit.message, position.joined).await?;
     if stored.message.deleted {
         return Err(RecordsError::NotFound("the message was deleted".into()).into());
     }
@@ -129,7 +129,7 @@ pub(super) async fn delete<C: SqlConnection>(
     at: Timestamp,
 ) -> QueryResult<Changed> {
     let (state, position) = ConversationState::of_member_locked(sql, conversation, actor).await?;
-    let stored = StoredMessage::visible(sql, conversation, id, position.joined).await?;
+    let stored = MessageRow::visible(sql, conversation, id, position.joined).await?;
     stored.require_sender(actor)?;
     if stored.message.deleted {
         return Ok(stored.repeated(state.members));

@@ -26,7 +26,7 @@ impl std::fmt::Debug for VerifyingKey {
 
 /// Why a configured key cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub enum KeyFileError {
     /// The file cannot be read.
     #[error("{path} cannot be read: {source}; name a readable key file")]
     Unreadable {
@@ -47,7 +47,7 @@ pub enum KeyError {
 
 impl VerifyingKey {
     /// Loads the keys of one configured source.
-    pub(super) fn load(source: &TokenKey) -> Result<Vec<Self>, KeyError> {
+    pub(super) fn load(source: &TokenKey) -> Result<Vec<Self>, KeyFileError> {
         match source {
             TokenKey::Secret(secret) => Ok(vec![Self::secret(&secret.0)]),
             TokenKey::PublicKey(path) => read(path, |text| Self::public_key(text).map(|key| vec![key])),
@@ -117,8 +117,8 @@ fn signature_algorithm(jwk: &Jwk) -> Option<Algorithm> {
     (signs && agrees).then_some(algorithm)
 }
 
-fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, KeyError> {
+fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, KeyFileError> {
     let name = || path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| KeyError::Unreadable { path: name(), source })?;
-    parse(&text).map_err(|reason| KeyError::Unusable { path: name(), reason })
+    let text = std::fs::read_to_string(path).map_err(|source| KeyFileError::Unreadable { path: name(), source })?;
+    parse(&text).map_err(|reason| KeyFileError::Unusable { path: name(), reason })
 }

@@ -18,7 +18,7 @@ use subtle::{Choice, ConstantTimeEq};
 use cache::VerifiedTokens;
 pub(crate) use credentials::SUBPROTOCOL;
 pub use credentials::{Credentials, parse_bearer, parse_subprotocols};
-pub use key::KeyError;
+pub use key::KeyFileError;
 use key::VerifyingKey;
 pub use token::{Claims, parse_claims};
 
@@ -99,7 +99,7 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Reads the key files that the configuration names.
-    pub fn new(config: &AuthConfig) -> Result<Self, KeyError> {
+    pub fn new(config: &AuthConfig) -> Result<Self, KeyFileError> {
         let mut keys = Vec::new();
         for source in &config.keys {
             keys.extend(VerifyingKey::load(source)?);

@@ -36,12 +36,12 @@ struct RawClaims {
     sub: Option<String>,
     exp: Option<f64>,
     nbf: Option<f64>,
-    aud: Option<Audience>,
+    aud: Option<AudienceClaim>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Audience {
+enum AudienceClaim {
     One(String),
     Several(Vec<String>),
 }
@@ -83,8 +83,8 @@ fn claims(raw: RawClaims) -> Result<Claims, ApiError> {
         not_before: raw.nbf.map(|start| numeric_date(start).ok_or_else(malformed_claims)).transpose()?,
         audience: match raw.aud {
             None => Vec::new(),
-            Some(Audience::One(name)) => vec![name],
-            Some(Audience::Several(names)) => names,
+            Some(AudienceClaim::One(name)) => vec![name],
+            Some(AudienceClaim::Several(names)) => names,
         },
     })
 }

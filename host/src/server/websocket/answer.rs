@@ -6,7 +6,7 @@ use roost_core::port::{Bus, Feeds};
 use serde::Deserialize;
 
 use super::frame::{self, ClientFrame};
-use super::pending::{Answer, PendingAnswer};
+use super::pending::{PendingAnswer, SocketAnswer};
 use crate::delivery::event::{SYNC, parse_since};
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
@@ -36,7 +36,7 @@ where
         } else {
             call(&state, Caller::User(user), connection, frame, &trace).await
         };
-        Answer::Frame(match answer {
+        SocketAnswer::Frame(match answer {
             Ok(payload) => frame::ok(&id, &payload),
             Err(error) => frame::error(Some(&id), &error, &trace),
         })
@@ -52,7 +52,7 @@ where
     let (state, user) = (client.state.clone(), client.connection.user);
     Box::pin(async move {
         let current = sync::refresh(&state, user, &trace).await;
-        current.map_or(Answer::StateUnavailable, |current| Answer::Frame(current.encode_text()))
+        current.map_or(SocketAnswer::StateUnavailable, |current| SocketAnswer::Frame(current.encode_text()))
     })
 }
 

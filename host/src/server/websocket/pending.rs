@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 
 /// What a pending answer has become.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum SocketAnswer {
     /// The frame that answers a client's frame, or a pushed `sync`.
     Frame(String),
     /// The current state was to be pushed and cannot be read. The session sends a `resync` instead: only it knows the
@@ -19,10 +19,10 @@ pub(super) enum Answer {
 }
 
 /// Resolves to an answer.
-pub(super) type PendingAnswer = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub(super) type PendingAnswer = Pin<Box<dyn Future<Output = SocketAnswer> + Send>>;
 
 /// An ordering key and the answer that runs under it.
-type RunningAnswer = Pin<Box<dyn Future<Output = (String, Answer)> + Send>>;
+type RunningAnswer = Pin<Box<dyn Future<Output = (String, SocketAnswer)> + Send>>;
 
 /// Running and waiting answers.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl PendingAnswers {
     }
 
     /// The next answer that is ready; `None` if none is pending.
-    pub(super) async fn next(&mut self) -> Option<Answer> {
+    pub(super) async fn next(&mut self) -> Option<SocketAnswer> {
         let (ordering_key, answer) = self.running.next().await?;
         self.count = self.count.saturating_sub(1);
         match self.waiting.get_mut(&ordering_key).and_then(VecDeque::pop_front) {
@@ -80,15 +80,15 @@ mod tests {
         let (open, gate) = oneshot::channel::<()>();
         let answer = async move {
             let _ = gate.await;
-            Answer::Frame(name.to_owned())
+            SocketAnswer::Frame(name.to_owned())
         };
         (open, Box::pin(answer))
     }
 
     async fn next(answers: &mut PendingAnswers) -> Option<String> {
         answers.next().await.map(|answer| match answer {
-            Answer::Frame(frame) => frame,
-            Answer::StateUnavailable => panic!("no test submits a refresh"),
+            SocketAnswer::Frame(frame) => frame,
+            SocketAnswer::StateUnavailable => panic!("no test submits a refresh"),
         })
     }
 
@@ -97,8 +97,8 @@ mod tests {
         let mut answers = PendingAnswers::default();
         let (first, answer) = gated("first");
         answers.submit("message", answer);
-        answers.submit("message", Box::pin(async { Answer::Frame("second".to_owned()) }));
-        answers.submit("typing", Box::pin(async { Answer::Frame("other key".to_owned()) }));
+        answers.submit("message", Box::pin(async { SocketAnswer::Frame("second".to_owned()) }));
+        answers.submit("typing", Box::pin(async { SocketAnswer::Frame("other key".to_owned()) }));
         assert_eq!(next(&mut answers).await.as_deref(), Some("other key"));
         first.send(()).unwrap();
         assert_eq!(next(&mut answers).await.as_deref(), Some("first"));

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::answer;
 use super::close::{self, CloseReason};
 use super::frame::{self, ClientFrame};
-use super::pending::{Answer, PendingAnswers};
+use super::pending::{PendingAnswers, SocketAnswer};
 use super::timers::{TimerAction, Timers};
 use crate::delivery::event::{DRAINING, HELLO, PushedFrame, SYNC};
 use crate::delivery::{OutboxBatch, OutboxItem};
@@ -94,7 +94,7 @@ struct SocketSession<F: Dispatcher, S> {
 /// What a session has to react to.
 enum SocketInput {
     Events(OutboxBatch),
-    Answers(Vec<Answer>),
+    Answers(Vec<SocketAnswer>),
     Message(Message),
     Draining(Duration),
     Timer,
@@ -195,10 +195,10 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
         written
     }
 
-    fn message(&self, answer: Answer) -> Message {
+    fn message(&self, answer: SocketAnswer) -> Message {
         Message::Text(match answer {
-            Answer::Frame(frame) => frame.into(),
-            Answer::StateUnavailable => self.client.resync_from_here().text(),
+            SocketAnswer::Frame(frame) => frame.into(),
+            SocketAnswer::StateUnavailable => self.client.resync_from_here().text(),
         })
     }
 

@@ -38,8 +38,8 @@ impl Epochs {
 /// All feeds of a shard, including those that expired and are not evicted yet.
 #[derive(Debug, Default)]
 pub(super) struct ShardFeeds {
-    feeds: HashMap<UserId, UserFeed>,
-    /// The sum of [`UserFeed::event_bytes`].
+    feeds: HashMap<UserId, StoredFeed>,
+    /// The sum of [`StoredFeed::event_bytes`].
     event_bytes: usize,
     expiring: ExpiryQueue<UserId>,
     /// When the store was made. A position that was taken before is not one of these feeds'.
@@ -47,7 +47,7 @@ pub(super) struct ShardFeeds {
 }
 
 #[derive(Debug)]
-struct UserFeed {
+struct StoredFeed {
     epoch: Arc<str>,
     newest: u64,
     events: VecDeque<Delivery>,
@@ -72,24 +72,24 @@ impl ShardFeeds {
     /// An estimate of the bytes that all feeds take. A payload that went to several users counts for each of them.
     /// Takes constant time.
     pub(super) fn bytes(&self) -> usize {
-        self.feeds.capacity() * size_of::<(UserId, UserFeed)>() + self.event_bytes
+        self.feeds.capacity() * size_of::<(UserId, StoredFeed)>() + self.event_bytes
     }
 
     /// The same as [`ShardFeeds::bytes`], from a walk over all events.
     #[cfg(test)]
     pub(super) fn walked_bytes(&self) -> usize {
         let events = self.feeds.values().flat_map(|feed| &feed.events);
-        self.feeds.capacity() * size_of::<(UserId, UserFeed)>() + events.map(event_bytes).sum::<usize>()
+        self.feeds.capacity() * size_of::<(UserId, StoredFeed)>() + events.map(event_bytes).sum::<usize>()
     }
 
     /// The event as it is delivered. A durable event gets the next position of its user's feed.
     pub(super) fn publish(&mut self, now: u64, epochs: &Epochs, user: UserId, event: &Event) -> Delivery {
         let mut delivery = Delivery { name: event.name.clone(), payload: event.payload.clone(), position: None };
         if event.durable {
-            let feed = self.feeds.entry(user).or_insert_with(|| UserFeed::new(epochs));
+            let feed = self.feeds.entry(user).or_insert_with(|| StoredFeed::new(epochs));
             let bytes_before = feed.event_bytes;
             if !feed.is_live(now) {
-                *feed = UserFeed { queued_for: feed.queued_for, ..UserFeed::new(epochs) };
+                *feed = StoredFeed { queued_for: feed.queued_for, ..StoredFeed::new(epochs) };
             }
             feed.append(now, &mut delivery);
             self.event_bytes = self.event_bytes + feed.event_bytes - bytes_before;
@@ -103,7 +103,7 @@ impl ShardFeeds {
 
     /// The position of the newest event.
     pub(super) fn position(&self, now: u64, user: UserId) -> Position {
-        self.live(now, user).map_or_else(|| Position::without_feed(Timestamp(now)), UserFeed::position)
+        self.live(now, user).map_or_else(|| Position::without_feed(Timestamp(now)), StoredFeed::position)
     }
 
     /// All events after a position; a gap if the feed does not hold every one of them.
@@ -144,12 +144,12 @@ impl ShardFeeds {
         (checks, before - self.feeds.len())
     }
 
-    fn live(&self, now: u64, user: UserId) -> Option<&UserFeed> {
+    fn live(&self, now: u64, user: UserId) -> Option<&StoredFeed> {
         self.feeds.get(&user).filter(|feed| feed.is_live(now))
     }
 }
 
-impl UserFeed {
+impl StoredFeed {
     fn new(epochs: &Epochs) -> Self {
         let (epoch, events) = (epochs.next(), VecDeque::new());
         Self { epoch, newest: 0, events, event_bytes: 0, deadline: NEVER, queued_for: NEVER }

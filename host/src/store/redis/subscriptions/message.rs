@@ -38,14 +38,14 @@ fn split_position(rest: &str) -> Option<(&str, Position)> {
 /// Reads any other JSON with the same members, as another program may write it.
 fn read_json(text: &str) -> Option<Delivery> {
     #[derive(Deserialize)]
-    struct Message<'m> {
+    struct BusMessage<'m> {
         r#type: Arc<str>,
         #[serde(borrow)]
         payload: &'m RawValue,
         offset: Option<u64>,
         epoch: Option<Arc<str>>,
     }
-    let message: Message<'_> = serde_json::from_str(text).ok()?;
+    let message: BusMessage<'_> = serde_json::from_str(text).ok()?;
     let position = message.offset.zip(message.epoch).map(|(offset, epoch)| Position { epoch, offset });
     Some(Delivery { name: message.r#type, payload: message.payload.get().into(), position })
 }
