@@ -279,4 +279,16 @@ mod tests {
         assert_eq!("-1".parse::<Seq>(), Err(IdError::NotASequence));
         assert_eq!((Seq(12).previous(), Seq(12).next(), Seq::ZERO.previous()), (Seq(11), Seq(13), Seq::ZERO));
     }
+
+    #[test]
+    fn an_id_is_a_uuid_in_json_and_another_value_is_explained() {
+        let id = UserId::from_u128(0x6f1c_1fd4_3c5b_4a8e_9d1a_0c6a_2f1b_7e55);
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(json, "\"6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55\"");
+        assert_eq!(serde_json::from_str::<UserId>(&json).unwrap(), id);
+        for wrong in ["7", "\"nobody\""] {
+            let error = serde_json::from_str::<UserId>(wrong).unwrap_err().to_string();
+            assert!(error.contains("UUID"), "{error}");
+        }
+    }
 }

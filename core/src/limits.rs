@@ -91,3 +91,16 @@ pub const EVENT_NAME_BYTES_MAX: usize = 64;
 pub const CATCH_UP_BYTES_MAX: usize = CALL_BYTES_MAX / 2;
 /// The size of all values, names and payloads in one call.
 pub const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients and operators rely on these numbers; they are part of the documentation.
+    #[test]
+    fn the_documented_limits_do_not_change() {
+        assert_eq!((CONTENT_BYTES_MAX, VALUE_BYTES_MAX, PAYLOAD_BYTES_MAX), (16_384, 65_536, 131_072));
+        assert_eq!((CALL_BYTES_MAX, CATCH_UP_BYTES_MAX), (8_388_608, 4_194_304));
+        assert_eq!(TTL_MS_MAX, 3_155_760_000_000);
+    }
+}

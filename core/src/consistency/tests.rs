@@ -345,3 +345,23 @@ fn subjects_know_their_number() {
     assert_eq!((all_users().len(), all_users().is_empty()), (2, false));
     assert_eq!(all_conversations().len(), 2);
 }
+
+#[test]
+fn two_findings_are_about_the_same_only_with_equal_kind_user_and_conversation() {
+    let finding = Finding {
+        kind: FindingKind::Count,
+        user: Some(BEN),
+        conversation: Some(CONVERSATION),
+        stored: Some(1),
+        records: Some(2),
+        repaired: false,
+    };
+    assert!(finding.is_about_the_same(&Finding { stored: Some(7), repaired: true, ..finding.clone() }));
+    for other in [
+        Finding { kind: FindingKind::Read, ..finding.clone() },
+        Finding { user: Some(ADA), ..finding.clone() },
+        Finding { conversation: Some(OTHER), ..finding.clone() },
+    ] {
+        assert!(!finding.is_about_the_same(&other), "{other:?}");
+    }
+}
