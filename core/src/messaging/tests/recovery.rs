@@ -4,8 +4,9 @@
 use super::outage::{draft_now, events, outage_world};
 use super::*;
 use crate::key::Owner;
-use crate::limits::{PENDING_AFTER_MS, PENDING_PAGE, RECOVERY_PAGES_MAX};
-use crate::port::{Mutation, Transaction};
+use crate::limits::{PENDING_AFTER_MS, PENDING_PAGE, RECOVERY_MS_MAX, RECOVERY_PAGES_MAX};
+use crate::port::{Clock, Mutation, Telemetry, Transaction};
+use crate::testing::ManualClock;
 
 const CONVERSATIONS: u128 = 40;
 
@@ -96,6 +97,10 @@ fn a_change_that_cannot_be_announced_does_not_delay_the_others() {
     assert_eq!((events(&world, BEN, "message.new"), events(&world, BEN, "message.read_update")), (4, 1));
     assert_eq!(world.telemetry.series("announcements{outcome=failed}"), 1);
 
+    world.store.store.take_calls();
+    assert_eq!(block_on(recover(&world)).unwrap_err().code(), "internal");
+    assert_eq!(world.store.store.take_calls().reads, 1, "a conversation on its own is tried once in a round");
+
     write(vec![Mutation::Delete(positions)]);
     assert_eq!(block_on(recover(&world)), Ok(1));
     assert_eq!(events(&world, broken, "message.new"), 1);
@@ -115,5 +120,53 @@ fn a_read_position_that_moved_often_is_published_once() {
     assert_eq!(block_on(recover(&world)), Ok(40));
     assert_eq!((events(&world, BEN, "unread.update"), events(&world, ADA, "message.read_update")), (1, 1));
     assert_eq!(block_on(recover(&world)), Ok(0));
+    assert_counters_equal_records(&world, &world.records);
+}
+
+#[test]
+fn a_round_with_less_than_a_page_does_not_wait() {
+    let world = outage_world();
+    let took = |expected: usize| {
+        let began = world.now();
+        assert_eq!(block_on(recover(&world)), Ok(expected));
+        world.now().0 - began.0
+    };
+    assert_eq!(took(0), 0);
+    world.store.set_unavailable();
+    block_on(send(&world, draft_now(&world, 100))).unwrap();
+    world.store.set_available();
+    world.clock.advance(PENDING_AFTER_MS + 1);
+    assert_eq!(took(1), 0);
+}
+
+/// Counts nothing. Every count of announcements, which is one for each page, takes the longest time of a round.
+struct SlowPages(ManualClock);
+
+impl Telemetry for SlowPages {
+    fn count(&self, name: &'static str, _: &[(&'static str, &str)], _: u64) {
+        if name == "announcements" {
+            self.0.advance(RECOVERY_MS_MAX);
+        }
+    }
+}
+
+#[test]
+fn a_round_reads_no_further_page_after_its_time_is_over() {
+    let world = outage_world();
+    world.store.set_unavailable();
+    for number in 0..4 * u128::from(PENDING_PAGE) {
+        block_on(send(&world, draft_now(&world, 100 + number))).unwrap();
+    }
+    world.store.set_available();
+    world.clock.advance(PENDING_AFTER_MS + 1);
+    let slow = TestWorld {
+        store: world.store.clone(),
+        records: world.records.clone(),
+        clock: world.clock.clone(),
+        telemetry: SlowPages(world.clock.clone()),
+    };
+    let page = PENDING_PAGE as usize;
+    assert_eq!(block_on(recover(&slow)), Ok(2 * page), "the first page takes exactly the time of a round, not more");
+    assert_eq!(block_on(recover(&world)), Ok(2 * page));
     assert_counters_equal_records(&world, &world.records);
 }
