@@ -165,3 +165,16 @@ fn no_user_comes_online_without_a_deadline_if_the_shard_is_unreachable() {
     assert_eq!(fixture.due(), None);
     assert_eq!(fixture.fields(), BTreeMap::new());
 }
+
+#[test]
+fn a_sweep_counts_the_announcements_that_it_repeats() {
+    let fixture = Fixture::new();
+    // The heartbeat commits, reads, commits the transition, publishes and confirms; the fourth call is not carried out.
+    let host = FaultyHost::dying(&fixture.world, 3, Fault::Before);
+    assert!(block_on(heartbeat(&host, &[(ANN, connection("a"))])).is_err());
+    assert_eq!(fixture.received_names(), [""; 0]);
+    fixture.pass(PRESENCE_TTL_MS);
+    assert_eq!(fixture.sweep(), SweepSummary { repeated: 1, offline: 1, kept: 0 });
+    assert_eq!(fixture.received_names(), ["user.online", "user.offline"]);
+    assert_eq!(fixture.world.telemetry.series("presence_swept{result=repeated}"), 1);
+}

@@ -185,6 +185,15 @@ fn a_deadline_that_is_too_early_is_postponed_to_the_expiry() {
 }
 
 #[test]
+fn a_sweep_without_due_users_counts_nothing() {
+    let fixture = Fixture::new();
+    fixture.heartbeat("a");
+    let before = fixture.world.telemetry.all();
+    assert_eq!(fixture.sweep(), SweepSummary::default());
+    assert_eq!(fixture.world.telemetry.all(), before);
+}
+
+#[test]
 fn a_member_that_is_no_user_is_removed_from_the_deadlines() {
     let fixture = Fixture::new();
     let key = Key::new(Space::PresenceDue, Owner::Shard(0));
