@@ -1,12 +1,16 @@
 //! The use cases of counting on the fake world: lookups, other types than expected, and users who are not members.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::error::Error;
-use crate::ids::{ConversationId, UserId};
+use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::messaging;
-use crate::port::{Clock, KeyValue, Mutation, NewConversation, RecordsError, Transaction};
-use crate::testing::{FakeWorld, block_on};
+use crate::port::{
+    Clock, Draft, KeyValue, Mutation, NewConversation, Records, RecordsError, Transaction, UnreadRequest,
+};
+use crate::testing::{FakeRecords, FakeWorld, TestWorld, block_on};
 
 const USER: UserId = UserId::from_u128(1);
 const CONVERSATION: ConversationId = ConversationId::from_u128(9);
@@ -50,4 +54,50 @@ fn a_cached_user_who_is_no_member_has_no_counter() {
     let missing = Mutation::Delete(Key::unread_conversation(USER, CONVERSATION));
     block_on(world.commit(vec![Transaction::new(Owner::User(USER)).mutate(missing)])).unwrap();
     assert_eq!(block_on(of_conversation(&world, USER, CONVERSATION)).unwrap().value, 0, "a lost counter is rebuilt");
+}
+
+/// Stores a message, which nobody announces.
+fn store_message(world: &FakeWorld) {
+    let hello = Draft {
+        conversation: CONVERSATION,
+        sender: USER,
+        id: None,
+        kind: "text".into(),
+        content: "hello".into(),
+        at: world.now(),
+    };
+    block_on(world.append_message(hello)).unwrap();
+}
+
+#[test]
+fn only_users_who_have_not_received_every_change_need_changes_from_the_records() {
+    let world = world();
+    store_message(&world);
+    let request = UnreadRequest { user: USER, conversations: Some(vec![CONVERSATION]) };
+    let counter = block_on(world.unread(vec![request])).unwrap()[0].counters[0];
+    let loaded = |position| block_on(encoded_changes(&world, vec![(Some(position), counter)])).unwrap();
+    assert_eq!(loaded(counter.seq).len(), 0);
+    assert_eq!(loaded(counter.seq.previous()).values().map(Vec::len).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_change_that_is_counted_already_needs_no_snapshot() {
+    let world = world();
+    store_message(&world);
+    block_on(totals(&world, USER)).unwrap();
+    let before = block_on(read_one(&world, USER, CONVERSATION)).unwrap();
+    assert_eq!(before.seq, Some(Seq(1)));
+    let without_records = TestWorld { records: Arc::new(FakeRecords::new(9)), ..world.clone() };
+    let counted = Target::counted(USER, CONVERSATION, Seq(1));
+    block_on(reconcile(&without_records, vec![counted], Uncached::Fill)).unwrap();
+    assert_eq!(block_on(read_one(&world, USER, CONVERSATION)).unwrap(), before);
+}
+
+#[test]
+fn a_snapshot_waits_for_the_caller_that_fills_the_counters() {
+    let world = world();
+    let lease = Mutation::Set(Key::of_user(Space::UnreadLease, USER), b"another".to_vec(), Some(100));
+    block_on(world.commit(vec![Transaction::new(Owner::User(USER)).mutate(lease)])).unwrap();
+    block_on(reconcile(&world, vec![Target::latest(USER, CONVERSATION)], Uncached::Fill)).unwrap();
+    assert_eq!(block_on(read_one(&world, USER, CONVERSATION)).unwrap().total, Some(0));
 }
