@@ -25,6 +25,7 @@ pub use args::Cli;
 use args::{Command, DevArgs, SettingArgs};
 
 use crate::config::{ConfigErrors, Sources};
+use crate::ops::otlp::SpanExport;
 use crate::ops::shutdown::Signals;
 use crate::{app, ops::log};
 
@@ -63,25 +64,32 @@ async fn serve(args: &SettingArgs) -> anyhow::Result<ExitCode> {
     let mut sources = args.sources();
     sources.needs_token_key = true;
     let config = sources.load()?;
-    log::init(&config);
+    let spans = log::init(&config)?;
     // Before anything that takes time, so that a stop is graceful from the beginning.
     let mut signals = Signals::listen()?;
     let running = tokio::select! {
         running = app::start(config) => running?,
         _ = signals.next() => return Ok(ExitCode::from(ENDED)),
     };
-    Ok(exit_code(running.wait(&mut signals).await))
+    Ok(ended(running.wait(&mut signals).await, spans).await)
 }
 
 async fn develop(args: DevArgs) -> anyhow::Result<ExitCode> {
     let root = source::find(args.source.as_deref())?;
     let mut config = Sources { defaults: dev::defaults(&root), ..args.settings.sources() }.load()?;
-    log::init(&config);
+    let spans = log::init(&config)?;
     dev::fill_secrets(&mut config)?;
     let mut signals = Signals::listen()?;
-    Ok(exit_code(dev::run(&root, config, &mut signals).await?))
+    Ok(ended(dev::run(&root, config, &mut signals).await?, spans).await)
 }
 
-fn exit_code(gracefully: bool) -> ExitCode {
-    if gracefully { ExitCode::SUCCESS } else { ExitCode::from(ENDED) }
+/// The exit code of a host that has stopped. After a graceful stop the last spans are sent first.
+async fn ended(gracefully: bool, spans: Option<SpanExport>) -> ExitCode {
+    if !gracefully {
+        return ExitCode::from(ENDED);
+    }
+    if let Some(spans) = spans {
+        spans.finish().await;
+    }
+    ExitCode::SUCCESS
 }

@@ -55,6 +55,7 @@ pub(super) enum Allowed {
     RecordsUrl,
     LogFormat,
     LogFilter,
+    CollectorUrl,
     Whole {
         unit: &'static str,
         minimum: u64,
@@ -106,6 +107,7 @@ impl fmt::Display for Allowed {
             ),
             Self::LogFormat => f.write_str("`text` or `json`"),
             Self::LogFilter => f.write_str("levels and targets, such as `info` or `warn,roost=debug`"),
+            Self::CollectorUrl => f.write_str("`http://<host>:<port>` or `https://…` of a collector"),
             Self::Whole { unit, minimum, maximum } => write!(f, "a whole number of {unit} from {minimum} to {maximum}"),
             Self::Secrets => write!(f, "texts of at least {SECRET_BYTES_MIN} bytes each, without commas"),
             Self::BearerKey => write!(f, "at least {KEY_BYTES_MIN} printable ASCII characters, without spaces"),

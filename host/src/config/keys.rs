@@ -47,6 +47,9 @@ section! {
         "log" => log: String = "info", Allowed::LogFilter, flag "FILTER";
         /// The format of log lines: text for people, json for programs.
         "log_format" => log_format: LogFormat = "text", Allowed::LogFormat, flag "FORMAT";
+        /// The OpenTelemetry collector that receives spans, by OTLP over HTTP, at `/v1/traces` below this URL; unset: there
+        /// are no spans.
+        "otlp_endpoint" => otlp_endpoint: Option<String> = "", Allowed::CollectorUrl;
         /// How long stopping may take in all. Whatever is not finished by then is cut off.
         "shutdown_timeout_ms" => shutdown_timeout: Duration = "10000", milliseconds(100, 600_000);
         /// The time over which a stopping host spreads the closing of its connections.

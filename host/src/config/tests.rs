@@ -28,6 +28,7 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("functions_dir", "wasm"),
         ("log", "warn,roost=debug"),
         ("log_format", "json"),
+        ("otlp_endpoint", "http://127.0.0.1:4318"),
         ("shutdown_timeout_ms", "20000"),
         ("drain_spread_ms", "1000"),
         ("token_secret", SECRET),

@@ -98,6 +98,7 @@ impl SingleValue for String {
                 Ok(_) => non_empty(text).map(str::to_owned),
                 Err(error) => Err(quoted(text, &format!("not a filter ({error})"))),
             },
+            Allowed::CollectorUrl => collector_url(text).map(|()| text.to_owned()),
             Allowed::Origins => origin(text),
             Allowed::Spaces => known(text, &Space::ALL.map(Space::name), "not a key space"),
             Allowed::Operations => known(text, &Operation::ALL.map(Operation::name), "not a records operation"),
@@ -280,17 +281,29 @@ fn postgres_url(text: &str) -> Result<&str, String> {
     text.parse::<PgConnectOptions>().map(|_| text).map_err(|_| "has a parameter with a wrong value".to_owned())
 }
 
-/// The error repeats nothing of the URL: it may contain a password.
 fn backend_url(text: &str) -> Result<reqwest::Url, String> {
-    let mut url = reqwest::Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    let mut url = base_url(text, "set records_key instead")?;
+    let path = format!("{}/v1", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn collector_url(text: &str) -> Result<(), String> {
+    match base_url(text, "Roost sends none to a collector")?.scheme() {
+        "http" | "https" => Ok(()),
+        _ => Err(unsupported(text, "spans are sent over HTTP")),
+    }
+}
+
+/// A URL that gets a path appended. The error repeats nothing of the URL: it may contain a password.
+fn base_url(text: &str, credentials_hint: &str) -> Result<reqwest::Url, String> {
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("contains a user name or a password; set records_key instead".to_owned());
+        return Err(format!("contains a user name or a password; {credentials_hint}"));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("contains a query or a fragment".to_owned());
     }
-    let path = format!("{}/v1", url.path().trim_end_matches('/'));
-    url.set_path(&path);
     Ok(url)
 }
 

@@ -4,20 +4,52 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Subscriber, level_filters::LevelFilter, subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 use crate::config::{Config, LogFormat};
+use crate::ops::otlp::{self, SpanExport};
+use crate::ops::trace::SPAN_TARGET;
 
-/// Begins logging as configured. Only the first call in a process has an effect.
-pub fn init(config: &Config) {
-    // The filter was checked when the configuration was read.
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // It fails if the process has a logger already, which happens in tests.
-    let _ = match config.log_format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+/// Begins logging as configured, and the export of spans if `otlp_endpoint` is set; the value returned ends the export.
+/// Only the first call in a process has an effect. To be called within the runtime of the process.
+pub fn init(config: &Config) -> anyhow::Result<Option<SpanExport>> {
+    let lines = Registry::default().with(log_lines(config));
+    let Some(endpoint) = &config.otlp_endpoint else {
+        install(lines);
+        return Ok(None);
     };
+    let (tracer, export) = otlp::start(endpoint)?;
+    // Nothing but the fields of the spans is exported: no source lines, threads or log lines.
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_context_activation(false)
+        .with_location(false)
+        .with_target(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false);
+    install(lines.with(spans.with_filter(Targets::new().with_target(SPAN_TARGET, LevelFilter::INFO))));
+    Ok(Some(export))
+}
+
+fn install(subscriber: impl Subscriber + Send + Sync) {
+    // It fails if the process has a subscriber already, which happens in tests.
+    let _ = subscriber::set_global_default(subscriber);
+}
+
+/// Writes log lines as configured. Spans are not for the log, so this layer alone leaves them disabled.
+fn log_lines<S: Subscriber + for<'a> LookupSpan<'a>>(config: &Config) -> impl Layer<S> {
+    // The filter was checked when the configuration was read.
+    let filter = EnvFilter::try_new(format!("{},{SPAN_TARGET}=off", config.log)).unwrap_or_default();
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    lines.with_filter(filter)
 }
 
 /// A duration as a number for a log line. Numbers of 128 bits, as [`Duration::as_millis`] returns them, become text in JSON.
@@ -28,4 +60,27 @@ pub(crate) fn milliseconds(span: Duration) -> u64 {
 /// As [`milliseconds`], for what takes less.
 pub(crate) fn microseconds(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+    use crate::ops::trace;
+
+    #[test]
+    fn without_a_collector_there_are_no_spans_even_if_everything_is_logged() {
+        let defaults = vec![("log", "trace,roost=trace".to_owned())];
+        let config = Sources { defaults, ..Sources::default() }.load().unwrap();
+        subscriber::with_default(Registry::default().with(log_lines(&config)), || {
+            assert!(tracing::enabled!(tracing::Level::TRACE), "the log is not at its finest level");
+            let spans = [
+                trace::request_span(&axum::http::HeaderMap::new(), "GET", "a-trace"),
+                trace::call_span("probe", "1", "a-trace"),
+                trace::store_span("read"),
+                trace::records_span("append-message"),
+            ];
+            assert!(spans.iter().all(tracing::Span::is_disabled), "{spans:?}");
+        });
+    }
 }

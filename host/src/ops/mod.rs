@@ -6,6 +6,7 @@ pub mod consistency;
 pub mod latency;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 pub mod reconcile;
 pub mod shutdown;
 pub mod supervisor;

@@ -1,4 +1,4 @@
-//! The system of record behind its port: the choice of the technology, and the time that each operation takes.
+//! The system of record behind its port: the choice of the technology, and the time and the span of each operation.
 //!
 //! A new technology is a new variant of [`RecordStore`] and a new folder. `sqlite` and `postgres` share the operations
 //! in `sql`; `http` has its own.
@@ -14,7 +14,8 @@ use std::future::Future;
 use std::time::Instant;
 
 use roost_core::ids::{ConversationId, UserId};
-use roost_core::port::{Answer, Directory, Operation, Records};
+use roost_core::port::{Answer, Directory, Operation, Records, RecordsError};
+use tracing::Instrument;
 
 pub use self::http::{BackendOpenError, HttpRecords, wire};
 use self::postgres::Postgres;
@@ -22,7 +23,7 @@ pub use self::postgres::statements as postgres_statements;
 pub use self::sql::{DatabaseOpenError, SqlRecords, Statements};
 use self::sqlite::Sqlite;
 use crate::config::RecordsUrl;
-use crate::ops::latency;
+use crate::ops::{latency, trace};
 
 /// The reason why the records cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,9 +94,14 @@ impl Directory for RecordStore {
     }
 }
 
-async fn timed<T>(operation: Operation, answer: impl Future<Output = T> + Send) -> T {
+/// Carries out an operation within its span and measures its latency.
+async fn measured<T>(operation: Operation, work: impl Future<Output = Answer<T>> + Send) -> Answer<T> {
     let start = Instant::now();
-    let answer = answer.await;
+    let span = trace::records_span(operation.name());
+    let answer = work.instrument(span.clone()).await;
+    if matches!(answer, Err(RecordsError::Unavailable { .. })) {
+        trace::mark_unavailable(&span);
+    }
     latency::of_records(operation.name()).record(start.elapsed());
     answer
 }
@@ -106,7 +112,7 @@ macro_rules! delegate {
         $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl Records for RecordStore {
             $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
-                each!(self, records => timed(Operation::$operation, records.$method($($argument),*)).await)
+                each!(self, records => measured(Operation::$operation, records.$method($($argument),*)).await)
             })*
         }
     };

@@ -8,10 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::IntCounter;
+use tracing::Span;
 
 use super::call::{CallError, Reply};
 use crate::ops::latency::{self, Latency};
 use crate::ops::metrics::{CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED, function_counter};
+use crate::ops::trace;
 
 /// Series that one function may have; counts for further ones are dropped, and the drops are counted.
 const SERIES_MAX: usize = 256;
@@ -44,6 +46,11 @@ impl Outcome {
         (Self::ReplyTooLarge, "reply_too_large"),
         (Self::Cancelled, "cancelled"),
     ];
+
+    /// Whether the function or the host is at fault.
+    const fn is_fault(self) -> bool {
+        matches!(self, Self::Busy | Self::Trapped | Self::Timeout | Self::ReplyTooLarge)
+    }
 
     const fn of(result: &Result<Reply, CallError>) -> Self {
         match result {
@@ -87,11 +94,11 @@ impl CallMetrics {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Counts a call that begins now.
-    pub(super) fn begin(&self) -> InFlight<'_> {
+    /// Counts a call that begins now; its outcome is added to this span.
+    pub(super) fn begin(&self, span: Span) -> InFlight<'_> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight { metrics: self, outcome: Outcome::Cancelled }
+        InFlight { metrics: self, outcome: Outcome::Cancelled, span }
     }
 }
 
@@ -99,6 +106,7 @@ impl CallMetrics {
 pub(super) struct InFlight<'a> {
     metrics: &'a CallMetrics,
     outcome: Outcome,
+    span: Span,
 }
 
 impl InFlight<'_> {
@@ -114,6 +122,9 @@ impl Drop for InFlight<'_> {
         self.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(counter) = self.metrics.outcomes.get(self.outcome as usize) {
             counter.inc();
+        }
+        if let Some((outcome, name)) = Outcome::ALL.get(self.outcome as usize) {
+            trace::end_call(&self.span, name, outcome.is_fault());
         }
     }
 }
@@ -215,7 +226,7 @@ mod tests {
     #[test]
     fn a_cancelled_call_is_no_longer_in_flight() {
         let metrics = CallMetrics::new("probe", "abc");
-        drop(metrics.begin());
+        drop(metrics.begin(Span::none()));
         assert_eq!((metrics.calls(), metrics.in_flight()), (1, 0));
     }
 }

@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
+use tracing::Instrument;
 
 use super::admission::{BUSY, CallAdmission};
 use super::call::{CallError, Failure, Invocation, Reply};
@@ -22,6 +23,7 @@ use super::metrics::CallMetrics;
 use super::state::{FunctionIdentity, InstanceState};
 use crate::config::FunctionConfig;
 use crate::ops::log::milliseconds;
+use crate::ops::trace;
 
 /// The longest code of a failure, in bytes.
 const CODE_BYTES_MAX: usize = 64;
@@ -85,8 +87,9 @@ impl Revision {
     /// Makes one call and counts it.
     pub(super) async fn call(&self, invocation: Invocation) -> CallResult {
         let began = Instant::now();
-        let in_flight = self.metrics.begin();
-        let result = self.admit(invocation, began).await;
+        let span = trace::call_span(&self.identity.name, &self.identity.revision, &invocation.trace);
+        let in_flight = self.metrics.begin(span.clone());
+        let result = self.admit(invocation, began).instrument(span).await;
         in_flight.end(&result, began.elapsed());
         result
     }

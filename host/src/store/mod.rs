@@ -1,4 +1,4 @@
-//! The live state, in memory or in Redis. Every operation's latency is measured.
+//! The live state, in memory or in Redis. Every operation's latency is measured, and every operation has a span.
 //!
 //! The rest of the host, and the imports of functions, use [`Store`] and do not depend on either technology.
 
@@ -17,11 +17,13 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
 use crate::config::StoreUrl;
 use crate::ops::latency::{self, Latency};
+use crate::ops::trace;
 
 /// The store that the configuration names. Clones share it.
 #[derive(Clone)]
@@ -117,15 +119,15 @@ impl Store {
 impl KeyValue for Store {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
         match self {
-            Self::Memory(store) => timed(&LATENCIES.read, store.read(queries)).await,
-            Self::Redis(store) => timed(&LATENCIES.read, store.read(queries)).await,
+            Self::Memory(store) => measured(&OPERATIONS.read, store.read(queries)).await,
+            Self::Redis(store) => measured(&OPERATIONS.read, store.read(queries)).await,
         }
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         match self {
-            Self::Memory(store) => timed(&LATENCIES.commit, store.commit(transactions)).await,
-            Self::Redis(store) => timed(&LATENCIES.commit, store.commit(transactions)).await,
+            Self::Memory(store) => measured(&OPERATIONS.commit, store.commit(transactions)).await,
+            Self::Redis(store) => measured(&OPERATIONS.commit, store.commit(transactions)).await,
         }
     }
 }
@@ -133,8 +135,8 @@ impl KeyValue for Store {
 impl PubSub for Store {
     async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
         match self {
-            Self::Memory(store) => timed(&LATENCIES.publish, store.publish(publications)).await,
-            Self::Redis(store) => timed(&LATENCIES.publish, store.publish(publications)).await,
+            Self::Memory(store) => measured(&OPERATIONS.publish, store.publish(publications)).await,
+            Self::Redis(store) => measured(&OPERATIONS.publish, store.publish(publications)).await,
         }
     }
 }
@@ -142,62 +144,81 @@ impl PubSub for Store {
 impl Bus for Store {
     async fn join(&self, user: UserId, subscriber: Arc<dyn Subscriber>) -> Result<(), StoreError> {
         match self {
-            Self::Memory(store) => timed(&LATENCIES.join, store.join(user, subscriber)).await,
-            Self::Redis(store) => timed(&LATENCIES.join, store.join(user, subscriber)).await,
+            Self::Memory(store) => measured(&OPERATIONS.join, store.join(user, subscriber)).await,
+            Self::Redis(store) => measured(&OPERATIONS.join, store.join(user, subscriber)).await,
         }
     }
 
     async fn leave(&self, user: UserId) {
-        match self {
-            Self::Memory(store) => timed(&LATENCIES.leave, store.leave(user)).await,
-            Self::Redis(store) => timed(&LATENCIES.leave, store.leave(user)).await,
-        }
+        let left = async {
+            match self {
+                Self::Memory(store) => store.leave(user).await,
+                Self::Redis(store) => store.leave(user).await,
+            }
+            Ok(())
+        };
+        // Leaving does not fail.
+        let _ = measured(&OPERATIONS.leave, left).await;
     }
 }
 
 impl Feeds for Store {
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         match self {
-            Self::Memory(store) => timed(&LATENCIES.positions, store.positions(users)).await,
-            Self::Redis(store) => timed(&LATENCIES.positions, store.positions(users)).await,
+            Self::Memory(store) => measured(&OPERATIONS.positions, store.positions(users)).await,
+            Self::Redis(store) => measured(&OPERATIONS.positions, store.positions(users)).await,
         }
     }
 
     async fn replay(&self, user: UserId, since: &Position) -> Result<Replay, StoreError> {
         match self {
-            Self::Memory(store) => timed(&LATENCIES.replay, store.replay(user, since)).await,
-            Self::Redis(store) => timed(&LATENCIES.replay, store.replay(user, since)).await,
+            Self::Memory(store) => measured(&OPERATIONS.replay, store.replay(user, since)).await,
+            Self::Redis(store) => measured(&OPERATIONS.replay, store.replay(user, since)).await,
         }
     }
 }
 
-/// The histograms `roost_store_seconds{operation}`, each looked up once.
-struct OperationLatencies {
-    read: Latency,
-    commit: Latency,
-    publish: Latency,
-    join: Latency,
-    leave: Latency,
-    positions: Latency,
-    replay: Latency,
+/// An operation: the name that metrics and spans have for it, and its histogram.
+struct MeasuredOperation {
+    name: &'static str,
+    latency: Latency,
 }
 
-static LATENCIES: LazyLock<OperationLatencies> = LazyLock::new(|| {
-    let latency = latency::of_store;
-    OperationLatencies {
-        read: latency("read"),
-        commit: latency("commit"),
-        publish: latency("publish"),
-        join: latency("join"),
-        leave: latency("leave"),
-        positions: latency("positions"),
-        replay: latency("replay"),
+/// Every operation, its histogram `roost_store_seconds{operation}` looked up once.
+struct MeasuredOperations {
+    read: MeasuredOperation,
+    commit: MeasuredOperation,
+    publish: MeasuredOperation,
+    join: MeasuredOperation,
+    leave: MeasuredOperation,
+    positions: MeasuredOperation,
+    replay: MeasuredOperation,
+}
+
+static OPERATIONS: LazyLock<MeasuredOperations> = LazyLock::new(|| {
+    let operation = |name| MeasuredOperation { name, latency: latency::of_store(name) };
+    MeasuredOperations {
+        read: operation("read"),
+        commit: operation("commit"),
+        publish: operation("publish"),
+        join: operation("join"),
+        leave: operation("leave"),
+        positions: operation("positions"),
+        replay: operation("replay"),
     }
 });
 
-async fn timed<T>(latency: &Latency, operation: impl Future<Output = T> + Send) -> T {
+/// Carries out an operation within its span and measures its latency.
+async fn measured<T>(
+    operation: &MeasuredOperation,
+    work: impl Future<Output = Result<T, StoreError>> + Send,
+) -> Result<T, StoreError> {
     let start = Instant::now();
-    let output = operation.await;
-    latency.record(start.elapsed());
-    output
+    let span = trace::store_span(operation.name);
+    let answer = work.instrument(span.clone()).await;
+    if matches!(answer, Err(StoreError::Unavailable { .. })) {
+        trace::mark_unavailable(&span);
+    }
+    operation.latency.record(start.elapsed());
+    answer
 }

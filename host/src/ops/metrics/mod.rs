@@ -1,8 +1,9 @@
 //! What `/metrics` shows: every metric of the host is declared here, once, with its name, its help text and its labels.
 //!
 //! The parts of the host count for themselves, through these declarations. What functions count is in `function_counts`.
-//! One library does all of it, `prometheus`: its counters and histograms are a few atomic additions. The facade `metrics` with
-//! its exporter keeps every sample of a histogram, with its time, until the next upkeep, which at full load is megabytes a second.
+//! The library `prometheus` does all of it: its counters and histograms are a few atomic additions. The facade
+//! `metrics` with its exporter is not used: it keeps every sample of a histogram, with its time, until the next upkeep, which
+//! is megabytes a second at full load.
 
 mod family;
 mod function_counts;
@@ -102,6 +103,8 @@ declare! {
     DRIFT: Counters<2> = counters("roost_drift_total",
         "Differences between store and records that a consistency check found, by what and whether it was repaired.",
         ["what", "repaired"]);
+    SPANS: Counters<1> = counters("roost_spans_total",
+        "Spans by outcome: sent, failed (the collector did not take them), queue_full.", ["outcome"]);
     DRAINING: IntGauge = gauge("roost_draining",
         "1 while the host is stopping.");
 }

@@ -1,4 +1,4 @@
-//! The HTTP service: gives every request its trace id, bounds the requests in flight, and counts them.
+//! The HTTP service: gives every request its trace id and its span, bounds the requests in flight, and counts them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use axum::response::Response;
 use roost_core::port::{Bus, Feeds};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use super::body::Incoming;
 use super::metrics::{RequestLabels, RequestMetrics};
@@ -58,26 +59,32 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> HttpService<F, S> {
         let began = Instant::now();
         let trace = TraceId(trace::of_headers(request.headers()).into());
         let method = method_label(request.method().as_str());
-        let (mut response, route) = match self.counters.in_flight.try_acquire() {
-            // Streams and sockets are no longer in flight once their response has begun; the hub bounds them.
-            Ok(_in_flight) => match host_paths::ALL.into_iter().find(|path| *path == request.uri().path()) {
-                Some(path) => (Box::pin(self.call_builtin(request, &trace)).await, path.into()),
-                None => {
-                    let (response, route) = route::call(&self.state, request, &trace).await;
-                    (response, route.unwrap_or_else(|| NO_ROUTE.into()))
-                }
-            },
-            Err(_) => {
-                (ApiError::from(ErrorCode::TooManyRequests).after(RETRY_AFTER).response(&trace.0), NO_ROUTE.into())
-            }
-        };
+        let span = trace::request_span(request.headers(), method, &trace.0);
+        let (mut response, route) = self.admit(request, &trace).instrument(span.clone()).await;
         let (status, took) = (response.status().as_u16(), began.elapsed());
+        trace::end_request(&span, method, &route, status);
         self.counters.metrics.count(RequestLabels { route, method, status }, took);
         if let Ok(value) = HeaderValue::from_str(&trace.0) {
             response.headers_mut().insert(TRACE_HEADER, value);
         }
         tracing::debug!(trace = %trace.0, status, took_us = microseconds(took), "request answered");
         response
+    }
+
+    /// Answers a request if not too many are in flight. The second value is the label of its route.
+    async fn admit<B: Incoming>(&self, request: Request<B>, trace: &TraceId) -> (Response, Arc<str>) {
+        // Streams and sockets are no longer in flight once their response has begun; the hub bounds them.
+        let Ok(_in_flight) = self.counters.in_flight.try_acquire() else {
+            let refusal = ApiError::from(ErrorCode::TooManyRequests).after(RETRY_AFTER);
+            return (refusal.response(&trace.0), NO_ROUTE.into());
+        };
+        match host_paths::ALL.into_iter().find(|path| *path == request.uri().path()) {
+            Some(path) => (Box::pin(self.call_builtin(request, trace)).await, path.into()),
+            None => {
+                let (response, route) = route::call(&self.state, request, trace).await;
+                (response, route.unwrap_or_else(|| NO_ROUTE.into()))
+            }
+        }
     }
 
     async fn call_builtin<B: Incoming>(&self, request: Request<B>, trace: &TraceId) -> Response {
