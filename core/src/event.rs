@@ -24,7 +24,7 @@ pub struct MessageView<'a> {
     /// The kind of content, such as `text`. The server does not interpret it.
     #[serde(rename = "type")]
     pub kind: &'a str,
-    /// The content.
+    /// The text of the message, of up to 16 KiB.
     pub content: &'a str,
     /// The time at which the message was stored.
     pub created_at: Timestamp,

@@ -133,7 +133,7 @@ impl fmt::Display for Owner {
 pub struct Key {
     /// The kind of data.
     pub space: Space,
-    /// The partition.
+    /// The partition that the key belongs to.
     pub owner: Owner,
     /// Tells several keys of one space and owner apart; present exactly if [`Space::has_item`] is true.
     pub item: Option<String>,

@@ -35,7 +35,7 @@ impl Source {
 /// `"source":"records"` if the records answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Sourced<T> {
-    /// The answer.
+    /// The answer itself, whose members stand beside `source`.
     #[serde(flatten)]
     pub value: T,
     /// `records` if the store could not be asked and the system of record answered. Absent otherwise.

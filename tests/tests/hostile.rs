@@ -31,7 +31,11 @@ const DEPLOYED: &str = "hostile";
 const WELL_BEHAVED: &str = "conformance";
 /// The expected refusal of deploying each of the other guests.
 const REFUSED: [(&str, &str); 4] = [
-    ("describe-trap", "describe-trap.wasm: its describe failed: wasm trap: wasm `unreachable` instruction executed"),
+    (
+        "describe-trap",
+        "describe-trap.wasm: its describe failed: wasm trap: wasm `unreachable` instruction executed; correct describe so \
+         that it returns a constant manifest",
+    ),
     (
         "foreign-import",
         "foreign-import.wasm: it imports acme:outside/sockets@1.0.0, but a function may import only \
@@ -42,7 +46,11 @@ const REFUSED: [(&str, &str); 4] = [
         "future-contract.wasm: it was built for roost:edge@9.0.0, but this host supports roost:edge@0.1.0; build it with \
          the sdk of this version",
     ),
-    ("route-thief", "route-thief.wasm: the route GET /v1/unread conflicts with /v1/unread of the function unread"),
+    (
+        "route-thief",
+        "route-thief.wasm: the route GET /v1/unread conflicts with /v1/unread of the function unread; choose another path, \
+         or remove that function first",
+    ),
 ];
 /// How long a call of the hostile function may take.
 const CALL_DEADLINE: Duration = Duration::from_millis(2_000);
@@ -81,11 +89,10 @@ fn expected(way: &str) -> Option<Expected> {
         "bomb" => of(failed, &["the function trapped", "memory_refused_bytes", "memory_allowed_bytes"]),
         "recurse" => of(failed, &["the function trapped", "hostile::recurse", "out of bounds memory access"]),
         "spin" => of(timed_out, &["still computing at its deadline", "#handle"]),
-        // The guest computes between two waits and can be interrupted there.
         "wait" => of(timed_out, &["still waiting for an import at its deadline"]),
         "giant" => of(too_large, &["a reply of 4194306 bytes, but reply_bytes_max is 1048576"]),
         "no-json" => of(failed, &["a reply whose body is not JSON"]),
-        "odd-status" => of(failed, &["a reply with status 999"]),
+        "odd-status" => of(failed, &["a reply with the status 999, but 200 to 299 are allowed"]),
         "snoop" => of(denied, &[]),
         // How far the guest gets before its deadline depends on the machine; another test checks what it may do.
         "flood" => of(|answer| (answer.status != 200).then(|| answer.problem(504, "function_timeout")), &[]),

@@ -68,8 +68,8 @@ proptest! {
                 prop_assert!(parsed.name.starts_with(parsed.ordering_key()));
             }
             Err(invalid) => {
-                let told = frame::error(invalid.id.as_deref(), &invalid.error, "trace");
-                prop_assert!(serde_json::from_str::<Value>(&told).is_ok(), "{}", told);
+                let answer = frame::error(invalid.id.as_deref(), &invalid.error, "trace");
+                prop_assert!(serde_json::from_str::<Value>(&answer).is_ok(), "{}", answer);
             }
         }
     }
@@ -227,7 +227,7 @@ proptest! {
             prop_assert!(spelling.len() <= 64 + NAME_BYTES_MAX);
             prop_assert_eq!(one.physical_in_cluster().replace(['{', '}'], ""), spelling);
         }
-        // A space has owners of one kind, so those of different kinds need not be told apart.
+        // A space has owners of one kind, so those of different kinds need not be distinguished.
         let one_kind = std::mem::discriminant(&one.owner) == std::mem::discriminant(&other.owner);
         if holds(&one) && holds(&other) && one != other && (one_kind || one.space != other.space) {
             prop_assert_ne!(one.physical(), other.physical());
@@ -245,8 +245,8 @@ proptest! {
         std::fs::write(&path, &file).unwrap();
         let environment = vec![(format!("ROOST_{variable}"), value)];
         let sources = Sources { file: Some(path), environment, ..Sources::default() };
-        if let Err(mistakes) = sources.load() {
-            prop_assert!(!mistakes.to_string().is_empty());
+        if let Err(errors) = sources.load() {
+            prop_assert!(!errors.to_string().is_empty());
         }
     }
 }

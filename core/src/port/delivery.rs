@@ -12,7 +12,7 @@ use crate::ids::UserId;
 pub struct Publication {
     /// The user whose devices receive the event.
     pub user: UserId,
-    /// The event.
+    /// The event that the user's devices receive.
     pub event: Event,
 }
 

@@ -40,7 +40,7 @@ pub enum Query {
         /// The number of members, 1 to [`RANGE_MAX`].
         limit: u32,
     },
-    /// Answer: [`Value::Presence`].
+    /// Whether the key exists. The answer is a [`Value::Presence`].
     Presence(Key),
     /// All counters of `space`, with the owner of the hash `index`, whose items are the field names of the hash.
     /// Answer: [`Value::Counters`] in the order of [`Item`], without missing counters.
@@ -133,7 +133,7 @@ pub enum Mutation {
     Delete(Key),
     /// Adds to a counter (a missing one counts from zero). Result: the new value.
     Add {
-        /// The counter.
+        /// The counter that the check compares.
         key: Key,
         /// The number to add; it may be negative.
         delta: i64,
@@ -190,9 +190,9 @@ pub struct Event {
 pub struct Transaction {
     /// The partition that every key belongs to.
     pub owner: Owner,
-    /// The conditions.
+    /// The conditions that must all hold, or nothing happens.
     pub checks: Vec<Check>,
-    /// The changes.
+    /// The changes, which are applied in order.
     pub mutations: Vec<Mutation>,
     /// The events that are published to the owner in the same transaction. The owner must be a user.
     pub publications: Vec<Event>,

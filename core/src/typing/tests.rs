@@ -20,9 +20,9 @@ fn the_other_members_hear_it_in_one_publish() {
     let world = FakeWorld::new();
     let group = conversation(&world, &[BOB, EVE]);
     block_on(typing(&world, BOB, group)).unwrap();
-    let told = world.store.take_published();
-    assert_eq!(told.iter().map(|(user, _)| *user).collect::<Vec<_>>(), [ANN, EVE]);
-    assert!(told.iter().all(|(_, delivery)| &*delivery.name == "typing" && delivery.position.is_none()));
+    let published = world.store.take_published();
+    assert_eq!(published.iter().map(|(user, _)| *user).collect::<Vec<_>>(), [ANN, EVE]);
+    assert!(published.iter().all(|(_, delivery)| &*delivery.name == "typing" && delivery.position.is_none()));
     assert_eq!(world.store.take_calls(), Calls { publishes: 1, ..Calls::default() });
 }
 

@@ -125,7 +125,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     #[allow(dead_code, reason = "only its schema is looked at")]
     struct Draft {
-        /// The conversation.
+        /// The conversation that gets the message.
         conversation: ConversationId,
         #[serde(rename = "type")]
         kind: Option<String>,
@@ -172,7 +172,11 @@ mod tests {
         check(operation(), &format!("{schema}/additionalProperties"), json!(false));
         check(operation(), &format!("{schema}/required"), json!(["conversation"]));
         check(operation(), &format!("{schema}/properties/conversation/format"), json!("uuid"));
-        check(operation(), &format!("{schema}/properties/conversation/description"), json!("The conversation."));
+        check(
+            operation(),
+            &format!("{schema}/properties/conversation/description"),
+            json!("The conversation that gets the message."),
+        );
         check(operation(), &format!("{schema}/properties/type"), json!({ "type": ["string", "null"] }));
     }
 

@@ -16,7 +16,7 @@ pub struct Function {
     pub name: &'static str,
     /// The package's version.
     pub version: &'static str,
-    /// HTTP routes.
+    /// The HTTP routes that the function answers.
     pub routes: &'static [Route],
     /// Messages that clients send over sockets, by their `type`.
     pub frames: &'static [(&'static str, Handler<SocketMessage>)],

@@ -17,6 +17,6 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// No permissions.
+    /// A function that asks for nothing.
     pub const NONE: Self = Self { read: &[], write: &[], publish: false, records: &[] };
 }

@@ -7,7 +7,7 @@ use crate::bindings::roost::edge::telemetry;
 pub enum Level {
     /// Details for finding the cause of a fault.
     Debug,
-    /// Normal operation.
+    /// Events of normal operation.
     Info,
     /// Something went wrong and was handled.
     Warn,

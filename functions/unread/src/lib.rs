@@ -52,7 +52,7 @@ struct Totals {
 
 #[derive(JsonSchema, Serialize)]
 struct ConversationCounter {
-    /// The conversation.
+    /// The conversation that was counted.
     conversation: ConversationId,
     /// The unread messages in it.
     unread: u64,

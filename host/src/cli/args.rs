@@ -106,7 +106,7 @@ pub(crate) struct BuildArgs {
 pub(super) struct TokenArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs,
-    /// The user
+    /// The user that the token is for
     #[arg(long, value_name = "UUID")]
     pub(super) user: UserId,
     /// How long the token is valid, such as 90s, 15m, 12h or 30d
@@ -147,7 +147,7 @@ pub(super) struct VerifyArgs {
 /// The format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ReportFormat {
-    /// Sentences
+    /// Sentences for people
     Text,
     /// One JSON object
     Json,

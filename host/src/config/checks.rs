@@ -50,16 +50,16 @@ fn require(reader: &mut Reader, holds: bool, relation: &str, small: Amount<'_>, 
 
 fn connections(reader: &mut Reader, config: &Config) {
     let socket = &config.socket;
-    let (ping_ms, beat_ms) = (ms(socket.ping_interval), ms(socket.beat_interval));
+    let (ping_ms, heartbeat_ms) = (ms(socket.ping_interval), ms(socket.beat_interval));
     require_less(
         reader,
         ("socket.ping_interval_ms", ping_ms),
         ("socket.idle_timeout_ms", ms(socket.idle_timeout)),
         "otherwise a silent socket is closed before it is pinged",
     );
-    if ping_ms.saturating_add(beat_ms) >= PRESENCE_TTL_MS {
+    if ping_ms.saturating_add(heartbeat_ms) >= PRESENCE_TTL_MS {
         let problem = format!(
-            "socket.ping_interval_ms ({ping_ms}) and socket.beat_interval_ms ({beat_ms}) must be less than \
+            "socket.ping_interval_ms ({ping_ms}) and socket.beat_interval_ms ({heartbeat_ms}) must be less than \
              {PRESENCE_TTL_MS} together: a heartbeat needs an answered ping, and a device without a heartbeat for \
              {PRESENCE_TTL_MS} ms is shown as offline"
         );
@@ -142,11 +142,11 @@ fn within_a_call(reader: &mut Reader, config: &Config, time: Amount<'_>, reason:
     require_at_most(reader, time, (&longest.0, longest.1), reason);
 }
 
-/// Calls `visit` for the defaults and for every function, with names relative to its table.
-fn for_each_function(reader: &mut Reader, config: &Config, mut visit: impl FnMut(&mut Reader, &FunctionConfig)) {
-    reader.within(KeyTable::FunctionDefaults, |reader| visit(reader, &config.function_defaults));
+/// Calls `check` for the defaults and for every function, with names relative to its table.
+fn for_each_function(reader: &mut Reader, config: &Config, mut check: impl FnMut(&mut Reader, &FunctionConfig)) {
+    reader.within(KeyTable::FunctionDefaults, |reader| check(reader, &config.function_defaults));
     for (name, function) in &config.functions {
-        reader.within(KeyTable::Function(name.clone()), |reader| visit(reader, function));
+        reader.within(KeyTable::Function(name.clone()), |reader| check(reader, function));
     }
 }
 

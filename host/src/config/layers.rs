@@ -39,7 +39,7 @@ pub struct Flag {
     pub flag: String,
     /// The key that it sets.
     pub key: String,
-    /// The value.
+    /// The value as text, not yet parsed.
     pub value: String,
 }
 

@@ -68,7 +68,7 @@ pub enum RecordsUrl {
 pub enum SqliteLocation {
     /// In a file; its path is relative to the current directory, not to the data directory.
     File(PathBuf),
-    /// In memory.
+    /// The state is kept in the memory of this process.
     Memory,
 }
 
@@ -96,7 +96,7 @@ impl std::fmt::Debug for Secret {
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people to read.
     Text,
     /// For programs: one JSON object a line.
     Json,

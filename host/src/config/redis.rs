@@ -13,7 +13,7 @@ pub(super) const PREFIX_BYTES_MAX: usize = 64;
 /// The kind of deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisMode {
-    /// One server.
+    /// One server, without sentinels.
     Standalone,
     /// A Redis Cluster, whose primaries hold some slots each.
     Cluster,

@@ -3,7 +3,7 @@
 //! The listener's routes, the OpenAPI document, the metric label `route` and `docs/api.md` all follow this table; tests
 //! in `server` hold them together.
 
-/// The WebSocket.
+/// Where clients open WebSockets.
 pub(crate) const SOCKET: &str = "/v1/socket";
 /// The same events as Server-Sent Events.
 pub(crate) const EVENTS: &str = "/v1/events";

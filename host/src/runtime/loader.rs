@@ -96,7 +96,7 @@ pub enum DeployFailure {
     /// `describe` took too long.
     #[error("its describe did not end within {} ms; it should return a constant manifest", DESCRIBE_DEADLINE.as_millis())]
     DescribeTimeout,
-    /// `describe` trapped.
+    /// `describe` trapped, with this reason.
     #[error("its describe failed: {0}; correct describe so that it returns a constant manifest")]
     DescribeFailed(String),
     /// The manifest breaks a rule.

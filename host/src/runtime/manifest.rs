@@ -41,7 +41,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// All methods.
+    /// All methods that a route may have.
     pub const ALL: [Self; 5] = [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete];
 
     /// The method as it is written in a request line.
@@ -138,7 +138,7 @@ pub struct Manifest {
     pub messages: Vec<String>,
     /// The life-cycle hooks.
     pub hooks: Vec<Hook>,
-    /// The schedules.
+    /// The ticks that the function asks for.
     pub schedules: Vec<Schedule>,
     /// The grants that the function asks for.
     pub asks: Grants,

@@ -84,7 +84,7 @@ pub struct FunctionInfo {
     pub messages: Vec<String>,
     /// The life-cycle hooks.
     pub hooks: Vec<Hook>,
-    /// The schedules.
+    /// The ticks that the function asked for.
     pub schedules: Vec<Schedule>,
     /// What the function may do.
     pub grants: Grants,

@@ -236,7 +236,7 @@ impl<T: Clone> Table<T> {
             .collect()
     }
 
-    /// By name.
+    /// The functions in the order of their names.
     pub(super) fn functions(&self) -> impl Iterator<Item = (&Arc<Manifest>, &T)> {
         self.functions.values().map(|(manifest, target)| (manifest, target))
     }

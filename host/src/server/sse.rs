@@ -39,7 +39,7 @@ const KEEP_ALIVE_COMMENT: &[u8] = b":\n\n";
 /// How long a client waits before it connects again.
 const RETRY_MS: u64 = 2_000;
 
-/// `GET /v1/events`
+/// Answers `GET /v1/events`.
 pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, TracedError>
 where
     F: Dispatcher,

@@ -30,7 +30,7 @@ use crate::server::state::AppState;
 /// The clocks of the host and of the store differ by less than this.
 const CLOCK_DIFFERENCE_MS: u64 = 5_000;
 
-/// `GET /v1/sync?since=`
+/// Answers `GET /v1/sync?since=`.
 pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, TracedError>
 where
     F: Dispatcher,

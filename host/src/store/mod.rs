@@ -30,7 +30,7 @@ use crate::ops::trace;
 pub enum Store {
     /// In the memory of this process.
     Memory(Arc<MemoryStore>),
-    /// In Redis.
+    /// In Redis, shared by several hosts.
     Redis(Arc<RedisStore>),
 }
 

@@ -184,7 +184,7 @@ impl RedisCluster {
 
 /// A plain client that asks any node and follows redirections. It shares no code with the host.
 pub struct ClusterClient {
-    /// By port.
+    /// The connections, by the port of their server.
     connections: HashMap<u16, MultiplexedConnection>,
 }
 

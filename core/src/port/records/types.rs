@@ -151,7 +151,7 @@ pub struct ReadMark {
 /// The newest message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastMessage {
-    /// The conversation.
+    /// The conversation that the message belongs to.
     pub conversation: ConversationId,
     /// The conversation's newest sequence number at the time of the answer; zero for one without changes.
     pub version: Seq,
@@ -266,7 +266,7 @@ pub struct MemberChange {
 /// The users who may see a user's presence. The relation is mutual: the user may see theirs too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContactAudience {
-    /// The user.
+    /// The user who is added or removed.
     pub user: UserId,
     /// Mutual contacts where neither side has blocked the other, in ascending order.
     pub visible: Vec<UserId>,

@@ -21,7 +21,7 @@ pub(super) struct FakeChange {
     pub(super) since: Timestamp,
 }
 
-/// A conversation.
+/// A conversation with its members, messages and changes.
 #[derive(Debug)]
 pub(super) struct FakeConversation {
     pub(super) id: ConversationId,

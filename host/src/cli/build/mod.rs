@@ -66,7 +66,7 @@ pub(crate) enum BuildError {
     /// No function crate has this name.
     #[error("no function crate is named {name}; the function crates are {}", known.join(", "))]
     UnknownFunction {
-        /// The name.
+        /// The name that was asked for.
         name: String,
         /// The names of the function crates.
         known: Vec<String>,
@@ -86,9 +86,9 @@ pub(crate) enum BuildError {
     /// The module cannot be wrapped as a component of a contract.
     #[error("{package} cannot be wrapped as a component: {reason}")]
     Wrap {
-        /// The package.
+        /// The package that was built.
         package: String,
-        /// The reason.
+        /// What is wrong with its module.
         reason: String,
     },
     /// A file cannot be read or written.

@@ -38,7 +38,7 @@ pub enum BackendOpenError {
     /// A file of `records_ca` cannot be used.
     #[error("records_ca: {} holds no PEM certificates: {problem}; name a file with certificates", file.display())]
     Certificates {
-        /// The file.
+        /// The file with the certificate authorities.
         file: PathBuf,
         /// What was wrong with the file.
         problem: String,

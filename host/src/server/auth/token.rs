@@ -96,7 +96,7 @@ fn numeric_date(seconds: f64) -> Option<Duration> {
 
 fn names(key: &VerifyingKey, id: Option<&str>) -> bool {
     match (&key.id, id) {
-        (Some(known), Some(wanted)) => known == wanted,
+        (Some(known), Some(expected)) => known == expected,
         _ => true,
     }
 }

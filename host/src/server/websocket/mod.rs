@@ -42,7 +42,7 @@ use crate::server::state::AppState;
 const READ_BUFFER_BYTES: usize = 2_048;
 const WRITE_BUFFER_BYTES: usize = 16 * 1_024;
 
-/// `GET /v1/socket`
+/// Answers `GET /v1/socket`.
 pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, TracedError>
 where
     F: Dispatcher,

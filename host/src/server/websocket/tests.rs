@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// Reads `hello`.
+    /// Reads the first frame, which is `hello`.
     async fn after_hello(mut self) -> Self {
         assert_eq!(self.frame().await["type"], "hello");
         self

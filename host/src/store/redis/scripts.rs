@@ -27,7 +27,7 @@ impl LuaScript {
     }
 }
 
-/// All scripts.
+/// All scripts that the host sends.
 pub(super) static SCRIPTS: LazyLock<[LuaScript; 2]> = LazyLock::new(|| {
     [LuaScript::new(include_str!("commit.lua")), LuaScript::new(include_str!("indexed_counters.lua"))]
 });

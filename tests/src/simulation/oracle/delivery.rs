@@ -50,8 +50,8 @@ fn missing(
     let deleted =
         |message| changes.iter().any(|change| change.kind == ChangeKind::Deleted && change.message == message);
     // A member who left and came back does not see messages from in between.
-    let stayed = between.clone().all(|change| change.members.contains(&user))
+    let remained = between.clone().all(|change| change.members.contains(&user))
         && !ground_truth.moved_ms.contains_key(&(conversation, user));
     let mut expected = between.filter(|change| change.kind == ChangeKind::Sent && !deleted(change.message));
-    if stayed { expected.next().map(|change| change.seq) } else { None }
+    if remained { expected.next().map(|change| change.seq) } else { None }
 }

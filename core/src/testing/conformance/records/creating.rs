@@ -1,4 +1,4 @@
-//! Creating conversations.
+//! Cases about the creation of conversations: repetitions, conflicts and blocks.
 
 use super::{ANN, AT, BOB, CAT, Subject};
 use crate::ids::{ConversationId, Seq, UserId};

@@ -28,9 +28,9 @@ pub use users::{
 /// The answer to `GET <records_url>/v1`: the protocol that the backend speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
-    /// Always [`Greeting::PROTOCOL`].
+    /// The name of the protocol, always [`Greeting::PROTOCOL`].
     pub protocol: String,
-    /// Always [`Greeting::VERSION`].
+    /// The version of the protocol, always [`Greeting::VERSION`].
     pub version: u32,
 }
 
@@ -109,7 +109,7 @@ pub enum ProblemCode {
 }
 
 impl ProblemCode {
-    /// Every code.
+    /// Every code that a backend may answer with.
     pub const ALL: [Self; 10] = [
         Self::Invalid,
         Self::NotAMember,
