@@ -282,16 +282,21 @@ fn pages_list_every_subject_once() {
     assert_eq!((page, next), (all_conversations(), None));
 }
 
-#[test]
-fn a_report_lists_findings_up_to_the_limit_and_counts_the_rest() {
-    let finding = Finding {
+/// A counter that the store and the records disagree on.
+fn wrong_count() -> Finding {
+    Finding {
         kind: FindingKind::Count,
         user: Some(BEN),
         conversation: Some(CONVERSATION),
         stored: Some(1),
         records: Some(2),
         repaired: false,
-    };
+    }
+}
+
+#[test]
+fn a_report_lists_findings_up_to_the_limit_and_counts_the_rest() {
+    let finding = wrong_count();
     let part = Report { divergences: vec![finding; FINDINGS_MAX - 1], ..Report::default() };
     let mut whole = part.clone();
     whole.add(part);
@@ -348,14 +353,7 @@ fn subjects_know_their_number() {
 
 #[test]
 fn two_findings_are_about_the_same_only_with_equal_kind_user_and_conversation() {
-    let finding = Finding {
-        kind: FindingKind::Count,
-        user: Some(BEN),
-        conversation: Some(CONVERSATION),
-        stored: Some(1),
-        records: Some(2),
-        repaired: false,
-    };
+    let finding = wrong_count();
     assert!(finding.is_about_the_same(&Finding { stored: Some(7), repaired: true, ..finding.clone() }));
     for other in [
         Finding { kind: FindingKind::Read, ..finding.clone() },
