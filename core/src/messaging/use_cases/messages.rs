@@ -20,7 +20,7 @@ pub struct StoredMessage {
 /// The result of deleting a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeletedMessage {
-    /// Whether the announcement was left to the recovery, as in [`StoredMessage::delayed`].
+    /// Whether the members will be told later, as in [`StoredMessage::delayed`].
     pub delayed: bool,
 }
 
