@@ -8,8 +8,10 @@ mod watch;
 mod welcome;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::bail;
+use tokio::sync::Mutex;
 
 pub(crate) use secrets::{fill_secrets, use_known_secrets};
 
@@ -18,6 +20,7 @@ use crate::cli::build;
 use crate::cli::print::print;
 use crate::config::Config;
 use crate::ops::shutdown::Signals;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 use swap::Swap;
 
 /// The defaults of `roost dev`: everything is within the source folder.
@@ -34,10 +37,14 @@ pub(crate) async fn run(root: &Path, config: Config, signals: &mut Signals) -> a
     };
     users::create(&running.records).await?;
     print(&welcome::text(&config.auth, running.listen, running.admin_listen)?)?;
-    let swap = Swap::start(root, &config.functions_dir, running.functions.clone())?;
-    let swapping = tokio::spawn(swap.run());
+    let swap = Arc::new(Mutex::new(Swap::start(root, &config.functions_dir, running.functions.clone())?));
+    let mut tasks = Supervisor::new(TaskHealth::of_process());
+    tasks.spawn("rebuild", move || {
+        let swap = swap.clone();
+        async move { swap.lock().await.run().await }
+    });
     let gracefully = running.wait(signals).await;
-    swapping.abort();
+    tasks.shutdown().await;
     Ok(gracefully)
 }
 

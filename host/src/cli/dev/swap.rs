@@ -39,7 +39,7 @@ impl Swap {
     }
 
     /// Runs until it is dropped.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
         self.deploy().await;
         loop {
             tokio::select! {
