@@ -67,7 +67,8 @@ async fn redis_is_killed_and_restarted_empty() {
     ledger.wait_for_acknowledgements(20).await;
     redis.restart(Data::Empty).await;
     let tally = finish(ledger, &redis).await;
-    assert!(tally.delayed > 0 && tally.resyncs > 0 && tally.recovered > 0, "{tally}");
+    // Whether a delivery was in flight at the kill, and so had to be recovered, is chance.
+    assert!(tally.delayed > 0 && tally.resyncs > 0, "{tally}");
 }
 
 #[tokio::test]

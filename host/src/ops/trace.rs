@@ -134,26 +134,27 @@ pub(crate) fn end_call(span: &Span, outcome: &str, is_fault: bool) {
     }
 }
 
+/// The span of an operation of a part of the host.
+macro_rules! operation_span {
+    ($part:literal, $operation:expr) => {
+        tracing::info_span!(
+            target: SPAN_TARGET,
+            $part,
+            otel.name = %format_args!(concat!($part, " {}"), $operation),
+            otel.status_code = Empty,
+            operation = $operation,
+        )
+    };
+}
+
 /// The span of an operation of the store.
 pub(crate) fn store_span(operation: &'static str) -> Span {
-    tracing::info_span!(
-        target: SPAN_TARGET,
-        "store",
-        otel.name = %format_args!("store {operation}"),
-        otel.status_code = Empty,
-        operation,
-    )
+    operation_span!("store", operation)
 }
 
 /// The span of an operation of the records.
 pub(crate) fn records_span(operation: &'static str) -> Span {
-    tracing::info_span!(
-        target: SPAN_TARGET,
-        "records",
-        otel.name = %format_args!("records {operation}"),
-        otel.status_code = Empty,
-        operation,
-    )
+    operation_span!("records", operation)
 }
 
 /// Marks the span of an operation that got no answer.

@@ -11,6 +11,7 @@ mod sql;
 mod sqlite;
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Instant;
 
 use roost_core::ids::{ConversationId, UserId};
@@ -98,7 +99,8 @@ impl Directory for RecordStore {
 async fn measured<T>(operation: Operation, work: impl Future<Output = Answer<T>> + Send) -> Answer<T> {
     let start = Instant::now();
     let span = trace::records_span(operation.name());
-    let answer = work.instrument(span.clone()).await;
+    // Pinned here, because `instrument` moves what it takes, and these futures are large.
+    let answer = pin!(work).instrument(span.clone()).await;
     if matches!(answer, Err(RecordsError::Unavailable { .. })) {
         trace::mark_unavailable(&span);
     }

@@ -89,7 +89,8 @@ impl Revision {
         let began = Instant::now();
         let span = trace::call_span(&self.identity.name, &self.identity.revision, &invocation.trace);
         let in_flight = self.metrics.begin(span.clone());
-        let result = self.admit(invocation, began).instrument(span).await;
+        // Pinned here, because `instrument` moves what it takes, and this future is large.
+        let result = pin!(self.admit(invocation, began)).instrument(span).await;
         in_flight.end(&result, began.elapsed());
         result
     }

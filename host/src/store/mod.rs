@@ -7,6 +7,7 @@ pub mod memory;
 pub mod redis;
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -215,7 +216,8 @@ async fn measured<T>(
 ) -> Result<T, StoreError> {
     let start = Instant::now();
     let span = trace::store_span(operation.name);
-    let answer = work.instrument(span.clone()).await;
+    // Pinned here, because `instrument` moves what it takes, and these futures are large.
+    let answer = pin!(work).instrument(span.clone()).await;
     if matches!(answer, Err(StoreError::Unavailable { .. })) {
         trace::mark_unavailable(&span);
     }

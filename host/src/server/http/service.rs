@@ -1,5 +1,6 @@
 //! The HTTP service: gives every request its trace id and its span, bounds the requests in flight, and counts them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,9 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> HttpService<F, S> {
         let trace = TraceId(trace::of_headers(request.headers()).into());
         let method = method_label(request.method().as_str());
         let span = trace::request_span(request.headers(), method, &trace.0);
-        let (mut response, route) = self.admit(request, &trace).instrument(span.clone()).await;
+        // Pinned here, because `instrument` moves what it takes, and this future is large.
+        let admitted = pin!(self.admit(request, &trace));
+        let (mut response, route) = admitted.instrument(span.clone()).await;
         let (status, took) = (response.status().as_u16(), began.elapsed());
         trace::end_request(&span, method, &route, status);
         self.counters.metrics.count(RequestLabels { route, method, status }, took);
