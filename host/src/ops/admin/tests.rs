@@ -1,0 +1,147 @@
+//! The routes of the admin listener, without a listener.
+
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::*;
+use crate::config::{RecordsUrl, SqliteLocation};
+use crate::golden::Messages;
+use crate::records::RecordStore;
+use crate::store::Store;
+
+const KEY: &str = "the-operators-key";
+
+async fn state(key: Option<&str>) -> Arc<AdminState> {
+    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
+    Arc::new(AdminState {
+        world: HostWorld { store: Store::memory(), records },
+        functions: Box::new(|| vec![serde_json::Value::Null]),
+        tasks: TaskHealth::default(),
+        key: key.map(|key| Secret(key.to_owned())),
+        started: AtomicBool::new(true),
+        draining: AtomicBool::new(false),
+    })
+}
+
+async fn get(state: &Arc<AdminState>, path: &str, key: Option<&str>) -> (u16, String) {
+    let mut request = axum::http::Request::get(path);
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    let response = router(state.clone()).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_host_is_ready_when_all_of_its_parts_are() {
+    let state = state(None).await;
+    let ready = r#"{"ready":true,"parts":{"functions":"ok","host":"ok","records":"ok","store":"ok","tasks":"ok"}}"#;
+    assert_eq!(get(&state, "/readyz", None).await, (200, ready.to_owned()));
+}
+
+#[tokio::test]
+async fn a_host_that_is_loading_or_stopping_is_alive_but_not_ready() {
+    let state = state(None).await;
+    state.started.store(false, Ordering::Release);
+    let (status, body) = get(&state, "/readyz", None).await;
+    assert!(status == 503 && body.contains(r#""functions":"still loading""#), "{status} {body}");
+    state.started.store(true, Ordering::Release);
+    state.draining.store(true, Ordering::Release);
+    let (status, body) = get(&state, "/readyz", None).await;
+    assert!(status == 503 && body.contains(r#""host":"stopping""#), "{status} {body}");
+    assert_eq!(get(&state, "/healthz", None).await, (200, "ok\n".to_owned()));
+}
+
+#[tokio::test]
+async fn a_host_whose_records_do_not_answer_is_not_ready() {
+    let state = state(None).await;
+    state.world.records.close().await;
+    let readiness = state.readiness().await;
+    assert!(!readiness.ready && readiness.parts["records"] != "ok", "{readiness:?}");
+}
+
+#[tokio::test]
+async fn functions_are_listed_only_with_the_admin_key() {
+    let keyed = state(Some(KEY)).await;
+    for (shown, status) in [(Some(KEY), 200), (None, 401), (Some("another-key"), 401)] {
+        assert_eq!(get(&keyed, "/functions", shown).await.0, status, "{shown:?}");
+    }
+    let (status, problem) = get(&state(None).await, "/functions", Some(KEY)).await;
+    assert!(status == 403 && problem.contains("admin_key_unset"), "{status} {problem}");
+}
+
+#[tokio::test]
+async fn pages_of_the_state_are_checked_only_with_the_admin_key() {
+    let keyed = state(Some(KEY)).await;
+    let ask = async |key: &str, body: &'static str| {
+        let request = axum::http::Request::post("/verify").header("authorization", format!("Bearer {key}"));
+        let response = router(keyed.clone()).oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let (status, page) = ask(KEY, r#"{"of":"users"}"#).await;
+    assert!(status == 200 && page.contains(r#""users":0"#) && page.contains(r#""next":null"#), "{status} {page}");
+    assert_eq!(ask("another-key", r#"{"of":"users"}"#).await.0, 401);
+    for wrong in ["", r#"{"of":"presence"}"#, r#"{"of":"users","limit":0}"#, r#"{"of":"users","limt":5}"#] {
+        let (status, problem) = ask(KEY, wrong).await;
+        assert!(status == 400 && problem.contains("\"detail\""), "{wrong}: {status} {problem}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_need_no_key_and_unknown_paths_are_problems() {
+    let state = state(Some(KEY)).await;
+    let (status, text) = get(&state, "/metrics", None).await;
+    assert!(status == 200 && text.contains("# TYPE roost_functions gauge"), "{status} {text}");
+    assert_eq!(get(&state, "/nothing", None).await.0, 404);
+}
+
+async fn add(messages: &mut Messages, situation: &str, request: axum::http::Request<Body>, key: Option<&str>) {
+    let response = router(state(key).await).oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let text = |name: &str| problem[name].as_str().unwrap().to_owned();
+    messages.add(situation, format!("{status} {}: {}\n{}", text("code"), text("title"), text("detail")));
+}
+
+#[tokio::test]
+async fn every_message_of_the_listener_is_in_the_golden_file() {
+    let get = |path: &str| axum::http::Request::get(path);
+    let ask = |body: &'static str| {
+        let request = axum::http::Request::post("/verify").header("authorization", format!("Bearer {KEY}"));
+        request.body(Body::from(body)).unwrap()
+    };
+    let bearer = |key: &str| get("/functions").header("authorization", format!("Bearer {key}"));
+    let empty = |request: axum::http::request::Builder| request.body(Body::empty()).unwrap();
+    let mut messages = Messages::new("Messages of the admin listener");
+    messages.group("Requests");
+    for (situation, request, key) in [
+        ("An unknown path", empty(get("/nothing")), Some(KEY)),
+        ("A host without an admin key", empty(bearer(KEY)), None),
+        ("A request without the admin key", empty(get("/functions")), Some(KEY)),
+        ("A request with another key", empty(bearer("another-key")), Some(KEY)),
+        ("A check without a body", ask(""), Some(KEY)),
+        ("A check of something else", ask(r#"{"of": "presence"}"#), Some(KEY)),
+        ("A misspelled field", ask(r#"{"of": "users", "limt": 5}"#), Some(KEY)),
+        ("A limit out of bounds", ask(r#"{"of": "users", "limit": 0}"#), Some(KEY)),
+    ] {
+        add(&mut messages, situation, request, key).await;
+    }
+
+    messages.group("Why a host is not ready");
+    let state = state(None).await;
+    for (situation, started, draining) in
+        [("A host that loads its functions", false, false), ("A host that stops", true, true)]
+    {
+        state.started.store(started, Ordering::Release);
+        state.draining.store(draining, Ordering::Release);
+        let parts = state.readiness().await.parts;
+        let waiting = parts.iter().filter(|(_, part)| *part != "ok").map(|(name, part)| format!("{name}: {part}"));
+        messages.add(situation, waiting.collect::<Vec<_>>().join("\n"));
+    }
+    messages.check("admin");
+}
