@@ -188,6 +188,7 @@ fn functions(config: &Config, world: HostWorld) -> anyhow::Result<Functions> {
         defaults: config.function_defaults.clone(),
         named: config.functions.clone(),
         cache_dir: Some(config.data_dir.join(COMPILED_DIR)),
+        signing_keys: config.signing_keys.clone(),
     };
     Ok(Functions::new(Engine::new()?, world, options)?)
 }
@@ -200,7 +201,9 @@ fn list(functions: Functions) -> admin::ListFunctions {
 async fn load(functions: &Functions, folder: &Path, on_failure: OnDeployFailure) -> anyhow::Result<()> {
     let errors = functions.load_dir(folder).await.err().unwrap_or_default();
     if on_failure == OnDeployFailure::GoOn {
-        errors.iter().for_each(|error| tracing::error!(%error, "a function is not served; the others are"));
+        for error in &errors {
+            tracing::error!(%error, code = error.failure.code(), "a function is not served; the others are");
+        }
         return Ok(());
     }
     if !errors.is_empty() {
@@ -232,8 +235,12 @@ pub(crate) fn warnings_of_undeployed(config: &Config, deployed: &BTreeSet<String
 pub(crate) async fn function_names(config: &Config, components: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
     let store = Store::open(StoreUrl::Memory { bytes_max: u64::MAX }).await?;
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await?;
-    let options =
-        Options { defaults: config.function_defaults.clone(), named: config.functions.clone(), cache_dir: None };
+    let options = Options {
+        defaults: config.function_defaults.clone(),
+        named: config.functions.clone(),
+        cache_dir: None,
+        signing_keys: config.signing_keys.clone(),
+    };
     let functions = Functions::new(Engine::new()?, HostWorld { store, records }, options)?;
     for path in components {
         if let Err(error) = functions.deploy_file(path).await {

@@ -12,7 +12,12 @@ pub async fn functions(engine: Engine, world: HostWorld, reuse: bool) -> Functio
         function.reuse = reuse;
     }
     let cache = components().with_file_name("compiled-for-tests");
-    let options = Options { defaults: config.function_defaults, named: config.functions, cache_dir: Some(cache) };
+    let options = Options {
+        defaults: config.function_defaults,
+        named: config.functions,
+        cache_dir: Some(cache),
+        signing_keys: config.signing_keys,
+    };
     let functions = Functions::new(engine, world, options).expect("the contract links");
     functions.load_dir(&components()).await.expect("every function is served");
     assert!(functions.list().iter().all(|function| function.limits.reuse == reuse));

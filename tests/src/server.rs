@@ -3,7 +3,9 @@
 //! Started hosts share the cache of compiled functions, as repeated starts on one machine do.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -174,15 +176,25 @@ pub fn configured(program: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Links the shared folder of compiled functions to the place where the host looks for its own.
+/// Links the shared folder of compiled functions, and the key of its entries, to the places where the host looks for its own.
 fn share_compiled(folder: &Path) {
     let shared: PathBuf = components().with_file_name("compiled-for-tests");
     let data = folder.join("data");
-    fs::create_dir_all(&shared).expect("a folder for compiled functions");
+    // Hosts use only a folder that no other user can write to.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&shared).expect("a folder for compiled functions");
     fs::create_dir_all(&data).expect("a data folder");
-    let link = data.join("compiled");
-    if !link.exists() {
-        std::os::unix::fs::symlink(shared, link).expect("a link");
+    let key = shared.with_extension("key");
+    if !key.exists() {
+        let mut file = tempfile::NamedTempFile::new_in(&shared).expect("a file for the key");
+        file.write_all(&[Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat()).expect("a key");
+        // Another test may have put a key in place meanwhile.
+        let _ = file.persist_noclobber(&key);
+    }
+    for (original, name) in [(shared, "compiled"), (key, "compiled.key")] {
+        let link = data.join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(original, link).expect("a link");
+        }
     }
 }
 

@@ -113,7 +113,12 @@ async fn guest_on(url: &str) -> Functions {
     config.function_defaults.memory_bytes_max = 64 << 20;
     config.function_defaults.deadline = Duration::from_secs(60);
     let cache = guests().with_file_name("compiled-for-tests");
-    let options = Options { defaults: config.function_defaults, named: config.functions, cache_dir: Some(cache) };
+    let options = Options {
+        defaults: config.function_defaults,
+        named: config.functions,
+        cache_dir: Some(cache),
+        signing_keys: config.signing_keys,
+    };
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let world = HostWorld { store: Store::Redis(std::sync::Arc::new(open(url).await)), records };
     let functions = Functions::new(Engine::new().unwrap(), world, options).unwrap();

@@ -248,7 +248,12 @@ async fn the_memory_of_a_hundred_oversized_calls_is_released() {
 async fn functions() -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let config = Sources::default().load().unwrap();
-    let options = Options { defaults: config.function_defaults, named: config.functions, cache_dir: None };
+    let options = Options {
+        defaults: config.function_defaults,
+        named: config.functions,
+        cache_dir: None,
+        signing_keys: config.signing_keys,
+    };
     Functions::new(Engine::new().unwrap(), HostWorld { store: Store::memory(), records }, options).unwrap()
 }
 

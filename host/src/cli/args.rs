@@ -43,6 +43,23 @@ Examples:
   roost build                            all functions, into target/functions
   roost build typing unread --out functions.d")]
     Build(BuildArgs),
+    /// Make a key pair for signing components
+    #[command(after_help = "\
+Examples:
+  roost keygen                           writes signing.key and signing.pub
+  roost keygen --out /secure/roost.key   writes /secure/roost.key and /secure/roost.pub
+
+The secret key is readable only by its owner; keep it away from the hosts. Name the file of the public key in the key \
+signing_keys of the hosts' configuration. A file that exists is never replaced.")]
+    Keygen(KeygenArgs),
+    /// Sign components, so that hosts with signing_keys load them
+    #[command(after_help = "\
+Examples:
+  roost sign functions.d/*.wasm --key signing.key
+  roost sign typing.wasm --key signing.key --out signed/typing.wasm
+
+A signature that a component has is replaced.")]
+    Sign(SignArgs),
     /// Print a token for a user (HS256), signed with the configured secret or the one of `roost dev`
     #[command(after_help = "\
 Examples:
@@ -100,6 +117,26 @@ pub(crate) struct BuildArgs {
     /// The folder for the components; without it, target/functions of the source folder
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeygenArgs {
+    /// The file of the secret key; the public key gets the same name with the extension `pub`
+    #[arg(long, value_name = "FILE", default_value = "signing.key")]
+    pub(super) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SignArgs {
+    /// The files of the components
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// The file of the secret key
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: PathBuf,
+    /// The file of the signed component; without it, the component is replaced
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -6,8 +6,9 @@ use std::path::Path;
 use clap::Parser as _;
 
 use super::args::Cli;
+use super::args::{KeygenArgs, SignArgs};
 use super::build::BuildError;
-use super::{running_host, source};
+use super::{running_host, signing, source};
 use crate::config::Sources;
 use crate::golden::Messages;
 
@@ -34,12 +35,47 @@ async fn every_message_of_the_command_line_is_in_the_golden_file() {
         messages.add(situation, error);
     }
 
+    messages.group("Keys and signatures");
+    for (situation, error) in signing_errors() {
+        messages.add(situation, error);
+    }
+
     messages.group("Requests to a running host");
     let environment = vec![("ROOST_ADMIN_LISTEN".to_owned(), "127.0.0.1:1".to_owned())];
     let config = Sources { environment, ..Sources::default() }.load().unwrap();
     let refused = running_host::request(&config, "GET", "/functions", "").await.unwrap_err();
     messages.add("No host is running", format!("{refused:#}"));
     messages.check("cli");
+}
+
+fn signing_errors() -> Vec<(&'static str, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    let within = |name: &str| folder.path().join(name);
+    std::fs::write(within("signing.key"), "no key").unwrap();
+    std::fs::write(within("text.wasm"), "text").unwrap();
+    let keygen = |out: &str| signing::keygen(&KeygenArgs { out: within(out) }).unwrap_err();
+    let sign = |files: &[&str], key: &str, out: Option<&str>| {
+        let files = files.iter().map(|file| within(file)).collect();
+        signing::sign(&SignArgs { files, key: within(key), out: out.map(within) }).unwrap_err()
+    };
+    let existing = keygen("signing.key");
+    let same_name = keygen("signing.pub");
+    let nowhere = keygen("missing/signing.key");
+    let missing_key = sign(&["text.wasm"], "missing.key", None);
+    let no_key = sign(&["text.wasm"], "signing.key", None);
+    signing::keygen(&KeygenArgs { out: within("good.key") }).unwrap();
+    let errors = [
+        ("A key that exists", existing),
+        ("A name that both keys would have", same_name),
+        ("A folder that does not exist", nowhere),
+        ("A key that does not exist", missing_key),
+        ("Another file than a secret key", no_key),
+        ("A component that does not exist", sign(&["missing.wasm"], "good.key", None)),
+        ("Another file than a component", sign(&["text.wasm"], "good.key", None)),
+        ("Two components for one file", sign(&["a.wasm", "b.wasm"], "good.key", Some("c.wasm"))),
+    ];
+    let shown = folder.path().display().to_string();
+    errors.map(|(situation, error)| (situation, format!("{error:#}").replace(&shown, "folder"))).into()
 }
 
 const USER: &str = "6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55";

@@ -12,6 +12,7 @@ mod functions;
 mod message_tests;
 mod print;
 mod running_host;
+mod signing;
 mod source;
 mod token;
 mod verify;
@@ -51,6 +52,8 @@ impl Command {
             Self::Dev(args) => develop(args).await,
             Self::Serve(args) => serve(&args).await,
             Self::Build(args) => build::command::run(&args).await,
+            Self::Keygen(args) => signing::keygen(&args),
+            Self::Sign(args) => signing::sign(&args),
             Self::Token(args) => token::run(&args),
             Self::Functions(args) => functions::run(&args).await,
             Self::Verify(args) => Ok(verify::run(&args, false).await),

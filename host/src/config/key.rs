@@ -53,6 +53,7 @@ pub(super) enum Allowed {
     File,
     Files,
     RecordsUrl,
+    SigningKeys,
     LogFormat,
     LogFilter,
     CollectorUrl,
@@ -74,7 +75,16 @@ pub(super) enum Allowed {
 impl Allowed {
     /// Whether the key takes several values: an array in the file, separated by commas elsewhere.
     pub(super) const fn is_list(self) -> bool {
-        matches!(self, Self::Secrets | Self::BearerKeys | Self::Files | Self::Origins | Self::Spaces | Self::Operations)
+        matches!(
+            self,
+            Self::Secrets
+                | Self::BearerKeys
+                | Self::Files
+                | Self::SigningKeys
+                | Self::Origins
+                | Self::Spaces
+                | Self::Operations
+        )
     }
 
     /// Whether the value must never be shown.
@@ -105,6 +115,7 @@ impl fmt::Display for Allowed {
                 "`sqlite:<file>`, `sqlite::memory:`, `postgres://<user>:<password>@<host>:<port>/<database>` or \
                  `https://<host>/<path>` of a backend",
             ),
+            Self::SigningKeys => f.write_str("paths of files with an Ed25519 public key"),
             Self::LogFormat => f.write_str("`text` or `json`"),
             Self::LogFilter => f.write_str("levels and targets, such as `info` or `warn,roost=debug`"),
             Self::CollectorUrl => f.write_str("`http://<host>:<port>` or `https://…` of a collector"),

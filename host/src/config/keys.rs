@@ -12,7 +12,7 @@ use roost_core::limits::{PAYLOAD_BYTES_MAX, PRESENCE_TTL_MS};
 use super::key::{Allowed, Key, bytes, count, milliseconds, section};
 use super::redis::RedisUrl;
 use super::value::{RecordsLocation, StoreLocation};
-use super::{LogFormat, RecordsUrl, Secret, StoreUrl, TokenKey};
+use super::{LogFormat, RecordsUrl, Secret, SigningKeys, StoreUrl, TokenKey};
 
 section! {
     /// A validated configuration.
@@ -43,6 +43,9 @@ section! {
         "data_dir" => data_dir: PathBuf = ".roost", Allowed::Path, flag "FOLDER";
         /// The folder with the components to serve, `*.wasm`. `roost dev` uses target/functions.
         "functions_dir" => functions_dir: PathBuf = "functions.d", Allowed::Path, flag "FOLDER";
+        /// The public keys, as `roost keygen` writes them, of those who may sign components. If any is set, only components
+        /// that one of them has signed are loaded. Set two while you replace one.
+        "signing_keys" => signing_keys: SigningKeys = "", Allowed::SigningKeys;
         /// Which log lines are written.
         "log" => log: String = "info", Allowed::LogFilter, flag "FILTER";
         /// The format of log lines: text for people, json for programs.

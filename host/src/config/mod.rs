@@ -14,6 +14,7 @@ mod listing;
 mod reader;
 mod redis;
 mod reference;
+mod signing_keys;
 #[cfg(test)]
 mod tests;
 mod toml_file;
@@ -32,6 +33,7 @@ pub use listing::Listing;
 pub use redis::{RedisMode, RedisUrl};
 pub use reference::reference;
 pub(crate) use reference::{FlagKey, flags};
+pub use signing_keys::SigningKeys;
 
 impl Config {
     /// The limits of the function with this name.

@@ -322,7 +322,7 @@ fn known(text: &str, names: &[&str], problem: &str) -> Result<String, String> {
     if names.contains(&text) { Ok(text.to_owned()) } else { Err(quoted(text, problem)) }
 }
 
-fn quoted(text: &str, problem: &str) -> String {
+pub(super) fn quoted(text: &str, problem: &str) -> String {
     format!("\"{text}\" is {problem}")
 }
 

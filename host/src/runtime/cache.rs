@@ -1,17 +1,22 @@
-//! Compiled components on disk, named by the digest of the component and by the engine that compiled them.
+//! Compiled components on disk, named by the digest of the component and by the engine that compiled them. A tag under the
+//! key of this host authenticates each entry.
 //!
-//! An entry that is missing, truncated or altered is ignored, and the component is compiled again. No error in this file
-//! makes a deployment fail.
+//! An entry that is missing, or that this host has not written as it is, is ignored, and the component is compiled again. No
+//! error in this file makes a deployment fail.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use sha2::{Digest as _, Sha256};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::cache_key::{self, CacheError};
 
 /// The first bytes of an entry; they name the format.
-const MAGIC: &[u8; 8] = b"roostc1\n";
-const DIGEST_BYTES: usize = 32;
+const MAGIC: &[u8; 8] = b"roostc2\n";
+/// The length of the tag after them.
+const TAG_BYTES: usize = 32;
 /// How many entries are kept. Beyond that the oldest are removed.
 const ENTRIES_MAX: usize = 256;
 const EXTENSION: &str = "cwasm";
@@ -21,45 +26,57 @@ const EXTENSION: &str = "cwasm";
 pub(super) struct Cache {
     folder: PathBuf,
     engine: u64,
+    /// HMAC-SHA-256 with the key of this host, before any data.
+    keyed: Hmac<Sha256>,
 }
 
 impl Cache {
-    pub(super) fn new(folder: PathBuf, engine: &wasmtime::Engine) -> Self {
+    /// Opens the cache in this folder, which is created if it does not exist. An error says why entries from there, or
+    /// their key, cannot be trusted.
+    pub(super) fn open(folder: PathBuf, engine: &wasmtime::Engine) -> Result<Self, CacheError> {
+        let key = cache_key::open(&folder)?;
+        let keyed =
+            Hmac::<Sha256>::new_from_slice(&key).map_err(|_| CacheError::KeyDamaged { path: folder.clone() })?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Self { folder, engine: hasher.finish() }
+        Ok(Self { folder, engine: hasher.finish(), keyed })
     }
 
-    /// The compiled form of the component with this digest, if an intact entry exists.
+    /// The compiled form of the component with this digest, if this host has written the entry exactly as it is.
     pub(super) fn load(&self, digest: &str) -> Option<Vec<u8>> {
         let path = self.path(digest);
         let mut entry = std::fs::read(&path).ok()?;
-        let intact = entry
+        let is_authentic = entry
             .strip_prefix(MAGIC)
-            .and_then(|rest| rest.split_at_checked(DIGEST_BYTES))
-            .is_some_and(|(expected, compiled)| Sha256::digest(compiled)[..] == *expected);
-        if !intact {
-            tracing::warn!(path = %path.display(), "a damaged entry of the compilation cache is ignored; the component is compiled again");
+            .and_then(|rest| rest.split_at_checked(TAG_BYTES))
+            .is_some_and(|(tag, compiled)| self.mac(digest, compiled).verify_slice(tag).is_ok());
+        if !is_authentic {
+            tracing::warn!(path = %path.display(), "an entry of the compilation cache is ignored: it is damaged, or this host has not written it; the component is compiled again");
             return None;
         }
-        entry.drain(..MAGIC.len() + DIGEST_BYTES);
+        entry.drain(..MAGIC.len() + TAG_BYTES);
         Some(entry)
+    }
+
+    /// Covers the name of the entry too, so that an entry under the name of another one is not accepted.
+    fn mac(&self, digest: &str, compiled: &[u8]) -> Hmac<Sha256> {
+        let mac = self.keyed.clone().chain_update(MAGIC).chain_update(self.engine.to_le_bytes());
+        mac.chain_update(digest).chain_update(compiled)
     }
 
     /// Writes an entry. An error is only logged, because the next start can compile the component again.
     pub(super) fn store(&self, digest: &str, compiled: &[u8]) {
         let path = self.path(digest);
-        if let Err(error) = self.write(&path, compiled) {
+        if let Err(error) = self.write(&path, digest, compiled) {
             tracing::warn!(path = %path.display(), %error, "a compiled component cannot be written to the cache; the next start compiles it again");
         }
         self.prune();
     }
 
-    fn write(&self, path: &Path, compiled: &[u8]) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.folder)?;
-        let mut entry = Vec::with_capacity(MAGIC.len() + DIGEST_BYTES + compiled.len());
+    fn write(&self, path: &Path, digest: &str, compiled: &[u8]) -> std::io::Result<()> {
+        let mut entry = Vec::with_capacity(MAGIC.len() + TAG_BYTES + compiled.len());
         entry.extend_from_slice(MAGIC);
-        entry.extend_from_slice(&Sha256::digest(compiled));
+        entry.extend_from_slice(&self.mac(digest, compiled).finalize().into_bytes());
         entry.extend_from_slice(compiled);
         write_atomically(path, &entry)
     }

@@ -4,7 +4,6 @@
 //! Every refusal says what is wrong, what is allowed, and what to do next. The registry decides whether the revision fits
 //! together with the other functions.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use super::metrics::FunctionCounters;
 use super::options::Options;
 use super::revision::{Revision, RevisionParts};
 use super::routes::Conflict;
+use super::signature;
 use super::state::{FunctionIdentity, HostWorld, ImportInDescribe, InstanceState};
 use crate::ops::log::milliseconds;
 
@@ -65,6 +65,16 @@ pub enum DeployFailure {
     /// The bytes are a core module that was not made into a component.
     #[error("it is a core module, not a component: build it with `roost build`")]
     CoreModule,
+    /// The component has no signature, and the host requires one.
+    #[error(
+        "it is not signed, but signing_keys is set, so that every component must be; sign it with `roost sign FILE --key FILE`"
+    )]
+    SignatureMissing,
+    /// No configured key has signed the component as it is.
+    #[error(
+        "none of the keys in signing_keys has signed it as it is now; sign it with `roost sign FILE --key FILE`, or add the public key of whoever signed it to signing_keys"
+    )]
+    SignatureInvalid,
     /// Wasmtime cannot compile the component.
     #[error("it does not compile: {0}; build it again with `roost build`")]
     Compile(String),
@@ -107,6 +117,25 @@ pub enum DeployFailure {
     Conflict(#[from] Conflict),
 }
 
+impl DeployFailure {
+    /// The stable code of the refusal, for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::TooLarge(_) => "too_large",
+            Self::NotWasm | Self::CoreModule | Self::Compile(_) => "not_a_component",
+            Self::SignatureMissing => "signature_missing",
+            Self::SignatureInvalid => "signature_invalid",
+            Self::ForeignImport { .. } => "import_not_in_contract",
+            Self::OtherContract { .. } | Self::NoHandler | Self::Link(_) => "contract_version",
+            Self::ImportInDescribe(_) | Self::DescribeTimeout | Self::DescribeFailed(_) | Self::Manifest(_) => {
+                "describe_failed"
+            }
+            Self::Conflict(_) => "route_taken",
+        }
+    }
+}
+
 /// Turns bytes into revisions.
 pub(super) struct Loader {
     engine: Engine,
@@ -120,8 +149,7 @@ impl Loader {
     pub(super) fn new(engine: Engine, world: HostWorld, options: Options) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine.wasm());
         Function::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |state| state)?;
-        let cache = |folder: PathBuf| Cache::new(folder, engine.wasm());
-        Ok(Self { cache: options.cache_dir.clone().map(cache), engine, linker, world, options })
+        Ok(Self { cache: open_cache(&engine, &options), engine, linker, world, options })
     }
 
     /// Prepares a revision. Conflicts with other functions are not checked here.
@@ -148,8 +176,12 @@ impl Loader {
 
     async fn prepare(&self, bytes: Vec<u8>, digest: String) -> Result<FunctionPre<InstanceState>, DeployFailure> {
         check_kind(&bytes)?;
-        let (engine, cache) = (self.engine.clone(), self.cache.clone());
-        let compiling = move || compile(&engine, cache.as_ref(), &bytes, &digest);
+        let (engine, cache, keys) = (self.engine.clone(), self.cache.clone(), self.options.signing_keys.clone());
+        let compiling = move || {
+            // Before the cache is asked, and before any code of the component runs.
+            signature::verify(&bytes, &keys)?;
+            compile(&engine, cache.as_ref(), &bytes, &digest)
+        };
         let component = match tokio::task::spawn_blocking(compiling).await {
             Ok(component) => component?,
             Err(error) => return Err(DeployFailure::Compile(error.to_string())),
@@ -186,6 +218,15 @@ impl Loader {
             counters: FunctionCounters::new(name),
         }
     }
+}
+
+/// The cache of the options, unless its folder cannot be trusted.
+fn open_cache(engine: &Engine, options: &Options) -> Option<Cache> {
+    let opened = Cache::open(options.cache_dir.clone()?, engine.wasm());
+    let warn = |error| {
+        tracing::warn!("the compilation cache is not used, so every start compiles all functions: {error}");
+    };
+    opened.map_err(warn).ok()
 }
 
 async fn call_describe(
@@ -252,8 +293,9 @@ fn compile(engine: &Engine, cache: Option<&Cache>, bytes: &[u8], digest: &str) -
 
 fn load_cached(engine: &Engine, cache: &Cache, digest: &str) -> Option<Component> {
     let compiled = cache.load(digest)?;
-    // SAFETY: the bytes are the output of `Component::serialize` for this digest and this engine's compatibility hash, and
-    // the checksum of the entry matched. Whoever can write the data directory can replace the host itself.
+    // SAFETY: the bytes are the output of `Component::serialize` for this digest and this engine's compatibility hash: the
+    // tag of the entry covers all three, and only who can read the key of this host can make it. The key's file is readable
+    // by the user of the host alone, and it and the folder belong to this user or to root; `cache_key` has checked both.
     #[allow(unsafe_code, reason = "wasmtime cannot check that the bytes are its own")]
     let component = unsafe { Component::deserialize(engine.wasm(), &compiled) };
     match component {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cache_key::CacheError;
 use super::grants::Grants;
 use super::loader::{DeployFailure, check_kind};
 use super::manifest::{Access, Hook, Manifest, RawManifest, RawRoute, RawSchedule};
@@ -37,6 +38,8 @@ fn add_components(messages: &mut Messages) {
     messages.add("A component that is too large", check_kind(&vec![0; (32 << 20) + 1]).unwrap_err());
     messages.add("Another file than WebAssembly", check_kind(b"#!/bin/sh").unwrap_err());
     messages.add("A core module", check_kind(b"\0asm\x01\0\0\0").unwrap_err());
+    messages.add("A component without a signature where one is required", DeployFailure::SignatureMissing);
+    messages.add("A component that was changed, or that another key has signed", DeployFailure::SignatureInvalid);
     let reason = "unexpected end-of-file (at offset 0x8)".to_owned();
     messages.add("A component that is cut off", DeployFailure::Compile(reason));
     let import = "wasi:sockets/tcp@0.2.0".to_owned();
@@ -109,11 +112,24 @@ fn add_conflicts(messages: &mut Messages) {
     }
 }
 
+fn add_cache_errors(messages: &mut Messages) {
+    messages.group("Why the cache of compiled components is not used");
+    let folder = || "/var/lib/roost/compiled".into();
+    let key = || "/var/lib/roost/compiled.key".into();
+    let error = std::io::Error::new(std::io::ErrorKind::ReadOnlyFilesystem, "Read-only file system");
+    messages.add("A folder that cannot be written", CacheError::Unusable { path: folder(), error });
+    messages.add("A folder of another user", CacheError::ForeignOwner { path: folder(), owner: 1000 });
+    messages.add("A folder that others can write to", CacheError::WritableByOthers { path: folder(), mode: 0o775 });
+    messages.add("A key that others can read", CacheError::KeyAccessibleToOthers { path: key(), mode: 0o644 });
+    messages.add("A key that was cut off", CacheError::KeyDamaged { path: key() });
+}
+
 #[test]
 fn every_refusal_of_a_component_is_in_the_golden_file() {
     let mut messages = Messages::new("Why a component is refused");
     add_components(&mut messages);
     add_manifests(&mut messages);
     add_conflicts(&mut messages);
+    add_cache_errors(&mut messages);
     messages.check("deploy");
 }

@@ -7,6 +7,7 @@
 mod admission;
 mod bindings;
 mod cache;
+mod cache_key;
 mod call;
 mod conversions;
 pub mod dispatcher;
@@ -28,6 +29,7 @@ mod registry;
 mod revision;
 mod routes;
 pub mod schedule;
+pub(crate) mod signature;
 mod state;
 #[cfg(test)]
 mod tests;

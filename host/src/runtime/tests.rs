@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{FunctionConfig, RecordsUrl, SqliteLocation};
+use crate::config::{FunctionConfig, RecordsUrl, SigningKeys, SqliteLocation};
 use crate::records::RecordStore;
 use crate::store::Store;
 
@@ -47,11 +47,22 @@ fn config() -> FunctionConfig {
 }
 
 async fn functions(cache: Option<&std::path::Path>) -> Functions {
+    functions_with(options(cache)).await
+}
+
+async fn functions_with(options: Options) -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let world = HostWorld { store: Store::memory(), records };
-    let options =
-        Options { defaults: config(), named: Default::default(), cache_dir: cache.map(std::path::Path::to_owned) };
     Functions::new(Engine::new().unwrap(), world, options).unwrap()
+}
+
+fn options(cache: Option<&std::path::Path>) -> Options {
+    Options {
+        defaults: config(),
+        named: Default::default(),
+        cache_dir: cache.map(std::path::Path::to_owned),
+        signing_keys: SigningKeys::default(),
+    }
 }
 
 async fn refuse(bytes: Vec<u8>) -> DeployFailure {
@@ -116,23 +127,115 @@ async fn every_component_that_is_refused_is_named() {
     assert!(matches!(missing[0].failure, DeployFailure::Unreadable(_)));
 }
 
+/// Deploys a component that is refused because it has no handler, but only after it was compiled and cached.
+async fn compile(functions: &Functions) {
+    let refused = functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err();
+    assert_eq!(refused.failure, DeployFailure::NoHandler);
+}
+
+fn only_entry(cache: &std::path::Path) -> std::path::PathBuf {
+    let mut entries = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path());
+    let entry = entries.next().expect("nothing was cached");
+    assert_eq!(entries.next(), None);
+    entry
+}
+
 #[tokio::test]
 async fn a_damaged_cache_entry_is_compiled_again() {
-    let cache = tempfile::tempdir().unwrap();
-    let functions = functions(Some(cache.path())).await;
-    let entry = || std::fs::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
-    // It is refused because it has no handler, but only after it was compiled and cached.
-    assert_eq!(functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().failure, DeployFailure::NoHandler);
-    let intact = std::fs::read(entry()).unwrap();
-    for damaged in [&intact[..intact.len() - 1], b"", &[intact.as_slice(), b"x"].concat()] {
-        std::fs::write(entry(), damaged).unwrap();
-        assert_eq!(
-            functions.deploy("probe.wasm", HEADER.to_vec()).await.unwrap_err().failure,
-            DeployFailure::NoHandler
-        );
-        assert_eq!(std::fs::read(entry()).unwrap(), intact, "the entry was not replaced");
+    let parent = tempfile::tempdir().unwrap();
+    let cache = parent.path().join("compiled");
+    let functions = functions(Some(&cache)).await;
+    compile(&functions).await;
+    let intact = std::fs::read(only_entry(&cache)).unwrap();
+    let tampered = |index: usize| {
+        let mut entry = intact.clone();
+        entry[index] ^= 1;
+        entry
+    };
+    let wrong = [
+        intact[..intact.len() - 1].to_vec(),
+        Vec::new(),
+        [intact.as_slice(), b"x"].concat(),
+        tampered(0),
+        tampered(8),
+        tampered(40),
+        tampered(intact.len() - 1),
+    ];
+    for damaged in wrong {
+        std::fs::write(only_entry(&cache), damaged).unwrap();
+        compile(&functions).await;
+        assert_eq!(std::fs::read(only_entry(&cache)).unwrap(), intact, "the entry was not replaced");
     }
-    assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_cache_entry_of_another_host_is_compiled_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let [one, other] = ["one", "other"].map(|name| parent.path().join(name));
+    compile(&functions(Some(&one)).await).await;
+    let functions = functions(Some(&other)).await;
+    compile(&functions).await;
+    let (foreign, own) = (std::fs::read(only_entry(&one)).unwrap(), std::fs::read(only_entry(&other)).unwrap());
+    assert!(foreign != own && foreign[40..] == own[40..], "both entries differ in the tag alone");
+    std::fs::write(only_entry(&other), &foreign).unwrap();
+    compile(&functions).await;
+    assert_eq!(std::fs::read(only_entry(&other)).unwrap(), own, "the entry of the other host was not replaced");
+}
+
+#[tokio::test]
+async fn a_cache_entry_under_the_name_of_another_component_is_compiled_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let cache = parent.path().join("compiled");
+    let functions = functions(Some(&cache)).await;
+    compile(&functions).await;
+    let first = only_entry(&cache);
+    let moved = std::fs::read(&first).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    let another = component("roost:edge/types@0.1.0", None);
+    functions.deploy("another.wasm", another.clone()).await.unwrap_err();
+    let second = only_entry(&cache);
+    let own = std::fs::read(&second).unwrap();
+    std::fs::write(&second, &moved).unwrap();
+    functions.deploy("another.wasm", another).await.unwrap_err();
+    assert!(own != moved && std::fs::read(&second).unwrap() == own, "the moved entry was not replaced");
+}
+
+#[tokio::test]
+async fn a_cache_that_other_users_can_write_to_is_neither_read_nor_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let cache = parent.path().join("compiled");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o770)).unwrap();
+    compile(&functions(Some(&cache)).await).await;
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1, "a key was created");
+}
+
+#[tokio::test]
+async fn with_signing_keys_only_signed_components_are_compiled() {
+    let parent = tempfile::tempdir().unwrap();
+    let cache = parent.path().join("compiled");
+    let [(secret, public), (stranger, _)] = [signature::generate_keys(), signature::generate_keys()];
+    let mut signing_keys = SigningKeys::default();
+    assert!(signing_keys.add(public.as_bytes()));
+    let functions = functions_with(Options { signing_keys, ..options(Some(&cache)) }).await;
+    let sign = |secret: &str| {
+        let key = signature::parse_secret_key(secret.as_bytes()).unwrap();
+        signature::sign(HEADER, &key).unwrap()
+    };
+    for (bytes, failure) in [
+        (HEADER.to_vec(), DeployFailure::SignatureMissing),
+        (sign(&stranger), DeployFailure::SignatureInvalid),
+        ([sign(&secret), section(0, b"\x05stamp")].concat(), DeployFailure::SignatureInvalid),
+    ] {
+        let refused = functions.deploy("probe.wasm", bytes).await.unwrap_err();
+        assert_eq!(refused.failure, failure);
+        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0, "it was compiled");
+    }
+    let signed = functions.deploy("probe.wasm", sign(&secret)).await.unwrap_err();
+    assert_eq!(signed.failure, DeployFailure::NoHandler, "the signature was accepted");
+    only_entry(&cache);
 }
 
 #[tokio::test]
