@@ -23,7 +23,7 @@ use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::records::RecordStore;
 use crate::runtime::{DeployError, Engine, Functions, HostWorld, Options};
 use crate::server::auth::Authenticator;
-use crate::server::http;
+use crate::server::http::{self, HttpListener, tls};
 use crate::server::state::AppState;
 use crate::store::Store;
 use crate::{ops::metrics, ops::reconcile, runtime::schedule};
@@ -76,6 +76,8 @@ pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::
     let (listener, admin_listener) =
         (bind(config.listen, "listen").await?, bind(config.admin_listen, "admin_listen").await?);
     let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let admin_listener = with_admin_tls(admin_listener, &config)?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
 
     install_tls();
     let store = Store::open(config.store.clone()).await?;
@@ -88,6 +90,7 @@ pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::
         functions: list(functions.clone()),
         tasks: tasks.clone(),
         key: config.auth.admin_key.clone(),
+        metrics_key: config.auth.metrics_key.clone(),
         started: AtomicBool::new(false),
         draining: AtomicBool::new(false),
     });
@@ -102,7 +105,8 @@ pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::
     let dispatcher = Arc::new(functions.clone());
     let state = AppState::start(dispatcher.clone(), hub.clone(), auth, (&config, tasks.clone()));
     let mut work = Supervisor::new(tasks);
-    serve(&mut work, "public_listener", Arc::new(listener), http::HttpService::new(state), &config.http, &serving);
+    let listener = Arc::new(HttpListener::from(listener));
+    serve(&mut work, "public_listener", listener, http::HttpService::new(state), &config.http, &serving);
     let stop = serving.clone();
     work.spawn_until(serving.clone(), "schedules", move || schedule::run(dispatcher.clone(), stop.clone()));
     admin.started.store(true, Ordering::Release);
@@ -168,7 +172,7 @@ impl Running {
 }
 
 /// Starts the tasks that run from before the functions are loaded until after the last client is gone.
-fn background(listener: Arc<TcpListener>, admin: &Arc<AdminState>, bounds: &HttpConfig) -> Supervisor {
+fn background(listener: Arc<HttpListener>, admin: &Arc<AdminState>, bounds: &HttpConfig) -> Supervisor {
     let mut tasks = Supervisor::new(admin.tasks.clone());
     let never = CancellationToken::new();
     serve(&mut tasks, "admin_listener", listener, admin::router(admin.clone()), bounds, &never);
@@ -258,7 +262,7 @@ fn lines(errors: &[DeployError]) -> String {
 fn serve(
     tasks: &mut Supervisor,
     task: &'static str,
-    listener: Arc<TcpListener>,
+    listener: Arc<HttpListener>,
     answerer: impl http::Answerer,
     bounds: &HttpConfig,
     stop: &CancellationToken,
@@ -269,6 +273,18 @@ fn serve(
         let (bounds, stop) = (bounds.clone(), until.clone());
         async move { http::serve(listener, answerer, &bounds, stop.cancelled()).await }
     });
+}
+
+/// The admin listener, with TLS if the configuration names a certificate.
+fn with_admin_tls(listener: TcpListener, config: &Config) -> anyhow::Result<HttpListener> {
+    match (&config.admin_tls_cert, &config.admin_tls_key) {
+        (Some(certificate), Some(key)) => {
+            let tls = tls::acceptor(certificate, key);
+            let tls = tls.context("the admin listener cannot use admin_tls_cert and admin_tls_key")?;
+            Ok(HttpListener::encrypted(listener, tls))
+        }
+        _ => Ok(listener.into()),
+    }
 }
 
 async fn maintain(store: Store) {

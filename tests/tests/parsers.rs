@@ -142,6 +142,7 @@ fn authenticator() -> Authenticator {
         leeway: Duration::from_secs(5),
         service_keys: vec![Secret("a-key-of-a-backend".to_owned())],
         admin_key: None,
+        metrics_key: None,
         allowed_origins: Vec::new(),
     })
     .unwrap()

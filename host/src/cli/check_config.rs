@@ -17,7 +17,7 @@ pub(super) async fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut sources = args.settings.sources();
-    sources.needs_token_key = true;
+    sources.needs_keys = true;
     let (config, listing) = sources.load_with_listing()?;
     print(&format!("# The configuration is valid. After each value: where it was set.\n\n{listing}"))?;
     for warning in warnings(&config).await {
@@ -27,11 +27,16 @@ pub(super) async fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Settings of functions that are not deployed.
+/// What the configuration itself shows, and settings of functions that are not deployed.
 async fn warnings(config: &Config) -> Vec<String> {
-    if config.named_functions.is_empty() {
-        return Vec::new();
+    let mut warnings = config.warnings();
+    if !config.named_functions.is_empty() {
+        warnings.extend(warnings_of_functions(config).await);
     }
+    warnings
+}
+
+async fn warnings_of_functions(config: &Config) -> Vec<String> {
     match deployed(config).await {
         Ok(deployed) => app::warnings_of_undeployed(config, &deployed),
         Err(error) => {

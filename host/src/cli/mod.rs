@@ -10,6 +10,7 @@ pub(crate) mod dev;
 mod functions;
 #[cfg(test)]
 mod message_tests;
+mod pinned_certificate;
 mod print;
 mod running_host;
 mod signing;
@@ -65,7 +66,7 @@ impl Command {
 
 async fn serve(args: &SettingArgs) -> anyhow::Result<ExitCode> {
     let mut sources = args.sources();
-    sources.needs_token_key = true;
+    sources.needs_keys = true;
     let config = sources.load()?;
     let spans = log::init(&config)?;
     // Before anything that takes time, so that a stop is graceful from the beginning.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::args::SettingArgs;
-use super::{dev, source};
+use super::{dev, pinned_certificate, source};
 use crate::config::{Config, Sources};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,16 +40,26 @@ pub(super) async fn request(config: &Config, method: &str, path: &str, body: &st
 
 async fn exchange(config: &Config, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let admin = config.admin_listen;
-    let mut stream = TcpStream::connect(admin).await.context("no connection; is it running?")?;
+    let stream = TcpStream::connect(admin).await.context("no connection; is it running?")?;
     let key = config.auth.admin_key.as_ref();
     let credentials = key.map(|key| format!("authorization: Bearer {}\r\n", key.0)).unwrap_or_default();
     let length = body.len();
     let request =
         format!("{method} {path} HTTP/1.0\r\nhost: {admin}\r\ncontent-length: {length}\r\n{credentials}\r\n{body}");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    let answer = match &config.admin_tls_cert {
+        Some(certificate) => ask(pinned_certificate::encrypt(stream, admin, certificate).await?, &request).await?,
+        None => ask(stream, &request).await?,
+    };
     let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("the answer has no status")?;
     Ok((status, body.to_owned()))
+}
+
+/// Sends a request and reads until the host closes the connection.
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> anyhow::Result<String> {
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }

@@ -15,10 +15,10 @@ use super::value::{RecordsLocation, StoreLocation};
 use super::{ConfigErrors, RecordsUrl, SqliteLocation, StoreUrl, TokenKey};
 
 impl Settings {
-    pub(super) fn assemble(self, needs_token_key: bool) -> Result<(Config, Listing), ConfigErrors> {
+    pub(super) fn assemble(self, needs_keys: bool) -> Result<(Config, Listing), ConfigErrors> {
         let mut reader = Reader::new(self);
         let config = read(&mut reader);
-        checks::run(&mut reader, &config, needs_token_key);
+        checks::run(&mut reader, &config, needs_keys);
         let mut errors = reader.settings.errors;
         if errors.is_empty() {
             let listing = Listing::new(&reader.settings.values, &config.named_functions);

@@ -12,8 +12,8 @@ use super::{RecordsUrl, StoreUrl};
 
 const TOKEN_KEYS: [&str; 3] = ["token_secret", "token_public_key", "token_jwks"];
 
-pub(super) fn run(reader: &mut Reader, config: &Config, needs_token_key: bool) {
-    if needs_token_key && config.auth.keys.is_empty() {
+pub(super) fn run(reader: &mut Reader, config: &Config, needs_keys: bool) {
+    if needs_keys && config.auth.keys.is_empty() {
         let problem = "no user could connect: set token_secret, token_public_key or token_jwks \
                        (`roost dev` generates a secret)";
         reader.note_conflict(&TOKEN_KEYS, problem.to_owned());
@@ -22,11 +22,52 @@ pub(super) fn run(reader: &mut Reader, config: &Config, needs_token_key: bool) {
         let problem = "listen and admin_listen take the same port of the same address; choose another port for one";
         reader.note_conflict(&["admin_listen", "listen"], problem.to_owned());
     }
+    admin_listener(reader, config, needs_keys);
     connections(reader, config);
     stopping(reader, config);
     calls(reader, config);
     store(reader, config);
     records(reader, config);
+}
+
+fn admin_listener(reader: &mut Reader, config: &Config, needs_keys: bool) {
+    let files = [("admin_tls_cert", &config.admin_tls_cert), ("admin_tls_key", &config.admin_tls_key)];
+    if let [(set, Some(_)), (missing, None)] | [(missing, None), (set, Some(_))] = files {
+        let problem = format!("{set} is set, but {missing} is not, and TLS needs both: set {missing}, or remove {set}");
+        reader.note_conflict(&[set, missing], problem);
+    }
+    if needs_keys && is_exposed(config.admin_listen) && config.auth.admin_key.is_none() {
+        let problem = format!(
+            "other machines can reach admin_listen ({}), but admin_key is not set: set admin_key, or choose an address \
+             of this machine alone, such as 127.0.0.1:9090",
+            config.admin_listen
+        );
+        reader.note_conflict(&["admin_listen", "admin_key"], problem);
+    }
+}
+
+/// What an operator should know about a configuration that is valid: each a sentence with what to do.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let admin = config.admin_listen;
+    if is_exposed(admin) && config.admin_tls_cert.is_none() {
+        warnings.push(format!(
+            "other machines can reach admin_listen ({admin}) without TLS, and whoever reads the traffic learns admin_key: \
+             set admin_tls_cert and admin_tls_key, or let only trusted machines reach the address"
+        ));
+    }
+    if is_exposed(admin) && config.auth.metrics_key.is_none() {
+        warnings.push(format!(
+            "other machines can read /metrics on admin_listen ({admin}) without a key: set metrics_key, or let only \
+             trusted machines reach the address"
+        ));
+    }
+    warnings
+}
+
+/// Whether machines other than this one may reach the address.
+const fn is_exposed(address: SocketAddr) -> bool {
+    !address.ip().is_loopback()
 }
 
 /// One value of a comparison: its key and its number.

@@ -39,6 +39,10 @@ section! {
         "listen" => listen: SocketAddr = "127.0.0.1:8080", Allowed::Address, flag "ADDRESS";
         /// The address of the admin listener: health, metrics and functions.
         "admin_listen" => admin_listen: SocketAddr = "127.0.0.1:9090", Allowed::Address, flag "ADDRESS";
+        /// A PEM file with the certificate of the admin listener and its chain; unset: the listener serves plain HTTP.
+        "admin_tls_cert" => admin_tls_cert: Option<PathBuf> = "", Allowed::File;
+        /// A PEM file with the private key of that certificate.
+        "admin_tls_key" => admin_tls_key: Option<PathBuf> = "", Allowed::File;
         /// The folder for the SQLite database and for compiled functions.
         "data_dir" => data_dir: PathBuf = ".roost", Allowed::Path, flag "FOLDER";
         /// The folder with the components to serve, `*.wasm`. `roost dev` uses target/functions.
@@ -164,6 +168,9 @@ section! {
         "service_key" => service_keys: Vec<Secret> = "", Allowed::BearerKeys;
         /// The bearer token for `/functions` and `/verify` of the admin listener; unset: both refuse every request.
         "admin_key" => admin_key: Option<Secret> = "", Allowed::BearerKey;
+        /// The bearer token for `/metrics` of the admin listener, which `admin_key` opens too; unset: `/metrics` needs no
+        /// key.
+        "metrics_key" => metrics_key: Option<Secret> = "", Allowed::BearerKey;
         /// The origins whose pages may open WebSockets; unset: every origin.
         "allowed_origins" => allowed_origins: Vec<String> = "", Allowed::Origins;
     }

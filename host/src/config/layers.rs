@@ -28,8 +28,9 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// The values on the command line.
     pub flags: Vec<Flag>,
-    /// Whether a key that verifies users' tokens must be configured.
-    pub needs_token_key: bool,
+    /// Whether the keys that serving needs must be configured: one that verifies users' tokens, and the admin key if other
+    /// machines can reach the admin listener.
+    pub needs_keys: bool,
 }
 
 /// One value from the command line.
@@ -51,8 +52,8 @@ impl Sources {
 
     /// The configuration and its listing: every key with its value and where the value was set.
     pub fn load_with_listing(self) -> Result<(Config, Listing), ConfigErrors> {
-        let needs_token_key = self.needs_token_key;
-        Settings::gather(self).assemble(needs_token_key)
+        let needs_keys = self.needs_keys;
+        Settings::gather(self).assemble(needs_keys)
     }
 }
 

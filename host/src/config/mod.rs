@@ -40,6 +40,11 @@ impl Config {
     pub fn function(&self, name: &str) -> &FunctionConfig {
         self.functions.get(name).unwrap_or(&self.function_defaults)
     }
+
+    /// What an operator should know about this configuration although it is valid: each a sentence with what to do.
+    pub fn warnings(&self) -> Vec<String> {
+        checks::warnings(self)
+    }
 }
 
 /// Where the live state is stored.

@@ -10,6 +10,8 @@ use crate::golden::{Messages, check};
 mod contradictions;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// An Ed25519 public key that OpenSSL has made.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAzxk/CF/FtKxMX+cWrfdgug0xxKT2BCCfhxLKhk59OKo=\n-----END PUBLIC KEY-----\n";
 
 /// A value of each key that differs from its default.
 fn samples(pem: &Path) -> Vec<(&'static str, String)> {
@@ -38,6 +40,7 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("token_leeway_ms", "1"),
         ("service_key", "a-key-of-a-backend"),
         ("admin_key", "a-key-of-an-operator"),
+        ("metrics_key", "a-key-of-a-collector"),
         ("allowed_origins", "https://chat.example.com"),
     ];
     let sockets = [
@@ -82,13 +85,18 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
     let all = own.into_iter().chain(sockets).chain(functions);
     let mut samples: Vec<_> = all.map(|(key, value)| (key, value.to_owned())).collect();
     let pem = pem.to_str().unwrap();
-    samples.extend(["token_public_key", "token_jwks", "store_ca_file", "records_ca"].map(|key| (key, pem.to_owned())));
+    let files = ["token_public_key", "token_jwks", "store_ca_file", "records_ca", "admin_tls_cert", "admin_tls_key"];
+    samples.extend(files.map(|key| (key, pem.to_owned())));
+    samples.push(("signing_keys", file("signing-key", PUBLIC_KEY).to_str().unwrap().to_owned()));
     samples
 }
 
-/// The settings without which a key has no effect: those of Redis, PostgreSQL and a backend need one.
+/// The settings without which a key has no effect or is refused: those of Redis, PostgreSQL, a backend and TLS need one.
 fn required_settings(key: &str) -> &'static str {
     match key.split_once(['_', '.']) {
+        // Any file that can be read.
+        Some(("admin", "tls_cert")) => "admin_tls_key = \"Cargo.toml\"\n",
+        Some(("admin", "tls_key")) => "admin_tls_cert = \"Cargo.toml\"\n",
         Some(("store", "url" | "memory_bytes_max")) => "",
         Some(("store", "ca_file")) => "store_url = \"rediss://a\"\n",
         Some(("store", _)) => "store_url = \"redis://a\"\n",
@@ -139,7 +147,9 @@ fn every_key_can_be_set_in_the_file_the_environment_and_on_the_command_line() {
     let mut tested = BTreeSet::new();
     for (key, value) in samples(&pem) {
         let required = required_settings(key);
-        let plain = format!("{:?}", sources(&format!("plain-{key}"), required).load().unwrap());
+        // One of a pair of keys is refused without the other.
+        let without = if key.starts_with("admin_tls_") { "" } else { required };
+        let plain = format!("{:?}", sources(&format!("plain-{key}"), without).load().unwrap());
         let from_file = sources(key, &format!("{required}{}", toml_line(key, &value)));
         let mut from_environment = sources(&format!("plain-{key}"), required);
         from_environment.environment = vec![variable(&reference::variable(key), &value)];
@@ -188,7 +198,7 @@ fn every_error_is_reported_at_once_with_its_origin_and_what_is_allowed() {
         variable("HOME", "/nowhere"),
     ];
     broken.flags = vec![flag("--set", "http.requests", "5"), flag("--set", "http.requests_max", "none")];
-    broken.needs_token_key = true;
+    broken.needs_keys = true;
     let reported = broken.load().unwrap_err().to_string().replace(folder.to_str().unwrap(), "roost.toml");
     assert!(!reported.contains("hunter2"), "a secret is shown:\n{reported}");
     check("config/broken.txt", &format!("{reported}\n"));
@@ -235,11 +245,36 @@ fn a_named_file_must_exist() {
 #[test]
 fn serving_needs_a_key_that_verifies_tokens() {
     let mut bare = sources("bare", "");
-    bare.needs_token_key = true;
+    bare.needs_keys = true;
     assert!(errors(bare)[0].contains("no user could connect"));
     let mut ready = sources("ready", &format!("token_secret = \"{SECRET}\""));
-    ready.needs_token_key = true;
+    ready.needs_keys = true;
     assert!(ready.load().is_ok());
+}
+
+#[test]
+fn serving_on_an_address_that_other_machines_reach_needs_an_admin_key() {
+    let exposed = format!("token_secret = \"{SECRET}\"\nadmin_listen = \"0.0.0.0:9090\"\n");
+    let mut open = sources("exposed", &exposed);
+    open.needs_keys = true;
+    let reported = errors(open.clone());
+    assert!(reported.len() == 1 && reported[0].contains("admin_key is not set"), "{reported:#?}");
+    open.environment = vec![variable("ROOST_ADMIN_KEY", "a-key-of-an-operator")];
+    let warnings = open.load().unwrap().warnings();
+    assert!(warnings.len() == 2 && warnings[0].contains("without TLS"), "{warnings:#?}");
+    assert!(warnings[1].contains("set metrics_key"), "{warnings:#?}");
+    let mut local = sources("local", &format!("token_secret = \"{SECRET}\"\nadmin_listen = \"[::1]:9090\"\n"));
+    local.needs_keys = true;
+    assert_eq!(local.load().unwrap().warnings(), [""; 0]);
+}
+
+#[test]
+fn a_file_without_a_public_key_cannot_verify_signatures() {
+    let text = file("no-key", "any text");
+    let reported = errors(sources("signing", &format!("signing_keys = [\"{}\", \"no/such.pub\"]", text.display())));
+    assert_eq!(reported.len(), 1, "{reported:#?}");
+    assert!(reported[0].contains("is not the file of an Ed25519 public key"), "{reported:#?}");
+    assert!(reported[0].contains("\"no/such.pub\" is not readable"), "{reported:#?}");
 }
 
 #[test]
@@ -412,7 +447,19 @@ fn every_message_about_the_configuration_is_in_the_golden_file() {
         add_reported(&mut messages, settings, settings);
     }
     let mut bare = sources("messages", "");
-    bare.needs_token_key = true;
+    bare.needs_keys = true;
     messages.add("`roost serve` without a key for tokens", errors(bare).join("\n"));
+    let exposed = "admin_listen = \"0.0.0.0:9090\"\ntoken_secret = \"0123456789abcdef0123456789abcdef\"\n";
+    let mut open = sources("exposed-messages", exposed);
+    open.needs_keys = true;
+    let path = open.file.clone().unwrap();
+    let reported = errors(open.clone()).join("\n").replace(path.to_str().unwrap(), "roost.toml");
+    messages.add("`roost serve` without an admin key on an address that other machines reach", reported);
+    add_reported(&mut messages, "A certificate without its private key", "admin_tls_cert = \"Cargo.toml\"");
+    add_reported(&mut messages, "A public key for signatures that is none", "signing_keys = \"Cargo.toml\"");
+
+    messages.group("Warnings about a valid configuration");
+    open.needs_keys = false;
+    messages.add("An admin listener without TLS that other machines reach", open.load().unwrap().warnings().join("\n"));
     messages.check("config");
 }

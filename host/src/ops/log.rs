@@ -14,6 +14,9 @@ use crate::config::{Config, LogFormat};
 use crate::ops::otlp::{self, SpanExport};
 use crate::ops::trace::SPAN_TARGET;
 
+/// The target of the log lines about requests to the admin listener.
+pub(crate) const ADMIN_ACTIONS: &str = "roost::admin_actions";
+
 /// Begins logging as configured, and the export of spans if `otlp_endpoint` is set; the value returned ends the export.
 /// Only the first call in a process has an effect. To be called within the runtime of the process.
 pub fn init(config: &Config) -> anyhow::Result<Option<SpanExport>> {
@@ -42,14 +45,19 @@ fn install(subscriber: impl Subscriber + Send + Sync) {
 
 /// Writes log lines as configured. Spans are not for the log, so this layer alone leaves them disabled.
 fn log_lines<S: Subscriber + for<'a> LookupSpan<'a>>(config: &Config) -> impl Layer<S> {
-    // The filter was checked when the configuration was read.
-    let filter = EnvFilter::try_new(format!("{},{SPAN_TARGET}=off", config.log)).unwrap_or_default();
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log_format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    lines.with_filter(filter)
+    lines.with_filter(filter(&config.log))
+}
+
+/// The configured filter. Requests to the admin listener are logged whatever the general level is, unless the filter names
+/// their target.
+fn filter(configured: &str) -> EnvFilter {
+    // The filter was checked when the configuration was read.
+    EnvFilter::try_new(format!("{ADMIN_ACTIONS}=info,{configured},{SPAN_TARGET}=off")).unwrap_or_default()
 }
 
 /// A duration as a number for a log line. Numbers of 128 bits, as [`Duration::as_millis`] returns them, become text in JSON.
@@ -82,5 +90,16 @@ mod tests {
             ];
             assert!(spans.iter().all(tracing::Span::is_disabled), "{spans:?}");
         });
+    }
+
+    #[test]
+    fn requests_to_the_admin_listener_are_logged_unless_the_filter_names_them() {
+        for (configured, level) in
+            [("error", "info"), ("warn,roost=debug", "info"), ("roost::admin_actions=off", "off")]
+        {
+            let filter = filter(configured).to_string();
+            let lines: Vec<_> = filter.split(',').filter(|directive| directive.starts_with(ADMIN_ACTIONS)).collect();
+            assert_eq!(lines, [format!("{ADMIN_ACTIONS}={level}")], "{configured}");
+        }
     }
 }

@@ -300,6 +300,7 @@ pub(crate) fn auth_config() -> AuthConfig {
         leeway: Duration::ZERO,
         service_keys: vec![Secret(SERVICE_KEY.into())],
         admin_key: None,
+        metrics_key: None,
         allowed_origins: vec!["https://chat.example".into()],
     }
 }

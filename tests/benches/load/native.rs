@@ -60,7 +60,7 @@ impl Native {
 pub fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let config = Sources { environment: environment(), needs_token_key: true, ..Sources::default() }.load()?;
+        let config = Sources { environment: environment(), needs_keys: true, ..Sources::default() }.load()?;
         let store = Store::open(config.store).await?;
         let records = RecordStore::open(&config.records).await?;
         let auth = Authenticator::new(&config.auth)?;

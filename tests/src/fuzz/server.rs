@@ -40,6 +40,7 @@ fn authenticator() -> &'static Authenticator {
             leeway: Duration::from_secs(5),
             service_keys: vec![Secret(SERVICE_KEY.to_owned())],
             admin_key: None,
+            metrics_key: None,
             allowed_origins: Vec::new(),
         })
         .expect("the keys are valid")

@@ -1,7 +1,11 @@
 //! The admin listener: health, readiness, metrics, the list of live functions, and the consistency check.
 //!
-//! `/functions` and `/verify` need the admin key; if none is configured, they refuse every request. Only `/verify` with
-//! `repair` changes anything.
+//! Health and readiness need no key. `/metrics` needs the metrics key or the admin key, if a metrics key is configured. All
+//! other routes need the admin key; if none is configured, they refuse every request. Only `/verify` with `repair` changes
+//! anything. `action_log` logs who asked for what, and with which outcome.
+
+mod action_log;
+mod keys;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,17 +15,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Response;
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use serde::Serialize;
-use subtle::ConstantTimeEq;
+
+use action_log::{Detail, Refused};
 
 use crate::config::Secret;
 use crate::ops::supervisor::TaskHealth;
-use crate::ops::{consistency, metrics, trace};
+use crate::ops::{consistency, metrics};
 use crate::runtime::HostWorld;
-use crate::server::auth::Credentials;
 use crate::server::http::response;
 use crate::server::problem::{ApiError, ErrorCode};
 
@@ -39,8 +44,10 @@ pub struct AdminState {
     pub functions: ListFunctions,
     /// The background tasks of the host.
     pub tasks: TaskHealth,
-    /// The key for `/functions` and `/verify`.
+    /// The key for everything but health and readiness.
     pub key: Option<Secret>,
+    /// The key for `/metrics`; `None`: it needs no key.
+    pub metrics_key: Option<Secret>,
     /// Whether the functions are loaded.
     pub started: AtomicBool,
     /// Whether the host is stopping.
@@ -76,28 +83,6 @@ impl AdminState {
         ]);
         Readiness { ready: parts.values().all(|part| part == "ok"), parts }
     }
-
-    fn check_key(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let Some(key) = &self.key else {
-            let detail =
-                "set admin_key (ROOST_ADMIN_KEY) in the configuration of the host, and send it as a bearer token";
-            let problem = ApiError::new(ErrorCode::Internal, detail);
-            return Err(ApiError {
-                status: 403,
-                code: "admin_key_unset".into(),
-                title: "There is no admin key",
-                ..problem
-            });
-        };
-        match Credentials::of_headers(headers)?.bearer {
-            Some(shown) if bool::from(shown.as_bytes().ct_eq(key.0.as_bytes())) => Ok(()),
-            Some(_) => Err(ApiError::new(
-                ErrorCode::TokenInvalid,
-                "this is not the admin key; send the value of admin_key (ROOST_ADMIN_KEY) as a bearer token",
-            )),
-            None => Err(ApiError::new(ErrorCode::Unauthenticated, "send the admin key as a bearer token")),
-        }
-    }
 }
 
 fn state_of<E: ToString>(part: Result<(), E>) -> String {
@@ -106,16 +91,21 @@ fn state_of<E: ToString>(part: Result<(), E>) -> String {
 
 /// The routes of the admin listener.
 pub fn router(state: Arc<AdminState>) -> Router {
+    let admin_only = from_fn_with_state(state.clone(), keys::admin_only);
+    let metrics_only = from_fn_with_state(state.clone(), keys::metrics_only);
+    let record = from_fn_with_state(state.clone(), action_log::record);
+    // A route belongs here unless it is safe to show to everybody.
+    let with_admin_key =
+        Router::new().route("/functions", get(functions)).route("/verify", post(verify)).route_layer(admin_only);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics_text))
-        .route("/functions", get(functions))
-        .route("/verify", post(verify))
+        .route("/metrics", get(metrics_text).route_layer(metrics_only))
+        .merge(with_admin_key)
         .fallback(async || {
-            ApiError::new(ErrorCode::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify")
-                .response(&trace::new_id())
+            Refused(ApiError::new(ErrorCode::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify"))
         })
+        .layer(record)
         .with_state(state)
 }
 
@@ -131,35 +121,29 @@ async fn metrics_text(State(state): State<Arc<AdminState>>) -> Response<Body> {
     response
 }
 
-async fn functions(State(state): State<Arc<AdminState>>, headers: HeaderMap) -> Response<Body> {
+async fn functions(State(state): State<Arc<AdminState>>) -> Response<Body> {
     #[derive(Serialize)]
     struct FunctionList {
         functions: Vec<serde_json::Value>,
     }
-    match state.check_key(&headers) {
-        Ok(()) => json(200, &FunctionList { functions: (state.functions)() }),
-        Err(problem) => problem.response(&trace::new_id()),
-    }
+    json(200, &FunctionList { functions: (state.functions)() })
 }
 
 /// Compares a page of the live state with the records: takes a [`consistency::CheckRequest`], answers a
 /// [`consistency::CheckPage`].
-async fn verify(State(state): State<Arc<AdminState>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
-    let answer = async {
-        state.check_key(&headers)?;
-        let request = serde_json::from_slice(&body).map_err(|error| {
-            let example = r#"{"of": "users", "limit": 100, "repair": false}"#;
-            ApiError::new(
-                ErrorCode::InvalidBody,
-                format!("the body cannot be read: {error}; send an object such as {example}"),
-            )
-        })?;
-        consistency::check(&state.world, &request).await.map_err(|error| consistency::problem(&error))
-    };
-    match answer.await {
-        Ok(page) => json(200, &page),
-        Err(problem) => problem.response(&trace::new_id()),
-    }
+async fn verify(State(state): State<Arc<AdminState>>, body: Bytes) -> Result<Response<Body>, Refused> {
+    let request: consistency::CheckRequest = serde_json::from_slice(&body).map_err(|error| {
+        let example = r#"{"of": "users", "limit": 100, "repair": false}"#;
+        let detail = format!("the body cannot be read: {error}; send an object such as {example}");
+        Refused(ApiError::new(ErrorCode::InvalidBody, detail))
+    })?;
+    let checked = consistency::check(&state.world, &request).await;
+    let page = checked.map_err(|error| Refused(consistency::problem(&error)))?;
+    let mut response = json(200, &page);
+    let done = if request.repair { "compared and repaired" } else { "compared" };
+    let which = request.named.as_ref().map_or_else(|| "a page".to_owned(), |named| format!("{} named", named.len()));
+    response.extensions_mut().insert(Detail(format!("{done} {which} of {:?}", request.of)));
+    Ok(response)
 }
 
 fn json(status: u16, body: &impl Serialize) -> Response<Body> {

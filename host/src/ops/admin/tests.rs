@@ -1,5 +1,8 @@
 //! The routes of the admin listener, without a listener.
 
+use std::io::Write;
+use std::sync::Mutex;
+
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -7,17 +10,24 @@ use super::*;
 use crate::config::{RecordsUrl, SqliteLocation};
 use crate::golden::Messages;
 use crate::records::RecordStore;
+use crate::server::http::Peer;
 use crate::store::Store;
 
 const KEY: &str = "the-operators-key";
+const METRICS_KEY: &str = "the-collectors-key";
 
 async fn state(key: Option<&str>) -> Arc<AdminState> {
+    state_with(key, None).await
+}
+
+async fn state_with(key: Option<&str>, metrics_key: Option<&str>) -> Arc<AdminState> {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     Arc::new(AdminState {
         world: HostWorld { store: Store::memory(), records },
         functions: Box::new(|| vec![serde_json::Value::Null]),
         tasks: TaskHealth::default(),
         key: key.map(|key| Secret(key.to_owned())),
+        metrics_key: metrics_key.map(|key| Secret(key.to_owned())),
         started: AtomicBool::new(true),
         draining: AtomicBool::new(false),
     })
@@ -92,6 +102,19 @@ async fn pages_of_the_state_are_checked_only_with_the_admin_key() {
 }
 
 #[tokio::test]
+async fn with_a_metrics_key_the_metrics_need_it_or_the_admin_key() {
+    let state = state_with(Some(KEY), Some(METRICS_KEY)).await;
+    for (shown, status) in [(None, 401), (Some("another-key"), 401), (Some(METRICS_KEY), 200), (Some(KEY), 200)] {
+        assert_eq!(get(&state, "/metrics", shown).await.0, status, "{shown:?}");
+    }
+    assert_eq!(get(&state, "/functions", Some(METRICS_KEY)).await.0, 401, "the metrics key opens nothing else");
+    assert_eq!((get(&state, "/healthz", None).await.0, get(&state, "/readyz", None).await.0), (200, 200));
+    let without_admin_key = state_with(None, Some(METRICS_KEY)).await;
+    assert_eq!(get(&without_admin_key, "/metrics", Some(METRICS_KEY)).await.0, 200);
+    assert_eq!(get(&without_admin_key, "/functions", Some(METRICS_KEY)).await.0, 403);
+}
+
+#[tokio::test]
 async fn metrics_need_no_key_and_unknown_paths_are_problems() {
     let state = state(Some(KEY)).await;
     let (status, text) = get(&state, "/metrics", None).await;
@@ -99,8 +122,104 @@ async fn metrics_need_no_key_and_unknown_paths_are_problems() {
     assert_eq!(get(&state, "/nothing", None).await.0, 404);
 }
 
+/// What was written to a log.
+#[derive(Clone, Default)]
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
+
+impl Write for CapturedLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl CapturedLog {
+    /// The lines about requests, without what differs from run to run.
+    fn lines(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let about_requests = lines.filter(|line| line["target"] == crate::ops::log::ADMIN_ACTIONS);
+        let stable = |mut line: serde_json::Value| {
+            let fields = line.as_object_mut().unwrap();
+            assert!(fields["took_ms"].is_u64(), "{fields:?}");
+            fields.retain(|name, _| !["timestamp", "level", "message", "target", "took_ms"].contains(&name.as_str()));
+            line
+        };
+        about_requests.map(stable).collect()
+    }
+}
+
+#[tokio::test]
+async fn every_request_but_probes_is_logged_with_its_key_its_peer_and_its_outcome() {
+    let state = state_with(Some(KEY), Some(METRICS_KEY)).await;
+    let log = CapturedLog::default();
+    let written = log.clone();
+    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || written.clone()).finish();
+    let _logging = tracing::subscriber::set_default(lines);
+    let ask = async |method: &str, path: &str, key: Option<&str>, body: &'static str| {
+        let mut request = axum::http::Request::builder().method(method).uri(path).header("x-request-id", "t");
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let mut request = request.body(Body::from(body)).unwrap();
+        request.extensions_mut().insert(Peer(([10, 0, 0, 7], 4000).into()));
+        router(state.clone()).oneshot(request).await.unwrap();
+    };
+    ask("GET", "/healthz", None, "").await;
+    ask("GET", "/readyz", None, "").await;
+    ask("GET", "/metrics", Some(METRICS_KEY), "").await;
+    assert_eq!(log.lines(), [] as [serde_json::Value; 0]);
+
+    ask("GET", "/functions?cluster=true", Some(KEY), "").await;
+    ask("GET", "/functions", None, "").await;
+    ask("GET", "/functions", Some(METRICS_KEY), "").await;
+    ask("GET", "/metrics", Some("another-key"), "").await;
+    ask("POST", "/verify", Some(KEY), r#"{"of":"users","repair":true}"#).await;
+    ask("POST", "/verify", Some(KEY), r#"{"of":"users","limit":0}"#).await;
+    ask("DELETE", "/verify", Some(KEY), "").await;
+    ask("GET", "/nothing", None, "").await;
+    let expected = [
+        ("admin_key", "GET", "/functions", 200, "ok"),
+        ("none", "GET", "/functions", 401, "unauthenticated"),
+        ("metrics_key", "GET", "/functions", 401, "token_invalid"),
+        ("unknown", "GET", "/metrics", 401, "token_invalid"),
+        ("admin_key", "POST", "/verify", 200, "ok"),
+        ("admin_key", "POST", "/verify", 400, "invalid"),
+        ("admin_key", "DELETE", "/verify", 405, "refused"),
+        ("none", "GET", "/nothing", 404, "route_not_found"),
+    ];
+    let mut expected = expected.map(|(key, method, path, status, code)| {
+        serde_json::json!({
+            "key": key, "peer": "10.0.0.7:4000", "method": method, "path": path, "status": status, "code": code, "trace": "t"
+        })
+    });
+    expected[0]["query"] = "cluster=true".into();
+    expected[4]["detail"] = "compared and repaired a page of Users".into();
+    assert_eq!(log.lines(), expected);
+}
+
+#[tokio::test]
+async fn a_request_whose_connection_is_lost_is_logged() {
+    let state = state(Some(KEY)).await;
+    let log = CapturedLog::default();
+    let written = log.clone();
+    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || written.clone()).finish();
+    let _logging = tracing::subscriber::set_default(lines);
+    // The body never arrives.
+    let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let request = axum::http::Request::post("/verify").header("authorization", format!("Bearer {KEY}")).body(body);
+    let answer = router(state).oneshot(request.unwrap());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(1), answer).await.is_err(), "it was answered");
+    let logged = log.lines();
+    assert_eq!((logged.len(), &logged[0]["code"]), (1, &"connection_lost".into()), "{logged:?}");
+}
+
 async fn add(messages: &mut Messages, situation: &str, request: axum::http::Request<Body>, key: Option<&str>) {
-    let response = router(state(key).await).oneshot(request).await.unwrap();
+    let response = router(state_with(key, Some(METRICS_KEY)).await).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -124,6 +243,8 @@ async fn every_message_of_the_listener_is_in_the_golden_file() {
         ("A host without an admin key", empty(bearer(KEY)), None),
         ("A request without the admin key", empty(get("/functions")), Some(KEY)),
         ("A request with another key", empty(bearer("another-key")), Some(KEY)),
+        ("Metrics without a key where one is configured", empty(get("/metrics")), Some(KEY)),
+        ("Metrics with another key", empty(get("/metrics").header("authorization", "Bearer another-key")), Some(KEY)),
         ("A check without a body", ask(""), Some(KEY)),
         ("A check of something else", ask(r#"{"of": "presence"}"#), Some(KEY)),
         ("A misspelled field", ask(r#"{"of": "users", "limt": 5}"#), Some(KEY)),

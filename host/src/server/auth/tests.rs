@@ -31,6 +31,7 @@ fn config(keys: Vec<TokenKey>) -> AuthConfig {
         leeway: Duration::from_secs(5),
         service_keys: vec![Secret("other-key".into()), Secret(SERVICE_KEY.into())],
         admin_key: None,
+        metrics_key: None,
         allowed_origins: Vec::new(),
     }
 }

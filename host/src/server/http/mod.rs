@@ -13,6 +13,7 @@ mod serve;
 mod service;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tls;
 
-pub(crate) use serve::{Answerer, serve};
+pub(crate) use serve::{Answerer, HttpListener, Peer, serve};
 pub(crate) use service::HttpService;

@@ -1,8 +1,10 @@
-//! The connections of a listener: a request's head must arrive in time, and a stop lets the open requests finish.
+//! The connections of a listener, plain or with TLS: a handshake and a request's head must arrive in time, and a stop lets the
+//! open requests finish.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +18,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use roost_core::port::{Bus, Feeds};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::HttpService;
@@ -28,10 +33,30 @@ use crate::runtime::dispatcher::Dispatcher;
 /// The pause after an error of the listener itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A bound address, and how its connections are encrypted.
+pub(crate) struct HttpListener {
+    tcp: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl HttpListener {
+    /// A listener with TLS.
+    pub(crate) const fn encrypted(tcp: TcpListener, tls: TlsAcceptor) -> Self {
+        Self { tcp, tls: Some(tls) }
+    }
+}
+
+impl From<TcpListener> for HttpListener {
+    /// A listener without TLS.
+    fn from(tcp: TcpListener) -> Self {
+        Self { tcp, tls: None }
+    }
+}
+
 /// Serves until `shutdown` resolves, and returns when every request that had begun is answered. The hub ends sockets and
 /// event streams.
 pub(crate) async fn serve<A: Answerer>(
-    listener: Arc<TcpListener>,
+    listener: Arc<HttpListener>,
     answerer: A,
     bounds: &HttpConfig,
     shutdown: impl Future<Output = ()>,
@@ -40,9 +65,9 @@ pub(crate) async fn serve<A: Answerer>(
     let stop = watch::Sender::new(());
     let mut shutdown = pin!(shutdown);
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = listener.tcp.accept() => match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     pause_after(&error).await;
                     continue;
@@ -50,7 +75,20 @@ pub(crate) async fn serve<A: Answerer>(
             },
             () = &mut shutdown => break,
         };
-        spawn(stream, answerer.clone(), bounds, stop.subscribe());
+        // Frames and answers are small, and are already sent together.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps delaying small packets");
+        }
+        let connection = AcceptedConnection {
+            answerer: answerer.clone(),
+            peer,
+            read_timeout: bounds.read_timeout,
+            stop: stop.subscribe(),
+        };
+        match listener.tls.clone() {
+            Some(tls) => tokio::spawn(connection.encrypt(stream, tls)),
+            None => tokio::spawn(connection.serve(stream)),
+        };
     }
     drop(listener);
     stop.send_replace(());
@@ -59,24 +97,48 @@ pub(crate) async fn serve<A: Answerer>(
 
 /// Answers the requests of a connection, one after the other.
 pub(crate) trait Answerer: Clone + Send + Sync + 'static {
-    /// Answers one request.
-    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
+    /// Answers one request of this peer.
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response> + Send;
 }
 
-fn spawn<A: Answerer>(stream: TcpStream, answerer: A, bounds: &HttpConfig, mut stop: watch::Receiver<()>) {
-    // Frames and answers are small, and are already sent together.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps delaying small packets");
+/// The address from which a connection comes. Routers find it among the extensions of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// One accepted connection, and what serving it needs.
+struct AcceptedConnection<A> {
+    answerer: A,
+    peer: SocketAddr,
+    /// The time for the handshake of TLS, and for the head of each request.
+    read_timeout: Duration,
+    stop: watch::Receiver<()>,
+}
+
+impl<A: Answerer> AcceptedConnection<A> {
+    /// Serves a connection with TLS.
+    async fn encrypt(mut self, stream: TcpStream, tls: TlsAcceptor) {
+        let handshake = timeout(self.read_timeout, tls.accept(stream));
+        let encrypted = tokio::select! {
+            encrypted = handshake => encrypted,
+            _ = self.stop.changed() => return,
+        };
+        match encrypted {
+            Ok(Ok(stream)) => self.serve(stream).await,
+            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = %self.peer, "a TLS handshake took too long"),
+        }
     }
-    let mut builder = http1::Builder::new();
-    builder.timer(HeadTimer::default()).header_read_timeout(bounds.read_timeout);
-    let service = service_fn(move |request| {
-        let answerer = answerer.clone();
-        async move { Ok::<_, Infallible>(answerer.answer(request).await) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    tokio::spawn(async move {
-        let mut connection = pin!(connection);
+
+    /// Serves a connection, plain or decrypted.
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self { answerer, peer, read_timeout, mut stop } = self;
+        let mut builder = http1::Builder::new();
+        builder.timer(HeadTimer::default()).header_read_timeout(read_timeout);
+        let service = service_fn(move |request| {
+            let answerer = answerer.clone();
+            async move { Ok::<_, Infallible>(answerer.answer(request, Peer(peer)).await) }
+        });
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             _ = stop.changed() => {
@@ -88,18 +150,19 @@ fn spawn<A: Answerer>(stream: TcpStream, answerer: A, bounds: &HttpConfig, mut s
             tracing::trace!(%error, "a connection ended before its request did");
         }
         drop(stop);
-    });
+    }
 }
 
 impl Answerer for Router {
-    async fn answer(&self, request: Request<Incoming>) -> Response {
+    async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response {
+        request.extensions_mut().insert(peer);
         let Ok(response) = self.clone().oneshot(request.map(Body::new)).await;
         response
     }
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> Answerer for HttpService<F, S> {
-    async fn answer(&self, request: Request<Incoming>) -> Response {
+    async fn answer(&self, request: Request<Incoming>, _: Peer) -> Response {
         Self::answer(self, request).await
     }
 }
@@ -120,7 +183,6 @@ mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{Notify, oneshot};
-    use tokio::time::timeout;
 
     use super::*;
     use crate::server::fake::http_config;
@@ -145,7 +207,7 @@ mod tests {
         let bounds = HttpConfig { read_timeout, ..http_config() };
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
-            serve(Arc::new(listener), router, &bounds, async { drop(stopped.await) }).await;
+            serve(Arc::new(listener.into()), router, &bounds, async { drop(stopped.await) }).await;
         });
         (client, asked, answer, move || {
             drop(stop);

@@ -38,7 +38,7 @@ async fn error_after(bytes: &[u8]) -> ReadError {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let router = Router::new().route("/", get(upgrade));
     let serving = tokio::spawn(async move {
-        http::serve(std::sync::Arc::new(listener), router, &http_config(), std::future::pending()).await;
+        http::serve(std::sync::Arc::new(listener.into()), router, &http_config(), std::future::pending()).await;
     });
     client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     let mut head = Vec::new();
