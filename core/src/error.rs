@@ -52,7 +52,7 @@ impl Error {
             Self::Records(RecordsError::NotAMember | RecordsError::Forbidden(_) | RecordsError::Blocked) => {
                 ErrorKind::Forbidden
             }
-            Self::Records(RecordsError::Conflict(_)) => ErrorKind::Conflict,
+            Self::Records(RecordsError::Conflict(_) | RecordsError::VersionMismatch { .. }) => ErrorKind::Conflict,
             Self::Records(RecordsError::TooLarge(_)) => ErrorKind::TooLarge,
             Self::Contended
             | Self::Store(StoreError::Unavailable { .. })
@@ -76,6 +76,7 @@ impl Error {
             Self::Records(RecordsError::Forbidden(_)) => "forbidden",
             Self::Records(RecordsError::Blocked) => "blocked",
             Self::Records(RecordsError::Conflict(_)) => "conflict",
+            Self::Records(RecordsError::VersionMismatch { .. }) => "version_mismatch",
             Self::Records(RecordsError::TooLarge(_)) => "too_large",
         }
     }

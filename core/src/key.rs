@@ -31,7 +31,8 @@ pub enum Space {
     UnreadLease,
     /// Hash: the newest message of a conversation.
     LastMessage,
-    /// Any type: for the operator's own functions.
+    /// Any type: for the operator's own functions. Live state, which is lost with the store; what must not be lost goes
+    /// into [documents](crate::documents).
     App,
 }
 

@@ -6,6 +6,7 @@
 
 pub mod consistency;
 pub mod contacts;
+pub mod documents;
 pub mod error;
 pub mod event;
 pub mod feed;

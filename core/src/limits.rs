@@ -63,6 +63,14 @@ pub const MEMBERS_MAX: usize = 1_000;
 pub const CONTACTS_MAX: usize = 1_000;
 /// The length of a list in a request, such as queried users or connections with a heartbeat.
 pub const LIST_MAX: usize = 500;
+/// The length of a document's JSON text.
+pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024;
+/// The number of documents that a function has for one owner.
+pub const DOCUMENTS_MAX: usize = 100;
+/// The number of documents that are read in one call.
+pub const DOCUMENT_KEYS_MAX: usize = 100;
+/// The length of a function's name.
+pub const FUNCTION_NAME_BYTES_MAX: usize = 64;
 /// The number of entries of one page.
 pub const PAGE_MAX: u32 = 100;
 /// The number of entries of a page if the request names none.
@@ -78,7 +86,7 @@ pub const TRANSACTION_ITEMS_MAX: usize = 4_096;
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// The longest time to live of a key: a hundred years, so that every adapter can represent the deadline.
 pub const TTL_MS_MAX: u64 = 100 * 31_557_600_000;
-/// The length of a field name, of a member of an ordered set, and of a key's item.
+/// The length of a field name, of a member of an ordered set, of a key's item, and of a document's name.
 pub const NAME_BYTES_MAX: usize = 128;
 /// The number of members that are read from an ordered set at a time.
 pub const RANGE_MAX: u32 = 1_000;

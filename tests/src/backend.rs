@@ -252,9 +252,34 @@ async fn relate<R: Records + Directory>(records: &R, operation: &str, body: &[u8
         "announced" => {
             records.announced(wire::list(question::<wire::Announced>(body)?.confirmations)).await?;
         }
-        other => return Err(Problem::new(ProblemCode::Invalid, format!("there is no operation {other}"))),
+        _ => return document(records, operation, body).await,
     }
     Ok(encode(&wire::Done {}))
+}
+
+/// As [`perform`], for documents of functions.
+async fn document<R: Records + Directory>(records: &R, operation: &str, body: &[u8]) -> Result<String, Problem> {
+    Ok(match operation {
+        "read-documents" => {
+            let keys = wire::list(question::<wire::ReadDocuments>(body)?.keys);
+            let documents = records.read_documents(keys).await?;
+            encode(&wire::Documents { documents: documents.into_iter().map(|found| found.map(Into::into)).collect() })
+        }
+        "put-document" => {
+            let version = records.put_document(question::<wire::PutDocument>(body)?.into()).await?;
+            encode(&wire::DocumentVersion { version })
+        }
+        "delete-document" => {
+            let wire::DeleteDocument { key, expected } = question(body)?;
+            records.delete_document(key.into(), expected).await?;
+            encode(&wire::Done {})
+        }
+        "document-names" => {
+            let names = records.document_names(question::<wire::DocumentScope>(body)?.into()).await?;
+            encode(&wire::DocumentNames { names })
+        }
+        other => return Err(Problem::new(ProblemCode::Invalid, format!("there is no operation {other}"))),
+    })
 }
 
 fn question<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, Problem> {

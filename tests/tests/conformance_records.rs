@@ -11,12 +11,14 @@ use proptest::prelude::*;
 use roost::config::{RecordsUrl, SqliteLocation};
 use roost::records::RecordStore;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::key::Owner;
 use roost_core::port::{
-    ChangeRange, Confirmation, ConversationQuery, Draft, Edit, HistoryQuery, MemberChange, NewConversation, Pending,
-    Records, RecordsError, UnreadRequest,
+    ChangeRange, Confirmation, ConversationQuery, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit,
+    HistoryQuery, MemberChange, NewConversation, Pending, Records, RecordsError, UnreadRequest,
 };
 use roost_core::testing::conformance::records::{
-    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, listing, members, paging, sending,
+    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, documents, listing, members, paging,
+    sending,
 };
 use roost_core::testing::{FakeRecords, block_on};
 use roost_core::time::Timestamp;
@@ -130,6 +132,9 @@ async fn all_data_is_present_after_reopening() {
     records.mark_read(BOB, CONVERSATION, Some(Seq(1))).await.unwrap();
     records.announced(vec![Confirmation::Change(CONVERSATION, Seq(1))]).await.unwrap();
     records.add_contact(ANN, BOB).await.unwrap();
+    let key = DocumentKey::new(Owner::User(ANN), "settings");
+    let put = DocumentPut { key: key.clone(), json: "{}".to_owned(), expected: None };
+    records.put_document(put).await.unwrap();
     records.close().await;
 
     let records = in_file(folder.path()).await;
@@ -139,6 +144,8 @@ async fn all_data_is_present_after_reopening() {
     let history = HistoryQuery { user: BOB, conversation: CONVERSATION, before: Some(Seq(2)), limit: 10 };
     assert_eq!(records.history(history).await.unwrap().messages, [first.message]);
     assert_eq!(records.contacts(ANN).await.unwrap(), [BOB]);
+    let document = Some(Document { version: 1, json: "{}".to_owned() });
+    assert_eq!(records.read_documents(vec![key]).await.unwrap(), [document]);
     let pending = records.pending(LATER, 100).await.unwrap();
     assert!(
         matches!(&pending[..], [Pending::Change(changed), Pending::Member(CONVERSATION, BOB)] if changed.change.seq == Seq(2))
@@ -267,6 +274,8 @@ enum RecordsOperation {
     Contact { user: u128, other: u128, there: bool },
     Block { user: u128, other: u128, there: bool },
     Announce { conversation: u128, seq: u64, user: u128 },
+    Put { owner: u32, name: u8, json: u8, expected: Option<u64> },
+    DeleteDocument { owner: u32, name: u8, expected: u64 },
 }
 
 fn operation() -> impl Strategy<Value = RecordsOperation> {
@@ -295,7 +304,15 @@ fn operation() -> impl Strategy<Value = RecordsOperation> {
             |(user, other, there)| RecordsOperation::Block { user, other, there }),
         2 => (conversation(), 1_u64..12, user()).prop_map(
             |(conversation, seq, user)| RecordsOperation::Announce { conversation, seq, user }),
+        4 => (0_u32..2, 0_u8..3, any::<u8>(), prop::option::of(0_u64..4)).prop_map(
+            |(owner, name, json, expected)| RecordsOperation::Put { owner, name, json, expected }),
+        1 => (0_u32..2, 0_u8..3, 0_u64..4).prop_map(
+            |(owner, name, expected)| RecordsOperation::DeleteDocument { owner, name, expected }),
     ]
+}
+
+fn document_key(owner: u32, name: u8) -> DocumentKey {
+    DocumentKey::new(Owner::Shard(owner), name.to_string())
 }
 
 /// The answer as text, without the text of an error, which each adapter chooses.
@@ -362,6 +379,13 @@ async fn perform<R: Records>(records: &R, operation: RecordsOperation) -> String
             let member = Confirmation::Member(conversation_id(conversation), user(whom));
             answer_text(records.announced(vec![change, member]).await)
         }
+        RecordsOperation::Put { owner, name, json, expected } => {
+            let (key, json) = (document_key(owner, name), json.to_string());
+            answer_text(records.put_document(DocumentPut { key, json, expected }).await)
+        }
+        RecordsOperation::DeleteDocument { owner, name, expected } => {
+            answer_text(records.delete_document(document_key(owner, name), expected).await)
+        }
     }
 }
 
@@ -392,6 +416,9 @@ async fn read_everything<R: Records>(records: &R) -> Vec<String> {
     answers.push(answer_text(records.changes(conversations.iter().map(range).collect()).await));
     answers.push(answer_text(records.last_messages(conversations).await));
     answers.push(answer_text(records.audience(users).await));
+    let keys = (0..2).flat_map(|owner| (0..3).map(move |name| document_key(owner, name)));
+    answers.push(answer_text(records.read_documents(keys.collect()).await));
+    answers.push(answer_text(records.document_names(DocumentScope::new(Owner::Shard(1))).await));
     let mut pending: Vec<String> =
         records.pending(LATER, 100).await.unwrap().iter().map(|pending| format!("{pending:?}")).collect();
     pending.sort();

@@ -8,10 +8,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use roost::config::{PostgresConfig, RecordsUrl, Secret};
 use roost::records::RecordStore;
+use roost_core::documents;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::key::Owner;
 use roost_core::port::{
-    Change, ChangeRange, Confirmation, Draft, HistoryQuery, MemberChange, NewConversation, Records, RecordsError,
-    UnreadRequest,
+    Change, ChangeRange, Confirmation, DocumentKey, Draft, HistoryQuery, MemberChange, NewConversation, Records,
+    RecordsError, UnreadRequest,
 };
 use roost_core::time::Timestamp;
 use roost_tests::eventually::DEADLINE;
@@ -107,6 +109,28 @@ async fn the_same_id_in_two_conversations_at_once_is_a_conflict_for_one() {
         let conflicts = [&here, &there].map(|answer| matches!(answer, Err(RecordsError::Conflict(_))));
         assert_eq!(conflicts.iter().filter(|conflict| **conflict).count(), 1, "{here:?} {there:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_update_of_a_document_by_two_hosts_is_lost() {
+    const EACH: u64 = 60;
+    let config = PostgresServer::shared().fresh().await;
+    let hosts = [open(&config).await, open(&config).await];
+    let key = || DocumentKey::new(Owner::Conversation(CONVERSATION), "votes");
+    let voting = hosts.clone().map(|records| {
+        tokio::spawn(async move {
+            for _ in 0..EACH {
+                let vote = |votes: Option<&str>| {
+                    let votes: u64 = votes.map_or(0, |votes| votes.parse().unwrap());
+                    Ok((votes + 1).to_string())
+                };
+                documents::update(&records, key(), vote).await.unwrap();
+            }
+        })
+    });
+    join_all(voting).await.into_iter().for_each(|voted| voted.unwrap());
+    let votes = documents::read(&hosts[0], key()).await.unwrap().unwrap();
+    assert_eq!((votes.version, votes.json), (2 * EACH, (2 * EACH).to_string()));
 }
 
 /// Ann sends every message and none is deleted, so every message after Bob's position is unread for Bob.

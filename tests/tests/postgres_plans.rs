@@ -37,6 +37,9 @@ const LOAD: &str = "
         FROM generate_series(1, 4000) u, generate_series(-10, 10) n WHERE n <> 0;
     INSERT INTO blocks SELECT an_id(2, u), an_id(2, 1 + (u + n) % 4000)
         FROM generate_series(1, 4000) u, generate_series(1, 3) n;
+    INSERT INTO documents SELECT 0, an_id(2, u), convert_to(kept.function_name, 'UTF8'),
+            convert_to('settings ' || n, 'UTF8'), 1, '{}'
+        FROM generate_series(1, 4000) u, (VALUES ('polls'), ('reminders')) kept(function_name), generate_series(1, 5) n;
     RESET session_replication_role;";
 
 /// The adapter forbids sequential scans on its connections. Confirmations, for which no request waits, need that;
@@ -83,6 +86,15 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("pending_members", "9999, 100"),
     ("announced_changes", "ids(1, 50), numbers(245, 50)"),
     ("announced_members", "ids(1, 50), first_members(50), numbers(1, 50)"),
+    ("lock_documents", "0, an_id(2, 50), 'polls'"),
+    ("document_state", "0, an_id(2, 50), 'polls', 'settings 3'"),
+    (
+        "documents",
+        "numbers(0, 50), ids(2, 50), array_fill('polls'::bytea, '{50}'), array_fill('settings 3'::bytea, '{50}')",
+    ),
+    ("document_names", "0, an_id(2, 50), 'polls'"),
+    ("put_document", "0, an_id(2, 50), 'polls', 'settings 3', '[]'"),
+    ("delete_document", "0, an_id(2, 50), 'polls', 'settings 3'"),
     ("probe", ""),
 ];
 

@@ -17,9 +17,10 @@ use futures_util::stream;
 use roost::config::{BackendConfig, Secret};
 use roost::records::{RecordStore, wire};
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::key::Owner;
 use roost_core::port::{
-    ChangeRange, Confirmation, ConversationQuery, Draft, Edit, HistoryQuery, MemberChange, NewConversation, Operation,
-    Records, RecordsError, UnreadRequest,
+    ChangeRange, Confirmation, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
+    MemberChange, NewConversation, Operation, Records, RecordsError, UnreadRequest,
 };
 use roost_core::testing::FakeRecords;
 use roost_core::time::Timestamp;
@@ -82,6 +83,24 @@ async fn ask_everything(records: &RecordStore) {
     records.block(BEN, CAT).await.unwrap();
     records.unblock(BEN, CAT).await.unwrap();
     records.mark_read(CAT, CONVERSATION, None).await.unwrap_err();
+    ask_documents(records).await;
+}
+
+/// Uses every operation on documents, those of a function `polls` about Ann.
+async fn ask_documents(records: &RecordStore) {
+    let scope = DocumentScope { function: "polls".to_owned(), owner: Owner::User(ANN) };
+    let key = DocumentKey { scope: scope.clone(), name: "Lunch 🍜".to_owned() };
+    let put = |json: &str, expected| DocumentPut { key: key.clone(), json: json.to_owned(), expected };
+    records.put_document(put(r#"{"soup":1}"#, None)).await.unwrap();
+    records.put_document(put(r#"{"soup":2}"#, Some(1))).await.unwrap();
+    records.put_document(put(r#"{"soup":3}"#, Some(1))).await.unwrap_err();
+    let missing = DocumentKey { name: "Dinner".to_owned(), ..key.clone() };
+    records.read_documents(vec![key.clone(), missing]).await.unwrap();
+    records.document_names(scope).await.unwrap();
+    records.delete_document(key.clone(), 2).await.unwrap();
+    let conversation = DocumentScope { function: "polls".to_owned(), owner: Owner::Conversation(CONVERSATION) };
+    records.document_names(conversation).await.unwrap();
+    records.document_names(DocumentScope { function: "polls".to_owned(), owner: Owner::Shard(0) }).await.unwrap();
 }
 
 /// A change of these lines breaks every existing backend; the documentation shows each of them.
@@ -215,6 +234,32 @@ async fn an_invalid_answer_counts_as_unavailable() {
     }
 }
 
+/// A document that is too long or no JSON, a list of another length, a version that does not follow, too many names.
+#[tokio::test]
+async fn an_invalid_answer_about_documents_counts_as_unavailable() {
+    let key = DocumentKey::new(Owner::User(ANN), "settings");
+    let document = |json: &str| json!({ "documents": [{ "version": 1, "json": json }] });
+    let answers = [document("{"), document(&format!("\"{}\"", "x".repeat(16 * 1_024))), json!({ "documents": [] })];
+    for answer in answers.map(|answer| answer.to_string()) {
+        let records = open(backend::config(stub(move || respond(200, answer.clone())).await)).await;
+        is_unavailable(records.read_documents(vec![key.clone()]).await);
+    }
+    let records = open(backend::config(stub(|| respond(200, r#"{"version":3}"#)).await)).await;
+    for (expected, answer) in [(None, None), (Some(1), None), (Some(2), Some(3)), (Some(u64::MAX), None)] {
+        let answered = records.put_document(DocumentPut { key: key.clone(), json: "1".to_owned(), expected }).await;
+        match answer {
+            Some(version) => assert_eq!(answered, Ok(version)),
+            None => drop(is_unavailable(answered)),
+        }
+    }
+    let names: Vec<_> = (0..101).map(|number| number.to_string()).collect();
+    let names = json!({ "names": names }).to_string();
+    let records = open(backend::config(stub(move || respond(200, names.clone())).await)).await;
+    is_unavailable(records.document_names(key.scope.clone()).await);
+    let unsorted = open(backend::config(stub(|| respond(200, r#"{"names":["é","a","Z"]}"#)).await)).await;
+    assert_eq!(unsorted.document_names(key.scope).await.unwrap(), ["Z", "a", "é"]);
+}
+
 #[tokio::test]
 async fn content_beyond_the_bound_is_refused() {
     let message = json!({
@@ -239,6 +284,7 @@ async fn each_error_code_maps_to_its_refusal() {
         (wire::ProblemCode::Blocked, RecordsError::Blocked),
         (wire::ProblemCode::NotFound, RecordsError::NotFound(text())),
         (wire::ProblemCode::Conflict, RecordsError::Conflict(text())),
+        (wire::ProblemCode::VersionMismatch, RecordsError::VersionMismatch { present: None }),
         (wire::ProblemCode::TooLarge, RecordsError::TooLarge(text())),
         (wire::ProblemCode::Denied, RecordsError::Denied(text())),
         (wire::ProblemCode::Unauthenticated, unavailable.clone()),

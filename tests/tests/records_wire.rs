@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use proptest::prelude::*;
 use roost::records::wire;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::key::Owner;
 use roost_core::port::*;
 use roost_core::time::Timestamp;
 use serde::Serialize;
@@ -107,6 +108,20 @@ fn confirmation() -> impl Strategy<Value = Confirmation> {
     ]
 }
 
+fn owner() -> impl Strategy<Value = Owner> {
+    prop_oneof![
+        user().prop_map(Owner::User),
+        conversation_id().prop_map(Owner::Conversation),
+        any::<u32>().prop_map(Owner::Shard),
+    ]
+}
+
+prop_compose! {
+    fn document_key()(function in "[a-z0-9-]{0,64}", owner in owner(), name in "\\PC{1,32}") -> DocumentKey {
+        DocumentKey { scope: DocumentScope { function, owner }, name }
+    }
+}
+
 #[track_caller]
 fn survives<W, D>(value: D)
 where
@@ -172,6 +187,17 @@ proptest! {
     fn the_outbox_survives(pending in pending(), confirmation in confirmation()) {
         survives::<wire::Pending, _>(pending);
         survives::<wire::Confirmation, _>(confirmation);
+    }
+
+    #[test]
+    fn documents_survive(
+        key in document_key(), text in ".{0,64}", version in any::<u64>(), expected in maybe(any::<u64>()),
+    ) {
+        let json = serde_json::to_string(&text).unwrap();
+        survives::<wire::Document, _>(Document { version, json: json.clone() });
+        survives::<wire::DocumentKey, _>(key.clone());
+        survives::<wire::DocumentScope, _>(key.scope.clone());
+        survives::<wire::PutDocument, _>(DocumentPut { key, json, expected });
     }
 
     #[test]

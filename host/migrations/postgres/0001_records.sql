@@ -82,3 +82,18 @@ CREATE TABLE blocks (
     blocked uuid NOT NULL,
     PRIMARY KEY (user_id, blocked)
 );
+
+-- The documents of functions. The key begins with the owner, so that everything about a user is found when the user is
+-- erased, whichever function keeps it.
+CREATE TABLE documents (
+    -- 0 a user, 1 a conversation, 2 a shard, whose number is in the last bytes of `owner`.
+    owner_kind smallint NOT NULL CHECK (owner_kind BETWEEN 0 AND 2),
+    owner uuid NOT NULL,
+    -- UTF-8, which compares byte by byte.
+    function bytea NOT NULL,
+    name bytea NOT NULL,
+    version bigint NOT NULL CHECK (version >= 1),
+    -- The text as the function wrote it. `jsonb` would change it.
+    json bytea NOT NULL,
+    PRIMARY KEY (owner_kind, owner, function, name)
+);

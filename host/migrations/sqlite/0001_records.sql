@@ -79,3 +79,17 @@ CREATE TABLE blocks (
     blocked BLOB NOT NULL CHECK (length(blocked) = 16),
     PRIMARY KEY (user, blocked)
 ) STRICT, WITHOUT ROWID;
+
+-- The documents of functions. The key begins with the owner, so that everything about a user is found when the user is
+-- erased, whichever function keeps it.
+CREATE TABLE documents (
+    -- 0 a user, 1 a conversation, 2 a shard, whose number is in the last bytes of `owner`.
+    owner_kind INTEGER NOT NULL CHECK (owner_kind BETWEEN 0 AND 2),
+    owner BLOB NOT NULL CHECK (length(owner) = 16),
+    function TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    -- The text as the function wrote it. It is long, so rows are not in the tree of keys.
+    json TEXT NOT NULL,
+    UNIQUE (owner_kind, owner, function, name)
+) STRICT;

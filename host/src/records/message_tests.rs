@@ -5,7 +5,8 @@ use std::io;
 use std::path::PathBuf;
 
 use roost_core::ids::UserId;
-use roost_core::port::{Answer, HistoryQuery, RecordsError, records_bounds as bounds};
+use roost_core::key::Owner;
+use roost_core::port::{Answer, DocumentKey, DocumentPut, HistoryQuery, RecordsError, records_bounds as bounds};
 use roost_core::time::Timestamp;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -97,6 +98,8 @@ fn add_refusals(messages: &mut Messages) {
         RecordsError::Forbidden(text()),
         RecordsError::Blocked,
         RecordsError::Conflict(text()),
+        RecordsError::VersionMismatch { present: Some(3) },
+        RecordsError::VersionMismatch { present: None },
         RecordsError::TooLarge(text()),
         RecordsError::Invalid(text()),
         RecordsError::Unavailable { retry_after_ms: 200 },
@@ -106,12 +109,20 @@ fn add_refusals(messages: &mut Messages) {
     }
     let (ann, conversation) = (UserId::from_u128(1), roost_core::ids::ConversationId::from_u128(2));
     let history = HistoryQuery { user: ann, conversation, before: None, limit: 101 };
-    let refused: [(&str, Answer<()>); 5] = [
+    let key = |name: &str| DocumentKey::new(Owner::User(ann), name);
+    let put = |json: &str| DocumentPut { key: key("settings"), json: json.to_owned(), expected: None };
+    let refused: [(&str, Answer<()>); 11] = [
         ("A page is too long", bounds::history(&history)),
         ("A list is too long", bounds::list(&[(); 501])),
         ("A timestamp is too late", bounds::timestamp(Timestamp(u64::MAX))),
         ("A user adds themselves", bounds::two_users(ann, ann)),
         ("A conversation has too many members", bounds::member_count(1_001)),
+        ("A document has no name", bounds::document_key(&key(""))),
+        ("A document's name is too long", bounds::document_key(&key(&"n".repeat(129)))),
+        ("A document is not JSON", bounds::document_put(&put("{\"color\":red}"))),
+        ("A document is too large", bounds::document_put(&put(&" ".repeat(16_385)))),
+        ("A function has too many documents", bounds::document_count(101)),
+        ("Too many documents are read", bounds::document_keys(&vec![key("settings"); 101])),
     ];
     for (situation, answer) in refused {
         messages.add(situation, answer.unwrap_err());

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use roost_core::limits::EVENT_NAME_BYTES_MAX;
+use roost_core::limits::{EVENT_NAME_BYTES_MAX, FUNCTION_NAME_BYTES_MAX};
 use semver::Version;
 use serde::Serialize;
 
@@ -204,7 +204,7 @@ impl RawManifest {
 
 fn check_name(name: &str) -> Result<(), String> {
     let clean = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if name.is_empty() || name.len() > 64 || !clean {
+    if name.is_empty() || name.len() > FUNCTION_NAME_BYTES_MAX || !clean {
         return Err(format!("the name {name:?} is not 1 to 64 bytes of 'a-z', '0-9' and '-', such as last-message"));
     }
     Ok(())

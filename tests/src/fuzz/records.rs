@@ -59,9 +59,12 @@ pub(super) fn records_answer(input: &[u8]) {
     convert::<wire::Membership, port::Membership>(input);
     convert::<wire::ReadMark, port::ReadMark>(input);
     convert::<wire::Pending, port::Pending>(input);
+    convert::<wire::Document, port::Document>(input);
     drop(serde_json::from_slice::<wire::UnreadSnapshots>(input));
     drop(serde_json::from_slice::<wire::ChangeLists>(input));
     drop(serde_json::from_slice::<wire::Users>(input));
+    drop(serde_json::from_slice::<wire::Documents>(input));
+    drop(serde_json::from_slice::<wire::DocumentNames>(input));
     drop(serde_json::from_slice::<wire::Greeting>(input));
     drop(serde_json::from_slice::<wire::Problem>(input));
 }

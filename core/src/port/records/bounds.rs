@@ -1,13 +1,19 @@
 //! The bounds of the records port. Every adapter checks them before it touches its data.
 //!
-//! These functions check the arguments of a call. They do not read stored data: the adapter counts members and
-//! contacts itself and checks the count here.
+//! These functions check the arguments of a call. They do not read stored data: the adapter counts members, contacts and
+//! documents itself and checks the count here. The same holds for the version of a document.
+
+use serde::de::IgnoredAny;
 
 use super::{
-    Answer, ChangeRange, ConversationQuery, Draft, Edit, HistoryQuery, NewConversation, RecordsError, UnreadRequest,
+    Answer, ChangeRange, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
+    NewConversation, RecordsError, UnreadRequest,
 };
 use crate::ids::UserId;
-use crate::limits::{CONTACTS_MAX, CONTENT_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX, PENDING_PAGE};
+use crate::limits::{
+    CONTACTS_MAX, CONTENT_BYTES_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX, DOCUMENTS_MAX, FUNCTION_NAME_BYTES_MAX,
+    KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, NAME_BYTES_MAX, PAGE_MAX, PENDING_PAGE,
+};
 use crate::time::Timestamp;
 
 /// The last timestamp that has an RFC 3339 form: the end of the year 9999.
@@ -105,6 +111,47 @@ pub fn two_users(user: UserId, other: UserId) -> Answer<()> {
         return Err(RecordsError::Invalid("a user cannot add or block themselves; name another user".into()));
     }
     Ok(())
+}
+
+/// Checks the keys of documents to read.
+pub fn document_keys(keys: &[DocumentKey]) -> Answer<()> {
+    at_most("documents to read", keys.len(), DOCUMENT_KEYS_MAX)?;
+    keys.iter().try_for_each(document_key)
+}
+
+/// Checks the key of a document.
+pub fn document_key(key: &DocumentKey) -> Answer<()> {
+    document_scope(&key.scope)?;
+    if key.name.is_empty() || key.name.contains(char::is_control) {
+        return Err(RecordsError::Invalid(format!(
+            "a document's name has 1 to {NAME_BYTES_MAX} bytes of UTF-8 without control characters"
+        )));
+    }
+    at_most("bytes of a document's name", key.name.len(), NAME_BYTES_MAX)
+}
+
+/// Checks the function of documents. The host fills in its name.
+pub fn document_scope(scope: &DocumentScope) -> Answer<()> {
+    at_most("bytes of a function's name", scope.function.len(), FUNCTION_NAME_BYTES_MAX)
+}
+
+/// Checks a document to put: its key, its size, and that it is one JSON value.
+pub fn document_put(put: &DocumentPut) -> Answer<()> {
+    document_key(&put.key)?;
+    at_most("bytes of a document", put.json.len(), DOCUMENT_BYTES_MAX)?;
+    serde_json::from_str::<IgnoredAny>(&put.json)
+        .map(|_| ())
+        .map_err(|error| RecordsError::Invalid(format!("the document is not JSON: {error}; put one JSON value")))
+}
+
+/// Checks that a document has the version that the caller expects. `None` stands for a document that does not exist.
+pub fn document_version(present: Option<u64>, expected: Option<u64>) -> Answer<()> {
+    if present == expected { Ok(()) } else { Err(RecordsError::VersionMismatch { present }) }
+}
+
+/// Checks the number of documents that a function would have for an owner.
+pub fn document_count(count: usize) -> Answer<()> {
+    at_most("documents of a function for one owner", count, DOCUMENTS_MAX)
 }
 
 fn page(limit: u32, max: u32) -> Answer<()> {

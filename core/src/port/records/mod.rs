@@ -1,5 +1,5 @@
-//! The records port: the contract of the system of record, which holds messages, conversations, read positions and
-//! contacts. What is stored here survives the loss of the whole store.
+//! The records port: the contract of the system of record, which holds messages, conversations, read positions,
+//! contacts and the documents of functions. What is stored here survives the loss of the whole store.
 //!
 //! # How to add an operation
 //!
@@ -8,9 +8,9 @@
 //! the enum [`Operation`], and every implementation that only hands operations on to other records follow from that
 //! list. Write by hand what says something new:
 //!
-//! 1. here: the declaration; in `types.rs` new arguments and answers, in `bounds.rs` their bounds;
+//! 1. here: the declaration; in `types.rs` or `documents.rs` new arguments and answers, in `bounds.rs` their bounds;
 //! 2. the contract `wit/records.wit`, and one conversion on each side: `edge/records.rs` of the function SDK, and
-//!    `runtime/imports/records.rs` with `runtime/conversions/records.rs` of the host;
+//!    `runtime/imports/records.rs` with `runtime/conversions` of the host;
 //! 3. the fake in `testing/records`, and a case in `testing/conformance/records`;
 //! 4. each technology in the host's `records`: `sql` with the statements of SQLite and PostgreSQL, and `http` with its
 //!    description in `docs/records-http.md` and the sample backend of the tests.
@@ -19,10 +19,12 @@
 
 pub mod bounds;
 mod directory;
+mod documents;
 mod operation;
 mod types;
 
 pub use directory::Directory;
+pub use documents::{Document, DocumentKey, DocumentPut, DocumentScope};
 pub use operation::Operation;
 pub use types::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
@@ -164,6 +166,28 @@ macro_rules! records_operations {
             /// Confirms announcements. A confirmation is a hint: it may take effect late or be lost. Then the
             /// announcement is repeated, which is harmless.
             Announced "announced" announced(confirmations: Vec<$crate::port::Confirmation>) -> ();
+
+            /// Answers the documents, in the order asked; `None` for one that does not exist. Each document is answered
+            /// as it is at one point in time, several of them not at the same one. At most
+            /// [`DOCUMENT_KEYS_MAX`](crate::limits::DOCUMENT_KEYS_MAX) keys.
+            ReadDocuments "read-documents" read_documents(
+                keys: Vec<$crate::port::DocumentKey>
+            ) -> Vec<Option<$crate::port::Document>>;
+
+            /// Creates or replaces a document, and answers its new version. A document that does not have the expected
+            /// version is not changed:
+            /// [`RecordsError::VersionMismatch`](crate::port::RecordsError::VersionMismatch), which names the present
+            /// version. Of several puts with the same expected version one succeeds. So the repetition of a put that
+            /// succeeded is refused. A function has at most [`DOCUMENTS_MAX`](crate::limits::DOCUMENTS_MAX) documents
+            /// for each owner.
+            PutDocument "put-document" put_document(put: $crate::port::DocumentPut) -> u64;
+
+            /// Deletes a document, if there is one. A document of another version is not deleted:
+            /// [`RecordsError::VersionMismatch`](crate::port::RecordsError::VersionMismatch).
+            DeleteDocument "delete-document" delete_document(key: $crate::port::DocumentKey, expected: u64) -> ();
+
+            /// Answers the names of all documents of a function for an owner, in ascending order of their bytes.
+            DocumentNames "document-names" document_names(scope: $crate::port::DocumentScope) -> Vec<String>;
         }
     };
 }
@@ -174,7 +198,8 @@ macro_rules! define_port {
         ///
         /// - A conversation's changes are numbered 1, 2, 3 … without gaps, in the transaction that stores them.
         /// - A write that was acknowledged is never lost. After [`RecordsError::Unavailable`] a write may have
-        ///   happened. Repeating it is harmless: appends, edits, deletions, marks and memberships are idempotent.
+        ///   happened. Repeating it is harmless: appends, edits, deletions, marks and memberships are idempotent, and
+        ///   a repeated put of a document is refused by its version.
         /// - A change is *pending* from the moment it is stored until [`Records::announced`] confirms it, and so is a
         ///   member whose read position or membership moved. Each move needs a confirmation of its own, so that a
         ///   slow announcer never confirms a move that it did not know of. Creating a conversation moves nobody.

@@ -311,6 +311,12 @@ pub enum RecordsError {
     /// Another message or conversation has this id.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// The document does not have the version that the caller expects. Nothing was changed.
+    #[error("version mismatch: {}", present_version(.present))]
+    VersionMismatch {
+        /// The version that the document has; `None`: it does not exist.
+        present: Option<u64>,
+    },
     /// A size in the call exceeds its bound.
     #[error("too large: {0}")]
     TooLarge(String),
@@ -323,6 +329,13 @@ pub enum RecordsError {
         /// The time after which a retry makes sense.
         retry_after_ms: u32,
     },
+}
+
+fn present_version(present: &Option<u64>) -> String {
+    match present {
+        Some(version) => format!("the document has version {version}; read it, and try again with that version"),
+        None => "the document does not exist; put it without an expected version to create it".to_owned(),
+    }
 }
 
 /// The answer of an operation of the records.

@@ -6,6 +6,7 @@
 
 mod contacts;
 mod conversation;
+mod documents;
 mod oracle;
 mod state;
 
@@ -15,8 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation, Pending,
-    ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
+    MemberChange, Membership, NewConversation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
+    records_bounds as bounds,
 };
 use crate::time::Timestamp;
 use state::FakeState;
@@ -148,6 +150,27 @@ impl Records for FakeRecords {
         bounds::list(&confirmations)?;
         self.state().announced(&confirmations);
         Ok(())
+    }
+
+    async fn read_documents(&self, keys: Vec<DocumentKey>) -> Answer<Vec<Option<Document>>> {
+        bounds::document_keys(&keys)?;
+        let state = self.state();
+        Ok(keys.iter().map(|key| state.documents.read(key)).collect())
+    }
+
+    async fn put_document(&self, put: DocumentPut) -> Answer<u64> {
+        bounds::document_put(&put)?;
+        self.state().documents.put(put)
+    }
+
+    async fn delete_document(&self, key: DocumentKey, expected: u64) -> Answer<()> {
+        bounds::document_key(&key)?;
+        self.state().documents.delete(&key, expected)
+    }
+
+    async fn document_names(&self, scope: DocumentScope) -> Answer<Vec<String>> {
+        bounds::document_scope(&scope)?;
+        Ok(self.state().documents.names(&scope))
     }
 }
 

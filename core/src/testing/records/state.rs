@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::contacts::ContactsAndBlocks;
 use super::conversation::{FakeConversation, FakeMember};
+use super::documents::FakeDocuments;
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::limits::CHANGES_MAX;
 use crate::port::{
@@ -30,6 +31,7 @@ pub(super) struct FakeState {
     pub(super) conversations: BTreeMap<ConversationId, FakeConversation>,
     conversation_of_message: BTreeMap<MessageId, ConversationId>,
     pub(super) relations: ContactsAndBlocks,
+    pub(super) documents: FakeDocuments,
     moves: BTreeMap<(ConversationId, UserId), UnconfirmedMoves>,
 }
 

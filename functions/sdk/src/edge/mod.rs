@@ -3,6 +3,7 @@
 //! Types are converted by hand, those of one interface in one file. Arguments of imports borrow from the core's values
 //! instead of copying them. No rule and no bound is checked here: the host does that.
 
+mod documents;
 mod key_value;
 mod reading;
 mod records;

@@ -3,12 +3,13 @@
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
-    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
-    Message, NewConversation, Operation, Pending, ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot,
+    ConversationQuery, Counter, Created, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage,
+    HistoryQuery, LastMessage, MemberChange, Membership, Message, NewConversation, Operation, Pending, ReadMark,
+    Records, RecordsError, UnreadRequest, UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 
-use super::{Edge, list};
+use super::{Edge, borrow_all, list};
 use crate::bindings::roost::edge::records as wire;
 
 impl Records for Edge {
@@ -119,6 +120,23 @@ impl Records for Edge {
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
         answer(wire::announced(&list::<_, wire::Confirmation>(confirmations)))
     }
+
+    async fn read_documents(&self, keys: Vec<DocumentKey>) -> Answer<Vec<Option<Document>>> {
+        let documents = wire::read_documents(&borrow_all(&keys))?;
+        Ok(documents.into_iter().map(|document| document.map(Into::into)).collect())
+    }
+
+    async fn put_document(&self, put: DocumentPut) -> Answer<u64> {
+        answer(wire::put_document((&put).into()))
+    }
+
+    async fn delete_document(&self, key: DocumentKey, expected: u64) -> Answer<()> {
+        answer(wire::delete_document((&key).into(), expected))
+    }
+
+    async fn document_names(&self, scope: DocumentScope) -> Answer<Vec<String>> {
+        answer(wire::document_names(scope.owner.into()))
+    }
 }
 
 fn answer<A, B: From<A>>(result: Result<A, wire::Error>) -> Answer<B> {
@@ -142,6 +160,7 @@ impl From<wire::Error> for RecordsError {
             wire::Error::Forbidden(text) => Self::Forbidden(text),
             wire::Error::Blocked => Self::Blocked,
             wire::Error::Conflict(text) => Self::Conflict(text),
+            wire::Error::VersionMismatch(present) => Self::VersionMismatch { present },
             wire::Error::TooLarge(text) => Self::TooLarge(text),
             wire::Error::Invalid(text) => Self::Invalid(text),
             wire::Error::Unavailable(retry_after_ms) => Self::Unavailable { retry_after_ms },

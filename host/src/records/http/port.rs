@@ -2,10 +2,12 @@
 //! one entry for each entry that was asked, in the same order.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::limits::DOCUMENTS_MAX;
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation,
-    Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
+    MemberChange, Membership, NewConversation, Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
+    records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -151,6 +153,44 @@ impl Records for HttpRecords {
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
         bounds::list(&confirmations)?;
         self.command(Operation::Announced, wire::Announced { confirmations: wire::list(confirmations) }).await
+    }
+
+    async fn read_documents(&self, keys: Vec<DocumentKey>) -> Answer<Vec<Option<Document>>> {
+        bounds::document_keys(&keys)?;
+        let asked = keys.len();
+        let question = wire::ReadDocuments { keys: wire::list(keys) };
+        let answer: wire::Documents = self.ask(Operation::ReadDocuments, question).await?;
+        check_order(Operation::ReadDocuments, &vec![(); asked], answer.documents.iter().map(|_| ()))?;
+        Ok(answer.documents.into_iter().map(|document| document.map(Into::into)).collect())
+    }
+
+    async fn put_document(&self, put: DocumentPut) -> Answer<u64> {
+        bounds::document_put(&put)?;
+        let next = put.expected.map_or(1, |version| version.saturating_add(1));
+        let answer: wire::DocumentVersion = self.ask(Operation::PutDocument, wire::PutDocument::from(put)).await?;
+        if answer.version == next {
+            return Ok(next);
+        }
+        let problem = format!("it answers version {} for a document that now has version {next}", answer.version);
+        Err(BackendError::Malformed(problem).into_records_error(Operation::PutDocument.name()))
+    }
+
+    async fn delete_document(&self, key: DocumentKey, expected: u64) -> Answer<()> {
+        bounds::document_key(&key)?;
+        self.command(Operation::DeleteDocument, wire::DeleteDocument { key: key.into(), expected }).await
+    }
+
+    async fn document_names(&self, scope: DocumentScope) -> Answer<Vec<String>> {
+        bounds::document_scope(&scope)?;
+        let answer: wire::DocumentNames = self.ask(Operation::DocumentNames, wire::DocumentScope::from(scope)).await?;
+        let mut names = answer.names;
+        if names.len() > DOCUMENTS_MAX {
+            let problem = format!("its list has {} names, at most {DOCUMENTS_MAX} are allowed", names.len());
+            return Err(BackendError::Malformed(problem).into_records_error(Operation::DocumentNames.name()));
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
     }
 }
 

@@ -33,7 +33,7 @@ impl SqlConnection for PgConnection {
 
 type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;
 
-/// Binds a list of pairs or triples as several parameters, one array for each.
+/// Binds a list of pairs, triples or keys as several parameters, one array for each.
 fn bind(query: PgQuery<'_>, parameter: Parameter) -> PgQuery<'_> {
     match parameter {
         Parameter::Id(bits) => query.bind(Uuid::from_u128(bits)),
@@ -53,6 +53,13 @@ fn bind(query: PgQuery<'_>, parameter: Parameter) -> PgQuery<'_> {
             let (conversations, users): (Vec<_>, Vec<_>) = members.unzip();
             let moves: Vec<i64> = moves.into_iter().map(|(_, _, moves)| moves).collect();
             query.bind(uuids(conversations)).bind(uuids(users)).bind(moves)
+        }
+        Parameter::Documents(keys) => {
+            let kinds: Vec<i64> = keys.iter().map(|key| key.owner_kind).collect();
+            let owners = keys.iter().map(|key| key.owner).collect();
+            let (functions, names): (Vec<_>, Vec<_>) =
+                keys.into_iter().map(|key| (key.function.into_bytes(), key.name.into_bytes())).unzip();
+            query.bind(kinds).bind(uuids(owners)).bind(functions).bind(names)
         }
     }
 }
@@ -338,5 +345,24 @@ pub(super) static STATEMENTS: Statements = Statements {
             WHERE u.conversation = held.conversation AND u.user_id = held.user_id AND held.moves <= held.confirmed)
         UPDATE unannounced_members u SET moves = held.moves - held.confirmed FROM held
             WHERE u.conversation = held.conversation AND u.user_id = held.user_id AND held.moves > held.confirmed",
+    // The documents of a function and an owner have no row of their own to lock. The seed of the hash differs from that
+    // of `lock_user`, so that the two rarely wait for each other.
+    lock_documents: "SELECT pg_advisory_xact_lock(
+        hashtextextended(concat_ws(':', $1::bigint, $2::uuid, encode($3::bytea, 'hex')), 1))",
+    document_state: "SELECT count(*), (SELECT version FROM documents
+            WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4)
+        FROM documents WHERE owner_kind = $1 AND owner = $2 AND function = $3",
+    documents: "SELECT asked.number - 1, d.version, d.json
+        FROM unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::bytea[])
+                WITH ORDINALITY AS asked(owner_kind, owner, function, name, number)
+            CROSS JOIN LATERAL (SELECT version, json FROM documents
+                WHERE owner_kind = asked.owner_kind AND owner = asked.owner AND function = asked.function
+                    AND name = asked.name OFFSET 0) d",
+    document_names: "SELECT name FROM documents WHERE owner_kind = $1 AND owner = $2 AND function = $3 ORDER BY name",
+    put_document: "INSERT INTO documents AS d (owner_kind, owner, function, name, version, json)
+            VALUES ($1, $2, $3, $4, 1, $5)
+            ON CONFLICT (owner_kind, owner, function, name) DO UPDATE
+            SET version = d.version + 1, json = excluded.json",
+    delete_document: "DELETE FROM documents WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4",
     probe: "SELECT 1 FROM conversations LIMIT 1",
 };

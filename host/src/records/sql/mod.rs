@@ -6,6 +6,7 @@
 mod contacts;
 mod conversations;
 mod counters;
+mod documents;
 mod error;
 mod messages;
 mod outbox;
@@ -24,7 +25,7 @@ pub use self::error::DatabaseOpenError;
 pub(super) use self::error::{QueryError, QueryResult, describe, describe_migration};
 use self::outbox::ConfirmationQueue;
 pub use self::statements::Statements;
-pub(super) use self::values::{ColumnResult, Columns, Parameter, decode_error};
+pub(super) use self::values::{ColumnResult, Columns, ListedDocument, Parameter, decode_error};
 
 /// A query that is running on a connection.
 pub(super) type RunningQuery<'a, T> = Pin<Box<dyn Future<Output = QueryResult<T>> + Send + 'a>>;
@@ -38,7 +39,7 @@ impl<C, T, F: for<'a> Fn(&'a mut C) -> RunningQuery<'a, T> + Send + Sync> Querie
 ///
 /// Each statement sees one consistent snapshot. In [`Database::write`] a statement sees everything that was committed
 /// before it began, and after [`Statements::lock_conversation`] nobody else changes that conversation or its list of
-/// members until the transaction ends.
+/// members until the transaction ends. The same holds for documents after [`Statements::lock_documents`].
 pub(super) trait SqlConnection: Send {
     /// A row of an answer.
     type Row: Columns + Send + Sync;

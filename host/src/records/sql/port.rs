@@ -4,8 +4,9 @@
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Directory, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, NewConversation,
-    Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
+    MemberChange, Membership, NewConversation, Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
+    records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -14,7 +15,7 @@ use super::conversations::ConversationState;
 use super::values::{UuidId, read_id};
 use super::{
     ColumnResult, Database, Parameter, QueryResult, SqlConnection, SqlRecords, contacts, conversations, counters,
-    messages, outbox,
+    documents, messages, outbox,
 };
 
 #[allow(private_bounds, reason = "the databases are private to this folder")]
@@ -135,6 +136,26 @@ impl<D: Database> Records for SqlRecords<D> {
         bounds::list(&confirmations)?;
         self.confirmations.accept(confirmations);
         Ok(())
+    }
+
+    async fn read_documents(&self, keys: Vec<DocumentKey>) -> Answer<Vec<Option<Document>>> {
+        bounds::document_keys(&keys)?;
+        self.read(Operation::ReadDocuments, move |sql| Box::pin(documents::read(sql, keys.clone()))).await
+    }
+
+    async fn put_document(&self, put: DocumentPut) -> Answer<u64> {
+        bounds::document_put(&put)?;
+        self.write(Operation::PutDocument, move |sql| Box::pin(documents::put(sql, put.clone()))).await
+    }
+
+    async fn delete_document(&self, key: DocumentKey, expected: u64) -> Answer<()> {
+        bounds::document_key(&key)?;
+        self.write(Operation::DeleteDocument, move |sql| Box::pin(documents::delete(sql, key.clone(), expected))).await
+    }
+
+    async fn document_names(&self, scope: DocumentScope) -> Answer<Vec<String>> {
+        bounds::document_scope(&scope)?;
+        self.read(Operation::DocumentNames, move |sql| Box::pin(documents::names(sql, scope.clone()))).await
     }
 }
 

@@ -101,6 +101,21 @@ statements! {
     announced_changes,
     /// Confirms that moves 1, a list, are announced.
     announced_members,
+    /// Locks the documents of the owner of kind 1 with id 2, kept by function 3, until the transaction ends. Empty for
+    /// a database with one writer.
+    lock_documents,
+    /// Counts the documents of the owner of kind 1 with id 2, kept by function 3, and reads the version of the one with
+    /// name 4: count, version or null.
+    document_state,
+    /// Reads documents 1, a list of keys: index in the list, version, content. No row for one that does not exist.
+    documents,
+    /// Reads the names of the documents of the owner of kind 1 with id 2, kept by function 3, in ascending order: name.
+    document_names,
+    /// Stores for the owner of kind 1 with id 2, kept by function 3, the document with name 4 and content 5: a new one
+    /// with version 1, or the next version of the present one.
+    put_document,
+    /// Deletes of the owner of kind 1 with id 2, kept by function 3, the document with name 4.
+    delete_document,
     /// Asks the smallest question that needs the schema.
     probe,
 }

@@ -18,6 +18,17 @@ pub(in crate::records) enum Parameter {
     Changes(Vec<(u128, i64)>),
     /// Moves of members: conversation, user, and the number of moves.
     Moves(Vec<(u128, u128, i64)>),
+    /// Documents by their keys.
+    Documents(Vec<ListedDocument>),
+}
+
+/// The key of a document, as the columns of the schema.
+#[derive(Clone, Debug)]
+pub(in crate::records) struct ListedDocument {
+    pub(in crate::records) owner_kind: i64,
+    pub(in crate::records) owner: u128,
+    pub(in crate::records) function: String,
+    pub(in crate::records) name: String,
 }
 
 /// An id of 16 bytes.

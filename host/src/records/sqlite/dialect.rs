@@ -9,7 +9,9 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row, SqliteConnection, ValueRef};
 
-use super::super::sql::{ColumnResult, Columns, Parameter, QueryResult, SqlConnection, Statements, decode_error};
+use super::super::sql::{
+    ColumnResult, Columns, ListedDocument, Parameter, QueryResult, SqlConnection, Statements, decode_error,
+};
 
 impl SqlConnection for SqliteConnection {
     type Row = SqliteRow;
@@ -45,6 +47,10 @@ fn bind(query: SqliteQuery<'_>, parameter: Parameter) -> SqliteQuery<'_> {
         }
         Parameter::Moves(moves) => {
             moves.into_iter().map(|(conversation, user, moves)| json!([hex(conversation), hex(user), moves])).collect()
+        }
+        Parameter::Documents(keys) => {
+            let key = |key: ListedDocument| json!([key.owner_kind, hex(key.owner), key.function, key.name]);
+            keys.into_iter().map(key).collect()
         }
     };
     query.bind(serde_json::Value::Array(list).to_string())
@@ -271,6 +277,19 @@ pub(super) static STATEMENTS: Statements = Statements {
             WHERE conversation = unhex(pair.value ->> 0) AND user = unhex(pair.value ->> 1);
         DELETE FROM unannounced_members WHERE moves <= 0 AND (conversation, user) IN (
             SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?1))",
+    lock_documents: "",
+    document_state: "SELECT count(*), (SELECT version FROM documents
+            WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3 AND name = ?4)
+        FROM documents WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3",
+    documents: "SELECT asked.key, d.version, d.json FROM json_each(?1) AS asked
+        CROSS JOIN documents d ON d.owner_kind = (asked.value ->> 0) AND d.owner = unhex(asked.value ->> 1)
+            AND d.function = (asked.value ->> 2) AND d.name = (asked.value ->> 3)",
+    document_names: "SELECT name FROM documents WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3 ORDER BY name",
+    put_document: "INSERT INTO documents (owner_kind, owner, function, name, version, json)
+            VALUES (?1, ?2, ?3, ?4, 1, ?5)
+            ON CONFLICT (owner_kind, owner, function, name) DO UPDATE
+            SET version = version + 1, json = excluded.json",
+    delete_document: "DELETE FROM documents WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3 AND name = ?4",
     probe: "SELECT 1 FROM conversations LIMIT 1",
 };
 
@@ -283,7 +302,8 @@ mod tests {
     use super::*;
 
     /// What a plan may scan: the caller's list, the page just selected, the three rows of a count.
-    const SMALL_SCANS: [&str; 5] = ["SCAN json_each", "SCAN pair", "SCAN page", "SCAN few", "SCAN CONSTANT ROW"];
+    const SMALL_SCANS: [&str; 6] =
+        ["SCAN json_each", "SCAN pair", "SCAN asked", "SCAN page", "SCAN few", "SCAN CONSTANT ROW"];
 
     async fn plan(connection: &mut SqliteConnection, statement: &str) -> Vec<String> {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));

@@ -3,10 +3,12 @@
 //! Nothing is checked here. What comes from a function is checked where it is used.
 
 mod call;
+mod documents;
 mod key_value;
 mod reading;
 mod records;
 
+pub(super) use documents::{document_key, document_put, document_scope};
 pub(super) use reading::ReadRequest;
 use roost_core::ids::{ConversationId, MessageId, UserId};
 

@@ -35,6 +35,7 @@ impl From<RecordsError> for wit::Error {
             RecordsError::Forbidden(text) => Self::Forbidden(text),
             RecordsError::Blocked => Self::Blocked,
             RecordsError::Conflict(text) => Self::Conflict(text),
+            RecordsError::VersionMismatch { present } => Self::VersionMismatch(present),
             RecordsError::TooLarge(text) => Self::TooLarge(text),
             RecordsError::Invalid(text) => Self::Invalid(text),
             RecordsError::Unavailable { retry_after_ms } => Self::Unavailable(retry_after_ms),

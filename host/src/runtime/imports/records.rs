@@ -1,13 +1,14 @@
-//! Implements `records`: the system of record. Grants and the lengths of lists are checked here.
+//! Implements `records`: the system of record. Grants and the lengths of lists are checked here, and documents are those of
+//! the function that calls.
 
 use roost_core::ids::Seq;
-use roost_core::limits::{LIST_MAX, MEMBERS_MAX};
+use roost_core::limits::{DOCUMENT_KEYS_MAX, LIST_MAX, MEMBERS_MAX};
 use roost_core::port::{Operation, Records, RecordsError};
 use roost_core::time::Timestamp;
 
 use super::super::bindings::records as wit;
 use super::super::bindings::types::Id;
-use super::super::conversions::list;
+use super::super::conversions::{document_key, document_put, document_scope, list};
 use super::super::state::InstanceState;
 use crate::records::RecordStore;
 
@@ -173,5 +174,28 @@ impl wit::Host for InstanceState {
     async fn announced(&mut self, confirmations: Vec<wit::Confirmation>) -> ImportResult<()> {
         let bound = (confirmations.len(), LIST_MAX);
         ask!(self, Announced, announced(list(confirmations)), at_most bound => |()| ())
+    }
+
+    async fn read_documents(&mut self, keys: Vec<wit::DocumentKey>) -> ImportResult<Vec<Option<wit::Document>>> {
+        let function = &self.identity.name;
+        let bound = (keys.len(), DOCUMENT_KEYS_MAX);
+        ask!(
+            self,
+            ReadDocuments,
+            read_documents(keys.into_iter().map(|key| document_key(function, key)).collect()), at_most bound
+                => |documents| documents.into_iter().map(|document| document.map(Into::into)).collect()
+        )
+    }
+
+    async fn put_document(&mut self, put: wit::DocumentPut) -> ImportResult<u64> {
+        ask!(self, PutDocument, put_document(document_put(&self.identity.name, put)) => |version| version)
+    }
+
+    async fn delete_document(&mut self, key: wit::DocumentKey, expected: u64) -> ImportResult<()> {
+        ask!(self, DeleteDocument, delete_document(document_key(&self.identity.name, key), expected) => |()| ())
+    }
+
+    async fn document_names(&mut self, owner: wit::Owner) -> ImportResult<Vec<String>> {
+        ask!(self, DocumentNames, document_names(document_scope(&self.identity.name, owner)) => |names| names)
     }
 }

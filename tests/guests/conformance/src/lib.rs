@@ -1,29 +1,52 @@
-//! Runs the conformance suite of the store from within a function: `GET /v1/conformance/<case>/<fresh>` runs one case on the
-//! imports. A case that fails traps, and the host logs what was expected.
+//! Runs the conformance suites from within a function: `GET /v1/conformance/<case>/<fresh>` runs one case of the store on
+//! the imports, `GET /v1/documents/<case>` one of the documents in the records. A case that fails traps, and the host
+//! logs what was expected.
 //!
-//! Functions have no access to live events and feeds; cases that need them must not be requested.
+//! Functions have no access to live events and feeds, and cannot choose whose documents they use; cases that need that
+//! must not be requested.
+//!
+//! `/v1/notes` keeps a note in the live state and in a document, so that a test can compare what becomes of both.
 #![cfg(target_family = "wasm")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use roost_core::each_store_case;
+use roost_core::error::Error;
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
-use roost_core::key::Space;
+use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{
-    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
+    Bus, DocumentKey, Feeds, KeyValue, Mutation, Operation, Outcome, PubSub, Publication, Query, Replay, StoreError,
+    Subscriber, Transaction, Value,
 };
 use roost_core::testing::block_on;
 use roost_core::testing::conformance::key_value as suite;
-use roost_function::{Access, Answer, Edge, Grants, PathParameter, Reply, Request, Route};
+use roost_core::testing::conformance::records::{Subject, documents as documents_suite};
+use roost_core::{documents, each_records_case, each_store_case};
+use roost_function::{Access, Answer, Edge, Grants, PathParameter, Reply, Request, Route, run};
+use serde::{Deserialize, Serialize};
 
 const CASE: PathParameter<String> = PathParameter::new("case");
 const FRESH: PathParameter<u64> = PathParameter::new("fresh");
 
 roost_function::function! {
-    routes: &[Route::get("/v1/conformance/{case}/{fresh}", Access::Public, run_case)],
-    grants: Grants { read: &Space::ALL, write: &Space::ALL, publish: true, ..Grants::NONE },
+    routes: &[
+        Route::get("/v1/conformance/{case}/{fresh}", Access::Public, run_case),
+        Route::get("/v1/documents/{case}", Access::Public, run_documents_case),
+        Route::post("/v1/notes", Access::Public, keep_note),
+        Route::get("/v1/notes", Access::Public, kept_notes),
+    ],
+    grants: Grants {
+        read: &Space::ALL,
+        write: &Space::ALL,
+        publish: true,
+        records: &[
+            Operation::ReadDocuments,
+            Operation::PutDocument,
+            Operation::DeleteDocument,
+            Operation::DocumentNames,
+        ],
+    },
 }
 
 /// The imports as a store, and owners that no other case uses.
@@ -108,4 +131,70 @@ impl Feeds for Imports {
     async fn replay(&self, _: UserId, _: &Position) -> Result<Replay, StoreError> {
         not_available()
     }
+}
+
+fn run_documents_case(request: &Request) -> Answer {
+    let name: String = request.path(CASE)?;
+    let subject = Subject::new(Edge, |_| Box::pin(async {}));
+    macro_rules! run_if_named {
+        (documents $case:ident) => {
+            if name == stringify!($case) {
+                block_on(documents_suite::$case(&subject));
+                return Reply::ok(&"it holds");
+            }
+        };
+        ($other:ident $case:ident) => {};
+    }
+    macro_rules! run_named {
+        ($($module:ident::$case:ident),* $(,)?) => { $(run_if_named!($module $case);)* };
+    }
+    each_records_case!(run_named);
+    Reply::ok(&"no such case")
+}
+
+/// The texts of a note.
+#[derive(Deserialize, Serialize)]
+struct Note {
+    text: String,
+}
+
+/// The note as each place has it.
+#[derive(Serialize)]
+struct KeptNotes {
+    app: Option<String>,
+    document: Option<Note>,
+    version: Option<u64>,
+}
+
+/// The owner and the name of the note: nobody's in particular.
+const NOTES: Owner = Owner::Shard(0);
+const NOTE: &str = "note";
+
+fn note_key() -> Key {
+    Key { space: Space::App, owner: NOTES, item: Some(NOTE.to_owned()) }
+}
+
+fn keep_note(request: &Request) -> Answer {
+    let note: Note = request.body()?;
+    run(async {
+        let set = Mutation::Set(note_key(), note.text.clone().into_bytes(), None);
+        Edge.commit(vec![Transaction::new(NOTES).mutate(set)]).await?;
+        let json = |_: Option<&str>| serde_json::to_string(&note).map_err(|error| Error::Invalid(error.to_string()));
+        documents::update(&Edge, DocumentKey::new(NOTES, NOTE), json).await
+    })?;
+    kept_notes(request)
+}
+
+fn kept_notes(_: &Request) -> Answer {
+    let kept = run(async {
+        let app = match Edge.read(vec![Query::Bytes(note_key())]).await?.pop() {
+            Some(Value::Bytes(bytes)) => String::from_utf8(bytes).ok(),
+            _ => None,
+        };
+        let document = documents::read(&Edge, DocumentKey::new(NOTES, NOTE)).await?;
+        let version = document.as_ref().map(|document| document.version);
+        let document = document.and_then(|document| serde_json::from_str(&document.json).ok());
+        Ok::<_, Error>(KeptNotes { app, document, version })
+    })?;
+    Reply::ok(&kept)
 }

@@ -8,11 +8,28 @@ use roost_function::bindings::exports::roost::edge::handler::{
     Access, Failure, Grants, Guest, Invocation, Manifest, Reply, Request, Route,
 };
 use roost_function::bindings::roost::edge::key_value::{Key, Owner, Query, Space};
+use roost_function::bindings::roost::edge::records::{DocumentKey, Operation};
 use roost_function::bindings::roost::edge::telemetry::Level;
-use roost_function::bindings::roost::edge::{clock, key_value, telemetry};
+use roost_function::bindings::roost::edge::{clock, key_value, records, telemetry};
 
-const BEHAVIOURS: [&str; 12] =
-    ["panic", "spin", "bomb", "recurse", "giant", "no-json", "odd-status", "snoop", "wait", "flood", "drain", "behave"];
+const BEHAVIOURS: [&str; 13] = [
+    "panic",
+    "spin",
+    "bomb",
+    "recurse",
+    "giant",
+    "no-json",
+    "odd-status",
+    "snoop",
+    "peek",
+    "wait",
+    "flood",
+    "drain",
+    "behave",
+];
+
+/// What another function might have put in front of a name, to try to reach its documents.
+const PREFIXES: [&str; 5] = ["", "conformance/", "conformance:", "../conformance/", "/conformance/"];
 
 struct Hostile;
 
@@ -31,7 +48,12 @@ impl Guest for Hostile {
             messages: Vec::new(),
             hooks: Vec::new(),
             schedules: Vec::new(),
-            grants: Grants { read: Vec::new(), write: Vec::new(), publish: false, records: Vec::new() },
+            grants: Grants {
+                read: Vec::new(),
+                write: Vec::new(),
+                publish: false,
+                records: vec![Operation::ReadDocuments, Operation::DocumentNames],
+            },
         }
     }
 
@@ -46,6 +68,7 @@ impl Guest for Hostile {
             "no-json" => answer(200, "{\"open\":"),
             "odd-status" => answer(999, "{}"),
             "snoop" => answer(200, &format!("{:?}", format!("{:?}", snoop()))),
+            "peek" => answer(200, &peek().to_string()),
             "wait" => wait(),
             "flood" => flood(),
             "drain" => answer(200, &drain().to_string()),
@@ -92,6 +115,14 @@ fn snoop() -> Result<usize, String> {
     let owner = Owner::Shard(0);
     let key = Key { space: Space::PresenceDue, owner, item: None };
     key_value::read(&[Query::Bytes(key)]).map(|values| values.len()).map_err(|error| format!("{error:?}"))
+}
+
+/// Looks for the document in which the function `conformance` keeps its note; answers how many documents it found.
+fn peek() -> usize {
+    let names = PREFIXES.map(|prefix| format!("{prefix}note"));
+    let keys = names.each_ref().map(|name| DocumentKey { owner: Owner::Shard(0), name });
+    let read = records::read_documents(&keys).map_or(usize::MAX, |found| found.iter().flatten().count());
+    read.saturating_add(records::document_names(Owner::Shard(0)).map_or(usize::MAX, |names| names.len()))
 }
 
 /// Only waits in the host, so that the epoch deadline never interrupts guest code. No wait ends near the deadline of the

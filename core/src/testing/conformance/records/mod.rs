@@ -10,6 +10,7 @@ pub mod changing;
 pub mod contacts;
 pub mod counting;
 pub mod creating;
+pub mod documents;
 pub mod listing;
 pub mod members;
 pub mod paging;
@@ -199,6 +200,21 @@ macro_rules! each_records_case {
             creating::creating_again_is_a_repetition,
             creating::generated_conversation_ids_differ,
             creating::the_same_id_with_other_members_is_a_conflict,
+            documents::a_document_has_a_name_of_1_to_128_bytes_without_control_characters,
+            documents::a_document_is_at_most_16_kib_of_json,
+            documents::a_function_has_at_most_100_documents_for_an_owner,
+            documents::a_repeated_put_is_refused_and_changes_nothing,
+            documents::a_wrong_version_is_refused_with_the_present_one,
+            documents::at_most_100_documents_are_read_in_one_call,
+            documents::concurrent_creations_never_exceed_the_bound,
+            documents::deleting_a_document_again_changes_nothing,
+            documents::documents_are_answered_in_the_order_asked,
+            documents::functions_do_not_see_each_others_documents,
+            documents::json_is_kept_byte_for_byte,
+            documents::names_are_any_text_and_compared_byte_by_byte,
+            documents::of_several_puts_with_one_version_one_succeeds,
+            documents::owners_of_each_kind_have_their_own_documents,
+            documents::versions_count_from_one,
             listing::members_and_conversations_are_listed_in_ascending_pages,
             listing::users_who_left_every_conversation_are_not_listed,
             members::adding_a_member_again_changes_nothing,
@@ -266,6 +282,7 @@ mod tests {
             include_str!("changing.rs"),
             include_str!("counting.rs"),
             include_str!("creating.rs"),
+            include_str!("documents.rs"),
             include_str!("listing.rs"),
             include_str!("members.rs"),
             include_str!("paging.rs"),

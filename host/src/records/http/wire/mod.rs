@@ -5,6 +5,7 @@
 //! are those of the public API. A backend may add fields, and may answer lists of users in any order.
 
 mod conversations;
+mod documents;
 mod messages;
 mod users;
 
@@ -15,6 +16,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use conversations::{
     Conversation, ConversationIds, ConversationPage, CreateConversation, Created, HistoryPage, ListConversations,
     MemberChange, Members, Membership, ReadHistory, ReadIds, ReadMembership, Users,
+};
+pub use documents::{
+    DeleteDocument, Document, DocumentKey, DocumentNames, DocumentScope, DocumentVersion, Documents, Owner,
+    PutDocument, ReadDocuments,
 };
 pub use messages::{
     Announced, AppendMessage, Change, ChangeKind, ChangeLists, ChangeRange, Changed, Confirmation, DeleteMessage,
@@ -102,6 +107,7 @@ pub enum ProblemCode {
     Blocked,
     NotFound,
     Conflict,
+    VersionMismatch,
     TooLarge,
     Denied,
     Unauthenticated,
@@ -110,13 +116,14 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code that a backend may answer with.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Invalid,
         Self::NotAMember,
         Self::Forbidden,
         Self::Blocked,
         Self::NotFound,
         Self::Conflict,
+        Self::VersionMismatch,
         Self::TooLarge,
         Self::Denied,
         Self::Unauthenticated,
@@ -130,7 +137,7 @@ impl ProblemCode {
             Self::Unauthenticated => 401,
             Self::NotAMember | Self::Forbidden | Self::Blocked | Self::Denied => 403,
             Self::NotFound => 404,
-            Self::Conflict => 409,
+            Self::Conflict | Self::VersionMismatch => 409,
             Self::TooLarge => 413,
             Self::Unavailable => 503,
         }
@@ -145,6 +152,9 @@ pub struct Problem {
     pub status: Option<u16>,
     /// The reason for the refusal.
     pub code: ProblemCode,
+    /// Only with [`ProblemCode::VersionMismatch`]: the version that the document has; `None`: it does not exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
     /// What was wrong. It may reach the client that caused it.
     #[serde(default)]
     pub detail: String,
@@ -153,7 +163,7 @@ pub struct Problem {
 impl Problem {
     /// A refusal with the status of its code.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { status: Some(code.status()), code, detail: detail.into() }
+        Self { status: Some(code.status()), code, version: None, detail: detail.into() }
     }
 
     /// The error of the port; `None`: the backend refuses to be asked at all.
@@ -165,6 +175,7 @@ impl Problem {
             ProblemCode::Blocked => RecordsError::Blocked,
             ProblemCode::NotFound => RecordsError::NotFound(self.detail),
             ProblemCode::Conflict => RecordsError::Conflict(self.detail),
+            ProblemCode::VersionMismatch => RecordsError::VersionMismatch { present: self.version },
             ProblemCode::TooLarge => RecordsError::TooLarge(self.detail),
             ProblemCode::Denied => RecordsError::Denied(self.detail),
             ProblemCode::Unauthenticated | ProblemCode::Unavailable => return None,
@@ -181,6 +192,9 @@ impl From<RecordsError> for Problem {
             RecordsError::Blocked => (ProblemCode::Blocked, String::new()),
             RecordsError::NotFound(detail) => (ProblemCode::NotFound, detail),
             RecordsError::Conflict(detail) => (ProblemCode::Conflict, detail),
+            RecordsError::VersionMismatch { present } => {
+                return Self { version: present, ..Self::new(ProblemCode::VersionMismatch, String::new()) };
+            }
             RecordsError::TooLarge(detail) => (ProblemCode::TooLarge, detail),
             RecordsError::Denied(detail) => (ProblemCode::Denied, detail),
             RecordsError::Unavailable { retry_after_ms } => {

@@ -1,0 +1,96 @@
+//! Documents of functions from end to end: a compiled function sees their contract, they survive what the key space `app`
+//! does not survive, and another function does not find them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "an unexpected value fails the test")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use roost::config::{RecordsUrl, Sources, SqliteLocation};
+use roost::records::RecordStore;
+use roost::runtime::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup};
+use roost::store::Store;
+use roost_core::each_records_case;
+use roost_tests::guests;
+use roost_tests::server::Server;
+use serde_json::json;
+
+macro_rules! names {
+    ($($module:ident::$case:ident),* $(,)?) => {
+        [$((stringify!($module), stringify!($case))),*]
+    };
+}
+
+#[tokio::test]
+async fn a_compiled_function_sees_the_contract_of_documents() {
+    let engine = Engine::new().unwrap();
+    let mut held = 0;
+    for (module, case) in each_records_case!(names) {
+        // A function cannot name another one.
+        if module == "documents" && case != "functions_do_not_see_each_others_documents" {
+            let answer = run_in_guest(engine.clone(), case).await;
+            assert!(answer.contains("it holds"), "{case}: {answer}");
+            held += 1;
+        }
+    }
+    assert!(held > 10, "{held}");
+}
+
+/// Runs a case of the suite in the guest, on empty records.
+async fn run_in_guest(engine: Engine, case: &'static str) -> String {
+    let mut config = Sources::default().load().unwrap();
+    config.function_defaults.memory_bytes_max = 64 << 20;
+    config.function_defaults.deadline = Duration::from_secs(60);
+    let cache = guests().with_file_name("compiled-for-tests");
+    let options = Options { defaults: config.function_defaults, named: config.functions, cache_dir: Some(cache) };
+    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
+    let functions = Functions::new(engine, HostWorld { store: Store::memory(), records }, options).unwrap();
+    functions.deploy_file(&guests().join("conformance.wasm")).await.unwrap();
+    let path = format!("/v1/documents/{case}");
+    let RouteLookup::Found(found) = functions.route("GET", &path) else {
+        panic!("{path} has no route");
+    };
+    let (route, parameters) = (found.index, found.parameters);
+    let request = HttpRequest { route, parameters, query: Vec::new(), body: String::new().into() };
+    let invocation = Invocation { caller: Caller::Anonymous, trace: case.into(), request: Request::Http(request) };
+    match functions.call(&found.target, invocation).await {
+        Ok(reply) => reply.body,
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A folder with the guest that keeps notes and the one that looks for them.
+fn two_guests(folder: &Path) {
+    for guest in ["conformance.wasm", "hostile.wasm"] {
+        fs::copy(guests().join(guest), folder.join(guest)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_document_survives_the_loss_of_the_store_and_an_item_of_app_does_not() {
+    let components = tempfile::tempdir().unwrap();
+    two_guests(components.path());
+    let server = Server::serve(components.path(), &[]).await;
+    server.anonymous().post("/v1/notes", json!({ "text": "draft" })).await.json(200);
+    let kept = server.anonymous().post("/v1/notes", json!({ "text": "remember 👍" })).await.json(200);
+    let note = json!({ "text": "remember 👍" });
+    assert_eq!(kept, json!({ "app": "remember 👍", "document": note, "version": 2 }));
+
+    // The store is in memory, so a restart loses it. The records are in a file.
+    let folder = server.kill().await;
+    let server = Server::serve_in(folder, components.path(), &[]).await;
+    let kept = server.anonymous().get("/v1/notes").await.json(200);
+    assert_eq!(kept, json!({ "app": null, "document": note, "version": 2 }));
+    let kept = server.anonymous().post("/v1/notes", json!({ "text": "new" })).await.json(200);
+    assert_eq!(kept["version"], 3);
+}
+
+#[tokio::test]
+async fn a_function_does_not_find_the_documents_of_another_one() {
+    let components = tempfile::tempdir().unwrap();
+    two_guests(components.path());
+    let server = Server::serve(components.path(), &[]).await;
+    server.anonymous().post("/v1/notes", json!({ "text": "secret" })).await.json(200);
+    assert_eq!(server.anonymous().get("/v1/hostile/peek").await.json(200), 0);
+    assert_eq!(server.anonymous().get("/v1/notes").await.json(200)["document"], json!({ "text": "secret" }));
+}
