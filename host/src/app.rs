@@ -21,7 +21,7 @@ use crate::ops::admin::{self, AdminState};
 use crate::ops::shutdown::Signals;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::records::RecordStore;
-use crate::runtime::{DeployError, Engine, Functions, HostWorld, Options};
+use crate::runtime::{DeployError, Engine, Functions, HostWorld, Options, OwnSources};
 use crate::server::auth::Authenticator;
 use crate::server::http::{self, HttpListener, tls};
 use crate::server::state::AppState;
@@ -38,6 +38,25 @@ pub enum OnDeployFailure {
     Refuse,
     /// The other functions serve. For development, where the next save may repair the function.
     GoOn,
+}
+
+/// What differs between a start for production and one for development.
+#[derive(Clone, Debug)]
+pub struct StartPolicy {
+    /// What happens when a function cannot be loaded.
+    pub on_deploy_failure: OnDeployFailure,
+    /// The functions that are allowed what they ask for without being named in the configuration.
+    pub own_sources: Option<OwnSources>,
+}
+
+impl StartPolicy {
+    /// Everything must be right, and every grant must be allowed by the configuration.
+    pub const STRICT: Self = Self { on_deploy_failure: OnDeployFailure::Refuse, own_sources: None };
+
+    /// For a developer, whose next save may repair a function, and who trusts the functions of these sources.
+    pub const fn development(own_sources: OwnSources) -> Self {
+        Self { on_deploy_failure: OnDeployFailure::GoOn, own_sources: Some(own_sources) }
+    }
 }
 
 /// A host that serves. Dropping it ends it at once, without informing its clients.
@@ -65,11 +84,11 @@ pub struct Running {
 /// Starts a host with all functions of its directory. The addresses in [`Running`] are the real ones even if the
 /// configuration asks for port 0.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
-    start_with(config, OnDeployFailure::Refuse).await
+    start_with(config, StartPolicy::STRICT).await
 }
 
-/// As [`start`], with a choice of what happens when a function cannot be loaded.
-pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::Result<Running> {
+/// As [`start`], with another policy.
+pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<Running> {
     let auth = Authenticator::new(&config.auth)?;
     prepare_data_dir(&config.data_dir)?;
     // The listeners are bound first, so that a port in use is reported before anything takes time.
@@ -83,7 +102,7 @@ pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::
     let store = Store::open(config.store.clone()).await?;
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
     let world = HostWorld { store: store.clone(), records: records.clone() };
-    let functions = functions(&config, world.clone())?;
+    let functions = functions(&config, world.clone(), policy.own_sources)?;
     let tasks = TaskHealth::of_process();
     let admin = Arc::new(AdminState {
         world,
@@ -98,7 +117,7 @@ pub async fn start_with(config: Config, on_failure: OnDeployFailure) -> anyhow::
     let serving = CancellationToken::new();
     let background = background(Arc::new(admin_listener), &admin, &config.http);
 
-    load(&functions, &config.functions_dir, on_failure).await?;
+    load(&functions, &config.functions_dir, policy.on_deploy_failure).await?;
     let deployed = functions.list().into_iter().map(|function| function.name).collect();
     warnings_of_undeployed(&config, &deployed).iter().for_each(|warning| tracing::warn!("{warning}"));
     let hub = Hub::start(Arc::new(store), &config.socket, tasks.clone());
@@ -187,13 +206,9 @@ fn background(listener: Arc<HttpListener>, admin: &Arc<AdminState>, bounds: &Htt
     tasks
 }
 
-fn functions(config: &Config, world: HostWorld) -> anyhow::Result<Functions> {
-    let options = Options {
-        defaults: config.function_defaults.clone(),
-        named: config.functions.clone(),
-        cache_dir: Some(config.data_dir.join(COMPILED_DIR)),
-        signing_keys: config.signing_keys.clone(),
-    };
+fn functions(config: &Config, world: HostWorld, own_sources: Option<OwnSources>) -> anyhow::Result<Functions> {
+    let cache_dir = Some(config.data_dir.join(COMPILED_DIR));
+    let options = Options { cache_dir, own_sources, ..Options::of_config(config) };
     Ok(Functions::new(Engine::new()?, world, options)?)
 }
 
@@ -235,16 +250,12 @@ pub(crate) fn warnings_of_undeployed(config: &Config, deployed: &BTreeSet<String
 }
 
 /// The names of the functions in these components, as their manifests state them; components that cannot be loaded are
-/// left out. The functions are not called, and nothing is written.
+/// left out. The functions are not called, whatever they ask to be allowed, and nothing is written.
 pub(crate) async fn function_names(config: &Config, components: &[PathBuf]) -> anyhow::Result<BTreeSet<String>> {
     let store = Store::open(StoreUrl::Memory { bytes_max: u64::MAX }).await?;
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await?;
-    let options = Options {
-        defaults: config.function_defaults.clone(),
-        named: config.functions.clone(),
-        cache_dir: None,
-        signing_keys: config.signing_keys.clone(),
-    };
+    let mut options = Options { own_sources: Some(OwnSources::new(|_| true)), ..Options::of_config(config) };
+    options.named.values_mut().for_each(|function| function.grants = None);
     let functions = Functions::new(Engine::new()?, HostWorld { store, records }, options)?;
     for path in components {
         if let Err(error) = functions.deploy_file(path).await {
@@ -342,6 +353,10 @@ mod tests {
         Ok(answer)
     }
 
+    fn lenient() -> StartPolicy {
+        StartPolicy { on_deploy_failure: OnDeployFailure::GoOn, ..StartPolicy::STRICT }
+    }
+
     fn error_of(started: anyhow::Result<Running>) -> String {
         format!("{:#}", started.err().expect("it started"))
     }
@@ -349,7 +364,7 @@ mod tests {
     #[tokio::test]
     async fn a_host_serves_on_free_ports_until_it_is_stopped() {
         let folder = tempfile::tempdir().unwrap();
-        let running = start_with(config(&folder), OnDeployFailure::GoOn).await.unwrap();
+        let running = start_with(config(&folder), lenient()).await.unwrap();
         let (listen, admin) = (running.listen, running.admin_listen);
         assert!(get(admin, "/healthz").await.unwrap().starts_with("HTTP/1.0 200"));
         let readiness = get(admin, "/readyz").await.unwrap();
@@ -383,7 +398,7 @@ mod tests {
     #[tokio::test]
     async fn a_background_task_that_panics_makes_the_host_unready_until_it_runs_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut running = start_with(config(&folder), OnDeployFailure::GoOn).await.unwrap();
+        let mut running = start_with(config(&folder), lenient()).await.unwrap();
         let mut runs = 0;
         running.background.spawn("composed-test", move || {
             runs += 1;

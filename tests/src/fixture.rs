@@ -1,6 +1,6 @@
 //! Loads the built-in functions into the test's own process, on a store and records that the caller chooses.
 
-use roost::config::Sources;
+use roost::config::{Config, GrantsConfig, Sources};
 use roost::runtime::{Engine, Functions, HostWorld, HttpRequest, Options, Request, RouteLookup, Target};
 
 use crate::components;
@@ -12,12 +12,7 @@ pub async fn functions(engine: Engine, world: HostWorld, reuse: bool) -> Functio
         function.reuse = reuse;
     }
     let cache = components().with_file_name("compiled-for-tests");
-    let options = Options {
-        defaults: config.function_defaults,
-        named: config.functions,
-        cache_dir: Some(cache),
-        signing_keys: config.signing_keys,
-    };
+    let options = Options { cache_dir: Some(cache), ..Options::of_config(&config) };
     let functions = Functions::new(engine, world, options).expect("the contract links");
     functions.load_dir(&components()).await.expect("every function is served");
     assert!(functions.list().iter().all(|function| function.limits.reuse == reuse));
@@ -37,4 +32,11 @@ pub fn http(
     let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let request = HttpRequest { route: found.index, parameters: found.parameters, query, body: body.into() };
     (found.target, Request::Http(request))
+}
+
+/// Allows a function that does not come with Roost everything that it asks for.
+pub fn allow_everything(config: &mut Config, function: &str) {
+    let mut settings = config.function(function).clone();
+    settings.grants = Some(GrantsConfig { all: true, ..GrantsConfig::default() });
+    config.functions.insert(function.to_owned(), settings);
 }

@@ -109,6 +109,11 @@ impl Server {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// The folder that the host runs in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The host's data directory.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")

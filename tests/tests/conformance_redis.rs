@@ -11,6 +11,7 @@ use roost::store::Store;
 use roost::store::redis::RedisStore;
 use roost_core::each_store_case;
 use roost_core::testing::conformance::key_value::Harness;
+use roost_tests::fixture::allow_everything;
 use roost_tests::guests;
 use roost_tests::redis::store::{fresh_user, open, wait_for_deliveries};
 use roost_tests::redis::{RedisCluster, RedisServer};
@@ -112,13 +113,9 @@ async fn guest_on(url: &str) -> Functions {
     let mut config = Sources::default().load().unwrap();
     config.function_defaults.memory_bytes_max = 64 << 20;
     config.function_defaults.deadline = Duration::from_secs(60);
+    allow_everything(&mut config, "conformance");
     let cache = guests().with_file_name("compiled-for-tests");
-    let options = Options {
-        defaults: config.function_defaults,
-        named: config.functions,
-        cache_dir: Some(cache),
-        signing_keys: config.signing_keys,
-    };
+    let options = Options { cache_dir: Some(cache), ..Options::of_config(&config) };
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let world = HostWorld { store: Store::Redis(std::sync::Arc::new(open(url).await)), records };
     let functions = Functions::new(Engine::new().unwrap(), world, options).unwrap();

@@ -11,6 +11,7 @@ use roost::records::RecordStore;
 use roost::runtime::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup};
 use roost::store::Store;
 use roost_core::each_records_case;
+use roost_tests::fixture::allow_everything;
 use roost_tests::guests;
 use roost_tests::server::Server;
 use serde_json::json;
@@ -41,8 +42,9 @@ async fn run_in_guest(engine: Engine, case: &'static str) -> String {
     let mut config = Sources::default().load().unwrap();
     config.function_defaults.memory_bytes_max = 64 << 20;
     config.function_defaults.deadline = Duration::from_secs(60);
+    allow_everything(&mut config, "conformance");
     let cache = guests().with_file_name("compiled-for-tests");
-    let options = Options { defaults: config.function_defaults, named: config.functions, cache_dir: Some(cache) };
+    let options = Options { cache_dir: Some(cache), ..Options::of_config(&config) };
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let functions = Functions::new(engine, HostWorld { store: Store::memory(), records }, options).unwrap();
     functions.deploy_file(&guests().join("conformance.wasm")).await.unwrap();
@@ -59,6 +61,10 @@ async fn run_in_guest(engine: Engine, case: &'static str) -> String {
     }
 }
 
+/// The grants of both guests.
+const ALLOWED: [(&str, &str); 2] =
+    [("function.conformance.grants.all", "true"), ("function.hostile.grants.all", "true")];
+
 /// A folder with the guest that keeps notes and the one that looks for them.
 fn two_guests(folder: &Path) {
     for guest in ["conformance.wasm", "hostile.wasm"] {
@@ -70,7 +76,7 @@ fn two_guests(folder: &Path) {
 async fn a_document_survives_the_loss_of_the_store_and_an_item_of_app_does_not() {
     let components = tempfile::tempdir().unwrap();
     two_guests(components.path());
-    let server = Server::serve(components.path(), &[]).await;
+    let server = Server::serve(components.path(), &ALLOWED).await;
     server.anonymous().post("/v1/notes", json!({ "text": "draft" })).await.json(200);
     let kept = server.anonymous().post("/v1/notes", json!({ "text": "remember 👍" })).await.json(200);
     let note = json!({ "text": "remember 👍" });
@@ -78,7 +84,7 @@ async fn a_document_survives_the_loss_of_the_store_and_an_item_of_app_does_not()
 
     // The store is in memory, so a restart loses it. The records are in a file.
     let folder = server.kill().await;
-    let server = Server::serve_in(folder, components.path(), &[]).await;
+    let server = Server::serve_in(folder, components.path(), &ALLOWED).await;
     let kept = server.anonymous().get("/v1/notes").await.json(200);
     assert_eq!(kept, json!({ "app": null, "document": note, "version": 2 }));
     let kept = server.anonymous().post("/v1/notes", json!({ "text": "new" })).await.json(200);
@@ -89,7 +95,7 @@ async fn a_document_survives_the_loss_of_the_store_and_an_item_of_app_does_not()
 async fn a_function_does_not_find_the_documents_of_another_one() {
     let components = tempfile::tempdir().unwrap();
     two_guests(components.path());
-    let server = Server::serve(components.path(), &[]).await;
+    let server = Server::serve(components.path(), &ALLOWED).await;
     server.anonymous().post("/v1/notes", json!({ "text": "secret" })).await.json(200);
     assert_eq!(server.anonymous().get("/v1/hostile/peek").await.json(200), 0);
     assert_eq!(server.anonymous().get("/v1/notes").await.json(200)["document"], json!({ "text": "secret" }));

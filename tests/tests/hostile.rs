@@ -121,6 +121,7 @@ async fn host_with(deadline: Duration) -> Server {
     let set = [
         ("function.hostile.deadline_ms", deadline.as_str()),
         ("function.hostile.memory_bytes_max", "33554432"),
+        ("function.hostile.grants.all", "true"),
         ("shutdown_timeout_ms", "40000"),
     ];
     Server::serve(folder.path(), &set).await
@@ -250,12 +251,7 @@ async fn the_memory_of_a_hundred_oversized_calls_is_released() {
 async fn functions() -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let config = Sources::default().load().unwrap();
-    let options = Options {
-        defaults: config.function_defaults,
-        named: config.functions,
-        cache_dir: None,
-        signing_keys: config.signing_keys,
-    };
+    let options = Options::of_config(&config);
     Functions::new(Engine::new().unwrap(), HostWorld { store: Store::memory(), records }, options).unwrap()
 }
 

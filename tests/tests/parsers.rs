@@ -314,12 +314,7 @@ fn cursors_lead_through_every_conversation_once() {
 async fn functions() -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let config = Sources::default().load().unwrap();
-    let options = Options {
-        defaults: config.function_defaults,
-        named: config.functions,
-        cache_dir: None,
-        signing_keys: config.signing_keys,
-    };
+    let options = Options::of_config(&config);
     Functions::new(Engine::new().unwrap(), HostWorld { store: Store::memory(), records }, options).unwrap()
 }
 

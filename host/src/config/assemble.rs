@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::built_in::{BUILT_IN, default_grants};
 use super::checks;
 use super::keys::{
-    AuthConfig, BUILT_IN, BackendConfig, Config, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig,
-    RecordsChoice, RedisConfig, SocketConfig, StoreChoice, TokenKeys,
+    AuthConfig, BackendConfig, Config, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig, RecordsChoice,
+    RedisConfig, SocketConfig, StoreChoice, TokenKeys,
 };
 use super::layers::Settings;
 use super::listing::Listing;
@@ -87,10 +88,11 @@ fn functions(reader: &mut Reader, named: &BTreeSet<String>) -> BTreeMap<String, 
 
 fn function(reader: &mut Reader, name: String) -> FunctionConfig {
     let is_built_in = BUILT_IN.contains(&name.as_str());
+    let default_grants = default_grants(&name);
     reader.within(KeyTable::Function(name), |reader| {
         let grants_are_set = GrantsConfig::KEYS.iter().any(|key| reader.is_set(&reader.full_name(key.name)));
         let grants = GrantsConfig::read(reader)();
-        let mut config = FunctionConfig::read(reader)(grants_are_set.then_some(grants));
+        let mut config = FunctionConfig::read(reader)(if grants_are_set { Some(grants) } else { default_grants });
         config.reuse |= is_built_in && !reader.is_set(&reader.full_name("reuse"));
         config
     })

@@ -28,6 +28,22 @@ pub(super) fn run(reader: &mut Reader, config: &Config, needs_keys: bool) {
     calls(reader, config);
     store(reader, config);
     records(reader, config);
+    grants(reader, config);
+}
+
+/// `grants.all` would make the other grants meaningless.
+fn grants(reader: &mut Reader, config: &Config) {
+    for_each_function(reader, config, |reader, function| {
+        let Some(grants) = &function.grants else { return };
+        let others =
+            ["grants.read", "grants.write", "grants.publish", "grants.records"].map(|key| reader.full_name(key));
+        let set = others.iter().find(|key| reader.is_set(key));
+        if let (true, Some(other)) = (grants.all, set) {
+            let all = reader.full_name("grants.all");
+            let problem = format!("{all} allows everything already, so {other} has no effect: remove one of the two");
+            reader.note_conflict(&[&all, other], problem);
+        }
+    });
 }
 
 fn admin_listener(reader: &mut Reader, config: &Config, needs_keys: bool) {

@@ -218,7 +218,8 @@ section! {
     #[derive(PartialEq, Eq)]
     pub struct FunctionConfig {
         given {
-            /// Narrower grants than the manifest asks for; `None`: what the manifest asks for.
+            /// What the function is allowed; `None`: neither the configuration nor the defaults name it, so it is allowed
+            /// nothing.
             grants: Option<GrantsConfig>,
         }
         /// The most memory of one instance.
@@ -241,10 +242,14 @@ section! {
 }
 
 section! {
-    /// What an operator allows a function. The keys are relative to `function.<name>`. Setting any of them replaces all
-    /// grants of the manifest: what is not set is not granted.
+    /// What an operator allows a function. The keys are relative to `function.<name>`. Without any of them a built-in
+    /// function is allowed what it needs, and every other function nothing. Setting any of them replaces that default: what
+    /// is not set is not allowed.
     #[derive(Default, PartialEq, Eq)]
     pub struct GrantsConfig {
+        /// Whether the function is allowed everything that its manifest asks for, now and in later versions. No other grant
+        /// may be set beside it.
+        "grants.all" => all: bool = "", Allowed::Switch;
         /// The key spaces that the function may read.
         "grants.read" => read: Vec<String> = "", Allowed::Spaces;
         /// The key spaces that the function may write.
@@ -269,6 +274,3 @@ pub(super) const SECTIONS: [&[Key]; 10] = [
     SocketConfig::KEYS,
     HttpConfig::KEYS,
 ];
-
-/// The functions that come with Roost. They are trusted, so their instances are reused.
-pub(crate) const BUILT_IN: [&str; 6] = ["contacts", "last-message", "messaging", "presence", "typing", "unread"];

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
+use super::built_in::BUILT_IN;
 use super::key::{Allowed, Key};
-use super::keys::{BUILT_IN, FunctionConfig, GrantsConfig};
+use super::keys::{FunctionConfig, GrantsConfig};
 use super::layers::{Origin, RawValue, Setting};
 use super::reader::split;
 use super::reference::{self, FUNCTION_DEFAULTS};

@@ -5,6 +5,7 @@
 //! reported at once, before anything listens. `listing` shows the effective configuration. No zero means "default".
 
 mod assemble;
+mod built_in;
 mod checks;
 mod config_error;
 mod key;
@@ -22,8 +23,9 @@ mod value;
 
 use std::path::PathBuf;
 
+pub(crate) use built_in::BUILT_IN;
+pub use built_in::default_grants;
 pub use config_error::{ConfigError, ConfigErrors};
-pub(crate) use keys::BUILT_IN;
 pub use keys::{
     AuthConfig, BackendConfig, Config, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig, RedisConfig,
     SocketConfig,

@@ -77,6 +77,7 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("function.a-b.reuse", "true"),
         ("function.a-b.reuse_calls_max", "17"),
         ("function.a-b.reuse_age_ms", "18"),
+        ("function.a-b.grants.all", "true"),
         ("function.a-b.grants.read", "presence"),
         ("function.a-b.grants.write", "app"),
         ("function.a-b.grants.publish", "true"),
@@ -293,11 +294,14 @@ fn built_in_functions_are_reused_unless_configured_otherwise() {
 }
 
 #[test]
-fn a_grant_that_is_set_replaces_all_grants_of_the_manifest() {
-    let config = sources("grants", "[function.typing.grants]\npublish = true\n").load().unwrap();
-    let grants = config.function("typing").grants.clone().unwrap();
-    assert_eq!(grants, GrantsConfig { publish: true, ..GrantsConfig::default() });
-    assert_eq!(config.function("unread").grants, None);
+fn a_grant_that_is_set_replaces_the_default_grants() {
+    let text = "[function.typing.grants]\npublish = true\n[function.polls]\nqueue_max = 7\n[function.weather]\ngrants.all = true";
+    let config = sources("grants", text).load().unwrap();
+    let grants = |name: &str| config.function(name).grants.clone();
+    assert_eq!(grants("typing"), Some(GrantsConfig { publish: true, ..GrantsConfig::default() }));
+    assert_eq!(grants("unread"), default_grants("unread"));
+    assert_eq!(grants("weather"), Some(GrantsConfig { all: true, ..GrantsConfig::default() }));
+    assert_eq!((grants("polls"), grants("never-named")), (None, None), "nothing is allowed by default");
 }
 
 #[test]

@@ -1,18 +1,20 @@
-//! What a function may do: the intersection of what its manifest asks for and what the operator allows.
+//! What a function may do, or asks for: key spaces, publishing, operations of the records.
 //!
-//! A use of an import outside the grants is answered `denied`, and the answer names what is missing.
+//! A use of an import outside the grants is answered `denied`, and the answer names what is missing. `allowance` decides
+//! which grants a function gets.
 
 use roost_core::key::Space;
 use roost_core::port::{Check, Mutation, Operation, Query, Transaction};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
-
-use crate::config::GrantsConfig;
 
 /// A set of key spaces: one bit for each, in the order of the contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spaces(u16);
 
 impl Spaces {
+    /// The set without any key space.
+    pub const NONE: Self = Self(0);
+
     /// This set and one more key space.
     #[must_use]
     pub const fn with(self, space: Space) -> Self {
@@ -41,6 +43,9 @@ impl FromIterator<Space> for Spaces {
 pub struct Operations(u32);
 
 impl Operations {
+    /// The set without any operation.
+    pub const NONE: Self = Self(0);
+
     /// This set and one more operation.
     #[must_use]
     pub const fn with(self, operation: Operation) -> Self {
@@ -78,22 +83,6 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// What the operator allows. Unknown names are refused when the configuration is read; here they allow nothing.
-    pub fn allowed(config: &GrantsConfig) -> Self {
-        let spaces = |names: &[String]| {
-            Space::ALL.into_iter().filter(|space| names.iter().any(|name| name == space.name())).collect()
-        };
-        Self {
-            read: spaces(&config.read),
-            write: spaces(&config.write),
-            publish: config.publish,
-            records: Operation::ALL
-                .into_iter()
-                .filter(|operation| config.records.iter().any(|name| name == operation.name()))
-                .collect(),
-        }
-    }
-
     /// What is in both.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
@@ -103,6 +92,53 @@ impl Grants {
             publish: self.publish && other.publish,
             records: Operations(self.records.0 & other.records.0),
         }
+    }
+
+    /// What is in one of them.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self {
+            read: Spaces(self.read.0 | other.read.0),
+            write: Spaces(self.write.0 | other.write.0),
+            publish: self.publish || other.publish,
+            records: Operations(self.records.0 | other.records.0),
+        }
+    }
+
+    /// What is in this and not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self {
+            read: Spaces(self.read.0 & !other.read.0),
+            write: Spaces(self.write.0 & !other.write.0),
+            publish: self.publish && !other.publish,
+            records: Operations(self.records.0 & !other.records.0),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The name of each grant, such as `read.app`, `publish` or `records.history`.
+    pub fn names(self) -> Vec<String> {
+        let prefixed = |prefix: &str, names: Vec<&str>| {
+            names.into_iter().map(|name| format!("{prefix}.{name}")).collect::<Vec<String>>()
+        };
+        let publish = self.publish.then(|| "publish".to_owned());
+        let (read, write) = (prefixed("read", self.read.names()), prefixed("write", self.write.names()));
+        read.into_iter().chain(write).chain(publish).chain(prefixed("records", self.records.names())).collect()
+    }
+
+    /// The settings of the configuration, below the name of the function, that allow exactly these grants.
+    pub fn settings(self) -> Vec<String> {
+        let list = |key: &str, names: Vec<&str>| {
+            (!names.is_empty()).then(|| format!("grants.{key} = [\"{}\"]", names.join("\", \"")))
+        };
+        let publish = self.publish.then(|| "grants.publish = true".to_owned());
+        let (read, write) = (list("read", self.read.names()), list("write", self.write.names()));
+        [read, write, publish, list("records", self.records.names())].into_iter().flatten().collect()
     }
 
     /// Checks that the function may make these queries; the error names what is missing.
@@ -188,34 +224,33 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_both_asked_for_and_allowed() {
-        let config = GrantsConfig {
-            read: vec!["presence".into(), "devices".into(), "nonsense".into()],
-            write: vec!["online".into()],
-            publish: false,
-            records: vec!["history".into(), "block".into()],
-        };
-        let granted = asked().intersection(Grants::allowed(&config));
-        assert_eq!(granted.read.names(), ["presence"]);
-        assert!(granted.write.names().is_empty());
-        assert!(!granted.publish);
-        assert_eq!(granted.records.names(), ["history"]);
+    fn grants_are_named_like_their_settings() {
+        assert_eq!(
+            asked().names(),
+            ["read.online", "read.presence", "write.presence", "publish", "records.unread", "records.history"]
+        );
+        let settings = [
+            "grants.read = [\"online\", \"presence\"]",
+            "grants.write = [\"presence\"]",
+            "grants.publish = true",
+            "grants.records = [\"unread\", \"history\"]",
+        ];
+        assert_eq!(asked().settings(), settings);
+        assert!(Grants::default().names().is_empty() && Grants::default().settings().is_empty());
     }
 
     #[test]
-    fn an_operator_can_allow_every_name_of_the_contract() {
-        let all = |names: Vec<&'static str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
-        let spaces = Space::ALL.into_iter().collect::<Spaces>();
-        let operations = Operation::ALL.into_iter().collect::<Operations>();
-        let config = GrantsConfig {
-            read: all(spaces.names()),
-            write: all(spaces.names()),
-            publish: true,
-            records: all(operations.names()),
+    fn a_difference_and_an_intersection_make_up_the_whole() {
+        let other = Grants {
+            read: [Space::Presence, Space::Devices].into_iter().collect(),
+            records: [Operation::History].into_iter().collect(),
+            ..Grants::default()
         };
-        assert_eq!((spaces.names().len(), operations.names().len()), (Space::ALL.len(), Operation::ALL.len()));
-        let everything = Grants { read: spaces, write: spaces, publish: true, records: operations };
-        assert_eq!(Grants::allowed(&config), everything);
+        let (common, rest) = (asked().intersection(other), asked().without(other));
+        assert_eq!(common.names(), ["read.presence", "records.history"]);
+        assert_eq!(rest.names(), ["read.online", "write.presence", "publish", "records.unread"]);
+        assert_eq!(common.union(rest), asked());
+        assert!(common.intersection(rest).is_empty() && !asked().is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
 
+use super::allowance::{GrantDecision, RefusedGrants, effective};
 use super::bindings::{Function, FunctionPre};
 use super::cache::Cache;
 use super::engine::Engine;
@@ -112,6 +113,9 @@ pub enum DeployFailure {
     /// The manifest breaks a rule.
     #[error("its manifest is refused: {0}")]
     Manifest(String),
+    /// The function asks for grants that it is not allowed.
+    #[error("{0}")]
+    GrantsRefused(RefusedGrants),
     /// A route or a message type belongs to another function.
     #[error("{0}")]
     Conflict(#[from] Conflict),
@@ -131,6 +135,7 @@ impl DeployFailure {
             Self::ImportInDescribe(_) | Self::DescribeTimeout | Self::DescribeFailed(_) | Self::Manifest(_) => {
                 "describe_failed"
             }
+            Self::GrantsRefused(_) => "grant_refused",
             Self::Conflict(_) => "route_taken",
         }
     }
@@ -160,10 +165,7 @@ impl Loader {
         let config = self.options.of(&manifest.name).clone();
         let handler = format!("{CONTRACT}/handler@{CONTRACT_VERSION}");
         let blueprint = Blueprint::new(pre.instance_pre().clone(), &handler).ok_or(DeployFailure::NoHandler)?;
-        let grants = match &config.grants {
-            Some(allowed) => manifest.asks.intersection(Grants::allowed(allowed)),
-            None => manifest.asks,
-        };
+        let grants = self.grants(&manifest)?;
         Ok(Revision::new(RevisionParts {
             identity: self.identity(&manifest.name, &digest, grants),
             engine: self.engine.clone(),
@@ -172,6 +174,25 @@ impl Loader {
             config,
             blueprint,
         }))
+    }
+
+    /// What the function may do: everything that it asks for, or it is refused.
+    fn grants(&self, manifest: &Manifest) -> Result<Grants, DeployFailure> {
+        let (allowed, is_own) = self.options.allowance(&manifest.name);
+        let GrantDecision { given, refused } = effective(manifest.asks, allowed);
+        if !refused.is_empty() {
+            let (function, asked) = (manifest.name.clone(), manifest.asks);
+            return Err(DeployFailure::GrantsRefused(RefusedGrants { function, asked, refused }));
+        }
+        if is_own && !given.is_empty() {
+            tracing::info!(
+                function = manifest.name,
+                grants = given.names().join(","),
+                "the function is built from your sources, so it is allowed what it asks for; `roost serve` allows only what \
+                 the configuration names"
+            );
+        }
+        Ok(given)
     }
 
     async fn prepare(&self, bytes: Vec<u8>, digest: String) -> Result<FunctionPre<InstanceState>, DeployFailure> {

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use roost_core::key::Space;
+use roost_core::port::Operation;
+
+use super::allowance::{Allowance, RefusedGrants, UnknownGrant, effective};
 use super::cache_key::CacheError;
 use super::grants::Grants;
 use super::loader::{DeployFailure, check_kind};
@@ -89,6 +93,20 @@ fn add_manifests(messages: &mut Messages) {
     });
 }
 
+fn add_grants(messages: &mut Messages) {
+    messages.group("Grants");
+    let refusal = |asked: Grants, allowed: &str| {
+        let refused = effective(asked, Allowance::parse(allowed).unwrap()).refused;
+        DeployFailure::GrantsRefused(RefusedGrants { function: "polls".to_owned(), asked, refused })
+    };
+    let records = Grants { records: [Operation::DeleteMessage].into_iter().collect(), ..Grants::default() };
+    messages.add("One grant that is not allowed", refusal(records, ""));
+    let app = [Space::App].into_iter().collect();
+    let asked = Grants { read: app, write: app, publish: true, ..records };
+    messages.add("Several grants of which one is allowed", refusal(asked, "read.app"));
+    messages.add("A name that no grant has", UnknownGrant("app".to_owned()));
+}
+
 fn add_conflicts(messages: &mut Messages) {
     messages.group("Conflicts with other functions");
     let manifest = |change: fn(&mut RawManifest)| -> Arc<Manifest> {
@@ -129,6 +147,7 @@ fn every_refusal_of_a_component_is_in_the_golden_file() {
     let mut messages = Messages::new("Why a component is refused");
     add_components(&mut messages);
     add_manifests(&mut messages);
+    add_grants(&mut messages);
     add_conflicts(&mut messages);
     add_cache_errors(&mut messages);
     messages.check("deploy");

@@ -5,6 +5,7 @@
 //! folder. Nothing here depends on HTTP, on sockets, or on any single function.
 
 mod admission;
+mod allowance;
 mod bindings;
 mod cache;
 mod cache_key;
@@ -34,6 +35,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use allowance::{Allowance, GrantDecision, OwnSources, RefusedGrants, UnknownGrant, effective};
 pub use call::{CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, Reply, Request};
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
 pub use grants::{Grants, Operations, Spaces};

@@ -62,6 +62,7 @@ fn options(cache: Option<&std::path::Path>) -> Options {
         named: Default::default(),
         cache_dir: cache.map(std::path::Path::to_owned),
         signing_keys: SigningKeys::default(),
+        own_sources: None,
     }
 }
 

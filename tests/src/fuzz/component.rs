@@ -21,12 +21,7 @@ pub(super) fn component(input: &[u8]) {
     static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
     let functions = FUNCTIONS.get_or_init(|| {
         let config = Sources::default().load().expect("the defaults are valid");
-        let options = Options {
-            defaults: config.function_defaults,
-            named: config.functions,
-            cache_dir: None,
-            signing_keys: config.signing_keys,
-        };
+        let options = Options::of_config(&config);
         let engine = Engine::new().expect("an engine");
         Functions::new(engine, runtime().block_on(world()), options).expect("the contract links")
     });

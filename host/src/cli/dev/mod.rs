@@ -1,6 +1,7 @@
 //! `roost dev`: builds the functions, serves them with embedded storage, and deploys them again whenever a source file is
 //! saved. Sockets stay open. If a build fails, the live functions are unchanged.
 
+mod own_sources;
 mod secrets;
 mod swap;
 mod users;
@@ -15,7 +16,7 @@ use tokio::sync::Mutex;
 
 pub(crate) use secrets::{fill_secrets, use_known_secrets};
 
-use crate::app::{self, OnDeployFailure, Running};
+use crate::app::{self, Running, StartPolicy};
 use crate::cli::build;
 use crate::cli::print::print;
 use crate::config::Config;
@@ -57,7 +58,7 @@ async fn start(root: &Path, config: &Config) -> anyhow::Result<Running> {
             "{error:#}\nThe components of the last build are served; correct the source and save it to build again."
         ))?;
     }
-    app::start_with(config.clone(), OnDeployFailure::GoOn).await
+    app::start_with(config.clone(), StartPolicy::development(own_sources::of(root))).await
 }
 
 fn has_components(folder: &Path) -> bool {

@@ -49,6 +49,10 @@ pub(super) const CONTRADICTIONS: &[(&str, &str)] = &[
         "records_url = \"https://a/b\"\nrecords_timeout_ms = 6001\nfunction.a-b.deadline_ms = 6000",
         "records_timeout_ms (6001) must be at most function.a-b.deadline_ms (6000)",
     ),
+    (
+        "function.a-b.grants = { all = true, records = [\"history\"] }",
+        "function.a-b.grants.all allows everything already, so function.a-b.grants.records has no effect",
+    ),
 ];
 
 #[test]
