@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -21,6 +23,7 @@ use crate::ops::admin::{self, AdminState};
 use crate::ops::shutdown::Signals;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::records::RecordStore;
+use crate::runtime::deployments::{CanaryLimits, DeploymentOptions, Deployments};
 use crate::runtime::{DeployError, Engine, Functions, HostWorld, Options, OwnSources};
 use crate::server::auth::Authenticator;
 use crate::server::http::{self, HttpListener, tls};
@@ -28,6 +31,8 @@ use crate::server::state::AppState;
 use crate::store::Store;
 use crate::{ops::metrics, ops::reconcile, runtime::schedule};
 
+/// The folder of the deployments in the data directory.
+const DEPLOYMENTS_DIR: &str = "deployments";
 /// The folder of the compilation cache in the data directory.
 const COMPILED_DIR: &str = "compiled";
 
@@ -103,10 +108,13 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
     let world = HostWorld { store: store.clone(), records: records.clone() };
     let functions = functions(&config, world.clone(), policy.own_sources)?;
+    let deployments = open_deployments(&config, &functions, (&store, listen)).await?;
     let tasks = TaskHealth::of_process();
     let admin = Arc::new(AdminState {
         world,
-        functions: list(functions.clone()),
+        functions: count(functions.clone()),
+        deployments: deployments.clone(),
+        uploads: Semaphore::new(admin::UPLOADS_MAX),
         tasks: tasks.clone(),
         key: config.auth.admin_key.clone(),
         metrics_key: config.auth.metrics_key.clone(),
@@ -115,9 +123,13 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     });
 
     let serving = CancellationToken::new();
-    let background = background(Arc::new(admin_listener), &admin, &config.http);
+    let mut background = background(Arc::new(admin_listener), &admin, &config.http);
 
     load(&functions, &config.functions_dir, policy.on_deploy_failure).await?;
+    deployments.restore().await;
+    if policy.on_deploy_failure == OnDeployFailure::Refuse {
+        check_any_serves(&functions, &config.functions_dir)?;
+    }
     let deployed = functions.list().into_iter().map(|function| function.name).collect();
     warnings_of_undeployed(&config, &deployed).iter().for_each(|warning| tracing::warn!("{warning}"));
     let hub = Hub::start(Arc::new(store), &config.socket, tasks.clone());
@@ -126,6 +138,10 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     let mut work = Supervisor::new(tasks);
     let listener = Arc::new(HttpListener::from(listener));
     serve(&mut work, "public_listener", listener, http::HttpService::new(state), &config.http, &serving);
+    let (followed, watched, reloaded) = (deployments.clone(), deployments.clone(), deployments);
+    background.spawn("deployments", move || followed.clone().follow_cluster());
+    background.spawn("canaries", move || watched.clone().watch_canaries());
+    background.spawn("reload", move || reload_on_hangup(reloaded.clone()));
     let stop = serving.clone();
     work.spawn_until(serving.clone(), "schedules", move || schedule::run(dispatcher.clone(), stop.clone()));
     admin.started.store(true, Ordering::Release);
@@ -212,9 +228,8 @@ fn functions(config: &Config, world: HostWorld, own_sources: Option<OwnSources>)
     Ok(Functions::new(Engine::new()?, world, options)?)
 }
 
-/// Lists the live functions as `/functions` shows them.
-fn list(functions: Functions) -> admin::ListFunctions {
-    Box::new(move || functions.list().into_iter().filter_map(|info| serde_json::to_value(info).ok()).collect())
+fn count(functions: Functions) -> admin::CountFunctions {
+    Box::new(move || functions.list().len())
 }
 
 async fn load(functions: &Functions, folder: &Path, on_failure: OnDeployFailure) -> anyhow::Result<()> {
@@ -228,6 +243,10 @@ async fn load(functions: &Functions, folder: &Path, on_failure: OnDeployFailure)
     if !errors.is_empty() {
         bail!("functions in {} cannot be served:{}", folder.display(), lines(&errors));
     }
+    Ok(())
+}
+
+fn check_any_serves(functions: &Functions, folder: &Path) -> anyhow::Result<()> {
     if functions.list().is_empty() {
         bail!(
             "no *.wasm in {}: build functions with `roost build`, or name their folder with --functions-dir",
@@ -235,6 +254,49 @@ async fn load(functions: &Functions, folder: &Path, on_failure: OnDeployFailure)
         );
     }
     Ok(())
+}
+
+/// Opens the deployments that the data directory keeps.
+async fn open_deployments(
+    config: &Config,
+    functions: &Functions,
+    (store, listen): (&Store, SocketAddr),
+) -> anyhow::Result<Deployments> {
+    let limits = &config.deployments;
+    let options = DeploymentOptions {
+        folder: config.data_dir.join(DEPLOYMENTS_DIR),
+        functions_dir: config.functions_dir.clone(),
+        bytes_max: limits.bytes_max,
+        canary: CanaryLimits { calls_min: limits.canary_calls_min, margin_percent: limits.canary_margin_percent },
+        host: limits.host_name.clone().unwrap_or_else(|| host_name(listen)),
+    };
+    let opened = Deployments::open(functions.clone(), store.clone(), options).await;
+    opened.context("the deployments in the data directory cannot be used")
+}
+
+/// The name of the machine with the port of the public listener.
+fn host_name(listen: SocketAddr) -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine = if machine.trim().is_empty() { listen.ip().to_string() } else { machine.trim().to_owned() };
+    format!("{machine}:{}", listen.port())
+}
+
+/// Reads the folder with the components again at every SIGHUP.
+async fn reload_on_hangup(deployments: Deployments) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP cannot be received; use `roost reload`");
+            return std::future::pending().await;
+        }
+    };
+    while hangup.recv().await.is_some() {
+        if let Err(errors) = deployments.reload().await {
+            for error in errors {
+                tracing::error!(%error, code = error.failure.code(), "the folder was not read again; what serves is unchanged");
+            }
+        }
+    }
 }
 
 /// One sentence for each function that the configuration names although no function of this name is deployed.

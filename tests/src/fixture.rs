@@ -1,7 +1,7 @@
 //! Loads the built-in functions into the test's own process, on a store and records that the caller chooses.
 
 use roost::config::{Config, GrantsConfig, Sources};
-use roost::runtime::{Engine, Functions, HostWorld, HttpRequest, Options, Request, RouteLookup, Target};
+use roost::runtime::{Cohort, Engine, Functions, HostWorld, HttpRequest, Options, Request, RouteLookup, Target};
 
 use crate::components;
 
@@ -26,7 +26,7 @@ pub fn http(
     query: &[(&str, &str)],
     body: String,
 ) -> (Target, Request) {
-    let RouteLookup::Found(found) = functions.route(method, path) else {
+    let RouteLookup::Found(found) = functions.route(method, path, Cohort::STABLE) else {
         panic!("{method} {path} has no route");
     };
     let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

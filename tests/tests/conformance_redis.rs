@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use roost::config::{RecordsUrl, Sources, SqliteLocation};
 use roost::records::RecordStore;
-use roost::runtime::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup};
+use roost::runtime::{
+    Caller, Cohort, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup,
+};
 use roost::store::Store;
 use roost::store::redis::RedisStore;
 use roost_core::each_store_case;
@@ -127,7 +129,7 @@ async fn guest_on(url: &str) -> Functions {
 
 async fn ask(functions: &Functions, case: &str, number: u64) -> String {
     let path = format!("/v1/conformance/{case}/{number}");
-    let RouteLookup::Found(found) = functions.route("GET", &path) else {
+    let RouteLookup::Found(found) = functions.route("GET", &path, Cohort::STABLE) else {
         panic!("{path} has no route");
     };
     let (route, parameters) = (found.index, found.parameters);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use roost::config::{RecordsUrl, Sources, SqliteLocation};
 use roost::records::RecordStore;
-use roost::runtime::{Engine, Functions, HostWorld, Options};
+use roost::runtime::{Cohort, Engine, Functions, HostWorld, Options};
 use roost::store::Store;
 use roost_tests::client::{Answer, Client};
 use roost_tests::eventually::{DEADLINE, eventually_true};
@@ -263,14 +263,14 @@ async fn refusal(functions: &Functions, name: &str, bytes: Vec<u8>) -> String {
 async fn a_component_that_breaks_the_contract_is_refused_and_the_others_keep_serving() {
     let functions = functions().await;
     functions.deploy_file(&components().join("unread.wasm")).await.unwrap();
-    let before = functions.route("GET", "/v1/unread");
+    let before = functions.route("GET", "/v1/unread", Cohort::STABLE);
     for (guest, sentence) in REFUSED {
         let file = format!("{guest}.wasm");
         let bytes = fs::read(guests().join(&file)).unwrap();
         assert_eq!(refusal(&functions, &file, bytes).await, sentence);
     }
-    assert_eq!(functions.route("GET", "/v1/unread"), before);
-    assert_eq!(functions.message("typing"), None);
+    assert_eq!(functions.route("GET", "/v1/unread", Cohort::STABLE), before);
+    assert_eq!(functions.message("typing", Cohort::STABLE), None);
     assert_eq!((functions.list().len(), *functions.changes().borrow()), (1, 1));
 }
 

@@ -66,12 +66,41 @@ Examples:
   roost token --user 6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55
   curl -H \"Authorization: Bearer $(roost token --user …)\" http://127.0.0.1:8080/v1/unread")]
     Token(TokenArgs),
-    /// List the functions that a running host serves
+    /// List the functions that a running host serves, or show one of them with its kept revisions
     #[command(after_help = "\
 Examples:
   roost functions
+  roost functions presence               its revisions, and the calls of its canary
+  roost functions --cluster              what each host of the cluster runs
   roost functions --json | jq '.functions[].digest'")]
     Functions(FunctionsArgs),
+    /// Deploy a component to a running host, and with Redis to every host of the cluster
+    #[command(after_help = "\
+Examples:
+  roost deploy target/functions/presence.wasm
+  roost deploy presence.wasm --canary 10%
+  roost deploy unread.wasm --probe '{\"method\":\"GET\",\"path\":\"/v1/unread\",\"user\":\"6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55\"}'
+
+Calls in flight finish on the old version, and no connection is closed. If anything is wrong with the component, nothing \
+changes. A canary is taken back by itself when too many of its calls fail.")]
+    Deploy(DeployArgs),
+    /// Return to an earlier revision of a function, or take its canary back
+    #[command(after_help = "\
+Examples:
+  roost rollback presence                to the revision before, or without the canary
+  roost rollback presence 3              to revision 3")]
+    Rollback(RollbackArgs),
+    /// Change the share of the users that a function's canary serves
+    #[command(after_help = "\
+Examples:
+  roost canary presence 25%")]
+    Canary(CanaryArgs),
+    /// Let the canary of a function serve everybody
+    Promote(NamedFunctionArgs),
+    /// End the deployment of a function, so that the component of the host's folder serves again
+    Undeploy(UndeployArgs),
+    /// Read the folder with the components of a running host again
+    Reload(HostArgs),
     /// Compare counters, read positions and last messages with the records, while hosts serve
     #[command(after_help = "\
 Examples:
@@ -151,13 +180,101 @@ pub(super) struct TokenArgs {
     pub(super) ttl: Duration,
 }
 
+/// A running host, and how its answer is printed.
 #[derive(Debug, Args)]
-pub(super) struct FunctionsArgs {
+pub(super) struct HostArgs {
     #[command(flatten)]
     pub(super) settings: SettingArgs,
+    /// The admin listener of the host, such as http://10.0.0.7:9090; without it, admin_listen of the configuration
+    #[arg(long, value_name = "URL", value_parser = parse_admin_url)]
+    pub(super) to: Option<AdminUrl>,
     /// Print the answer of the admin listener as it is
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// The admin listener of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AdminUrl {
+    /// The host and port.
+    pub(super) authority: String,
+    /// Whether the listener has a certificate.
+    pub(super) is_encrypted: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DeployArgs {
+    /// The file of the component
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Let it serve only this share of the users, beside the version that serves now
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub(super) canary: Option<u8>,
+    /// Deploy it even if it lacks routes, messages or hooks of the version that serves now
+    #[arg(long)]
+    pub(super) allow_removals: bool,
+    /// A call that the new version must answer before it serves: JSON, or @FILE with it
+    #[arg(long, value_name = "PROBE")]
+    pub(super) probe: Option<String>,
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RollbackArgs {
+    /// The name of the function
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The number of the revision; without it, the one before
+    #[arg(value_name = "REVISION")]
+    pub(super) revision: Option<u64>,
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CanaryArgs {
+    /// The name of the function
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The share of the users, such as 25%
+    #[arg(value_name = "PERCENT", value_parser = parse_percent)]
+    pub(super) percent: u8,
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NamedFunctionArgs {
+    /// The name of the function
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndeployArgs {
+    /// The name of the function
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// Undeploy it even if routes, messages or hooks are gone then
+    #[arg(long)]
+    pub(super) allow_removals: bool,
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FunctionsArgs {
+    /// The function to show; without it, all are listed
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// Show what each host of the cluster runs
+    #[arg(long)]
+    pub(super) cluster: bool,
+    #[command(flatten)]
+    pub(super) host: HostArgs,
 }
 
 #[derive(Debug, Args)]
@@ -286,6 +403,32 @@ fn parse_span(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = digits.parse().map_err(|_| refused())?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+/// A share of the users in percent, with or without the sign.
+fn parse_percent(text: &str) -> Result<u8, String> {
+    let number: Option<u8> = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
+    let allowed = number.filter(|percent| *percent <= 100);
+    allowed.ok_or_else(|| {
+        format!("\"{text}\" is not a share of the users; write a whole number from 0 to 100, such as 10%")
+    })
+}
+
+/// The URL of an admin listener: a scheme, a host and a port.
+fn parse_admin_url(text: &str) -> Result<AdminUrl, String> {
+    let refused = || format!("\"{text}\" is not the URL of an admin listener; write one such as http://10.0.0.7:9090");
+    let (scheme, rest) = text.split_once("://").ok_or_else(refused)?;
+    let is_encrypted = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return Err(refused()),
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if port.is_none() || authority.contains(['/', '?', '#', '@']) {
+        return Err(refused());
+    }
+    Ok(AdminUrl { authority: authority.to_owned(), is_encrypted })
 }
 
 /// The id of a user or a conversation.

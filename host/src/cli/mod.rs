@@ -6,6 +6,7 @@
 pub(crate) mod args;
 pub(crate) mod build;
 mod check_config;
+mod deploy;
 pub(crate) mod dev;
 mod functions;
 #[cfg(test)]
@@ -57,6 +58,12 @@ impl Command {
             Self::Sign(args) => signing::sign(&args),
             Self::Token(args) => token::run(&args),
             Self::Functions(args) => functions::run(&args).await,
+            Self::Deploy(args) => deploy::deploy(&args).await,
+            Self::Rollback(args) => deploy::roll_back(&args).await,
+            Self::Canary(args) => deploy::set_canary(&args).await,
+            Self::Promote(args) => deploy::promote(&args).await,
+            Self::Undeploy(args) => deploy::undeploy(&args).await,
+            Self::Reload(args) => deploy::reload(&args).await,
             Self::Verify(args) => Ok(verify::run(&args, false).await),
             Self::Repair(args) => Ok(verify::run(&args, true).await),
             Self::CheckConfig(args) => check_config::run(&args).await,

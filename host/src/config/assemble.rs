@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::built_in::{BUILT_IN, default_grants};
 use super::checks;
 use super::keys::{
-    AuthConfig, BackendConfig, Config, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig, RecordsChoice,
-    RedisConfig, SocketConfig, StoreChoice, TokenKeys,
+    AuthConfig, BackendConfig, Config, DeploymentsConfig, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig,
+    RecordsChoice, RedisConfig, SocketConfig, StoreChoice, TokenKeys,
 };
 use super::layers::Settings;
 use super::listing::Listing;
@@ -41,6 +41,7 @@ fn read(reader: &mut Reader) -> Config {
         auth(reader),
         SocketConfig::read(reader)(),
         HttpConfig::read(reader)(),
+        DeploymentsConfig::read(reader)(),
         reader.within(KeyTable::FunctionDefaults, FunctionConfig::read)(None),
         functions(reader, &named),
         named,

@@ -28,6 +28,8 @@ section! {
             socket: SocketConfig,
             /// Limits of HTTP requests.
             http: HttpConfig,
+            /// Limits of deployments over the admin listener.
+            deployments: DeploymentsConfig,
             /// The limits of every function that has none of its own. `function_defaults.…`
             function_defaults: FunctionConfig,
             /// The built-in functions and those that the configuration names, by name. `function.<name>.…`
@@ -43,7 +45,7 @@ section! {
         "admin_tls_cert" => admin_tls_cert: Option<PathBuf> = "", Allowed::File;
         /// A PEM file with the private key of that certificate.
         "admin_tls_key" => admin_tls_key: Option<PathBuf> = "", Allowed::File;
-        /// The folder for the SQLite database and for compiled functions.
+        /// The folder for the SQLite database, for compiled functions and for deployments.
         "data_dir" => data_dir: PathBuf = ".roost", Allowed::Path, flag "FOLDER";
         /// The folder with the components to serve, `*.wasm`. `roost dev` uses target/functions.
         "functions_dir" => functions_dir: PathBuf = "functions.d", Allowed::Path, flag "FOLDER";
@@ -166,7 +168,7 @@ section! {
         "token_leeway_ms" => leeway: Duration = "5000", milliseconds(1, 300_000);
         /// The keys of backends; unset: no backend may connect.
         "service_key" => service_keys: Vec<Secret> = "", Allowed::BearerKeys;
-        /// The bearer token for `/functions` and `/verify` of the admin listener; unset: both refuse every request.
+        /// The bearer token for `/functions`, `/reload` and `/verify` of the admin listener; unset: they refuse every request.
         "admin_key" => admin_key: Option<Secret> = "", Allowed::BearerKey;
         /// The bearer token for `/metrics` of the admin listener, which `admin_key` opens too; unset: `/metrics` needs no
         /// key.
@@ -210,6 +212,22 @@ section! {
         "http.read_timeout_ms" => read_timeout: Duration = "10000", milliseconds(100, 300_000);
         /// The most requests in flight. Further ones are answered with 503.
         "http.requests_max" => requests_max: usize = "1024", count("requests", 100_000);
+    }
+}
+
+section! {
+    /// Limits of deployments over the admin listener.
+    pub struct DeploymentsConfig {
+        /// The name of this host in answers about the cluster; unset: the name of the machine with the port of `listen`.
+        /// Two hosts of a cluster need different names.
+        "deployments.host_name" => host_name: Option<String> = "", Allowed::Text;
+        /// The most bytes of all kept components. The oldest revisions that do not serve are forgotten first.
+        "deployments.bytes_max" => bytes_max: u64 = "268435456", bytes(1_048_576, 17_179_869_184);
+        /// A canary with fewer calls than this is not judged.
+        "deployments.canary_calls_min" => canary_calls_min: u64 = "50", count("calls", 1_000_000);
+        /// A canary is taken back when its share of failed calls exceeds that of the revision beside it by more than this.
+        "deployments.canary_margin_percent" => canary_margin_percent: u32 = "5",
+            Allowed::Whole { unit: "percentage points", minimum: 0, maximum: 100 };
     }
 }
 
@@ -262,7 +280,7 @@ section! {
 }
 
 /// The keys that do not belong to functions, in the order of the reference.
-pub(super) const SECTIONS: [&[Key]; 10] = [
+pub(super) const SECTIONS: [&[Key]; 11] = [
     Config::KEYS,
     StoreChoice::KEYS,
     RedisConfig::KEYS,
@@ -273,4 +291,5 @@ pub(super) const SECTIONS: [&[Key]; 10] = [
     AuthConfig::KEYS,
     SocketConfig::KEYS,
     HttpConfig::KEYS,
+    DeploymentsConfig::KEYS,
 ];

@@ -27,8 +27,8 @@ pub(crate) use built_in::BUILT_IN;
 pub use built_in::default_grants;
 pub use config_error::{ConfigError, ConfigErrors};
 pub use keys::{
-    AuthConfig, BackendConfig, Config, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig, RedisConfig,
-    SocketConfig,
+    AuthConfig, BackendConfig, Config, DeploymentsConfig, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig,
+    RedisConfig, SocketConfig,
 };
 pub use layers::{Flag, Sources, environment};
 pub use listing::Listing;

@@ -5,7 +5,9 @@ use std::future::Future;
 
 use tokio::sync::watch;
 
-use crate::runtime::{CallError, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Schedule, Target};
+use crate::runtime::{
+    CallError, Cohort, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Schedule, Target,
+};
 
 /// Calls the live functions.
 pub trait Callable: Send + Sync + 'static {
@@ -34,11 +36,14 @@ pub(crate) trait Scheduled: Callable {
 
 /// The live functions, as the listeners use them.
 pub trait Dispatcher: Callable {
+    /// Whether some users see other revisions than the others, so that a caller's cohort matters.
+    fn has_canaries(&self) -> bool;
+
     /// Finds a request's route. `path` is the path of the request line, without the query.
-    fn route(&self, method: &str, path: &str) -> RouteLookup<Self::Target>;
+    fn route(&self, method: &str, path: &str, cohort: Cohort) -> RouteLookup<Self::Target>;
 
     /// Finds the function that answers frames of this type.
-    fn message(&self, name: &str) -> Option<Self::Target>;
+    fn message(&self, name: &str, cohort: Cohort) -> Option<Self::Target>;
 
     /// Lists the functions that registered this hook.
     fn hooks(&self, hook: Hook) -> Vec<Self::Target>;
@@ -70,12 +75,16 @@ impl Scheduled for Functions {
 }
 
 impl Dispatcher for Functions {
-    fn route(&self, method: &str, path: &str) -> RouteLookup<Target> {
-        Self::route(self, method, path)
+    fn has_canaries(&self) -> bool {
+        Self::has_canaries(self)
     }
 
-    fn message(&self, name: &str) -> Option<Target> {
-        Self::message(self, name)
+    fn route(&self, method: &str, path: &str, cohort: Cohort) -> RouteLookup<Target> {
+        Self::route(self, method, path, cohort)
+    }
+
+    fn message(&self, name: &str, cohort: Cohort) -> Option<Target> {
+        Self::message(self, name, cohort)
     }
 
     fn hooks(&self, hook: Hook) -> Vec<Target> {

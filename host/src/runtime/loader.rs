@@ -13,6 +13,7 @@ use wasmtime::component::{Component, Linker};
 use super::allowance::{GrantDecision, RefusedGrants, effective};
 use super::bindings::{Function, FunctionPre};
 use super::cache::Cache;
+use super::compiler;
 use super::engine::Engine;
 use super::grants::Grants;
 use super::instance::{self, Blueprint, DeadlinePassed};
@@ -31,7 +32,7 @@ const CONTRACT_VERSION: &str = "0.1.0";
 /// The interfaces that a function may import.
 const INTERFACES: [&str; 6] = ["clock", "key-value", "pub-sub", "records", "telemetry", "types"];
 /// The largest component, in bytes.
-const COMPONENT_BYTES_MAX: usize = 32 << 20;
+pub(crate) const COMPONENT_BYTES_MAX: usize = 32 << 20;
 /// How long `describe` may take; a function that needs longer is refused.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(2);
 /// How many letters of the digest name a revision.
@@ -116,6 +117,12 @@ pub enum DeployFailure {
     /// The function asks for grants that it is not allowed.
     #[error("{0}")]
     GrantsRefused(RefusedGrants),
+    /// Another component of the folder has a function of the same name.
+    #[error("another component of the folder is the function {name}, too; delete one of the two files")]
+    NameTaken {
+        /// The name in both manifests.
+        name: String,
+    },
     /// A route or a message type belongs to another function.
     #[error("{0}")]
     Conflict(#[from] Conflict),
@@ -136,6 +143,7 @@ impl DeployFailure {
                 "describe_failed"
             }
             Self::GrantsRefused(_) => "grant_refused",
+            Self::NameTaken { .. } => "name_taken",
             Self::Conflict(_) => "route_taken",
         }
     }
@@ -203,10 +211,9 @@ impl Loader {
             signature::verify(&bytes, &keys)?;
             compile(&engine, cache.as_ref(), &bytes, &digest)
         };
-        let component = match tokio::task::spawn_blocking(compiling).await {
-            Ok(component) => component?,
-            Err(error) => return Err(DeployFailure::Compile(error.to_string())),
-        };
+        let compiled = compiler::run(compiling).await;
+        let component =
+            compiled.ok_or_else(|| DeployFailure::Compile("the compiler panicked; see the log".to_owned()))??;
         check_contract(&self.engine, &component)?;
         let link = |error: wasmtime::Error| DeployFailure::Link(format!("{error:#}"));
         let pre = self.linker.instantiate_pre(&component).map_err(link)?;
@@ -277,12 +284,12 @@ fn describe_failure(error: &wasmtime::Error, panic: Option<String>) -> DeployFai
 }
 
 /// SHA-256 in hexadecimal.
-pub(super) fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Checks the size, the magic number and the layer, before any work is done.
-pub(super) fn check_kind(bytes: &[u8]) -> Result<(), DeployFailure> {
+pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), DeployFailure> {
     const MAGIC: &[u8] = b"\0asm";
     const CORE_LAYER: [u8; 2] = [0, 0];
     if bytes.len() > COMPONENT_BYTES_MAX {

@@ -109,6 +109,18 @@ pub enum Hook {
     Sync,
 }
 
+impl Hook {
+    /// The name that operators see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Heartbeat => "beat",
+            Self::Disconnected => "disconnected",
+            Self::Sync => "sync",
+        }
+    }
+}
+
 /// A tick at a fixed interval, for each shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Schedule {

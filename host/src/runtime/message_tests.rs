@@ -10,7 +10,7 @@ use super::cache_key::CacheError;
 use super::grants::Grants;
 use super::loader::{DeployFailure, check_kind};
 use super::manifest::{Access, Hook, Manifest, RawManifest, RawRoute, RawSchedule};
-use super::routes::Table;
+use super::routes::{Described, Table};
 use super::state::ImportInDescribe;
 use crate::golden::Messages;
 
@@ -114,7 +114,7 @@ fn add_conflicts(messages: &mut Messages) {
         change(&mut manifest);
         Arc::new(manifest.validate().unwrap())
     };
-    let table = Table::empty().with(Arc::new(raw().validate().unwrap()), 1).unwrap();
+    let typing = Described { manifest: Arc::new(raw().validate().unwrap()), target: 1 };
     for (situation, newcomer) in [
         ("A route of another function", manifest(|manifest| manifest.routes = vec![route("GET", "/v1/typing/{id}")])),
         ("A path that cannot be matched", manifest(|manifest| manifest.routes = vec![route("GET", "/v1/{a}-{b}")])),
@@ -126,7 +126,9 @@ fn add_conflicts(messages: &mut Messages) {
             }),
         ),
     ] {
-        messages.add(situation, DeployFailure::from(table.with(newcomer, 2).err().unwrap()));
+        let functions = [typing.clone(), Described { manifest: newcomer, target: 2 }];
+        let conflict = Table::of(functions.iter(), Some("status")).err().unwrap();
+        messages.add(situation, DeployFailure::from(conflict));
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::IntCounter;
+use serde::{Deserialize, Serialize};
 use tracing::Span;
 
-use super::call::{CallError, Reply};
+use super::call::{CallError, FailureKind, Reply};
 use crate::ops::latency::{self, Latency};
 use crate::ops::metrics::{CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED, function_counter};
 use crate::ops::trace;
@@ -64,6 +65,21 @@ impl Outcome {
     }
 }
 
+/// How the calls of one revision on this host have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CallCounts {
+    /// Calls that have ended, without those that were refused because too many were in flight or that the caller gave up.
+    pub(crate) calls: u64,
+    /// Calls that the function refused: the caller was told why.
+    pub(crate) refused: u64,
+    /// Calls that failed because of the function or of what it needs: it said so itself, or its reply was too large.
+    pub(crate) errors: u64,
+    /// Calls in which the function trapped.
+    pub(crate) traps: u64,
+    /// Calls that did not end within the deadline.
+    pub(crate) timeouts: u64,
+}
+
 /// Counts the calls of one revision.
 pub(super) struct CallMetrics {
     /// One counter for each [`Outcome`], in its order.
@@ -71,6 +87,37 @@ pub(super) struct CallMetrics {
     latency: Latency,
     calls: AtomicU64,
     in_flight: AtomicUsize,
+    ended: EndedCalls,
+}
+
+/// What [`CallCounts`] are read from.
+#[derive(Default)]
+struct EndedCalls {
+    calls: AtomicU64,
+    refused: AtomicU64,
+    errors: AtomicU64,
+    traps: AtomicU64,
+    timeouts: AtomicU64,
+}
+
+impl EndedCalls {
+    fn count(&self, result: &Result<Reply, CallError>) {
+        let of_kind = match result {
+            Err(CallError::Busy { .. }) => return,
+            Ok(_) => None,
+            Err(CallError::Failed(failure)) => match failure.kind {
+                FailureKind::Unavailable | FailureKind::Internal => Some(&self.errors),
+                _ => Some(&self.refused),
+            },
+            Err(CallError::ReplyTooLarge) => Some(&self.errors),
+            Err(CallError::Trapped) => Some(&self.traps),
+            Err(CallError::DeadlineExceeded) => Some(&self.timeouts),
+        };
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if let Some(counter) = of_kind {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl CallMetrics {
@@ -81,6 +128,20 @@ impl CallMetrics {
             latency: latency::of_calls(function, revision),
             calls: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            ended: EndedCalls::default(),
+        }
+    }
+
+    /// How the calls have ended so far.
+    pub(super) fn counts(&self) -> CallCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CallCounts {
+            refused: read(&self.ended.refused),
+            errors: read(&self.ended.errors),
+            traps: read(&self.ended.traps),
+            timeouts: read(&self.ended.timeouts),
+            // Read last, so that no share is above one.
+            calls: read(&self.ended.calls),
         }
     }
 
@@ -113,6 +174,7 @@ impl InFlight<'_> {
     /// Counts the end of the call.
     pub(super) fn end(mut self, result: &Result<Reply, CallError>, took: Duration) {
         self.outcome = Outcome::of(result);
+        self.metrics.ended.count(result);
         self.metrics.latency.record(took);
     }
 }

@@ -10,7 +10,10 @@ mod bindings;
 mod cache;
 mod cache_key;
 mod call;
+mod cohort;
+mod compiler;
 mod conversions;
+pub(crate) mod deployments;
 pub mod dispatcher;
 mod engine;
 mod grants;
@@ -30,6 +33,7 @@ mod registry;
 mod revision;
 mod routes;
 pub mod schedule;
+mod serving;
 pub(crate) mod signature;
 mod state;
 #[cfg(test)]
@@ -37,12 +41,15 @@ mod tests;
 
 pub use allowance::{Allowance, GrantDecision, OwnSources, RefusedGrants, UnknownGrant, effective};
 pub use call::{CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, Reply, Request};
+pub use cohort::Cohort;
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
 pub use grants::{Grants, Operations, Spaces};
+pub(crate) use loader::{COMPONENT_BYTES_MAX, check_kind};
 pub use loader::{DeployError, DeployFailure};
 pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
+pub(crate) use metrics::CallCounts;
 pub use options::Options;
-pub use registry::{Deployed, Documented, FunctionInfo, Functions, Target};
+pub use registry::{BaseChange, Deployed, Documented, FunctionInfo, Functions, Placement, Target};
 pub use routes::{Conflict, MatchedRoute, Parameter, RouteLookup};
 pub use state::HostWorld;
 

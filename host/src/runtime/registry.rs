@@ -1,9 +1,12 @@
-//! The live functions: deploys, replaces and removes them while calls are in flight.
+//! The live functions: replaces and removes them while calls are in flight.
 //!
-//! Readers use one immutable table behind an atomic pointer. A deployment that is refused leaves the table unchanged.
+//! Readers use immutable tables behind one atomic pointer. A change that is refused leaves the tables unchanged. Which
+//! revisions are deployed, and whether they survive a restart, is decided in `deployments`.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -11,13 +14,16 @@ use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 
 use super::call::{CallError, Invocation, Reply};
+use super::cohort::Cohort;
 use super::engine::Engine;
 use super::grants::Grants;
 use super::loader::{DeployError, DeployFailure, Loader, digest};
-use super::manifest::{Access, Hook, Method, Schedule};
+use super::manifest::{Access, Hook, Manifest, Method, Schedule};
+use super::metrics::CallCounts;
 use super::options::Options;
 use super::revision::Revision;
-use super::routes::{Conflict, RouteLookup, Table};
+use super::routes::{Conflict, Described, RouteLookup};
+use super::serving::{Serving, Slots, remove_empty};
 use super::state::HostWorld;
 use crate::ops::log::milliseconds;
 
@@ -34,6 +40,35 @@ impl Target {
     /// The first letters of the digest of the component.
     pub fn revision(&self) -> &str {
         &self.0.identity.revision
+    }
+
+    /// SHA-256 of the component, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    /// What the function offers and asks for.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    /// What the function may do.
+    pub fn grants(&self) -> Grants {
+        self.0.identity.grants
+    }
+
+    /// How the calls of this revision have ended so far.
+    pub(crate) fn call_counts(&self) -> CallCounts {
+        self.0.metrics.counts()
+    }
+
+    /// How operators see the revision.
+    pub fn info(&self) -> FunctionInfo {
+        info(self)
+    }
+
+    pub(super) fn described(&self) -> Described<Self> {
+        Described { manifest: Arc::clone(&self.0.manifest), target: self.clone() }
     }
 }
 
@@ -123,6 +158,26 @@ pub struct Documented {
     pub operation: serde_json::Value,
 }
 
+/// A deployment of one function: the revisions that take precedence over the component of the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// The deployed revision; `None`: the component of the folder serves, if there is one.
+    pub live: Option<Target>,
+    /// The canary, and the share of the users that it serves, in percent.
+    pub canary: Option<(Target, u8)>,
+}
+
+/// What differs between the old and the new components of the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BaseChange {
+    /// The functions that were not in the folder before.
+    pub added: Vec<String>,
+    /// The functions with another component than before.
+    pub changed: Vec<String>,
+    /// The functions that are no longer in the folder.
+    pub removed: Vec<String>,
+}
+
 /// The live functions of a host. Clones share them.
 #[derive(Clone)]
 pub struct Functions {
@@ -131,8 +186,9 @@ pub struct Functions {
 
 struct Registry {
     loader: Loader,
-    table: ArcSwap<Table<Target>>,
-    /// Held while a deployment reads the table and replaces it, so that there is one at a time.
+    serving: ArcSwap<Serving<Target>>,
+    slots: SyncMutex<Slots<Target>>,
+    /// Held while a component of the folder is prepared and placed, so that there is one at a time.
     deploying: Mutex<()>,
     changed: watch::Sender<u64>,
 }
@@ -147,7 +203,8 @@ impl Functions {
         Ok(Self {
             shared: Arc::new(Registry {
                 loader,
-                table: ArcSwap::from_pointee(Table::empty()),
+                serving: ArcSwap::from_pointee(Serving::empty()),
+                slots: SyncMutex::default(),
                 deploying: Mutex::default(),
                 changed: watch::Sender::new(0),
             }),
@@ -168,26 +225,82 @@ impl Functions {
         if errors.is_empty() { Ok(deployed) } else { Err(errors) }
     }
 
-    /// Deploys one file.
-    pub async fn deploy_file(&self, path: &Path) -> Result<Deployed, DeployError> {
-        let source = path.file_name().unwrap_or_default().to_string_lossy();
-        let bytes = tokio::fs::read(path).await.map_err(|error| unreadable(&source, &error))?;
-        self.deploy(&source, bytes).await
+    /// Makes the functions of the folder equal to its `*.wasm` files: changed ones are replaced, new ones added, missing ones
+    /// removed. If any file is refused, nothing changes.
+    pub async fn reload_dir(&self, folder: &Path) -> Result<BaseChange, Vec<DeployError>> {
+        let _deploying = self.shared.deploying.lock().await;
+        let paths = components(folder).await.map_err(|error| vec![error])?;
+        let (mut base, mut errors) = (BTreeMap::new(), Vec::new());
+        for path in paths {
+            let (source, bytes) = read(&path).await;
+            let prepared = match bytes {
+                Ok(bytes) => self.prepare(&source, bytes).await,
+                Err(error) => Err(error),
+            };
+            match prepared {
+                Ok(target) => match base.entry(target.name().to_owned()) {
+                    Entry::Vacant(entry) => drop(entry.insert(target)),
+                    Entry::Occupied(entry) => {
+                        let failure = DeployFailure::NameTaken { name: entry.key().clone() };
+                        errors.push(DeployError { source_name: source, failure });
+                    }
+                },
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        self.replace_base(&base).map_err(|conflict| {
+            let source_name = folder.display().to_string();
+            vec![DeployError { source_name, failure: conflict.into() }]
+        })
     }
 
-    /// Deploys a component. It replaces the function of the same name, if there is one. Errors name it `source`.
-    /// Calls in flight finish on the revision that they started on.
+    fn replace_base(&self, base: &BTreeMap<String, Target>) -> Result<BaseChange, Conflict> {
+        let mut change = BaseChange::default();
+        self.update(None, |slots| {
+            for name in base.keys().filter(|name| slots.get(*name).is_none_or(|slot| slot.base.is_none())) {
+                change.added.push(name.clone());
+            }
+            for (name, slot) in slots.iter_mut() {
+                match (&slot.base, base.get(name)) {
+                    (Some(old), Some(new)) if old.target != *new => change.changed.push(name.clone()),
+                    (Some(_), None) => change.removed.push(name.clone()),
+                    _ => {}
+                }
+                slot.base = None;
+            }
+            for (name, target) in base {
+                slots.entry(name.clone()).or_default().base = Some(target.described());
+            }
+        })?;
+        tracing::info!(?change, "the functions of the folder were read again");
+        Ok(change)
+    }
+
+    /// Deploys one file of the folder.
+    pub async fn deploy_file(&self, path: &Path) -> Result<Deployed, DeployError> {
+        let (source, bytes) = read(path).await;
+        self.deploy(&source, bytes?).await
+    }
+
+    /// Deploys a component of the folder. It replaces the function of the same name, if there is one. Errors name it
+    /// `source`. Calls in flight finish on the revision that they started on.
     pub async fn deploy(&self, source: &str, bytes: Vec<u8>) -> Result<Deployed, DeployError> {
         let began = Instant::now();
-        let refused = |failure| DeployError { source_name: source.to_owned(), failure };
         let _deploying = self.shared.deploying.lock().await;
-        if let Some(live) = self.live(&digest(&bytes)) {
-            return Ok(deployed(&live, Some(&live), began));
-        }
-        let revision = self.shared.loader.load(source, bytes).await.map_err(refused)?;
-        let target = Target(Arc::new(revision));
-        let replaced = self.swap(target.clone()).map_err(|conflict| refused(conflict.into()))?;
+        let target = self.prepare(source, bytes).await?;
+        let replaced = self.slots().get(target.name()).and_then(|slot| Some(slot.base.as_ref()?.target.clone()));
         let done = deployed(&target, replaced.as_ref(), began);
+        if !done.changed {
+            return Ok(done);
+        }
+        let name = target.name().to_owned();
+        let placed = self.update(Some(&name), |slots| {
+            slots.entry(name.clone()).or_default().base = Some(target.described());
+        });
+        placed.map_err(|conflict| DeployError { source_name: source.to_owned(), failure: conflict.into() })?;
         tracing::info!(
             function = done.name,
             version = done.version,
@@ -199,59 +312,119 @@ impl Functions {
         Ok(done)
     }
 
-    fn live(&self, digest: &str) -> Option<Target> {
-        let table = self.shared.table.load();
-        let found = table.functions().find(|(_, target)| target.0.digest == digest);
-        found.map(|(_, target)| target.clone())
-    }
-
-    fn swap(&self, target: Target) -> Result<Option<Target>, Conflict> {
-        let table = self.shared.table.load_full();
-        let next = table.with(Arc::clone(&target.0.manifest), target.clone())?;
-        let replaced = table.get(target.name()).cloned();
-        self.publish(next, replaced.as_ref());
-        Ok(replaced)
-    }
-
-    fn publish(&self, next: Table<Target>, retired: Option<&Target>) {
-        self.shared.table.store(Arc::new(next));
-        if let Some(retired) = retired {
-            retired.0.retire();
+    /// Makes a revision that is ready to serve, and does not let it serve yet. If a revision of exactly this component is
+    /// kept already, that one is returned.
+    pub async fn prepare(&self, source: &str, bytes: Vec<u8>) -> Result<Target, DeployError> {
+        if let Some(kept) = self.kept(&digest(&bytes)) {
+            return Ok(kept);
         }
-        self.shared.changed.send_modify(|version| *version += 1);
+        let loaded = self.shared.loader.load(source, bytes).await;
+        let refused = |failure| DeployError { source_name: source.to_owned(), failure };
+        loaded.map(|revision| Target(Arc::new(revision))).map_err(refused)
     }
 
-    /// Removes a function; `false` if none has this name.
+    /// The kept revision of exactly this component; `None` if there is none.
+    pub(super) fn kept(&self, digest: &str) -> Option<Target> {
+        let slots = self.slots();
+        let found = slots.values().flat_map(|slot| slot.revisions()).find(|kept| kept.target.0.digest == digest);
+        found.map(|kept| kept.target.clone())
+    }
+
+    /// Checks whether these deployments fit together with each other and with the other functions.
+    pub fn check(&self, placements: &BTreeMap<String, Placement>) -> Result<(), Conflict> {
+        let mut slots = self.slots().clone();
+        place(&mut slots, placements);
+        Serving::of(&slots, newest(placements)).map(drop)
+    }
+
+    /// Lets these deployments serve, in one step. A function without an entry is left as it is.
+    pub fn place(&self, placements: &BTreeMap<String, Placement>) -> Result<(), Conflict> {
+        self.update(newest(placements), |slots| place(slots, placements))
+    }
+
+    /// Changes the slots, unless the result has a conflict. Revisions that no slot keeps any more are retired.
+    fn update(&self, newest: Option<&str>, change: impl FnOnce(&mut Slots<Target>)) -> Result<(), Conflict> {
+        let mut slots = self.slots();
+        let mut next = slots.clone();
+        change(&mut next);
+        remove_empty(&mut next);
+        let serving = Serving::of(&next, newest)?;
+        self.shared.serving.store(Arc::new(serving));
+        let before = std::mem::replace(&mut *slots, next);
+        let is_kept =
+            |target: &Target| slots.values().flat_map(|slot| slot.revisions()).any(|kept| kept.target == *target);
+        let retired = before.values().flat_map(|slot| slot.revisions()).filter(|old| !is_kept(&old.target));
+        retired.for_each(|old| old.target.0.retire());
+        drop(slots);
+        self.shared.changed.send_modify(|version| *version += 1);
+        Ok(())
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots<Target>> {
+        self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a function of the folder; `false` if none has this name. A deployment of the same name stays.
     pub async fn remove(&self, name: &str) -> bool {
         let _deploying = self.shared.deploying.lock().await;
-        let table = self.shared.table.load_full();
-        // Without one of them, the other functions cannot conflict.
-        let Ok(Some(next)) = table.without(name) else {
+        if self.slots().get(name).is_none_or(|slot| slot.base.is_none()) {
             return false;
-        };
-        self.publish(next, table.get(name));
-        tracing::info!(function = name, "function removed");
-        true
+        }
+        let removed = self.update(None, |slots| {
+            if let Some(slot) = slots.get_mut(name) {
+                slot.base = None;
+            }
+        });
+        // Without one of them, the other functions cannot conflict.
+        if removed.is_ok() {
+            tracing::info!(function = name, "function removed");
+        }
+        removed.is_ok()
+    }
+
+    /// The revision of a function that serves everybody whom its canary does not serve.
+    pub fn stable(&self, name: &str) -> Option<Target> {
+        self.slots().get(name).and_then(|slot| Some(slot.stable()?.target.clone()))
+    }
+
+    /// The component of the folder that has this function.
+    pub fn base(&self, name: &str) -> Option<Target> {
+        self.slots().get(name).and_then(|slot| Some(slot.base.as_ref()?.target.clone()))
+    }
+
+    /// The deployment of a function; empty if it has none.
+    pub fn placement(&self, name: &str) -> Placement {
+        let slots = self.slots();
+        let Some(slot) = slots.get(name) else { return Placement::default() };
+        Placement {
+            live: slot.deployed.as_ref().map(|live| live.target.clone()),
+            canary: slot.canary.as_ref().map(|(canary, percent)| (canary.target.clone(), *percent)),
+        }
+    }
+
+    /// Whether some users see other revisions than the others.
+    pub fn has_canaries(&self) -> bool {
+        self.shared.serving.load().has_canaries()
     }
 
     /// Looks up a path, given as it is in the request line, without its query.
-    pub fn route(&self, method: &str, path: &str) -> RouteLookup<Target> {
-        self.shared.table.load().route(method, path)
+    pub fn route(&self, method: &str, path: &str, cohort: Cohort) -> RouteLookup<Target> {
+        self.shared.serving.load().table(cohort).route(method, path)
     }
 
     /// The function that answers socket frames of this type.
-    pub fn message(&self, name: &str) -> Option<Target> {
-        self.shared.table.load().message(name)
+    pub fn message(&self, name: &str, cohort: Cohort) -> Option<Target> {
+        self.shared.serving.load().table(cohort).message(name)
     }
 
-    /// The functions that declare this hook, in the order of their names.
+    /// The functions that declare this hook, in the order of their names. Canaries take no part in hooks.
     pub fn hooks(&self, hook: Hook) -> Vec<Target> {
-        self.shared.table.load().hooks(hook)
+        self.shared.serving.load().stable().hooks(hook)
     }
 
-    /// The schedules of all functions.
+    /// The schedules of all functions. Canaries have no ticks.
     pub fn schedules(&self) -> Vec<(Target, Schedule)> {
-        self.shared.table.load().schedules()
+        self.shared.serving.load().stable().schedules()
     }
 
     /// A counter that grows with every change of the live functions.
@@ -261,14 +434,14 @@ impl Functions {
 
     /// The live functions, in the order of their names.
     pub fn list(&self) -> Vec<FunctionInfo> {
-        let table = self.shared.table.load();
-        table.functions().map(|(_, target)| info(target)).collect()
+        let serving = self.shared.serving.load();
+        serving.stable().functions().map(|(_, target)| info(target)).collect()
     }
 
     /// All routes with their descriptions, in the order of the functions.
     pub fn openapi(&self) -> Vec<Documented> {
-        let table = self.shared.table.load();
-        let routes = table.functions().flat_map(|(manifest, _)| {
+        let serving = self.shared.serving.load();
+        let routes = serving.stable().functions().flat_map(|(manifest, _)| {
             manifest.routes.iter().map(|route| Documented {
                 function: manifest.name.clone(),
                 method: route.method,
@@ -284,6 +457,26 @@ impl Functions {
     pub async fn call(&self, target: &Target, invocation: Invocation) -> Result<Reply, CallError> {
         target.0.call(invocation).await
     }
+}
+
+fn place(slots: &mut Slots<Target>, placements: &BTreeMap<String, Placement>) {
+    for (name, placement) in placements {
+        let slot = slots.entry(name.clone()).or_default();
+        slot.deployed = placement.live.as_ref().map(Target::described);
+        slot.canary = placement.canary.as_ref().map(|(canary, percent)| (canary.described(), *percent));
+    }
+}
+
+/// The function that a conflict is reported for, if only one is placed.
+fn newest(placements: &BTreeMap<String, Placement>) -> Option<&str> {
+    placements.keys().next().map(String::as_str).filter(|_| placements.len() == 1)
+}
+
+/// The name of a file, which errors use, and its bytes.
+async fn read(path: &Path) -> (String, Result<Vec<u8>, DeployError>) {
+    let source = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let bytes = tokio::fs::read(path).await.map_err(|error| unreadable(&source, &error));
+    (source, bytes)
 }
 
 async fn components(folder: &Path) -> Result<Vec<PathBuf>, DeployError> {

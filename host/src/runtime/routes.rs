@@ -85,6 +85,13 @@ struct Entry<T> {
     access: Access,
 }
 
+/// One revision of a function with its manifest, `T` standing for the revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Described<T> {
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) target: T,
+}
+
 /// All live functions, `T` standing for a revision.
 #[derive(Clone)]
 pub(super) struct Table<T> {
@@ -105,29 +112,19 @@ impl<T: Clone> Table<T> {
         }
     }
 
-    /// A table with this function besides the others, in place of its earlier revision.
-    pub(super) fn with(&self, manifest: Arc<Manifest>, target: T) -> Result<Self, Conflict> {
-        let mut functions = self.functions.clone();
-        functions.remove(&manifest.name);
-        // The others first, so that a conflict is the newcomer's.
-        let mut table = Self::of(functions)?;
-        table.add(manifest, target)?;
-        Ok(table)
-    }
-
-    /// A table without this function; `None`: there is none of that name.
-    pub(super) fn without(&self, name: &str) -> Result<Option<Self>, Conflict> {
-        let mut functions = self.functions.clone();
-        match functions.remove(name) {
-            Some(_) => Self::of(functions).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn of(functions: BTreeMap<String, (Arc<Manifest>, T)>) -> Result<Self, Conflict> {
+    /// A table of these functions. The one named `newest` is added last, so that a conflict is reported as its own.
+    pub(super) fn of<'s>(
+        functions: impl Iterator<Item = &'s Described<T>>,
+        newest: Option<&str>,
+    ) -> Result<Self, Conflict>
+    where
+        T: 's,
+    {
+        let (last, first): (Vec<_>, Vec<_>) =
+            functions.partition(|function| Some(function.manifest.name.as_str()) == newest);
         let mut table = Self::empty();
-        for (manifest, target) in functions.into_values() {
-            table.add(manifest, target)?;
+        for function in first.into_iter().chain(last) {
+            table.add(Arc::clone(&function.manifest), function.target.clone())?;
         }
         Ok(table)
     }
@@ -240,10 +237,6 @@ impl<T: Clone> Table<T> {
     pub(super) fn functions(&self) -> impl Iterator<Item = (&Arc<Manifest>, &T)> {
         self.functions.values().map(|(manifest, target)| (manifest, target))
     }
-
-    pub(super) fn get(&self, name: &str) -> Option<&T> {
-        self.functions.get(name).map(|(_, target)| target)
-    }
 }
 
 #[cfg(test)]
@@ -272,17 +265,22 @@ mod tests {
         })
     }
 
+    fn presence() -> Arc<Manifest> {
+        manifest("presence", &[(Method::Get, "/v1/presence/{user}"), (Method::Post, "/v1/presence")], &["beat"])
+    }
+
+    /// The table of these functions; the last one is the newest.
+    fn table_of(manifests: &[Arc<Manifest>]) -> Result<Table<u8>, Conflict> {
+        let functions: Vec<Described<u8>> = (1..)
+            .zip(manifests)
+            .map(|(target, manifest)| Described { manifest: Arc::clone(manifest), target })
+            .collect();
+        let newest = manifests.last().map(|manifest| manifest.name.as_str());
+        Table::of(functions.iter(), newest)
+    }
+
     fn table() -> Table<u8> {
-        Table::empty()
-            .with(
-                manifest(
-                    "presence",
-                    &[(Method::Get, "/v1/presence/{user}"), (Method::Post, "/v1/presence")],
-                    &["beat"],
-                ),
-                1,
-            )
-            .unwrap()
+        table_of(&[presence()]).unwrap()
     }
 
     #[test]
@@ -312,7 +310,7 @@ mod tests {
     #[test]
     fn a_path_without_parameters_is_not_taken_for_a_parameter_of_another_method() {
         let query = manifest("query", &[(Method::Post, "/v1/presence/query")], &[]);
-        let table = table().with(query, 2).unwrap();
+        let table = table_of(&[presence(), query]).unwrap();
         assert_eq!(table.route("GET", "/v1/presence/query"), RouteLookup::MethodNotAllowed(vec![Method::Post]));
         assert!(matches!(table.route("POST", "/v1/presence/query"), RouteLookup::Found(found) if found.target == 2));
         assert!(matches!(table.route("GET", "/v1/presence/queries"), RouteLookup::Found(found) if found.target == 1));
@@ -321,7 +319,7 @@ mod tests {
     #[test]
     fn a_route_of_another_function_is_refused_naming_it() {
         let newcomer = manifest("status", &[(Method::Get, "/v1/presence/{id}")], &[]);
-        let error = table().with(newcomer, 2).err().unwrap();
+        let error = table_of(&[presence(), newcomer]).err().unwrap();
         assert_eq!(
             error.to_string(),
             "the route GET /v1/presence/{id} conflicts with /v1/presence/{user} of the function presence; choose another path, or remove that function first"
@@ -330,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_message_type_of_another_function_is_refused_naming_it() {
-        let error = table().with(manifest("b", &[], &["beat"]), 2).err().unwrap();
+        let error = table_of(&[presence(), manifest("b", &[], &["beat"])]).err().unwrap();
         assert_eq!(
             error.to_string(),
             "the message type beat belongs to the function presence; choose another name, or remove that function first"
@@ -340,25 +338,18 @@ mod tests {
     #[test]
     fn a_parameter_that_matchit_refuses_is_reported() {
         let newcomer = manifest("b", &[(Method::Get, "/v1/{a}-{b}")], &[]);
-        let error = table().with(newcomer, 2).err().unwrap();
+        let error = table_of(&[presence(), newcomer]).err().unwrap();
         assert!(matches!(error, Conflict::Path { .. }), "{error}");
     }
 
     #[test]
-    fn a_new_revision_takes_its_own_routes_over() {
-        let next = manifest("presence", &[(Method::Get, "/v1/presence/{user}")], &["beat"]);
-        let table = table().with(next, 2).unwrap();
-        assert_eq!(table.message("beat"), Some(2));
-        assert_eq!(table.hooks(Hook::Connected), [2]);
-        assert!(table.hooks(Hook::Sync).is_empty());
-        assert_eq!(table.route("POST", "/v1/presence"), RouteLookup::NotFound);
-    }
-
-    #[test]
-    fn a_removed_function_is_gone_and_the_others_remain() {
-        let both = table().with(manifest("typing", &[], &["typing"]), 2).unwrap();
-        let one = both.without("presence").unwrap().unwrap();
-        assert_eq!((one.message("beat"), one.message("typing")), (None, Some(2)));
-        assert!(one.without("presence").unwrap().is_none());
+    fn a_conflict_is_reported_as_that_of_the_newest_function() {
+        let (old, new) = (manifest("z", &[], &["beat"]), manifest("a", &[], &["beat"]));
+        let functions = [Described { manifest: old, target: 1 }, Described { manifest: new, target: 2 }];
+        let owner = |newest| match Table::of(functions.iter(), Some(newest)).err().unwrap() {
+            Conflict::Message { owner, .. } => owner,
+            other => panic!("{other}"),
+        };
+        assert_eq!((owner("a").as_str(), owner("z").as_str()), ("z", "a"));
     }
 }

@@ -242,8 +242,8 @@ async fn with_signing_keys_only_signed_components_are_compiled() {
 #[tokio::test]
 async fn a_registry_without_functions_finds_nothing() {
     let functions = functions(None).await;
-    assert_eq!(functions.route("GET", "/v1/presence"), RouteLookup::NotFound);
-    assert_eq!(functions.message("typing"), None);
+    assert_eq!(functions.route("GET", "/v1/presence", Cohort::STABLE), RouteLookup::NotFound);
+    assert_eq!(functions.message("typing", Cohort::STABLE), None);
     assert!(!functions.remove("typing").await);
     assert_eq!(*functions.changes().borrow(), 0);
 }

@@ -17,8 +17,8 @@ use crate::delivery::hub::Hub;
 use crate::ops::supervisor::TaskHealth;
 use crate::runtime::dispatcher::{Callable, Dispatcher};
 use crate::runtime::{
-    Access, CallError, Documented, Failure, FailureKind, Hook, Invocation, MatchedRoute, Method, Reply, Request,
-    RouteLookup,
+    Access, CallError, Cohort, Documented, Failure, FailureKind, Hook, Invocation, MatchedRoute, Method, Reply,
+    Request, RouteLookup,
 };
 use crate::server::auth::Authenticator;
 use crate::server::state::AppState;
@@ -236,7 +236,11 @@ impl Callable for FakeFunctions {
 }
 
 impl Dispatcher for FakeFunctions {
-    fn route(&self, method: &str, path: &str) -> RouteLookup<String> {
+    fn has_canaries(&self) -> bool {
+        true
+    }
+
+    fn route(&self, method: &str, path: &str, _cohort: Cohort) -> RouteLookup<String> {
         let fits = |template: &str| match template.split_once('{') {
             Some((prefix, _)) => path.strip_prefix(prefix).filter(|rest| !rest.is_empty() && !rest.contains('/')),
             None => (template == path).then_some(""),
@@ -255,7 +259,7 @@ impl Dispatcher for FakeFunctions {
         }
     }
 
-    fn message(&self, name: &str) -> Option<String> {
+    fn message(&self, name: &str, _cohort: Cohort) -> Option<String> {
         self.messages.contains(&name).then(|| name.to_owned())
     }
 

@@ -25,6 +25,7 @@ use self::redis::RedisStore;
 use crate::config::StoreUrl;
 use crate::ops::latency::{self, Latency};
 use crate::ops::trace;
+use crate::runtime::deployments::ClusterDeployments;
 
 /// The store that the configuration names. Clones share it.
 #[derive(Clone)]
@@ -79,6 +80,14 @@ impl Store {
         match self {
             Self::Memory(_) => None,
             Self::Redis(store) => Some(store.replaced()),
+        }
+    }
+
+    /// What the hosts of a cluster share about deployments; `None` for a store in memory, which has one host.
+    pub(crate) fn deployments(&self) -> Option<Arc<dyn ClusterDeployments>> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(store) => Some(store.clone()),
         }
     }
 

@@ -1,11 +1,13 @@
-//! The admin listener: health, readiness, metrics, the list of live functions, and the consistency check.
+//! The admin listener: health, readiness, metrics, the live functions and their deployments, and the consistency check.
 //!
 //! Health and readiness need no key. `/metrics` needs the metrics key or the admin key, if a metrics key is configured. All
-//! other routes need the admin key; if none is configured, they refuse every request. Only `/verify` with `repair` changes
-//! anything. `action_log` logs who asked for what, and with which outcome.
+//! other routes need the admin key; if none is configured, they refuse every request. `functions` has the routes of
+//! deployments. `action_log` logs who asked for what, and with which outcome.
 
 mod action_log;
+mod functions;
 mod keys;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use action_log::{Detail, Refused};
 
@@ -27,21 +30,29 @@ use crate::config::Secret;
 use crate::ops::supervisor::TaskHealth;
 use crate::ops::{consistency, metrics};
 use crate::runtime::HostWorld;
+use crate::runtime::deployments::Deployments;
 use crate::server::http::response;
 use crate::server::problem::{ApiError, ErrorCode};
 
 /// The text form of the Prometheus exposition format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Lists the live functions, each as the JSON value that operators see.
-pub type ListFunctions = Box<dyn Fn() -> Vec<serde_json::Value> + Send + Sync>;
+/// Counts the live functions.
+pub type CountFunctions = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// How many components may be uploaded at a time.
+pub(crate) const UPLOADS_MAX: usize = 2;
 
 /// What the routes of the admin listener use.
 pub struct AdminState {
     /// The store and the records: asked whether they answer, and compared by `/verify`.
     pub world: HostWorld,
-    /// The live functions.
-    pub functions: ListFunctions,
+    /// How many functions are live.
+    pub functions: CountFunctions,
+    /// The deployments of the functions.
+    pub(crate) deployments: Deployments,
+    /// One permit for each upload of a component.
+    pub(crate) uploads: Semaphore,
     /// The background tasks of the host.
     pub tasks: TaskHealth,
     /// The key for everything but health and readiness.
@@ -68,7 +79,7 @@ impl AdminState {
     pub async fn readiness(&self) -> Readiness {
         let store = self.world.store.ready().await;
         let records = self.world.records.ready().await;
-        let functions = match (self.started.load(Ordering::Acquire), (self.functions)().len()) {
+        let functions = match (self.started.load(Ordering::Acquire), (self.functions)()) {
             (false, _) => Err("still loading"),
             (true, 0) => Err("none is loaded"),
             (true, _) => Ok(()),
@@ -95,15 +106,17 @@ pub fn router(state: Arc<AdminState>) -> Router {
     let metrics_only = from_fn_with_state(state.clone(), keys::metrics_only);
     let record = from_fn_with_state(state.clone(), action_log::record);
     // A route belongs here unless it is safe to show to everybody.
-    let with_admin_key =
-        Router::new().route("/functions", get(functions)).route("/verify", post(verify)).route_layer(admin_only);
+    let with_admin_key = functions::router().route("/verify", post(verify)).route_layer(admin_only);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text).route_layer(metrics_only))
         .merge(with_admin_key)
         .fallback(async || {
-            Refused(ApiError::new(ErrorCode::NotFound, "try /healthz, /readyz, /metrics, /functions or /verify"))
+            Refused(ApiError::new(
+                ErrorCode::NotFound,
+                "try /healthz, /readyz, /metrics, /functions, /reload or /verify",
+            ))
         })
         .layer(record)
         .with_state(state)
@@ -115,18 +128,12 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> Response<Body> {
 }
 
 async fn metrics_text(State(state): State<Arc<AdminState>>) -> Response<Body> {
-    metrics::FUNCTIONS.set(i64::try_from((state.functions)().len()).unwrap_or(i64::MAX));
+    let as_gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    metrics::FUNCTIONS.set(as_gauge((state.functions)() as u64));
+    metrics::DEPLOYMENTS_VERSION.set(as_gauge(state.deployments.version()));
     let mut response = Response::new(Body::from(metrics::render()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TEXT));
     response
-}
-
-async fn functions(State(state): State<Arc<AdminState>>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct FunctionList {
-        functions: Vec<serde_json::Value>,
-    }
-    json(200, &FunctionList { functions: (state.functions)() })
 }
 
 /// Compares a page of the live state with the records: takes a [`consistency::CheckRequest`], answers a

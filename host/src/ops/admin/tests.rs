@@ -7,9 +7,11 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::{RecordsUrl, SqliteLocation};
+use crate::config::{RecordsUrl, SigningKeys, Sources, SqliteLocation};
 use crate::golden::Messages;
 use crate::records::RecordStore;
+use crate::runtime::deployments::{CanaryLimits, DeploymentOptions};
+use crate::runtime::{Engine, Functions, Options};
 use crate::server::http::Peer;
 use crate::store::Store;
 
@@ -23,14 +25,38 @@ async fn state(key: Option<&str>) -> Arc<AdminState> {
 async fn state_with(key: Option<&str>, metrics_key: Option<&str>) -> Arc<AdminState> {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     Arc::new(AdminState {
-        world: HostWorld { store: Store::memory(), records },
-        functions: Box::new(|| vec![serde_json::Value::Null]),
+        world: HostWorld { store: Store::memory(), records: records.clone() },
+        functions: Box::new(|| 1),
+        deployments: deployments(&records).await,
+        uploads: Semaphore::new(UPLOADS_MAX),
         tasks: TaskHealth::default(),
         key: key.map(|key| Secret(key.to_owned())),
         metrics_key: metrics_key.map(|key| Secret(key.to_owned())),
         started: AtomicBool::new(true),
         draining: AtomicBool::new(false),
     })
+}
+
+/// Deployments of a host without functions, in a folder that is not there until something is deployed.
+async fn deployments(records: &RecordStore) -> Deployments {
+    let folder = tempfile::tempdir().unwrap();
+    let defaults = Sources { defaults: vec![("token_secret", "0".repeat(32))], ..Sources::default() }.load().unwrap();
+    let options = Options {
+        defaults: defaults.function_defaults,
+        named: BTreeMap::new(),
+        cache_dir: None,
+        signing_keys: SigningKeys::default(),
+    };
+    let world = HostWorld { store: Store::memory(), records: records.clone() };
+    let functions = Functions::new(Engine::new().unwrap(), world, options).unwrap();
+    let options = DeploymentOptions {
+        folder: folder.path().join("deployments"),
+        functions_dir: folder.path().join("functions"),
+        bytes_max: 1 << 20,
+        canary: CanaryLimits { calls_min: 50, margin_percent: 5 },
+        host: "host".to_owned(),
+    };
+    Deployments::open(functions, Store::memory(), options).await.unwrap()
 }
 
 async fn get(state: &Arc<AdminState>, path: &str, key: Option<&str>) -> (u16, String) {

@@ -52,6 +52,10 @@ declare! {
         "Counts of functions that broke the rules for names, labels or series.", ["function"]);
     FUNCTIONS: IntGauge = gauge("roost_functions",
         "Live functions.");
+    CANARIES_WITHDRAWN: Counters<1> = counters("roost_canaries_withdrawn_total",
+        "Canaries that this host took back because their calls failed, by function.", ["function"]);
+    DEPLOYMENTS_VERSION: IntGauge = gauge("roost_deployments_version",
+        "The version of the deployments that this host follows; equal on all hosts of a cluster.");
     TICKS: Counters<3> = counters("roost_ticks_total",
         "Ticks of schedules by function, schedule and outcome: ok or error.", ["function", "schedule", "outcome"]);
     TASK_RESTARTS: Counters<1> = counters("roost_task_restarts_total",

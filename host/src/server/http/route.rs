@@ -9,7 +9,7 @@ use roost_core::port::{Bus, Feeds};
 use super::body::{self, Incoming};
 use super::{query, response};
 use crate::runtime::dispatcher::Dispatcher;
-use crate::runtime::{self, HttpRequest, Invocation, MatchedRoute, Method, RouteLookup};
+use crate::runtime::{self, Cohort, HttpRequest, Invocation, MatchedRoute, Method, RouteLookup};
 use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError};
 use crate::server::state::AppState;
 
@@ -31,7 +31,8 @@ where
     };
     let refused = |error| (TracedError(error, trace.clone()).into_response(), None);
     let path = request.uri().path();
-    let matched = match state.functions.route(method, path) {
+    let cohort = if state.functions.has_canaries() { cohort(state, &request, trace) } else { Cohort::STABLE };
+    let matched = match state.functions.route(method, path, cohort) {
         RouteLookup::Found(matched) => matched,
         RouteLookup::MethodNotAllowed(methods) => {
             let methods: Vec<&str> = methods.into_iter().map(Method::as_str).collect();
@@ -48,6 +49,17 @@ where
         Err(error) => TracedError(error, trace.clone()).into_response(),
     };
     (response, Some(route))
+}
+
+/// The cohort of whoever sent the request. Credentials that are refused are refused later, with their reason.
+fn cohort<F, S, B>(state: &AppState<F, S>, request: &Request<B>, trace: &TraceId) -> Cohort
+where
+    F: Dispatcher,
+    S: Bus + Feeds + 'static,
+{
+    let identity = state.identify(request.headers()).ok();
+    let user = identity.and_then(|identity| identity.user());
+    user.map_or_else(|| Cohort::of_trace(&trace.0), Cohort::of_user)
 }
 
 async fn answer<F, S, B>(

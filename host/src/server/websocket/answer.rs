@@ -10,7 +10,7 @@ use super::pending::{PendingAnswer, SocketAnswer};
 use crate::delivery::event::{SYNC, parse_since};
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
-use crate::runtime::{Caller, Invocation, Request};
+use crate::runtime::{Caller, Cohort, Invocation, Request};
 use crate::server::problem::{ApiError, ErrorCode};
 use crate::server::session::ClientSession;
 use crate::server::state::AppState;
@@ -64,7 +64,7 @@ async fn call<F: Dispatcher, S>(
     trace: &str,
 ) -> Result<String, ApiError> {
     let ClientFrame { name, payload, .. } = frame;
-    let Some(target) = state.functions.message(&name) else {
+    let Some(target) = state.functions.message(&name, cohort(&caller, state.functions.as_ref())) else {
         metrics::FRAMES_IN.of(["unknown"]).inc();
         return Err(unknown_type(&name));
     };
@@ -73,6 +73,13 @@ async fn call<F: Dispatcher, S>(
     let request = Request::Message { connection, name, payload };
     let invocation = Invocation { caller, trace: trace.into(), request };
     Ok(state.functions.call(&target, invocation).await?.body)
+}
+
+fn cohort(caller: &Caller, functions: &impl Dispatcher) -> Cohort {
+    match caller {
+        Caller::User(user) if functions.has_canaries() => Cohort::of_user(*user),
+        _ => Cohort::STABLE,
+    }
 }
 
 fn unknown_type(name: &str) -> ApiError {

@@ -7,6 +7,7 @@
 mod clock;
 mod commit;
 mod connections;
+mod deployments;
 mod errors;
 mod feed;
 // The tests fuzz the parsers of replies through this module.
@@ -38,6 +39,7 @@ use self::clock::RedisClock;
 use self::connections::ConnectionFactory;
 use self::connections::requests::RequestSender;
 use self::connections::topology::Topology;
+use self::deployments::AnnouncementReceiver;
 use self::names::RedisNames;
 use self::subscriptions::Subscriptions;
 use super::StoreStats;
@@ -57,6 +59,8 @@ pub struct RedisStore {
     topology: Arc<Topology>,
     requests: RequestSender,
     subscriptions: Arc<Subscriptions>,
+    /// Changes when a host has changed the deployments.
+    announcements: watch::Sender<u64>,
     clock: RedisClock,
     stats: ServerStats,
     /// The URL without its password.
@@ -97,7 +101,16 @@ impl RedisStore {
             let following = following.clone();
             async move { following.follow_topology().await }
         });
+        let announcements = watch::Sender::new(0);
+        let receiver = Arc::new(AnnouncementReceiver {
+            factory: factory.clone(),
+            topology: topology.clone(),
+            names: names.clone(),
+            announced: announcements.clone(),
+        });
+        tasks.spawn("deployment_announcements", move || receiver.clone().run());
         let store = Self {
+            announcements,
             names,
             processes_met: factory.processes_met(),
             requests: RequestSender::new(topology.clone(), factory.config().commands_max),

@@ -59,6 +59,16 @@ impl RedisNames {
         if self.in_cluster { "SPUBLISH" } else { "PUBLISH" }
     }
 
+    /// The name of something that belongs to no owner.
+    pub(super) fn plain(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The slot of a name without an owner. Without a Cluster it is always the same.
+    pub(super) fn slot_of(&self, name: &str) -> u16 {
+        if self.in_cluster { SLOT_CHECKSUM.checksum(name.as_bytes()) % SLOTS } else { 0 }
+    }
+
     /// The slot of everything that belongs to the owner. Without a Cluster it is always the same.
     pub(super) fn slot(&self, owner: Owner) -> u16 {
         if self.in_cluster { SLOT_CHECKSUM.checksum(owner.to_string().as_bytes()) % SLOTS } else { 0 }

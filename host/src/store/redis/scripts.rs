@@ -28,18 +28,28 @@ impl LuaScript {
 }
 
 /// All scripts that the host sends.
-pub(super) static SCRIPTS: LazyLock<[LuaScript; 2]> = LazyLock::new(|| {
-    [LuaScript::new(include_str!("commit.lua")), LuaScript::new(include_str!("indexed_counters.lua"))]
+pub(super) static SCRIPTS: LazyLock<[LuaScript; 3]> = LazyLock::new(|| {
+    [
+        LuaScript::new(include_str!("commit.lua")),
+        LuaScript::new(include_str!("indexed_counters.lua")),
+        LuaScript::new(include_str!("replace_deployments.lua")),
+    ]
 });
 
 /// The script that carries out a transaction.
 pub(super) fn commit() -> &'static LuaScript {
-    let [commit, _] = &*SCRIPTS;
+    let [commit, ..] = &*SCRIPTS;
     commit
 }
 
 /// The script that reads the counters that a hash names.
 pub(super) fn indexed_counters() -> &'static LuaScript {
-    let [_, indexed_counters] = &*SCRIPTS;
+    let [_, indexed_counters, _] = &*SCRIPTS;
     indexed_counters
+}
+
+/// The script that replaces the desired state of the deployments.
+pub(super) fn replace_deployments() -> &'static LuaScript {
+    let [.., replace_deployments] = &*SCRIPTS;
+    replace_deployments
 }

@@ -1,0 +1,144 @@
+//! The deployments of this host on disk: the desired state, and the components that it names, each under its digest.
+//!
+//! A file is written beside its place, synced and then renamed, so that a crash leaves either the old or the new one.
+
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::desired::DesiredState;
+use crate::runtime::loader::digest;
+
+/// The file of the desired state.
+const STATE_FILE: &str = "state.json";
+const COMPONENT_EXTENSION: &str = "wasm";
+
+/// The folder with the deployments. Clones use the same folder.
+#[derive(Clone, Debug)]
+pub(super) struct Archive {
+    folder: PathBuf,
+}
+
+impl Archive {
+    /// The deployments in this folder, which is created when something is written.
+    pub(super) const fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The state that was written last; an empty one if none was.
+    pub(super) async fn load(&self) -> io::Result<DesiredState> {
+        let path = self.folder.join(STATE_FILE);
+        let text = match tokio::fs::read(&path).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DesiredState::default()),
+            Err(error) => return Err(error),
+        };
+        serde_json::from_slice(&text).map_err(|error| {
+            let detail = format!("{} is damaged ({error}); delete it to start without deployments", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, detail)
+        })
+    }
+
+    /// Replaces the state, and deletes the components that it does not name any more.
+    pub(super) async fn save(&self, state: &DesiredState) -> io::Result<()> {
+        let (folder, text, digests) = (self.folder.clone(), serde_json::to_vec(state)?, state.digests());
+        blocking(move || {
+            write_synced(&folder.join(STATE_FILE), &text)?;
+            remove_others(&folder, &digests);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The component with this digest; `None` if it is missing or damaged.
+    pub(super) async fn component(&self, expected: &str) -> Option<Vec<u8>> {
+        let path = self.path(expected);
+        let bytes = tokio::fs::read(&path).await.ok()?;
+        if digest(&bytes) == expected {
+            return Some(bytes);
+        }
+        tracing::warn!(path = %path.display(), "the file of a deployed component is damaged and is not used");
+        None
+    }
+
+    /// Writes a component.
+    pub(super) async fn put(&self, digest: &str, bytes: Vec<u8>) -> io::Result<()> {
+        let path = self.path(digest);
+        blocking(move || write_synced(&path, &bytes)).await
+    }
+
+    fn path(&self, digest: &str) -> PathBuf {
+        self.folder.join(digest).with_extension(COMPONENT_EXTENSION)
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    crate::runtime::write_atomically(path, bytes)?;
+    File::open(path)?.sync_all()?;
+    File::open(folder)?.sync_all()
+}
+
+/// Deletes components that are not named. What cannot be deleted is deleted after the next change.
+fn remove_others(folder: &Path, digests: &BTreeSet<String>) {
+    let Ok(listing) = std::fs::read_dir(folder) else { return };
+    for path in listing.flatten().map(|entry| entry.path()) {
+        let is_component = path.extension().is_some_and(|extension| extension == COMPONENT_EXTENSION);
+        let is_named = path.file_stem().is_some_and(|name| digests.contains(&*name.to_string_lossy()));
+        if is_component && !is_named {
+            // A missing file is what was asked for.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::desired::{ComponentRecord, DeploymentChange};
+    use super::*;
+
+    fn state_of(bytes: &[u8]) -> DesiredState {
+        let component = ComponentRecord {
+            version: "1.0.0".into(),
+            digest: digest(bytes),
+            bytes: bytes.len() as u64,
+            deployed_at_ms: 0,
+        };
+        let change = DeploymentChange::Deploy(component, None);
+        DesiredState::default().after("typing", &change, "x".into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_state_and_its_components_are_found_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("deployments");
+        let archive = Archive::new(folder.clone());
+        assert_eq!(archive.load().await.unwrap(), DesiredState::default());
+        for bytes in [b"old", b"new"] {
+            archive.put(&digest(bytes), bytes.to_vec()).await.unwrap();
+        }
+        archive.save(&state_of(b"new")).await.unwrap();
+        let again = Archive::new(folder);
+        assert_eq!(again.load().await.unwrap(), state_of(b"new"));
+        assert_eq!(again.component(&digest(b"new")).await.as_deref(), Some(&b"new"[..]));
+        assert_eq!(again.component(&digest(b"old")).await, None, "it is not named any more");
+    }
+
+    #[tokio::test]
+    async fn damaged_files_are_not_used() {
+        let parent = tempfile::tempdir().unwrap();
+        let archive = Archive::new(parent.path().to_owned());
+        archive.put(&digest(b"new"), b"other".to_vec()).await.unwrap();
+        assert_eq!(archive.component(&digest(b"new")).await, None);
+        std::fs::write(parent.path().join(STATE_FILE), b"{\"version\":").unwrap();
+        let error = archive.load().await.unwrap_err().to_string();
+        assert!(error.contains("is damaged") && error.contains("delete it"), "{error}");
+    }
+}

@@ -1,0 +1,322 @@
+//! The changes that operators make, and what they are shown.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use super::desired::{ComponentRecord, DeploymentChange};
+use super::outcome::{
+    DeploymentError, DeploymentOutcome, FunctionDetail, FunctionStatus, GrantsOutcome, HostOutcome, removals,
+    route_changes,
+};
+use super::probe::Probe;
+use super::{Deployments, PlannedChange};
+use crate::ops::log::milliseconds;
+use crate::runtime::Target;
+
+/// How long a change waits for the other hosts to follow it before it is answered.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
+/// How often the reports of the other hosts are read meanwhile.
+const REPORTS_PAUSE: Duration = Duration::from_millis(15);
+
+/// A component to deploy.
+#[derive(Clone, Debug)]
+pub(crate) struct DeployRequest {
+    /// What errors call the component.
+    pub(crate) source: String,
+    /// The component.
+    pub(crate) bytes: Vec<u8>,
+    /// The share of the users that it serves, in percent; `None`: it serves everybody.
+    pub(crate) canary: Option<u8>,
+    /// Whether the new version may lack routes, messages or hooks of the old one.
+    pub(crate) allow_removals: bool,
+    /// A call that the new version must answer before it serves.
+    pub(crate) probe: Option<Probe>,
+}
+
+/// A step of a deployment that is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Verified, compiled, linked and described.
+    Prepared,
+    /// The probe was answered as expected.
+    Probed,
+    /// Written to the disk and to the shared store.
+    Stored,
+    /// It serves on this host.
+    Serving,
+}
+
+impl Stage {
+    /// The name that operators see.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Probed => "probed",
+            Self::Stored => "stored",
+            Self::Serving => "serving",
+        }
+    }
+}
+
+/// Measures the steps of a deployment and tells whoever waits for it.
+struct Steps<'p> {
+    progress: &'p (dyn Fn(Stage) + Sync),
+    began: Instant,
+    last: Instant,
+    timings_ms: BTreeMap<&'static str, u64>,
+}
+
+impl<'p> Steps<'p> {
+    fn start(progress: &'p (dyn Fn(Stage) + Sync)) -> Self {
+        let now = Instant::now();
+        Self { progress, began: now, last: now, timings_ms: BTreeMap::new() }
+    }
+
+    fn complete(&mut self, stage: Stage) {
+        let now = Instant::now();
+        self.timings_ms.insert(stage.as_str(), milliseconds(now - self.last));
+        self.last = now;
+        (self.progress)(stage);
+    }
+
+    fn end(mut self) -> BTreeMap<&'static str, u64> {
+        self.timings_ms.insert("followed", milliseconds(self.last.elapsed()));
+        self.timings_ms.insert("total", milliseconds(self.began.elapsed()));
+        self.timings_ms
+    }
+}
+
+impl Deployments {
+    /// Deploys a component. If anything is wrong with it, nothing changes.
+    pub(crate) async fn deploy(
+        &self,
+        request: DeployRequest,
+        progress: &(dyn Fn(Stage) + Sync),
+    ) -> Result<DeploymentOutcome, DeploymentError> {
+        let mut steps = Steps::start(progress);
+        let bytes = request.bytes.clone();
+        let target = self.shared.functions.prepare(&request.source, bytes).await?;
+        steps.complete(Stage::Prepared);
+        if let Some(probe) = &request.probe {
+            probe.run(&self.shared.functions, &target).await?;
+            steps.complete(Stage::Probed);
+        }
+        let name = target.name().to_owned();
+        let component = ComponentRecord {
+            version: target.manifest().version.clone(),
+            digest: target.digest().to_owned(),
+            bytes: request.bytes.len() as u64,
+            deployed_at_ms: self.shared.store.now().0,
+        };
+        let changing = self.shared.changing.lock().await;
+        self.store_component(&component.digest, request.bytes).await?;
+        steps.complete(Stage::Stored);
+        let change = DeploymentChange::Deploy(component, request.canary);
+        let admit = |planned: &PlannedChange| {
+            let removed = removals(planned.before.as_ref().map(Target::manifest), Some(target.manifest()));
+            if removed.is_empty() || request.allow_removals {
+                Ok(())
+            } else {
+                Err(DeploymentError::RemovalsRefused(removed))
+            }
+        };
+        let planned = self.change(&name, &change, admit).await?;
+        self.keep_component(target.digest()).await;
+        drop(changing);
+        steps.complete(Stage::Serving);
+        let hosts = self.followed_by(planned.next.version).await;
+        let outcome = outcome(&name, &planned, Some(&target), (hosts, steps.end()));
+        log(&outcome, "deployed");
+        Ok(outcome)
+    }
+
+    async fn store_component(&self, digest: &str, bytes: Vec<u8>) -> Result<(), DeploymentError> {
+        if let Some(cluster) = &self.shared.cluster {
+            let put = cluster.put_component(digest, &bytes).await;
+            put.map_err(DeploymentError::StoreUnavailable)?;
+        }
+        Ok(self.shared.archive.put(digest, bytes).await?)
+    }
+
+    /// Keeps a component in the shared store. If that fails, it is tried again in the background.
+    async fn keep_component(&self, digest: &str) {
+        if let Some(cluster) = &self.shared.cluster {
+            let _ = cluster.keep_component(digest).await;
+        }
+    }
+
+    /// Returns to the revision before, or to a named one. With a canary and no named revision, the canary is taken back.
+    pub(crate) async fn roll_back(
+        &self,
+        name: &str,
+        revision: Option<u64>,
+    ) -> Result<DeploymentOutcome, DeploymentError> {
+        self.simple(name, &DeploymentChange::RollBack(revision), "rolled back", |_| Ok(())).await
+    }
+
+    /// Changes the share of the users that the canary serves.
+    pub(crate) async fn set_canary(&self, name: &str, percent: u8) -> Result<DeploymentOutcome, DeploymentError> {
+        self.simple(name, &DeploymentChange::SetCanary(percent), "canary changed", |_| Ok(())).await
+    }
+
+    /// Lets the canary serve everybody.
+    pub(crate) async fn promote(&self, name: &str) -> Result<DeploymentOutcome, DeploymentError> {
+        self.simple(name, &DeploymentChange::Promote, "canary promoted", |_| Ok(())).await
+    }
+
+    /// Lets the component of the folder serve again; nothing serves if there is none.
+    pub(crate) async fn undeploy(
+        &self,
+        name: &str,
+        allow_removals: bool,
+    ) -> Result<DeploymentOutcome, DeploymentError> {
+        let admit = |planned: &PlannedChange| {
+            let (before, after) = (planned.before.as_ref(), planned.after.as_ref());
+            let removed = removals(before.map(Target::manifest), after.map(Target::manifest));
+            if removed.is_empty() || allow_removals { Ok(()) } else { Err(DeploymentError::RemovalsRefused(removed)) }
+        };
+        self.simple(name, &DeploymentChange::Undeploy, "undeployed", admit).await
+    }
+
+    /// Takes a canary back because its calls fail.
+    pub(super) async fn withdraw(&self, name: &str, revision: u64, reason: String) -> Result<(), DeploymentError> {
+        let change = DeploymentChange::Withdraw(revision, reason);
+        self.simple(name, &change, "canary taken back", |_| Ok(())).await.map(drop)
+    }
+
+    async fn simple(
+        &self,
+        name: &str,
+        change: &DeploymentChange,
+        what: &str,
+        admit: impl Fn(&PlannedChange) -> Result<(), DeploymentError>,
+    ) -> Result<DeploymentOutcome, DeploymentError> {
+        let mut steps = Steps::start(&|_| {});
+        let changing = self.shared.changing.lock().await;
+        let planned = self.change(name, change, admit).await?;
+        drop(changing);
+        steps.complete(Stage::Serving);
+        let hosts = self.followed_by(planned.next.version).await;
+        let shown = match &planned.placement.canary {
+            Some((canary, _)) => Some(canary.clone()),
+            None => planned.after.clone(),
+        };
+        let outcome = outcome(name, &planned, shown.as_ref(), (hosts, steps.end()));
+        log(&outcome, what);
+        Ok(outcome)
+    }
+
+    /// Waits until every host follows this version, within a bound.
+    async fn followed_by(&self, version: u64) -> Vec<HostOutcome> {
+        if self.shared.cluster.is_none() {
+            return vec![HostOutcome { host: self.shared.options.host.clone(), done: true, problem: None }];
+        }
+        let mut hosts = Vec::new();
+        let following = async {
+            loop {
+                self.exchange_reports().await;
+                hosts = self.host_outcomes(version);
+                if hosts.iter().all(|host| host.done || host.problem.is_some()) {
+                    return;
+                }
+                sleep(REPORTS_PAUSE).await;
+            }
+        };
+        // After that time the answer says which hosts do not follow yet.
+        let _ = timeout(FOLLOWED_WITHIN, following).await;
+        hosts
+    }
+
+    fn host_outcomes(&self, version: u64) -> Vec<HostOutcome> {
+        let outcome = |report: &super::HostReport| {
+            let problem = report
+                .functions
+                .iter()
+                .find_map(|(name, function)| function.problem.as_ref().map(|problem| format!("{name}: {problem}")));
+            let follows = report.version >= version;
+            HostOutcome {
+                host: report.host.clone(),
+                done: follows && problem.is_none(),
+                problem: problem.filter(|_| follows),
+            }
+        };
+        let own = self.report();
+        let followed = self.followed();
+        std::iter::once(&own).chain(followed.peers.values().filter(|peer| peer.host != own.host)).map(outcome).collect()
+    }
+
+    /// Every function that serves on this host, in the order of their names.
+    pub(crate) fn list(&self) -> Vec<FunctionStatus> {
+        let followed = self.followed();
+        let status = |info: crate::runtime::FunctionInfo| {
+            let desired = followed.desired.functions.get(&info.name);
+            let is_deployed = self.shared.functions.placement(&info.name).live.is_some();
+            let live = desired.and_then(|function| function.live_record());
+            let served = live.filter(|record| is_deployed && record.component.digest == info.digest);
+            FunctionStatus {
+                source: if is_deployed { "deployment" } else { "file" },
+                revision: served.map(|record| record.revision),
+                canary: self.canary(&followed, &info.name),
+                problem: followed.problems.get(&info.name).map(|problem| problem.reason.clone()),
+                info,
+            }
+        };
+        self.shared.functions.list().into_iter().map(status).collect()
+    }
+
+    /// What is kept of a function; `None` if nothing of this name serves or is kept.
+    pub(crate) fn detail(&self, name: &str) -> Option<FunctionDetail> {
+        let serving = self.list().into_iter().find(|function| function.info.name == name);
+        let kept = self.followed().desired.functions.get(name).map(|function| function.revisions.clone());
+        if serving.is_none() && kept.is_none() {
+            return None;
+        }
+        Some(FunctionDetail { name: name.to_owned(), serving, revisions: kept.unwrap_or_default(), hosts: None })
+    }
+
+    /// What every host runs, as the hosts report it; only this host without a cluster.
+    pub(crate) async fn hosts(&self) -> Vec<super::HostReport> {
+        self.exchange_reports().await;
+        let own = self.report();
+        let followed = self.followed();
+        let others = followed.peers.values().filter(|peer| peer.host != own.host).cloned();
+        std::iter::once(own.clone()).chain(others).collect()
+    }
+}
+
+fn outcome(
+    name: &str,
+    planned: &PlannedChange,
+    shown: Option<&Target>,
+    (hosts, timings_ms): (Vec<HostOutcome>, BTreeMap<&'static str, u64>),
+) -> DeploymentOutcome {
+    let function = planned.next.functions.get(name);
+    let canary = function.and_then(|function| function.canary.as_ref());
+    let revision = canary.map(|canary| canary.revision).or_else(|| function.and_then(|function| function.live));
+    DeploymentOutcome {
+        name: name.to_owned(),
+        version: shown.map(|target| target.manifest().version.clone()),
+        digest: shown.map(|target| target.digest().to_owned()),
+        revision,
+        canary: canary.map(|canary| canary.percent),
+        replaced: planned.replaced.clone(),
+        routes: route_changes(planned.before.as_ref().map(Target::manifest), shown.map(Target::manifest)),
+        grants: shown.map(|target| GrantsOutcome { asked: target.manifest().asks, given: target.grants() }),
+        hosts,
+        timings_ms,
+    }
+}
+
+fn log(outcome: &DeploymentOutcome, what: &str) {
+    tracing::info!(
+        function = outcome.name,
+        version = outcome.version,
+        revision = outcome.revision,
+        canary_percent = outcome.canary,
+        hosts = outcome.hosts.iter().filter(|host| host.done).count(),
+        took_ms = outcome.timings_ms.get("total"),
+        "function {what}"
+    );
+}

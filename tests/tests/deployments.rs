@@ -1,0 +1,447 @@
+//! Deployments over the admin listener, as operators make them: uploads, refusals, canaries, rollbacks, restarts, and a
+//! cluster that follows.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "an unexpected value fails the test"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use roost_tests::client::Client;
+use roost_tests::eventually::{eventually, eventually_within};
+use roost_tests::fleet::{Fleet, settings_for};
+use roost_tests::postgres::PostgresServer;
+use roost_tests::redis::{Data, RedisServer};
+use roost_tests::server::Server;
+use roost_tests::socket::Socket;
+use roost_tests::{components, guests};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const CONVERGED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A version of the guest `lifecycle`.
+fn version(version: &str, behaviour: &str) -> Vec<u8> {
+    let mut component = fs::read(guests().join("lifecycle.wasm")).expect("`tests/run` builds the guests");
+    replace(&mut component, "lifecycle-version:", version);
+    replace(&mut component, "lifecycle-behaviour:", behaviour);
+    component
+}
+
+/// Replaces the text after a marker, within the 32 bytes that the guest has for both.
+fn replace(component: &mut [u8], marker: &str, text: &str) {
+    let place = format!("{:<32}", format!("{marker}{text}"));
+    let at = component.windows(marker.len()).position(|window| window == marker.as_bytes()).expect("the marker");
+    component[at..at + place.len()].copy_from_slice(place.as_bytes());
+}
+
+async fn post(client: &Client, path: &str, body: Vec<u8>) -> (u16, Value) {
+    let response = client.request("POST", path).body(body).send().await.expect("an answer");
+    let status = response.status().as_u16();
+    (status, response.json().await.expect("JSON"))
+}
+
+/// Deploys a component, with these parameters of the query.
+async fn deploy(server: &Server, component: Vec<u8>, query: &str) -> Value {
+    let (status, answer) = post(&server.operator(), &format!("/functions?{query}"), component).await;
+    assert_eq!(status, 200, "{answer}\n{}", server.log());
+    answer
+}
+
+/// The status and the code of a deployment that is refused, and its reason.
+async fn refused(server: &Server, component: Vec<u8>, query: &str) -> (u16, String, String) {
+    let (status, problem) = post(&server.operator(), &format!("/functions?{query}"), component).await;
+    let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+    (status, text("code"), text("detail"))
+}
+
+/// The version that answers this user; `None` if none does.
+async fn version_of(server: &Server, user: Uuid) -> Option<String> {
+    let answer = server.user(user).get("/v1/lifecycle/version").await;
+    (answer.status == 200).then(|| answer.json(200)["version"].as_str().unwrap().to_owned())
+}
+
+async fn detail(server: &Server) -> Value {
+    server.operator().get("/functions/lifecycle").await.json(200)
+}
+
+async fn change(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let request = server.operator().request(method, &format!("/functions/lifecycle{path}")).body(body.to_owned());
+    let response = request.send().await.expect("an answer");
+    (response.status().as_u16(), response.json().await.expect("JSON"))
+}
+
+async fn changed(server: &Server, method: &str, path: &str, body: &str) -> Value {
+    let (status, answer) = change(server, method, path, body).await;
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_component_is_deployed_replaced_rolled_back_and_undeployed() {
+    let server = Server::start(&[]).await;
+    let user = Uuid::new_v4();
+    let mut socket = Socket::open(&server, user).await;
+    let first = deploy(&server, version("0.1.0", "ok"), "").await;
+    assert_eq!(
+        (&first["name"], &first["revision"], &first["replaced"]),
+        (&json!("lifecycle"), &json!(1), &Value::Null)
+    );
+    assert_eq!(first["routes"]["added"], json!(["GET /v1/lifecycle/extra", "GET /v1/lifecycle/version"]));
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.1.0"));
+    assert_eq!(socket.ok("lifecycle", json!({})).await["message"], true);
+
+    let second = deploy(&server, version("0.2.0", "ok"), "").await;
+    assert_eq!(second["replaced"]["revision"], 1);
+    assert_eq!(second["replaced"]["digest"], first["digest"]);
+    assert!(second["timings_ms"]["total"].is_u64() && second["hosts"][0]["done"] == true, "{second}");
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.2.0"));
+    assert_eq!(socket.ok("lifecycle", json!({})).await["version"], "0.2.0", "the socket is the same");
+
+    let back = changed(&server, "POST", "/rollback", "").await;
+    assert_eq!((&back["revision"], &back["version"]), (&json!(1), &json!("0.1.0")));
+    let (status, problem) = change(&server, "POST", "/rollback", "").await;
+    assert_eq!((status, &problem["code"]), (404, &json!("revision_not_found")));
+    let forward = changed(&server, "POST", "/rollback", r#"{"revision":2}"#).await;
+    assert_eq!(forward["version"], "0.2.0");
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.2.0"));
+
+    let (status, problem) = change(&server, "DELETE", "", "").await;
+    assert_eq!((status, &problem["code"]), (422, &json!("removals_refused")));
+    changed(&server, "DELETE", "?allow_removals=true", "").await;
+    assert_eq!(version_of(&server, user).await, None);
+    let kept = detail(&server).await;
+    assert_eq!((&kept["serving"], kept["revisions"].as_array().unwrap().len()), (&Value::Null, 2));
+    changed(&server, "POST", "/rollback", r#"{"revision":1}"#).await;
+    assert_eq!(socket.ok("lifecycle", json!({})).await["version"], "0.1.0", "the socket is still the same");
+}
+
+#[tokio::test]
+async fn every_refusal_says_what_is_wrong_and_changes_nothing() {
+    let server = Server::start(&[]).await;
+    deploy(&server, version("0.1.0", "ok"), "").await;
+    let guest = |name: &str| fs::read(guests().join(name)).unwrap();
+    let foreign = |code: &'static str, part: &'static str| (422, code, part);
+    let probe = |rest: &str| format!(r#"probe={{"method":"GET","path":"/v1/lifecycle/extra"{rest}}}"#);
+    for (component, query, (status, code, part)) in [
+        (b"text".to_vec(), String::new(), foreign("not_a_component", "no WebAssembly component")),
+        (Vec::new(), String::new(), foreign("not_a_component", "no WebAssembly component")),
+        (b"\0asm\x01\0\0\0".to_vec(), String::new(), foreign("not_a_component", "core module")),
+        (guest("foreign-import.wasm"), String::new(), foreign("import_not_in_contract", "it imports ")),
+        (
+            guest("future-contract.wasm"),
+            String::new(),
+            foreign("contract_version", "this host supports roost:edge@0.1.0"),
+        ),
+        (guest("describe-trap.wasm"), String::new(), foreign("describe_failed", "describe failed")),
+        (
+            version("0.2.0", "undescribed"),
+            String::new(),
+            foreign("describe_failed", "this version does not describe itself"),
+        ),
+        (guest("route-thief.wasm"), String::new(), foreign("route_taken", "of the function")),
+        (version("0.2.0", "smaller"), String::new(), foreign("removals_refused", "GET /v1/lifecycle/extra")),
+        (version("0.2.0", "ok"), probe(r#","status":201"#), foreign("probe_failed", "expected the status 201")),
+        (version("0.2.0", "traps"), probe(""), foreign("probe_failed", "the function failed")),
+        (version("0.2.0", "ok"), "probe=[]".to_owned(), (400, "invalid_query", "probe")),
+        (version("0.2.0", "ok"), "cannary=5".to_owned(), (400, "invalid_query", "cannary")),
+        (version("0.2.0", "ok"), "canary=101".to_owned(), (400, "percent_out_of_bounds", "0 to 100")),
+        (vec![0; 33 << 20], String::new(), foreign("not_a_component", "")),
+    ] {
+        let (got, got_code, detail) = refused(&server, component, &query).await;
+        assert_eq!((got, got_code.as_str()), (status, code), "{detail}");
+        assert!(detail.contains(part), "{detail}");
+    }
+    let mut giant = version("0.2.0", "ok");
+    giant.resize(33 << 20, 0);
+    assert_eq!(refused(&server, giant, "").await.1, "too_large");
+    let kept = detail(&server).await;
+    assert_eq!((&kept["serving"]["version"], kept["revisions"].as_array().unwrap().len()), (&json!("0.1.0"), 1));
+    let smaller = deploy(&server, version("0.2.0", "smaller"), "allow_removals=true").await;
+    assert_eq!(smaller["routes"]["removed"], json!(["GET /v1/lifecycle/extra"]));
+    let (status, problem) = change(&server, "PUT", "/canary", r#"{"percent":5}"#).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("no_canary")));
+    server.operator().get("/functions/nothing").await.problem(404, "function_not_found");
+    let unauthenticated = Client::new(server.admin, None);
+    assert_eq!(post(&unauthenticated, "/functions", version("0.3.0", "ok")).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_canary_serves_the_same_users_every_time_and_grows() {
+    let server = Server::start(&[]).await;
+    deploy(&server, version("0.1.0", "ok"), "").await;
+    let canary = deploy(&server, version("0.2.0", "ok"), "canary=30").await;
+    assert_eq!((&canary["revision"], &canary["canary"]), (&json!(2), &json!(30)));
+    let users: Vec<Uuid> = (0..60).map(|_| Uuid::new_v4()).collect();
+    let on_canary = async || {
+        let mut on_canary = BTreeSet::new();
+        for user in &users {
+            if version_of(&server, *user).await.as_deref() == Some("0.2.0") {
+                on_canary.insert(*user);
+            }
+        }
+        on_canary
+    };
+    let first = on_canary().await;
+    assert!((3..45).contains(&first.len()), "{} of 60 users", first.len());
+    assert_eq!(on_canary().await, first, "a user sees one version");
+    let member = *first.first().unwrap();
+    let mut socket = Socket::open(&server, member).await;
+    assert_eq!(socket.ok("lifecycle", json!({})).await["version"], "0.2.0", "frames see the same version");
+    changed(&server, "PUT", "/canary", r#"{"percent":70}"#).await;
+    assert!(on_canary().await.is_superset(&first), "nobody goes back when the share grows");
+    let shown = detail(&server).await;
+    let calls = |who: &str| shown["serving"]["canary"][who]["calls"].as_u64().unwrap();
+    assert!(calls("canary_calls") > 0 && calls("stable_calls") > 0, "{shown}");
+    changed(&server, "POST", "/rollback", "").await;
+    assert_eq!(on_canary().await.len(), 0, "the canary was taken back");
+    deploy(&server, version("0.3.0", "ok"), "canary=10").await;
+    changed(&server, "POST", "/promote", "").await;
+    assert_eq!(version_of(&server, users[0]).await.as_deref(), Some("0.3.0"));
+}
+
+#[tokio::test]
+async fn a_canary_whose_calls_fail_is_taken_back_by_itself() {
+    let server =
+        Server::start(&[("deployments.canary_calls_min", "20"), ("function.lifecycle.deadline_ms", "100")]).await;
+    deploy(&server, version("0.1.0", "ok"), "").await;
+    for (number, behaviour) in ["fails", "traps", "spins"].into_iter().enumerate() {
+        deploy(&server, version("0.2.0", behaviour), "canary=50").await;
+        eventually(&format!("{behaviour}: {}", server.log()), async || {
+            for _ in 0..10 {
+                version_of(&server, Uuid::new_v4()).await;
+            }
+            detail(&server).await["serving"]["canary"] == Value::Null
+        })
+        .await;
+        let kept = detail(&server).await;
+        let reason = kept["revisions"][number + 1]["withdrawn"].as_str().unwrap().to_owned();
+        assert!(reason.contains("calls failed") && reason.contains("percentage points"), "{reason}");
+        assert_eq!(kept["serving"]["version"], "0.1.0");
+    }
+    let metrics = server.operator().request("GET", "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(r#"roost_canaries_withdrawn_total{function="lifecycle"} 3"#), "{metrics}");
+}
+
+#[tokio::test]
+async fn deployments_survive_a_restart_and_a_damaged_file() {
+    let server = Server::start(&[]).await;
+    deploy(&server, version("0.1.0", "ok"), "").await;
+    deploy(&server, version("0.2.0", "ok"), "").await;
+    deploy(&server, version("0.3.0", "ok"), "canary=100").await;
+    let user = Uuid::new_v4();
+    let server = Server::serve_in(server.kill().await, &components(), &[]).await;
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.3.0"), "{}", server.log());
+    assert_eq!(detail(&server).await["serving"]["revision"], 2);
+    let digest = detail(&server).await["serving"]["digest"].as_str().unwrap().to_owned();
+    let folder = server.stop().await;
+    fs::write(folder.path().join("data/deployments").join(format!("{digest}.wasm")), b"damaged").unwrap();
+    let server = Server::serve_in(folder, &components(), &[]).await;
+    assert_eq!(version_of(&server, user).await, None, "{}", server.log());
+    assert!(server.log().contains("cannot run the deployed revision"), "{}", server.log());
+    changed(&server, "POST", "/rollback", r#"{"revision":1}"#).await;
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.1.0"));
+}
+
+/// A folder with the built-in components.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(components()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    folder
+}
+
+fn put(folder: &Path, component: &[u8]) {
+    fs::write(folder.join("lifecycle.wasm"), component).unwrap();
+}
+
+#[tokio::test]
+async fn the_folder_is_read_again_on_request_and_a_deployment_takes_precedence() {
+    let components = folder();
+    put(components.path(), &version("0.1.0", "ok"));
+    let server = Server::serve(components.path(), &[]).await;
+    let user = Uuid::new_v4();
+    assert_eq!(detail(&server).await["serving"]["source"], "file");
+    put(components.path(), &version("0.2.0", "ok"));
+    let (status, answer) = post(&server.operator(), "/reload", Vec::new()).await;
+    assert_eq!((status, &answer["changed"]), (200, &json!(["lifecycle"])));
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.2.0"));
+
+    deploy(&server, version("0.9.0", "ok"), "").await;
+    put(components.path(), &version("0.3.0", "ok"));
+    assert_eq!(post(&server.operator(), "/reload", Vec::new()).await.0, 200);
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.9.0"), "the deployment takes precedence");
+    changed(&server, "DELETE", "", "").await;
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.3.0"), "the folder serves again");
+
+    fs::write(components.path().join("broken.wasm"), b"broken").unwrap();
+    put(components.path(), &version("0.4.0", "ok"));
+    let (status, problem) = post(&server.operator(), "/reload", Vec::new()).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("not_a_component")), "{problem}");
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.3.0"), "all or nothing");
+
+    fs::remove_file(components.path().join("broken.wasm")).unwrap();
+    fs::remove_file(components.path().join("lifecycle.wasm")).unwrap();
+    let sent = std::process::Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    eventually("SIGHUP reads the folder, too", async || version_of(&server, user).await.is_none()).await;
+}
+
+#[tokio::test]
+async fn the_commands_do_what_the_routes_do() {
+    let server = Server::start(&[]).await;
+    let file = server.data().join("lifecycle.wasm");
+    let run = async |arguments: &[&str]| {
+        let output = server.command(arguments).output().await.expect("the command runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let path = file.display().to_string();
+    fs::write(&file, version("0.1.0", "ok")).unwrap();
+    let (done, text) = run(&["deploy", &path]).await;
+    assert!(
+        done && text.contains("prepared") && text.contains("lifecycle: revision 1 (version 0.1.0) serves"),
+        "{text}"
+    );
+    fs::write(&file, version("0.2.0", "ok")).unwrap();
+    let probe = r#"{"method":"GET","path":"/v1/lifecycle/extra","answer":{"version":"0.2.0"}}"#;
+    let (done, text) = run(&["deploy", &path, "--canary", "10%", "--probe", probe]).await;
+    assert!(
+        done && text.contains("probed") && text.contains("revision 2 (version 0.2.0) serves 10 % of the users"),
+        "{text}"
+    );
+    let (done, text) = run(&["canary", "lifecycle", "25%"]).await;
+    assert!(done && text.contains("serves 25 % of the users"), "{text}");
+    let (done, text) = run(&["functions", "lifecycle"]).await;
+    assert!(done && text.contains("2: 25 %") && text.contains("beside it"), "{text}");
+    let (done, text) = run(&["promote", "lifecycle"]).await;
+    assert!(done && text.contains("revision 2 (version 0.2.0) serves"), "{text}");
+    let (done, text) = run(&["rollback", "lifecycle"]).await;
+    assert!(done && text.contains("revision 1 (version 0.1.0) serves"), "{text}");
+    let to = format!("http://{}", server.admin);
+    let (done, text) = run(&["functions", "--cluster", "--to", &to]).await;
+    assert!(done && text.contains("HOST") && text.contains("lifecycle"), "{text}");
+    let (done, text) = run(&["undeploy", "lifecycle"]).await;
+    assert!(!done && text.contains("removals_refused") && text.contains("--allow-removals"), "{text}");
+    let (done, text) = run(&["undeploy", "lifecycle", "--allow-removals"]).await;
+    assert!(done && text.contains("nothing serves any more"), "{text}");
+    fs::write(&file, b"text").unwrap();
+    let (done, text) = run(&["deploy", &path]).await;
+    assert!(!done && text.contains("lifecycle.wasm: it is no WebAssembly component"), "{text}");
+    let (done, text) = run(&["reload", "--json"]).await;
+    assert!(done && text.contains("\"changed\""), "{text}");
+}
+
+/// Two hosts on one Redis.
+async fn fleet(redis: &RedisServer) -> Fleet {
+    let settings = settings_for(&redis.url(), &PostgresServer::shared().database().await);
+    Fleet::start_identical(2, &settings).await
+}
+
+/// Waits until this version answers on all of these hosts.
+async fn converged(fleet: &Fleet, hosts: &[usize], version: Option<&str>) {
+    eventually_within(CONVERGED_WITHIN, &format!("{version:?} on {hosts:?}"), async || {
+        for host in hosts {
+            if version_of(fleet.host(*host), Uuid::new_v4()).await.as_deref() != version {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deployment_reaches_every_host_and_those_that_were_down() {
+    let redis = RedisServer::start().await;
+    let mut fleet = fleet(&redis).await;
+    let first = deploy(fleet.host(0), version("0.1.0", "ok"), "").await;
+    let hosts = first["hosts"].as_array().unwrap();
+    assert!(hosts.len() == 2 && hosts.iter().all(|host| host["done"] == true), "{first}");
+    converged(&fleet, &[0, 1], Some("0.1.0")).await;
+    fleet.kill(1).await;
+    deploy(fleet.host(0), version("0.2.0", "ok"), "").await;
+    fleet.revive(1).await;
+    converged(&fleet, &[0, 1], Some("0.2.0")).await;
+    changed(fleet.host(1), "POST", "/rollback", "").await;
+    converged(&fleet, &[0, 1], Some("0.1.0")).await;
+    let listed = fleet.host(0).operator().get("/functions?cluster=true").await.json(200);
+    let serving = |host: &Value| host["functions"]["lifecycle"]["revision"].clone();
+    let hosts: Vec<Value> = listed["hosts"].as_array().unwrap().iter().map(serving).collect();
+    assert!(hosts.len() >= 2 && hosts.iter().take(2).all(|revision| *revision == 1), "{listed}");
+}
+
+#[tokio::test]
+async fn of_two_deployments_at_once_both_are_made_or_one_is_told_that_it_was_superseded() {
+    let redis = RedisServer::start().await;
+    let fleet = fleet(&redis).await;
+    let (one, other) = (fleet.host(0).operator(), fleet.host(1).operator());
+    let both = tokio::join!(
+        post(&one, "/functions", version("0.1.0", "ok")),
+        post(&other, "/functions", version("0.2.0", "ok")),
+    );
+    let mut statuses = [both.0.0, both.1.0];
+    statuses.sort_unstable();
+    assert!(statuses == [200, 200] || statuses == [200, 409], "{both:?}");
+    let kept = detail(fleet.host(0)).await;
+    let revisions = kept["revisions"].as_array().unwrap().len();
+    assert_eq!(revisions, statuses.iter().filter(|status| **status == 200).count(), "{kept}");
+    let serving = kept["serving"]["version"].as_str().unwrap().to_owned();
+    converged(&fleet, &[0, 1], Some(&serving)).await;
+}
+
+#[tokio::test]
+async fn a_store_that_comes_back_empty_is_given_the_deployments_again() {
+    let redis = RedisServer::start().await;
+    let mut fleet = fleet(&redis).await;
+    deploy(fleet.host(0), version("0.1.0", "ok"), "").await;
+    deploy(fleet.host(0), version("0.2.0", "ok"), "").await;
+    redis.restart(Data::Empty).await;
+    converged(&fleet, &[0, 1], Some("0.2.0")).await;
+    // A host that lost its own copy gets it from the store, which has it again.
+    eventually_within(CONVERGED_WITHIN, "another deployment is possible", async || {
+        post(&fleet.host(1).operator(), "/functions", version("0.3.0", "ok")).await.0 == 200
+    })
+    .await;
+    converged(&fleet, &[0, 1], Some("0.3.0")).await;
+    fleet.kill(0).await;
+    redis.kill();
+    fleet.revive(0).await;
+    assert_eq!(
+        version_of(fleet.host(0), Uuid::new_v4()).await.as_deref(),
+        Some("0.3.0"),
+        "losing Redis loses no function"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_run_a_revision_says_so_and_keeps_what_it_runs() {
+    let redis = RedisServer::start().await;
+    let settings = settings_for(&redis.url(), &PostgresServer::shared().database().await);
+    let set: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    // The routes of the guest belong to a function that only the second host has.
+    let without_unread = folder();
+    fs::remove_file(without_unread.path().join("unread.wasm")).unwrap();
+    let (able, unable) = (Server::serve(without_unread.path(), &set).await, Server::serve(&components(), &set).await);
+    let thief = fs::read(guests().join("route-thief.wasm")).unwrap();
+    let outcome = deploy(&able, thief, "").await;
+    let hosts = outcome["hosts"].as_array().unwrap();
+    let problem = hosts.iter().find_map(|host| host["problem"].as_str()).unwrap_or_else(|| panic!("{outcome}"));
+    assert!(problem.contains("conflicts with") && problem.contains("unread"), "{problem}");
+    assert_eq!(hosts.iter().filter(|host| host["done"] == true).count(), 1, "{outcome}");
+    unable.user(Uuid::new_v4()).get("/v1/unread").await.json(200);
+    let (status, _) =
+        post(&able.operator(), &format!("/functions/{}/rollback", outcome["name"].as_str().unwrap()), Vec::new()).await;
+    assert_eq!(status, 404, "there is no earlier revision");
+}
