@@ -144,6 +144,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     background.spawn("reload", move || reload_on_hangup(reloaded.clone()));
     let stop = serving.clone();
     work.spawn_until(serving.clone(), "schedules", move || schedule::run(dispatcher.clone(), stop.clone()));
+    functions.serving();
     admin.started.store(true, Ordering::Release);
     tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
 

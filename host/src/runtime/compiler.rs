@@ -1,5 +1,5 @@
-//! The threads that compile components. They have a low priority, so that requests go on at their usual speed while a large
-//! component is compiled on all cores.
+//! The threads that compile components. While a host serves, they have a low priority, so that requests go on at their usual
+//! speed although a large component is compiled on all cores.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 /// How much lower than usual the priority is, on the scale of `nice`.
 #[cfg(target_os = "linux")]
-const NICENESS: libc::c_int = 10;
+const NICENESS: libc::c_int = 5;
 
 /// Cranelift divides its work among the threads of the pool that it is called from. `None`: no thread can be started.
 static POOL: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
@@ -21,8 +21,20 @@ static POOL: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
     pool.map_err(|error| tracing::error!(%error, "the threads that compile components cannot be started")).ok()
 });
 
+/// How much the work may take from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Priority {
+    /// Nothing else is to be done: the host starts.
+    Usual,
+    /// The host serves meanwhile.
+    Low,
+}
+
 /// Runs this work on the threads for compiling; `None` if it panicked.
-pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn run<T: Send + 'static>(priority: Priority, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if priority == Priority::Usual {
+        return tokio::task::spawn_blocking(work).await.ok();
+    }
     let (sender, receiver) = oneshot::channel();
     POOL.as_ref()?.spawn(move || {
         // Nobody receives it if the caller gave up.
@@ -50,8 +62,10 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_and_a_panic_costs_only_its_own_result() {
-        assert_eq!(run(|| 7).await, Some(7));
-        assert_eq!(run(|| assert_eq!(1, 2, "this panics")).await, None);
-        assert_eq!(run(|| 8).await, Some(8));
+        for priority in [Priority::Usual, Priority::Low] {
+            assert_eq!(run(priority, || 7).await, Some(7));
+            assert_eq!(run(priority, || assert_eq!(1, 2, "this panics")).await, None);
+            assert_eq!(run(priority, || 8).await, Some(8));
+        }
     }
 }

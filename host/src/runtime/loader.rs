@@ -5,6 +5,7 @@
 //! together with the other functions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -13,7 +14,7 @@ use wasmtime::component::{Component, Linker};
 use super::allowance::{GrantDecision, RefusedGrants, effective};
 use super::bindings::{Function, FunctionPre};
 use super::cache::Cache;
-use super::compiler;
+use super::compiler::{self, Priority};
 use super::engine::Engine;
 use super::grants::Grants;
 use super::instance::{self, Blueprint, DeadlinePassed};
@@ -156,13 +157,27 @@ pub(super) struct Loader {
     cache: Option<Cache>,
     world: HostWorld,
     options: Options,
+    /// Whether the host serves, so that compiling must leave time for requests.
+    serving: AtomicBool,
 }
 
 impl Loader {
     pub(super) fn new(engine: Engine, world: HostWorld, options: Options) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine.wasm());
         Function::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |state| state)?;
-        Ok(Self { cache: open_cache(&engine, &options), engine, linker, world, options })
+        Ok(Self {
+            cache: open_cache(&engine, &options),
+            engine,
+            linker,
+            world,
+            options,
+            serving: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on, compiling leaves time for requests.
+    pub(super) fn serving(&self) {
+        self.serving.store(true, Ordering::Relaxed);
     }
 
     /// Prepares a revision. Conflicts with other functions are not checked here.
@@ -211,7 +226,8 @@ impl Loader {
             signature::verify(&bytes, &keys)?;
             compile(&engine, cache.as_ref(), &bytes, &digest)
         };
-        let compiled = compiler::run(compiling).await;
+        let priority = if self.serving.load(Ordering::Relaxed) { Priority::Low } else { Priority::Usual };
+        let compiled = compiler::run(priority, compiling).await;
         let component =
             compiled.ok_or_else(|| DeployFailure::Compile("the compiler panicked; see the log".to_owned()))??;
         check_contract(&self.engine, &component)?;

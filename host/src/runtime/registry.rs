@@ -211,6 +211,11 @@ impl Functions {
         })
     }
 
+    /// To be called when the host begins to serve: from now on, compiling leaves time for requests.
+    pub fn serving(&self) {
+        self.shared.loader.serving();
+    }
+
     /// Deploys every `*.wasm` file of a folder, in the order of their names. Functions that can be deployed serve even if
     /// others are refused.
     pub async fn load_dir(&self, folder: &Path) -> Result<Vec<Deployed>, Vec<DeployError>> {

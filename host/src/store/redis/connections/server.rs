@@ -1,8 +1,8 @@
 //! The server process at the other end of a connection: its identity, since when it serves, and whether Roost can use
 //! it.
 
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, Value};
 use roost_core::time::Timestamp;
 
 use crate::config::RedisMode;
@@ -78,10 +78,10 @@ impl ServerProcess {
         let mut pipeline = redis::pipe();
         pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication").cmd("TIME");
         for script in &*SCRIPTS {
-            pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text);
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(script.text).ignore();
         }
-        type Answers = (String, String, (u64, u64), Value, Value);
-        let (server, replication, (seconds, microseconds), _, _): Answers = pipeline.query_async(connection).await?;
+        type Answers = (String, String, (u64, u64));
+        let (server, replication, (seconds, microseconds)): Answers = pipeline.query_async(connection).await?;
         let now = Timestamp(seconds * 1_000 + microseconds / 1_000);
         Self::from_info(&server, &replication, now, mode)
     }
