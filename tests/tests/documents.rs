@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use roost::config::{RecordsUrl, Sources, SqliteLocation};
 use roost::records::RecordStore;
-use roost::runtime::{Caller, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup};
+use roost::runtime::{
+    Caller, Cohort, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup,
+};
 use roost::store::Store;
 use roost_core::each_records_case;
 use roost_tests::fixture::allow_everything;
@@ -49,7 +51,7 @@ async fn run_in_guest(engine: Engine, case: &'static str) -> String {
     let functions = Functions::new(engine, HostWorld { store: Store::memory(), records }, options).unwrap();
     functions.deploy_file(&guests().join("conformance.wasm")).await.unwrap();
     let path = format!("/v1/documents/{case}");
-    let RouteLookup::Found(found) = functions.route("GET", &path) else {
+    let RouteLookup::Found(found) = functions.route("GET", &path, Cohort::STABLE) else {
         panic!("{path} has no route");
     };
     let (route, parameters) = (found.index, found.parameters);

@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roost::config::{RecordsUrl, SqliteLocation};
 use roost::records::RecordStore;
-use roost::runtime::{Caller, Connection, Engine, Functions, Hook, HostWorld, Invocation, Reply, Request, Target};
+use roost::runtime::{
+    Caller, Cohort, Connection, Engine, Functions, Hook, HostWorld, Invocation, Reply, Request, Target,
+};
 use roost::store::Store;
 use roost_core::ids::UserId;
 use roost_core::port::{Records, UnreadRequest};
@@ -69,7 +71,7 @@ impl Fixture {
                     name: (*name).to_owned(),
                     payload: payload.to_string(),
                 };
-                vec![(self.functions.message(name).unwrap(), request)]
+                vec![(self.functions.message(name, Cohort::STABLE).unwrap(), request)]
             }
             CallKind::Connected => to_hooks(Hook::Connected, Request::Connected(connection)),
             CallKind::Heartbeat => to_hooks(Hook::Heartbeat, Request::Heartbeat(vec![connection])),

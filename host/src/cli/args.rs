@@ -213,6 +213,9 @@ pub(super) struct DeployArgs {
     /// Deploy it even if it lacks routes, messages or hooks of the version that serves now
     #[arg(long)]
     pub(super) allow_removals: bool,
+    /// Grants that it is allowed besides those of the configuration, such as read.app,publish; all: whatever it asks for
+    #[arg(long, value_name = "GRANTS")]
+    pub(super) allow_grants: Option<String>,
     /// A call that the new version must answer before it serves: JSON, or @FILE with it
     #[arg(long, value_name = "PROBE")]
     pub(super) probe: Option<String>,

@@ -46,6 +46,9 @@ fn query(args: &DeployArgs) -> anyhow::Result<String> {
     if args.allow_removals {
         query.push_str("&allow_removals=true");
     }
+    if let Some(grants) = &args.allow_grants {
+        query.push_str(&format!("&allow_grants={}", encode(grants)));
+    }
     if let Some(probe) = &args.probe {
         let text = match probe.strip_prefix('@') {
             Some(file) => std::fs::read_to_string(file).with_context(|| format!("the probe {file} cannot be read"))?,

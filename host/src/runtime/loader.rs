@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::{Component, Linker};
 
-use super::allowance::{GrantDecision, RefusedGrants, effective};
+use super::allowance::{Allowance, GrantDecision, RefusedGrants, effective};
 use super::bindings::{Function, FunctionPre};
 use super::cache::Cache;
 use super::compiler::{self, Priority};
@@ -180,15 +180,20 @@ impl Loader {
         self.serving.store(true, Ordering::Relaxed);
     }
 
-    /// Prepares a revision. Conflicts with other functions are not checked here.
-    pub(super) async fn load(&self, source: &str, bytes: Vec<u8>) -> Result<Revision, DeployFailure> {
+    /// Prepares a revision, which is allowed what the configuration and the deployer allow. Conflicts with other functions are not checked here.
+    pub(super) async fn load(
+        &self,
+        source: &str,
+        bytes: Vec<u8>,
+        by_deployer: Allowance,
+    ) -> Result<Revision, DeployFailure> {
         let digest = digest(&bytes);
         let pre = self.prepare(bytes, digest.clone()).await?;
         let manifest = self.describe(&pre, source, &digest).await?;
         let config = self.options.of(&manifest.name).clone();
         let handler = format!("{CONTRACT}/handler@{CONTRACT_VERSION}");
         let blueprint = Blueprint::new(pre.instance_pre().clone(), &handler).ok_or(DeployFailure::NoHandler)?;
-        let grants = self.grants(&manifest)?;
+        let grants = self.grants(&manifest, by_deployer)?;
         Ok(Revision::new(RevisionParts {
             identity: self.identity(&manifest.name, &digest, grants),
             engine: self.engine.clone(),
@@ -200,9 +205,9 @@ impl Loader {
     }
 
     /// What the function may do: everything that it asks for, or it is refused.
-    fn grants(&self, manifest: &Manifest) -> Result<Grants, DeployFailure> {
+    fn grants(&self, manifest: &Manifest, by_deployer: Allowance) -> Result<Grants, DeployFailure> {
         let (allowed, is_own) = self.options.allowance(&manifest.name);
-        let GrantDecision { given, refused } = effective(manifest.asks, allowed);
+        let GrantDecision { given, refused } = effective(manifest.asks, allowed.or(by_deployer));
         if !refused.is_empty() {
             let (function, asked) = (manifest.name.clone(), manifest.asks);
             return Err(DeployFailure::GrantsRefused(RefusedGrants { function, asked, refused }));

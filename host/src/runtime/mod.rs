@@ -20,6 +20,7 @@ mod grants;
 pub mod hooks;
 pub(crate) mod host_paths;
 mod imports;
+mod info;
 mod instance;
 mod limits;
 mod loader;
@@ -44,12 +45,13 @@ pub use call::{CallError, Caller, Connection, Failure, FailureKind, HttpRequest,
 pub use cohort::Cohort;
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
 pub use grants::{Grants, Operations, Spaces};
+pub use info::{FunctionInfo, LimitsInfo};
 pub(crate) use loader::{COMPONENT_BYTES_MAX, check_kind};
 pub use loader::{DeployError, DeployFailure};
 pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
 pub(crate) use metrics::CallCounts;
 pub use options::Options;
-pub use registry::{BaseChange, Deployed, Documented, FunctionInfo, Functions, Placement, Target};
+pub use registry::{BaseChange, Deployed, Documented, Functions, Placement, Target};
 pub use routes::{Conflict, MatchedRoute, Parameter, RouteLookup};
 pub use state::HostWorld;
 

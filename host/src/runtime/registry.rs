@@ -13,10 +13,12 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{Mutex, watch};
 
+use super::allowance::Allowance;
 use super::call::{CallError, Invocation, Reply};
 use super::cohort::Cohort;
 use super::engine::Engine;
 use super::grants::Grants;
+use super::info::FunctionInfo;
 use super::loader::{DeployError, DeployFailure, Loader, digest};
 use super::manifest::{Access, Hook, Manifest, Method, Schedule};
 use super::metrics::CallCounts;
@@ -64,7 +66,7 @@ impl Target {
 
     /// How operators see the revision.
     pub fn info(&self) -> FunctionInfo {
-        info(self)
+        FunctionInfo::of(&self.0)
     }
 
     pub(super) fn described(&self) -> Described<Self> {
@@ -102,45 +104,6 @@ pub struct Deployed {
     /// The time until the revision served.
     #[serde(skip)]
     pub took: Duration,
-}
-
-/// A live function, as operators see it.
-#[derive(Clone, Debug, Serialize)]
-pub struct FunctionInfo {
-    /// The name of the function.
-    pub name: String,
-    /// The version in the manifest.
-    pub version: String,
-    /// SHA-256 of the component.
-    pub digest: String,
-    /// The routes, such as `GET /v1/presence/{user}`.
-    pub routes: Vec<String>,
-    /// The socket frame types that the function answers.
-    pub messages: Vec<String>,
-    /// The life-cycle hooks.
-    pub hooks: Vec<Hook>,
-    /// The ticks that the function asked for.
-    pub schedules: Vec<Schedule>,
-    /// What the function may do.
-    pub grants: Grants,
-    /// What the function may use.
-    pub limits: LimitsInfo,
-    /// How many calls have not ended.
-    pub in_flight: usize,
-    /// How many calls this revision had since it was deployed.
-    pub calls: u64,
-}
-
-/// What a function may use, as operators see it.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "as in `FunctionConfig`")]
-pub struct LimitsInfo {
-    pub memory_bytes_max: usize,
-    pub deadline_ms: u128,
-    pub concurrency_max: usize,
-    pub queue_max: usize,
-    pub reply_bytes_max: usize,
-    pub reuse: bool,
 }
 
 /// A route and its description, for the OpenAPI document.
@@ -239,7 +202,7 @@ impl Functions {
         for path in paths {
             let (source, bytes) = read(&path).await;
             let prepared = match bytes {
-                Ok(bytes) => self.prepare(&source, bytes).await,
+                Ok(bytes) => self.prepare(&source, bytes, Allowance::NOTHING).await,
                 Err(error) => Err(error),
             };
             match prepared {
@@ -295,7 +258,7 @@ impl Functions {
     pub async fn deploy(&self, source: &str, bytes: Vec<u8>) -> Result<Deployed, DeployError> {
         let began = Instant::now();
         let _deploying = self.shared.deploying.lock().await;
-        let target = self.prepare(source, bytes).await?;
+        let target = self.prepare(source, bytes, Allowance::NOTHING).await?;
         let replaced = self.slots().get(target.name()).and_then(|slot| Some(slot.base.as_ref()?.target.clone()));
         let done = deployed(&target, replaced.as_ref(), began);
         if !done.changed {
@@ -318,12 +281,12 @@ impl Functions {
     }
 
     /// Makes a revision that is ready to serve, and does not let it serve yet. If a revision of exactly this component is
-    /// kept already, that one is returned.
-    pub async fn prepare(&self, source: &str, bytes: Vec<u8>) -> Result<Target, DeployError> {
+    /// kept already, that one is returned. Besides what the configuration allows, it is allowed `by_deployer`.
+    pub async fn prepare(&self, source: &str, bytes: Vec<u8>, by_deployer: Allowance) -> Result<Target, DeployError> {
         if let Some(kept) = self.kept(&digest(&bytes)) {
             return Ok(kept);
         }
-        let loaded = self.shared.loader.load(source, bytes).await;
+        let loaded = self.shared.loader.load(source, bytes, by_deployer).await;
         let refused = |failure| DeployError { source_name: source.to_owned(), failure };
         loaded.map(|revision| Target(Arc::new(revision))).map_err(refused)
     }
@@ -440,7 +403,7 @@ impl Functions {
     /// The live functions, in the order of their names.
     pub fn list(&self) -> Vec<FunctionInfo> {
         let serving = self.shared.serving.load();
-        serving.stable().functions().map(|(_, target)| info(target)).collect()
+        serving.stable().functions().map(|(_, target)| target.info()).collect()
     }
 
     /// All routes with their descriptions, in the order of the functions.
@@ -512,30 +475,5 @@ fn deployed(target: &Target, replaced: Option<&Target>, began: Instant) -> Deplo
         replaced: replaced.map(|target| target.0.digest.clone()),
         changed: replaced != Some(target),
         took: began.elapsed(),
-    }
-}
-
-fn info(target: &Target) -> FunctionInfo {
-    let Target(revision) = target;
-    let (manifest, config) = (&revision.manifest, &revision.config);
-    FunctionInfo {
-        name: manifest.name.clone(),
-        version: manifest.version.clone(),
-        digest: revision.digest.clone(),
-        routes: manifest.routes.iter().map(|route| format!("{} {}", route.method, route.path)).collect(),
-        messages: manifest.messages.clone(),
-        hooks: manifest.hooks.clone(),
-        schedules: manifest.schedules.clone(),
-        grants: revision.identity.grants,
-        limits: LimitsInfo {
-            memory_bytes_max: config.memory_bytes_max,
-            deadline_ms: config.deadline.as_millis(),
-            concurrency_max: config.concurrency_max,
-            queue_max: config.queue_max,
-            reply_bytes_max: config.reply_bytes_max,
-            reuse: config.reuse,
-        },
-        in_flight: revision.metrics.in_flight(),
-        calls: revision.metrics.calls(),
     }
 }

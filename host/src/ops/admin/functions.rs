@@ -23,7 +23,7 @@ use crate::runtime::deployments::{
     ChangeRefused, DeployRequest, DeploymentError, DeploymentOutcome, Deployments, FunctionStatus, HostReport, Probe,
     Stage,
 };
-use crate::runtime::{DeployError, DeployFailure};
+use crate::runtime::{Allowance, DeployError, DeployFailure};
 use crate::server::problem::{ApiError, ErrorCode};
 
 /// What errors call a component that was uploaded without a name.
@@ -84,6 +84,9 @@ struct DeployQuery {
     canary: Option<u8>,
     #[serde(default)]
     allow_removals: bool,
+    /// Grants that the function is allowed besides those of the configuration, such as `read.app,publish`.
+    #[serde(default)]
+    allow_grants: String,
     /// A [`Probe`] as JSON.
     probe: Option<String>,
     /// The name of the file, for errors.
@@ -100,12 +103,22 @@ async fn deploy(
 ) -> Answer {
     let query = read_query(query)?;
     let probe = query.probe.as_deref().map(parse_probe).transpose()?;
+    let allowed = Allowance::parse(&query.allow_grants).map_err(|unknown| {
+        Refused(ApiError::new(ErrorCode::InvalidQuery, format!("the query parameter allow_grants: {unknown}")))
+    })?;
     let source = query.source.unwrap_or_else(|| UNNAMED.to_owned());
     let (bytes, permit) = upload::read(&state, body).await.map_err(|refused| match refused {
         UploadRefused::Request(error) => Refused(error),
         UploadRefused::Component(failure) => problem(&DeployError { source_name: source.clone(), failure }.into()),
     })?;
-    let request = DeployRequest { source, bytes, canary: query.canary, allow_removals: query.allow_removals, probe };
+    let request = DeployRequest {
+        source,
+        bytes,
+        canary: query.canary,
+        allow_removals: query.allow_removals,
+        allow_grants: (allowed, query.allow_grants),
+        probe,
+    };
     if query.progress {
         drop(permit);
         return Ok(deploy_with_progress(state.deployments.clone(), request));

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::{RecordsUrl, SigningKeys, Sources, SqliteLocation};
+use crate::config::{RecordsUrl, Sources, SqliteLocation};
 use crate::golden::Messages;
 use crate::records::RecordStore;
 use crate::runtime::deployments::{CanaryLimits, DeploymentOptions};
@@ -40,13 +40,7 @@ async fn state_with(key: Option<&str>, metrics_key: Option<&str>) -> Arc<AdminSt
 /// Deployments of a host without functions, in a folder that is not there until something is deployed.
 async fn deployments(records: &RecordStore) -> Deployments {
     let folder = tempfile::tempdir().unwrap();
-    let defaults = Sources { defaults: vec![("token_secret", "0".repeat(32))], ..Sources::default() }.load().unwrap();
-    let options = Options {
-        defaults: defaults.function_defaults,
-        named: BTreeMap::new(),
-        cache_dir: None,
-        signing_keys: SigningKeys::default(),
-    };
+    let options = Options::of_config(&Sources::default().load().unwrap());
     let world = HostWorld { store: Store::memory(), records: records.clone() };
     let functions = Functions::new(Engine::new().unwrap(), world, options).unwrap();
     let options = DeploymentOptions {

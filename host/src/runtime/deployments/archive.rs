@@ -110,6 +110,7 @@ mod tests {
             digest: digest(bytes),
             bytes: bytes.len() as u64,
             deployed_at_ms: 0,
+            allow_grants: String::new(),
         };
         let change = DeploymentChange::Deploy(component, None);
         DesiredState::default().after("typing", &change, "x".into()).unwrap()

@@ -13,7 +13,7 @@ use super::outcome::{
 use super::probe::Probe;
 use super::{Deployments, PlannedChange};
 use crate::ops::log::milliseconds;
-use crate::runtime::Target;
+use crate::runtime::{Allowance, Target};
 
 /// How long a change waits for the other hosts to follow it before it is answered.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
@@ -31,6 +31,8 @@ pub(crate) struct DeployRequest {
     pub(crate) canary: Option<u8>,
     /// Whether the new version may lack routes, messages or hooks of the old one.
     pub(crate) allow_removals: bool,
+    /// The grants that it is allowed besides those of the configuration, and how they were written.
+    pub(crate) allow_grants: (Allowance, String),
     /// A call that the new version must answer before it serves.
     pub(crate) probe: Option<Probe>,
 }
@@ -97,7 +99,7 @@ impl Deployments {
     ) -> Result<DeploymentOutcome, DeploymentError> {
         let mut steps = Steps::start(progress);
         let bytes = request.bytes.clone();
-        let target = self.shared.functions.prepare(&request.source, bytes).await?;
+        let target = self.shared.functions.prepare(&request.source, bytes, request.allow_grants.0).await?;
         steps.complete(Stage::Prepared);
         if let Some(probe) = &request.probe {
             probe.run(&self.shared.functions, &target).await?;
@@ -109,6 +111,7 @@ impl Deployments {
             digest: target.digest().to_owned(),
             bytes: request.bytes.len() as u64,
             deployed_at_ms: self.shared.store.now().0,
+            allow_grants: request.allow_grants.1,
         };
         let changing = self.shared.changing.lock().await;
         self.store_component(&component.digest, request.bytes).await?;

@@ -68,6 +68,9 @@ pub(crate) struct ComponentRecord {
     pub(crate) bytes: u64,
     /// When it was deployed, in milliseconds since the Unix epoch.
     pub(crate) deployed_at_ms: u64,
+    /// The grants that whoever deployed it allows, besides those of the configuration; as `Allowance::parse` reads them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) allow_grants: String,
 }
 
 /// A change of one function's deployments.
@@ -262,7 +265,13 @@ mod tests {
     use super::*;
 
     fn component(digest: &str, deployed_at_ms: u64) -> ComponentRecord {
-        ComponentRecord { version: "1.0.0".into(), digest: digest.into(), bytes: 100, deployed_at_ms }
+        ComponentRecord {
+            version: "1.0.0".into(),
+            digest: digest.into(),
+            bytes: 100,
+            deployed_at_ms,
+            allow_grants: String::new(),
+        }
     }
 
     fn deploy(digest: &str) -> DeploymentChange {

@@ -30,7 +30,7 @@ pub(crate) use self::outcome::{DeploymentError, DeploymentOutcome, FunctionStatu
 pub(crate) use self::probe::Probe;
 pub(crate) use self::verdict::CanaryLimits;
 use crate::runtime::registry::{BaseChange, Functions, Placement, Target};
-use crate::runtime::{CallCounts, Conflict, DeployError};
+use crate::runtime::{Allowance, CallCounts, Conflict, DeployError};
 use crate::store::Store;
 
 /// How often a change is made again because another function's deployments changed meanwhile.
@@ -217,12 +217,15 @@ impl Deployments {
 
     async fn target(&self, name: &str, function: &DesiredFunction, revision: u64) -> Result<Target, DeploymentError> {
         let missing = || DeploymentError::ComponentMissing { function: name.to_owned(), revision };
-        let digest = function.record(revision).map(|record| &record.component.digest).ok_or_else(missing)?;
+        let component = function.record(revision).map(|record| &record.component).ok_or_else(missing)?;
+        let digest = &component.digest;
         if let Some(kept) = self.shared.functions.kept(digest) {
             return Ok(kept);
         }
         let bytes = self.component(digest).await?.ok_or_else(missing)?;
-        Ok(self.shared.functions.prepare(&format!("{name} (revision {revision})"), bytes).await?)
+        // The names were read when it was deployed; what another version of the host cannot read allows nothing.
+        let by_deployer = Allowance::parse(&component.allow_grants).unwrap_or(Allowance::NOTHING);
+        Ok(self.shared.functions.prepare(&format!("{name} (revision {revision})"), bytes, by_deployer).await?)
     }
 
     /// A component, from the disk or from the other hosts.
