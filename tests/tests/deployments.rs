@@ -124,7 +124,7 @@ async fn a_component_is_deployed_replaced_rolled_back_and_undeployed() {
 }
 
 #[tokio::test]
-async fn every_refusal_says_what_is_wrong_and_changes_nothing() {
+async fn every_refusal_names_its_reason_and_changes_nothing() {
     let server = Server::start(&[]).await;
     deploy(&server, version("0.1.0", "ok"), "").await;
     let guest = |name: &str| fs::read(guests().join(name)).unwrap();
@@ -379,7 +379,7 @@ async fn a_deployment_reaches_every_host_and_those_that_were_down() {
 }
 
 #[tokio::test]
-async fn of_two_deployments_at_once_both_are_made_or_one_is_told_that_it_was_superseded() {
+async fn of_two_deployments_at_once_both_are_made_or_one_is_superseded() {
     let redis = RedisServer::start().await;
     let fleet = fleet(&redis).await;
     let (one, other) = (fleet.host(0).operator(), fleet.host(1).operator());
@@ -424,7 +424,7 @@ async fn a_store_that_comes_back_empty_is_given_the_deployments_again() {
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_run_a_revision_says_so_and_keeps_what_it_runs() {
+async fn a_host_that_cannot_run_a_revision_reports_it_and_keeps_what_it_runs() {
     let redis = RedisServer::start().await;
     let settings = settings_for(&redis.url(), &PostgresServer::shared().database().await);
     let set: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

@@ -23,7 +23,7 @@ pub(super) async fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
         print(&format!("{shown}: {} bytes are sent", bytes.len()))?;
     }
     let on_line = |line: Value| match (line.get("stage"), line.get("outcome"), line.get("error")) {
-        (Some(stage), ..) if !silent => drop(print(&format!("{}", stage.as_str().unwrap_or_default()))),
+        (Some(stage), ..) if !silent => drop(print(stage.as_str().unwrap_or_default())),
         (_, Some(done), _) => outcome = Some(done.clone()),
         (_, _, Some(problem)) => refusal = Some(problem.clone()),
         _ => {}
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_is_told_in_sentences() {
+    fn an_outcome_is_printed_as_sentences() {
         let outcome = json!({
             "name": "presence", "version": "0.2.0", "digest": "0123", "revision": 2, "canary": 10,
             "replaced": { "version": "0.1.0", "digest": "4567", "revision": null },

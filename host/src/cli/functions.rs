@@ -226,9 +226,9 @@ presence  0.1.0    revision 3  0123456789ab  4: 10 %  1       12     16 MiB, 500
         for line in [
             "canary: revision 2, 10 % of the users  50     1       1      0         4.0 %",
             "beside it                              450    0       0      0         0.0 %",
-            "0         0.1.0    0123456789ab  1000   1970-01-01T00:00:00.000Z  taken back: it trapped",
-            "1         0.1.0    0123456789ab  1000   1970-01-01T00:00:00.000Z  serves",
-            "2         0.1.0    0123456789ab  1000   1970-01-01T00:00:00.000Z  canary",
+            "0         0.1.0    0123456789ab  1000   1970-01-01T00:00:00Z  taken back: it trapped",
+            "1         0.1.0    0123456789ab  1000   1970-01-01T00:00:00Z  serves",
+            "2         0.1.0    0123456789ab  1000   1970-01-01T00:00:00Z  canary",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is missing in\n{text}");
         }

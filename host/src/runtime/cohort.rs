@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_of_the_users_is_served_and_stays_served_when_the_share_grows() {
+    fn a_share_of_the_users_is_served_and_is_still_served_when_the_share_grows() {
         let users: Vec<Cohort> = (1..=10_000).map(|number| Cohort::of_user(UserId::from_u128(number))).collect();
         let served = |percent| users.iter().filter(|cohort| cohort.is_within(percent)).count();
         assert_eq!((served(0), served(100)), (0, 10_000));

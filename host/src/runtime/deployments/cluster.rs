@@ -54,7 +54,7 @@ pub(crate) struct HostReport {
     pub(crate) reported_at_ms: u64,
     /// The version of the desired state that the host follows.
     pub(crate) version: u64,
-    /// By name.
+    /// The functions of the host, by name.
     pub(crate) functions: BTreeMap<String, ReportedFunction>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct ReportedFunction {
     pub(crate) digest: Option<String>,
     /// The revision that serves; `None` if it is the component of the folder.
     pub(crate) revision: Option<u64>,
-    /// The canary.
+    /// The canary beside it, if there is one.
     pub(crate) canary: Option<ReportedCanary>,
     /// Why the host does not run what is desired; `None` if it does.
     pub(crate) problem: Option<String>,

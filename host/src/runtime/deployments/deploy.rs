@@ -25,7 +25,7 @@ const REPORTS_PAUSE: Duration = Duration::from_millis(15);
 pub(crate) struct DeployRequest {
     /// What errors call the component.
     pub(crate) source: String,
-    /// The component.
+    /// The bytes of the component.
     pub(crate) bytes: Vec<u8>,
     /// The share of the users that it serves, in percent; `None`: it serves everybody.
     pub(crate) canary: Option<u8>,

@@ -19,7 +19,7 @@ pub(crate) struct DesiredState {
     pub(crate) version: u64,
     /// Made up for each change, so that two states of the same version can be told apart.
     pub(crate) change: String,
-    /// By name.
+    /// The functions with deployments, by name.
     pub(crate) functions: BTreeMap<String, DesiredFunction>,
 }
 
