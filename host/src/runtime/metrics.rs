@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use tracing::Span;
 
 use super::call::{CallError, FailureKind, Reply};
+use super::series::SeriesOfRevision;
 use crate::ops::latency::{self, Latency};
-use crate::ops::metrics::{CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED, function_counter};
+use crate::ops::metrics::{CALL_SECONDS, CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED, function_counter};
 use crate::ops::trace;
 
 /// Series that one function may have; counts for further ones are dropped, and the drops are counted.
@@ -65,6 +66,12 @@ impl Outcome {
     }
 }
 
+/// Removes the series of a revision that has ended.
+pub(super) fn remove_series(function: &str, revision: &str) {
+    Outcome::ALL.iter().for_each(|(_, outcome)| CALLS.remove([function, revision, outcome]));
+    CALL_SECONDS.remove([function, revision]);
+}
+
 /// How the calls of one revision on this host have ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CallCounts {
@@ -88,6 +95,7 @@ pub(super) struct CallMetrics {
     calls: AtomicU64,
     in_flight: AtomicUsize,
     ended: EndedCalls,
+    _series: SeriesOfRevision,
 }
 
 /// What [`CallCounts`] are read from.
@@ -122,6 +130,7 @@ impl EndedCalls {
 
 impl CallMetrics {
     pub(super) fn new(function: &str, revision: &str) -> Self {
+        let series = SeriesOfRevision::new(function, revision);
         let outcomes = Outcome::ALL.iter().map(|(_, outcome)| CALLS.of([function, revision, outcome])).collect();
         Self {
             outcomes,
@@ -129,6 +138,7 @@ impl CallMetrics {
             calls: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             ended: EndedCalls::default(),
+            _series: series,
         }
     }
 

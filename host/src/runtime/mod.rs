@@ -34,6 +34,7 @@ mod registry;
 mod revision;
 mod routes;
 pub mod schedule;
+mod series;
 mod serving;
 pub(crate) mod signature;
 mod state;

@@ -22,6 +22,12 @@ const BUCKETS: [f64; 18] = [
 pub(crate) struct Counters<const LABELS: usize>(IntCounterVec);
 
 impl<const LABELS: usize> Counters<LABELS> {
+    /// Removes the counter with these label values.
+    pub(crate) fn remove(&self, values: [&str; LABELS]) {
+        // There may be none.
+        let _ = self.0.remove_label_values(&values);
+    }
+
     /// The counter with these label values, in the order in which the labels were declared.
     pub(crate) fn of(&self, values: [&str; LABELS]) -> IntCounter {
         self.0.with_label_values(&values)
@@ -42,6 +48,12 @@ impl<const LABELS: usize> Gauges<LABELS> {
 pub(crate) struct Histograms<const LABELS: usize>(HistogramVec);
 
 impl<const LABELS: usize> Histograms<LABELS> {
+    /// Removes the histogram with these label values.
+    pub(crate) fn remove(&self, values: [&str; LABELS]) {
+        // There may be none.
+        let _ = self.0.remove_label_values(&values);
+    }
+
     /// The histogram with these label values, in the order in which the labels were declared.
     pub(crate) fn of(&self, values: [&str; LABELS]) -> Histogram {
         self.0.with_label_values(&values)
