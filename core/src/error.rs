@@ -35,6 +35,9 @@ pub enum Error {
     /// Other callers changed the same state during each of [`crate::limits::TRIES_MAX`] attempts.
     #[error("too many changes at once, try again")]
     Contended,
+    /// A value has no JSON form. The text says why.
+    #[error("not expressible as JSON: {0}")]
+    Encoding(String),
     /// An error of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -57,7 +60,7 @@ impl Error {
             Self::Contended
             | Self::Store(StoreError::Unavailable { .. })
             | Self::Records(RecordsError::Unavailable { .. }) => ErrorKind::Unavailable,
-            Self::Store(_) | Self::Records(RecordsError::Denied(_)) => ErrorKind::Internal,
+            Self::Encoding(_) | Self::Store(_) | Self::Records(RecordsError::Denied(_)) => ErrorKind::Internal,
         }
     }
 
@@ -70,7 +73,7 @@ impl Error {
             Self::Store(StoreError::Unavailable { .. }) => "store_unavailable",
             Self::Records(RecordsError::Unavailable { .. }) => "records_unavailable",
             Self::Store(StoreError::Denied(_)) | Self::Records(RecordsError::Denied(_)) => "denied",
-            Self::Store(_) => "internal",
+            Self::Encoding(_) | Self::Store(_) => "internal",
             Self::Records(RecordsError::NotFound(_)) => "not_found",
             Self::Records(RecordsError::NotAMember) => "not_a_member",
             Self::Records(RecordsError::Forbidden(_)) => "forbidden",

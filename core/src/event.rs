@@ -1,4 +1,7 @@
 //! Events for clients in their wire form. No other module of the core writes JSON.
+//!
+//! Functions make events of their own with [`Event::durable`] and [`Event::ephemeral`]; the other functions here are the
+//! events of Roost itself.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -6,6 +9,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, Seq, UUID_BYTES, UserId};
 use crate::port::{Change, ChangeKind, Event, Message};
 use crate::time::Timestamp;
@@ -171,6 +175,34 @@ pub fn typing(conversation: ConversationId, user: UserId) -> Event {
     ephemeral("typing", &TypingPayload { conversation, user })
 }
 
+impl Event {
+    /// An event that takes the next offset of each user's feed and can be replayed: for what a client must not miss.
+    ///
+    /// The name is 1 to [`EVENT_NAME_BYTES_MAX`](crate::limits::EVENT_NAME_BYTES_MAX) bytes of `a-z`, `0-9`, `.`, `_`
+    /// and `-`, such as `reaction.changed`. The store refuses any other name, and a payload of more than
+    /// [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX) bytes.
+    ///
+    /// # Errors
+    /// [`Error::Encoding`] for a payload that JSON cannot express, such as a map whose keys are lists.
+    pub fn durable(name: &str, payload: &impl Serialize) -> Result<Self, Error> {
+        Self::encoded(name, payload, true)
+    }
+
+    /// An event that reaches only the clients that are connected at this time: for what is soon out of date, such as
+    /// that somebody is typing. Otherwise as [`Event::durable`].
+    ///
+    /// # Errors
+    /// As [`Event::durable`].
+    pub fn ephemeral(name: &str, payload: &impl Serialize) -> Result<Self, Error> {
+        Self::encoded(name, payload, false)
+    }
+
+    fn encoded(name: &str, payload: &impl Serialize, durable: bool) -> Result<Self, Error> {
+        let payload = serde_json::to_string(payload).map_err(|error| Error::Encoding(error.to_string()))?;
+        Ok(Self { name: name.into(), payload: payload.into(), durable })
+    }
+}
+
 fn durable(name: &str, payload: &impl Serialize) -> Event {
     Event { name: name.into(), payload: encode(payload), durable: true }
 }
@@ -216,6 +248,15 @@ mod tests {
         };
         assert!(presence_list(&[late]).is_err());
         assert!(serde_json::to_string(&late).is_err());
+    }
+
+    #[test]
+    fn an_event_of_a_function_carries_its_payload_as_json() {
+        let event = Event::durable("reaction.changed", &[1, 2]).unwrap();
+        assert_eq!((&*event.name, &*event.payload, event.durable), ("reaction.changed", "[1,2]", true));
+        assert!(!Event::ephemeral("looking", &()).unwrap().durable);
+        let keys_that_are_lists = std::collections::BTreeMap::from([(vec![1], 2)]);
+        assert!(matches!(Event::durable("odd", &keys_that_are_lists), Err(Error::Encoding(_))));
     }
 
     #[test]

@@ -165,6 +165,12 @@ impl Key {
         Self::new(space, Owner::User(user))
     }
 
+    /// A function's own key in the space `app`. The item is 1 to [`NAME_BYTES_MAX`] bytes of `a-z`, `0-9`, `.`, `_` and
+    /// `-`, which [`Key::validate`] checks.
+    pub fn app(owner: Owner, item: impl Into<String>) -> Self {
+        Self { space: Space::App, owner, item: Some(item.into()) }
+    }
+
     /// The key of a user's unread counter of one conversation.
     pub fn unread_conversation(user: UserId, conversation: ConversationId) -> Self {
         let item = Some(Cow::from(conversation).into_owned());

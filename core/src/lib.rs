@@ -14,6 +14,7 @@ pub mod ids;
 pub mod key;
 pub mod last_message;
 pub mod limits;
+pub mod live_state;
 pub mod messaging;
 pub mod port;
 pub mod presence;

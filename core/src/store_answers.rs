@@ -11,6 +11,48 @@ pub(crate) fn unexpected(expected: &str) -> StoreError {
     StoreError::WrongType(format!("the store's answer was expected to be {expected}"))
 }
 
+impl Value {
+    /// The bytes of the key; `None` if the key is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongType`] for the answer to another query; likewise for the methods below.
+    pub fn into_bytes(self) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Self::Bytes(bytes) => Ok(Some(bytes)),
+            Self::Missing => Ok(None),
+            _ => Err(unexpected("bytes")),
+        }
+    }
+
+    /// The number of a counter; `None` if the key is missing, which is not the same as zero.
+    ///
+    /// # Errors
+    /// As [`Value::into_bytes`].
+    pub fn into_counter(self) -> Result<Option<i64>, StoreError> {
+        counter(Some(self))
+    }
+
+    /// All fields of a hash, sorted by name; empty if the key is missing.
+    ///
+    /// # Errors
+    /// As [`Value::into_bytes`].
+    pub fn into_fields(self) -> Result<Vec<(String, String)>, StoreError> {
+        fields(Some(self))
+    }
+
+    /// The members of an ordered set with their scores; empty if the key is missing.
+    ///
+    /// # Errors
+    /// As [`Value::into_bytes`].
+    pub fn into_ordered(self) -> Result<Vec<(String, i64)>, StoreError> {
+        match self {
+            Self::Ordered(members) => Ok(members),
+            Self::Missing => Ok(Vec::new()),
+            _ => Err(unexpected("an ordered set")),
+        }
+    }
+}
+
 /// A counter; `None` if the key is missing.
 pub(crate) fn counter(value: Option<Value>) -> Result<Option<i64>, StoreError> {
     match value {
@@ -71,6 +113,18 @@ mod tests {
         assert_eq!(fields(Some(Value::Fields(found.clone()))), Ok(found));
         assert_eq!(fields(Some(Value::Missing)), Ok(Vec::new()));
         assert_eq!(fields(Some(Value::Counter(1))), Err(unexpected("fields")));
+    }
+
+    #[test]
+    fn a_value_is_read_as_what_was_asked_for_or_refused() {
+        assert_eq!(Value::Bytes(vec![1]).into_bytes(), Ok(Some(vec![1])));
+        assert_eq!(Value::Missing.into_bytes(), Ok(None));
+        assert_eq!(Value::Counter(1).into_bytes(), Err(unexpected("bytes")));
+        assert_eq!(Value::Missing.into_counter(), Ok(None));
+        assert_eq!(Value::Fields(text(&[("a", "1")])).into_fields(), Ok(text(&[("a", "1")])));
+        assert_eq!(Value::Ordered(vec![("a".to_owned(), 2)]).into_ordered(), Ok(vec![("a".to_owned(), 2)]));
+        assert_eq!(Value::Missing.into_ordered(), Ok(Vec::new()));
+        assert_eq!(Value::Presence(true).into_ordered(), Err(unexpected("an ordered set")));
     }
 
     #[test]

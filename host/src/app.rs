@@ -2,6 +2,10 @@
 //!
 //! [`start`] returns a host that serves; [`Running`] stops it gracefully.
 
+mod offline;
+
+pub(crate) use offline::{OfflineAnswer, OfflineCaller, OfflineEvent, OfflineHook, OfflineHost, offline_config};
+
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;

@@ -175,6 +175,10 @@ async fn perform<R: Records + Directory>(records: &R, operation: &str, body: &[u
             reply!(wire::ConversationPage: records.conversations(user, query))
         }
         "history" => reply!(wire::HistoryPage: records.history(question::<wire::ReadHistory>(body)?.into())),
+        "messages" => {
+            let messages = records.messages(question::<wire::ReadMessages>(body)?.into()).await?;
+            Ok(encode(&wire::Messages { messages: messages.into_iter().map(|found| found.map(Into::into)).collect() }))
+        }
         "create-conversation" => {
             reply!(wire::Created: records.create_conversation(question::<wire::CreateConversation>(body)?.into()))
         }

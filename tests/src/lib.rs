@@ -26,5 +26,6 @@ pub mod simulation;
 pub mod socket;
 pub mod sources;
 pub mod token;
+pub mod writing;
 
 pub use artifacts::{binary, components, guests};

@@ -61,12 +61,27 @@ impl Server {
         Self::run("dev", folder, components, set).await
     }
 
+    /// Starts `roost dev` on these sources with the environment of the test, in which cargo is found, and these variables.
+    /// Only the functions of the sources are built and served.
+    pub async fn develop_sources(source: &Path, variables: &[(&str, &Path)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = command(folder.path());
+        command.envs(std::env::vars_os().filter(|(name, _)| !name.to_string_lossy().starts_with("ROOST_")));
+        command.envs(variables.iter().copied());
+        command.args(["dev", "--alone", "--log-format", "json", "--source"]).arg(source);
+        Self::spawn(command, folder).await
+    }
+
     async fn run(name: &str, folder: TempDir, components: &Path, set: &[(&str, &str)]) -> Self {
         let mut command = command(folder.path());
         command.args([name, "--log-format", "json", "--functions-dir"]).arg(components);
         for (key, value) in set {
             command.arg("--set").arg(format!("{key}={value}"));
         }
+        Self::spawn(command, folder).await
+    }
+
+    async fn spawn(mut command: Command, folder: TempDir) -> Self {
         share_compiled(folder.path());
         let mut child = command.kill_on_drop(true).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let stderr = BufReader::new(child.stderr.take().expect("its log is piped"));

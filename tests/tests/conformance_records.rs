@@ -14,11 +14,11 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::key::Owner;
 use roost_core::port::{
     ChangeRange, Confirmation, ConversationQuery, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit,
-    HistoryQuery, MemberChange, NewConversation, Pending, Records, RecordsError, UnreadRequest,
+    HistoryQuery, MemberChange, MessagesQuery, NewConversation, Pending, Records, RecordsError, UnreadRequest,
 };
 use roost_core::testing::conformance::records::{
-    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, documents, listing, members, paging,
-    sending,
+    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, documents, finding, listing, members,
+    paging, sending,
 };
 use roost_core::testing::{FakeRecords, block_on};
 use roost_core::time::Timestamp;
@@ -409,7 +409,13 @@ async fn read_everything<R: Records>(records: &R) -> Vec<String> {
         for &conversation in &conversations {
             answers.push(answer_text(records.membership(conversation, user).await));
             let query = HistoryQuery { user, conversation, before: None, limit: 3 };
-            answers.push(answer_text(records.history(query).await));
+            let page = records.history(query).await;
+            // The ids that a member sees, asked for by everybody.
+            let shown = records.history(HistoryQuery { user: users[0], ..query }).await;
+            let messages = shown.map(|page| page.messages.iter().map(|message| message.id).collect());
+            let query = MessagesQuery { user, conversation, messages: messages.unwrap_or_default() };
+            answers.push(answer_text(page));
+            answers.push(answer_text(records.messages(query).await));
         }
     }
     let range = |&conversation| ChangeRange { conversation, after: Seq(1), up_to: Seq(u64::MAX) };

@@ -66,6 +66,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("changes", "an_id(1, 7), 10, 200, 256"),
     ("last_messages", "ids(1, 50)"),
     ("history", "an_id(1, 7), an_id(2, 50), 9223372036854775807, 51"),
+    ("messages", "an_id(1, 7), an_id(2, 50), ids(3, 50)"),
     ("conversations", "an_id(2, 50), 9223372036854775807, 'ffffffff-ffff-ffff-ffff-ffffffffffff', 51"),
     ("conversations_named", "an_id(2, 50), ids(1, 50)"),
     ("users", "an_id(2, 50), 500"),

@@ -20,7 +20,7 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::key::Owner;
 use roost_core::port::{
     ChangeRange, Confirmation, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
-    MemberChange, NewConversation, Operation, Records, RecordsError, UnreadRequest,
+    MemberChange, MessagesQuery, NewConversation, Operation, Records, RecordsError, UnreadRequest,
 };
 use roost_core::testing::FakeRecords;
 use roost_core::time::Timestamp;
@@ -71,6 +71,8 @@ async fn ask_everything(records: &RecordStore) {
     records.membership(CONVERSATION, BEN).await.unwrap();
     records.conversations(BEN, ConversationQuery::Page { cursor: None, limit: 50 }).await.unwrap();
     records.history(HistoryQuery { user: BEN, conversation, before: None, limit: 50 }).await.unwrap();
+    let messages = vec![message, MessageId::from_u128(0xE6)];
+    records.messages(MessagesQuery { user: BEN, conversation, messages }).await.unwrap();
     records.add_member(service).await.unwrap();
     records.remove_member(MemberChange { actor: Some(CAT), ..service }).await.unwrap();
     let confirmations = vec![Confirmation::Change(CONVERSATION, Seq(1)), Confirmation::Member(CONVERSATION, BEN)];

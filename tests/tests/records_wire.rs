@@ -177,6 +177,8 @@ proptest! {
         messages in few(message()), before in maybe(seq()), limit in any::<u32>(), user in user(), actor in maybe(user()),
         conversation in conversation_id(), at in at(), visible in users(),
     ) {
+        let asked = messages.iter().map(|message| message.id).collect();
+        survives::<wire::ReadMessages, _>(MessagesQuery { user, conversation, messages: asked });
         survives::<wire::HistoryPage, _>(HistoryPage { messages, next_before: before });
         survives::<wire::ReadHistory, _>(HistoryQuery { user, conversation, before, limit });
         survives::<wire::MemberChange, _>(MemberChange { conversation, actor, user, at });

@@ -14,10 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use roost_tests::components;
 use roost_tests::eventually::eventually;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
+use roost_tests::{components, guests};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -205,4 +205,39 @@ async fn a_broken_component_changes_nothing_and_a_removed_one_stops_serving() {
     assert_ne!(swapped(&server, "typing", "").await, repaired);
     from.ok("typing", typing).await;
     assert_eq!(to.payload("typing").await["user"], json!(ann));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_that_other_functions_stood_in_the_way_of_is_tried_again() {
+    let folder = folder();
+    let server = Server::develop(folder.path(), &[]).await;
+    let within = |name: &str| folder.path().join(format!("{name}.wasm"));
+    let remove = |name: &str| fs::remove_file(within(name)).unwrap();
+    let serves = async |name: &str, others: [&str; 2]| {
+        let served = digests(&server).await;
+        served.contains_key(name) && others.iter().all(|other| !served.contains_key(*other))
+    };
+    let thief = fs::read(guests().join("route-thief.wasm")).unwrap();
+
+    // It has a route of `unread` and a message type of `typing`.
+    put_component(folder.path(), "route-thief", &thief);
+    let refusal = "conflicts with /v1/unread of the function unread";
+    eventually("the refusal in the log", async || server.log().contains(refusal)).await;
+    assert!(digests(&server).await.contains_key("unread"));
+    remove("unread");
+    remove("typing");
+    eventually("the function that was refused", async || serves("route-thief", ["unread", "typing"]).await).await;
+    server.anonymous().get("/v1/unread").await.done();
+
+    // As when a function is renamed: the old component goes and the new one comes at the same time.
+    for name in ["unread", "typing"] {
+        put_component(folder.path(), name, &fs::read(components().join(format!("{name}.wasm"))).unwrap());
+    }
+    remove("route-thief");
+    eventually("the functions that were refused", async || {
+        let served = digests(&server).await;
+        ["unread", "typing"].iter().all(|name| served.contains_key(*name)) && !served.contains_key("route-thief")
+    })
+    .await;
+    server.user(Uuid::new_v4()).get("/v1/unread").await.json(200);
 }

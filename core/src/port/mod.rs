@@ -19,8 +19,8 @@ pub use number::parse_number;
 pub use records::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit,
-    HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, Message, NewConversation, Operation, Pending,
-    ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot, bounds as records_bounds,
+    HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, Message, MessagesQuery, NewConversation,
+    Operation, Pending, ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot, bounds as records_bounds,
 };
 
 use std::future::Future;

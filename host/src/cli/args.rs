@@ -7,6 +7,8 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum}
 use roost_core::ids::UserId;
 use uuid::Uuid;
 
+use super::new::NewArgs;
+use super::scenario::TestArgs;
 use crate::config::{self, Flag, Sources};
 
 /// Live chat state that stays correct, and functions that are replaced while clients stay connected.
@@ -25,6 +27,7 @@ Examples:
   roost dev                              in the source folder, or anywhere below it
   roost dev --listen 127.0.0.1:0         on any free port
   roost dev --set socket.ping_interval_ms=5000
+  roost dev --alone                      in the folder of one function: without presence, messaging and the others
 
 Prints the tokens of two users and commands to paste. Secrets are generated once and stored in the data directory.")]
     Dev(DevArgs),
@@ -40,9 +43,28 @@ calls finish. A second signal ends the process at once.")]
     /// Build functions into components
     #[command(after_help = "\
 Examples:
-  roost build                            all functions, into target/functions
+  roost build                            all functions of functions/, into target/functions
   roost build typing unread --out functions.d")]
     Build(BuildArgs),
+    /// Make the crate of a new function, which builds, has tests, and is served by `roost dev`
+    #[command(after_help = "\
+Examples:
+  roost new votes                        functions/votes, in a checkout of Roost
+  roost new votes --path ../votes        a folder of its own, with the sdk of the nearest checkout
+  roost new votes --sdk ~/roost          a folder of its own, with the sdk of a checkout
+  roost new votes --sdk https://example.com/roost.git --tag v0.1.0
+
+A folder or file that exists is never changed.")]
+    New(NewArgs),
+    /// Run the scenarios of functions against their components, on an embedded store with a clock of its own
+    #[command(after_help = "\
+Examples:
+  roost test                             every function with a scenario.toml beside its Cargo.toml
+  roost test reactions
+  roost test reactions --scenario more.toml --components dist
+
+Exit code 0: every case holds, 1: some do not, 2: a scenario cannot be run. docs/functions.md describes the format.")]
+    Test(TestArgs),
     /// Make a key pair for signing components
     #[command(after_help = "\
 Examples:
@@ -134,6 +156,9 @@ pub(super) struct DevArgs {
     /// The folder with the functions' sources; without it, the nearest one from here upward
     #[arg(long, value_name = "FOLDER")]
     pub(super) source: Option<PathBuf>,
+    /// Serve only the functions of the source folder, and not those that come with Roost
+    #[arg(long)]
+    pub(super) alone: bool,
 }
 
 #[derive(Debug, Args)]
@@ -394,7 +419,7 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// A whole number with its unit.
-fn parse_span(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     let refused = || format!("\"{text}\" is not a time span; write a whole number and s, m, h or d, such as 15m");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let seconds = match text.strip_prefix(digits) {

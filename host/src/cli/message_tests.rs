@@ -8,6 +8,7 @@ use clap::Parser as _;
 use super::args::Cli;
 use super::args::{KeygenArgs, SignArgs};
 use super::build::BuildError;
+use super::new::{NameError, NewError, SdkError};
 use super::{running_host, signing, source};
 use crate::config::Sources;
 use crate::golden::Messages;
@@ -29,6 +30,11 @@ async fn every_message_of_the_command_line_is_in_the_golden_file() {
     messages.group("Sources of functions");
     let named = source::find(Some(Path::new("/"))).unwrap_err();
     messages.add("`--source` with another folder", format!("{named:#}"));
+
+    messages.group("New functions");
+    for (situation, error) in new_errors() {
+        messages.add(situation, error);
+    }
 
     messages.group("Builds");
     for (situation, error) in build_errors() {
@@ -76,6 +82,21 @@ fn signing_errors() -> Vec<(&'static str, String)> {
     ];
     let shown = folder.path().display().to_string();
     errors.map(|(situation, error)| (situation, format!("{error:#}").replace(&shown, "folder"))).into()
+}
+
+fn new_errors() -> [(&'static str, NewError); 9] {
+    let denied = || io::Error::new(io::ErrorKind::PermissionDenied, "Permission denied");
+    [
+        ("A name with capitals", NewError::Name(NameError::Format("MyVotes".into(), "myvotes".into()))),
+        ("A keyword of Rust", NewError::Name(NameError::Reserved("match".into()))),
+        ("The name of another package", NewError::Name(NameError::Taken("typing".into()))),
+        ("No checkout", NewError::NoCheckout { name: "votes".into(), here: "/home/ada".into() }),
+        ("A folder that is no checkout", NewError::Sdk(SdkError::NotACheckout("/home/ada/roost".into()))),
+        ("A tag of a folder", NewError::Sdk(SdkError::TagOfFolder("v0.1.0".into()))),
+        ("A folder of its own among the members", NewError::WithinFunctions("/roost/functions/votes".into())),
+        ("A folder that exists", NewError::Exists("/roost/functions/votes".into())),
+        ("A folder that cannot be written", NewError::File { path: "/votes".into(), error: denied() }),
+    ]
 }
 
 const USER: &str = "6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55";

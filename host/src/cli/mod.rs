@@ -1,7 +1,7 @@
 //! The command line: runs a command and turns its result into an exit code. `args` declares the commands.
 //!
 //! Exit codes: 0 success, 1 failure, 2 an error in the command line or the configuration, 130 ended by a second signal.
-//! `verify` and `repair` have exit codes of their own.
+//! `verify`, `repair` and `test` have exit codes of their own.
 
 pub(crate) mod args;
 pub(crate) mod build;
@@ -11,9 +11,11 @@ pub(crate) mod dev;
 mod functions;
 #[cfg(test)]
 mod message_tests;
+pub(crate) mod new;
 mod pinned_certificate;
 mod print;
 mod running_host;
+pub(crate) mod scenario;
 mod signing;
 mod source;
 mod token;
@@ -54,6 +56,8 @@ impl Command {
             Self::Dev(args) => develop(args).await,
             Self::Serve(args) => serve(&args).await,
             Self::Build(args) => build::command::run(&args).await,
+            Self::New(args) => new::run(&args),
+            Self::Test(args) => Ok(scenario::run(&args).await),
             Self::Keygen(args) => signing::keygen(&args),
             Self::Sign(args) => signing::sign(&args),
             Self::Token(args) => token::run(&args),
@@ -91,7 +95,7 @@ async fn develop(args: DevArgs) -> anyhow::Result<ExitCode> {
     let spans = log::init(&config)?;
     dev::fill_secrets(&mut config)?;
     let mut signals = Signals::listen()?;
-    Ok(ended(dev::run(&root, config, &mut signals).await?, spans).await)
+    Ok(ended(dev::run(&root, config, args.alone, &mut signals).await?, spans).await)
 }
 
 /// The exit code of a host that has stopped. After a graceful stop the last spans are sent first.

@@ -4,9 +4,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use roost_core::ids::UserId;
+use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::key::Owner;
-use roost_core::port::{Answer, DocumentKey, DocumentPut, HistoryQuery, RecordsError, records_bounds as bounds};
+use roost_core::port::{
+    Answer, DocumentKey, DocumentPut, HistoryQuery, MessagesQuery, RecordsError, records_bounds as bounds,
+};
 use roost_core::time::Timestamp;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -107,12 +109,14 @@ fn add_refusals(messages: &mut Messages) {
         let debug = format!("{error:?}");
         messages.add(debug.split(['(', ' ']).next().unwrap_or_default(), error);
     }
-    let (ann, conversation) = (UserId::from_u128(1), roost_core::ids::ConversationId::from_u128(2));
+    let (ann, conversation) = (UserId::from_u128(1), ConversationId::from_u128(2));
     let history = HistoryQuery { user: ann, conversation, before: None, limit: 101 };
     let key = |name: &str| DocumentKey::new(Owner::User(ann), name);
     let put = |json: &str| DocumentPut { key: key("settings"), json: json.to_owned(), expected: None };
-    let refused: [(&str, Answer<()>); 11] = [
+    let by_id = MessagesQuery { user: ann, conversation, messages: vec![MessageId::from_u128(3); 101] };
+    let refused: [(&str, Answer<()>); 12] = [
         ("A page is too long", bounds::history(&history)),
+        ("Too many messages are asked for", bounds::messages(&by_id)),
         ("A list is too long", bounds::list(&[(); 501])),
         ("A timestamp is too late", bounds::timestamp(Timestamp(u64::MAX))),
         ("A user adds themselves", bounds::two_users(ann, ann)),

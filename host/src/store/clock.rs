@@ -1,7 +1,8 @@
 //! The clock of the store in memory: Unix milliseconds that never step back.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roost_core::time::Timestamp;
 
@@ -11,6 +12,8 @@ pub(super) enum StoreClock {
     System(SystemClock),
     /// The clock of a test.
     Injected(Box<dyn Fn() -> Timestamp + Send + Sync>),
+    /// A clock that is moved by whoever holds it.
+    Stepped(StepClock),
 }
 
 impl StoreClock {
@@ -18,6 +21,18 @@ impl StoreClock {
         match self {
             Self::System(clock) => clock.now(),
             Self::Injected(now) => now(),
+            Self::Stepped(clock) => clock.now(),
+        }
+    }
+
+    /// Returns when this span has passed on the clock.
+    pub(super) async fn wait(&self, span: Duration) {
+        match self {
+            Self::System(_) | Self::Injected(_) => tokio::time::sleep(span).await,
+            Self::Stepped(clock) => {
+                clock.advance(span);
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -26,6 +41,31 @@ impl StoreClock {
         if let Self::System(clock) = self {
             clock.correct();
         }
+    }
+}
+
+/// A clock that moves only when it is told to, so that what a function does after thirty days can be tried at once. Clones
+/// share the time. A function that waits moves the clock by the time that it waits for.
+#[derive(Clone, Debug)]
+pub struct StepClock(Arc<AtomicU64>);
+
+impl StepClock {
+    /// A clock that shows this time.
+    pub fn at(start: Timestamp) -> Self {
+        Self(Arc::new(AtomicU64::new(start.0)))
+    }
+
+    /// The time that the clock shows.
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, span: Duration) {
+        let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        // A time beyond the range of the clock would step back.
+        let later = |now: u64| Some(now.saturating_add(span_ms));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 }
 
@@ -72,6 +112,19 @@ mod tests {
         let before = clock.now();
         clock.correct();
         assert!(clock.now() >= before);
+    }
+
+    #[tokio::test]
+    async fn a_stepped_clock_moves_only_when_it_is_moved_or_waited_for() {
+        let held = StepClock::at(Timestamp(1_000));
+        let clock = StoreClock::Stepped(held.clone());
+        clock.correct();
+        assert_eq!(clock.now(), Timestamp(1_000));
+        held.advance(Duration::from_secs(3_600));
+        clock.wait(Duration::from_millis(20)).await;
+        assert_eq!(clock.now(), Timestamp(3_601_020));
+        held.advance(Duration::MAX);
+        assert_eq!(clock.now(), Timestamp(u64::MAX), "the clock never steps back");
     }
 
     #[test]

@@ -6,10 +6,12 @@ mod clock;
 pub mod memory;
 pub mod redis;
 
+pub use self::clock::StepClock;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
@@ -99,6 +101,19 @@ impl Store {
     /// An empty store in the memory of this process that takes nothing more when it has this size.
     pub fn memory_within(bytes_max: u64) -> Self {
         Self::Memory(Arc::new(MemoryStore::new().with_bytes_max(bytes_max)))
+    }
+
+    /// An empty store in the memory of this process, on a clock that its holder moves.
+    pub fn memory_on(clock: StepClock) -> Self {
+        Self::Memory(Arc::new(MemoryStore::with_step_clock(clock)))
+    }
+
+    /// Returns when this span has passed on the store's clock.
+    pub async fn wait(&self, span: Duration) {
+        match self {
+            Self::Memory(store) => store.wait(span).await,
+            Self::Redis(_) => tokio::time::sleep(span).await,
+        }
     }
 
     /// The present time on the store's clock, which all deadlines refer to.

@@ -62,6 +62,7 @@ pub(super) fn records_answer(input: &[u8]) {
     convert::<wire::Document, port::Document>(input);
     drop(serde_json::from_slice::<wire::UnreadSnapshots>(input));
     drop(serde_json::from_slice::<wire::ChangeLists>(input));
+    drop(serde_json::from_slice::<wire::Messages>(input));
     drop(serde_json::from_slice::<wire::Users>(input));
     drop(serde_json::from_slice::<wire::Documents>(input));
     drop(serde_json::from_slice::<wire::DocumentNames>(input));

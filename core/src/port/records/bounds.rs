@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     Answer, ChangeRange, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
-    NewConversation, RecordsError, UnreadRequest,
+    MessagesQuery, NewConversation, RecordsError, UnreadRequest,
 };
 use crate::ids::UserId;
 use crate::limits::{
@@ -72,6 +72,11 @@ pub fn conversations(query: &ConversationQuery) -> Answer<()> {
 /// Checks a query of messages.
 pub fn history(query: &HistoryQuery) -> Answer<()> {
     page(query.limit, PAGE_MAX)
+}
+
+/// Checks the number of messages that are asked for by their ids.
+pub fn messages(query: &MessagesQuery) -> Answer<()> {
+    at_most("messages to read", query.messages.len(), PAGE_MAX as usize)
 }
 
 /// Checks the length of a page of unconfirmed announcements.

@@ -29,7 +29,7 @@ pub use operation::Operation;
 pub use types::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
-    Message, NewConversation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
+    Message, MessagesQuery, NewConversation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
 };
 
 /// The list of all operations of the records, in the order of the contract `wit/records.wit`.
@@ -118,6 +118,12 @@ macro_rules! records_operations {
 
             /// Answers a page of the messages that a member may see: those after joining.
             History "history" history(query: $crate::port::HistoryQuery) -> $crate::port::HistoryPage;
+
+            /// Answers messages of one conversation by their ids, in the order asked; `None` for one that history does
+            /// not show the member: it is deleted, of another conversation, from before the member joined, or does not
+            /// exist. [`RecordsError::NotAMember`](crate::port::RecordsError::NotAMember) as for history. At most
+            /// [`PAGE_MAX`](crate::limits::PAGE_MAX) ids.
+            Messages "messages" messages(query: $crate::port::MessagesQuery) -> Vec<Option<$crate::port::Message>>;
 
             /// Creates a conversation. With two users of whom one has blocked the other it is
             /// [`RecordsError::Blocked`](crate::port::RecordsError::Blocked). An id that exists with the same creator

@@ -228,6 +228,17 @@ pub struct HistoryPage {
     pub next_before: Option<Seq>,
 }
 
+/// Messages of one conversation, asked for by their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessagesQuery {
+    /// The member who asks.
+    pub user: UserId,
+    /// The conversation that the messages belong to.
+    pub conversation: ConversationId,
+    /// At most [`crate::limits::PAGE_MAX`] ids.
+    pub messages: Vec<MessageId>,
+}
+
 /// A conversation to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewConversation {

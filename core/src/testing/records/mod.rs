@@ -17,8 +17,8 @@ use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
     Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, Membership, NewConversation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
-    records_bounds as bounds,
+    MemberChange, Membership, Message, MessagesQuery, NewConversation, Pending, ReadMark, Records, UnreadRequest,
+    UnreadSnapshot, records_bounds as bounds,
 };
 use crate::time::Timestamp;
 use state::FakeState;
@@ -94,6 +94,11 @@ impl Records for FakeRecords {
     async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
         bounds::history(&query)?;
         self.state().history(query)
+    }
+
+    async fn messages(&self, query: MessagesQuery) -> Answer<Vec<Option<Message>>> {
+        bounds::messages(&query)?;
+        self.state().messages(&query)
     }
 
     async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {

@@ -9,8 +9,8 @@ use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::limits::CHANGES_MAX;
 use crate::port::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, Conversation, ConversationPage, ConversationQuery,
-    Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, Message, NewConversation,
-    Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, Message, MessagesQuery,
+    NewConversation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use crate::time::Timestamp;
 
@@ -239,6 +239,15 @@ impl FakeState {
         let messages: Vec<Message> = visible.by_ref().take(query.limit as usize).cloned().collect();
         let next_before = visible.next().and(messages.last()).map(|message| message.seq);
         Ok(HistoryPage { messages, next_before })
+    }
+
+    pub(super) fn messages(&self, query: &MessagesQuery) -> Answer<Vec<Option<Message>>> {
+        let (found, member) = self.as_member(query.conversation, query.user)?;
+        let visible = |id| {
+            let message: &Message = found.messages.get(id)?;
+            (message.seq > member.joined && !message.deleted).then(|| message.clone())
+        };
+        Ok(query.messages.iter().map(visible).collect())
     }
 
     pub(super) fn create(&mut self, new: &NewConversation, members: &[UserId]) -> Answer<Created> {

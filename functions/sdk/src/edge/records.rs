@@ -4,8 +4,8 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage,
-    HistoryQuery, LastMessage, MemberChange, Membership, Message, NewConversation, Operation, Pending, ReadMark,
-    Records, RecordsError, UnreadRequest, UnreadSnapshot,
+    HistoryQuery, LastMessage, MemberChange, Membership, Message, MessagesQuery, NewConversation, Operation, Pending,
+    ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 
@@ -70,6 +70,15 @@ impl Records for Edge {
 
     async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
         answer(wire::history(query.into()))
+    }
+
+    async fn messages(&self, query: MessagesQuery) -> Answer<Vec<Option<Message>>> {
+        let messages = wire::messages(wire::MessagesQuery {
+            user: query.user.into(),
+            conversation: query.conversation.into(),
+            messages: &ids(&query.messages),
+        })?;
+        Ok(messages.into_iter().map(|message| message.map(Into::into)).collect())
     }
 
     async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {

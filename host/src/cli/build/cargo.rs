@@ -9,8 +9,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::BuildError;
 use super::progress::{BuildProgress, CARGO_VARIABLES, CargoOutput};
+use super::{BuildError, FunctionCrate, SourceFunctions};
 
 /// The target of functions: it imports nothing but the contract.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
@@ -38,6 +38,11 @@ pub(super) struct Package {
     pub(super) library: String,
     pub(super) manifest: PathBuf,
 }
+
+/// The package that functions are written with, and where its manifest is below the root of Roost's sources.
+const SDK: (&str, &str) = ("roost-function", "functions/sdk/Cargo.toml");
+/// Tells cargo which folder to compile in.
+const TARGET_VARIABLE: &str = "CARGO_TARGET_DIR";
 
 /// A workspace as cargo describes it.
 #[derive(Debug)]
@@ -68,16 +73,18 @@ struct MetadataTarget {
 }
 
 impl Workspace {
-    /// Reads the packages of the workspace with `cargo metadata`.
-    pub(super) async fn read(source: &Path) -> Result<Self, BuildError> {
-        let arguments = ["metadata", "--no-deps", "--format-version", "1"];
-        let output = output("cargo", source, &arguments).await?;
-        let refused = |message: String| BuildError::Workspace { source_folder: source.to_owned(), message };
-        if !output.status.success() {
-            return Err(refused(text(&output.stderr)));
+    /// Reads the packages of the workspace with `cargo metadata`. It is compiled in `target_folder`, if there is one.
+    pub(super) async fn read(source: &Path, target_folder: Option<PathBuf>) -> Result<Self, BuildError> {
+        let mut workspace = Self::of(metadata(source, &["--no-deps"]).await?);
+        if let Some(target_folder) = target_folder {
+            workspace.target_folder = target_folder;
         }
-        let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| refused(error.to_string()))?;
-        Ok(Self::of(metadata))
+        Ok(workspace)
+    }
+
+    /// The folder with the workspace's manifest.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     fn of(metadata: Metadata) -> Self {
@@ -108,13 +115,24 @@ impl Workspace {
     fn functions_of(&self, source: &Path) -> Result<Vec<Package>, BuildError> {
         // Cargo answers with canonical paths.
         let source = source.canonicalize().map_err(|error| BuildError::File { path: source.to_owned(), error })?;
-        let (alone, functions) = (source.join("Cargo.toml"), source.join("functions"));
-        let belongs = |package: &&Package| package.manifest == alone || package.manifest.starts_with(&functions);
+        let belongs = |package: &&Package| package.belongs_to(&source);
         let packages: Vec<Package> = self.functions.iter().filter(belongs).cloned().collect();
         if packages.is_empty() { Err(BuildError::NoFunctions(source)) } else { Ok(packages) }
     }
 
-    fn names(&self) -> Vec<String> {
+    /// All function crates of the workspace.
+    pub(super) fn functions(&self, source: &Path) -> Result<SourceFunctions, BuildError> {
+        let source = source.canonicalize().map_err(|error| BuildError::File { path: source.to_owned(), error })?;
+        let function_crate = |package: &Package| FunctionCrate {
+            name: package.name.clone(),
+            folder: package.manifest.parent().unwrap_or(&source).to_owned(),
+            by_default: package.belongs_to(&source),
+        };
+        let crates = self.functions.iter().map(function_crate).collect();
+        Ok(SourceFunctions { crates, target_folder: self.target_folder.clone() })
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
         self.functions.iter().map(|package| package.name.clone()).collect()
     }
 
@@ -126,6 +144,7 @@ impl Workspace {
         progress: &(impl Fn(&str) + Send + Sync),
     ) -> Result<(), BuildError> {
         let mut command = command("cargo", source);
+        command.env(TARGET_VARIABLE, &self.target_folder);
         command.args(["build", "--lib", "--target", TARGET, "--profile", PROFILE]);
         for package in packages {
             command.args(["--package", &package.name]);
@@ -150,6 +169,35 @@ impl Workspace {
     pub(super) fn module(&self, package: &Package) -> PathBuf {
         self.target_folder.join(TARGET).join(PROFILE).join(format!("{}.wasm", package.library))
     }
+}
+
+impl Package {
+    /// Whether the package is a function of this source folder: in the folder `functions`, or alone in the source folder.
+    /// A function that is further below, such as an example, is built only by its name.
+    fn belongs_to(&self, source: &Path) -> bool {
+        let folder = self.manifest.parent();
+        folder == Some(source) || folder.and_then(Path::parent) == Some(&source.join("functions"))
+    }
+}
+
+async fn metadata(source: &Path, arguments: &[&str]) -> Result<Metadata, BuildError> {
+    let arguments = [&["metadata", "--format-version", "1"], arguments].concat();
+    let output = output("cargo", source, &arguments).await?;
+    let refused = |message: String| BuildError::Workspace { source_folder: source.to_owned(), message };
+    if !output.status.success() {
+        return Err(refused(text(&output.stderr)));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| refused(error.to_string()))
+}
+
+/// The root of the sources that the sdk of a source folder comes from, in a folder of their own or in one where cargo has
+/// put a git repository.
+pub(super) async fn checkout_of_sdk(source: &Path) -> Result<Option<PathBuf>, BuildError> {
+    let (name, manifest) = SDK;
+    let packages = metadata(source, &["--filter-platform", TARGET]).await?.packages;
+    let sdk = packages.into_iter().find(|package| package.name == name);
+    let below = Path::new(manifest).components().count();
+    Ok(sdk.and_then(|sdk| sdk.manifest_path.ancestors().nth(below).map(Path::to_owned)))
 }
 
 /// Installs the WebAssembly target, unless the toolchain has it.
@@ -229,6 +277,7 @@ mod tests {
             target_folder: root.join("target"),
             functions: vec![
                 package("last-message", "functions/last-message"),
+                package("reactions", "functions/examples/reactions"),
                 package("hostile", "tests/guests/hostile"),
             ],
         }
@@ -261,7 +310,18 @@ mod tests {
         let workspace = workspace(folder.path());
         assert_eq!(workspace.select(folder.path(), &["hostile".into()]).unwrap()[0].name, "hostile");
         let error = workspace.select(folder.path(), &["typo".into()]).unwrap_err();
-        assert_eq!(error.to_string(), "no function crate is named typo; the function crates are last-message, hostile");
+        let expected = "no function crate is named typo; the function crates are last-message, reactions, hostile";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn crates_below_the_folder_of_functions_are_known_and_built_only_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let functions = workspace(&root).functions(&root).unwrap();
+        let by_default: Vec<_> = functions.crates.iter().map(|each| (each.name.as_str(), each.by_default)).collect();
+        assert_eq!(by_default, [("last-message", true), ("reactions", false), ("hostile", false)]);
+        assert_eq!(functions.crates[1].folder, root.join("functions/examples/reactions"));
     }
 
     #[test]

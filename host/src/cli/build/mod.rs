@@ -1,11 +1,13 @@
 //! `roost build`: compiles function crates with one `cargo build`, wraps each module as a component, and writes the
-//! components that have changed, each atomically.
+//! components that have changed, each atomically. The component of a function that was deleted or renamed is removed.
 //!
 //! Cargo finds the crates and compiles them. Nothing is deployed here.
 
 mod cargo;
 pub(crate) mod command;
+mod imports;
 mod progress;
+mod record;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use wit_component::ComponentEncoder;
 
 use self::cargo::{Package, Workspace};
+use self::record::{BuildRecord, RemovedComponent};
 use crate::runtime::write_atomically;
 
 /// The functions to build.
@@ -22,8 +25,31 @@ pub(crate) struct BuildRequest {
     pub(crate) source: PathBuf,
     /// The folder for the components.
     pub(crate) out: PathBuf,
-    /// The packages by name; empty: every function crate below `functions/`, or the single crate.
+    /// The packages by name; empty: every function crate in `functions/`, or the single crate. Then components of
+    /// functions that do not exist any more are removed.
     pub(crate) packages: Vec<String>,
+    /// The folder that cargo compiles in; `None`: that of the workspace.
+    pub(crate) target_folder: Option<PathBuf>,
+}
+
+/// The function crates of a source folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SourceFunctions {
+    /// All of them.
+    pub(crate) crates: Vec<FunctionCrate>,
+    /// The folder that cargo compiles in.
+    pub(crate) target_folder: PathBuf,
+}
+
+/// A function crate in a source folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FunctionCrate {
+    /// The name of the package.
+    pub(crate) name: String,
+    /// The folder of the package.
+    pub(crate) folder: PathBuf,
+    /// Whether it is built when no function is named.
+    pub(crate) by_default: bool,
 }
 
 /// A component that was built.
@@ -35,6 +61,8 @@ pub(crate) struct Built {
     pub(crate) path: PathBuf,
     /// The size of the component.
     pub(crate) bytes: usize,
+    /// What the component imports: `clock` for an interface of the contract, the full name for anything else.
+    pub(crate) imports: Vec<String>,
     /// `false`: the file had these bytes already.
     pub(crate) changed: bool,
 }
@@ -60,7 +88,7 @@ pub(crate) enum BuildError {
     },
     /// The source folder has no function crate.
     #[error(
-        "{0} has no function crates: a function is a package with crate-type cdylib, below functions/ or alone in the folder"
+        "{0} has no function crates: a function is a package with crate-type cdylib, in functions/ or alone in the folder; `roost new NAME` makes one"
     )]
     NoFunctions(PathBuf),
     /// No function crate has this name.
@@ -106,8 +134,14 @@ pub(crate) async fn build(
     request: &BuildRequest,
     progress: impl Fn(&str) + Send + Sync,
 ) -> Result<Vec<Built>, BuildError> {
-    let workspace = Workspace::read(&request.source).await?;
-    let packages = workspace.select(&request.source, &request.packages)?;
+    let workspace = Workspace::read(&request.source, request.target_folder.clone()).await?;
+    let packages = match workspace.select(&request.source, &request.packages) {
+        Err(BuildError::NoFunctions(source)) => {
+            finish(&workspace, request, &[], &progress).await?;
+            return Err(BuildError::NoFunctions(source));
+        }
+        packages => packages?,
+    };
     cargo::ensure_target(&request.source, &progress).await?;
     progress(&format!("building {}", names(&packages)));
     workspace.compile(&request.source, &packages, &progress).await?;
@@ -119,7 +153,58 @@ pub(crate) async fn build(
         progress(&summary(&component));
         built.push(component);
     }
+    finish(&workspace, request, &built, &progress).await?;
     Ok(built)
+}
+
+/// The function crates of a source folder, as cargo knows them.
+pub(crate) async fn functions(source: &Path) -> Result<SourceFunctions, BuildError> {
+    Workspace::read(source, None).await?.functions(source)
+}
+
+/// The folder of Roost's own sources that the sdk of a source folder comes from. `None`: it has no sdk.
+pub(crate) async fn checkout_of_sdk(source: &Path) -> Result<Option<PathBuf>, BuildError> {
+    cargo::checkout_of_sdk(source).await
+}
+
+/// Notes what was built, and removes components of functions that do not exist any more.
+async fn finish(
+    workspace: &Workspace,
+    request: &BuildRequest,
+    built: &[Built],
+    progress: &(impl Fn(&str) + Send + Sync),
+) -> Result<(), BuildError> {
+    let (root, names) = (workspace.root().to_owned(), workspace.names());
+    let (folder, built, all) = (request.out.clone(), built.to_vec(), request.packages.is_empty());
+    let removed = off_thread(move || update_record(&folder, &root, &built, all.then_some(&names))).await?;
+    for RemovedComponent { package, path } in removed {
+        progress(&format!("{package}: there is no such function any more; {} is removed", path.display()));
+    }
+    Ok(())
+}
+
+fn update_record(
+    folder: &Path,
+    workspace: &Path,
+    built: &[Built],
+    names: Option<&Vec<String>>,
+) -> Result<Vec<RemovedComponent>, BuildError> {
+    let file = |path: &Path, error| BuildError::File { path: path.to_owned(), error };
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut record = BuildRecord::read(folder);
+    for Built { package, path, .. } in built {
+        let bytes = std::fs::read(path).map_err(|error| file(path, error))?;
+        record.note(path, package, (workspace, &bytes));
+    }
+    let removed = match names {
+        Some(names) => record.remove_outdated(folder, workspace, |package| names.iter().any(|name| name == package)),
+        None => Ok(Vec::new()),
+    };
+    let removed = removed.map_err(|error| file(folder, error))?;
+    record.write(folder).map_err(|error| file(folder, error))?;
+    Ok(removed)
 }
 
 fn names(packages: &[Package]) -> String {
@@ -127,9 +212,10 @@ fn names(packages: &[Package]) -> String {
 }
 
 fn summary(built: &Built) -> String {
-    let Built { package, path, bytes, changed, .. } = built;
+    let Built { package, path, bytes, imports, changed } = built;
     let state = if *changed { "" } else { " (unchanged)" };
-    format!("{package}: {} KiB, {}{state}", bytes.div_ceil(1024), path.display())
+    let imports = if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") };
+    format!("{package}: {bytes} bytes, {}{state}\n  imports {imports}", path.display())
 }
 
 async fn off_thread<T: Send + 'static>(
@@ -151,7 +237,9 @@ fn write_component(package: &Package, module: &Path, component: &Path) -> Result
         std::fs::create_dir_all(folder).map_err(|error| file(folder, error))?;
         write_atomically(component, &wrapped).map_err(|error| file(component, error))?;
     }
-    Ok(Built { package: package.name.clone(), path: component.to_owned(), bytes: wrapped.len(), changed })
+    let imports =
+        imports::of_component(&wrapped).map_err(|reason| BuildError::Wrap { package: package.name.clone(), reason })?;
+    Ok(Built { package: package.name.clone(), path: component.to_owned(), bytes: wrapped.len(), imports, changed })
 }
 
 /// Wraps a core module, which contains its contract as a custom section, as a component.
@@ -176,6 +264,21 @@ mod tests {
         let error = write_component(&package, &module, &folder.path().join("out/a.wasm")).unwrap_err();
         assert!(matches!(&error, BuildError::Wrap { package, .. } if package == "a"), "{error}");
         assert!(!folder.path().join("out").exists());
+    }
+
+    #[test]
+    fn a_summary_names_size_and_imports() {
+        let built = |imports: &[&str], changed| Built {
+            package: "typing".into(),
+            path: "functions.d/typing.wasm".into(),
+            bytes: 78_412,
+            imports: imports.iter().map(|name| (*name).to_owned()).collect(),
+            changed,
+        };
+        let changed = summary(&built(&["pub-sub", "records"], true));
+        assert_eq!(changed, "typing: 78412 bytes, functions.d/typing.wasm\n  imports pub-sub, records");
+        let unchanged = summary(&built(&[], false));
+        assert_eq!(unchanged, "typing: 78412 bytes, functions.d/typing.wasm (unchanged)\n  imports nothing");
     }
 
     #[test]

@@ -17,8 +17,8 @@ use tokio::sync::Mutex;
 pub(crate) use secrets::{fill_secrets, use_known_secrets};
 
 use crate::app::{self, Running, StartPolicy};
-use crate::cli::build;
 use crate::cli::print::print;
+use crate::cli::{build, source};
 use crate::config::Config;
 use crate::ops::shutdown::Signals;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
@@ -31,9 +31,9 @@ pub(crate) fn defaults(root: &Path) -> Vec<(&'static str, String)> {
 }
 
 /// Serves until a signal; `false`: the process was ended before the stop was complete.
-pub(crate) async fn run(root: &Path, config: Config, signals: &mut Signals) -> anyhow::Result<bool> {
+pub(crate) async fn run(root: &Path, config: Config, alone: bool, signals: &mut Signals) -> anyhow::Result<bool> {
     let running = tokio::select! {
-        running = start(root, &config) => running?,
+        running = start(root, &config, alone) => running?,
         _ = signals.next() => return Ok(false),
     };
     users::create(&running.records).await?;
@@ -49,8 +49,8 @@ pub(crate) async fn run(root: &Path, config: Config, signals: &mut Signals) -> a
     Ok(gracefully)
 }
 
-async fn start(root: &Path, config: &Config) -> anyhow::Result<Running> {
-    if let Err(error) = build::command::all(root, &config.functions_dir).await {
+async fn start(root: &Path, config: &Config, alone: bool) -> anyhow::Result<Running> {
+    if let Err(error) = build_all(root, &config.functions_dir, alone).await {
         if !has_components(&config.functions_dir) {
             bail!("{error:#}");
         }
@@ -59,6 +59,15 @@ async fn start(root: &Path, config: &Config) -> anyhow::Result<Running> {
         ))?;
     }
     app::start_with(config.clone(), StartPolicy::development(own_sources::of(root))).await
+}
+
+/// Builds the functions of the source folder. Where that is not Roost's own, the functions that come with Roost are built
+/// first, so that there are users, conversations and messages to try the others with.
+async fn build_all(root: &Path, out: &Path, alone: bool) -> anyhow::Result<()> {
+    if !alone && !source::is_checkout(root) {
+        build::command::built_in(root, out).await?;
+    }
+    build::command::all(root, out).await.map(|_| ())
 }
 
 fn has_components(folder: &Path) -> bool {

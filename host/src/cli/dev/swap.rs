@@ -1,5 +1,5 @@
 //! Keeps the live functions equal to the saved sources: sources are built again, components are deployed, and a function
-//! whose component was deleted is removed.
+//! whose component was deleted is removed. A component that another function stood in the way of is tried again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cli::build;
-use crate::cli::dev::watch::Watch;
-use crate::runtime::{Deployed, Functions};
+use crate::cli::dev::watch::{Watch, WatchedFolder};
+use crate::runtime::{DeployError, DeployFailure, Deployed, Functions};
 
-/// The folders, within the source folder, from which functions are built.
-const SOURCES: [&str; 3] = ["functions", "core/src", "wit"];
+/// The folders, within the source folder, from which functions are built: those of a workspace, and that of a single crate.
+const SOURCES: [&str; 4] = ["functions", "core/src", "wit", "src"];
 
 pub(super) struct Swap {
     root: PathBuf,
@@ -26,14 +26,16 @@ pub(super) struct Swap {
 impl Swap {
     /// Watches the sources below `root` and the components in `folder`.
     pub(super) fn start(root: &Path, folder: &Path, functions: Functions) -> anyhow::Result<Self> {
-        let sources: Vec<PathBuf> =
-            SOURCES.iter().map(|source| root.join(source)).filter(|path| path.is_dir()).collect();
+        let within = SOURCES.iter().map(|source| root.join(source)).filter(|path| path.is_dir());
+        let mut sources: Vec<WatchedFolder> = within.map(WatchedFolder::with_everything_below).collect();
+        // For the manifest; what cargo compiles is below the same folder.
+        sources.push(WatchedFolder::alone(root.to_owned()));
         Ok(Self {
             root: root.to_owned(),
             folder: folder.to_owned(),
             functions,
             sources: Watch::start(&sources, &["rs", "toml", "wit"])?,
-            built: Watch::start(&[folder.to_owned()], &["wasm"])?,
+            built: Watch::start(&[WatchedFolder::with_everything_below(folder.to_owned())], &["wasm"])?,
             served: BTreeMap::new(),
         })
     }
@@ -74,28 +76,67 @@ impl Swap {
                 return;
             }
         };
-        for path in &paths {
-            match self.functions.deploy_file(path).await {
-                Ok(Deployed { name, .. }) => {
-                    self.served.insert(path.clone(), name);
-                }
-                Err(fault) => tracing::error!(%fault, "a component was not deployed; the live function is unchanged"),
+        let mut waiting = paths.clone();
+        loop {
+            let DeployedFiles { mut changed, conflicts } = self.deploy_each(&waiting).await;
+            changed |= self.remove_deleted(&paths).await;
+            if conflicts.is_empty() {
+                return;
             }
+            if !changed {
+                conflicts.iter().for_each(|(_, error)| refused(error));
+                return;
+            }
+            // What stood in the way may be gone.
+            waiting = conflicts.into_iter().map(|(path, _)| path).collect();
         }
-        self.remove_deleted(&paths).await;
     }
 
-    /// Removes the functions whose files were deleted. A function that has moved to another file is kept.
-    async fn remove_deleted(&mut self, paths: &[PathBuf]) {
+    /// Deploys each of the files.
+    async fn deploy_each(&mut self, paths: &[PathBuf]) -> DeployedFiles {
+        let mut files = DeployedFiles::default();
+        for path in paths {
+            match self.functions.deploy_file(path).await {
+                Ok(Deployed { name, changed, .. }) => {
+                    files.changed |= changed;
+                    self.served.insert(path.clone(), name);
+                }
+                Err(error) if matches!(error.failure, DeployFailure::Conflict(_)) => {
+                    files.conflicts.push((path.clone(), error));
+                }
+                Err(error) => refused(&error),
+            }
+        }
+        files
+    }
+
+    /// Removes the functions whose files were deleted. A function that has moved to another file is kept. Answers whether
+    /// any function was removed.
+    async fn remove_deleted(&mut self, paths: &[PathBuf]) -> bool {
         let deleted: Vec<PathBuf> = self.served.keys().filter(|path| !paths.contains(path)).cloned().collect();
+        let mut removed = false;
         for path in deleted {
             if let Some(name) = self.served.remove(&path)
                 && !self.served.values().any(|served| *served == name)
             {
-                self.functions.remove(&name).await;
+                removed |= self.functions.remove(&name).await;
             }
         }
+        removed
     }
+}
+
+/// What became of files that were to be deployed.
+#[derive(Default)]
+struct DeployedFiles {
+    /// Whether any function serves that did not serve before.
+    changed: bool,
+    /// The files whose routes or message types another function has.
+    conflicts: Vec<(PathBuf, DeployError)>,
+}
+
+fn refused(error: &DeployError) {
+    tracing::error!(fault = %error, "a component was not deployed; the live function is unchanged");
 }
 
 /// The components in a folder, sorted by name.

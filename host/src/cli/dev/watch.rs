@@ -1,11 +1,11 @@
-//! Watches folders for saved files. Editors write a file in several steps: the changes of a burst are reported once, when
-//! the burst is over.
+//! Watches folders for saved files, and for folders that come or go. Editors write a file in several steps: the changes of a
+//! burst are reported once, when the burst is over.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::event::{EventKind, ModifyKind};
+use notify::event::{CreateKind, EventKind, ModifyKind, RemoveKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
@@ -14,7 +14,29 @@ const BURST_PAUSE: Duration = Duration::from_millis(150);
 /// The most events in the queue. Further ones belong to the same burst.
 const QUEUED_EVENTS_MAX: usize = 1_024;
 
-/// A watch over folders and everything in them.
+/// The only TOML files that a build reads.
+const MANIFEST: &str = "Cargo.toml";
+
+/// A folder to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WatchedFolder {
+    path: PathBuf,
+    mode: RecursiveMode,
+}
+
+impl WatchedFolder {
+    /// The folder and everything below it.
+    pub(super) const fn with_everything_below(path: PathBuf) -> Self {
+        Self { path, mode: RecursiveMode::Recursive }
+    }
+
+    /// The files of the folder, without what is in the folders below it.
+    pub(super) const fn alone(path: PathBuf) -> Self {
+        Self { path, mode: RecursiveMode::NonRecursive }
+    }
+}
+
+/// A watch over folders.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Dropping it ends the watch.
@@ -24,20 +46,21 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Watches these folders for files with these extensions.
-    pub(super) fn start(folders: &[PathBuf], extensions: &'static [&'static str]) -> notify::Result<Self> {
+    pub(super) fn start(folders: &[WatchedFolder], extensions: &'static [&'static str]) -> notify::Result<Self> {
         let (sender, saved) = mpsc::channel(QUEUED_EVENTS_MAX);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
             if !is_change(event.kind) {
                 return;
             }
-            for path in event.paths.into_iter().filter(|path| is_source(path, extensions)) {
+            let concerns = |path: &PathBuf| is_source(path, extensions) || is_folder(path, event.kind);
+            for path in event.paths.iter().filter(|path| concerns(path)).cloned() {
                 // If the queue is full, the burst is known already.
                 let _ = sender.try_send(path);
             }
         })?;
-        for folder in folders {
-            watcher.watch(folder, RecursiveMode::Recursive)?;
+        for WatchedFolder { path, mode } in folders {
+            watcher.watch(path, *mode)?;
         }
         Ok(Self { _watcher: watcher, saved })
     }
@@ -64,7 +87,19 @@ const fn is_change(kind: EventKind) -> bool {
 fn is_source(path: &Path, extensions: &[&str]) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    !name.starts_with('.') && extensions.contains(&extension)
+    !name.starts_with('.') && extensions.contains(&extension) && (extension != "toml" || name == MANIFEST)
+}
+
+/// Whether a folder came or went. What is in a new or renamed folder is not reported by itself.
+fn is_folder(path: &Path, kind: EventKind) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_folder = match kind {
+        EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) => true,
+        // The event does not tell what was renamed.
+        EventKind::Modify(ModifyKind::Name(_)) => path.extension().is_none(),
+        _ => false,
+    };
+    is_folder && !name.starts_with('.')
 }
 
 #[cfg(test)]
@@ -84,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn a_burst_of_saves_is_reported_once_without_temporary_files() {
         let folder = folder("burst");
-        let mut watch = Watch::start(std::slice::from_ref(&folder), &["rs"]).unwrap();
+        let mut watch = Watch::start(&[WatchedFolder::with_everything_below(folder.clone())], &["rs"]).unwrap();
         for text in ["a", "b", "c"] {
             std::fs::write(folder.join("deep/lib.rs"), text).unwrap();
             std::fs::write(folder.join(".lib.rs"), text).unwrap();
@@ -93,6 +128,31 @@ mod tests {
         assert_eq!(burst(&mut watch).await, BTreeSet::from([folder.join("deep/lib.rs")]));
         std::fs::remove_file(folder.join("deep/lib.rs")).unwrap();
         assert_eq!(burst(&mut watch).await, BTreeSet::from([folder.join("deep/lib.rs")]));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_made_renamed_or_removed_is_reported() {
+        let folder = folder("folders");
+        let mut watch = Watch::start(&[WatchedFolder::with_everything_below(folder.clone())], &["rs"]).unwrap();
+        let within = |name: &str| folder.join(name);
+        std::fs::create_dir(within("new")).unwrap();
+        assert_eq!(burst(&mut watch).await, BTreeSet::from([within("new")]));
+        std::fs::rename(within("new"), within("renamed")).unwrap();
+        assert_eq!(burst(&mut watch).await, BTreeSet::from([within("new"), within("renamed")]));
+        std::fs::remove_dir(within("renamed")).unwrap();
+        assert_eq!(burst(&mut watch).await, BTreeSet::from([within("renamed")]));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_alone_is_watched_for_its_manifest_only() {
+        let folder = folder("alone");
+        let mut watch = Watch::start(&[WatchedFolder::alone(folder.clone())], &["rs", "toml"]).unwrap();
+        for name in ["deep/lib.rs", "deep/Cargo.toml", "scenario.toml", "Cargo.lock", "Cargo.toml"] {
+            std::fs::write(folder.join(name), name).unwrap();
+        }
+        assert_eq!(burst(&mut watch).await, BTreeSet::from([folder.join("Cargo.toml")]));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -39,7 +39,7 @@ Ada and Ben are contacts and have a conversation. Paste this into two terminals;
   curl -H "Authorization: Bearer $BEN" http://$ROOST/v1/unread
   curl -H "Authorization: Bearer $BEN" -X POST http://$ROOST/v1/conversations/$CONVERSATION/read
 
-When you save a file in functions/, the functions are rebuilt and replaced; sockets stay open.
+When you save a source file, the functions are rebuilt and replaced; sockets stay open.
 A backend acts for any user:
   curl -H "Authorization: Bearer {service_key}" -H "Roost-User: {ADA}" http://{listen}/v1/contacts
 Operators read http://{admin}/metrics and /readyz, run `roost functions`, or

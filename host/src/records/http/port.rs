@@ -6,8 +6,8 @@ use roost_core::limits::DOCUMENTS_MAX;
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
     Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, Membership, NewConversation, Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
-    records_bounds as bounds,
+    MemberChange, Membership, Message, MessagesQuery, NewConversation, Operation, Pending, ReadMark, Records,
+    UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -90,6 +90,18 @@ impl Records for HttpRecords {
         bounds::history(&query)?;
         let answer: wire::HistoryPage = self.ask(Operation::History, wire::ReadHistory::from(query)).await?;
         Ok(answer.into())
+    }
+
+    async fn messages(&self, query: MessagesQuery) -> Answer<Vec<Option<Message>>> {
+        bounds::messages(&query)?;
+        let question = wire::ReadMessages::from(query);
+        let answer: wire::Messages = self.ask(Operation::Messages, &question).await?;
+        // A message that is not shown has no id to compare.
+        let answered = question.messages.iter().zip(&answer.messages);
+        let answered = answered.map(|(asked, message)| message.as_ref().map_or(*asked, |message| message.id));
+        let surplus = answer.messages.iter().skip(question.messages.len()).map(|_| MessageId::from_u128(0));
+        check_order(Operation::Messages, &question.messages, answered.chain(surplus))?;
+        Ok(answer.messages.into_iter().map(|message| message.map(Into::into)).collect())
     }
 
     async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {

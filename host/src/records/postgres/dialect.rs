@@ -262,6 +262,15 @@ pub(super) static STATEMENTS: Statements = Statements {
                 ORDER BY seq DESC LIMIT $4) m ON true
         WHERE me.conversation = $1 AND me.user_id = $2 ORDER BY m.seq DESC"
     ),
+    messages: concat!(
+        "SELECT ",
+        message!(),
+        " FROM members me
+            LEFT JOIN LATERAL (SELECT one.* FROM unnest($3::uuid[]) AS asked(id)
+                CROSS JOIN LATERAL (SELECT * FROM messages WHERE id = asked.id OFFSET 0) one
+                WHERE one.conversation = me.conversation AND NOT one.deleted AND one.seq > me.joined) m ON true
+        WHERE me.conversation = $1 AND me.user_id = $2"
+    ),
     conversations: concat!(
         "SELECT page.id, page.updated_at, page.joined, ",
         members!("page.id"),

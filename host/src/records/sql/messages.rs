@@ -6,7 +6,7 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::limits::CHANGES_MAX;
 use roost_core::port::{
     Change, ChangeKind, ChangeRange, Changed, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Message,
-    RecordsError,
+    MessagesQuery, RecordsError,
 };
 use roost_core::time::Timestamp;
 use uuid::Uuid;
@@ -186,4 +186,20 @@ pub(super) async fn history<C: SqlConnection>(sql: &mut C, query: HistoryQuery) 
     let messages = rows.iter().take(limit).map(read_message).collect::<ColumnResult<Vec<Message>>>()?;
     let next_before = messages.last().filter(|_| rows.len() > limit).map(|message| message.seq);
     Ok(HistoryPage { messages, next_before })
+}
+
+pub(super) async fn find<C: SqlConnection>(sql: &mut C, query: MessagesQuery) -> QueryResult<Vec<Option<Message>>> {
+    let asked = vec![query.conversation.into(), query.user.into(), query.messages.as_slice().into()];
+    let rows = sql.rows(C::STATEMENTS.messages, asked).await?;
+    if rows.is_empty() {
+        return Err(RecordsError::NotAMember.into());
+    }
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        if !row.is_null(0)? {
+            let message = read_message(row)?;
+            found.insert(message.id, message);
+        }
+    }
+    Ok(query.messages.iter().map(|id| found.get(id).cloned()).collect())
 }

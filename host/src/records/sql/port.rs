@@ -5,8 +5,8 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
     Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, Membership, NewConversation, Operation, Pending, ReadMark, Records, UnreadRequest, UnreadSnapshot,
-    records_bounds as bounds,
+    MemberChange, Membership, Message, MessagesQuery, NewConversation, Operation, Pending, ReadMark, Records,
+    UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -76,6 +76,11 @@ impl<D: Database> Records for SqlRecords<D> {
     async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
         bounds::history(&query)?;
         self.read(Operation::History, move |sql| Box::pin(messages::history(sql, query))).await
+    }
+
+    async fn messages(&self, query: MessagesQuery) -> Answer<Vec<Option<Message>>> {
+        bounds::messages(&query)?;
+        self.read(Operation::Messages, move |sql| Box::pin(messages::find(sql, query.clone()))).await
     }
 
     async fn create_conversation(&self, conversation: NewConversation) -> Answer<Created> {

@@ -59,6 +59,9 @@ statements! {
     /// Reads the messages of conversation 1 that user 2 may see below sequence number 3, at most 4: message. A member
     /// who may see none gets one row of nulls.
     history,
+    /// Reads those of messages 3, a list, that are in conversation 1 and that user 2 may see: message. A member who may
+    /// see none of them gets one row of nulls.
+    messages,
     /// Reads the conversations of user 1 below activity 2 and id 3, at most 4: id, updated at, joined, members.
     conversations,
     /// Reads those of conversations 2, a list, that user 1 is a member of; the columns of `conversations`.

@@ -218,6 +218,14 @@ pub(super) static STATEMENTS: Statements = Statements {
             ON m.conversation = me.conversation AND m.deleted = 0 AND m.seq > me.joined AND m.seq < ?3
         WHERE me.conversation = ?1 AND me.user = ?2 ORDER BY m.seq DESC LIMIT ?4"
     ),
+    // `+` keeps the index of the conversation out: only the messages that are asked for are looked up.
+    messages: concat!(
+        "SELECT ",
+        message!(),
+        " FROM members me LEFT JOIN messages m ON m.id IN (SELECT unhex(value) FROM json_each(?3))
+            AND +m.conversation = me.conversation AND +m.seq > me.joined AND +m.deleted = 0
+        WHERE me.conversation = ?1 AND me.user = ?2"
+    ),
     conversations: concat!(
         "SELECT id, updated_at, joined, ",
         members!("page.id"),

@@ -4,7 +4,7 @@ use roost_core::ids::Seq;
 use roost_core::port::{
     Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
-    Message, NewConversation, Operation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
+    Message, MessagesQuery, NewConversation, Operation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 
@@ -187,6 +187,12 @@ impl From<wit::HistoryQuery> for HistoryQuery {
             before: query.before.map(Seq),
             limit: query.limit,
         }
+    }
+}
+
+impl From<wit::MessagesQuery> for MessagesQuery {
+    fn from(query: wit::MessagesQuery) -> Self {
+        Self { user: query.user.into(), conversation: query.conversation.into(), messages: list(query.messages) }
     }
 }
 

@@ -65,7 +65,7 @@ impl clock::Host for InstanceState {
     async fn wait(&mut self, milliseconds: u32) -> wasmtime::Result<()> {
         self.refuse_in_describe("clock.wait")?;
         let span = Duration::from_millis(u64::from(milliseconds.min(WAIT_MS_MAX)));
-        tokio::time::sleep(span).await;
+        self.identity.world.store.wait(span).await;
         Ok(())
     }
 }

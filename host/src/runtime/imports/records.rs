@@ -2,7 +2,7 @@
 //! the function that calls.
 
 use roost_core::ids::Seq;
-use roost_core::limits::{DOCUMENT_KEYS_MAX, LIST_MAX, MEMBERS_MAX};
+use roost_core::limits::{DOCUMENT_KEYS_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX};
 use roost_core::port::{Operation, Records, RecordsError};
 use roost_core::time::Timestamp;
 
@@ -123,6 +123,16 @@ impl wit::Host for InstanceState {
 
     async fn history(&mut self, query: wit::HistoryQuery) -> ImportResult<wit::HistoryPage> {
         ask!(self, History, history(query.into()) => Into::into)
+    }
+
+    async fn messages(&mut self, query: wit::MessagesQuery) -> ImportResult<Vec<Option<wit::Message>>> {
+        let bound = (query.messages.len(), PAGE_MAX as usize);
+        ask!(
+            self,
+            Messages,
+            messages(query.into()), at_most bound
+                => |messages| messages.into_iter().map(|message| message.map(Into::into)).collect()
+        )
     }
 
     async fn create_conversation(&mut self, conversation: wit::NewConversation) -> ImportResult<wit::Created> {

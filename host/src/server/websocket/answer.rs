@@ -1,7 +1,7 @@
 //! Answers a client's frame: by a function, with the current state, or with an error under the frame's id.
 
 use roost_core::feed::Position;
-use roost_core::ids::ConnectionId;
+use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::{Bus, Feeds};
 use serde::Deserialize;
 
@@ -25,22 +25,50 @@ where
     let state = client.state.clone();
     let (user, connection) = (client.connection.user, client.connection.id.clone());
     let frame = frame.clone();
-    Box::pin(async move {
-        let id = frame.id.clone();
-        let answer = if frame.name == SYNC {
-            metrics::FRAMES_IN.of([SYNC]).inc();
-            match since_of(&frame.payload) {
-                Ok(since) => sync::current_state(&state, user, since, &trace).await.map(|current| current.to_string()),
-                Err(error) => Err(error),
-            }
-        } else {
-            call(&state, Caller::User(user), connection, frame, &trace).await
-        };
-        SocketAnswer::Frame(match answer {
-            Ok(payload) => frame::ok(&id, &payload),
-            Err(error) => frame::error(Some(&id), &error, &trace),
-        })
-    })
+    Box::pin(async move { SocketAnswer::Frame(answer_frame(&state, (user, connection), frame, &trace).await) })
+}
+
+/// The answer to the text of one frame, for a client without a socket.
+pub(crate) async fn answer_text<F, S>(
+    state: &AppState<F, S>,
+    from: (UserId, ConnectionId),
+    text: &str,
+    trace: &str,
+) -> String
+where
+    F: Dispatcher,
+    S: Bus + Feeds + 'static,
+{
+    match ClientFrame::parse(text) {
+        Ok(frame) => answer_frame(state, from, frame, trace).await,
+        Err(invalid) => frame::error(invalid.id.as_deref(), &invalid.error, trace),
+    }
+}
+
+async fn answer_frame<F, S>(
+    state: &AppState<F, S>,
+    (user, connection): (UserId, ConnectionId),
+    frame: ClientFrame,
+    trace: &str,
+) -> String
+where
+    F: Dispatcher,
+    S: Bus + Feeds + 'static,
+{
+    let id = frame.id.clone();
+    let answer = if frame.name == SYNC {
+        metrics::FRAMES_IN.of([SYNC]).inc();
+        match since_of(&frame.payload) {
+            Ok(since) => sync::current_state(state, user, since, trace).await.map(|current| current.to_string()),
+            Err(error) => Err(error),
+        }
+    } else {
+        call(state, Caller::User(user), connection, frame, trace).await
+    };
+    match answer {
+        Ok(payload) => frame::ok(&id, &payload),
+        Err(error) => frame::error(Some(&id), &error, trace),
+    }
 }
 
 /// A pushed frame with the current state, after the host may have missed ephemeral events.

@@ -27,6 +27,7 @@ use roost_core::feed::Position;
 use roost_core::port::{Bus, Feeds};
 use tokio_tungstenite::tungstenite;
 
+pub(crate) use answer::answer_text;
 use session::ReadError;
 
 use crate::delivery::event::parse_since;

@@ -30,7 +30,7 @@ use roost_core::time::Timestamp;
 use self::feed::Epochs;
 use self::shard::StoreShard;
 use super::StoreStats;
-use super::clock::{StoreClock, SystemClock};
+use super::clock::{StepClock, StoreClock, SystemClock};
 
 /// A power of two; more than any machine has cores.
 const SHARDS: usize = 64;
@@ -65,6 +65,11 @@ impl MemoryStore {
         Self::on(StoreClock::Injected(Box::new(now)))
     }
 
+    /// An empty store on a clock that its holder moves.
+    pub fn with_step_clock(clock: StepClock) -> Self {
+        Self::on(StoreClock::Stepped(clock))
+    }
+
     fn on(clock: StoreClock) -> Self {
         let created_at = clock.now();
         Self {
@@ -88,6 +93,11 @@ impl MemoryStore {
     /// The present time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Returns when this span has passed on the clock of the store.
+    pub async fn wait(&self, span: Duration) {
+        self.clock.wait(span).await;
     }
 
     /// The size of the store, including what has expired since the last eviction. Takes the same time for any size.

@@ -11,6 +11,7 @@ pub mod contacts;
 pub mod counting;
 pub mod creating;
 pub mod documents;
+pub mod finding;
 pub mod listing;
 pub mod members;
 pub mod paging;
@@ -215,6 +216,9 @@ macro_rules! each_records_case {
             documents::of_several_puts_with_one_version_one_succeeds,
             documents::owners_of_each_kind_have_their_own_documents,
             documents::versions_count_from_one,
+            finding::at_most_100_messages_are_read_by_their_ids,
+            finding::messages_are_answered_by_their_ids_in_the_order_asked,
+            finding::messages_that_history_does_not_show_are_not_found,
             listing::members_and_conversations_are_listed_in_ascending_pages,
             listing::users_who_left_every_conversation_are_not_listed,
             members::adding_a_member_again_changes_nothing,
@@ -283,6 +287,7 @@ mod tests {
             include_str!("counting.rs"),
             include_str!("creating.rs"),
             include_str!("documents.rs"),
+            include_str!("finding.rs"),
             include_str!("listing.rs"),
             include_str!("members.rs"),
             include_str!("paging.rs"),

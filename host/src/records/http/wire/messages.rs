@@ -200,6 +200,24 @@ pub struct ChangeLists {
     pub changes: Vec<Vec<Change>>,
 }
 
+/// The question of `messages`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::MessagesQuery`")]
+pub struct ReadMessages {
+    pub user: UserId,
+    pub conversation: ConversationId,
+    pub messages: Vec<MessageId>,
+}
+
+both_ways!(ReadMessages, port::MessagesQuery { user: user, conversation: conversation, messages: messages });
+
+/// The answer to `messages`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "in the order asked; `None` for a message that the user may not see")]
+pub struct Messages {
+    pub messages: Vec<Option<Message>>,
+}
+
 /// The question of `pending`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the arguments of `Records::pending`")]

@@ -23,7 +23,8 @@ pub use documents::{
 };
 pub use messages::{
     Announced, AppendMessage, Change, ChangeKind, ChangeLists, ChangeRange, Changed, Confirmation, DeleteMessage,
-    EditMessage, LastMessage, LastMessages, Message, Pending, PendingPage, ReadChanges, ReadLastMessages, ReadPending,
+    EditMessage, LastMessage, LastMessages, Message, Messages, Pending, PendingPage, ReadChanges, ReadLastMessages,
+    ReadMessages, ReadPending,
 };
 pub use users::{
     Audience, Audiences, Blocked, Contact, Contacts, Counter, MarkRead, ReadAudience, ReadContacts, ReadMark,

@@ -1,0 +1,174 @@
+//! The rules of reactions: what is kept for a message, how it changes, and what is told to whom. Nothing here reads or
+//! writes, so every rule can be tested with plain values.
+//!
+//! Each message has one hash in the space `app`. A member's reaction is the field `by <user> <reaction>`; `count <reaction>`
+//! is how many members chose it, `all` the sum of the counts, and `changes` grows with every change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roost_core::error::Error;
+use roost_core::ids::{ConversationId, MessageId, UserId};
+use roost_core::key::{Key, Owner};
+use roost_core::port::{Check, Event, Mutation, Publication, Transaction};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What a conversation allows that no backend has chosen anything for.
+const ALLOWED_BY_DEFAULT: [&str; 5] = ["👍", "❤️", "😂", "😮", "😢"];
+/// The reactions that a conversation can allow.
+const ALLOWED_MAX: usize = 20;
+/// The length of a reaction. An emoji of several parts takes up to 28 bytes.
+const REACTION_BYTES_MAX: usize = 32;
+/// The reactions to one message, so that its hash has a bound.
+const REACTIONS_MAX: i64 = 1_000;
+/// The life of the reactions to a message after the last change.
+const KEPT_MS: u64 = 30 * 86_400_000;
+
+/// A message's hash, by the names of its fields.
+pub(crate) type Fields = BTreeMap<String, String>;
+
+/// One member's reaction to a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Reaction {
+    pub(crate) conversation: ConversationId,
+    pub(crate) message: MessageId,
+    pub(crate) user: UserId,
+    /// An emoji, or any other short text.
+    pub(crate) name: String,
+}
+
+/// The reactions to a message, as one member sees them.
+#[derive(Debug, PartialEq, Eq, JsonSchema, Serialize)]
+pub(crate) struct Summary {
+    /// How many members chose each reaction.
+    pub(crate) counts: BTreeMap<String, i64>,
+    /// The caller's own reactions.
+    pub(crate) mine: BTreeSet<String>,
+}
+
+/// The key of a message's hash. Another layout of the hash would get another prefix than `v1`.
+pub(crate) fn key(conversation: ConversationId, message: MessageId) -> Key {
+    Key::app(Owner::Conversation(conversation), format!("v1.{message}"))
+}
+
+/// Adds a reaction, on the condition that it is not there.
+pub(crate) fn add(reaction: &Reaction) -> Transaction {
+    let (key, by) = (reaction.key(), reaction.by());
+    Transaction::new(key.owner)
+        .check(Check::FieldEquals(key.clone(), by.clone().into(), None))
+        .check(Check::FieldBelow(key.clone(), "all".into(), REACTIONS_MAX))
+        .mutate(Mutation::AddField(key.clone(), reaction.count().into(), 1))
+        .mutate(Mutation::AddField(key.clone(), "changes".into(), 1))
+        .mutate(Mutation::AddField(key.clone(), "all".into(), 1))
+        .mutate(Mutation::SetFields(key.clone(), vec![(by.into(), "1".into())]))
+        .mutate(Mutation::Expire(key, KEPT_MS))
+}
+
+/// Takes a reaction back, on the condition that it is there.
+pub(crate) fn remove(reaction: &Reaction) -> Transaction {
+    let (key, by) = (reaction.key(), reaction.by());
+    Transaction::new(key.owner)
+        .check(Check::FieldEquals(key.clone(), by.clone().into(), Some("1".into())))
+        .mutate(Mutation::AddField(key.clone(), reaction.count().into(), -1))
+        .mutate(Mutation::AddField(key.clone(), "changes".into(), 1))
+        .mutate(Mutation::AddField(key.clone(), "all".into(), -1))
+        .mutate(Mutation::DeleteFields(key.clone(), vec![by.into()]))
+        .mutate(Mutation::Expire(key, KEPT_MS))
+}
+
+/// What it means that the check at this index did not hold. The first one: there is nothing to change, which is no error.
+pub(crate) fn refusal(added: bool, check: u32) -> Result<(), Error> {
+    if added && check > 0 {
+        return Err(Error::Invalid(format!("a message has at most {REACTIONS_MAX} reactions; take one back first")));
+    }
+    Ok(())
+}
+
+/// What a member sees of a message's hash.
+pub(crate) fn summary(fields: &Fields, user: UserId) -> Summary {
+    let own = format!("by {user} ");
+    let counts = fields.keys().filter_map(|name| {
+        let count = number(fields, name);
+        Some((name.strip_prefix("count ")?.to_owned(), count)).filter(|_| count > 0)
+    });
+    let mine = fields.keys().filter_map(|name| name.strip_prefix(own.as_str()).map(str::to_owned));
+    Summary { counts: counts.collect(), mine: mine.collect() }
+}
+
+/// A number of the hash; zero if it is missing.
+fn number(fields: &Fields, name: &str) -> i64 {
+    fields.get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// The event for every member. It has the count after the change and not the difference, so that a client which gets it
+/// twice, or misses one, shows the right number; of two events, the one with the greater `change` is newer.
+pub(crate) fn publications(
+    reaction: &Reaction,
+    added: bool,
+    fields: &Fields,
+    members: Vec<UserId>,
+) -> Result<Vec<Publication>, Error> {
+    #[derive(Serialize)]
+    struct ChangedPayload<'a> {
+        conversation: ConversationId,
+        message: MessageId,
+        user: UserId,
+        reaction: &'a str,
+        added: bool,
+        count: i64,
+        change: i64,
+    }
+    let Reaction { conversation, message, user, ref name } = *reaction;
+    let (count, change) = (number(fields, &reaction.count()), number(fields, "changes"));
+    let payload = ChangedPayload { conversation, message, user, reaction: name, added, count, change };
+    let event = Event::durable("reaction.changed", &payload)?;
+    Ok(members.into_iter().map(|user| Publication { user, event: event.clone() }).collect())
+}
+
+/// The reactions that a conversation allows, from the document that a backend has put.
+pub(crate) fn allowed(document: Option<&str>) -> Vec<String> {
+    let chosen = document.and_then(|json| serde_json::from_str(json).ok());
+    chosen.unwrap_or_else(|| ALLOWED_BY_DEFAULT.map(str::to_owned).into())
+}
+
+/// Checks the reactions that a backend wants to allow, and answers the document.
+pub(crate) fn document(allowed: &[String]) -> Result<String, Error> {
+    if allowed.is_empty() || allowed.len() > ALLOWED_MAX {
+        return Err(Error::Invalid(format!(
+            "a conversation allows 1 to {ALLOWED_MAX} reactions, not {}",
+            allowed.len()
+        )));
+    }
+    let fits = |name: &String| {
+        (1..=REACTION_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control) && name.trim() == name
+    };
+    if let Some(name) = allowed.iter().find(|name| !fits(name)) {
+        return Err(Error::Invalid(format!(
+            "{name:?} is no reaction: it has 1 to {REACTION_BYTES_MAX} bytes without control characters and no space \
+             around them"
+        )));
+    }
+    serde_json::to_string(allowed).map_err(|error| Error::Encoding(error.to_string()))
+}
+
+impl Reaction {
+    /// Refuses a reaction that the conversation does not allow.
+    pub(crate) fn check(&self, allowed: &[String]) -> Result<(), Error> {
+        if allowed.contains(&self.name) {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!("this conversation allows only {}", allowed.join(" "))))
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        key(self.conversation, self.message)
+    }
+
+    fn by(&self) -> String {
+        format!("by {} {}", self.user, self.name)
+    }
+
+    fn count(&self) -> String {
+        format!("count {}", self.name)
+    }
+}
