@@ -18,7 +18,9 @@ use crate::config::{Config, RecordsUrl, Secret, Sources, SqliteLocation, TokenKe
 use crate::delivery::hub::Hub;
 use crate::ops::supervisor::TaskHealth;
 use crate::records::RecordStore;
-use crate::runtime::{self, CallError, Caller, Engine, Functions, HostWorld, Invocation, Options, OwnSources, hooks, host_paths};
+use crate::runtime::{
+    self, CallError, Caller, Engine, Functions, HostWorld, Invocation, Options, OwnSources, hooks, host_paths,
+};
 use crate::server::auth::{Authenticator, issuer};
 use crate::server::http::HttpService;
 use crate::server::problem::ApiError;
