@@ -29,6 +29,8 @@ use uuid::Uuid;
 const DEPLOYED: &str = "hostile";
 /// The guest that behaves correctly; `conformance_redis` and `documents` call it.
 const WELL_BEHAVED: &str = "conformance";
+/// The guest that serves in many versions; `deployments` makes them, some of which fail.
+const MANY_VERSIONS: &str = "lifecycle";
 /// The expected refusal of deploying each of the other guests.
 const REFUSED: [(&str, &str); 4] = [
     (
@@ -293,8 +295,12 @@ async fn an_incomplete_component_is_refused_in_one_sentence() {
 
 #[test]
 fn every_test_guest_has_an_expectation() {
-    let expected: BTreeSet<String> =
-        REFUSED.iter().map(|(guest, _)| *guest).chain([DEPLOYED, WELL_BEHAVED]).map(str::to_owned).collect();
+    let expected: BTreeSet<String> = REFUSED
+        .iter()
+        .map(|(guest, _)| *guest)
+        .chain([DEPLOYED, WELL_BEHAVED, MANY_VERSIONS])
+        .map(str::to_owned)
+        .collect();
     let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")).unwrap();
     let sources: BTreeSet<String> = sources.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(sources, expected);

@@ -1,5 +1,5 @@
-//! The upload of a component: read as it arrives, within bounds of size, time and number, and refused as soon as it is known
-//! to be none.
+//! The upload of a component: read as it arrives, within bounds of size, time and number. What is known to be none is not
+//! kept.
 
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use crate::server::problem::{ApiError, ErrorCode};
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// When an upload may be tried again that was refused because there were too many.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How much of a refused upload is read before it is answered.
+const DISCARDED_BYTES_MAX: usize = 2 * COMPONENT_BYTES_MAX;
 /// The first bytes of a file say whether it is a component.
 const HEADER_BYTES: usize = 8;
 
@@ -45,7 +47,22 @@ pub(super) async fn read<'s>(
     }
 }
 
+/// Reads the whole body. What is known to be refused is read on and thrown away, because a client that is still sending does
+/// not read an answer.
 async fn read_body(mut body: Body) -> Result<Vec<u8>, UploadRefused> {
+    let read = read_component(&mut body).await;
+    if read.is_err() {
+        let mut discarded = 0;
+        while discarded < DISCARDED_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            discarded += frame.data_ref().map_or(0, |data| data.len());
+        }
+    }
+    read
+}
+
+async fn read_component(body: &mut Body) -> Result<Vec<u8>, UploadRefused> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {

@@ -55,8 +55,9 @@ type SharedQueue = Arc<Mutex<mpsc::Receiver<QueueCommand>>>;
 /// The sending end of the queue. The writing task ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct ConfirmationQueue {
-    commands: mpsc::Sender<QueueCommand>,
+    // Dropped first: a task that sees the end of its queue while it is supervised is reported as one that failed.
     _writer: Arc<Supervisor>,
+    commands: mpsc::Sender<QueueCommand>,
 }
 
 impl ConfirmationQueue {
@@ -65,7 +66,7 @@ impl ConfirmationQueue {
         let queue: SharedQueue = Arc::new(Mutex::new(queue));
         let mut writer = Supervisor::new(TaskHealth::of_process());
         writer.spawn("confirmations", move || write_all(database.clone(), queue.clone()));
-        Self { commands, _writer: Arc::new(writer) }
+        Self { _writer: Arc::new(writer), commands }
     }
 
     pub(super) fn accept(&self, confirmations: Vec<Confirmation>) {

@@ -4,7 +4,7 @@
 //! Components are divided, so that a large one does not hold up the commands of the same connection for long.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -19,6 +19,7 @@ use super::connections::topology::Topology;
 use super::connections::{Backoff, ConnectionFactory, UnusableServer};
 use super::names::RedisNames;
 use super::{RedisStore, errors, scripts};
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::runtime::deployments::{ClusterDeployments, ClusterResult, DesiredState, HostReport};
 
 /// The size of the parts in which a component is written and read.
@@ -181,18 +182,41 @@ impl ClusterDeployments for RedisStore {
     }
 }
 
-/// Receives the announcements of changes, over a connection of its own.
-pub(super) struct AnnouncementReceiver {
-    pub(super) factory: Arc<ConnectionFactory>,
-    pub(super) topology: Arc<Topology>,
-    pub(super) names: RedisNames,
-    pub(super) announced: watch::Sender<u64>,
+/// The announcements of changes. The connection for them is opened when somebody first wants them.
+pub(super) struct Announcements {
+    receiver: Arc<AnnouncementReceiver>,
+    task: OnceLock<Supervisor>,
+}
+
+impl Announcements {
+    pub(super) fn new(factory: Arc<ConnectionFactory>, topology: Arc<Topology>, names: RedisNames) -> Self {
+        let receiver = AnnouncementReceiver { factory, topology, names, announced: watch::Sender::new(0) };
+        Self { receiver: Arc::new(receiver), task: OnceLock::new() }
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.task.get_or_init(|| {
+            let mut task = Supervisor::new(TaskHealth::of_process());
+            let receiver = self.receiver.clone();
+            task.spawn("deployment_announcements", move || receiver.clone().run());
+            task
+        });
+        self.receiver.announced.subscribe()
+    }
+}
+
+/// Receives the announcements, over a connection of its own.
+struct AnnouncementReceiver {
+    factory: Arc<ConnectionFactory>,
+    topology: Arc<Topology>,
+    names: RedisNames,
+    announced: watch::Sender<u64>,
 }
 
 impl AnnouncementReceiver {
     /// Receives until the future is dropped. Announcements may be missed while there is no connection, so every new
     /// connection counts as one.
-    pub(super) async fn run(self: Arc<Self>) {
+    async fn run(self: Arc<Self>) {
         let mut backoff = Backoff::new();
         loop {
             let closed = CancellationToken::new();

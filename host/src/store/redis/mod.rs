@@ -39,7 +39,7 @@ use self::clock::RedisClock;
 use self::connections::ConnectionFactory;
 use self::connections::requests::RequestSender;
 use self::connections::topology::Topology;
-use self::deployments::AnnouncementReceiver;
+use self::deployments::Announcements;
 use self::names::RedisNames;
 use self::subscriptions::Subscriptions;
 use super::StoreStats;
@@ -59,8 +59,7 @@ pub struct RedisStore {
     topology: Arc<Topology>,
     requests: RequestSender,
     subscriptions: Arc<Subscriptions>,
-    /// Changes when a host has changed the deployments.
-    announcements: watch::Sender<u64>,
+    announcements: Announcements,
     clock: RedisClock,
     stats: ServerStats,
     /// The URL without its password.
@@ -101,16 +100,8 @@ impl RedisStore {
             let following = following.clone();
             async move { following.follow_topology().await }
         });
-        let announcements = watch::Sender::new(0);
-        let receiver = Arc::new(AnnouncementReceiver {
-            factory: factory.clone(),
-            topology: topology.clone(),
-            names: names.clone(),
-            announced: announcements.clone(),
-        });
-        tasks.spawn("deployment_announcements", move || receiver.clone().run());
         let store = Self {
-            announcements,
+            announcements: Announcements::new(factory.clone(), topology.clone(), names.clone()),
             names,
             processes_met: factory.processes_met(),
             requests: RequestSender::new(topology.clone(), factory.config().commands_max),
