@@ -48,12 +48,17 @@ impl Watch {
     /// Watches these folders for files with these extensions.
     pub(super) fn start(folders: &[WatchedFolder], extensions: &'static [&'static str]) -> notify::Result<Self> {
         let (sender, saved) = mpsc::channel(QUEUED_EVENTS_MAX);
+        let alone = folders.iter().filter(|folder| folder.mode == RecursiveMode::NonRecursive);
+        let alone: Vec<PathBuf> = alone.map(|folder| folder.path.clone()).collect();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
             if !is_change(event.kind) {
                 return;
             }
-            let concerns = |path: &PathBuf| is_source(path, extensions) || is_folder(path, event.kind);
+            let is_alone =
+                |path: &Path| path.parent().is_some_and(|parent| alone.iter().any(|folder| folder == parent));
+            let concerns =
+                |path: &PathBuf| is_source(path, extensions) || (is_folder(path, event.kind) && !is_alone(path));
             for path in event.paths.iter().filter(|path| concerns(path)).cloned() {
                 // If the queue is full, the burst is known already.
                 let _ = sender.try_send(path);
@@ -149,6 +154,7 @@ mod tests {
     async fn a_folder_alone_is_watched_for_its_manifest_only() {
         let folder = folder("alone");
         let mut watch = Watch::start(&[WatchedFolder::alone(folder.clone())], &["rs", "toml"]).unwrap();
+        std::fs::create_dir(folder.join("target")).unwrap();
         for name in ["deep/lib.rs", "deep/Cargo.toml", "scenario.toml", "Cargo.lock", "Cargo.toml"] {
             std::fs::write(folder.join(name), name).unwrap();
         }

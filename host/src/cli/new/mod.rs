@@ -104,12 +104,12 @@ pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
 struct NewFunction {
     name: String,
     folder: PathBuf,
-    placement: Placement,
+    location: FunctionLocation,
 }
 
 /// Where the function is.
 #[derive(Debug)]
-enum Placement {
+enum FunctionLocation {
     /// In `functions/` of Roost's own sources.
     Member { checkout: PathBuf },
     /// In a folder of its own.
@@ -126,7 +126,7 @@ impl NewFunction {
             let checkout = nearest.ok_or_else(no_checkout)?;
             name::check_free(&name, &checkout)?;
             let folder = checkout.join("functions").join(&name);
-            return Ok(Self { name, folder, placement: Placement::Member { checkout } });
+            return Ok(Self { name, folder, location: FunctionLocation::Member { checkout } });
         }
         let folder = here.join(args.path.as_deref().unwrap_or(Path::new(&name)));
         let sdk = match &args.sdk {
@@ -140,16 +140,16 @@ impl NewFunction {
         if source::nearest_checkout(parent).is_some_and(|root| source::same_folder(parent, &root.join("functions"))) {
             return Err(NewError::WithinFunctions(folder));
         }
-        Ok(Self { name, folder, placement: Placement::Own { sdk } })
+        Ok(Self { name, folder, location: FunctionLocation::Own { sdk } })
     }
 
     /// The files, by their paths in the folder.
     fn files(&self) -> Result<Vec<(&'static str, String)>, NewError> {
         let named = |text: &str| text.replace(TEMPLATE_NAME, &self.name);
         let mut files: Vec<_> = FILES.iter().map(|(path, text)| (*path, named(text))).collect();
-        match &self.placement {
-            Placement::Member { .. } => files.push(("Cargo.toml", named(MEMBER_MANIFEST))),
-            Placement::Own { sdk } => {
+        match &self.location {
+            FunctionLocation::Member { .. } => files.push(("Cargo.toml", named(MEMBER_MANIFEST))),
+            FunctionLocation::Own { sdk } => {
                 let manifest = OWN_MANIFEST.replace("{rust-version}", env!("CARGO_PKG_RUST_VERSION"));
                 files.push(("Cargo.toml", named(&sdk.fill_in(&manifest, &self.folder))));
                 files.push((".gitignore", OWN_GITIGNORE.to_owned()));
@@ -181,11 +181,11 @@ impl NewFunction {
     }
 
     fn next_steps(&self, here: &Path) -> String {
-        let Self { name, folder, placement } = self;
+        let Self { name, folder, location } = self;
         let shown = folder.strip_prefix(here).unwrap_or(folder).display();
-        let (first, package) = match placement {
-            Placement::Own { .. } => (format!("  cd {shown}\n"), String::new()),
-            Placement::Member { checkout } => (membership(checkout, name), format!(" -p {name}")),
+        let (first, package) = match location {
+            FunctionLocation::Own { .. } => (format!("  cd {shown}\n"), String::new()),
+            FunctionLocation::Member { checkout } => (membership(checkout, name), format!(" -p {name}")),
         };
         format!(
             "{shown}: a function that counts for each user, at GET and POST /v1/{name}\n\nNext:\n{first}  \
