@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 
 use crate::components;
-use crate::redis::free_port;
+use crate::port::free_port;
 use crate::server::Server;
 
 /// The configuration of one host: keys and their values.

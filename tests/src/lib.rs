@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod fuzz;
 pub mod ledger;
 pub mod native;
+pub mod port;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;

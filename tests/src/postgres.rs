@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
 use crate::eventually::DEADLINE;
+use crate::port::free_port;
 
 /// The database account that Roost uses in tests; it owns every database.
 const USER: &str = "roost";
@@ -196,10 +196,6 @@ fn initialise(programs: &Path, account: Option<(u32, u32)>, folder: &Path) {
     assert!(done.status.success(), "initdb: {}", output_text(&done));
     let mut settings = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).expect("its settings");
     writeln!(settings, "{SETTINGS}unix_socket_directories = '{}'", folder.display()).expect("its settings");
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its number").port()
 }
 
 fn output_text(output: &Output) -> String {

@@ -27,6 +27,7 @@ use roost_core::time::Timestamp;
 use roost_tests::backend::{self, Backend, KEY};
 use roost_tests::components;
 use roost_tests::eventually::DEADLINE;
+use roost_tests::port::closed_port;
 use roost_tests::server::{self, Server};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -163,13 +164,11 @@ fn is_unavailable<T: std::fmt::Debug>(answer: Result<T, RecordsError>) -> u32 {
 
 #[tokio::test]
 async fn a_backend_that_is_down_is_unavailable_until_it_is_up() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (socket, address) = closed_port();
     let records = open(backend::config(address)).await;
     is_unavailable(records.ready().await);
     is_unavailable(records.append_message(draft(1, "hello")).await);
-    let backend = Backend::serve(TcpListener::bind(address).await.unwrap(), FakeRecords::new(1));
+    let backend = Backend::serve(socket.listen(16).unwrap(), FakeRecords::new(1));
     records.ready().await.unwrap();
     assert_eq!(records.contacts(ANN).await, Ok(vec![]));
     drop(backend);

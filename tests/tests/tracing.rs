@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use prost::Message;
 use roost_tests::client::send;
 use roost_tests::eventually::{DEADLINE, eventually, eventually_within};
+use roost_tests::port::closed_port;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use roost_tests::token::{ADMIN_KEY, SECRET, SERVICE_KEY, Token};
@@ -172,9 +173,7 @@ async fn requests_without_a_traceparent_ticks_and_frames_begin_traces_of_their_o
 
 #[tokio::test]
 async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    let (_closed, address) = closed_port();
     let server = traced(address).await;
     let client = server.user(Uuid::new_v4());
     client.get("/v1/unread").await.json(200);

@@ -7,8 +7,9 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, ErrorKind, Pipeline, RedisFuture, RedisResult, ServerErrorKind, Value};
 
 use super::options::Options;
-use super::standalone::{RedisServer, free_port};
+use super::standalone::RedisServer;
 use crate::eventually::eventually;
+use crate::port::free_port;
 
 const PRIMARIES: usize = 3;
 const SLOTS: usize = 16_384;

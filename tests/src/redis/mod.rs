@@ -14,4 +14,3 @@ pub use cluster::{ClusterClient, RedisCluster};
 pub use options::{Data, Options};
 pub use sentinel::RedisSentinel;
 pub use standalone::RedisServer;
-pub(crate) use standalone::free_port;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::guardian::Guardian;
 use super::options::Options;
-use super::standalone::{RedisServer, free_port};
+use super::standalone::RedisServer;
 use crate::eventually::eventually;
+use crate::port::free_port;
 
 /// The service name under which the sentinel monitors the pair.
 const SERVICE: &str = "roost";

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -12,9 +11,7 @@ use redis::{AsyncConnectionConfig, FromRedisValue, ProtocolVersion};
 use super::guardian::Guardian;
 use super::options::{Data, Options};
 use crate::eventually::{DEADLINE, eventually};
-
-/// Below the range of ephemeral ports, so that a killed server can use its old port again.
-const PORTS: std::ops::Range<u32> = 12_000..32_000;
+use crate::port::free_port;
 
 /// A server for one test, without persistence unless the test takes a snapshot.
 pub struct RedisServer {
@@ -204,17 +201,5 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         drop(self.guardian.lock().unwrap().take());
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A port that is free at the moment. Different test processes start at different ports.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 61;
-        let port = (PORTS.start + step % (PORTS.end - PORTS.start)) as u16;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
