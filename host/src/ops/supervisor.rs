@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::select_all;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -24,9 +25,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// After a task has run for so long, the next restart waits for the shortest pause again.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// The background tasks of one part of the host. Dropping it ends them.
+/// The background tasks of one part of the host. Dropping it ends them; drop it before what they use, such as the sender of a
+/// queue.
 #[derive(Debug, Default)]
 pub struct Supervisor {
+    /// Cancelled before the tasks are aborted. A task that another thread polls at that moment can still see the end of its
+    /// queue and return, which is no failure.
+    ending: CancellationToken,
     tasks: JoinSet<()>,
     health: TaskHealth,
 }
@@ -34,7 +39,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor without tasks, which reports to `health`.
     pub fn new(health: TaskHealth) -> Self {
-        Self { tasks: JoinSet::new(), health }
+        Self { ending: CancellationToken::new(), tasks: JoinSet::new(), health }
     }
 
     /// Runs a task that is meant to run for ever. `start` makes its future, for the first run and for every restart; what the
@@ -55,7 +60,7 @@ impl Supervisor {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(supervise(self.health.clone(), stop, task, start));
+        self.tasks.spawn(supervise(self.health.clone(), [stop, self.ending.clone()], task, start));
     }
 
     /// Waits until every task has ended. Tasks of [`Supervisor::spawn`] never do.
@@ -65,7 +70,14 @@ impl Supervisor {
 
     /// Ends all tasks and waits until they are dropped.
     pub async fn shutdown(&mut self) {
+        self.ending.cancel();
         self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.ending.cancel();
     }
 }
 
@@ -115,8 +127,13 @@ impl Drop for Away<'_> {
     }
 }
 
-async fn supervise<F>(health: TaskHealth, stop: CancellationToken, task: &'static str, mut start: impl FnMut() -> F)
-where
+/// Runs a task until one of `stops` is cancelled.
+async fn supervise<F>(
+    health: TaskHealth,
+    stops: [CancellationToken; 2],
+    task: &'static str,
+    mut start: impl FnMut() -> F,
+) where
     F: Future<Output = ()>,
 {
     let mut pause = PAUSE_MIN;
@@ -124,7 +141,7 @@ where
         let started = Instant::now();
         // Parts that the runs share are locked by mutexes or exchanged by channels, which stay usable after a panic.
         let ended = AssertUnwindSafe(async { start().await }).catch_unwind().await;
-        if stop.is_cancelled() {
+        if stops.iter().any(CancellationToken::is_cancelled) {
             return;
         }
         let _away = Away::new(&health, task);
@@ -142,7 +159,7 @@ where
         );
         tokio::select! {
             () = sleep(pause) => {}
-            () = stop.cancelled() => return,
+            _ = select_all(stops.iter().map(|stop| Box::pin(stop.cancelled()))) => return,
         }
         pause = (pause * 2).min(PAUSE_MAX);
     }
@@ -229,5 +246,20 @@ mod tests {
         stop.cancel();
         supervisor.ended().await;
         assert_eq!(metrics::TASK_RESTARTS.of(["stop-test"]).get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_returns_while_its_supervisor_is_dropped_has_not_failed() {
+        let mut supervisor = Supervisor::default();
+        let place = Arc::new(Mutex::new(None));
+        let taken = place.clone();
+        supervisor.spawn("drop-test", move || {
+            let supervisor: Option<Supervisor> = taken.lock().unwrap().take();
+            std::future::ready(drop(supervisor))
+        });
+        *place.lock().unwrap() = Some(supervisor);
+        sleep(Duration::from_secs(1)).await;
+        assert!(place.lock().unwrap().is_none(), "the task did not run");
+        assert_eq!(metrics::TASK_RESTARTS.of(["drop-test"]).get(), 0);
     }
 }
