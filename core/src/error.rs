@@ -60,7 +60,9 @@ impl Error {
             Self::Contended
             | Self::Store(StoreError::Unavailable { .. })
             | Self::Records(RecordsError::Unavailable { .. }) => ErrorKind::Unavailable,
-            Self::Encoding(_) | Self::Store(_) | Self::Records(RecordsError::Denied(_)) => ErrorKind::Internal,
+            Self::Encoding(_)
+            | Self::Store(_)
+            | Self::Records(RecordsError::Denied(_) | RecordsError::QuotaExceeded(_)) => ErrorKind::Internal,
         }
     }
 
@@ -73,6 +75,9 @@ impl Error {
             Self::Store(StoreError::Unavailable { .. }) => "store_unavailable",
             Self::Records(RecordsError::Unavailable { .. }) => "records_unavailable",
             Self::Store(StoreError::Denied(_)) | Self::Records(RecordsError::Denied(_)) => "denied",
+            Self::Store(StoreError::QuotaExceeded(_)) | Self::Records(RecordsError::QuotaExceeded(_)) => {
+                "quota_exceeded"
+            }
             Self::Encoding(_) | Self::Store(_) => "internal",
             Self::Records(RecordsError::NotFound(_)) => "not_found",
             Self::Records(RecordsError::NotAMember) => "not_a_member",

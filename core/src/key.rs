@@ -1,12 +1,19 @@
 //! Structured keys and their physical names. No other module builds a physical key.
 //!
-//! An owner is a partition: one transaction changes the keys of one owner only.
+//! An owner belongs to a partition: one transaction changes the keys of one partition only. Keys of the space `app` also
+//! belong to a function, whose name the host fills in, so that functions do not see each other's items.
+
+mod escape;
+mod owner;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
+
+pub use owner::Owner;
 
 use crate::ids::{ConversationId, UserId};
-use crate::limits::{NAME_BYTES_MAX, PRESENCE_SHARDS};
+use crate::limits::NAME_BYTES_MAX;
 
 /// The kind of data that a key holds. Types and times to live are defined in the contract, `wit/key-value.wit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,8 +38,8 @@ pub enum Space {
     UnreadLease,
     /// Hash: the newest message of a conversation.
     LastMessage,
-    /// Any type: for the operator's own functions. Live state, which is lost with the store; what must not be lost goes
-    /// into [documents](crate::documents).
+    /// Any type: what a function keeps for a user, a conversation, a message or itself, and no other function sees. Live
+    /// state, which is lost with the store; what must not be lost goes into [documents](crate::documents).
     App,
 }
 
@@ -97,45 +104,16 @@ impl fmt::Display for Space {
     }
 }
 
-/// The partition that a key belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Owner {
-    /// The keys of one user.
-    User(UserId),
-    /// The keys of one conversation.
-    Conversation(ConversationId),
-    /// A shard of data that belongs to no single user or conversation.
-    Shard(u32),
-}
-
-impl Owner {
-    /// The presence shard that holds this user's deadline; every host computes the same one.
-    pub fn presence_shard(user: UserId) -> Self {
-        let bits = user.as_u128();
-        // Both halves are mixed, because one of them is nearly constant in some UUID versions.
-        let mixed = (bits ^ (bits >> 64)) as u64;
-        let shard = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        Self::Shard((shard % u64::from(PRESENCE_SHARDS)) as u32)
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(user) => user.fmt(f),
-            Self::Conversation(conversation) => conversation.fmt(f),
-            Self::Shard(shard) => shard.fmt(f),
-        }
-    }
-}
-
 /// One key of the live state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// The kind of data.
     pub space: Space,
-    /// The partition that the key belongs to.
+    /// What the key is about.
     pub owner: Owner,
+    /// The function whose item this is; only in the space [`Space::App`]. No function chooses it: the host puts the name of
+    /// the function that calls here. It is `None` in a function and in its tests.
+    pub function: Option<Arc<str>>,
     /// Tells several keys of one space and owner apart; present exactly if [`Space::has_item`] is true.
     pub item: Option<String>,
 }
@@ -152,12 +130,18 @@ pub enum KeyError {
     /// The item contains a character that is not allowed, or has a wrong length.
     #[error("an item of the space {0} is 1 to {NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'")]
     ItemFormat(Space),
+    /// The item is empty or too long.
+    #[error("an item of the space app is 1 to {NAME_BYTES_MAX} bytes of UTF-8, not {0}")]
+    ItemLength(usize),
+    /// Only keys of the space `app` can be about a message.
+    #[error("a key of the space {0} cannot be about a message; only keys of the space app can")]
+    MessageRefused(Space),
 }
 
 impl Key {
     /// Creates a key of a space without items.
     pub const fn new(space: Space, owner: Owner) -> Self {
-        Self { space, owner, item: None }
+        Self { space, owner, function: None, item: None }
     }
 
     /// Creates a user's key of a space without items.
@@ -165,16 +149,16 @@ impl Key {
         Self::new(space, Owner::User(user))
     }
 
-    /// A function's own key in the space `app`. The item is 1 to [`NAME_BYTES_MAX`] bytes of `a-z`, `0-9`, `.`, `_` and
-    /// `-`, which [`Key::validate`] checks.
+    /// The calling function's item of this owner and name. The name is 1 to [`NAME_BYTES_MAX`] bytes of any text, which
+    /// [`Key::validate`] checks.
     pub fn app(owner: Owner, item: impl Into<String>) -> Self {
-        Self { space: Space::App, owner, item: Some(item.into()) }
+        Self { item: Some(item.into()), ..Self::new(Space::App, owner) }
     }
 
     /// The key of a user's unread counter of one conversation.
     pub fn unread_conversation(user: UserId, conversation: ConversationId) -> Self {
         let item = Some(Cow::from(conversation).into_owned());
-        Self { space: Space::UnreadConversation, owner: Owner::User(user), item }
+        Self { item, ..Self::of_user(Space::UnreadConversation, user) }
     }
 
     /// The key of a conversation's cached last message.
@@ -187,36 +171,74 @@ impl Key {
         Self::new(Space::PresenceDue, Owner::presence_shard(user))
     }
 
+    /// The key of another space that this owner, and in the space `app` this function, has under this item.
+    pub fn sibling(&self, space: Space, item: String) -> Self {
+        Self { space, owner: self.owner, function: self.function.clone(), item: Some(item) }
+    }
+
+    /// The name of the function in the space `app`; empty where none was filled in, and in every other space.
+    pub fn function_name(&self) -> &str {
+        match self.space {
+            Space::App => self.function.as_deref().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// The bytes of the item.
+    pub(crate) fn bytes(&self) -> usize {
+        self.item.as_ref().map_or(0, String::len)
+    }
+
     /// Validates a key that came from outside of the core.
     pub fn validate(&self) -> Result<(), KeyError> {
-        match (&self.item, self.space.has_item()) {
-            (None, true) => Err(KeyError::ItemMissing(self.space)),
-            (Some(_), false) => Err(KeyError::ItemRefused(self.space)),
-            (Some(item), true) if !is_item(item) => Err(KeyError::ItemFormat(self.space)),
+        match (&self.item, self.space) {
+            (Some(item), Space::App) if item.is_empty() || item.len() > NAME_BYTES_MAX => {
+                Err(KeyError::ItemLength(item.len()))
+            }
+            (Some(_), Space::App) => Ok(()),
+            (_, space) if matches!(self.owner, Owner::Message { .. }) && space != Space::App => {
+                Err(KeyError::MessageRefused(space))
+            }
+            (None, space) if space.has_item() => Err(KeyError::ItemMissing(space)),
+            (Some(_), space) if !space.has_item() => Err(KeyError::ItemRefused(space)),
+            (Some(item), space) if !is_plain_item(item) => Err(KeyError::ItemFormat(space)),
             _ => Ok(()),
         }
     }
 
     /// The physical key in a standalone Redis, without the operator's prefix.
     pub fn physical(&self) -> String {
-        self.format_with(&self.owner.to_string())
+        self.format_with("", "")
     }
 
-    /// The physical key in a Redis Cluster, where the owner is the hash tag.
+    /// The physical key in a Redis Cluster, where the id of the partition is the hash tag.
     pub fn physical_in_cluster(&self) -> String {
-        self.format_with(&format!("{{{}}}", self.owner))
+        self.format_with("{", "}")
     }
 
-    fn format_with(&self, owner: &str) -> String {
-        let prefix = self.space.physical_prefix();
-        match &self.item {
-            Some(item) => format!("{prefix}{owner}:{item}"),
-            None => format!("{prefix}{owner}"),
+    /// `open` and `close` enclose the id of the partition.
+    fn format_with(&self, open: &str, close: &str) -> String {
+        let (prefix, partition) = (self.space.physical_prefix(), self.owner.partition());
+        let item = self.item.as_deref();
+        if self.space != Space::App {
+            return match item {
+                Some(item) => format!("{prefix}{open}{partition}{close}:{item}"),
+                None => format!("{prefix}{open}{partition}{close}"),
+            };
+        }
+        let (function, kind) = (self.function_name(), self.owner.kind());
+        let item = escape::item(item.unwrap_or_default());
+        match self.owner {
+            Owner::Message { message, .. } => {
+                format!("{prefix}{function}:{kind}:{open}{partition}{close}:{message}:{item}")
+            }
+            _ => format!("{prefix}{function}:{kind}:{open}{partition}{close}:{item}"),
         }
     }
 }
 
-fn is_item(item: &str) -> bool {
+/// The items of spaces other than `app` appear in physical keys as they are.
+fn is_plain_item(item: &str) -> bool {
     !item.is_empty()
         && item.len() <= NAME_BYTES_MAX
         && item.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))

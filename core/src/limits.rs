@@ -86,7 +86,8 @@ pub const TRANSACTION_ITEMS_MAX: usize = 4_096;
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// The longest time to live of a key: a hundred years, so that every adapter can represent the deadline.
 pub const TTL_MS_MAX: u64 = 100 * 31_557_600_000;
-/// The length of a field name, of a member of an ordered set, of a key's item, and of a document's name.
+/// The length of a field name, of a member of an ordered set, of a key's item (before it is escaped), and of a document's
+/// name.
 pub const NAME_BYTES_MAX: usize = 128;
 /// The number of members that are read from an ordered set at a time.
 pub const RANGE_MAX: u32 = 1_000;

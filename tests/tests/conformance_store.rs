@@ -16,12 +16,12 @@ use roost::store::Store;
 use roost::store::memory::MemoryStore;
 use roost_core::each_store_case;
 use roost_core::feed::Position;
-use roost_core::ids::UserId;
+use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::limits::TTL_MS_MAX;
 use roost_core::port::{
-    Bus, Check, Clock, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay,
-    StoreError, Subscriber, Text, Transaction, Value,
+    AppBound, Bus, Check, Clock, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query,
+    Replay, StoreError, Subscriber, Text, Transaction, Value,
 };
 use roost_core::testing::conformance::key_value::Harness;
 use roost_core::testing::{FakeStore, ManualClock, block_on};
@@ -117,7 +117,14 @@ fn users() -> impl Strategy<Value = UserId> {
 }
 
 fn owners() -> impl Strategy<Value = Owner> {
-    prop_oneof![4 => users().prop_map(Owner::User), 1 => Just(Owner::Shard(3))]
+    let conversation = ConversationId::from_u128(1);
+    let message = (7..=8_u128).prop_map(MessageId::from_u128);
+    prop_oneof![
+        4 => users().prop_map(Owner::User),
+        1 => Just(Owner::Shard(3)),
+        1 => Just(Owner::Conversation(conversation)),
+        1 => message.prop_map(move |message| Owner::Message { conversation, message }),
+    ]
 }
 
 fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
@@ -125,11 +132,11 @@ fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
 }
 
 fn items() -> impl Strategy<Value = String> {
-    words(&["a", "b", "c", "00000000-0000-0000-0000-000000000007"])
+    words(&["a", "b", "👍", "00000000-0000-0000-0000-000000000007"])
 }
 
 fn fields() -> impl Strategy<Value = String> {
-    words(&["a", "b", "B", "00000000-0000-0000-0000-000000000007", "no item"])
+    words(&["a", "b", "B", "00000000-0000-0000-0000-000000000007", "👍"])
 }
 
 fn values() -> impl Strategy<Value = String> {
@@ -144,11 +151,19 @@ fn lives() -> impl Strategy<Value = u64> {
     prop::sample::select(vec![1, 2, 50, 600_000, TTL_MS_MAX])
 }
 
-fn keys(owner: Owner) -> impl Strategy<Value = Key> {
-    prop_oneof![
-        4 => items().prop_map(move |item| Key { space: Space::App, owner, item: Some(item) }),
-        1 => Just(Key::new(Space::Online, owner)),
-    ]
+fn functions() -> impl Strategy<Value = Option<Arc<str>>> {
+    prop::sample::select(vec![None, Some("polls".into()), Some("weather".into())])
+}
+
+fn keys(owner: Owner, function: Option<Arc<str>>) -> impl Strategy<Value = Key> {
+    let of_function = move |item: String| Key { function: function.clone(), ..Key::app(owner, item) };
+    // Only the space `app` has what is about a message.
+    let other = Key::new(Space::Online, owner.partition());
+    prop_oneof![4 => items().prop_map(of_function), 1 => Just(other)]
+}
+
+fn any_keys() -> impl Strategy<Value = Key> {
+    (owners(), functions()).prop_flat_map(|(owner, function)| keys(owner, function))
 }
 
 fn events() -> impl Strategy<Value = Event> {
@@ -181,11 +196,11 @@ fn queries() -> impl Strategy<Value = Query> {
             Just(Query::IndexedCounters { index, space: Space::App }),
         ]
     };
-    owners().prop_flat_map(keys).prop_flat_map(query)
+    any_keys().prop_flat_map(query)
 }
 
-fn checks(owner: Owner) -> impl Strategy<Value = Check> {
-    (keys(owner), 0..6, fields(), values(), numbers(), any::<bool>()).prop_map(
+fn checks(owner: Owner, function: Option<Arc<str>>) -> impl Strategy<Value = Check> {
+    (keys(owner, function), 0..6, fields(), values(), numbers(), any::<bool>()).prop_map(
         |(key, kind, name, value, number, some)| match kind {
             0 => Check::Absent(key),
             1 => Check::Present(key),
@@ -197,8 +212,8 @@ fn checks(owner: Owner) -> impl Strategy<Value = Check> {
     )
 }
 
-fn mutations(owner: Owner) -> impl Strategy<Value = Mutation> {
-    let parts = (keys(owner), 0..10, prop::collection::vec((fields(), values()), 1..3), numbers());
+fn mutations(owner: Owner, function: Option<Arc<str>>) -> impl Strategy<Value = Mutation> {
+    let parts = (keys(owner, function), 0..10, prop::collection::vec((fields(), values()), 1..3), numbers());
     (parts, lives(), prop::option::of(numbers())).prop_map(|((key, kind, pairs, number), life_ms, floor)| {
         let (name, value) = pairs[0].clone();
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
@@ -217,12 +232,17 @@ fn mutations(owner: Owner) -> impl Strategy<Value = Mutation> {
     })
 }
 
+/// Bounds that some transactions exceed.
+fn app_bounds() -> impl Strategy<Value = Option<AppBound>> {
+    prop::option::of(prop::sample::select(vec![AppBound(600), AppBound(1_100), AppBound(2_100)]))
+}
+
 fn transactions() -> impl Strategy<Value = Transaction> {
-    owners().prop_flat_map(|owner| {
+    (owners(), functions(), app_bounds()).prop_flat_map(|(owner, function, app_bound)| {
         let publications = if matches!(owner, Owner::User(_)) { 0..3 } else { 0..1 };
         (
-            prop::collection::vec(checks(owner), 0..2),
-            prop::collection::vec(mutations(owner), 0..5),
+            prop::collection::vec(checks(owner, function.clone()), 0..2),
+            prop::collection::vec(mutations(owner, function), 0..5),
             prop::collection::vec(events(), publications),
         )
             .prop_map(move |(checks, mutations, publications)| Transaction {
@@ -230,6 +250,7 @@ fn transactions() -> impl Strategy<Value = Transaction> {
                 checks,
                 mutations,
                 publications,
+                app_bound,
             })
     })
 }
@@ -379,7 +400,7 @@ const ROUNDS: usize = 2_000;
 fn many_threads_on_one_owner_keep_totals_and_offsets_exact() {
     let store = MemoryStore::new();
     let user = UserId::from_u128(1);
-    let key = |item: &str| Key { space: Space::App, owner: Owner::User(user), item: Some(item.to_owned()) };
+    let key = |item: &str| Key::app(Owner::User(user), item);
     let subscriber = Arc::new(RecordingSubscriber::default());
     block_on(store.join(user, subscriber.clone())).unwrap();
     let add = |item: &str| Mutation::Add { key: key(item), delta: 1, floor: None };
@@ -414,7 +435,7 @@ fn many_threads_on_one_owner_keep_totals_and_offsets_exact() {
 fn many_threads_that_compare_and_set_end_exactly() {
     let store = MemoryStore::new();
     let owner = Owner::User(UserId::from_u128(1));
-    let key = Key { space: Space::App, owner, item: Some("text".into()) };
+    let key = Key::app(owner, "text");
     let set = |number: u64| Mutation::Set(key.clone(), number.to_string().into_bytes(), None);
     block_on(store.commit(vec![Transaction::new(owner).mutate(set(0))])).unwrap();
     let increment = || {

@@ -206,15 +206,19 @@ fn any_owner() -> impl Strategy<Value = Owner> {
         any::<u128>().prop_map(|bits| Owner::User(UserId::from_u128(bits))),
         any::<u128>().prop_map(|bits| Owner::Conversation(ConversationId::from_u128(bits))),
         any::<u32>().prop_map(Owner::Shard),
+        (any::<u128>(), any::<u128>()).prop_map(|(conversation, message)| Owner::Message {
+            conversation: ConversationId::from_u128(conversation),
+            message: MessageId::from_u128(message),
+        }),
     ]
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
     let item = prop::option::of(prop_oneof![any::<String>(), "[a-z0-9._-]{1,12}"]);
-    (prop::sample::select(&Space::ALL[..]), any_owner(), item).prop_map(|(space, owner, item)| Key {
-        space,
-        owner,
-        item,
+    let function = prop::option::of("[a-z0-9-]{1,3}");
+    (prop::sample::select(&Space::ALL[..]), any_owner(), function, item).prop_map(|(space, owner, function, item)| {
+        let function = function.filter(|_| space == Space::App).map(Into::into);
+        Key { space, owner, function, item }
     })
 }
 
@@ -225,12 +229,13 @@ proptest! {
         if holds(&one) {
             let spelling = one.physical();
             prop_assert!(spelling.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}'), "{}", spelling);
-            prop_assert!(spelling.len() <= 64 + NAME_BYTES_MAX);
+            prop_assert!(spelling.len() <= 128 + 3 * NAME_BYTES_MAX);
             prop_assert_eq!(one.physical_in_cluster().replace(['{', '}'], ""), spelling);
         }
-        // A space has owners of one kind, so those of different kinds need not be distinguished.
+        // A space but `app` has owners of one kind, so those of different kinds need not be distinguished.
         let one_kind = std::mem::discriminant(&one.owner) == std::mem::discriminant(&other.owner);
-        if holds(&one) && holds(&other) && one != other && (one_kind || one.space != other.space) {
+        let distinguished = one_kind || one.space != other.space || one.space == Space::App;
+        if holds(&one) && holds(&other) && one != other && distinguished {
             prop_assert_ne!(one.physical(), other.physical());
         }
     }

@@ -112,6 +112,8 @@ fn owner() -> impl Strategy<Value = Owner> {
     prop_oneof![
         user().prop_map(Owner::User),
         conversation_id().prop_map(Owner::Conversation),
+        (conversation_id(), any::<u128>())
+            .prop_map(|(conversation, bits)| Owner::Message { conversation, message: MessageId::from_u128(bits) }),
         any::<u32>().prop_map(Owner::Shard),
     ]
 }

@@ -293,7 +293,7 @@ async fn a_slot_migration_is_followed_and_nothing_is_applied_twice() {
     assert_eq!(total(&store, user).await, 1);
     assert!(increment(&store, user).await);
     // Keys that do not exist could be on either side: Redis asks clients to try again until the migration is over.
-    let counter = Key { item: Some("new".to_owned()), ..Key::new(Space::App, Owner::User(user)) };
+    let counter = Key::app(Owner::User(user), "new");
     let add = |key: &Key| Mutation::Add { key: key.clone(), delta: 1, floor: Some(0) };
     let total_key = Key::of_user(Space::UnreadTotal, user);
     let both = Transaction::new(Owner::User(user)).mutate(add(&total_key)).mutate(add(&counter));

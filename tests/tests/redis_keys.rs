@@ -9,6 +9,7 @@ use roost::store::redis::RedisStore;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Check, Event, Feeds, KeyValue, Mutation, Outcome, Query, StoreError, Text, Transaction, Value};
+use roost_tests::eventually::eventually;
 use roost_tests::redis::store::{config, durable, fresh_user, open, publish};
 use roost_tests::redis::{Options, RedisServer};
 
@@ -172,7 +173,7 @@ async fn a_full_server_refuses_the_whole_transaction() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;
     let user = fresh_user();
-    let key = |item: &str| Key { space: Space::App, owner: Owner::User(user), item: Some(item.to_owned()) };
+    let key = |item: &str| Key::app(Owner::User(user), item);
     committed(&store, transaction(user).mutate(Mutation::Set(key("a"), b"1".to_vec(), None))).await;
     server.ask::<()>("CONFIG SET maxmemory 1").await;
     let both = transaction(user)
@@ -191,7 +192,7 @@ async fn a_score_that_redis_would_round_is_refused() {
     let server = RedisServer::start().await;
     let store = open(&server.url()).await;
     let user = fresh_user();
-    let key = Key { space: Space::App, owner: Owner::User(user), item: Some("o".into()) };
+    let key = Key::app(Owner::User(user), "o");
     for exact in [1 << 53, -(1 << 53)] {
         committed(&store, transaction(user).mutate(Mutation::OrderedPut(key.clone(), "m".into(), exact))).await;
         let equals = transaction(user).check(Check::ScoreEquals(key.clone(), "m".into(), Some(exact)));
@@ -200,6 +201,54 @@ async fn a_score_that_redis_would_round_is_refused() {
     let rounded = transaction(user).mutate(Mutation::OrderedPut(key, "m".into(), (1 << 53) + 1));
     let outcome = store.commit(vec![rounded]).await.unwrap().remove(0);
     assert!(matches!(outcome, Outcome::Failed(StoreError::TooLarge(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_items_of_a_function_are_plain_keys_beside_a_ledger() {
+    let server = RedisServer::start().await;
+    let store = open(&server.url()).await;
+    let user = fresh_user();
+    let item = |name: &str| Key { function: Some("polls".into()), ..Key::app(Owner::User(user), name) };
+    let choose = transaction(user)
+        .mutate(Mutation::Set(item("choice: 👍"), b"yes".to_vec(), Some(60_000)))
+        .mutate(Mutation::Add { key: item("count"), delta: 7, floor: None });
+    committed(&store, choose).await;
+    let (chosen, counted) = ("choice%3A%20%F0%9F%91%8D", "count");
+    assert_eq!(server.ask::<String>(&format!("GET app:polls:user:{user}:{chosen}")).await, "yes");
+    assert_eq!(server.ask::<i64>(&format!("GET app:polls:user:{user}:{counted}")).await, 7);
+    let ledger: BTreeMap<String, u64> = server.ask("HGETALL app_bytes:polls").await;
+    let of = |name: &str, bytes: u64| (format!("user:{user}:{name}"), 512 + bytes);
+    let expected = [of(chosen, 3), of(counted, 1), ("bytes".to_owned(), 1_028)];
+    assert_eq!(ledger, expected.into_iter().collect());
+    let due: Vec<(String, f64)> = server.ask("ZRANGE app_due:polls 0 -1 WITHSCORES").await;
+    let expires: i64 = server.ask(&format!("PEXPIRETIME app:polls:user:{user}:{chosen}")).await;
+    assert_eq!(due, [(format!("user:{user}:{chosen}"), expires as f64)]);
+    assert_eq!(server.ask::<Vec<String>>("KEYS *").await.len(), 4, "nothing else");
+    let forget = transaction(user).mutate(Mutation::Delete(item("choice: 👍"))).mutate(Mutation::Delete(item("count")));
+    committed(&store, forget).await;
+    assert_eq!(server.ask::<Vec<String>>("KEYS *").await, [""; 0], "a function without items leaves nothing behind");
+}
+
+#[tokio::test]
+async fn more_expired_items_than_one_transaction_gives_back_are_given_back_by_the_next_ones() {
+    let server = RedisServer::start().await;
+    let store = open(&server.url()).await;
+    let user = fresh_user();
+    let set = |number: usize| {
+        let key = Key { function: Some("polls".into()), ..Key::app(Owner::User(user), number.to_string()) };
+        Mutation::Set(key, vec![], Some(1))
+    };
+    committed(&store, (0..200).map(set).fold(transaction(user), Transaction::mutate)).await;
+    let bytes = async || server.ask::<Option<u64>>("HGET app_bytes:polls bytes").await.unwrap_or_default();
+    assert_eq!(bytes().await, 200 * 512);
+    let mut transactions = 0;
+    eventually("only the newest item counts", async || {
+        transactions += 1;
+        committed(&store, transaction(user).mutate(set(1_000))).await;
+        bytes().await == 512
+    })
+    .await;
+    assert!(transactions >= 4, "{transactions} transactions gave back 200 items");
 }
 
 /// A self-signed certificate for 127.0.0.1; the paths of the certificate and the key.

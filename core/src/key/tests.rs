@@ -1,12 +1,14 @@
 //! The physical names of keys, and which keys are valid.
 
 use super::*;
+use crate::ids::MessageId;
+use crate::limits::PRESENCE_SHARDS;
 
 const USER: UserId = UserId::from_u128(7);
 const CONVERSATION: ConversationId = ConversationId::from_u128(9);
 
 fn with_item(space: Space, item: &str) -> Key {
-    Key { space, owner: Owner::User(USER), item: Some(item.to_owned()) }
+    Key { item: Some(item.to_owned()), ..Key::of_user(space, USER) }
 }
 
 #[test]
@@ -23,7 +25,7 @@ fn physical_keys_are_those_of_the_documentation() {
         format!("unread:read:{user}"),
         format!("unread:lease:{user}"),
         format!("last_msg:{CONVERSATION}"),
-        format!("app:{user}:cursor"),
+        format!("app::user:{user}:cursor"),
     ];
     let keys = [
         Key::of_user(Space::Online, USER),
@@ -65,13 +67,67 @@ fn a_key_has_an_item_exactly_if_its_space_has_items() {
 }
 
 #[test]
-fn an_item_is_short_and_plain() {
-    for item in ["a", "a.b_c-9", &"i".repeat(NAME_BYTES_MAX)] {
+fn an_item_of_a_function_is_any_text_of_bounded_length() {
+    for item in ["a", "A b:c{d}%👍\n", &"i".repeat(NAME_BYTES_MAX), &"👍".repeat(NAME_BYTES_MAX / 4)] {
         assert_eq!(with_item(Space::App, item).validate(), Ok(()), "{item}");
     }
-    for item in ["", "A", "a b", "a:b", "{a}", &"i".repeat(NAME_BYTES_MAX + 1)] {
-        assert_eq!(with_item(Space::App, item).validate(), Err(KeyError::ItemFormat(Space::App)), "{item}");
+    assert_eq!(with_item(Space::App, "").validate(), Err(KeyError::ItemLength(0)));
+    let long = "i".repeat(NAME_BYTES_MAX + 1);
+    assert_eq!(with_item(Space::App, &long).validate(), Err(KeyError::ItemLength(NAME_BYTES_MAX + 1)));
+}
+
+#[test]
+fn every_other_item_is_short_and_plain() {
+    let counter = |item: &str| with_item(Space::UnreadConversation, item).validate();
+    for item in ["a", "a.b_c-9", &"i".repeat(NAME_BYTES_MAX)] {
+        assert_eq!(counter(item), Ok(()), "{item}");
     }
+    for item in ["", "A", "a b", "a:b", "{a}", "👍", &"i".repeat(NAME_BYTES_MAX + 1)] {
+        assert_eq!(counter(item), Err(KeyError::ItemFormat(Space::UnreadConversation)), "{item}");
+    }
+}
+
+#[test]
+fn the_physical_key_of_an_item_names_the_function_and_what_it_is_about() {
+    let message = Owner::Message { conversation: CONVERSATION, message: MessageId::from_u128(5) };
+    let of = |owner| Key { function: Some("polls".into()), ..Key::app(owner, "votes:👍") };
+    let escaped = "votes%3A%F0%9F%91%8D";
+    for (owner, standalone, in_cluster) in [
+        (Owner::User(USER), format!("user:{USER}"), format!("user:{{{USER}}}")),
+        (
+            Owner::Conversation(CONVERSATION),
+            format!("conversation:{CONVERSATION}"),
+            format!("conversation:{{{CONVERSATION}}}"),
+        ),
+        (
+            message,
+            format!("message:{CONVERSATION}:{}", MessageId::from_u128(5)),
+            format!("message:{{{CONVERSATION}}}:{}", MessageId::from_u128(5)),
+        ),
+        (Owner::Shard(3), "shard:3".to_owned(), "shard:{3}".to_owned()),
+    ] {
+        assert_eq!(of(owner).physical(), format!("app:polls:{standalone}:{escaped}"));
+        assert_eq!(of(owner).physical_in_cluster(), format!("app:polls:{in_cluster}:{escaped}"));
+    }
+}
+
+#[test]
+fn only_an_item_belongs_to_a_function() {
+    let named = |key: Key| Key { function: Some("polls".into()), ..key };
+    assert_eq!(named(Key::app(Owner::User(USER), "a")).function_name(), "polls");
+    assert_eq!(Key::app(Owner::User(USER), "a").function_name(), "");
+    let online = named(Key::of_user(Space::Online, USER));
+    assert_eq!((online.function_name(), online.physical()), ("", format!("online:{USER}")));
+}
+
+#[test]
+fn only_items_are_about_messages_and_in_the_partition_of_the_conversation() {
+    let message = Owner::Message { conversation: CONVERSATION, message: MessageId::from_u128(5) };
+    assert_eq!(message.partition(), Owner::Conversation(CONVERSATION));
+    assert_eq!(Owner::User(USER).partition(), Owner::User(USER));
+    assert_eq!(Key::app(message, "a").validate(), Ok(()));
+    let refused = Key::new(Space::LastMessage, message).validate();
+    assert_eq!(refused, Err(KeyError::MessageRefused(Space::LastMessage)));
 }
 
 /// Every host must compute the same shard, also one of another version: these numbers never change.

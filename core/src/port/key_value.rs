@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::Item;
-use crate::key::{Key, KeyError, Owner};
+use crate::key::{Key, KeyError, Owner, Space};
 use crate::limits::{
     CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
     TRANSACTION_ITEMS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
@@ -42,13 +42,14 @@ pub enum Query {
     },
     /// Whether the key exists. The answer is a [`Value::Presence`].
     Presence(Key),
-    /// All counters of `space`, with the owner of the hash `index`, whose items are the field names of the hash.
+    /// All counters of `space`, with the owner of the hash `index`, whose items are the field names of the hash. Counters of
+    /// the space `app` are indexed by a hash of that space, so that both belong to one function.
     /// Answer: [`Value::Counters`] in the order of [`Item`], without missing counters.
     IndexedCounters {
         /// The hash whose field names are the items.
         index: Key,
         /// The space of the counters.
-        space: crate::key::Space,
+        space: Space,
     },
 }
 
@@ -185,10 +186,12 @@ pub struct Event {
     pub durable: bool,
 }
 
-/// A transaction in one partition: either all checks hold and everything is carried out, or nothing is.
+pub use app_usage::{AppBound, ITEM_BYTES, SCORE_BYTES, app_function};
+
+/// A transaction in the partition of its owner: either all checks hold and everything is carried out, or nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// The partition that every key belongs to.
+    /// Every key belongs to the partition of this owner.
     pub owner: Owner,
     /// The conditions that must all hold, or nothing happens.
     pub checks: Vec<Check>,
@@ -196,12 +199,15 @@ pub struct Transaction {
     pub mutations: Vec<Mutation>,
     /// The events that are published to the owner in the same transaction. The owner must be a user.
     pub publications: Vec<Event>,
+    /// How much the items of the function in the space `app` may take afterwards; `None`: there is no bound. No function
+    /// chooses it: the host puts the bound of the function that calls here.
+    pub app_bound: Option<AppBound>,
 }
 
 impl Transaction {
-    /// An empty transaction in this partition.
+    /// An empty transaction in the partition of this owner.
     pub const fn new(owner: Owner) -> Self {
-        Self { owner, checks: Vec::new(), mutations: Vec::new(), publications: Vec::new() }
+        Self { owner, checks: Vec::new(), mutations: Vec::new(), publications: Vec::new(), app_bound: None }
     }
 
     /// Adds a check.
@@ -246,12 +252,15 @@ pub enum StoreError {
     /// The key holds a value of another type.
     #[error("wrong type: {0}")]
     WrongType(String),
-    /// The transaction contains a key of another owner.
+    /// The transaction contains a key of another partition.
     #[error("a transaction contains a key of another owner: {0}")]
     CrossPartition(String),
     /// A limit was exceeded.
     #[error("too large: {0}")]
     TooLarge(String),
+    /// A quota of the function is used up. The text names it.
+    #[error("quota exceeded: {0}")]
+    QuotaExceeded(String),
     /// The call is invalid.
     #[error("invalid: {0}")]
     Invalid(String),
@@ -271,7 +280,7 @@ impl From<KeyError> for StoreError {
 
 /// Reads and atomic writes of the live state.
 ///
-/// - `read` answers in the order of the queries, in one round trip. The queries of one owner are answered at one instant. An
+/// - `read` answers in the order of the queries, in one round trip. The queries of one partition are answered at one instant. An
 ///   expired key is never visible. One invalid query fails the call.
 /// - `commit` answers in the order of the transactions, in one round trip. Each transaction is atomic on its own: either all
 ///   checks hold and all mutations and publications are carried out, or none is. Transactions of one call are carried
@@ -301,6 +310,12 @@ pub fn validate_read(queries: &[Query]) -> Result<(), StoreError> {
             Query::IndexedCounters { space, .. } if !space.has_item() => {
                 return Err(StoreError::Invalid(format!("the space {space} has no items to index")));
             }
+            Query::IndexedCounters { index, space } if (index.space == Space::App) != (*space == Space::App) => {
+                return Err(StoreError::Invalid(format!(
+                    "the counters of the space {} are indexed by a hash of the same space, and no others are",
+                    Space::App
+                )));
+            }
             _ => {}
         }
     }
@@ -322,6 +337,7 @@ pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
             validate_owner(transaction.owner, mutation.key())?;
             bytes += validate_mutation(mutation)?;
         }
+        validate_function(transaction)?;
         if !transaction.publications.is_empty() && !matches!(transaction.owner, Owner::User(_)) {
             return Err(StoreError::Invalid("only a transaction of a user can publish events".into()));
         }
@@ -356,7 +372,19 @@ pub fn validate_publish(publications: &[super::Publication]) -> Result<(), Store
 
 fn validate_owner(owner: Owner, key: &Key) -> Result<(), StoreError> {
     key.validate()?;
-    if key.owner == owner { Ok(()) } else { Err(StoreError::CrossPartition(key.physical())) }
+    if key.owner.partition() == owner.partition() { Ok(()) } else { Err(StoreError::CrossPartition(key.physical())) }
+}
+
+/// The items of a transaction belong to one function, so that its bound can be checked.
+fn validate_function(transaction: &Transaction) -> Result<(), StoreError> {
+    let keys = transaction.mutations.iter().map(Mutation::key).filter(|key| key.space == Space::App);
+    let mut functions = keys.map(Key::function_name);
+    match functions.next() {
+        Some(first) if functions.any(|other| other != first) => {
+            Err(StoreError::Invalid("a transaction changes the items of two functions".into()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn validate_check(check: &Check) -> Result<usize, StoreError> {
@@ -425,5 +453,7 @@ fn limit(what: &str, found: usize, allowed: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
+mod app_usage;
+mod size;
 #[cfg(test)]
 mod tests;

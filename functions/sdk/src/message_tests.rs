@@ -73,6 +73,7 @@ fn add_errors(messages: &mut Messages) {
         Error::Encoding(unspecific()),
         Error::Store(StoreError::Unavailable { retry_after_ms: 1_000 }),
         Error::Store(StoreError::Denied(unspecific())),
+        Error::Store(StoreError::QuotaExceeded(unspecific())),
         Error::Records(RecordsError::Unavailable { retry_after_ms: 1_000 }),
         Error::Records(RecordsError::Denied(unspecific())),
         Error::Records(RecordsError::NotFound(unspecific())),
@@ -82,6 +83,7 @@ fn add_errors(messages: &mut Messages) {
         Error::Records(RecordsError::Conflict(unspecific())),
         Error::Records(RecordsError::VersionMismatch { present: Some(3) }),
         Error::Records(RecordsError::TooLarge(unspecific())),
+        Error::Records(RecordsError::QuotaExceeded(unspecific())),
         Error::Records(RecordsError::Invalid(unspecific())),
     ] {
         let variant = format!("{error:?}");

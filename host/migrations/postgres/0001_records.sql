@@ -44,7 +44,7 @@ CREATE TABLE changes (
     conversation uuid NOT NULL REFERENCES conversations (id),
     seq bigint NOT NULL,
     -- 0 sent, 1 edited, 2 deleted
-    kind smallint NOT NULL CHECK (kind BETWEEN 0 AND 2),
+    kind smallint NOT NULL CHECK (kind BETWEEN 0 AND 3),
     message uuid NOT NULL REFERENCES messages (id),
     PRIMARY KEY (conversation, seq)
 );
@@ -86,8 +86,8 @@ CREATE TABLE blocks (
 -- The documents of functions. The key begins with the owner, so that everything about a user is found when the user is
 -- erased, whichever function keeps it.
 CREATE TABLE documents (
-    -- 0 a user, 1 a conversation, 2 a shard, whose number is in the last bytes of `owner`.
-    owner_kind smallint NOT NULL CHECK (owner_kind BETWEEN 0 AND 2),
+    -- 0 a user, 1 a conversation, 2 a shard, whose number is in the last bytes of `owner`, 3 a message.
+    owner_kind smallint NOT NULL CHECK (owner_kind BETWEEN 0 AND 3),
     owner uuid NOT NULL,
     -- UTF-8, which compares byte by byte.
     function bytea NOT NULL,

@@ -42,7 +42,7 @@ CREATE TABLE changes (
     conversation BLOB NOT NULL REFERENCES conversations (id),
     seq INTEGER NOT NULL,
     -- 0 sent, 1 edited, 2 deleted
-    kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),
+    kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3),
     message INTEGER NOT NULL REFERENCES messages (number),
     PRIMARY KEY (conversation, seq)
 ) STRICT, WITHOUT ROWID;
@@ -83,8 +83,8 @@ CREATE TABLE blocks (
 -- The documents of functions. The key begins with the owner, so that everything about a user is found when the user is
 -- erased, whichever function keeps it.
 CREATE TABLE documents (
-    -- 0 a user, 1 a conversation, 2 a shard, whose number is in the last bytes of `owner`.
-    owner_kind INTEGER NOT NULL CHECK (owner_kind BETWEEN 0 AND 2),
+    -- 0 a user, 1 a conversation, 2 a shard, whose number is in the last bytes of `owner`, 3 a message.
+    owner_kind INTEGER NOT NULL CHECK (owner_kind BETWEEN 0 AND 3),
     owner BLOB NOT NULL CHECK (length(owner) = 16),
     function TEXT NOT NULL,
     name TEXT NOT NULL,

@@ -88,13 +88,10 @@ fn functions(reader: &mut Reader, named: &BTreeSet<String>) -> BTreeMap<String, 
 }
 
 fn function(reader: &mut Reader, name: String) -> FunctionConfig {
-    let is_built_in = BUILT_IN.contains(&name.as_str());
     let default_grants = default_grants(&name);
     reader.within(KeyTable::Function(name), |reader| {
         let grants_are_set = GrantsConfig::KEYS.iter().any(|key| reader.is_set(&reader.full_name(key.name)));
         let grants = GrantsConfig::read(reader)();
-        let mut config = FunctionConfig::read(reader)(if grants_are_set { Some(grants) } else { default_grants });
-        config.reuse |= is_built_in && !reader.is_set(&reader.full_name("reuse"));
-        config
+        FunctionConfig::read(reader)(if grants_are_set { Some(grants) } else { default_grants })
     })
 }

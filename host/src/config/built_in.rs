@@ -6,8 +6,29 @@ use roost_core::port::Operation;
 
 use super::keys::GrantsConfig;
 
-/// The functions that come with Roost. They are trusted: their instances are reused, and quotas do not bound their calls.
+/// The functions that come with Roost. They are trusted: their instances are reused, and quotas do not bound their calls
+/// unless the configuration sets them.
 pub(crate) const BUILT_IN: [&str; 6] = ["contacts", "last-message", "messaging", "presence", "typing", "unread"];
+
+/// The greatest value of a quota, which no call reaches: 1 TiB, or about a million million operations.
+pub(super) const UNBOUNDED: u64 = 1 << 40;
+
+/// The keys of built-in functions whose defaults differ from those of other functions, with these defaults.
+pub(super) const DEFAULTS: [(&str, &str); 7] = [
+    ("calls_per_second_max", "1000000"),
+    ("store_operations_max", "1099511627776"),
+    ("store_read_bytes_max", "1099511627776"),
+    ("store_written_bytes_max", "1099511627776"),
+    ("records_operations_max", "1099511627776"),
+    ("publications_max", "1099511627776"),
+    ("reuse", "true"),
+];
+
+/// The default of this key for this function, if it differs from that of other functions.
+pub(super) fn default_of(function: &str, key: &str) -> Option<&'static str> {
+    let differs = DEFAULTS.iter().find(|(name, _)| *name == key).filter(|_| BUILT_IN.contains(&function));
+    differs.map(|(_, default)| *default)
+}
 
 /// The key spaces of the unread counters.
 const COUNTERS: [Space; 5] =
@@ -63,6 +84,8 @@ fn allow(spaces: &[Space], publish: bool, records: &[Operation]) -> GrantsConfig
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::Allowed;
+    use super::super::keys::FunctionConfig;
     use super::*;
 
     #[test]
@@ -70,6 +93,19 @@ mod tests {
         assert!(BUILT_IN.iter().all(|name| default_grants(name).is_some()));
         for name in ["", "weather", "Typing", "typing-2"] {
             assert_eq!(default_grants(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_of_built_in_functions_are_the_greatest_values_of_their_keys() {
+        for (name, default) in DEFAULTS {
+            let key = FunctionConfig::KEYS.iter().find(|key| key.name == name).unwrap();
+            match key.allowed {
+                Allowed::Whole { maximum, .. } => assert_eq!(default, maximum.to_string(), "{name}"),
+                allowed => assert_eq!((allowed, default), (Allowed::Switch, "true"), "{name}"),
+            }
+            assert_eq!(default_of("typing", name), Some(default));
+            assert_eq!((default_of("weather", name), default_of("typing", "queue_max")), (None, None));
         }
     }
 

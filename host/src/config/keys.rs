@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use roost_core::limits::{PAYLOAD_BYTES_MAX, PRESENCE_TTL_MS};
 
+use super::built_in::UNBOUNDED;
 use super::key::{Allowed, Key, bytes, count, milliseconds, section};
 use super::redis::RedisUrl;
 use super::value::{RecordsLocation, StoreLocation};
@@ -250,6 +251,25 @@ section! {
         "queue_max" => queue_max: usize = "256", count("calls", 65_536);
         /// The largest reply.
         "reply_bytes_max" => reply_bytes_max: usize = "1048576", bytes(1_024, 16_777_216);
+        /// The most calls a second to this host, as a token bucket that holds one second's calls. Further ones are answered
+        /// with 503 and `Retry-After`. Calls of the host itself, for hooks and schedules, do not count. No bound for built-in
+        /// functions.
+        "calls_per_second_max" => calls_per_second_max: u32 = "2000", count("calls", 1_000_000);
+        /// The most queries and transactions of one call. No bound for built-in functions.
+        "store_operations_max" => store_operations_max: u64 = "10000", count("operations", UNBOUNDED);
+        /// The most bytes that one call reads from the store. No bound for built-in functions.
+        "store_read_bytes_max" => store_read_bytes_max: u64 = "16777216", bytes(1_024, UNBOUNDED);
+        /// The most bytes that one call sends to the store: values, names and events. No bound for built-in functions.
+        "store_written_bytes_max" => store_written_bytes_max: u64 = "16777216", bytes(1_024, UNBOUNDED);
+        /// The most operations of the records of one call. No bound for built-in functions.
+        "records_operations_max" => records_operations_max: u64 = "1000", count("operations", UNBOUNDED);
+        /// The most events that one call publishes. No bound for built-in functions.
+        "publications_max" => publications_max: u64 = "10000", count("events", UNBOUNDED);
+        /// The most bytes of log lines of one call. Further lines are dropped and counted.
+        "log_bytes_max" => log_bytes_max: u64 = "65536", bytes(1_024, 1_048_576);
+        /// The most bytes that the function keeps in the key space `app`, over all owners. An item counts 512 bytes and its
+        /// content.
+        "app_bytes_max" => app_bytes_max: u64 = "67108864", bytes(65_536, UNBOUNDED);
         /// Whether an instance serves several calls, one after the other. `true` for built-in functions.
         "reuse" => reuse: bool = "false", Allowed::Switch;
         /// A reused instance is dropped after this many calls.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-use super::built_in::BUILT_IN;
+use super::built_in::{self, BUILT_IN};
 use super::key::{Allowed, Key};
 use super::keys::{FunctionConfig, GrantsConfig};
 use super::layers::{Origin, RawValue, Setting};
@@ -77,16 +77,17 @@ impl Writer<'_> {
         let is_set = |key: &&Key| self.values.contains_key(&format!("{prefix}{}", key.name));
         let own: Vec<&Key> = FunctionConfig::KEYS.iter().filter(is_set).collect();
         let has_grants = GrantsConfig::KEYS.iter().any(|key| is_set(&key));
-        let reuse_is_set =
-            [&prefix, "function_defaults."].iter().any(|p| self.values.contains_key(&format!("{p}reuse")));
-        let reuse_by_default = BUILT_IN.contains(&name) && !reuse_is_set;
-        if own.is_empty() && !has_grants && !reuse_by_default {
+        let is_unset =
+            |key: &str| ![&prefix, "function_defaults."].iter().any(|p| self.values.contains_key(&format!("{p}{key}")));
+        let defaults = built_in::DEFAULTS.iter().filter(|(key, _)| BUILT_IN.contains(&name) && is_unset(key));
+        let defaults: Vec<_> = defaults.collect();
+        if own.is_empty() && !has_grants && defaults.is_empty() {
             return;
         }
         let _ = write!(self.text, "\n[function.{name}]\n");
         own.into_iter().for_each(|key| self.write(key, &prefix, key.name));
-        if reuse_by_default {
-            self.line("reuse", "true", &"default of built-in functions");
+        for (key, value) in defaults {
+            self.line(key, value, &"default of built-in functions");
         }
         if has_grants {
             GrantsConfig::KEYS.iter().for_each(|key| self.write(key, &prefix, key.name));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::built_in;
 use super::key::Key;
 use super::layers::{Origin, RawValue, Settings};
 use super::reference::{self, FUNCTION_DEFAULTS};
@@ -87,12 +88,20 @@ impl Reader {
         }
     }
 
+    /// The default of a key in the present table; `None`: the key stays unset.
+    fn default(&self, key: &Key) -> Option<&'static str> {
+        let own = match &self.table {
+            KeyTable::Function(function) => built_in::default_of(function, key.name),
+            KeyTable::Root | KeyTable::FunctionDefaults => None,
+        };
+        own.or_else(|| Some(key.default).filter(|default| !default.is_empty()))
+    }
+
     /// The texts of a key: those that were set, or its default.
     fn texts(&self, name: &str, key: &Key) -> Result<Vec<String>, String> {
         let is_list = key.allowed.is_list();
         match self.settings.values.get(name).map(|setting| &setting.raw) {
-            None if key.default.is_empty() => Ok(Vec::new()),
-            None => Ok(vec![key.default.to_owned()]),
+            None => Ok(self.default(key).map(str::to_owned).into_iter().collect()),
             Some(RawValue::One(text)) if is_list => Ok(split(text)),
             Some(RawValue::One(text)) => Ok(vec![text.clone()]),
             Some(RawValue::Many(texts)) if is_list => Ok(texts.clone()),

@@ -70,6 +70,14 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("function_defaults.concurrency_max", "9"),
         ("function_defaults.queue_max", "10"),
         ("function_defaults.reply_bytes_max", "11000"),
+        ("function_defaults.calls_per_second_max", "31"),
+        ("function_defaults.store_operations_max", "32"),
+        ("function_defaults.store_read_bytes_max", "3300"),
+        ("function_defaults.store_written_bytes_max", "3400"),
+        ("function_defaults.records_operations_max", "35"),
+        ("function_defaults.publications_max", "36"),
+        ("function_defaults.log_bytes_max", "3700"),
+        ("function_defaults.app_bytes_max", "380000"),
         ("function_defaults.reuse", "true"),
         ("function_defaults.reuse_calls_max", "12"),
         ("function_defaults.reuse_age_ms", "13"),
@@ -78,6 +86,14 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("function.a-b.concurrency_max", "14"),
         ("function.a-b.queue_max", "15"),
         ("function.a-b.reply_bytes_max", "16000"),
+        ("function.a-b.calls_per_second_max", "41"),
+        ("function.a-b.store_operations_max", "42"),
+        ("function.a-b.store_read_bytes_max", "4300"),
+        ("function.a-b.store_written_bytes_max", "4400"),
+        ("function.a-b.records_operations_max", "45"),
+        ("function.a-b.publications_max", "46"),
+        ("function.a-b.log_bytes_max", "4700"),
+        ("function.a-b.app_bytes_max", "480000"),
         ("function.a-b.reuse", "true"),
         ("function.a-b.reuse_calls_max", "17"),
         ("function.a-b.reuse_age_ms", "18"),
@@ -287,6 +303,12 @@ fn built_in_functions_are_reused_unless_configured_otherwise() {
     let config = sources("trusted", "").load().unwrap();
     assert!(config.function("typing").reuse && config.function("last-message").reuse);
     assert!(!config.function("weather").reuse);
+    let operations = |name: &str| config.function(name).store_operations_max;
+    assert_eq!((operations("typing"), operations("weather")), (1 << 40, 10_000));
+    let bounded = "[function_defaults]\nstore_operations_max = 7\n[function.unread]\nstore_operations_max = 8\n";
+    let config = sources("bounded", bounded).load().unwrap();
+    let operations = |name: &str| config.function(name).store_operations_max;
+    assert_eq!([operations("typing"), operations("unread"), operations("weather")], [7, 8, 7]);
     let config = sources("distrusted", "[function_defaults]\nreuse = false\ndeadline_ms = 70\n").load().unwrap();
     assert!(!config.function("typing").reuse);
     assert_eq!(config.function("typing").deadline, Duration::from_millis(70));

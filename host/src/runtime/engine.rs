@@ -175,6 +175,11 @@ impl Engine {
         self.shared.waiting_for_slot.load(Ordering::Acquire) == 0
     }
 
+    /// How many instances one function may have: half of all, so that no function takes the room of all others.
+    pub(super) fn share(&self) -> usize {
+        share_of(self.shared.allocation)
+    }
+
     /// A slot for one instance. If all are taken, an idle instance is dropped, and the call waits for a slot.
     pub(super) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() {
@@ -199,6 +204,10 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Engine({})", self.shared.allocation)
     }
+}
+
+fn share_of(allocation: Allocation) -> usize {
+    usize::try_from(allocation.instances() / 2).unwrap_or(usize::MAX).max(1)
 }
 
 /// Counts a call that waits for a slot, until it is dropped.
@@ -311,6 +320,12 @@ mod tests {
             let engine = Engine::first_of(&[allocation]).unwrap();
             assert_eq!(engine.allocation(), allocation);
         }
+    }
+
+    #[test]
+    fn no_function_may_have_all_instances() {
+        assert_eq!(Allocation::CHOICES.map(share_of), [256, 32, 128, 16, 32]);
+        assert_eq!(share_of(Allocation::pooling(1, 0)), 1, "every function may have one");
     }
 
     #[test]

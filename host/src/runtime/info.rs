@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::grants::Grants;
 use super::manifest::{Hook, Schedule};
 use super::revision::Revision;
+use crate::config::FunctionConfig;
 
 /// A live function, as operators see it.
 #[derive(Clone, Debug, Serialize)]
@@ -42,7 +43,36 @@ pub struct LimitsInfo {
     pub concurrency_max: usize,
     pub queue_max: usize,
     pub reply_bytes_max: usize,
+    pub calls_per_second_max: u32,
+    pub store_operations_max: u64,
+    pub store_read_bytes_max: u64,
+    pub store_written_bytes_max: u64,
+    pub records_operations_max: u64,
+    pub publications_max: u64,
+    pub log_bytes_max: u64,
+    pub app_bytes_max: u64,
     pub reuse: bool,
+}
+
+impl LimitsInfo {
+    const fn of(config: &FunctionConfig) -> Self {
+        Self {
+            memory_bytes_max: config.memory_bytes_max,
+            deadline_ms: config.deadline.as_millis(),
+            concurrency_max: config.concurrency_max,
+            queue_max: config.queue_max,
+            reply_bytes_max: config.reply_bytes_max,
+            calls_per_second_max: config.calls_per_second_max,
+            store_operations_max: config.store_operations_max,
+            store_read_bytes_max: config.store_read_bytes_max,
+            store_written_bytes_max: config.store_written_bytes_max,
+            records_operations_max: config.records_operations_max,
+            publications_max: config.publications_max,
+            log_bytes_max: config.log_bytes_max,
+            app_bytes_max: config.app_bytes_max,
+            reuse: config.reuse,
+        }
+    }
 }
 
 impl FunctionInfo {
@@ -57,14 +87,7 @@ impl FunctionInfo {
             hooks: manifest.hooks.clone(),
             schedules: manifest.schedules.clone(),
             grants: revision.identity.grants,
-            limits: LimitsInfo {
-                memory_bytes_max: config.memory_bytes_max,
-                deadline_ms: config.deadline.as_millis(),
-                concurrency_max: config.concurrency_max,
-                queue_max: config.queue_max,
-                reply_bytes_max: config.reply_bytes_max,
-                reuse: config.reuse,
-            },
+            limits: LimitsInfo::of(config),
             in_flight: revision.metrics.in_flight(),
             calls: revision.metrics.calls(),
         }

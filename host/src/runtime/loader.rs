@@ -4,8 +4,9 @@
 //! Every refusal says what is wrong, what is allowed, and what to do next. The registry decides whether the revision fits
 //! together with the other functions.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -21,6 +22,7 @@ use super::instance::{self, Blueprint, DeadlinePassed};
 use super::manifest::{Manifest, RawManifest};
 use super::metrics::FunctionCounters;
 use super::options::Options;
+use super::quota::{CallBounds, CallRate};
 use super::revision::{Revision, RevisionParts};
 use super::routes::Conflict;
 use super::signature;
@@ -159,6 +161,8 @@ pub(super) struct Loader {
     options: Options,
     /// Whether the host serves, so that compiling must leave time for requests.
     serving: AtomicBool,
+    /// The rate of calls of each function. All revisions of a function share one.
+    rates: Mutex<HashMap<String, Arc<CallRate>>>,
 }
 
 impl Loader {
@@ -172,6 +176,7 @@ impl Loader {
             world,
             options,
             serving: AtomicBool::new(false),
+            rates: Mutex::default(),
         })
     }
 
@@ -196,6 +201,7 @@ impl Loader {
         let grants = self.grants(&manifest, by_deployer)?;
         Ok(Revision::new(RevisionParts {
             identity: self.identity(&manifest.name, &digest, grants),
+            rate: self.rate(&manifest.name),
             engine: self.engine.clone(),
             manifest,
             digest,
@@ -258,12 +264,21 @@ impl Loader {
         }
     }
 
+    fn rate(&self, name: &str) -> Arc<CallRate> {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let rate = || Arc::new(CallRate::new(self.options.of(name).calls_per_second_max));
+        Arc::clone(rates.entry(name.to_owned()).or_insert_with(rate))
+    }
+
     fn identity(&self, name: &str, digest: &str, grants: Grants) -> FunctionIdentity {
+        let config = self.options.of(name);
         FunctionIdentity {
-            name: name.to_owned(),
+            name: name.into(),
             revision: digest.chars().take(REVISION_LETTERS).collect(),
             world: self.world.clone(),
             grants,
+            bounds: CallBounds::of(config),
+            app_bytes_max: config.app_bytes_max,
             counters: FunctionCounters::new(name),
         }
     }

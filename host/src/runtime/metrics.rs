@@ -14,7 +14,7 @@ use tracing::Span;
 use super::call::{CallError, FailureKind, Reply};
 use super::series::SeriesOfRevision;
 use crate::ops::latency::{self, Latency};
-use crate::ops::metrics::{CALL_SECONDS, CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED, function_counter};
+use crate::ops::metrics::{CALL_SECONDS, CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED, QUOTA_REFUSALS, function_counter};
 use crate::ops::trace;
 
 /// Series that one function may have; counts for further ones are dropped, and the drops are counted.
@@ -23,7 +23,7 @@ const LABELS_MAX: usize = 4;
 const NAME_BYTES_MAX: usize = 48;
 const LABEL_BYTES_MAX: usize = 64;
 /// Names that the host counts itself under `roost_function_<name>_total`.
-const HOST_NAMES: [&str; 3] = ["calls", "log_lines_dropped", "counts_dropped"];
+const HOST_NAMES: [&str; 4] = ["calls", "log_lines_dropped", "counts_dropped", "quota_refusals"];
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,6 +237,11 @@ impl FunctionCounters {
         let counter = function_counter(&self.function, &key.0, &key.1);
         counter.inc_by(amount);
         series.insert(key, counter);
+    }
+
+    /// Counts that the function was refused something because of the bound with this key.
+    pub(super) fn count_refusal(&self, key: &'static str) {
+        QUOTA_REFUSALS.of([&self.function, key]).inc();
     }
 
     /// Counts a log line that was dropped.

@@ -30,6 +30,7 @@ mod message_tests;
 mod metrics;
 mod options;
 pub(crate) mod percent;
+mod quota;
 mod registry;
 mod revision;
 mod routes;

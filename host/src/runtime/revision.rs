@@ -15,11 +15,12 @@ use serde::de::IgnoredAny;
 use tracing::Instrument;
 
 use super::admission::{BUSY, CallAdmission};
-use super::call::{CallError, Failure, Invocation, Reply};
+use super::call::{CallError, Caller, Failure, Invocation, Reply};
 use super::engine::{Engine, EvictIdle};
 use super::instance::{self, Blueprint, DeadlinePassed, Instance};
 use super::manifest::Manifest;
 use super::metrics::CallMetrics;
+use super::quota::{CALLS_KEY, CallRate};
 use super::state::{FunctionIdentity, InstanceState};
 use crate::config::FunctionConfig;
 use crate::ops::log::milliseconds;
@@ -43,6 +44,7 @@ pub(super) struct Revision {
     pub(super) metrics: CallMetrics,
     engine: Engine,
     blueprint: Blueprint,
+    rate: Arc<CallRate>,
     admission: CallAdmission,
     idle: Arc<IdleInstances>,
 }
@@ -53,6 +55,7 @@ pub(super) struct RevisionParts {
     pub(super) digest: String,
     pub(super) identity: FunctionIdentity,
     pub(super) config: FunctionConfig,
+    pub(super) rate: Arc<CallRate>,
     pub(super) engine: Engine,
     pub(super) blueprint: Blueprint,
 }
@@ -61,19 +64,21 @@ impl Revision {
     pub(super) fn new(parts: RevisionParts) -> Self {
         let config = parts.config;
         let idle = Arc::new(IdleInstances::default());
+        let running_max = config.concurrency_max.min(parts.engine.share());
         if config.reuse {
             let pool: Weak<IdleInstances> = Arc::downgrade(&idle);
             parts.engine.register_idle(pool);
         }
         Self {
             metrics: CallMetrics::new(&parts.identity.name, &parts.identity.revision),
-            admission: CallAdmission::new(config.concurrency_max, config.queue_max, config.deadline),
+            admission: CallAdmission::new(running_max, config.queue_max, config.deadline),
             manifest: Arc::new(parts.manifest),
             digest: parts.digest,
             identity: Arc::new(parts.identity),
             config,
             engine: parts.engine,
             blueprint: parts.blueprint,
+            rate: parts.rate,
             idle,
         }
     }
@@ -96,6 +101,7 @@ impl Revision {
     }
 
     async fn admit(&self, invocation: Invocation, began: Instant) -> CallResult {
+        self.check_rate(invocation.caller)?;
         let (_permit, admitted) = match self.admission.try_admit() {
             Some(permit) => (permit, began),
             None => (self.admission.admit().await?, Instant::now()),
@@ -115,6 +121,14 @@ impl Revision {
                 Err(CallError::DeadlineExceeded)
             }
         }
+    }
+
+    /// Calls of the host itself are rare, and others wait for them, so they are always admitted.
+    fn check_rate(&self, caller: Caller) -> Result<(), CallError> {
+        if caller == Caller::Host {
+            return Ok(());
+        }
+        self.rate.admit().inspect_err(|_| self.identity.counters.count_refusal(CALLS_KEY))
     }
 
     async fn run(&self, invocation: Invocation, admitted: Instant, deadline: Instant) -> CallResult {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::grants::Grants;
 use super::limits::MemoryLimit;
 use super::metrics::FunctionCounters;
+use super::quota::{CallBounds, CallUsage, Resource};
 use crate::records::RecordStore;
 use crate::store::Store;
 
@@ -21,11 +22,14 @@ pub struct HostWorld {
 /// What all instances of one revision share.
 pub(super) struct FunctionIdentity {
     /// The name in the manifest; until the manifest is known, the name of the file.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// The first letters of the digest.
     pub(super) revision: String,
     pub(super) world: HostWorld,
     pub(super) grants: Grants,
+    pub(super) bounds: CallBounds,
+    /// The most bytes that the function keeps in the key space `app`.
+    pub(super) app_bytes_max: u64,
     pub(super) counters: FunctionCounters,
 }
 
@@ -37,6 +41,7 @@ pub(super) struct InstanceState {
     pub(super) describing: bool,
     pub(super) trace: Arc<str>,
     pub(super) deadline: Instant,
+    pub(super) usage: CallUsage,
     /// Log lines of the call so far.
     pub(super) lines: u32,
     /// The last error that the function logged. After a trap it is the text of the panic.
@@ -55,6 +60,7 @@ impl InstanceState {
             describing: false,
             trace,
             deadline,
+            usage: CallUsage::default(),
             lines: 0,
             last_error: None,
         }
@@ -64,8 +70,19 @@ impl InstanceState {
     pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant) {
         self.trace = trace;
         self.deadline = deadline;
+        self.usage = CallUsage::default();
         self.lines = 0;
         self.last_error = None;
+    }
+
+    /// Takes from what the call may use; the error says what is allowed.
+    pub(super) fn take(&mut self, resource: Resource, amount: usize) -> Result<(), String> {
+        let Self { identity, usage, .. } = self;
+        let taken = usage.take(&identity.bounds, resource, u64::try_from(amount).unwrap_or(u64::MAX));
+        taken.map_err(|exceeded| {
+            identity.counters.count_refusal(exceeded.resource.key());
+            exceeded.text(&identity.name)
+        })
     }
 
     /// Ends a `describe` that uses an import other than telemetry.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use roost::config::{RecordsUrl, SqliteLocation};
 use roost::records::{RecordStore, wire};
-use roost_core::ids::{ConversationId, UserId};
+use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::limits::NAME_BYTES_MAX;
 use roost_core::port::{self, ConversationQuery, NewConversation, Records, RecordsError};
@@ -76,17 +76,20 @@ pub(super) fn structured_key(input: &[u8]) {
     let [space, kind, id @ ..] = head;
     let space = Space::ALL[usize::from(*space) % Space::ALL.len()];
     let id = u128::from_be_bytes(*id);
-    let owner = match kind % 3 {
+    let conversation = ConversationId::from_u128(id);
+    let owner = match kind % 4 {
         0 => Owner::User(UserId::from_u128(id)),
-        1 => Owner::Conversation(ConversationId::from_u128(id)),
-        _ => Owner::Shard(id as u32),
+        1 => Owner::Conversation(conversation),
+        2 => Owner::Shard(id as u32),
+        _ => Owner::Message { conversation, message: MessageId::from_u128(!id) },
     };
     let item = (!item.is_empty()).then(|| text(item));
-    let key = Key { space, owner, item };
+    let function = (space == Space::App).then(|| "polls".into());
+    let key = Key { space, owner, function, item };
     if key.validate().is_ok() {
         let written = key.physical();
         assert!(written.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}'), "{written}");
-        assert!(written.len() <= 64 + NAME_BYTES_MAX, "{written}");
+        assert!(written.len() <= 128 + 3 * NAME_BYTES_MAX, "{written}");
         assert_eq!(key.physical_in_cluster().replace(['{', '}'], ""), written);
     }
 }

@@ -169,7 +169,7 @@ async fn run_sweeps(port: Port) {
 fn shard_of(user: UserId) -> Option<u32> {
     match Owner::presence_shard(user) {
         Owner::Shard(shard) => Some(shard),
-        Owner::User(_) | Owner::Conversation(_) => None,
+        Owner::User(_) | Owner::Conversation(_) | Owner::Message { .. } => None,
     }
 }
 

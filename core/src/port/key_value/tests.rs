@@ -69,6 +69,8 @@ fn named_fields_have_names_and_indexed_counters_have_items() {
     assert_eq!(named(vec!["n".into(); TRANSACTION_ITEMS_MAX + 1]), "too large");
     let indexed = |space| read(Query::IndexedCounters { index: key(), space });
     assert_eq!((indexed(Space::UnreadConversation), indexed(Space::UnreadTotal)), ("ok", "invalid"));
+    let app = |space| read(Query::IndexedCounters { index: Key::app(OWNER, "index"), space });
+    assert_eq!((indexed(Space::App), app(Space::UnreadConversation), app(Space::App)), ("invalid", "invalid", "ok"));
 }
 
 #[test]
@@ -81,6 +83,7 @@ fn a_commit_has_at_most_1024_transactions_of_at_most_4096_items() {
             checks: vec![Check::Absent(key()); checks],
             mutations: vec![Mutation::Delete(key()); mutations],
             publications: vec![event("n", 0); publications],
+            app_bound: None,
         })
     };
     assert_eq!(items(TRANSACTION_ITEMS_MAX - 2, 1, 1), "ok");
@@ -112,6 +115,19 @@ fn every_key_belongs_to_the_owner_and_only_users_have_publications() {
     assert_eq!(mutate(Mutation::Delete(Key::of_user(Space::App, USER))), "invalid");
     assert_eq!(commit(Transaction::new(OWNER).publish(event("n", 1))), "ok");
     assert_eq!(commit(Transaction::new(Owner::Shard(1)).publish(event("n", 1))), "invalid");
+}
+
+#[test]
+fn the_items_of_a_transaction_belong_to_one_function() {
+    let item = |function: &str| Key { function: Some(function.into()), ..Key::app(OWNER, "item") };
+    let of = |functions: &[&str]| {
+        let deletions = functions.iter().map(|function| Mutation::Delete(item(function)));
+        deletions.fold(Transaction::new(OWNER).mutate(Mutation::Delete(key())), Transaction::mutate)
+    };
+    assert_eq!((commit(of(&["a", "a"])), commit(of(&["a", "b"])), commit(of(&[]))), ("ok", "invalid", "ok"));
+    assert_eq!((app_function(&of(&["a"])), app_function(&of(&[]))), (Some("a"), None));
+    let without = Transaction::new(OWNER).mutate(Mutation::Delete(Key::app(OWNER, "item")));
+    assert_eq!(app_function(&without), Some(""));
 }
 
 #[test]

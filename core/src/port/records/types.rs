@@ -331,6 +331,9 @@ pub enum RecordsError {
     /// A size in the call exceeds its bound.
     #[error("too large: {0}")]
     TooLarge(String),
+    /// A quota of the function is used up. The text names it.
+    #[error("quota exceeded: {0}")]
+    QuotaExceeded(String),
     /// The call contradicts the contract.
     #[error("invalid: {0}")]
     Invalid(String),

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use crate::key::{Key, Space};
-use crate::port::{Check, Item, Mutation, Query, StoreError, Value, parse_number};
+use crate::port::{
+    Check, ITEM_BYTES, Item, Mutation, Query, SCORE_BYTES, StoreError, Transaction, Value, app_function, parse_number,
+};
 use crate::time::Timestamp;
 
 /// The value of a key. A counter is text that contains a number.
@@ -17,6 +19,17 @@ pub enum StoredValue {
     Hash(BTreeMap<String, String>),
     /// Scores by member.
     Ordered(BTreeMap<String, i64>),
+}
+
+impl StoredValue {
+    /// The bytes of the content, as they count towards the bound of a function.
+    fn content_bytes(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Hash(fields) => fields.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum(),
+            Self::Ordered(members) => members.keys().map(|member| member.len() as u64 + SCORE_BYTES).sum(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -62,17 +75,30 @@ impl KeyModel {
     }
 
     /// Applies all mutations, or none.
-    pub(super) fn apply(&mut self, mutations: &[Mutation]) -> Result<Vec<i64>, StoreError> {
+    pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<Vec<i64>, StoreError> {
+        let mutations = &transaction.mutations;
         let mut copy = self.copy_of(mutations.iter().map(Mutation::key));
+        let before = copy.app_bytes(|_| true);
         let mut results = Vec::new();
         for mutation in mutations {
             results.extend(copy.mutate(mutation)?);
+        }
+        if let (Some(function), Some(bound)) = (app_function(transaction), transaction.app_bound) {
+            let after = copy.app_bytes(|_| true);
+            let total = self.app_bytes(|key| key.function_name() == function) - before + after;
+            bound.check(function, total, after as i64 - before as i64)?;
         }
         for mutation in mutations {
             self.entries.remove(mutation.key());
         }
         self.entries.append(&mut copy.entries);
         Ok(results)
+    }
+
+    /// What the items of the space `app` take, as far as their keys are wanted.
+    fn app_bytes(&self, is_wanted: impl Fn(&Key) -> bool) -> u64 {
+        let wanted = self.entries.keys().filter(|key| key.space == Space::App && is_wanted(key));
+        wanted.filter_map(|key| self.entry(key)).map(|entry| ITEM_BYTES + entry.stored.content_bytes()).sum()
     }
 
     fn copy_of<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> Self {
@@ -175,7 +201,7 @@ impl KeyModel {
     fn indexed(&self, index: &Key, space: Space) -> Result<Vec<(Item, i64)>, StoreError> {
         let mut counters = Vec::new();
         for item in self.hash(index)?.into_iter().flat_map(BTreeMap::keys) {
-            let key = Key { space, owner: index.owner, item: Some(item.clone()) };
+            let key = index.sibling(space, item.clone());
             // A field that is not a valid item has no counter.
             if let Some(number) = self.counter(&key)? {
                 counters.push((Item::from(item.as_str()), number));

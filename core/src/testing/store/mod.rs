@@ -132,7 +132,7 @@ impl StoreState {
                 Err(error) => return Outcome::Failed(error),
             }
         }
-        let results = match self.keys.apply(&transaction.mutations) {
+        let results = match self.keys.apply(transaction) {
             Ok(results) => results,
             Err(error) => return Outcome::Failed(error),
         };

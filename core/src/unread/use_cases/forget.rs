@@ -21,7 +21,7 @@ pub async fn forget<W: World>(world: &W, user: UserId) -> Result<(), Error> {
             .mutate(Mutation::Delete(total.clone()))
             .mutate(Mutation::Delete(Key::of_user(Space::UnreadRead, user)));
         for (name, _) in store_answers::fields(values.next())? {
-            let counter = Key { space: Space::UnreadConversation, owner: Owner::User(user), item: Some(name) };
+            let counter = Key { item: Some(name), ..Key::of_user(Space::UnreadConversation, user) };
             transaction = transaction.mutate(Mutation::Delete(counter));
         }
         match store_calls::commit_one(world, transaction).await? {

@@ -41,6 +41,9 @@ impl From<Owner> for wire::Owner {
         match owner {
             Owner::User(user) => Self::User(user.into()),
             Owner::Conversation(conversation) => Self::Conversation(conversation.into()),
+            Owner::Message { conversation, message } => {
+                Self::Message(wire::MessageOwner { conversation: conversation.into(), message: message.into() })
+            }
             Owner::Shard(shard) => Self::Shard(shard),
         }
     }
@@ -190,6 +193,7 @@ impl From<wire::Error> for StoreError {
             wire::Error::WrongType(text) => Self::WrongType(text),
             wire::Error::CrossPartition(text) => Self::CrossPartition(text),
             wire::Error::TooLarge(text) => Self::TooLarge(text),
+            wire::Error::QuotaExceeded(text) => Self::QuotaExceeded(text),
             wire::Error::Invalid(text) => Self::Invalid(text),
             wire::Error::Unavailable(retry_after_ms) => Self::Unavailable { retry_after_ms },
         }

@@ -171,6 +171,7 @@ impl From<wire::Error> for RecordsError {
             wire::Error::Conflict(text) => Self::Conflict(text),
             wire::Error::VersionMismatch(present) => Self::VersionMismatch { present },
             wire::Error::TooLarge(text) => Self::TooLarge(text),
+            wire::Error::QuotaExceeded(text) => Self::QuotaExceeded(text),
             wire::Error::Invalid(text) => Self::Invalid(text),
             wire::Error::Unavailable(retry_after_ms) => Self::Unavailable { retry_after_ms },
         }

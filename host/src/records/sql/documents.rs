@@ -69,12 +69,14 @@ impl DocumentState {
     }
 }
 
-/// The owner as the schema stores it: the number of its kind, and an id. A shard's number is its id.
+/// The owner as the schema stores it: the number of its kind, and an id. A shard's number is its id, and the id of a message
+/// is the only one, because no two messages have the same.
 const fn owner_columns(owner: Owner) -> (i64, u128) {
     match owner {
         Owner::User(user) => (0, user.as_u128()),
         Owner::Conversation(conversation) => (1, conversation.as_u128()),
         Owner::Shard(shard) => (2, shard as u128),
+        Owner::Message { message, .. } => (3, message.as_u128()),
     }
 }
 

@@ -1,4 +1,7 @@
-//! Translates keys, transactions and events.
+//! Translates keys, transactions and events. Keys of the space `app` get the function that calls here, and nowhere else: a
+//! function cannot name another one.
+
+use std::sync::Arc;
 
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};
@@ -29,46 +32,63 @@ impl From<wit::Owner> for Owner {
         match owner {
             wit::Owner::User(id) => Self::User(id.into()),
             wit::Owner::Conversation(id) => Self::Conversation(id.into()),
+            wit::Owner::Message(of) => {
+                Self::Message { conversation: of.conversation.into(), message: of.message.into() }
+            }
             wit::Owner::Shard(shard) => Self::Shard(shard),
         }
     }
 }
 
-impl From<wit::Key> for Key {
-    fn from(key: wit::Key) -> Self {
-        Self { space: key.space.into(), owner: key.owner.into(), item: key.item }
-    }
-}
+/// Translates what refers to keys, for the function with this name.
+#[derive(Clone, Copy)]
+pub(crate) struct KeysOf<'f>(pub(crate) &'f Arc<str>);
 
-impl From<wit::Check> for Check {
-    fn from(check: wit::Check) -> Self {
+impl KeysOf<'_> {
+    pub(super) fn key(self, key: wit::Key) -> Key {
+        let space = key.space.into();
+        let function = (space == Space::App).then(|| Arc::clone(self.0));
+        Key { space, owner: key.owner.into(), function, item: key.item }
+    }
+
+    fn check(self, check: wit::Check) -> Check {
+        let key = |key| self.key(key);
         match check {
-            wit::Check::Absent(key) => Self::Absent(key.into()),
-            wit::Check::Present(key) => Self::Present(key.into()),
-            wit::Check::Equals(of) => Self::Equals(of.key.into(), of.value),
-            wit::Check::FieldEquals(of) => Self::FieldEquals(of.key.into(), of.field.into(), of.value.map(Into::into)),
-            wit::Check::FieldBelow(of) => Self::FieldBelow(of.key.into(), of.field.into(), of.limit),
-            wit::Check::ScoreEquals(of) => Self::ScoreEquals(of.key.into(), of.member.into(), of.score),
+            wit::Check::Absent(of) => Check::Absent(key(of)),
+            wit::Check::Present(of) => Check::Present(key(of)),
+            wit::Check::Equals(of) => Check::Equals(key(of.key), of.value),
+            wit::Check::FieldEquals(of) => Check::FieldEquals(key(of.key), of.field.into(), of.value.map(Into::into)),
+            wit::Check::FieldBelow(of) => Check::FieldBelow(key(of.key), of.field.into(), of.limit),
+            wit::Check::ScoreEquals(of) => Check::ScoreEquals(key(of.key), of.member.into(), of.score),
         }
     }
-}
 
-impl From<wit::Mutation> for Mutation {
-    fn from(mutation: wit::Mutation) -> Self {
+    fn mutation(self, mutation: wit::Mutation) -> Mutation {
+        let key = |key| self.key(key);
         match mutation {
-            wit::Mutation::Set(of) => Self::Set(of.key.into(), of.value, of.time_to_live),
-            wit::Mutation::Delete(key) => Self::Delete(key.into()),
-            wit::Mutation::Add(of) => Self::Add { key: of.key.into(), delta: of.delta, floor: of.floor },
-            wit::Mutation::SetFields(of) => Self::SetFields(
-                of.key.into(),
+            wit::Mutation::Set(of) => Mutation::Set(key(of.key), of.value, of.time_to_live),
+            wit::Mutation::Delete(of) => Mutation::Delete(key(of)),
+            wit::Mutation::Add(of) => Mutation::Add { key: key(of.key), delta: of.delta, floor: of.floor },
+            wit::Mutation::SetFields(of) => Mutation::SetFields(
+                key(of.key),
                 of.fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             ),
-            wit::Mutation::DeleteFields(of) => Self::DeleteFields(of.key.into(), list(of.names)),
-            wit::Mutation::AddField(of) => Self::AddField(of.key.into(), of.field.into(), of.delta),
-            wit::Mutation::Expire(of) => Self::Expire(of.key.into(), of.time_to_live),
-            wit::Mutation::Persist(key) => Self::Persist(key.into()),
-            wit::Mutation::OrderedPut(of) => Self::OrderedPut(of.key.into(), of.member.into(), of.score),
-            wit::Mutation::OrderedRemove(of) => Self::OrderedRemove(of.key.into(), of.member.into()),
+            wit::Mutation::DeleteFields(of) => Mutation::DeleteFields(key(of.key), list(of.names)),
+            wit::Mutation::AddField(of) => Mutation::AddField(key(of.key), of.field.into(), of.delta),
+            wit::Mutation::Expire(of) => Mutation::Expire(key(of.key), of.time_to_live),
+            wit::Mutation::Persist(of) => Mutation::Persist(key(of)),
+            wit::Mutation::OrderedPut(of) => Mutation::OrderedPut(key(of.key), of.member.into(), of.score),
+            wit::Mutation::OrderedRemove(of) => Mutation::OrderedRemove(key(of.key), of.member.into()),
+        }
+    }
+
+    pub(crate) fn transaction(self, transaction: wit::Transaction) -> Transaction {
+        Transaction {
+            owner: transaction.owner.into(),
+            checks: transaction.checks.into_iter().map(|check| self.check(check)).collect(),
+            mutations: transaction.mutations.into_iter().map(|mutation| self.mutation(mutation)).collect(),
+            publications: list(transaction.publications),
+            app_bound: None,
         }
     }
 }
@@ -76,17 +96,6 @@ impl From<wit::Mutation> for Mutation {
 impl From<types::Event> for Event {
     fn from(event: types::Event) -> Self {
         Self { name: event.name.into(), payload: event.payload.into(), durable: event.durable }
-    }
-}
-
-impl From<wit::Transaction> for Transaction {
-    fn from(transaction: wit::Transaction) -> Self {
-        Self {
-            owner: transaction.owner.into(),
-            checks: list(transaction.checks),
-            mutations: list(transaction.mutations),
-            publications: list(transaction.publications),
-        }
     }
 }
 
@@ -103,6 +112,7 @@ impl From<StoreError> for wit::Error {
             StoreError::WrongType(text) => Self::WrongType(text),
             StoreError::CrossPartition(text) => Self::CrossPartition(text),
             StoreError::TooLarge(text) => Self::TooLarge(text),
+            StoreError::QuotaExceeded(text) => Self::QuotaExceeded(text),
             StoreError::Invalid(text) => Self::Invalid(text),
             StoreError::Unavailable { retry_after_ms } => Self::Unavailable(retry_after_ms),
         }
@@ -116,5 +126,40 @@ impl From<Outcome> for wit::Outcome {
             Outcome::Refused(check) => Self::Refused(check),
             Outcome::Failed(error) => Self::Failed(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_core::key::Owner;
+
+    use super::*;
+
+    fn wit_key(space: wit::Space) -> wit::Key {
+        wit::Key { space, owner: wit::Owner::Shard(0), item: Some("polls:user:1:votes".to_owned()) }
+    }
+
+    #[test]
+    fn an_item_of_app_belongs_to_the_function_that_calls() {
+        let function: Arc<str> = "weather".into();
+        let key = KeysOf(&function).key(wit_key(wit::Space::App));
+        assert_eq!(key.function.as_deref(), Some("weather"));
+        assert_eq!(key.physical(), "app:weather:shard:0:polls%3Auser%3A1%3Avotes");
+        assert_eq!(KeysOf(&function).key(wit_key(wit::Space::UnreadConversation)).function, None);
+    }
+
+    #[test]
+    fn every_part_of_a_transaction_gets_the_function() {
+        let function: Arc<str> = "weather".into();
+        let key = || wit_key(wit::Space::App);
+        let transaction = KeysOf(&function).transaction(wit::Transaction {
+            owner: wit::Owner::Shard(0),
+            checks: vec![wit::Check::Absent(key()), wit::Check::Present(key())],
+            mutations: vec![wit::Mutation::Delete(key()), wit::Mutation::Persist(key())],
+            publications: Vec::new(),
+        });
+        let keys = transaction.checks.iter().map(Check::key).chain(transaction.mutations.iter().map(Mutation::key));
+        let expected = Key { function: Some(function.clone()), ..Key::app(Owner::Shard(0), "polls:user:1:votes") };
+        assert_eq!(keys.filter(|key| **key == expected).count(), 4);
     }
 }

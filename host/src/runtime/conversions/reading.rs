@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roost_core::port::{Item, Query, StoreError, Value};
 
 use super::super::bindings::{key_value as wit, types};
+use super::KeysOf;
 
 /// How many fields one call may ask for, over all keys.
 const FIELDS_MAX: usize = 65_536;
@@ -26,7 +27,7 @@ enum QueryGroup {
 
 impl ReadRequest {
     /// Translates the queries of a guest. It bounds the product of keys and names; the port bounds the rest.
-    pub(crate) fn of(asked: Vec<wit::Query>) -> Result<Self, StoreError> {
+    pub(crate) fn of(asked: Vec<wit::Query>, keys: KeysOf<'_>) -> Result<Self, StoreError> {
         let mut request = Self { queries: Vec::with_capacity(asked.len()), groups: Vec::with_capacity(asked.len()) };
         let mut fields = 0_usize;
         for query in asked {
@@ -41,12 +42,12 @@ impl ReadRequest {
                     }
                     let names: Arc<[String]> = of.names.into();
                     request.groups.push(QueryGroup::NamedFields { keys: of.keys.len(), names: names.len() });
-                    let each = |key: wit::Key| Query::NamedFields(key.into(), Arc::clone(&names));
+                    let each = |key: wit::Key| Query::NamedFields(keys.key(key), Arc::clone(&names));
                     request.queries.extend(of.keys.into_iter().map(each));
                 }
                 other => {
                     request.groups.push(QueryGroup::Single);
-                    request.queries.extend(single(other));
+                    request.queries.extend(single(other, keys));
                 }
             }
         }
@@ -75,21 +76,22 @@ impl ReadRequest {
 pub(crate) struct QueryGroups(Vec<QueryGroup>);
 
 /// Translates a query for one key; `None` if it is for several keys.
-fn single(query: wit::Query) -> Option<Query> {
+fn single(query: wit::Query, keys: KeysOf<'_>) -> Option<Query> {
+    let key = |of| keys.key(of);
     Some(match query {
-        wit::Query::Bytes(key) => Query::Bytes(key.into()),
-        wit::Query::Counter(key) => Query::Counter(key.into()),
-        wit::Query::Fields(key) => Query::Fields(key.into()),
+        wit::Query::Bytes(of) => Query::Bytes(key(of)),
+        wit::Query::Counter(of) => Query::Counter(key(of)),
+        wit::Query::Fields(of) => Query::Fields(key(of)),
         wit::Query::NamedFields(_) => return None,
-        wit::Query::TimeToLive(key) => Query::TimeToLive(key.into()),
+        wit::Query::TimeToLive(of) => Query::TimeToLive(key(of)),
         wit::Query::OrderedRange(range) => Query::OrderedRange {
-            key: range.key.into(),
+            key: key(range.key),
             minimum: range.minimum,
             maximum: range.maximum,
             limit: range.limit,
         },
-        wit::Query::Presence(key) => Query::Presence(key.into()),
-        wit::Query::IndexedCounters(of) => Query::IndexedCounters { index: of.index.into(), space: of.space.into() },
+        wit::Query::Presence(of) => Query::Presence(key(of)),
+        wit::Query::IndexedCounters(of) => Query::IndexedCounters { index: key(of.index), space: of.space.into() },
     })
 }
 
@@ -156,6 +158,10 @@ fn end(joined: &str) -> u32 {
 mod tests {
     use super::*;
 
+    fn request(asked: Vec<wit::Query>) -> Result<ReadRequest, StoreError> {
+        ReadRequest::of(asked, KeysOf(&"polls".into()))
+    }
+
     fn fields(keys: usize, names: usize) -> wit::Query {
         let key = wit::Key { space: wit::Space::Online, owner: wit::Owner::Shard(1), item: None };
         wit::Query::NamedFields(wit::NamedFields { keys: vec![key; keys], names: vec!["a".to_owned(); names] })
@@ -168,7 +174,7 @@ mod tests {
     #[test]
     fn fields_of_several_keys_become_one_answer() {
         let key = wit::Key { space: wit::Space::Online, owner: wit::Owner::Shard(1), item: None };
-        let request = ReadRequest::of(vec![fields(2, 2), wit::Query::Presence(key), fields(0, 1)]).unwrap();
+        let request = request(vec![fields(2, 2), wit::Query::Presence(key), fields(0, 1)]).unwrap();
         let (queries, groups) = request.split();
         assert_eq!(queries.len(), 3);
         let values = vec![named(&[Some("ab"), None]), named(&[Some(""), Some("\u{e9}")]), Value::Presence(true)];
@@ -183,9 +189,27 @@ mod tests {
 
     #[test]
     fn the_product_of_keys_and_names_is_bounded() {
-        assert!(ReadRequest::of(vec![fields(1_000, 65)]).is_ok());
+        assert!(request(vec![fields(1_000, 65)]).is_ok());
         for refused in [vec![fields(1_000, 60), fields(1_000, 6)], vec![fields(100_000, 0)]] {
-            assert!(matches!(ReadRequest::of(refused), Err(StoreError::TooLarge(_))));
+            assert!(matches!(request(refused), Err(StoreError::TooLarge(_))));
         }
+    }
+
+    #[test]
+    fn every_query_is_about_the_items_of_the_function_that_calls() {
+        let key = || wit::Key { space: wit::Space::App, owner: wit::Owner::Shard(1), item: Some("a".to_owned()) };
+        let asked = vec![
+            wit::Query::Bytes(key()),
+            wit::Query::Counter(key()),
+            wit::Query::Fields(key()),
+            wit::Query::NamedFields(wit::NamedFields { keys: vec![key(), key()], names: vec!["a".to_owned()] }),
+            wit::Query::TimeToLive(key()),
+            wit::Query::OrderedRange(wit::OrderedRange { key: key(), minimum: 0, maximum: 1, limit: 1 }),
+            wit::Query::Presence(key()),
+            wit::Query::IndexedCounters(wit::IndexedCounters { index: key(), space: wit::Space::App }),
+        ];
+        let queries = request(asked).unwrap().queries;
+        assert_eq!(queries.len(), 9);
+        assert!(queries.iter().all(|query| query.key().function.as_deref() == Some("polls")), "{queries:?}");
     }
 }

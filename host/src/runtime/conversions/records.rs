@@ -37,6 +37,7 @@ impl From<RecordsError> for wit::Error {
             RecordsError::Conflict(text) => Self::Conflict(text),
             RecordsError::VersionMismatch { present } => Self::VersionMismatch(present),
             RecordsError::TooLarge(text) => Self::TooLarge(text),
+            RecordsError::QuotaExceeded(text) => Self::QuotaExceeded(text),
             RecordsError::Invalid(text) => Self::Invalid(text),
             RecordsError::Unavailable { retry_after_ms } => Self::Unavailable(retry_after_ms),
         }

@@ -1,41 +1,63 @@
-//! Implements `key-value`, `pub-sub` and `clock`: the live state and its time. Grants are checked here; every store checks
-//! the bounds itself.
+//! Implements `key-value`, `pub-sub` and `clock`: the live state and its time. Grants and what the call may use are checked
+//! here; every store checks the bounds of a call itself.
 
 use std::time::Duration;
 
-use roost_core::port::{KeyValue, Outcome, PubSub, Publication, StoreError, Transaction};
+use roost_core::port::{AppBound, KeyValue, Outcome, PubSub, Publication, StoreError, Transaction, Value};
 
 use super::super::bindings::{clock, key_value, pub_sub};
-use super::super::conversions::{ReadRequest, list};
+use super::super::conversions::{KeysOf, ReadRequest, list};
+use super::super::quota::Resource;
 use super::super::state::InstanceState;
 
 /// The longest wait that a guest gets in one call of `wait`.
 const WAIT_MS_MAX: u32 = 1_000;
 
+/// The key of the bound on what a function keeps in the key space `app`.
+const APP_BYTES_KEY: &str = "app_bytes_max";
+
 type ImportResult<T> = wasmtime::Result<Result<T, key_value::Error>>;
 
 impl InstanceState {
-    async fn read_granted(&self, request: ReadRequest) -> Result<Vec<key_value::Value>, StoreError> {
+    async fn read_granted(&mut self, request: ReadRequest) -> Result<Vec<key_value::Value>, StoreError> {
         let (queries, groups) = request.split();
         self.identity.grants.check_read(&queries).map_err(StoreError::Denied)?;
-        Ok(ReadRequest::answer(groups, self.identity.world.store.read(queries).await?))
+        self.take_live(Resource::StoreOperations, queries.len())?;
+        let values = self.identity.world.store.read(queries).await?;
+        self.take_live(Resource::StoreReadBytes, values.iter().map(Value::bytes).sum())?;
+        Ok(ReadRequest::answer(groups, values))
     }
 
-    async fn commit_granted(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+    async fn commit_granted(&mut self, mut transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+        let bound = Some(AppBound(self.identity.app_bytes_max));
+        transactions.iter_mut().for_each(|transaction| transaction.app_bound = bound);
         self.identity.grants.check_commit(&transactions).map_err(StoreError::Denied)?;
-        self.identity.world.store.commit(transactions).await
+        self.take_live(Resource::StoreOperations, transactions.len())?;
+        self.take_live(Resource::Publications, transactions.iter().map(|each| each.publications.len()).sum())?;
+        self.take_live(Resource::StoreWrittenBytes, transactions.iter().map(Transaction::bytes).sum())?;
+        let outcomes = self.identity.world.store.commit(transactions).await?;
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(StoreError::QuotaExceeded(_)))) {
+            self.identity.counters.count_refusal(APP_BYTES_KEY);
+        }
+        Ok(outcomes)
     }
 
-    async fn publish_granted(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
+    async fn publish_granted(&mut self, publications: Vec<Publication>) -> Result<(), StoreError> {
         self.identity.grants.check_publish().map_err(StoreError::Denied)?;
+        self.take_live(Resource::Publications, publications.len())?;
+        self.take_live(Resource::StoreWrittenBytes, publications.iter().map(|each| each.event.bytes()).sum())?;
         self.identity.world.store.publish(publications).await
+    }
+
+    fn take_live(&mut self, resource: Resource, amount: usize) -> Result<(), StoreError> {
+        self.take(resource, amount).map_err(StoreError::QuotaExceeded)
     }
 }
 
 impl key_value::Host for InstanceState {
     async fn read(&mut self, queries: Vec<key_value::Query>) -> ImportResult<Vec<key_value::Value>> {
         self.refuse_in_describe("key-value.read")?;
-        let answer = match ReadRequest::of(queries) {
+        let answer = match ReadRequest::of(queries, KeysOf(&self.identity.name)) {
             Ok(request) => self.read_granted(request).await,
             Err(error) => Err(error),
         };
@@ -44,7 +66,9 @@ impl key_value::Host for InstanceState {
 
     async fn commit(&mut self, transactions: Vec<key_value::Transaction>) -> ImportResult<Vec<key_value::Outcome>> {
         self.refuse_in_describe("key-value.commit")?;
-        let answer = self.commit_granted(list(transactions)).await;
+        let keys = KeysOf(&self.identity.name);
+        let transactions = transactions.into_iter().map(|transaction| keys.transaction(transaction)).collect();
+        let answer = self.commit_granted(transactions).await;
         Ok(answer.map(list).map_err(Into::into))
     }
 }

@@ -1,5 +1,5 @@
-//! Implements `records`: the system of record. Grants and the lengths of lists are checked here, and documents are those of
-//! the function that calls.
+//! Implements `records`: the system of record. Grants, the lengths of lists and what the call may use are checked here, and
+//! documents are those of the function that calls.
 
 use roost_core::ids::Seq;
 use roost_core::limits::{DOCUMENT_KEYS_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX};
@@ -9,27 +9,28 @@ use roost_core::time::Timestamp;
 use super::super::bindings::records as wit;
 use super::super::bindings::types::Id;
 use super::super::conversions::{document_key, document_put, document_scope, list};
+use super::super::quota::Resource;
 use super::super::state::InstanceState;
-use crate::records::RecordStore;
 
 type ImportResult<T> = wasmtime::Result<Result<T, wit::Error>>;
 
 impl InstanceState {
-    /// The records, if the function may use the operation and the lists in its request are not too long.
-    fn records(
-        &self,
+    /// Whether the function may use the operation now, and the lists in its request are not too long.
+    fn allow_records(
+        &mut self,
         operation: Operation,
         (items, items_max): (usize, usize),
-    ) -> wasmtime::Result<Result<&RecordStore, RecordsError>> {
+    ) -> wasmtime::Result<Result<(), RecordsError>> {
         self.refuse_in_describe("records")?;
-        let granted = self.identity.grants.check_records(operation);
-        Ok(match granted {
-            Err(missing) => Err(RecordsError::Denied(missing)),
-            Ok(()) if items > items_max => Err(RecordsError::TooLarge(format!(
+        if let Err(missing) = self.identity.grants.check_records(operation) {
+            return Ok(Err(RecordsError::Denied(missing)));
+        }
+        if items > items_max {
+            return Ok(Err(RecordsError::TooLarge(format!(
                 "a list has {items} entries, but at most {items_max} are allowed; send several requests"
-            ))),
-            Ok(()) => Ok(&self.identity.world.records),
-        })
+            ))));
+        }
+        Ok(self.take(Resource::RecordsOperations, 1).map_err(RecordsError::QuotaExceeded))
     }
 }
 
@@ -39,8 +40,11 @@ macro_rules! ask {
         ask!($state, $operation, $method($($argument),*), at_most (0, 0) => $translate)
     };
     ($state:ident, $operation:ident, $method:ident($($argument:expr),*), at_most $bound:expr => $translate:expr) => {
-        match $state.records(Operation::$operation, $bound)? {
-            Ok(records) => Ok(records
+        match $state.allow_records(Operation::$operation, $bound)? {
+            Ok(()) => Ok($state
+                .identity
+                .world
+                .records
                 .$method($($argument),*)
                 .await
                 .map($translate)
@@ -187,12 +191,11 @@ impl wit::Host for InstanceState {
     }
 
     async fn read_documents(&mut self, keys: Vec<wit::DocumentKey>) -> ImportResult<Vec<Option<wit::Document>>> {
-        let function = &self.identity.name;
         let bound = (keys.len(), DOCUMENT_KEYS_MAX);
         ask!(
             self,
             ReadDocuments,
-            read_documents(keys.into_iter().map(|key| document_key(function, key)).collect()), at_most bound
+            read_documents(keys.into_iter().map(|key| document_key(&self.identity.name, key)).collect()), at_most bound
                 => |documents| documents.into_iter().map(|document| document.map(Into::into)).collect()
         )
     }

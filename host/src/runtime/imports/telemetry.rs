@@ -1,6 +1,7 @@
 //! Implements `telemetry`: log lines and counts within bounds. Nothing here makes a call fail.
 
 use super::super::bindings::telemetry::{self, Level};
+use super::super::quota::Resource;
 use super::super::state::InstanceState;
 
 /// Log lines of one call; further ones are dropped and counted.
@@ -25,24 +26,37 @@ macro_rules! log_line {
     };
 }
 
+impl InstanceState {
+    /// The fields of a line that the call may still write; `None` if the line is one too many, or too long.
+    fn admit_line(&mut self, message: &str, fields: Vec<(String, String)>) -> Option<String> {
+        self.lines = self.lines.saturating_add(1);
+        if self.lines > LINES_MAX {
+            return None;
+        }
+        let fields = join(fields);
+        self.take(Resource::LogBytes, message.len() + fields.len()).ok().map(|()| fields)
+    }
+
+    fn write_line(&self, level: Level, message: &str, fields: &str) {
+        match level {
+            Level::Debug => log_line!(DEBUG, self, message, fields),
+            Level::Info => log_line!(INFO, self, message, fields),
+            Level::Warn => log_line!(WARN, self, message, fields),
+            Level::Error => log_line!(ERROR, self, message, fields),
+        }
+    }
+}
+
 impl telemetry::Host for InstanceState {
     fn log(&mut self, level: Level, mut message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
-        self.lines = self.lines.saturating_add(1);
         cut(&mut message, MESSAGE_BYTES_MAX);
         let message = on_one_line(message);
-        if self.lines > LINES_MAX {
-            self.identity.counters.count_dropped_line();
-        } else {
-            let fields = join(fields);
-            match level {
-                Level::Debug => log_line!(DEBUG, self, message, fields),
-                Level::Info => log_line!(INFO, self, message, fields),
-                Level::Warn => log_line!(WARN, self, message, fields),
-                Level::Error => log_line!(ERROR, self, message, fields),
-            }
+        match self.admit_line(&message, fields) {
+            Some(fields) => self.write_line(level, &message, &fields),
+            None => self.identity.counters.count_dropped_line(),
         }
         if matches!(level, Level::Error) {
-            // Kept even beyond the bound on lines, because the text of a panic is always the last line.
+            // Kept even beyond the bounds on lines, because the text of a panic is always the last line.
             self.last_error = Some(message);
         }
         Ok(())

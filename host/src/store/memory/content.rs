@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foldhash::HashMap;
-use roost_core::port::parse_number;
+use roost_core::port::{SCORE_BYTES, parse_number};
 
 /// The deadline of a key that does not expire.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -28,6 +28,8 @@ pub(super) struct HashFields {
 /// The members of an ordered set, in the order of their scores, and the score of each.
 #[derive(Debug, Default)]
 pub(super) struct OrderedMembers {
+    /// The bytes of all members' names.
+    member_bytes: usize,
     scores: HashMap<Arc<str>, i64>,
     order: BTreeSet<(i64, Arc<str>)>,
 }
@@ -96,6 +98,16 @@ impl KeyContent {
         match self {
             Self::Ordered(ordered) => Ok(ordered),
             _ => Err(WrongType("does not hold an ordered set")),
+        }
+    }
+
+    /// The bytes of the content, as they count towards the bound of a function. Takes constant time.
+    pub(super) fn content_bytes(&self) -> u64 {
+        match self {
+            Self::Number(number) => decimal_length(*number),
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Hash(hash) => (hash.bytes - hash.fields.len() * HashFields::FIELD_BYTES) as u64,
+            Self::Ordered(ordered) => ordered.member_bytes as u64 + ordered.scores.len() as u64 * SCORE_BYTES,
         }
     }
 
@@ -180,11 +192,22 @@ impl OrderedMembers {
                 let name: Arc<str> = member.into();
                 self.order.insert((score, Arc::clone(&name)));
                 self.scores.insert(name, score);
+                self.member_bytes += member.len();
             }
-            (None, _) => drop(self.scores.remove(member)),
+            (None, None) => {}
+            (None, Some(_)) => {
+                self.scores.remove(member);
+                self.member_bytes -= member.len();
+            }
         }
         before
     }
+}
+
+/// The number of characters of a number as decimal text.
+fn decimal_length(number: i64) -> u64 {
+    let digits = number.unsigned_abs().checked_ilog10().unwrap_or(0) + 1;
+    u64::from(digits) + u64::from(number < 0)
 }
 
 impl KeyEntry {
@@ -194,5 +217,17 @@ impl KeyEntry {
 
     pub(super) const fn is_live(&self, now: u64) -> bool {
         now < self.deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_counts_as_its_decimal_text() {
+        for number in [0, 9, 10, -1, -10, 1_000_000, i64::MAX, i64::MIN] {
+            assert_eq!(decimal_length(number), number.to_string().len() as u64, "{number}");
+        }
     }
 }

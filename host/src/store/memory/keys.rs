@@ -7,28 +7,66 @@ use std::collections::hash_map;
 
 use foldhash::HashMap;
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{Check, Item, Query, StoreError, Value};
+use roost_core::port::{Check, ITEM_BYTES, Item, Query, StoreError, Value};
 
+use super::app_usage::AppUsage;
 use super::content::{HashFields, KeyContent, KeyEntry, NEVER, WrongType};
 use super::expiry::ExpiryQueue;
 
 /// A key as the store files it: ids are numbers, not text. UUIDs, which nearly all items are, need no allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct KeyName {
-    owner: Owner,
+    /// The id of the partition.
+    partition: u128,
+    kind: OwnerKind,
     space: Space,
+    /// In the space `app` the text is the name of the function, the id of the message if there is one, and the item.
     item: Option<Item>,
+}
+
+/// The kinds of [`Owner`], without their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum OwnerKind {
+    User,
+    Conversation,
+    Message,
+    Shard,
 }
 
 impl KeyName {
     pub(super) fn of(key: &Key) -> Self {
-        Self { owner: key.owner, space: key.space, item: key.item.as_deref().map(Item::from) }
+        let item = match key.space {
+            Space::App => Some(Item::Text(app_item(key))),
+            _ => key.item.as_deref().map(Item::from),
+        };
+        Self::new(key.owner, key.space, item)
     }
 
-    /// The key of this owner and space whose item is a field of a hash. No such key exists if the field is not a valid
-    /// item.
-    fn indexed(owner: Owner, space: Space, field: &Item) -> Self {
-        Self { owner, space, item: Some(field.clone()) }
+    fn new(owner: Owner, space: Space, item: Option<Item>) -> Self {
+        let (kind, partition) = match owner {
+            Owner::User(user) => (OwnerKind::User, user.as_u128()),
+            Owner::Conversation(conversation) => (OwnerKind::Conversation, conversation.as_u128()),
+            Owner::Message { conversation, .. } => (OwnerKind::Message, conversation.as_u128()),
+            Owner::Shard(shard) => (OwnerKind::Shard, u128::from(shard)),
+        };
+        Self { partition, kind, space, item }
+    }
+
+    /// The key of this space and of the index's owner whose item is a field of the index. No such key exists if the field is
+    /// not a valid item.
+    fn indexed(index: &Key, space: Space, field: &Item) -> Self {
+        match space {
+            Space::App => Self::of(&index.sibling(space, field.to_string())),
+            _ => Self::new(index.owner, space, Some(field.clone())),
+        }
+    }
+
+    /// The function whose item this is; `None` in other spaces than `app`.
+    fn function(&self) -> Option<&str> {
+        match &self.item {
+            Some(Item::Text(text)) if self.space == Space::App => text.split(':').next(),
+            _ => None,
+        }
     }
 
     fn heap_bytes(&self) -> usize {
@@ -39,6 +77,15 @@ impl KeyName {
     }
 }
 
+/// What tells the items of a partition apart. The name of a function contains no colon.
+fn app_item(key: &Key) -> String {
+    let (function, item) = (key.function_name(), key.item.as_deref().unwrap_or_default());
+    match key.owner {
+        Owner::Message { message, .. } => format!("{function}:{message}:{item}"),
+        _ => format!("{function}:{item}"),
+    }
+}
+
 /// All keys of a shard, including those that expired and are not evicted yet.
 #[derive(Debug, Default)]
 pub(super) struct ShardKeys {
@@ -46,9 +93,48 @@ pub(super) struct ShardKeys {
     /// The bytes that the names and contents take beside `entries` itself.
     heap_bytes: usize,
     expiring: ExpiryQueue<KeyName>,
+    app_usage: AppUsage,
+    /// By how much the items of the space `app` have grown since [`ShardKeys::take_app_growth`].
+    app_growth: i64,
+}
+
+/// What an item takes for as long as it exists.
+fn item_bytes(entry: Option<&KeyEntry>) -> i64 {
+    entry.map_or(0, |entry| (ITEM_BYTES + entry.content.content_bytes()) as i64)
 }
 
 impl ShardKeys {
+    /// An empty shard that adds what items take to the sums of all shards.
+    pub(super) fn new(app_usage: AppUsage) -> Self {
+        Self { app_usage, ..Self::default() }
+    }
+
+    /// By how much the items of the space `app` have grown since this was called before.
+    pub(super) const fn take_app_growth(&mut self) -> i64 {
+        std::mem::replace(&mut self.app_growth, 0)
+    }
+
+    /// What the items of a function take, over all shards.
+    pub(super) fn app_bytes(&self, function: &str) -> u64 {
+        self.app_usage.of(function)
+    }
+
+    /// Removes an item that has expired, so that what takes its place counts as new.
+    pub(super) fn drop_expired_item(&mut self, now: u64, name: &KeyName) {
+        if name.function().is_some() && self.entries.get(name).is_some_and(|entry| !entry.is_live(now)) {
+            let growth = self.app_growth;
+            self.remove(name);
+            self.app_growth = growth;
+        }
+    }
+
+    fn count_app(&mut self, name: &KeyName, before: i64, after: i64) {
+        if let Some(function) = name.function() {
+            self.app_usage.add(function, after - before);
+            self.app_growth += after - before;
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -78,6 +164,7 @@ impl ShardKeys {
     pub(super) fn replace(&mut self, name: &KeyName, mut entry: KeyEntry) -> Option<KeyEntry> {
         let deadline = entry.deadline;
         self.heap_bytes += entry.content.heap_bytes();
+        let after = item_bytes(Some(&entry));
         let before = match self.entries.entry(name.clone()) {
             hash_map::Entry::Occupied(mut slot) => {
                 entry.queued_for = slot.get().queued_for;
@@ -90,6 +177,7 @@ impl ShardKeys {
             }
         };
         self.heap_bytes -= before.as_ref().map_or(0, |before| before.content.heap_bytes());
+        self.count_app(name, item_bytes(before.as_ref()), after);
         if deadline < before.as_ref().map_or(NEVER, |before| before.queued_for) {
             self.queue(name);
         }
@@ -100,15 +188,18 @@ impl ShardKeys {
     pub(super) fn remove(&mut self, name: &KeyName) -> Option<KeyEntry> {
         let removed = self.entries.remove(name)?;
         self.heap_bytes -= name.heap_bytes() + removed.content.heap_bytes();
+        self.count_app(name, item_bytes(Some(&removed)), 0);
         Some(removed)
     }
 
     /// Changes the content of a key, whether it is expired or not; `None` if there is no such key.
     pub(super) fn change<R>(&mut self, name: &KeyName, change: impl FnOnce(&mut KeyContent) -> R) -> Option<R> {
-        let content = &mut self.entries.get_mut(name)?.content;
-        let before = content.heap_bytes();
-        let result = change(content);
-        self.heap_bytes = self.heap_bytes + content.heap_bytes() - before;
+        let entry = self.entries.get_mut(name)?;
+        let (before, item_before) = (entry.content.heap_bytes(), item_bytes(Some(entry)));
+        let result = change(&mut entry.content);
+        self.heap_bytes = self.heap_bytes + entry.content.heap_bytes() - before;
+        let item_after = item_bytes(Some(entry));
+        self.count_app(name, item_before, item_after);
         Some(result)
     }
 
@@ -162,6 +253,18 @@ impl ShardKeys {
         (checks, before - self.entries.len())
     }
 
+    #[cfg(test)]
+    pub(super) const fn app_usage(&self) -> &AppUsage {
+        &self.app_usage
+    }
+
+    /// What the items of each function take, from a walk over all keys.
+    #[cfg(test)]
+    pub(super) fn walked_app_bytes(&self) -> Vec<(String, i64)> {
+        let items = self.entries.iter().filter_map(|(name, entry)| Some((name.function()?, item_bytes(Some(entry)))));
+        items.map(|(function, bytes)| (function.to_owned(), bytes)).collect()
+    }
+
     /// Answers a valid query.
     pub(super) fn answer(&self, now: u64, query: &Query) -> Result<Value, StoreError> {
         let answer = self.find(now, query);
@@ -206,7 +309,7 @@ impl ShardKeys {
     ) -> Result<Vec<(Item, i64)>, WrongType> {
         let mut counters = Vec::new();
         for item in hash.into_iter().flat_map(HashFields::names).map(Item::from) {
-            if let Some(entry) = self.live(now, &KeyName::indexed(index.owner, space, &item)) {
+            if let Some(entry) = self.live(now, &KeyName::indexed(index, space, &item)) {
                 counters.push((item, entry.content.number()?));
             }
         }

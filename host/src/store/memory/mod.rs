@@ -3,6 +3,7 @@
 //! Owners are spread over shards. Each shard is behind one lock, which is held for the work of one owner and never
 //! while that work waits. An expired key or feed is never visible; a background task releases its memory.
 
+mod app_usage;
 mod content;
 mod expiry;
 mod feed;
@@ -27,6 +28,7 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 
+use self::app_usage::AppUsage;
 use self::feed::Epochs;
 use self::shard::StoreShard;
 use super::StoreStats;
@@ -72,10 +74,11 @@ impl MemoryStore {
 
     fn on(clock: StoreClock) -> Self {
         let created_at = clock.now();
+        let app_usage = AppUsage::default();
         Self {
             clock,
             epochs: Epochs::new(),
-            shards: std::array::from_fn(|_| Mutex::new(StoreShard::new(created_at))),
+            shards: std::array::from_fn(|_| Mutex::new(StoreShard::new(created_at, app_usage.clone()))),
             evicted: AtomicU64::new(0),
             bytes_max: u64::MAX,
             is_full: AtomicBool::new(false),
@@ -154,6 +157,19 @@ impl MemoryStore {
         finished
     }
 
+    /// Carries out a valid transaction. Before it is refused because the items of a function take too much, those that have
+    /// expired are evicted.
+    fn carry_out(&self, now: u64, transaction: &Transaction) -> Outcome {
+        let outcome = self.shard(transaction.owner).carry_out(now, &self.epochs, transaction);
+        match outcome {
+            Outcome::Failed(StoreError::QuotaExceeded(_)) => {
+                while !self.evict() {}
+                self.shard(transaction.owner).carry_out(now, &self.epochs, transaction)
+            }
+            outcome => outcome,
+        }
+    }
+
     fn shard(&self, owner: Owner) -> MutexGuard<'_, StoreShard> {
         self.shard_at(shard_index(owner))
     }
@@ -189,7 +205,7 @@ fn may_grow(transaction: &Transaction) -> bool {
 fn shard_index(owner: Owner) -> usize {
     let (kind, bits) = match owner {
         Owner::User(user) => (1, user.as_u128()),
-        Owner::Conversation(conversation) => (2, conversation.as_u128()),
+        Owner::Conversation(conversation) | Owner::Message { conversation, .. } => (2, conversation.as_u128()),
         Owner::Shard(shard) => (3, u128::from(shard)),
     };
     let mixed = (bits ^ (bits >> 64)) as u64 ^ kind;
@@ -229,7 +245,7 @@ impl KeyValue for MemoryStore {
         let is_full = self.is_full();
         let outcomes = transactions.iter().map(|each| match is_full && may_grow(each) {
             true => Outcome::Failed(NO_ROOM),
-            false => self.shard(each.owner).carry_out(now, &self.epochs, each),
+            false => self.carry_out(now, each),
         });
         Ok(outcomes.collect())
     }

@@ -8,6 +8,7 @@ use roost_core::key::Owner;
 use roost_core::port::{Event, Outcome, Subscriber, Transaction};
 use roost_core::time::Timestamp;
 
+use super::app_usage::AppUsage;
 use super::feed::{Epochs, ShardFeeds};
 use super::keys::ShardKeys;
 use super::transaction::MutationRun;
@@ -23,8 +24,8 @@ pub(super) struct StoreShard {
 
 impl StoreShard {
     /// An empty shard of a store that is made at this time.
-    pub(super) fn new(created_at: Timestamp) -> Self {
-        Self { feeds: ShardFeeds::new(created_at), ..Self::default() }
+    pub(super) fn new(created_at: Timestamp, app_usage: AppUsage) -> Self {
+        Self { keys: ShardKeys::new(app_usage), feeds: ShardFeeds::new(created_at), ..Self::default() }
     }
 
     /// Carries out a valid transaction of one of this shard's owners.
@@ -36,7 +37,7 @@ impl StoreShard {
                 Err(error) => return Outcome::Failed(error),
             }
         }
-        let results = match MutationRun::new(&mut self.keys, now).carry_out(&transaction.mutations) {
+        let results = match MutationRun::new(&mut self.keys, now).carry_out(transaction) {
             Ok(results) => results,
             Err(error) => return Outcome::Failed(error),
         };

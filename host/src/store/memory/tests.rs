@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
-use roost_core::key::{Key, Space};
+use roost_core::key::Key;
 use roost_core::limits::FEED_EVENTS_MAX;
-use roost_core::port::{Event, Mutation, Text};
+use roost_core::port::{AppBound, Event, Mutation, Text};
 
 use super::*;
 
 const USER: UserId = UserId::from_u128(1);
 
 fn key(number: usize) -> Key {
-    Key { space: Space::App, owner: Owner::User(USER), item: Some(number.to_string()) }
+    Key::app(Owner::User(USER), number.to_string())
 }
 
 fn with_manual_clock() -> (MemoryStore, Arc<AtomicU64>) {
@@ -166,7 +166,9 @@ enum StoreOperation {
 fn any_key() -> impl Strategy<Value = Key> {
     let uuid = (0_u128..3).prop_map(|number| uuid::Uuid::from_u128(number).to_string());
     let item = prop_oneof!["[a-c]{1,20}", uuid];
-    item.prop_map(|item| Key { space: Space::App, owner: Owner::User(USER), item: Some(item) })
+    let function = prop::option::of(prop_oneof![Just("polls"), Just("weather")]);
+    (item, function)
+        .prop_map(|(item, function)| Key { function: function.map(Into::into), ..Key::app(Owner::User(USER), item) })
 }
 
 fn any_mutation() -> impl Strategy<Value = Mutation> {
@@ -205,8 +207,13 @@ fn any_operation() -> impl Strategy<Value = StoreOperation> {
 async fn carry_out(store: &MemoryStore, time: &AtomicU64, operation: StoreOperation) {
     match operation {
         StoreOperation::Commit(mutations) => {
-            let transaction = mutations.into_iter().fold(Transaction::new(Owner::User(USER)), Transaction::mutate);
-            store.commit(vec![transaction]).await.unwrap();
+            let mut transaction = mutations.into_iter().fold(Transaction::new(Owner::User(USER)), Transaction::mutate);
+            // Small enough that transactions are undone because of it.
+            transaction.app_bound = Some(AppBound(2_000));
+            match store.commit(vec![transaction]).await {
+                Ok(_) | Err(StoreError::Invalid(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
         StoreOperation::Publish(payload, count) => {
             let event = Event { name: "event".into(), payload: payload.as_str().into(), durable: true };
@@ -225,6 +232,22 @@ fn walked_bytes(store: &MemoryStore) -> u64 {
     shards.map(|shard| (shard.keys.walked_bytes() + shard.feeds.walked_bytes()) as u64).sum()
 }
 
+/// What the store has counted that the items of each function take.
+fn counted_app_bytes(store: &MemoryStore) -> std::collections::BTreeMap<String, i64> {
+    lock(&store.shards[0]).keys.app_usage().all()
+}
+
+/// What a walk over every key finds that the items of each function take.
+fn walked_app_bytes(store: &MemoryStore) -> std::collections::BTreeMap<String, i64> {
+    let mut sums = std::collections::BTreeMap::new();
+    for shard in &store.shards {
+        for (function, bytes) in lock(shard).keys.walked_app_bytes() {
+            *sums.entry(function).or_default() += bytes;
+        }
+    }
+    sums
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -236,6 +259,7 @@ proptest! {
             let shown = format!("{operation:?}");
             runtime.block_on(carry_out(&store, &time, operation));
             prop_assert_eq!(store.stats().bytes, walked_bytes(&store), "after {}", shown);
+            prop_assert_eq!(counted_app_bytes(&store), walked_app_bytes(&store), "after {}", shown);
         }
         time.fetch_add(600_000, Ordering::Relaxed);
         while !store.evict() {}

@@ -1,8 +1,9 @@
-//! Carries out the mutations of a transaction, and undoes them when a later one cannot be carried out.
+//! Carries out the mutations of a transaction, and undoes them when a later one cannot be carried out, or when the items of
+//! the function would take more than they may.
 //!
 //! Undoing moves the former content back, so a transaction that succeeds copies nothing.
 
-use roost_core::port::{Mutation, StoreError};
+use roost_core::port::{Mutation, StoreError, Transaction, app_function};
 
 use super::content::{HashFields, KeyContent, KeyEntry, NEVER, OrderedMembers, WrongType};
 use super::keys::{KeyName, ShardKeys, wrong_type};
@@ -33,9 +34,10 @@ impl<'a, 'k> MutationRun<'a, 'k> {
     }
 
     /// Carries out all valid mutations, or none. Returns the results of the additions.
-    pub(super) fn carry_out(mut self, mutations: &'a [Mutation]) -> Result<Vec<i64>, StoreError> {
+    pub(super) fn carry_out(mut self, transaction: &'a Transaction) -> Result<Vec<i64>, StoreError> {
+        self.keys.take_app_growth();
         let mut results = Vec::new();
-        for mutation in mutations {
+        for mutation in &transaction.mutations {
             match self.mutate(mutation) {
                 Ok(result) => results.extend(result),
                 Err(problem) => {
@@ -44,12 +46,26 @@ impl<'a, 'k> MutationRun<'a, 'k> {
                 }
             }
         }
+        if let Err(exceeded) = self.check_app_bound(transaction) {
+            self.undo();
+            return Err(exceeded);
+        }
         Ok(results)
+    }
+
+    /// The sum of all shards includes what this transaction has added.
+    fn check_app_bound(&mut self, transaction: &Transaction) -> Result<(), StoreError> {
+        let growth = self.keys.take_app_growth();
+        match (app_function(transaction), transaction.app_bound) {
+            (Some(function), Some(bound)) => bound.check(function, self.keys.app_bytes(function), growth),
+            _ => Ok(()),
+        }
     }
 
     /// Carries out one mutation, or changes nothing that `undo` cannot take back.
     fn mutate(&mut self, mutation: &'a Mutation) -> MutationResult {
         let name = KeyName::of(mutation.key());
+        self.keys.drop_expired_item(self.now, &name);
         match mutation {
             Mutation::Set(_, value, lifetime_ms) => {
                 let deadline = lifetime_ms.map_or(NEVER, |lifetime_ms| self.now.saturating_add(lifetime_ms));

@@ -5,19 +5,29 @@
 -- anything is written, and later mutations are judged by what earlier ones will have done. Numbers stay text, because
 -- Lua's numbers are doubles.
 --
--- KEYS   every key of the transaction once; if a durable event is published, the owner's feed is the last
+-- KEYS   every key of the transaction once; if it changes items of the space `app`, then the two keys of the ledger; if a
+--        durable event is published, the owner's feed is the last
 -- ARGV   the number of checks, of mutations and of publications, then each of them (K is a place in KEYS):
 --   checks        absent K | present K | equals K bytes | field-equals K field text | field-missing K field
 --                 | field-below K field limit | score-equals K member score | score-missing K member
 --   mutations     set K bytes | set-for K bytes ms | delete K | add K delta | add-floor K delta floor
 --                 | set-fields K n (field text)*n | delete-fields K n field*n | add-field K field delta
 --                 | expire K ms | persist K | ordered-put K member score | ordered-remove K member
+--   ledger        the place of the ledger's first key, or 0 if there is none; after a place the text with which the keys of
+--                 the function begin, the most bytes that its items may take or nothing, and what an item and a score take
 --   publications  only if there are any: PUBLISH or SPUBLISH, the channel, the number of entries that a feed keeps, its
 --                 lifetime in ms; then each as durable name n (field text)*n | ephemeral name payload. A field is a
 --                 string member of the payload, or `<member>:json` with the JSON of any other member, or without a name
 --                 the whole payload
 --   at the end    the id of the serving process, appended when the connection is known
--- Returns {'ok', the result of each add and add-field…} | {'refused', index of the check} | {'wrong', K, the problem}
+-- Returns {'ok', the result of each add and add-field…, and with a ledger its state} | {'refused', index of the check}
+--         | {'wrong', K, the problem} | {'full', the bytes that the function's items would take, the state of the ledger}.
+--         The state is the sum, an at sign and the time in microseconds
+--
+-- The ledger says what the items of a function take: a hash with the bytes of each item and, as `bytes`, their sum, and an
+-- ordered set of the items that expire, by their deadlines. Redis does not tell when a key expires, so the bytes of expired
+-- items are given back by the next transactions of the function. A call without checks, mutations and publications only
+-- gives back.
 
 local at = 0
 local function take()
@@ -253,6 +263,111 @@ for _ = 1, mutation_count do
   if wrong then return {'wrong', place, wrong} end
 end
 
+local ledger_place = take_number()
+local ledger, due = KEYS[ledger_place], KEYS[ledger_place + 1]
+local app_prefix, app_bytes_max, item_bytes, score_bytes
+if ledger_place > 0 then
+  app_prefix, app_bytes_max, item_bytes, score_bytes = take(), tonumber(take()), take_number(), take_number()
+end
+
+-- Calls `handle` with every key of an item, and the item's name in the ledger.
+local function each_item(handle)
+  for place = 1, ledger_place - 1 do
+    local key = KEYS[place]
+    if string.sub(key, 1, #app_prefix) == app_prefix then handle(key, string.sub(key, #app_prefix + 1)) end
+  end
+end
+
+local function charged(item) return tonumber(redis.call('HGET', ledger, item) or 0) end
+
+-- A function without items leaves nothing behind.
+local function add_to_sum(change)
+  if change ~= 0 and redis.call('HINCRBY', ledger, 'bytes', change) <= 0 then redis.call('DEL', ledger, due) end
+end
+
+-- Gives back what at most so many expired items took.
+local function give_back(count)
+  local time = redis.call('TIME')
+  local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  local expired = redis.call('ZRANGE', due, '-inf', '(' .. now, 'BYSCORE', 'LIMIT', 0, count)
+  local bytes = 0
+  for _, item in ipairs(expired) do
+    bytes = bytes + charged(item)
+    redis.call('HDEL', ledger, item)
+    redis.call('ZREM', due, item)
+  end
+  add_to_sum(-bytes)
+end
+
+-- What an item will take, from what it is charged now.
+local function planned_bytes(key, known, before)
+  if known.kind == 'none' then return 0 end
+  if known.kind == 'string' then return known.text and item_bytes + #known.text or before end
+  local content = not known.new and before > 0 and before - item_bytes or 0
+  for part, text in pairs(known.parts) do
+    local stored = is_stored(key, known, part)
+    if known.kind == 'hash' then
+      if stored then content = content - #part - redis.call('HSTRLEN', key, part) end
+      if text then content = content + #part + #text end
+    elseif (text and true or false) ~= stored then
+      content = content + (stored and -1 or 1) * (#part + score_bytes)
+    end
+  end
+  -- A hash or an ordered set without parts does not exist.
+  return content > 0 and item_bytes + content or 0
+end
+
+-- What each item will take, and by how much all of them will grow.
+local function plan_items()
+  local planned, growth = {}, 0
+  each_item(function(key, item)
+    local before = charged(item)
+    planned[item] = plans[key] and planned_bytes(key, plans[key], before) or before
+    growth = growth + planned[item] - before
+  end)
+  return planned, growth
+end
+
+-- The sum of the ledger, and when it was read.
+local function ledger_state()
+  local time = redis.call('TIME')
+  return string.format('%.0f@%.0f', charged('bytes'), time[1] * 1000000 + time[2])
+end
+
+local planned_items
+if ledger_place > 0 then
+  give_back(mutation_count > 0 and 64 or 10000)
+  local growth
+  planned_items, growth = plan_items()
+  if app_bytes_max and growth > 0 and charged('bytes') + growth > app_bytes_max then
+    give_back(10000)
+    planned_items, growth = plan_items()
+    local after = charged('bytes') + growth
+    if growth > 0 and after > app_bytes_max then return {'full', string.format('%.0f', after), ledger_state()} end
+  end
+end
+
+-- Charges every item what it takes now, and keeps its deadline.
+local function charge_items()
+  local change = 0
+  each_item(function(key, item)
+    local deadline = redis.call('PEXPIRETIME', key)
+    local before, after = charged(item), deadline == -2 and 0 or planned_items[item]
+    if after == 0 then
+      redis.call('HDEL', ledger, item)
+    elseif after ~= before then
+      redis.call('HSET', ledger, item, after)
+    end
+    if after > 0 and deadline >= 0 then
+      redis.call('ZADD', due, deadline, item)
+    else
+      redis.call('ZREM', due, item)
+    end
+    change = change + after - before
+  end)
+  add_to_sum(change)
+end
+
 -- The epoch of the feed and its newest offset. Another process may serve an older copy of the feed; it begins a new
 -- epoch, so that no offset is given twice in one epoch.
 local function feed_position(feed)
@@ -316,7 +431,9 @@ if publication_count > 0 then
 end
 
 for _, command in ipairs(writes) do redis.call(unpack(command)) end
+if ledger_place > 0 then charge_items() end
 for _, message in ipairs(messages) do redis.call(publish, channel, message) end
 
+if ledger_place > 0 then results[#results + 1] = ledger_state() end
 table.insert(results, 1, 'ok')
 return results

@@ -1,17 +1,20 @@
 //! Turns transactions into commands, and replies into outcomes.
 //!
-//! A single mutation without a check, and a single ephemeral event, are one plain command. Every other transaction is
-//! one call of `commit.lua`, whose header describes its keys and arguments.
+//! A single mutation without a check, except of an item of the space `app`, and a single ephemeral event are one plain
+//! command. Every other transaction is one call of `commit.lua`, whose header describes its keys and arguments.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use redis::{Cmd, Value as Reply, cmd};
-use roost_core::key::{Key, Owner, feed_physical};
+use roost_core::key::{Key, Owner, Space, feed_physical};
 use roost_core::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};
-use roost_core::port::{Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};
+use roost_core::port::{
+    Check, Event, ITEM_BYTES, Mutation, Outcome, Publication, SCORE_BYTES, StoreError, Transaction, app_function,
+};
 
 use super::connections::requests::{RequestSender, RequestUnit};
+use super::ledger::LedgerState;
 use super::names::RedisNames;
 use super::read::{number, text};
 use super::{errors, feed, scripts};
@@ -19,32 +22,52 @@ use super::{errors, feed, scripts};
 /// Redis keeps scores as doubles, which hold whole numbers exactly up to this one.
 const SCORE_MAX: u64 = 1 << 53;
 
-/// Carries out valid transactions; returns their outcomes in the order given.
+/// What became of a transaction.
+#[derive(Clone, Debug)]
+pub(super) struct CommitAnswer {
+    pub(super) outcome: Outcome,
+    /// The state of the ledger, if the transaction has one.
+    pub(super) ledger: Option<LedgerState>,
+    /// What the items of the function in this ledger would take, if that is more than they may.
+    pub(super) exceeding_bytes: Option<u64>,
+}
+
+impl From<Outcome> for CommitAnswer {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, ledger: None, exceeding_bytes: None }
+    }
+}
+
+pub(super) fn outcomes_of(answers: Vec<CommitAnswer>) -> Vec<Outcome> {
+    answers.into_iter().map(|answer| answer.outcome).collect()
+}
+
+/// Carries out valid transactions; returns their answers in the order given.
 pub(super) async fn commit(
     requests: &RequestSender,
     names: &RedisNames,
     transactions: &[Transaction],
-) -> Result<Vec<Outcome>, StoreError> {
+) -> Result<Vec<CommitAnswer>, StoreError> {
     let (mut units, mut planned) = (Vec::new(), Vec::with_capacity(transactions.len()));
     for transaction in transactions {
         planned.push(match plan(transaction, names) {
-            Ok(None) => Some(Outcome::Committed(Vec::new())),
+            Ok(None) => Some(Outcome::Committed(Vec::new()).into()),
             Ok(Some(unit)) => {
                 units.push(unit);
                 None
             }
-            Err(error) => Some(Outcome::Failed(error)),
+            Err(error) => Some(Outcome::Failed(error).into()),
         });
     }
     let mut results = requests.send(&units).await?.into_iter();
-    let outcomes = planned.into_iter().zip(transactions).map(|(known, transaction)| {
+    let answers = planned.into_iter().zip(transactions).map(|(known, transaction)| {
         known.unwrap_or_else(|| match results.next() {
-            Some(Ok(reply)) => outcome(transaction, reply.last()),
-            Some(Err(error)) => Outcome::Failed(error),
-            None => Outcome::Failed(errors::unavailable()),
+            Some(Ok(reply)) => answer(transaction, reply.last()),
+            Some(Err(error)) => Outcome::Failed(error).into(),
+            None => Outcome::Failed(errors::unavailable()).into(),
         })
     });
-    Ok(outcomes.collect())
+    Ok(answers.collect())
 }
 
 /// Publishes events, for each user in the order given; returns the first error.
@@ -64,7 +87,7 @@ pub(super) async fn publish(
             transaction.publications.push(event);
         }
     }
-    let outcomes = commit(requests, names, &transactions).await?;
+    let outcomes = outcomes_of(commit(requests, names, &transactions).await?);
     let failure = outcomes.into_iter().find_map(|outcome| match outcome {
         Outcome::Failed(error) => Some(error),
         Outcome::Committed(_) | Outcome::Refused(_) => None,
@@ -79,7 +102,9 @@ fn plan(transaction: &Transaction, names: &RedisNames) -> Result<Option<RequestU
     let Transaction { checks, mutations, publications, .. } = transaction;
     Ok(match (checks.as_slice(), mutations.as_slice(), publications.as_slice()) {
         ([], [], []) => None,
-        ([], [only], []) if is_plain(only) => Some(RequestUnit::single(slot, plain_command(only, names))),
+        ([], [only], []) if is_plain(only) && only.key().space != Space::App => {
+            Some(RequestUnit::single(slot, plain_command(only, names)))
+        }
         ([], [], [only]) if !only.durable => {
             Some(RequestUnit::single(slot, publish_ephemeral(transaction.owner, only, names)))
         }
@@ -155,7 +180,7 @@ fn channel(owner: Owner, names: &RedisNames) -> String {
     match owner {
         Owner::User(user) => names.channel(user),
         // Only users' transactions publish; validation has refused all others.
-        Owner::Conversation(_) | Owner::Shard(_) => String::new(),
+        Owner::Conversation(_) | Owner::Message { .. } | Owner::Shard(_) => String::new(),
     }
 }
 
@@ -167,6 +192,7 @@ fn script_call(transaction: &Transaction, names: &RedisNames) -> Cmd {
         [checks.len(), mutations.len(), publications.len()].map(|count| ScriptArgument::Number(count as i64)).into();
     checks.iter().for_each(|check| write_check(check, &mut keys, &mut arguments));
     mutations.iter().for_each(|mutation| write_mutation(mutation, &mut keys, &mut arguments));
+    write_ledger(transaction, &mut keys, &mut arguments);
     if !publications.is_empty() {
         arguments.extend([
             ScriptArgument::Bytes(names.publish_command().as_bytes()),
@@ -270,6 +296,21 @@ fn write_mutation<'t>(mutation: &'t Mutation, keys: &mut ScriptKeys<'t, '_>, arg
     }
 }
 
+/// Writes where the bytes of the function's items are counted, and the bound on them.
+fn write_ledger<'t>(
+    transaction: &'t Transaction,
+    keys: &mut ScriptKeys<'t, '_>,
+    arguments: &mut Vec<ScriptArgument<'t>>,
+) {
+    use ScriptArgument::{Number, Text};
+    let Some(function) = app_function(transaction) else { return arguments.push(Number(0)) };
+    arguments.push(Number(keys.physical.len() as i64 + 1));
+    keys.physical.extend(keys.names.ledger(function, transaction.owner));
+    let bound = transaction.app_bound.map(|bound| bound.0.to_string()).unwrap_or_default();
+    arguments.extend([Text(keys.names.items_of(function)), Text(bound)]);
+    arguments.extend([ITEM_BYTES, SCORE_BYTES].map(|bytes| Number(bytes as i64)));
+}
+
 fn write_publication<'t>(event: &'t Event, arguments: &mut Vec<ScriptArgument<'t>>) {
     use ScriptArgument::{Bytes, Number};
     if !event.durable {
@@ -315,8 +356,37 @@ const fn mutation_word(mutation: &Mutation) -> &'static str {
     }
 }
 
-/// The outcome of a transaction, from the last reply to its unit.
-pub(super) fn outcome(transaction: &Transaction, reply: Reply) -> Outcome {
+/// The answer to a transaction, from the last reply to its unit.
+pub(super) fn answer(transaction: &Transaction, mut reply: Reply) -> CommitAnswer {
+    let mut ledger = None;
+    if let (Some(_), Reply::Array(parts)) = (app_function(transaction), &mut reply)
+        && let Some(Reply::BulkString(last)) = parts.last()
+    {
+        ledger = std::str::from_utf8(last).ok().and_then(LedgerState::parse);
+        if ledger.is_some() {
+            parts.pop();
+        }
+    }
+    let exceeding_bytes = exceeding_bytes(&reply);
+    let outcome = match (app_function(transaction), transaction.app_bound, exceeding_bytes) {
+        (Some(function), Some(bound), Some(after)) => Outcome::Failed(bound.exceeded(function, after)),
+        _ => outcome(transaction, reply),
+    };
+    CommitAnswer { outcome, ledger, exceeding_bytes }
+}
+
+/// What the items of a function would take, if the script has refused a transaction because of it.
+fn exceeding_bytes(reply: &Reply) -> Option<u64> {
+    let Reply::Array(parts) = reply else { return None };
+    match parts.as_slice() {
+        [Reply::BulkString(word), Reply::BulkString(bytes)] if word == b"full" => {
+            std::str::from_utf8(bytes).ok()?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+fn outcome(transaction: &Transaction, reply: Reply) -> Outcome {
     match (transaction.mutations.first(), reply) {
         (_, Reply::Array(parts)) => script_outcome(transaction, parts),
         (Some(Mutation::Add { .. } | Mutation::AddField(..)), Reply::Int(sum)) => Outcome::Committed(vec![sum]),
@@ -361,7 +431,7 @@ fn key_at(transaction: &Transaction, place: i64) -> String {
 #[cfg(test)]
 mod tests {
     use roost_core::ids::UserId;
-    use roost_core::key::Space;
+    use roost_core::port::AppBound;
 
     use super::*;
 
@@ -385,5 +455,27 @@ mod tests {
             let message = format!("{key} does not hold a hash");
             assert_eq!(wrong(place), Outcome::Failed(StoreError::WrongType(message)));
         }
+    }
+
+    fn reply(parts: &[&str]) -> Reply {
+        Reply::Array(parts.iter().map(|part| Reply::BulkString(part.as_bytes().to_vec())).collect())
+    }
+
+    #[test]
+    fn the_state_of_the_ledger_follows_the_results() {
+        let owner = Owner::User(UserId::from_u128(1));
+        let item = Key { function: Some("polls".into()), ..Key::app(owner, "count") };
+        let add = Mutation::Add { key: item, delta: 1, floor: None };
+        let transaction = Transaction { app_bound: Some(AppBound(1_000)), ..Transaction::new(owner).mutate(add) };
+        let state = Some(LedgerState { bytes: 514, at_us: 7 });
+        let committed = answer(&transaction, reply(&["ok", "12", "514@7"]));
+        assert_eq!((committed.outcome, committed.ledger), (Outcome::Committed(vec![12]), state));
+        let full = answer(&transaction, reply(&["full", "1027", "514@7"]));
+        let expected = Outcome::Failed(AppBound(1_000).exceeded("polls", 1_027));
+        assert_eq!((full.outcome, full.ledger, full.exceeding_bytes), (expected, state, Some(1_027)));
+        let total =
+            Mutation::Add { key: Key::of_user(Space::UnreadTotal, UserId::from_u128(1)), delta: 1, floor: None };
+        let other = answer(&Transaction::new(owner).mutate(total), reply(&["ok", "12"]));
+        assert_eq!((other.outcome, other.ledger), (Outcome::Committed(vec![12]), None));
     }
 }

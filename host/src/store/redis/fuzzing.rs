@@ -32,9 +32,10 @@ pub fn interpret_reply(bytes: &[u8]) {
     for query in &queries {
         drop(read::interpret(query, reply.clone()));
     }
-    let add = Mutation::Add { key: key(), delta: 1, floor: None };
-    for transaction in [Transaction::new(Owner::User(user)), Transaction::new(Owner::User(user)).mutate(add)] {
-        drop(commit::outcome(&transaction, reply.clone()));
+    let transaction = || Transaction::new(Owner::User(user));
+    let add = |key: Key| transaction().mutate(Mutation::Add { key, delta: 1, floor: None });
+    for transaction in [transaction(), add(key()), add(Key::app(Owner::User(user), "item"))] {
+        drop(commit::answer(&transaction, reply.clone()));
     }
     if let Ok(entries) = feed::entries(reply.clone(), user) {
         entries.into_iter().for_each(|entry| drop(entry.into_delivery()));

@@ -4,7 +4,9 @@
 //! store of the parts: `connections` carries requests, `read`, `commit` and `feed` turn them into commands,
 //! `subscriptions` receives what is published, and `clock` knows the time of Redis.
 
+mod app_totals;
 mod clock;
+mod cluster_commit;
 mod commit;
 mod connections;
 mod deployments;
@@ -13,6 +15,7 @@ mod feed;
 // The tests fuzz the parsers of replies through this module.
 #[doc(hidden)]
 pub mod fuzzing;
+mod ledger;
 mod names;
 mod read;
 mod scripts;
@@ -35,6 +38,7 @@ use roost_core::port::{
 use roost_core::time::Timestamp;
 use tokio::sync::watch;
 
+use self::app_totals::AppTotals;
 use self::clock::RedisClock;
 use self::connections::ConnectionFactory;
 use self::connections::requests::RequestSender;
@@ -57,7 +61,9 @@ pub struct RedisStore {
     names: RedisNames,
     processes_met: watch::Receiver<u64>,
     topology: Arc<Topology>,
-    requests: RequestSender,
+    requests: Arc<RequestSender>,
+    /// On a Cluster only: elsewhere each transaction counts what all items of its function take.
+    app_totals: Option<Arc<AppTotals>>,
     subscriptions: Arc<Subscriptions>,
     announcements: Announcements,
     clock: RedisClock,
@@ -100,11 +106,21 @@ impl RedisStore {
             let following = following.clone();
             async move { following.follow_topology().await }
         });
+        let requests = Arc::new(RequestSender::new(topology.clone(), factory.config().commands_max));
+        let app_totals = names.in_cluster().then(|| Arc::new(AppTotals::new()));
+        if let Some(totals) = app_totals.clone() {
+            let (requests, names) = (requests.clone(), names.clone());
+            tasks.spawn("redis_app_totals", move || {
+                let (totals, requests, names) = (totals.clone(), requests.clone(), names.clone());
+                async move { totals.run(&requests, &names).await }
+            });
+        }
         let store = Self {
             announcements: Announcements::new(factory.clone(), topology.clone(), names.clone()),
             names,
             processes_met: factory.processes_met(),
-            requests: RequestSender::new(topology.clone(), factory.config().commands_max),
+            requests,
+            app_totals,
             topology,
             subscriptions,
             clock: RedisClock::new(),
@@ -221,7 +237,10 @@ impl KeyValue for RedisStore {
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         validate_commit(&transactions)?;
-        commit::commit(&self.requests, &self.names, &transactions).await
+        match &self.app_totals {
+            Some(totals) => cluster_commit::commit((&self.requests, totals), &self.names, &transactions).await,
+            None => commit::commit(&self.requests, &self.names, &transactions).await.map(commit::outcomes_of),
+        }
     }
 }
 

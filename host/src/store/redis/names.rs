@@ -1,5 +1,7 @@
 //! The names of keys and channels in Redis: with the operator's prefix, and on a Cluster with the owner as a hash tag.
 
+use std::sync::LazyLock;
+
 use crc::{CRC_16_XMODEM, Crc};
 use roost_core::ids::UserId;
 use roost_core::key::{Key, Owner, Space, channel, feed_physical};
@@ -34,9 +36,31 @@ impl RedisNames {
         format!("{}{key}", self.prefix)
     }
 
-    /// The names of all keys of a space and an owner, up to the item.
-    pub(super) fn key_up_to_item(&self, space: Space, owner: Owner) -> String {
-        self.key(&Key { space, owner, item: Some(String::new()) })
+    /// The names of all counters of a space that a hash can index, up to the item.
+    pub(super) fn counters_up_to_item(&self, index: &Key, space: Space) -> String {
+        self.key(&index.sibling(space, String::new()))
+    }
+
+    /// The text with which the names of all items of a function begin.
+    pub(super) fn items_of(&self, function: &str) -> String {
+        format!("{}app:{function}:", self.prefix)
+    }
+
+    /// The two keys in which the bytes of a function's items are counted. On a Cluster each slot has its own, because a
+    /// transaction is carried out by the server that leads the slot of the owner.
+    pub(super) fn ledger(&self, function: &str, owner: Owner) -> [String; 2] {
+        self.ledger_of(function, self.slot(owner))
+    }
+
+    /// The ledger of a function in a slot.
+    pub(super) fn ledger_of(&self, function: &str, slot: u16) -> [String; 2] {
+        let tag = if self.in_cluster { format!(":{{{}}}", slot_tag(slot)) } else { String::new() };
+        ["app_bytes", "app_due"].map(|name| format!("{}{name}:{function}{tag}", self.prefix))
+    }
+
+    /// What the ledgers of a function have in all slots of a Cluster.
+    pub(super) fn app_total(&self, function: &str) -> String {
+        self.plain(&format!("app_total:{function}"))
     }
 
     pub(super) fn feed(&self, user: UserId) -> String {
@@ -66,12 +90,12 @@ impl RedisNames {
 
     /// The slot of a name without an owner. Without a Cluster it is always the same.
     pub(super) fn slot_of(&self, name: &str) -> u16 {
-        if self.in_cluster { SLOT_CHECKSUM.checksum(name.as_bytes()) % SLOTS } else { 0 }
+        if self.in_cluster { slot_of_tag(name) } else { 0 }
     }
 
-    /// The slot of everything that belongs to the owner. Without a Cluster it is always the same.
+    /// The slot of everything in the partition of the owner. Without a Cluster it is always the same.
     pub(super) fn slot(&self, owner: Owner) -> u16 {
-        if self.in_cluster { SLOT_CHECKSUM.checksum(owner.to_string().as_bytes()) % SLOTS } else { 0 }
+        if self.in_cluster { slot_of_tag(&owner.partition().to_string()) } else { 0 }
     }
 
     fn tagged(&self, name: &str, user: UserId) -> String {
@@ -84,8 +108,33 @@ impl RedisNames {
 /// The checksum from which a Cluster computes the slot of a key.
 const SLOT_CHECKSUM: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
+fn slot_of_tag(tag: &str) -> u16 {
+    SLOT_CHECKSUM.checksum(tag.as_bytes()) % SLOTS
+}
+
+/// A hash tag of each slot: the smallest number that a Cluster puts there.
+fn slot_tag(slot: u16) -> u32 {
+    static TAGS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+        let mut tags = vec![None; usize::from(SLOTS)];
+        let mut missing = tags.len();
+        for number in 0.. {
+            if missing == 0 {
+                break;
+            }
+            if let Some(tag @ None) = tags.get_mut(usize::from(slot_of_tag(&number.to_string()))) {
+                *tag = Some(number);
+                missing -= 1;
+            }
+        }
+        tags.into_iter().flatten().collect()
+    });
+    TAGS.get(usize::from(slot)).copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
+    use roost_core::ids::{ConversationId, MessageId};
+
     use super::*;
 
     const USER: u128 = 0x6f1c_1fd4_3c5b_4a8e_9d1a_0c6a_2f1b_7e55;
@@ -97,10 +146,7 @@ mod tests {
         let key = Key::of_user(Space::UnreadTotal, user);
         let standalone = RedisNames::new("", false);
         assert_eq!(standalone.key(&key), format!("unread:total:{TEXT}"));
-        assert_eq!(
-            standalone.key_up_to_item(Space::UnreadConversation, Owner::User(user)),
-            format!("unread:conv:{TEXT}:")
-        );
+        assert_eq!(standalone.counters_up_to_item(&key, Space::UnreadConversation), format!("unread:conv:{TEXT}:"));
         assert_eq!(
             (standalone.feed(user), standalone.channel(user)),
             (format!("feed:{TEXT}"), format!("chat:user:{TEXT}"))
@@ -113,6 +159,31 @@ mod tests {
             assert_eq!(names.user_of(names.channel(user).as_bytes()), Some(user));
             assert_eq!(names.user_of(b"chat:user:nobody"), None);
         }
+    }
+
+    #[test]
+    fn what_is_about_a_message_is_in_the_slot_of_its_conversation() {
+        let (conversation, message) = (ConversationId::from_u128(USER), MessageId::from_u128(7));
+        let (names, owner) = (RedisNames::new("", true), Owner::Message { conversation, message });
+        assert_eq!(names.slot(owner), names.slot(Owner::Conversation(conversation)));
+        let item = Key { function: Some("polls".into()), ..Key::app(owner, "👍") };
+        assert_eq!(names.key(&item), format!("app:polls:message:{{{TEXT}}}:{message}:%F0%9F%91%8D"));
+        let counters = names.counters_up_to_item(&item, Space::App);
+        assert_eq!(counters, format!("app:polls:message:{{{TEXT}}}:{message}:"));
+    }
+
+    #[test]
+    fn a_ledger_is_in_the_slot_of_its_owner() {
+        let owner = Owner::User(UserId::from_u128(USER));
+        let standalone = RedisNames::new("a:", false);
+        assert_eq!(standalone.ledger("polls", owner), ["a:app_bytes:polls", "a:app_due:polls"]);
+        assert_eq!(standalone.items_of("polls"), "a:app:polls:");
+        let item = Key { function: Some("polls".into()), ..Key::app(owner, "item") };
+        assert!(standalone.key(&item).starts_with(&standalone.items_of("polls")));
+        let cluster = RedisNames::new("a:", true);
+        let tag = slot_tag(cluster.slot(owner));
+        assert_eq!(cluster.ledger("polls", owner).map(|name| name.ends_with(&format!(":polls:{{{tag}}}"))), [true; 2]);
+        assert!((0..SLOTS).all(|slot| slot_of_tag(&slot_tag(slot).to_string()) == slot));
     }
 
     #[test]

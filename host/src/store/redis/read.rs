@@ -1,7 +1,7 @@
 //! Turns queries into commands, and replies into values.
 //!
-//! The only query of an owner is one plain command. Several queries of one owner are one transaction of Redis, so that
-//! they are answered from the same instant.
+//! The only query of a partition is one plain command. Several queries of one partition are one transaction of Redis, so
+//! that they are answered from the same instant.
 
 use redis::{Cmd, Value as Reply, cmd};
 use roost_core::key::Owner;
@@ -36,7 +36,7 @@ pub(super) async fn read(
     Ok(values)
 }
 
-/// The queries about one owner, each with its index.
+/// The queries about one partition, each with its index.
 struct OwnerQueries<'q> {
     owner: Owner,
     queries: Vec<(usize, &'q Query)>,
@@ -44,7 +44,7 @@ struct OwnerQueries<'q> {
 
 fn group_by_owner(queries: &[Query]) -> Vec<OwnerQueries<'_>> {
     let mut order: Vec<(Owner, usize)> =
-        queries.iter().enumerate().map(|(index, query)| (query.key().owner, index)).collect();
+        queries.iter().enumerate().map(|(index, query)| (query.key().owner.partition(), index)).collect();
     order.sort_unstable();
     let groups = order.chunk_by(|one, other| one.0 == other.0).filter_map(|group| {
         let (owner, _) = group.first()?;
@@ -94,7 +94,7 @@ fn command(query: &Query, names: &RedisNames) -> Cmd {
         }
         Query::IndexedCounters { index, space } => {
             let mut command = scripts::indexed_counters().call(std::iter::once(&key));
-            command.arg(names.key_up_to_item(*space, index.owner));
+            command.arg(names.counters_up_to_item(index, *space));
             command
         }
     }

@@ -28,11 +28,12 @@ impl LuaScript {
 }
 
 /// All scripts that the host sends.
-pub(super) static SCRIPTS: LazyLock<[LuaScript; 3]> = LazyLock::new(|| {
+pub(super) static SCRIPTS: LazyLock<[LuaScript; 4]> = LazyLock::new(|| {
     [
         LuaScript::new(include_str!("commit.lua")),
         LuaScript::new(include_str!("indexed_counters.lua")),
         LuaScript::new(include_str!("replace_deployments.lua")),
+        LuaScript::new(include_str!("app_total.lua")),
     ]
 });
 
@@ -44,12 +45,18 @@ pub(super) fn commit() -> &'static LuaScript {
 
 /// The script that reads the counters that a hash names.
 pub(super) fn indexed_counters() -> &'static LuaScript {
-    let [_, indexed_counters, _] = &*SCRIPTS;
+    let [_, indexed_counters, ..] = &*SCRIPTS;
     indexed_counters
 }
 
 /// The script that replaces the desired state of the deployments.
 pub(super) fn replace_deployments() -> &'static LuaScript {
-    let [.., replace_deployments] = &*SCRIPTS;
+    let [_, _, replace_deployments, _] = &*SCRIPTS;
     replace_deployments
+}
+
+/// The script that adds up what the items of a function take in all slots of a Cluster.
+pub(super) fn app_total() -> &'static LuaScript {
+    let [.., app_total] = &*SCRIPTS;
+    app_total
 }

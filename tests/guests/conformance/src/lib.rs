@@ -171,7 +171,7 @@ const NOTES: Owner = Owner::Shard(0);
 const NOTE: &str = "note";
 
 fn note_key() -> Key {
-    Key { space: Space::App, owner: NOTES, item: Some(NOTE.to_owned()) }
+    Key::app(NOTES, NOTE)
 }
 
 fn keep_note(request: &Request) -> Answer {

@@ -7,12 +7,16 @@
 use roost_function::bindings::exports::roost::edge::handler::{
     Access, Failure, Grants, Guest, Invocation, Manifest, Reply, Request, Route,
 };
-use roost_function::bindings::roost::edge::key_value::{Key, Owner, Query, Space};
+use roost_function::bindings::roost::edge::key_value::{
+    Add, Check, Key, Mutation, Owner, Query, Set, Space, Transaction,
+};
+use roost_function::bindings::roost::edge::pub_sub::Publication;
 use roost_function::bindings::roost::edge::records::{DocumentKey, Operation};
 use roost_function::bindings::roost::edge::telemetry::Level;
-use roost_function::bindings::roost::edge::{clock, key_value, records, telemetry};
+use roost_function::bindings::roost::edge::types::{Event, Id};
+use roost_function::bindings::roost::edge::{clock, key_value, pub_sub, records, telemetry};
 
-const BEHAVIOURS: [&str; 13] = [
+const BEHAVIOURS: [&str; 16] = [
     "panic",
     "spin",
     "bomb",
@@ -21,6 +25,9 @@ const BEHAVIOURS: [&str; 13] = [
     "no-json",
     "odd-status",
     "snoop",
+    "trespass",
+    "announce",
+    "meddle",
     "peek",
     "wait",
     "flood",
@@ -67,7 +74,10 @@ impl Guest for Hostile {
             "giant" => answer(200, &format!("\"{}\"", "x".repeat(4 << 20))),
             "no-json" => answer(200, "{\"open\":"),
             "odd-status" => answer(999, "{}"),
-            "snoop" => answer(200, &format!("{:?}", format!("{:?}", snoop()))),
+            "snoop" => texts(&snoop()),
+            "trespass" => texts(&trespass()),
+            "announce" => texts(&announce()),
+            "meddle" => texts(&meddle()),
             "peek" => answer(200, &peek().to_string()),
             "wait" => wait(),
             "flood" => flood(),
@@ -80,6 +90,12 @@ impl Guest for Hostile {
 #[expect(clippy::unnecessary_wraps, reason = "the contract has this type")]
 fn answer(status: u16, body: &str) -> Result<Reply, Failure> {
     Ok(Reply { status, body: body.to_owned() })
+}
+
+/// Answers with a list of texts.
+fn texts(texts: &[String]) -> Result<Reply, Failure> {
+    let quoted: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+    answer(200, &format!("[{}]", quoted.join(",")))
 }
 
 /// Has a name that the test finds in the symbolised trace in the log.
@@ -111,10 +127,58 @@ fn recurse(depth: u64) -> u64 {
     if std::hint::black_box(depth) == 0 { 0 } else { recurse(depth + 1) + ballast.iter().sum::<u64>() }
 }
 
-fn snoop() -> Result<usize, String> {
-    let owner = Owner::Shard(0);
-    let key = Key { space: Space::PresenceDue, owner, item: None };
-    key_value::read(&[Query::Bytes(key)]).map(|values| values.len()).map_err(|error| format!("{error:?}"))
+/// What an attempt was answered with; every attempt should fail.
+fn outcome<T>(attempt: Result<T, key_value::Error>) -> String {
+    attempt.map_or_else(|error| format!("{error:?}"), |_| "it worked".to_owned())
+}
+
+const SOMEBODY: Id = Id { high: 0, low: 7 };
+
+fn key(space: Space) -> Key<'static> {
+    let owner = if matches!(space, Space::PresenceDue) { Owner::Shard(0) } else { Owner::User(SOMEBODY) };
+    Key { space, owner, item: matches!(space, Space::App).then_some("note") }
+}
+
+/// Reads the spaces of other functions, and the space of its own that it was not granted.
+fn snoop() -> Vec<String> {
+    let spaces = [Space::PresenceDue, Space::Online, Space::UnreadTotal, Space::App];
+    spaces.map(|space| outcome(key_value::read(&[Query::Bytes(key(space))]))).to_vec()
+}
+
+fn commit(checks: &[Check<'_>], mutations: &[Mutation<'_>], publications: &[Event<'_>]) -> String {
+    let owner = Owner::User(SOMEBODY);
+    outcome(key_value::commit(&[Transaction { owner, checks, mutations, publications }]))
+}
+
+/// Changes the spaces of other functions, and looks at them in a check.
+fn trespass() -> Vec<String> {
+    let total = || key(Space::UnreadTotal);
+    vec![
+        commit(&[], &[Mutation::Add(Add { key: total(), delta: 1_000, floor: None })], &[]),
+        commit(&[], &[Mutation::Delete(key(Space::Online))], &[]),
+        commit(&[Check::Absent(total())], &[], &[]),
+        commit(&[], &[Mutation::Set(Set { key: key(Space::App), value: b"x", time_to_live: None })], &[]),
+    ]
+}
+
+/// Publishes to a user: on its own, and with a transaction.
+fn announce() -> Vec<String> {
+    let event = || Event { name: "message.new", payload: "{}", durable: true };
+    let published = pub_sub::publish(&[Publication { user: SOMEBODY, event: event() }]);
+    vec![outcome(published), commit(&[], &[], &[event()])]
+}
+
+/// Uses operations of the records that it was not granted.
+fn meddle() -> Vec<String> {
+    let denied = |attempt: Result<(), records::Error>| {
+        attempt.map_or_else(|error| format!("{error:?}"), |()| "it worked".into())
+    };
+    vec![
+        denied(records::contacts(SOMEBODY).map(|_| ())),
+        denied(records::block(SOMEBODY, Id { high: 0, low: 8 })),
+        denied(records::delete_message(SOMEBODY, SOMEBODY, SOMEBODY, 0).map(|_| ())),
+        denied(records::delete_document(DocumentKey { owner: Owner::Shard(0), name: "note" }, 1)),
+    ]
 }
 
 /// Looks for the document in which the function `conformance` keeps its note; answers how many documents it found.

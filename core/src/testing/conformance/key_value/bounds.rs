@@ -37,15 +37,20 @@ pub async fn an_invalid_query_is_refused<H: Harness>(harness: &H) {
     }
     let without_name = Query::NamedFields(key.clone(), [String::new()].into());
     assert!(is_invalid(&fixture.read_error(without_name).await));
-    let indexed = Query::IndexedCounters { index: key, space: Space::UnreadTotal };
-    assert!(is_invalid(&fixture.read_error(indexed).await));
+    let counters = Key::of_user(Space::UnreadSequence, fixture.user);
+    for (index, space) in [(&key, Space::UnreadTotal), (&key, Space::UnreadConversation), (&counters, Space::App)] {
+        let indexed = Query::IndexedCounters { index: index.clone(), space };
+        assert!(is_invalid(&fixture.read_error(indexed).await), "{space}");
+    }
 }
 
 fn invalid_keys<H: Harness>(fixture: &Fixture<'_, H>) -> Vec<Key> {
     let mut keys = vec![Key::new(Space::App, fixture.owner()), Key::new(Space::UnreadConversation, fixture.owner())];
     keys.push(Key { space: Space::Online, ..fixture.key("item") });
     let long = "a".repeat(NAME_BYTES_MAX + 1);
-    keys.extend(["", "A", "a b", "a:b", "{a}", "ü", &long].map(|item| fixture.key(item)));
+    keys.extend(["", &long].map(|item| fixture.key(item)));
+    let counter = |item: &str| Key { space: Space::UnreadConversation, ..fixture.key(item) };
+    keys.extend(["", "A", "a b", "a:b", "{a}", "ü", &long].map(counter));
     keys
 }
 

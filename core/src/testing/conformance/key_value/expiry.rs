@@ -2,7 +2,7 @@
 
 use super::Harness;
 use super::fixture::{Fixture, add, bytes, delete_field, range, set, set_field};
-use crate::key::{Key, Space};
+use crate::key::Space;
 use crate::port::{Check, Mutation, Query, Value};
 
 const ITEMS: [&str; 4] = ["text", "number", "hash", "ordered"];
@@ -151,7 +151,7 @@ pub async fn persist_removes_the_expiry<H: Harness>(harness: &H) {
 /// A counter whose index has expired is not indexed either.
 pub async fn an_expired_counter_is_not_indexed<H: Harness>(harness: &H) {
     let fixture = Fixture::new(harness);
-    let index = Key::of_user(Space::UnreadSequence, fixture.user);
+    let index = fixture.key("index");
     fixture.change([set_field(&index, "short", "1"), set_field(&index, "long", "1")]).await;
     fixture.change([set(&fixture.key("short"), "7", Some(SHORT_MS)), add(&fixture.key("long"), 8)]).await;
     let query = Query::IndexedCounters { index: index.clone(), space: Space::App };

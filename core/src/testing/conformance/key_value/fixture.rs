@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::Harness;
 use crate::feed::Position;
 use crate::ids::UserId;
-use crate::key::{Key, Owner, Space};
+use crate::key::{Key, Owner};
 use crate::port::{
     Bus, Check, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay, StoreError,
     Subscriber, Text, Transaction, Value,
@@ -33,7 +33,7 @@ impl<'h, H: Harness> Fixture<'h, H> {
 
     /// A key of any type.
     pub(super) fn key(&self, item: &str) -> Key {
-        Key { space: Space::App, owner: self.owner(), item: Some(item.to_owned()) }
+        Key::app(self.owner(), item)
     }
 
     pub(super) fn transaction(&self) -> Transaction {

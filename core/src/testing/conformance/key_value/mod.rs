@@ -3,12 +3,14 @@
 //! Every case uses owners that no other case uses, so that all cases can share one store and run concurrently. The test of an
 //! adapter implements [`Harness`] and generates one test for each case with [`each_store_case`](crate::each_store_case).
 
+pub mod app;
 pub mod bounds;
 pub mod bus;
 pub mod checks;
 pub mod expiry;
 pub mod feeds;
 mod fixture;
+pub mod quota;
 pub mod races;
 pub mod reads;
 pub mod writes;
@@ -33,6 +35,11 @@ pub trait Harness: Send + Sync {
 
     /// The longest span that [`Harness::advance`] supports. Cases that need a longer one do nothing.
     fn advance_max_ms(&self) -> u64;
+
+    /// How many items of a function, for different owners, may be accepted beyond its bound before it holds for all owners.
+    fn app_items_beyond_max(&self) -> u32 {
+        0
+    }
 
     /// Waits until everything that was published before has been delivered to its subscribers.
     fn wait_for_deliveries(&self) -> impl Future<Output = ()> + Send;
@@ -73,6 +80,19 @@ macro_rules! each_store_case {
             checks::a_refusal_names_the_first_check_and_changes_nothing
             checks::checks_see_the_state_before_the_mutations
             checks::a_check_of_the_wrong_type_fails_its_transaction
+            app::functions_do_not_see_each_others_items
+            app::an_item_is_any_text
+            app::owners_of_each_kind_have_their_own_items
+            app::a_message_is_in_the_partition_of_its_conversation
+            app::an_item_changes_together_with_its_event
+            quota::a_transaction_beyond_the_bound_changes_nothing
+            quota::every_type_counts_its_content
+            quota::what_is_removed_is_given_back
+            quota::a_function_above_a_lowered_bound_can_only_shrink
+            quota::what_expires_is_given_back
+            quota::a_renewed_item_counts_once
+            quota::the_bound_holds_over_all_owners
+            quota::concurrent_callers_do_not_exceed_the_bound
             expiry::an_expired_key_is_never_visible
             expiry::an_expired_key_leaves_nothing_behind
             expiry::the_time_to_live_counts_down

@@ -18,7 +18,10 @@ pub async fn a_missing_key_is_not_zero_and_not_empty<H: Harness>(harness: &H) {
     assert_eq!(fixture.ask(range(&key, i64::MIN, i64::MAX, 1)).await, Value::Ordered(vec![]));
     let named = Query::NamedFields(key.clone(), ["a".into(), "b".into()].into());
     assert_eq!(fixture.ask(named).await, Value::NamedFields(vec![None, None]));
-    let indexed = Query::IndexedCounters { index: key, space: Space::UnreadConversation };
+    let sequences = Key::of_user(Space::UnreadSequence, fixture.user);
+    let indexed = Query::IndexedCounters { index: sequences, space: Space::UnreadConversation };
+    assert_eq!(fixture.ask(indexed).await, Value::Counters(vec![]));
+    let indexed = Query::IndexedCounters { index: key, space: Space::App };
     assert_eq!(fixture.ask(indexed).await, Value::Counters(vec![]));
     assert_eq!(harness.store().read(vec![]).await, Ok(vec![]));
 }
@@ -107,9 +110,8 @@ pub async fn indexed_counters_are_those_named_by_the_hash<H: Harness>(harness: &
     let index = Key::of_user(Space::UnreadSequence, fixture.user);
     let ids: Vec<UserId> = (0..3).map(|_| UserId::from_u128(harness.fresh())).collect();
     let counter = |fixture: &Fixture<'_, H>, id: UserId| Key {
-        space: Space::UnreadConversation,
-        owner: fixture.owner(),
         item: Some(id.to_string()),
+        ..Key::of_user(Space::UnreadConversation, fixture.user)
     };
     fixture.change([add(&counter(&fixture, ids[0]), 5), add(&counter(&fixture, ids[2]), 0)]).await;
     other.change([add(&counter(&other, ids[1]), 7)]).await;

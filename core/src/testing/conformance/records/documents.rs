@@ -1,7 +1,7 @@
 //! Documents of functions: versions, races, isolation, names, content and bounds.
 
 use super::{ANN, BOB, Subject};
-use crate::ids::{ConversationId, UserId};
+use crate::ids::{ConversationId, MessageId, UserId};
 use crate::key::Owner;
 use crate::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX, DOCUMENTS_MAX, FUNCTION_NAME_BYTES_MAX, NAME_BYTES_MAX};
 use crate::port::{Answer, Document, DocumentKey, DocumentPut, DocumentScope, Records, RecordsError};
@@ -159,13 +159,15 @@ pub async fn functions_do_not_see_each_others_documents<R: Records>(subject: &Su
     assert!(matches!(too_long, Err(RecordsError::TooLarge(_))), "{too_long:?}");
 }
 
-/// A user, a conversation and a shard whose ids have the same bits are different owners.
+/// A user, a conversation, a message and a shard whose ids have the same bits are different owners.
 pub async fn owners_of_each_kind_have_their_own_documents<R: Records>(subject: &Subject<R>) {
     let owners = [
         Owner::User(UserId::from_u128(7)),
         Owner::User(UserId::from_u128(u128::MAX)),
         Owner::Conversation(ConversationId::from_u128(7)),
         Owner::Conversation(ConversationId::from_u128(u128::MAX)),
+        Owner::Message { conversation: ConversationId::from_u128(7), message: MessageId::from_u128(7) },
+        Owner::Message { conversation: ConversationId::from_u128(7), message: MessageId::from_u128(8) },
         Owner::Shard(7),
         Owner::Shard(0),
         Owner::Shard(u32::MAX),

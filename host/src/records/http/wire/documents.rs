@@ -1,6 +1,6 @@
 //! Documents of functions. Their content travels as a text, so that no side parses and rewrites it.
 
-use roost_core::ids::{ConversationId, UserId};
+use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::limits::DOCUMENT_BYTES_MAX;
 use roost_core::{key, port};
 use serde::de::{Error as _, IgnoredAny};
@@ -15,6 +15,7 @@ use super::{both_ways, bounded};
 pub enum Owner {
     User(UserId),
     Conversation(ConversationId),
+    Message { conversation: ConversationId, message: MessageId },
     Shard(u32),
 }
 
@@ -23,6 +24,7 @@ impl From<key::Owner> for Owner {
         match owner {
             key::Owner::User(user) => Self::User(user),
             key::Owner::Conversation(conversation) => Self::Conversation(conversation),
+            key::Owner::Message { conversation, message } => Self::Message { conversation, message },
             key::Owner::Shard(shard) => Self::Shard(shard),
         }
     }
@@ -33,6 +35,7 @@ impl From<Owner> for key::Owner {
         match owner {
             Owner::User(user) => Self::User(user),
             Owner::Conversation(conversation) => Self::Conversation(conversation),
+            Owner::Message { conversation, message } => Self::Message { conversation, message },
             Owner::Shard(shard) => Self::Shard(shard),
         }
     }

@@ -197,7 +197,8 @@ impl From<RecordsError> for Problem {
                 return Self { version: present, ..Self::new(ProblemCode::VersionMismatch, String::new()) };
             }
             RecordsError::TooLarge(detail) => (ProblemCode::TooLarge, detail),
-            RecordsError::Denied(detail) => (ProblemCode::Denied, detail),
+            // Quotas are the host's own: a backend does not know which function asks.
+            RecordsError::Denied(detail) | RecordsError::QuotaExceeded(detail) => (ProblemCode::Denied, detail),
             RecordsError::Unavailable { retry_after_ms } => {
                 (ProblemCode::Unavailable, format!("retry after {retry_after_ms} ms"))
             }

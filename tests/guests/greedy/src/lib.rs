@@ -1,0 +1,154 @@
+//! A function that uses what it is granted without measure: `GET /v1/greedy/{way}`. Quotas must stop it, and other functions
+//! must not notice. It also keeps a note under the same name as the guest `conformance`.
+//!
+//! The test `quotas` requests each way. An answer says how often something succeeded, and what ended it.
+#![cfg(target_family = "wasm")]
+
+use roost_core::ids::UserId;
+use roost_core::key::{Key, Owner, Space};
+use roost_core::port::{
+    DocumentScope, Event, KeyValue, Mutation, Operation, Outcome, PubSub, Publication, Query, Records, StoreError,
+    Transaction, Value,
+};
+use roost_core::testing::block_on;
+use roost_function::{Access, Answer, Edge, Grants, Level, PathParameter, Reply, Request, Route, log};
+use serde::Serialize;
+
+const WAY: PathParameter<String> = PathParameter::new("way");
+/// A bound that no way reaches: without quotas, the call would end at its deadline.
+const ROUNDS_MAX: u32 = 1_000_000;
+/// The owner and the item under which the guest `conformance` keeps its note.
+const NOTES: Owner = Owner::Shard(0);
+const NOTE: &str = "note";
+
+roost_function::function! {
+    routes: &[Route::get("/v1/greedy/{way}", Access::Public, answer)],
+    grants: Grants {
+        read: &[Space::App],
+        write: &[Space::App],
+        publish: true,
+        records: &[Operation::DocumentNames],
+    },
+}
+
+/// How often something succeeded, and the error that ended it.
+#[derive(Serialize)]
+struct Spree {
+    succeeded: u32,
+    error: String,
+}
+
+fn answer(request: &Request) -> Answer {
+    let way: String = request.path(WAY)?;
+    match way.as_str() {
+        "ask" => Reply::ok(&spree(|_| block_on(ask()))),
+        "read" => Reply::ok(&read_much()),
+        "write" => Reply::ok(&spree(|_| commit(vec![set(Key::app(NOTES, "large"), 60_000, None)]))),
+        "publish" => Reply::ok(&spree(|_| block_on(publish()))),
+        "publish-with" => Reply::ok(&spree(|_| commit(vec![publishing()]))),
+        "records" => Reply::ok(&spree(|_| block_on(names()))),
+        "log" => Reply::ok(&log_much()),
+        "fill" => Reply::ok(&spree(|round| commit(vec![set(Key::app(Owner::Shard(round), "fill"), 10_000, None)]))),
+        "fill-briefly" => {
+            Reply::ok(&spree(|round| commit(vec![set(Key::app(Owner::Shard(round), "brief"), 10_000, Some(1_000))])))
+        }
+        "clear" => Reply::ok(&clear()),
+        "peek" => Reply::ok(&block_on(peek())),
+        "keep" => Reply::ok(&block_on(keep())),
+        _ => Reply::ok(&"idle"),
+    }
+}
+
+/// Repeats something until it fails.
+fn spree(mut once: impl FnMut(u32) -> Result<(), String>) -> Spree {
+    for succeeded in 0..ROUNDS_MAX {
+        if let Err(error) = once(succeeded) {
+            return Spree { succeeded, error };
+        }
+    }
+    Spree { succeeded: ROUNDS_MAX, error: "nothing stops it".to_owned() }
+}
+
+fn text(error: &StoreError) -> String {
+    format!("{error:?}")
+}
+
+async fn ask() -> Result<(), String> {
+    let queries = vec![Query::Presence(Key::app(NOTES, NOTE)); 500];
+    Edge.read(queries).await.map(|_| ()).map_err(|error| text(&error))
+}
+
+fn set(key: Key, bytes: usize, life_ms: Option<u64>) -> Transaction {
+    Transaction::new(key.owner).mutate(Mutation::Set(key, vec![b'x'; bytes], life_ms))
+}
+
+fn commit(transactions: Vec<Transaction>) -> Result<(), String> {
+    match block_on(Edge.commit(transactions)) {
+        Err(StoreError::QuotaExceeded(error)) => Err(error),
+        Err(error) => Err(text(&error)),
+        Ok(outcomes) => outcomes.into_iter().try_for_each(|outcome| match outcome {
+            Outcome::Committed(_) => Ok(()),
+            Outcome::Failed(StoreError::QuotaExceeded(error)) => Err(error),
+            other => Err(format!("{other:?}")),
+        }),
+    }
+}
+
+fn read_much() -> Spree {
+    let key = Key::app(NOTES, "large");
+    if let Err(error) = commit(vec![set(key.clone(), 60_000, None)]) {
+        return Spree { succeeded: 0, error };
+    }
+    spree(|_| block_on(Edge.read(vec![Query::Bytes(key.clone())])).map(|_| ()).map_err(|error| text(&error)))
+}
+
+fn event() -> Event {
+    Event { name: "greedy".into(), payload: "0".into(), durable: false }
+}
+
+async fn publish() -> Result<(), String> {
+    let publications = (0..100).map(|user| Publication { user: UserId::from_u128(user), event: event() }).collect();
+    Edge.publish(publications).await.map_err(|error| text(&error))
+}
+
+fn publishing() -> Transaction {
+    (0..100).fold(Transaction::new(Owner::User(UserId::from_u128(1))), |transaction, _| transaction.publish(event()))
+}
+
+async fn names() -> Result<(), String> {
+    Edge.document_names(DocumentScope::new(NOTES)).await.map(|_| ()).map_err(|error| format!("{error:?}"))
+}
+
+fn log_much() -> u32 {
+    let line = "y".repeat(1_000);
+    (0..200).for_each(|_| log(Level::Info, &line, &[]));
+    200
+}
+
+fn clear() -> Result<(), String> {
+    let owners = (0..1_000).map(Owner::Shard);
+    let deletions = owners.map(|owner| Transaction::new(owner).mutate(Mutation::Delete(Key::app(owner, "fill"))));
+    commit(deletions.collect())
+}
+
+/// What another function might put in front of a name, to try to reach the note of `conformance`.
+const PREFIXES: [&str; 7] =
+    ["", "conformance:", "conformance:shard:0:", "../conformance/", "%3A", "app:conformance:shard:0:", "*"];
+
+/// How many items of another function are found.
+async fn peek() -> usize {
+    let queries = PREFIXES.map(|prefix| Query::Presence(Key::app(NOTES, format!("{prefix}{NOTE}"))));
+    let found = Edge.read(queries.to_vec()).await.unwrap_or_default();
+    found.into_iter().filter(|value| *value != Value::Presence(false)).count()
+}
+
+/// Keeps a note of its own under the name of the other, and answers how it reads.
+async fn keep() -> Option<String> {
+    let key = Key::app(NOTES, NOTE);
+    let set = Mutation::Set(key.clone(), b"mine".to_vec(), None);
+    Edge.commit(vec![Transaction::new(NOTES).mutate(set)]).await.ok()?;
+    match Edge.read(vec![Query::Bytes(key)]).await.ok()?.pop() {
+        Some(Value::Bytes(bytes)) => String::from_utf8(bytes).ok(),
+        _ => None,
+    }
+}
