@@ -86,7 +86,8 @@ fn key(run: &CaseRun, expected: &ExpectedKey) -> anyhow::Result<Key> {
         anyhow!("state: there is no space {name:?}; the spaces are {}", Space::ALL.map(Space::name).join(", "))
     })?;
     let item = expected.item.as_deref().map(|item| run.text(item)).transpose()?;
-    let key = Key { space, owner: owner(run, &expected.owner)?, item };
+    let function = (space == Space::App).then(|| run.function.as_str().into());
+    let key = Key { space, owner: owner(run, &expected.owner)?, function, item };
     key.validate()?;
     Ok(key)
 }
@@ -122,13 +123,23 @@ pub(super) async fn compare_document(
     Ok(())
 }
 
-/// An owner as a scenario names it: `user <name>`, `conversation <name>` or `shard <number>`.
+/// An owner as a scenario names it: `user <name>`, `conversation <name>`, `message <conversation> <name>` or
+/// `shard <number>`.
 fn owner(run: &CaseRun, text: &str) -> anyhow::Result<Owner> {
-    let unknown = || anyhow!("the owner {text:?} is none: write `user NAME`, `conversation NAME` or `shard NUMBER`");
+    let unknown = || {
+        anyhow!(
+            "the owner {text:?} is none: write `user NAME`, `conversation NAME`, `message CONVERSATION NAME` or \
+             `shard NUMBER`"
+        )
+    };
     let Some((kind, name)) = text.split_once(' ') else { bail!(unknown()) };
     Ok(match kind {
         "user" => Owner::User(run.id(name)?.parse()?),
         "conversation" => Owner::Conversation(run.id(name)?.parse()?),
+        "message" => {
+            let (conversation, message) = name.split_once(' ').ok_or_else(unknown)?;
+            Owner::Message { conversation: run.id(conversation)?.parse()?, message: run.id(message)?.parse()? }
+        }
         "shard" => Owner::Shard(run.text(name)?.parse().map_err(|_| unknown())?),
         _ => bail!(unknown()),
     })
