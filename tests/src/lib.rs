@@ -10,6 +10,7 @@
 mod artifacts;
 pub mod backend;
 pub mod client;
+pub mod deployment;
 pub mod events;
 pub mod eventually;
 pub mod fixture;

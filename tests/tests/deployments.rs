@@ -1,5 +1,5 @@
-//! Deployments over the admin listener, as operators make them: uploads, refusals, canaries, rollbacks, restarts, and a
-//! cluster that follows.
+//! Deployments over the admin listener, as operators make them on one host: uploads, refusals, canaries, rollbacks,
+//! restarts.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,78 +11,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use roost_tests::client::Client;
-use roost_tests::eventually::{eventually, eventually_within};
-use roost_tests::fleet::{Fleet, settings_for};
-use roost_tests::postgres::PostgresServer;
-use roost_tests::redis::{Data, RedisServer};
+use roost_tests::deployment::{
+    change, changed, deploy, detail, folder_of_components, post, refused, version, version_of,
+};
+use roost_tests::eventually::eventually;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use roost_tests::{components, guests};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use uuid::Uuid;
-
-const CONVERGED_WITHIN: Duration = Duration::from_secs(20);
-
-/// A version of the guest `lifecycle`.
-fn version(version: &str, behaviour: &str) -> Vec<u8> {
-    let mut component = fs::read(guests().join("lifecycle.wasm")).expect("`tests/run` builds the guests");
-    replace(&mut component, "lifecycle-version:", version);
-    replace(&mut component, "lifecycle-behaviour:", behaviour);
-    component
-}
-
-/// Replaces the text after a marker, within the 32 bytes that the guest has for both.
-fn replace(component: &mut [u8], marker: &str, text: &str) {
-    let place = format!("{:<32}", format!("{marker}{text}"));
-    let at = component.windows(marker.len()).position(|window| window == marker.as_bytes()).expect("the marker");
-    component[at..at + place.len()].copy_from_slice(place.as_bytes());
-}
-
-async fn post(client: &Client, path: &str, body: Vec<u8>) -> (u16, Value) {
-    let response = client.request("POST", path).body(body).send().await.expect("an answer");
-    let status = response.status().as_u16();
-    (status, response.json().await.expect("JSON"))
-}
-
-/// Deploys a component, with these parameters of the query.
-async fn deploy(server: &Server, component: Vec<u8>, query: &str) -> Value {
-    let (status, answer) = post(&server.operator(), &format!("/functions?{query}"), component).await;
-    assert_eq!(status, 200, "{answer}\n{}", server.log());
-    answer
-}
-
-/// The status and the code of a deployment that is refused, and its reason.
-async fn refused(server: &Server, component: Vec<u8>, query: &str) -> (u16, String, String) {
-    let (status, problem) = post(&server.operator(), &format!("/functions?{query}"), component).await;
-    let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
-    (status, text("code"), text("detail"))
-}
-
-/// The version that answers this user; `None` if none does.
-async fn version_of(server: &Server, user: Uuid) -> Option<String> {
-    let answer = server.user(user).get("/v1/lifecycle/version").await;
-    (answer.status == 200).then(|| answer.json(200)["version"].as_str().unwrap().to_owned())
-}
-
-async fn detail(server: &Server) -> Value {
-    server.operator().get("/functions/lifecycle").await.json(200)
-}
-
-async fn change(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let request = server.operator().request(method, &format!("/functions/lifecycle{path}")).body(body.to_owned());
-    let response = request.send().await.expect("an answer");
-    (response.status().as_u16(), response.json().await.expect("JSON"))
-}
-
-async fn changed(server: &Server, method: &str, path: &str, body: &str) -> Value {
-    let (status, answer) = change(server, method, path, body).await;
-    assert_eq!(status, 200, "{answer}");
-    answer
-}
 
 #[tokio::test]
 async fn a_component_is_deployed_replaced_rolled_back_and_undeployed() {
@@ -246,25 +184,13 @@ async fn deployments_survive_a_restart_and_a_damaged_file() {
     assert_eq!(version_of(&server, user).await.as_deref(), Some("0.1.0"));
 }
 
-/// A folder with the built-in components.
-fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(components()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    folder
-}
-
 fn put(folder: &Path, component: &[u8]) {
     fs::write(folder.join("lifecycle.wasm"), component).unwrap();
 }
 
 #[tokio::test]
 async fn the_folder_is_read_again_on_request_and_a_deployment_takes_precedence() {
-    let components = folder();
+    let components = folder_of_components();
     put(components.path(), &version("0.1.0", "ok"));
     let server = Server::serve(components.path(), &[]).await;
     let user = Uuid::new_v4();
@@ -337,111 +263,4 @@ async fn the_commands_do_what_the_routes_do() {
     assert!(!done && text.contains("lifecycle.wasm: it is no WebAssembly component"), "{text}");
     let (done, text) = run(&["reload", "--json"]).await;
     assert!(done && text.contains("\"changed\""), "{text}");
-}
-
-/// Two hosts on one Redis.
-async fn fleet(redis: &RedisServer) -> Fleet {
-    let settings = settings_for(&redis.url(), &PostgresServer::shared().database().await);
-    Fleet::start_identical(2, &settings).await
-}
-
-/// Waits until this version answers on all of these hosts.
-async fn converged(fleet: &Fleet, hosts: &[usize], version: Option<&str>) {
-    eventually_within(CONVERGED_WITHIN, &format!("{version:?} on {hosts:?}"), async || {
-        for host in hosts {
-            if version_of(fleet.host(*host), Uuid::new_v4()).await.as_deref() != version {
-                return false;
-            }
-        }
-        true
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_deployment_reaches_every_host_and_those_that_were_down() {
-    let redis = RedisServer::start().await;
-    let mut fleet = fleet(&redis).await;
-    let first = deploy(fleet.host(0), version("0.1.0", "ok"), "").await;
-    let hosts = first["hosts"].as_array().unwrap();
-    assert!(hosts.len() == 2 && hosts.iter().all(|host| host["done"] == true), "{first}");
-    converged(&fleet, &[0, 1], Some("0.1.0")).await;
-    fleet.kill(1).await;
-    deploy(fleet.host(0), version("0.2.0", "ok"), "").await;
-    fleet.revive(1).await;
-    converged(&fleet, &[0, 1], Some("0.2.0")).await;
-    changed(fleet.host(1), "POST", "/rollback", "").await;
-    converged(&fleet, &[0, 1], Some("0.1.0")).await;
-    let listed = fleet.host(0).operator().get("/functions?cluster=true").await.json(200);
-    let serving = |host: &Value| host["functions"]["lifecycle"]["revision"].clone();
-    let hosts: Vec<Value> = listed["hosts"].as_array().unwrap().iter().map(serving).collect();
-    assert!(hosts.len() >= 2 && hosts.iter().take(2).all(|revision| *revision == 1), "{listed}");
-}
-
-#[tokio::test]
-async fn of_two_deployments_at_once_both_are_made_or_one_is_superseded() {
-    let redis = RedisServer::start().await;
-    let fleet = fleet(&redis).await;
-    let (one, other) = (fleet.host(0).operator(), fleet.host(1).operator());
-    let both = tokio::join!(
-        post(&one, "/functions", version("0.1.0", "ok")),
-        post(&other, "/functions", version("0.2.0", "ok")),
-    );
-    let mut statuses = [both.0.0, both.1.0];
-    statuses.sort_unstable();
-    assert!(statuses == [200, 200] || statuses == [200, 409], "{both:?}");
-    let kept = detail(fleet.host(0)).await;
-    let revisions = kept["revisions"].as_array().unwrap().len();
-    assert_eq!(revisions, statuses.iter().filter(|status| **status == 200).count(), "{kept}");
-    let serving = kept["serving"]["version"].as_str().unwrap().to_owned();
-    converged(&fleet, &[0, 1], Some(&serving)).await;
-}
-
-#[tokio::test]
-async fn a_store_that_comes_back_empty_is_given_the_deployments_again() {
-    let redis = RedisServer::start().await;
-    let mut fleet = fleet(&redis).await;
-    deploy(fleet.host(0), version("0.1.0", "ok"), "").await;
-    deploy(fleet.host(0), version("0.2.0", "ok"), "").await;
-    redis.restart(Data::Empty).await;
-    converged(&fleet, &[0, 1], Some("0.2.0")).await;
-    // A host that lost its own copy gets it from the store, which has it again.
-    eventually_within(CONVERGED_WITHIN, "another deployment is possible", async || {
-        post(&fleet.host(1).operator(), "/functions", version("0.3.0", "ok")).await.0 == 200
-    })
-    .await;
-    converged(&fleet, &[0, 1], Some("0.3.0")).await;
-    redis.kill();
-    assert_eq!(
-        version_of(fleet.host(1), Uuid::new_v4()).await.as_deref(),
-        Some("0.3.0"),
-        "losing Redis loses no function"
-    );
-    fleet.kill(0).await;
-    redis.restart(Data::Empty).await;
-    fleet.revive(0).await;
-    converged(&fleet, &[0, 1], Some("0.3.0")).await;
-}
-
-#[tokio::test]
-async fn a_host_that_cannot_run_a_revision_reports_it_and_keeps_what_it_runs() {
-    let redis = RedisServer::start().await;
-    let settings = settings_for(&redis.url(), &PostgresServer::shared().database().await);
-    let set: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    // The routes of the guest belong to a function that only the second host has.
-    let fewer = folder();
-    for name in ["unread.wasm", "typing.wasm"] {
-        fs::remove_file(fewer.path().join(name)).unwrap();
-    }
-    let (able, unable) = (Server::serve(fewer.path(), &set).await, Server::serve(&components(), &set).await);
-    let thief = fs::read(guests().join("route-thief.wasm")).unwrap();
-    let outcome = deploy(&able, thief, "").await;
-    let hosts = outcome["hosts"].as_array().unwrap();
-    let problem = hosts.iter().find_map(|host| host["problem"].as_str()).unwrap_or_else(|| panic!("{outcome}"));
-    assert!(problem.contains("of the function"), "{problem}");
-    assert_eq!(hosts.iter().filter(|host| host["done"] == true).count(), 1, "{outcome}");
-    unable.user(Uuid::new_v4()).get("/v1/unread").await.json(200);
-    let (status, _) =
-        post(&able.operator(), &format!("/functions/{}/rollback", outcome["name"].as_str().unwrap()), Vec::new()).await;
-    assert_eq!(status, 404, "there is no earlier revision");
 }

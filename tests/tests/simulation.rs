@@ -62,12 +62,14 @@ fn every_seed_keeps_every_invariant() {
     let steps = sum(|run| run.steps);
     let (sends, reads, marks) =
         (sum(|run| run.degraded.sends), sum(|run| run.degraded.reads), sum(|run| run.degraded.marks));
+    let mixed = sum(|run| run.mixed);
     print(&format!(
         "simulation: {SEEDS} seeds, {steps} steps, every invariant held; without the store {sends} sends, {reads} \
-         reads, {marks} mark-reads"
+         reads, {marks} mark-reads; {mixed} commits of two versions of the functions side by side"
     ));
     assert!(steps > SEEDS * 300, "a run of {steps} steps is too short to find anything");
     assert!(sends.min(reads).min(marks) > SEEDS / 10, "too few operations run while the store is unavailable");
+    assert!(mixed > SEEDS * 10, "two versions ran side by side in {mixed} commits only");
 }
 
 /// Runs every second seed from `first` until the deadline, or [`FRESH_SEEDS`] without one; returns how many.
@@ -167,4 +169,5 @@ caught! {
     taking_the_state_before_the_position_is_caught: StateBeforePosition by 9;
     a_new_id_on_retry_is_caught: NewIdOnRetry by 5;
     never_recovering_is_caught: NeverRecover by 3 | 7 | 9;
+    renaming_a_field_is_caught: RenamedField by 7;
 }

@@ -15,6 +15,7 @@ mod client;
 mod executor;
 mod ground_truth;
 mod host;
+mod next_version;
 mod oracle;
 mod plan;
 mod planted_bug;

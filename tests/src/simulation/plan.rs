@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) outage: u64,
     /// Seconds after which the clock of a host jumps.
     pub(crate) skew: u64,
+    /// Seconds after which a deployment or a rollback reaches a host.
+    pub(crate) deploy: u64,
 }
 
 impl Plan {
@@ -55,6 +57,7 @@ impl Plan {
         let (slow, very_slow, fail, torn) = (sometimes(120), sometimes(15), sometimes(60), sometimes(400));
         let (lose, duplicate, unconfirmed) = (sometimes(80), sometimes(80), sometimes(300));
         let (crash, wipe, outage, skew) = (sometimes(25), sometimes(12), sometimes(20), sometimes(60));
+        let deploy = sometimes(200);
         Self {
             hosts: rng.between(2, 3) as usize,
             users: rng.between(3, 6) as usize,
@@ -74,6 +77,7 @@ impl Plan {
             wipe,
             outage,
             skew,
+            deploy,
         }
     }
 }

@@ -52,11 +52,13 @@ pub enum PlantedBug {
     NewIdOnRetry,
     /// Announcements that a crash interrupted are never resumed.
     NeverRecover,
+    /// The next version of the functions writes a field under another name than the version that runs beside it.
+    RenamedField,
 }
 
 impl PlantedBug {
     /// All planted bugs.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BlindIncrement,
         Self::SetZeroOnRead,
         Self::SnapshotWithoutPositions,
@@ -73,6 +75,7 @@ impl PlantedBug {
         Self::StateBeforePosition,
         Self::NewIdOnRetry,
         Self::NeverRecover,
+        Self::RenamedField,
     ];
 }
 

@@ -17,6 +17,7 @@ use roost_core::port::{
 use roost_core::time::Timestamp;
 
 use super::executor::complete_now;
+use super::next_version;
 use super::oracle::{counters, membership, presence};
 use super::planted_bug;
 use super::world::World as Shared;
@@ -212,6 +213,10 @@ impl KeyValue for Port {
 
     async fn commit(&self, mut transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         let loose = planted_bug::tamper(&self.world, &mut transactions);
+        if self.world.host(self.host).runs_next_version {
+            next_version::rewrite(&self.world, &mut transactions);
+            self.world.next_version_commits();
+        }
         let outcome = self.enter(PortKind::Store, "commit").await;
         if outcome == CallOutcome::LostBefore {
             return Err(store_away());

@@ -35,6 +35,8 @@ pub struct Passed {
     pub hash: u64,
     /// Work that was done while the store was unavailable.
     pub degraded: Degraded,
+    /// Commits of the next version of the functions while another host ran the present one.
+    pub mixed: u64,
 }
 
 /// A run with a violation.
@@ -161,8 +163,8 @@ impl Run {
         self.start_again(second);
         let plan = self.world.plan.clone();
         let happens = |rate| self.world.kernel.draw(|rng| rng.chance(rate));
-        let (crash, wipe, outage, skew) =
-            (happens(plan.crash), happens(plan.wipe), happens(plan.outage), happens(plan.skew));
+        let (crash, wipe, outage, skew, deploy) =
+            (happens(plan.crash), happens(plan.wipe), happens(plan.outage), happens(plan.skew), happens(plan.deploy));
         if crash {
             self.crash(second);
         }
@@ -180,6 +182,9 @@ impl Run {
         }
         if skew {
             self.skew();
+        }
+        if deploy {
+            self.deploy();
         }
     }
 
@@ -210,6 +215,18 @@ impl Run {
         self.world.host(index as usize).skew_ms = skew_ms;
     }
 
+    /// Replaces the version of the functions on one host. Calls in flight there finish with either version.
+    fn deploy(&self) {
+        let hosts = self.world.hosts_count() as u64;
+        let index = self.world.kernel.draw(|rng| rng.below(hosts));
+        let next = {
+            let mut host = self.world.host(index as usize);
+            host.runs_next_version ^= true;
+            host.runs_next_version
+        };
+        self.world.kernel.note("deploy", [index, u64::from(next)], || format!("h{index}: next version: {next}"));
+    }
+
     fn stop_injecting(&mut self) {
         self.world.kernel.note("calm", [0; 2], || "no further faults".to_owned());
         self.world.stop_faults();
@@ -217,7 +234,7 @@ impl Run {
     }
 
     fn passed(&self, hash: u64) -> Passed {
-        Passed { steps: self.steps, hash, degraded: *self.world.degraded() }
+        Passed { steps: self.steps, hash, degraded: *self.world.degraded(), mixed: self.world.mixed_commits() }
     }
 
     fn outcome(self) -> Result<Passed, Box<SimulationFailure>> {

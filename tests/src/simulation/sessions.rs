@@ -20,6 +20,8 @@ use super::world::World;
 pub(crate) struct Host {
     /// Whether the host runs.
     pub(crate) up: bool,
+    /// Whether the host runs the next version of the functions.
+    pub(crate) runs_next_version: bool,
     /// The difference between its clock and the clock of the store.
     pub(crate) skew_ms: i64,
     /// The users whose deliveries it receives.

@@ -32,6 +32,7 @@ pub(crate) struct World {
     devices_finished: AtomicU64,
     records_asked: AtomicU64,
     degraded: Mutex<Degraded>,
+    mixed_commits: AtomicU64,
 }
 
 /// Work that was done while the store was unavailable.
@@ -66,6 +67,7 @@ impl World {
             devices_finished: AtomicU64::new(0),
             records_asked: AtomicU64::new(0),
             degraded: Mutex::default(),
+            mixed_commits: AtomicU64::new(0),
         }
     }
 
@@ -87,6 +89,18 @@ impl World {
     /// The work done without the store so far.
     pub(crate) fn degraded(&self) -> MutexGuard<'_, Degraded> {
         self.degraded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a commit of the next version of the functions, if another running host has the present one.
+    pub(crate) fn next_version_commits(&self) {
+        if self.hosts_up().into_iter().any(|index| !self.host(index).runs_next_version) {
+            self.mixed_commits.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The number of commits that [`World::next_version_commits`] counted.
+    pub(crate) fn mixed_commits(&self) -> u64 {
+        self.mixed_commits.load(Ordering::Relaxed)
     }
 
     /// The ground truth so far.
