@@ -1,5 +1,7 @@
-//! Functions are deployed again and again on two hosts with Redis while clients ask at a steady rate: how many calls fail,
-//! how the latency compares with that of calm times in the same run, how long a deployment takes, and whether memory grows.
+//! Functions are deployed again and again on two hosts with Redis while clients ask at a steady rate: how many calls fail
+//! and sockets close, how the latency compares with that of calm times in the same run, how long a deployment takes, and
+//! whether memory grows. Every fifth deployment comes after a broken build and a version that traps, both refused, and
+//! every seventh is a canary that is taken back.
 //!
 //! Swaps, clients and seconds are bounded. `--help` lists the options.
 #![allow(
@@ -19,10 +21,12 @@ use clap::Parser;
 use hdrhistogram::Histogram;
 use roost_tests::client::Client;
 use roost_tests::components;
+use roost_tests::deployment::{self, version};
 use roost_tests::fleet::{Fleet, settings_for};
 use roost_tests::postgres::PostgresServer;
 use roost_tests::redis::RedisServer;
 use roost_tests::server::Server;
+use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
@@ -57,32 +61,59 @@ struct Clients {
     failed: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     tasks: JoinSet<Histogram<u64>>,
+    sockets: JoinSet<()>,
 }
 
 impl Clients {
     async fn start(fleet: &Fleet, arguments: &Arguments) -> Self {
         let (failed, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut sockets) = (JoinSet::new(), JoinSet::new());
         for number in 0..arguments.clients {
             let host = fleet.host(number % 2);
             let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
             let client = host.user(one);
             let conversation = client.conversation(&[other]).await;
+            sockets.spawn(hold(Socket::open(host, other).await, stop.clone()));
             let pace = Duration::from_millis(arguments.interval_ms);
             tasks.spawn(ask(client, conversation, pace, failed.clone(), stop.clone()));
         }
-        Self { failed, stop, tasks }
+        Self { failed, stop, tasks, sockets }
     }
 
-    /// Stops the clients. Returns the latencies in microseconds, and how many calls failed.
-    async fn stop(mut self) -> (Histogram<u64>, u64) {
+    /// Stops the clients.
+    async fn stop(mut self) -> Experience {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = histogram();
+        let mut latencies_us = histogram();
         while let Some(one) = self.tasks.join_next().await {
-            all.add(one.unwrap()).unwrap();
+            latencies_us.add(one.unwrap()).unwrap();
         }
-        (all, self.failed.load(Ordering::Relaxed))
+        let mut closed = 0;
+        while let Some(held) = self.sockets.join_next().await {
+            closed += u32::from(held.is_err());
+        }
+        Experience { latencies_us, failed: self.failed.load(Ordering::Relaxed), closed }
     }
+}
+
+/// What the clients met.
+struct Experience {
+    latencies_us: Histogram<u64>,
+    failed: u64,
+    closed: u32,
+}
+
+impl Experience {
+    fn p99_ms(&self) -> f64 {
+        self.latencies_us.value_at_quantile(0.99) as f64 / 1_000.0
+    }
+}
+
+/// Reads what a socket receives until the clients stop. It panics if the host closes the socket.
+async fn hold(mut socket: Socket, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        socket.listen(Duration::from_millis(200)).await;
+    }
+    socket.ok("presence.beat", json!({})).await;
 }
 
 fn histogram() -> Histogram<u64> {
@@ -116,11 +147,12 @@ fn stamped(component: &[u8], stamp: u32) -> Vec<u8> {
     [component, &[0, length], NAME, &stamp.to_le_bytes()].concat()
 }
 
-async fn deploy(server: &Server, component: Vec<u8>) -> Value {
-    let response = server.operator().request("POST", "/functions").body(component).send().await.expect("an answer");
-    let (status, answer): (u16, Value) = (response.status().as_u16(), response.json().await.expect("JSON"));
-    assert_eq!(status, 200, "{answer}");
-    answer
+/// Uploads what must be refused: a broken build, and a version that traps.
+async fn upload_refused(server: &Server, component: &[u8]) {
+    for component in [component[..component.len() / 2].to_vec(), version("0.1.0", "undescribed")] {
+        let (status, problem) = deployment::post(&server.operator(), "/functions", component).await;
+        assert_eq!(status, 422, "{problem}");
+    }
 }
 
 async fn roll_back(server: &Server, name: &str) -> Value {
@@ -150,38 +182,63 @@ async fn run(arguments: &Arguments) {
     let redis = RedisServer::start().await;
     let settings = settings_for(&redis.url(), &PostgresServer::shared().database().await);
     let fleet = Fleet::start_identical(2, &settings).await;
-    let calm_clients = Clients::start(&fleet, arguments).await;
-    sleep(Duration::from_secs(arguments.calm_seconds)).await;
-    let (calm, calm_failed) = calm_clients.stop().await;
-
     let clients = Clients::start(&fleet, arguments).await;
-    let (mut compiled_ms, mut cached_ms, mut warm_mib) = (Vec::new(), Vec::new(), None);
-    for swap in 0..arguments.swaps {
+    sleep(Duration::from_secs(arguments.calm_seconds)).await;
+    let calm = clients.stop().await;
+    let clients = Clients::start(&fleet, arguments).await;
+    let mut swaps = swap(&fleet, arguments.swaps).await;
+    let meanwhile = clients.stop().await;
+    println!("| figure | value |\n| --- | ---: |");
+    println!("| deployments, and canaries taken back | {}, {} |", arguments.swaps, swaps.canaries);
+    println!("| uploads that were refused | {} |", swaps.refused);
+    println!("| calls while functions were deployed | {} |", 2 * meanwhile.latencies_us.len());
+    println!("| calls that failed, calm and meanwhile | {} and {} |", calm.failed, meanwhile.failed);
+    println!("| sockets that closed, calm and meanwhile | {} and {} |", calm.closed, meanwhile.closed);
+    println!("| p99 of a send and a count, calm | {:.1} ms |", calm.p99_ms());
+    println!("| p99 meanwhile | {:.1} ms |", meanwhile.p99_ms());
+    println!("| ratio | {:.1} |", meanwhile.p99_ms() / calm.p99_ms());
+    println!("| deployment with compiling, served on both hosts, median | {} ms |", median(&mut swaps.compiled_ms));
+    println!("| rollback (compiled before), served on both hosts, median | {} ms |", median(&mut swaps.cached_ms));
+    if let Some(warm) = swaps.warm_mib {
+        println!("| resident memory after {WARM_SWAPS} deployments | {warm:.0} MiB |");
+    }
+    println!("| resident memory at the end | {:.0} MiB |", resident_mib(fleet.host(0)));
+}
+
+/// What was deployed, and how long it took.
+#[derive(Default)]
+struct Swaps {
+    canaries: u32,
+    refused: u32,
+    compiled_ms: Vec<u64>,
+    cached_ms: Vec<u64>,
+    warm_mib: Option<f64>,
+}
+
+async fn swap(fleet: &Fleet, count: u32) -> Swaps {
+    let mut swaps = Swaps::default();
+    for swap in 0..count {
         let name = NAMES[swap as usize % NAMES.len()];
         let host = fleet.host(swap as usize % 2);
         let component = fs::read(components().join(format!("{name}.wasm"))).unwrap();
         let total = |outcome: &Value| outcome["timings_ms"]["total"].as_u64().unwrap_or_default();
-        compiled_ms.push(total(&deploy(host, stamped(&component, swap)).await));
-        if swap % 10 == 9 {
-            cached_ms.push(total(&roll_back(host, name).await));
+        if swap % 5 == 4 {
+            upload_refused(host, &component).await;
+            swaps.refused += 2;
+        }
+        let is_canary = swap % 7 == 6;
+        let outcome =
+            deployment::deploy(host, stamped(&component, swap), if is_canary { "canary=50" } else { "" }).await;
+        swaps.compiled_ms.push(total(&outcome));
+        if is_canary {
+            roll_back(host, name).await;
+            swaps.canaries += 1;
+        } else if swap % 10 == 9 {
+            swaps.cached_ms.push(total(&roll_back(host, name).await));
         }
         if swap + 1 == WARM_SWAPS {
-            warm_mib = Some(resident_mib(fleet.host(0)));
+            swaps.warm_mib = Some(resident_mib(fleet.host(0)));
         }
     }
-    let (swapping, failed) = clients.stop().await;
-    let p99 = |latencies: &Histogram<u64>| latencies.value_at_quantile(0.99) as f64 / 1_000.0;
-    println!("| figure | value |\n| --- | ---: |");
-    println!("| deployments | {} |", arguments.swaps);
-    println!("| calls while functions were deployed | {} |", 2 * swapping.len());
-    println!("| calls that failed, calm and meanwhile | {calm_failed} and {failed} |");
-    println!("| p99 of a send and a count, calm | {:.1} ms |", p99(&calm));
-    println!("| p99 meanwhile | {:.1} ms |", p99(&swapping));
-    println!("| ratio | {:.1} |", p99(&swapping) / p99(&calm));
-    println!("| deployment with compiling, served on both hosts, median | {} ms |", median(&mut compiled_ms));
-    println!("| rollback (compiled before), served on both hosts, median | {} ms |", median(&mut cached_ms));
-    if let Some(warm) = warm_mib {
-        println!("| resident memory after {WARM_SWAPS} deployments | {warm:.0} MiB |");
-    }
-    println!("| resident memory at the end | {:.0} MiB |", resident_mib(fleet.host(0)));
+    swaps
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use roost_tests::client::Client;
 use roost_tests::deployment::{
     change, changed, deploy, detail, folder_of_components, post, refused, version, version_of,
 };

@@ -1,5 +1,5 @@
-//! Functions are deployed again and again on two hosts with Redis while clients chat: good versions, broken builds, and
-//! canaries that are taken back. No client notices, and the ledger proves that nothing is lost.
+//! Functions are deployed again and again on two hosts with Redis while clients chat: good versions, broken builds,
+//! versions that trap, and canaries that are taken back. No client notices, and the ledger proves that nothing is lost.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +11,7 @@
 use std::fs;
 
 use roost_tests::components;
+use roost_tests::deployment::version;
 use roost_tests::fleet::{Fleet, settings_for};
 use roost_tests::ledger::{Ledger, RedisCounters};
 use roost_tests::postgres::PostgresServer;
@@ -49,6 +50,8 @@ async fn no_client_notices_that_functions_are_deployed_on_every_host() {
             let broken = component[..component.len() / 2].to_vec();
             let (status, problem) = post(host, "/functions", broken).await;
             assert_eq!(status, 422, "{problem}");
+            let (status, problem) = post(host, "/functions", version("0.1.0", "undescribed")).await;
+            assert_eq!((status, &problem["code"]), (422, &"describe_failed".into()), "{problem}");
             let is_canary = round % 2 == 1;
             let path = if is_canary { "/functions?canary=50" } else { "/functions" };
             let (status, outcome) = post(host, path, stamped(&component, round)).await;
