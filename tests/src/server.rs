@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -22,6 +23,9 @@ use crate::client::Client;
 use crate::eventually::DEADLINE;
 use crate::token::{ADMIN_KEY, SECRET, SERVICE_KEY, Token};
 use crate::{binary, components};
+
+/// How long a host may take to start: it may have to compile all components on a busy machine.
+const START_DEADLINE: Duration = DEADLINE.saturating_mul(6);
 
 /// A running host.
 pub struct Server {
@@ -88,7 +92,7 @@ impl Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (serving, reply) = oneshot::channel();
         tokio::spawn(read_log(stderr, log.clone(), serving));
-        let Ok(Ok((listen, admin))) = timeout(DEADLINE, reply).await else {
+        let Ok(Ok((listen, admin))) = timeout(START_DEADLINE, reply).await else {
             panic!("the host does not serve:\n{}", log.lock().unwrap().join("\n"));
         };
         Self { listen, admin, child, log, folder }

@@ -12,7 +12,7 @@ use std::fs;
 
 use roost_tests::components;
 use roost_tests::deployment::version;
-use roost_tests::fleet::{Fleet, settings_for};
+use roost_tests::fleet::{Fleet, patient_settings_for};
 use roost_tests::ledger::{Ledger, RedisCounters};
 use roost_tests::postgres::PostgresServer;
 use roost_tests::redis::RedisServer;
@@ -38,9 +38,7 @@ async fn post(server: &Server, path: &str, body: Vec<u8>) -> (u16, Value) {
 #[tokio::test]
 async fn no_client_notices_that_functions_are_deployed_on_every_host() {
     let redis = RedisServer::start().await;
-    let mut settings = settings_for(&redis.url(), &PostgresServer::shared().database().await);
-    // A slow answer of a busy machine is no fault of a deployment.
-    settings.push(("store_response_timeout_ms".to_owned(), "5000".to_owned()));
+    let settings = patient_settings_for(&redis.url(), &PostgresServer::shared().database().await);
     let fleet = Fleet::start_identical(2, &settings).await;
     let ledger = Ledger::open("functions deployed again and again", fleet.addresses()).await;
     for round in 0..ROUNDS {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roost_tests::eventually::eventually_within;
-use roost_tests::fleet::{Fleet, settings_for};
+use roost_tests::fleet::{Fleet, patient_settings_for, settings_for};
 use roost_tests::ledger::{Ledger, RedisCounters};
 use roost_tests::postgres::PostgresServer;
 use roost_tests::proxy::{Direction, NetworkCondition, Proxy};
@@ -44,7 +44,8 @@ async fn one_host_with_everything_embedded_is_killed_and_restarted() {
 #[tokio::test]
 async fn a_host_is_killed_and_restarted() {
     let redis = RedisServer::start().await;
-    let mut fleet = pair(&redis.url()).await;
+    let settings = patient_settings_for(&redis.url(), &PostgresServer::shared().database().await);
+    let mut fleet = Fleet::start_identical(2, &settings).await;
     let ledger = Ledger::open("a host killed and restarted", fleet.addresses()).await;
     fleet.kill(0).await;
     // Its clients continue on the other host.
@@ -97,10 +98,7 @@ async fn redis_is_paused() {
 #[tokio::test]
 async fn subscribers_are_cut_off_under_load() {
     let redis = RedisServer::start().await;
-    let mut settings = settings_for(&redis.url(), &PostgresServer::shared().database().await);
-    // The only fault is the cut. On a busy machine, the state that is pushed after it may take longer to read than the
-    // default allows, and the clients would be told to fetch it themselves.
-    settings.push(("store_response_timeout_ms".to_owned(), "5000".to_owned()));
+    let settings = patient_settings_for(&redis.url(), &PostgresServer::shared().database().await);
     let fleet = Fleet::start_identical(2, &settings).await;
     let ledger = Ledger::open("subscribers cut off", fleet.addresses()).await;
     let mut cut = 0;

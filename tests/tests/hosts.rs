@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use roost_tests::eventually::eventually_within;
-use roost_tests::fleet::{Fleet, settings_for};
+use roost_tests::fleet::{Fleet, patient_settings_for};
 use roost_tests::ledger::{Ledger, RedisCounters};
 use roost_tests::postgres::PostgresServer;
 use roost_tests::redis::{RedisCluster, RedisServer};
@@ -25,7 +25,7 @@ const ATTENTION: Duration = Duration::from_millis(500);
 
 /// Hosts that wait long for their servers: nothing in these tests is a fault of a server, and the machine may be busy.
 async fn fleet(hosts: usize, store: &str) -> Fleet {
-    let mut settings = settings_for(store, &PostgresServer::shared().database().await);
+    let mut settings = patient_settings_for(store, &PostgresServer::shared().database().await);
     settings.push(("store_response_timeout_ms".to_owned(), "5000".to_owned()));
     Fleet::start_identical(hosts, &settings).await
 }

@@ -107,9 +107,9 @@ impl AppTotals {
             let sum = reply.ok().and_then(|reply| text(reply.last())?.parse().ok());
             let mut known = self.known();
             let known = known.entry(function).or_default();
-            slots.into_iter().for_each(|(slot, state)| known.note(slot, state));
-            if let Some(sum) = sum {
-                known.note_sum(sum);
+            match sum {
+                Some(sum) => known.note_sum(sum, &slots),
+                None => slots.into_iter().for_each(|(slot, state)| known.note(slot, state)),
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Rules only: `app_totals` exchanges what is known with the other hosts of a Cluster.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use roost_core::port::AppBound;
 
@@ -27,9 +27,19 @@ impl LedgerState {
 /// What a host knows about the ledgers of one function.
 #[derive(Debug, Default)]
 pub(super) struct KnownLedgers {
-    /// The sum over all slots, as far as it is known.
-    sum: u64,
-    slots: HashMap<u16, LedgerState>,
+    /// The sum over all slots that all hosts shared last.
+    shared_sum: u64,
+    /// What the slots below have beyond the part of the shared sum that is theirs.
+    unshared: i64,
+    slots: HashMap<u16, KnownLedger>,
+}
+
+/// What a host knows about the ledger of one slot.
+#[derive(Debug, Default)]
+struct KnownLedger {
+    newest: LedgerState,
+    /// The state that the shared sum contains. A transaction can change the ledger while the sum is on its way.
+    shared: LedgerState,
 }
 
 impl KnownLedgers {
@@ -37,23 +47,36 @@ impl KnownLedgers {
     /// slot is known. Otherwise what it has may be part of the sum, and the bound is too low by that.
     pub(super) fn bound_of(&self, slot: u16, bound: AppBound) -> (AppBound, bool) {
         let own = self.slots.get(&slot);
-        let others = self.sum.saturating_sub(own.map_or(0, |state| state.bytes));
+        let sum = self.shared_sum.saturating_add_signed(self.unshared);
+        let others = sum.saturating_sub(own.map_or(0, |known| known.newest.bytes));
         (AppBound(bound.0.saturating_sub(others)), own.is_some())
     }
 
     /// Notes the state of a slot, unless a newer one is known.
     pub(super) fn note(&mut self, slot: u16, state: LedgerState) {
         let known = self.slots.entry(slot).or_default();
-        if state.at_us >= known.at_us {
-            self.sum = (self.sum + state.bytes).saturating_sub(known.bytes);
-            *known = state;
+        if state.at_us >= known.newest.at_us {
+            self.unshared += change(known.newest, state);
+            known.newest = state;
         }
     }
 
-    /// Notes the sum that all hosts together know.
-    pub(super) const fn note_sum(&mut self, sum: u64) {
-        self.sum = sum;
+    /// Notes the sum that all hosts together know after this host has shared these states.
+    pub(super) fn note_sum(&mut self, sum: u64, shared: &BTreeMap<u16, LedgerState>) {
+        self.shared_sum = sum;
+        for (slot, state) in shared {
+            self.note(*slot, *state);
+            let known = self.slots.entry(*slot).or_default();
+            if state.at_us >= known.shared.at_us {
+                self.unshared -= change(known.shared, *state);
+                known.shared = *state;
+            }
+        }
     }
+}
+
+fn change(from: LedgerState, to: LedgerState) -> i64 {
+    to.bytes.cast_signed().saturating_sub(from.bytes.cast_signed())
 }
 
 #[cfg(test)]
@@ -82,11 +105,11 @@ mod tests {
         known.note(8, state(200, 1));
         assert_eq!(known.bound_of(7, BOUND), (AppBound(800), true));
         assert_eq!(known.bound_of(9, BOUND), (AppBound(500), false));
-        known.note_sum(900);
+        known.note_sum(900, &BTreeMap::from([(7, state(300, 1)), (8, state(200, 1))]));
         assert_eq!(known.bound_of(7, BOUND), (AppBound(400), true), "other hosts have added 400");
         known.note(7, state(0, 2));
         assert_eq!(known.bound_of(8, BOUND), (AppBound(600), true));
-        known.note_sum(5_000);
+        known.note_sum(5_000, &BTreeMap::from([(7, state(0, 2))]));
         assert_eq!(known.bound_of(8, BOUND), (AppBound(0), true));
     }
 
@@ -96,5 +119,18 @@ mod tests {
         known.note(7, state(300, 5));
         known.note(7, state(900, 4));
         assert_eq!(known.bound_of(8, BOUND).0, AppBound(700));
+    }
+
+    #[test]
+    fn a_sum_that_was_shared_before_a_transaction_does_not_hide_it() {
+        let mut known = KnownLedgers::default();
+        known.note(7, state(300, 1));
+        known.note(7, state(500, 2));
+        known.note_sum(300, &BTreeMap::from([(7, state(300, 1))]));
+        assert_eq!(known.bound_of(8, BOUND).0, AppBound(500));
+        assert_eq!(known.bound_of(7, BOUND).0, BOUND);
+        known.note_sum(500, &BTreeMap::from([(7, state(500, 2))]));
+        assert_eq!(known.bound_of(8, BOUND).0, AppBound(500));
+        assert_eq!(known.bound_of(7, BOUND).0, BOUND);
     }
 }
