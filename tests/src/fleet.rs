@@ -94,14 +94,10 @@ pub fn settings_for(store: &str, records: &str) -> Settings {
 /// As [`settings_for`], for tests whose only faults are their own. A slow answer of a busy machine is not one of them: with
 /// the default bounds, clients would be told to fetch their state again, or to repeat a call.
 pub fn patient_settings_for(store: &str, records: &str) -> Settings {
-    const KEYS: [&str; 4] = [
-        "store_response_timeout_ms",
-        "store_connect_timeout_ms",
-        "postgres.acquire_timeout_ms",
-        "postgres.statement_timeout_ms",
-    ];
     let mut settings = settings_for(store, records);
-    settings.extend(KEYS.map(|key| (key.to_owned(), "20000".to_owned())));
+    // The most that a function's deadline allows.
+    let patient = ["store_response_timeout_ms", "postgres.acquire_timeout_ms"];
+    settings.extend(patient.map(|key| (key.to_owned(), "5000".to_owned())));
     settings
 }
 

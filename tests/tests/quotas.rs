@@ -65,7 +65,7 @@ async fn note(server: &Server) -> Value {
 }
 
 #[tokio::test]
-async fn each_quota_of_a_call_stops_the_function_and_says_why() {
+async fn each_quota_of_a_call_stops_the_function_with_its_reason() {
     let quotas = [
         ("ask", "store_operations_max", "5000", 10),
         ("read", "store_read_bytes_max", "1200000", 20),
@@ -102,7 +102,7 @@ async fn log_lines_beyond_the_bytes_of_a_call_are_dropped() {
 }
 
 #[tokio::test]
-async fn calls_beyond_the_rate_are_told_to_come_back_and_others_are_answered() {
+async fn calls_beyond_the_rate_are_refused_and_others_are_answered() {
     let server = host(&[("function.greedy.calls_per_second_max", "5")]).await;
     let began = Instant::now();
     let answers = futures_util::future::join_all((0..60).map(|_| call(&server, "idle"))).await;

@@ -251,11 +251,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_returns_while_its_supervisor_is_dropped_has_not_failed() {
         let mut supervisor = Supervisor::default();
-        let place = Arc::new(Mutex::new(None));
+        let place = Arc::new(Mutex::new(None::<Supervisor>));
         let taken = place.clone();
         supervisor.spawn("drop-test", move || {
-            let supervisor: Option<Supervisor> = taken.lock().unwrap().take();
-            std::future::ready(drop(supervisor))
+            drop(taken.lock().unwrap().take());
+            std::future::ready(())
         });
         *place.lock().unwrap() = Some(supervisor);
         sleep(Duration::from_secs(1)).await;

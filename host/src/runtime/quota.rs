@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_beyond_the_rate_are_told_when_to_come_back() {
+    fn calls_beyond_the_rate_learn_when_to_repeat() {
         let clock = FakeRelativeClock::default();
         let rate = CallRate::with_clock(4, clock.clone());
         for _ in 0..4 {

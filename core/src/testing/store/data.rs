@@ -95,10 +95,10 @@ impl KeyModel {
         Ok(results)
     }
 
-    /// What the items of the space `app` take, as far as their keys are wanted.
-    fn app_bytes(&self, is_wanted: impl Fn(&Key) -> bool) -> u64 {
-        let wanted = self.entries.keys().filter(|key| key.space == Space::App && is_wanted(key));
-        wanted.filter_map(|key| self.entry(key)).map(|entry| ITEM_BYTES + entry.stored.content_bytes()).sum()
+    /// What the items of the space `app` take, as far as their keys are counted.
+    fn app_bytes(&self, is_counted: impl Fn(&Key) -> bool) -> u64 {
+        let counted = self.entries.keys().filter(|key| key.space == Space::App && is_counted(key));
+        counted.filter_map(|key| self.entry(key)).map(|entry| ITEM_BYTES + entry.stored.content_bytes()).sum()
     }
 
     fn copy_of<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> Self {

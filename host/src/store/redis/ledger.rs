@@ -17,7 +17,7 @@ pub(super) struct LedgerState {
 }
 
 impl LedgerState {
-    /// Reads `<bytes>@<microseconds>`.
+    /// Reads the form that the script returns: `<bytes>@<microseconds>`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (bytes, at_us) = text.split_once('@')?;
         Some(Self { bytes: bytes.parse().ok()?, at_us: at_us.parse().ok()? })
