@@ -1,6 +1,5 @@
 //! The contract of the store, checked on Redis: every case of the suite on one server and on a Cluster of three
 //! primaries, and from a compiled function. All cases share one server of each kind.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "an unexpected value fails the test")]
 
 use std::time::Duration;
 

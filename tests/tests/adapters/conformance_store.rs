@@ -1,11 +1,5 @@
 //! The contract of the store, checked on the fake and the memory store: every case of the suite on manual time, random
 //! operations that both must answer alike, and many threads at the same time.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a surprise in a test's helper is a failed test"
-)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,6 @@
 //! The memory of live state in Redis: 1,000 users with 50 conversations each, written by the real rules through the
 //! real adapter. Prints the growth of `used_memory`, and bytes per user and key space.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

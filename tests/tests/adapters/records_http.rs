@@ -1,8 +1,6 @@
 //! The records behind HTTP beyond the conformance suite: the fixed form of the traffic, backends that fail in every
 //! way, and the real binary with a sample backend.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
-
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;

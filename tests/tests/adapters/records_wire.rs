@@ -1,7 +1,5 @@
 //! Every value of the records port survives its wire form: as JSON and back it is the same.
 
-#![allow(clippy::unwrap_used, reason = "test")]
-
 use std::fmt::Debug;
 
 use proptest::prelude::*;

@@ -1,6 +1,5 @@
 //! Faults of Redis and the behaviour of the store: it fails at once instead of hanging, recovers by itself, reports
 //! when events may be missing, and never assigns a position twice.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,5 @@
 //! The keys in Redis as plain commands of any client see them: names, types and lifetimes as documented, under a
 //! prefix, in another database, over TLS, and as an ACL user; and the reload of scripts that a server has flushed.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 
 use std::collections::BTreeMap;
 

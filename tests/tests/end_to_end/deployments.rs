@@ -1,12 +1,5 @@
 //! Deployments over the admin listener, as operators make them on one host: uploads, refusals, canaries, rollbacks,
 //! restarts.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::collections::BTreeSet;
 use std::fs;

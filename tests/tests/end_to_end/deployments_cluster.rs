@@ -1,12 +1,5 @@
 //! Deployments on several hosts: every host follows, also one that was down, a Redis that comes back empty is given them
 //! again, and a host that cannot run a revision says so.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::fs;
 use std::time::Duration;

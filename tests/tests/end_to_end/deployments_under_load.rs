@@ -1,12 +1,5 @@
 //! Functions are deployed again and again on two hosts with Redis while clients chat: good versions, broken builds,
 //! versions that trap, and canaries that are taken back. No client notices, and the ledger proves that nothing is lost.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::fs;
 

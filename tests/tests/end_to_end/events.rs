@@ -1,7 +1,5 @@
 //! The real binary over Server-Sent Events: the feed with positions as ids, resumed with `Last-Event-ID`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
-
 use std::time::Duration;
 
 use roost_tests::events::Events;

@@ -1,8 +1,6 @@
 //! The ledger with every fault that hosts, Redis, PostgreSQL and the network between them are known for. Each test
 //! prints how many messages were sent, acknowledged, delivered and recovered.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
 //! `roost test` on the real functions: their scenarios hold, and a scenario that does not hold says precisely what is
 //! different. The golden files are in `tests/golden/scenarios`.
-#![allow(clippy::unwrap_used, reason = "an unexpected value fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,5 @@
 //! Grants are denied by default: a function that does not come with Roost is served only with the grants that the
 //! configuration allows, in development with those that the developer's own sources ask for.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::fs;
 use std::path::Path;

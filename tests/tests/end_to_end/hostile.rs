@@ -1,13 +1,6 @@
 //! Guests that misbehave: a call of theirs costs one reply, a deployment of theirs is refused in one sentence, and
 //! other functions are not affected. Every guest of `tests/guests` and every kind of misbehaviour of `hostile` has an
 //! expectation.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::collections::BTreeSet;
 use std::fs;

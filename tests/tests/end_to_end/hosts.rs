@@ -1,8 +1,6 @@
 //! Several real hosts on one Redis and one PostgreSQL: users on one host receive what happens on another, and the crash
 //! of a host is noticed by exactly the users it concerns.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! Many members write to one group at the same time, through the real functions: no message is refused, and every
 //! member receives every message in order.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 
 use futures_util::future::join_all;
 use roost_tests::eventually::eventually;

@@ -1,12 +1,5 @@
 //! Quotas: a function that uses what it is granted without measure is stopped, is told by what, and takes nothing from the
 //! others. The space `app` is a function's own.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::fs;
 use std::time::{Duration, Instant};

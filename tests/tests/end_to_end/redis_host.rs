@@ -1,6 +1,5 @@
 //! The real binary with its live state in Redis: users chat, readiness names an unavailable store, and clients whose
 //! feed is lost receive a resync.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "an unexpected value fails the test")]
 
 use roost_tests::eventually::eventually;
 use roost_tests::redis::{Data, RedisServer};

@@ -1,12 +1,5 @@
 //! Reusing instances between calls changes no answer, and the counters in the store agree with the records in the end:
 //! seeded calls of every built-in function, on the embedded store and SQLite.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,6 @@
 //! The real binary over WebSocket: two users chat with every frame type, refusals keep the socket open, closes end it,
 //! clients resume, slow clients and expired tokens are closed, and a stopping host notifies its clients.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

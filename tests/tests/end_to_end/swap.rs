@@ -1,12 +1,5 @@
 //! Functions are replaced while they are busy: no call fails, no socket closes, no event is lost, and a component that
 //! cannot serve leaves the current one in service.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

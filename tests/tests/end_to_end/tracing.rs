@@ -1,8 +1,6 @@
 //! The spans of the real binary, as a collector of the test receives them: their parents, what they say and do not say, and
 //! that a collector that is away or does not answer delays nothing.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
-
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 

@@ -1,12 +1,5 @@
 //! Whom a host trusts: it loads only signed components where keys are configured, and its admin listener serves TLS, asks for
 //! keys and logs what was asked of it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::fs;
 use std::path::Path;

@@ -4,7 +4,6 @@
 //!
 //! The test causes a divergence by writing to the host's records directly and confirming announcements that nobody
 //! made.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test")]
 
 use std::collections::BTreeSet;
 

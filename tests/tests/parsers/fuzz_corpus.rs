@@ -1,8 +1,6 @@
 //! Replays the inputs of `tests/fuzz/corpus` through the fuzz targets, and random mutations of them. `tests/fuzz/run`
 //! searches for new inputs with libFuzzer.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "an unexpected value fails the test")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

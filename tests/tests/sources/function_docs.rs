@@ -1,6 +1,5 @@
 //! `docs/functions.md` shows what is there: every piece of code in it is in the file that it names, the numbers are those of
 //! the limits, and the tables name every query, check, mutation and member of a scenario.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "an unexpected value fails the test")]
 
 use std::fs;
 

@@ -1,5 +1,4 @@
 //! The summary of `tests/run`: it names every failed test with the command that runs it alone, and hides no failure.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a surprise here is a failed test")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -50,7 +50,7 @@ fn answer(request: &Request) -> Answer {
         "log" => Reply::ok(&log_much()),
         "fill" => Reply::ok(&spree(|round| commit(vec![set(Key::app(Owner::Shard(round), "fill"), 10_000, None)]))),
         "fill-briefly" => {
-            Reply::ok(&spree(|round| commit(vec![set(Key::app(Owner::Shard(round), "brief"), 10_000, Some(1_000))])))
+            Reply::ok(&spree(|round| commit(vec![set(Key::app(Owner::Shard(round), "brief"), 10_000, Some(5_000))])))
         }
         "clear" => Reply::ok(&clear()),
         "peek" => Reply::ok(&block_on(peek())),

@@ -1,12 +1,5 @@
 //! Every parser of bytes from outside, against anything: none panics, what was written is read back, what is refused is
 //! refused with its own error.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::time::{Duration, UNIX_EPOCH};
 

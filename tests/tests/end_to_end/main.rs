@@ -1,0 +1,31 @@
+//! The real binary with real clients: HTTP and sockets, commands, deployments, hostile functions, several hosts, faults.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "an unexpected value fails the test"
+)]
+
+mod deployments;
+mod deployments_cluster;
+mod deployments_under_load;
+mod documents;
+mod events;
+mod faults;
+mod function_tests;
+mod grants;
+mod hostile;
+mod hosts;
+mod http;
+mod new_function;
+mod one_group;
+mod openapi;
+mod quotas;
+mod redis_host;
+mod reuse;
+mod socket;
+mod swap;
+mod tracing;
+mod trust;
+mod verify;
