@@ -11,7 +11,6 @@ mod sql;
 mod sqlite;
 
 use std::future::Future;
-use std::pin::pin;
 use std::time::Instant;
 
 use roost_core::ids::{ConversationId, UserId};
@@ -96,11 +95,10 @@ impl Directory for RecordStore {
 }
 
 /// Carries out an operation within its span and measures its latency.
-async fn measured<T>(operation: Operation, work: impl Future<Output = Answer<T>> + Send) -> Answer<T> {
+async fn measured<T>(operation: Operation, work: impl Future<Output = Answer<T>> + Send + Unpin) -> Answer<T> {
     let start = Instant::now();
     let span = trace::records_span(operation.name());
-    // Pinned here, because `instrument` moves what it takes, and these futures are large.
-    let answer = pin!(work).instrument(span.clone()).await;
+    let answer = work.instrument(span.clone()).await;
     if matches!(answer, Err(RecordsError::Unavailable { .. })) {
         trace::mark_unavailable(&span);
     }
@@ -109,12 +107,15 @@ async fn measured<T>(operation: Operation, work: impl Future<Output = Answer<T>>
 }
 
 /// Implements [`Records`] by handing every operation on to the records that are configured, and measuring its time.
+///
+/// The futures of the technologies take up to 30 KiB. They are boxed, so that whoever calls an operation does not carry
+/// that through every layer.
 macro_rules! delegate {
     ($($(#[$doc:meta])* $operation:ident $name:literal
         $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
         impl Records for RecordStore {
             $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
-                each!(self, records => measured(Operation::$operation, records.$method($($argument),*)).await)
+                each!(self, records => measured(Operation::$operation, Box::pin(records.$method($($argument),*))).await)
             })*
         }
     };
