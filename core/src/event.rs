@@ -1,4 +1,4 @@
-//! Events for clients in their wire form. No other module of the core writes JSON.
+//! Events for clients in their wire form. No other module of the core writes JSON for clients.
 //!
 //! Functions make events of their own with [`Event::durable`] and [`Event::ephemeral`]; the other functions here are the
 //! events of Roost itself.
@@ -99,6 +99,9 @@ pub fn presence_list(views: &[PresenceView]) -> Result<String, fmt::Error> {
     json.push_str("]}");
     Ok(json)
 }
+
+/// The names of the events about changes of conversations, which [`change`] makes.
+pub const CHANGES: [&str; 3] = ["message.new", "message.updated", "message.deleted"];
 
 /// The event for every member: `message.new`, `message.updated` or `message.deleted`.
 ///
@@ -275,6 +278,8 @@ mod tests {
         let name = |kind, deleted| {
             change(&Change { seq: Seq(3), kind, message: message(deleted) }).map(|event| event.name.to_string())
         };
+        let all = [(ChangeKind::Sent, false), (ChangeKind::Edited, false), (ChangeKind::Deleted, true)];
+        assert_eq!(all.map(|(kind, deleted)| name(kind, deleted).unwrap()), CHANGES);
         assert_eq!(name(ChangeKind::Sent, false).as_deref(), Some("message.new"));
         assert_eq!(name(ChangeKind::Edited, false).as_deref(), Some("message.updated"));
         assert_eq!(name(ChangeKind::Deleted, true).as_deref(), Some("message.deleted"));

@@ -41,10 +41,12 @@ pub enum Space {
     /// Any type: what a function keeps for a user, a conversation, a message or itself, and no other function sees. Live
     /// state, which is lost with the store; what must not be lost goes into [documents](crate::documents).
     App,
+    /// Any type: what the host keeps for itself, such as the entries of the outbox. No function is granted this space.
+    Host,
 }
 
 impl Space {
-    /// All spaces, in the order of the contract.
+    /// All spaces that functions can be granted, in the order of the contract.
     pub const ALL: [Self; 11] = [
         Self::Online,
         Self::Presence,
@@ -73,6 +75,7 @@ impl Space {
             Self::UnreadLease => "unread-lease",
             Self::LastMessage => "last-message",
             Self::App => "app",
+            Self::Host => "host",
         }
     }
 
@@ -89,12 +92,13 @@ impl Space {
             Self::UnreadLease => "unread:lease:",
             Self::LastMessage => "last_msg:",
             Self::App => "app:",
+            Self::Host => "host:",
         }
     }
 
     /// Whether keys of this space have an item.
     pub const fn has_item(self) -> bool {
-        matches!(self, Self::UnreadConversation | Self::App)
+        matches!(self, Self::UnreadConversation | Self::App | Self::Host)
     }
 }
 
@@ -169,6 +173,11 @@ impl Key {
     /// The key of the ordered set that holds this user's deadline.
     pub fn presence_due(user: UserId) -> Self {
         Self::new(Space::PresenceDue, Owner::presence_shard(user))
+    }
+
+    /// A key of the host's own.
+    pub const fn of_host(owner: Owner, item: String) -> Self {
+        Self { space: Space::Host, owner, function: None, item: Some(item) }
     }
 
     /// The key of another space that this owner, and in the space `app` this function, has under this item.

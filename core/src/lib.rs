@@ -16,13 +16,18 @@ pub mod last_message;
 pub mod limits;
 pub mod live_state;
 pub mod messaging;
+pub mod outbox;
 pub mod port;
 pub mod presence;
+pub mod slot;
 pub mod source;
+mod spread;
 mod store_answers;
 mod store_calls;
+mod stored_text;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod trigger;
 pub mod typing;
 pub mod unread;

@@ -100,6 +100,68 @@ pub const EVENT_NAME_BYTES_MAX: usize = 64;
 pub const CATCH_UP_BYTES_MAX: usize = CALL_BYTES_MAX / 2;
 /// The size of all values, names and payloads in one call.
 pub const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The number of users that the addressed events of one transaction name. A user counts once for each event.
+pub const ADDRESSEES_MAX: usize = 1_000;
+/// The size of the names and payloads of the addressed events of one transaction.
+pub const ADDRESSED_BYTES_MAX: usize = 256 * 1024;
+
+/// The number of partitions over which the marks of the outbox are distributed.
+pub const OUTBOX_SHARDS: u32 = 16;
+/// The number of entries whose marks one shard has.
+pub const OUTBOX_ENTRIES_MAX: i64 = 4_096;
+/// The size of the entries whose marks one shard has. The last entry can exceed it.
+pub const OUTBOX_BYTES_MAX: i64 = 16 * 1024 * 1024;
+/// The time that a host has to deliver an entry before recovery does it.
+pub const OUTBOX_GRACE_MS: u64 = 5_000;
+/// The time for which recovery claims a mark.
+pub const OUTBOX_LEASE_MS: u64 = 10_000;
+/// The time to live of a receipt: longer than recovery tries to deliver an entry.
+pub const RECEIPT_TTL_MS: u64 = 86_400_000;
+/// The time to live of an entry of the outbox.
+pub const OUTBOX_ENTRY_TTL_MS: u64 = 86_400_000;
+/// The time for which an entry that was not written must not be written later.
+pub const OUTBOX_VOID_TTL_MS: u64 = 3_600_000;
+/// The number of marks that recovery reads at a time.
+pub const OUTBOX_PAGE: u32 = 100;
+/// The time after which a round of recovery reads no further page.
+pub const OUTBOX_RECOVERY_MS_MAX: u64 = 1_000;
+/// The pause before recovery tries an entry again. Each further one doubles it.
+pub const OUTBOX_RETRY_MS: u64 = 5_000;
+/// The longest pause before recovery tries an entry again.
+pub const OUTBOX_RETRY_MS_MAX: u64 = 60_000;
+/// The number of attempts after which recovery gives an entry up.
+pub const OUTBOX_ATTEMPTS_MAX: u64 = 60;
+
+/// The number of partitions over which the queues of triggered calls are distributed.
+pub const TRIGGER_QUEUE_SHARDS: u32 = 64;
+/// The number of calls that the queue of one function has.
+pub const TRIGGER_QUEUE_MAX: i64 = 10_000;
+/// The size of the calls that the queue of one function has. The last call can exceed it.
+pub const TRIGGER_QUEUE_BYTES_MAX: i64 = 64 * 1024 * 1024;
+/// The time to live of a queue after the last call was added.
+pub const TRIGGER_QUEUE_TTL_MS: u64 = 7 * 86_400_000;
+/// The time to live of a queued call: so long that it is never shorter than that of its queue.
+pub const TRIGGER_ENTRY_TTL_MS: u64 = 30 * 86_400_000;
+/// The time for which a publication is not queued again after its call was made.
+pub const TRIGGER_DONE_TTL_MS: u64 = 600_000;
+/// The pause before a failed call is made again. Each further one doubles it.
+pub const TRIGGER_RETRY_MS: u64 = 1_000;
+/// The longest pause before a failed call is made again.
+pub const TRIGGER_RETRY_MS_MAX: u64 = 300_000;
+/// The number of attempts after which a call is given up.
+pub const TRIGGER_ATTEMPTS_MAX: u32 = 12;
+/// The number of users that a call names.
+pub const TRIGGER_USERS_MAX: usize = 1_024;
+/// The number of publications in a row that may each cause a call: each is made by a function that was called for the one
+/// before.
+pub const TRIGGER_DEPTH_MAX: u32 = 4;
+/// The time for which it is remembered which function made a change of a conversation.
+pub const ORIGIN_TTL_MS: u64 = 3_600_000;
+
+/// The number of partitions over which the slots of repeated work are distributed.
+pub const SLOT_SHARDS: u32 = 64;
+/// The shortest time to live of the record of a slot.
+pub const SLOT_RECORD_TTL_MS: u64 = 600_000;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::limits::{CALL_BYTES_MAX, CALL_ITEMS_MAX};
-use crate::port::{KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
+use crate::port::{AddressedEvent, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
 use crate::store_answers::unexpected;
 
 /// Commits any number of transactions; the outcomes are in the order of the transactions.
@@ -91,7 +91,13 @@ fn fitting(transactions: &[Transaction]) -> usize {
 fn size(transaction: &Transaction) -> usize {
     let mutations: usize = transaction.mutations.iter().map(mutation_size).sum();
     let publications: usize = transaction.publications.iter().map(|event| event.name.len() + event.payload.len()).sum();
-    transaction.checks.len() * SMALL_BYTES_MAX + mutations + publications
+    let addressed: usize = transaction.addressed.iter().map(addressed_size).sum();
+    transaction.checks.len() * SMALL_BYTES_MAX + mutations + publications + addressed
+}
+
+/// Counts an event once for each user who receives it.
+fn addressed_size(addressed: &AddressedEvent) -> usize {
+    (addressed.event.name.len() + addressed.event.payload.len()) * addressed.users.len()
 }
 
 /// The largest size of a check, or of a mutation without a value of its own.

@@ -46,6 +46,7 @@ fn physical_keys_are_those_of_the_documentation() {
         Key::unread_conversation(USER, CONVERSATION).physical_in_cluster(),
         format!("unread:conv:{{{user}}}:{CONVERSATION}")
     );
+    assert_eq!(Key::of_host(Owner::Shard(3), "outbox.marks".to_owned()).physical(), "host:3:outbox.marks");
     assert_eq!(feed_physical(USER), format!("feed:{user}"));
     assert_eq!(channel(USER), format!("chat:user:{user}"));
 }
@@ -56,6 +57,7 @@ fn spaces_have_the_names_of_the_contract() {
     let expected = "online presence devices presence-due unread-total unread-conversation unread-sequence unread-read \
                     unread-lease last-message app";
     assert_eq!(names, expected);
+    assert!(!Space::ALL.contains(&Space::Host), "no function can be granted it");
 }
 
 #[test]

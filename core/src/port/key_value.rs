@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Item;
+use crate::ids::UserId;
 use crate::key::{Key, KeyError, Owner, Space};
 use crate::limits::{
-    CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
-    TRANSACTION_ITEMS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
+    ADDRESSED_BYTES_MAX, ADDRESSEES_MAX, CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, RANGE_MAX, TRANSACTION_ITEMS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 
 /// A field name, a field value or a member. Most of those that the rules write are constants and need no allocation.
@@ -175,8 +178,9 @@ impl Mutation {
     }
 }
 
-/// An event for the devices of a user. Cloning is cheap, because a message is published to every member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An event for the devices of a user. Cloning is cheap, because a message is published to every member. The outbox stores
+/// events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The `type` of the frame.
     pub name: Arc<str>,
@@ -187,6 +191,15 @@ pub struct Event {
 }
 
 pub use app_usage::{AppBound, ITEM_BYTES, SCORE_BYTES, app_function};
+
+/// An event for several users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressedEvent {
+    /// The users whose devices receive the event.
+    pub users: Vec<UserId>,
+    /// The event that each of them receives.
+    pub event: Event,
+}
 
 /// A transaction in the partition of its owner: either all checks hold and everything is carried out, or nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,6 +212,10 @@ pub struct Transaction {
     pub mutations: Vec<Mutation>,
     /// The events that are published to the owner in the same transaction. The owner must be a user.
     pub publications: Vec<Event>,
+    /// The events that are published to other users, from any partition. If the transaction is carried out, each user
+    /// receives each durable event once, usually at once and at the latest after the crash of a host. An ephemeral event
+    /// is published at once or not at all.
+    pub addressed: Vec<AddressedEvent>,
     /// How much the items of the function in the space `app` may take afterwards; `None`: there is no bound. No function
     /// chooses it: the host puts the bound of the function that calls here.
     pub app_bound: Option<AppBound>,
@@ -207,7 +224,14 @@ pub struct Transaction {
 impl Transaction {
     /// An empty transaction in the partition of this owner.
     pub const fn new(owner: Owner) -> Self {
-        Self { owner, checks: Vec::new(), mutations: Vec::new(), publications: Vec::new(), app_bound: None }
+        Self {
+            owner,
+            checks: Vec::new(),
+            mutations: Vec::new(),
+            publications: Vec::new(),
+            addressed: Vec::new(),
+            app_bound: None,
+        }
     }
 
     /// Adds a check.
@@ -228,6 +252,13 @@ impl Transaction {
     #[must_use]
     pub fn publish(mut self, event: Event) -> Self {
         self.publications.push(event);
+        self
+    }
+
+    /// Adds an event for these users.
+    #[must_use]
+    pub fn address(mut self, users: Vec<UserId>, event: Event) -> Self {
+        self.addressed.push(AddressedEvent { users, event });
         self
     }
 }
@@ -283,8 +314,9 @@ impl From<KeyError> for StoreError {
 /// - `read` answers in the order of the queries, in one round trip. The queries of one partition are answered at one instant. An
 ///   expired key is never visible. One invalid query fails the call.
 /// - `commit` answers in the order of the transactions, in one round trip. Each transaction is atomic on its own: either all
-///   checks hold and all mutations and publications are carried out, or none is. Transactions of one call are carried
-///   out in any order and do not depend on each other. If [`validate_commit`] refuses a transaction, the whole call fails
+///   checks hold and all mutations and publications are carried out, or none is; addressed events are part of it, although
+///   the users receive them after the outcome is decided. Transactions of one call are carried out in any order and do not
+///   depend on each other. If [`validate_commit`] refuses a transaction, the whole call fails
 ///   before anything is changed. A wrong type or an unreachable partition is the outcome of its transaction alone.
 pub trait KeyValue: Send + Sync {
     /// Answers every query.
@@ -327,15 +359,14 @@ pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
     limit("transactions in a call", transactions.len(), CALL_ITEMS_MAX)?;
     let mut bytes = 0_usize;
     for transaction in transactions {
-        let items = transaction.checks.len() + transaction.mutations.len() + transaction.publications.len();
-        limit("checks, mutations and publications in a transaction", items, TRANSACTION_ITEMS_MAX)?;
+        limit("checks, mutations and publications in a transaction", items(transaction), TRANSACTION_ITEMS_MAX)?;
         for check in &transaction.checks {
             validate_owner(transaction.owner, check.key())?;
-            bytes += validate_check(check)?;
+            bytes += counted(check.key(), validate_check(check)?);
         }
         for mutation in &transaction.mutations {
             validate_owner(transaction.owner, mutation.key())?;
-            bytes += validate_mutation(mutation)?;
+            bytes += counted(mutation.key(), validate_mutation(mutation)?);
         }
         validate_function(transaction)?;
         if !transaction.publications.is_empty() && !matches!(transaction.owner, Owner::User(_)) {
@@ -344,8 +375,39 @@ pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
         for event in &transaction.publications {
             bytes += validate_event(event)?;
         }
+        bytes += validate_addressed(&transaction.addressed)?;
     }
     limit("bytes in a call", bytes, CALL_BYTES_MAX)
+}
+
+/// The number of checks, mutations and publications that count towards the limit.
+fn items(transaction: &Transaction) -> usize {
+    let checks = transaction.checks.iter().map(Check::key);
+    let keys = checks.chain(transaction.mutations.iter().map(Mutation::key));
+    keys.map(|key| counted(key, 1)).sum::<usize>() + transaction.publications.len() + transaction.addressed.len()
+}
+
+/// What counts towards the limits of a call. What the host adds for itself does not: it bounds that itself, and a call
+/// of a function that is within the limits must stay so.
+fn counted(key: &Key, amount: usize) -> usize {
+    if key.space == Space::Host { 0 } else { amount }
+}
+
+/// Validates events for named users. Returns the bytes that all users together receive.
+fn validate_addressed(addressed: &[AddressedEvent]) -> Result<usize, StoreError> {
+    let (mut users, mut stored, mut received) = (0_usize, 0, 0_usize);
+    for AddressedEvent { users: named, event } in addressed {
+        if named.is_empty() {
+            return Err(StoreError::Invalid(format!("the addressed event {} names no user", event.name)));
+        }
+        let bytes = validate_event(event)?;
+        users = users.saturating_add(named.len());
+        stored += bytes;
+        received = received.saturating_add(bytes.saturating_mul(named.len()));
+    }
+    limit("users of the addressed events in a transaction", users, ADDRESSEES_MAX)?;
+    limit("bytes of the addressed events in a transaction", stored, ADDRESSED_BYTES_MAX)?;
+    Ok(received)
 }
 
 /// Validates an event. Returns its size in bytes.

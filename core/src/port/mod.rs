@@ -12,8 +12,8 @@ mod records;
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
 pub use item::Item;
 pub use key_value::{
-    AppBound, Check, Event, ITEM_BYTES, KeyValue, Mutation, Outcome, Query, SCORE_BYTES, StoreError, Text, Transaction,
-    Value, app_function, validate_commit, validate_event, validate_publish, validate_read,
+    AddressedEvent, AppBound, Check, Event, ITEM_BYTES, KeyValue, Mutation, Outcome, Query, SCORE_BYTES, StoreError,
+    Text, Transaction, Value, app_function, validate_commit, validate_event, validate_publish, validate_read,
 };
 pub use number::parse_number;
 pub use records::{

@@ -83,6 +83,7 @@ fn a_commit_has_at_most_1024_transactions_of_at_most_4096_items() {
             checks: vec![Check::Absent(key()); checks],
             mutations: vec![Mutation::Delete(key()); mutations],
             publications: vec![event("n", 0); publications],
+            addressed: Vec::new(),
             app_bound: None,
         })
     };
@@ -198,4 +199,31 @@ fn names_values_and_times_to_live_have_limits() {
         let expire = |ttl_ms: u64| mutate(ttl(ttl_ms));
         assert_eq!([0, 1, TTL_MS_MAX, TTL_MS_MAX + 1].map(expire), ["invalid", "ok", "ok", "too large"]);
     }
+}
+
+#[test]
+fn addressed_events_are_limited_in_users_and_bytes_and_need_no_user_as_owner() {
+    let users = |count: usize| (0..count as u128).map(UserId::from_u128).collect::<Vec<_>>();
+    let address = |of: &[(usize, usize)]| {
+        let new = Transaction::new(Owner::Shard(1));
+        commit(of.iter().fold(new, |all, (count, payload)| all.address(users(*count), event("n", *payload))))
+    };
+    assert_eq!(address(&[(ADDRESSEES_MAX, 1)]), "ok");
+    assert_eq!(address(&[(ADDRESSEES_MAX, 1), (1, 1)]), "too large");
+    assert_eq!(address(&[(1, 1), (0, 1)]), "invalid");
+    assert_eq!(address(&[(1, PAYLOAD_BYTES_MAX), (1, PAYLOAD_BYTES_MAX - 2)]), "ok", "exactly the limit");
+    assert_eq!(address(&[(1, PAYLOAD_BYTES_MAX), (1, PAYLOAD_BYTES_MAX - 1)]), "too large");
+    assert_eq!(address(&[(64, PAYLOAD_BYTES_MAX - 1)]), "ok", "exactly the bytes of a call, counted for each user");
+    assert_eq!(address(&[(65, PAYLOAD_BYTES_MAX - 1)]), "too large");
+    assert_eq!(commit(Transaction::new(OWNER).address(users(1), event("N", 1))), "invalid");
+}
+
+#[test]
+fn what_the_host_adds_counts_towards_no_limit() {
+    let host = || Key::of_host(OWNER, "outbox.1".to_owned());
+    let full = (0..TRANSACTION_ITEMS_MAX).fold(Transaction::new(OWNER), |all, _| all.check(Check::Absent(key())));
+    let added = full.check(Check::Absent(host())).mutate(Mutation::Set(host(), vec![0; VALUE_BYTES_MAX], None));
+    assert_eq!(commit(added.clone()), "ok");
+    assert_eq!(commit(added.check(Check::Absent(key()))), "too large");
+    assert_eq!(mutate(Mutation::Set(host(), vec![0; VALUE_BYTES_MAX + 1], None)), "too large", "no value is longer");
 }

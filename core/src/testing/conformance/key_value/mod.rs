@@ -3,6 +3,7 @@
 //! Every case uses owners that no other case uses, so that all cases can share one store and run concurrently. The test of an
 //! adapter implements [`Harness`] and generates one test for each case with [`each_store_case`](crate::each_store_case).
 
+pub mod addressed;
 pub mod app;
 pub mod bounds;
 pub mod bus;
@@ -116,6 +117,13 @@ macro_rules! each_store_case {
             bus::a_user_that_was_left_receives_nothing
             bus::joining_again_replaces_the_subscriber
             bus::concurrent_publications_arrive_in_the_order_of_their_offsets
+            addressed::a_change_of_any_partition_and_its_events_happen_together
+            addressed::an_owner_that_is_a_message_has_addressed_events
+            addressed::a_refused_transaction_tells_nobody_and_names_its_check
+            addressed::each_user_receives_the_events_in_order_and_once
+            addressed::an_owner_who_is_a_user_has_events_of_their_own
+            addressed::transactions_with_and_without_addressed_events_are_independent
+            addressed::addressed_events_beyond_a_limit_are_refused
             races::concurrent_sums_are_exact
             races::compare_and_set_loops_lose_no_update
             races::one_of_many_callers_creates_an_absent_key

@@ -1,0 +1,8 @@
+//! The use cases of the outbox: a commit with entries, and recovery.
+
+mod commit;
+mod deliver;
+mod recover;
+
+pub use commit::{OutboxRequest, commit};
+pub use recover::{OutboxRecovery, due_shards, recover};
