@@ -26,14 +26,16 @@ use crate::delivery::hub::Hub;
 use crate::ops::admin::{self, AdminState};
 use crate::ops::shutdown::Signals;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
+use crate::ops::{metrics, outbox, reconcile};
 use crate::records::RecordStore;
 use crate::runtime::deployments::{CanaryLimits, DeploymentOptions, Deployments};
+use crate::runtime::slots::StoreSlots;
 use crate::runtime::{DeployError, Engine, Functions, HostWorld, Options, OwnSources};
+use crate::runtime::{schedule, triggers};
 use crate::server::auth::Authenticator;
 use crate::server::http::{self, HttpListener, tls};
 use crate::server::state::AppState;
 use crate::store::Store;
-use crate::{ops::metrics, ops::reconcile, runtime::schedule};
 
 /// The folder of the deployments in the data directory.
 const DEPLOYMENTS_DIR: &str = "deployments";
@@ -82,7 +84,7 @@ pub struct Running {
     admin: Arc<AdminState>,
     /// When it is dropped, no new requests are accepted and no new ticks begin.
     serving: DropGuard,
-    /// The public listener and the schedules. After the stop they end when they have finished what they began.
+    /// The public listener, the schedules and the calls for publications. After the stop they end when they have finished what they began.
     work: Supervisor,
     /// The admin listener and the maintenance of the store. They run until the end.
     background: Supervisor,
@@ -110,7 +112,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     install_tls();
     let store = Store::open(config.store.clone()).await?;
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
-    let world = HostWorld { store: store.clone(), records: records.clone() };
+    let world = HostWorld::new(store.clone(), records.clone());
     let functions = functions(&config, world.clone(), policy.own_sources)?;
     let deployments = open_deployments(&config, &functions, (&store, listen)).await?;
     let tasks = TaskHealth::of_process();
@@ -136,6 +138,8 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     }
     let deployed = functions.list().into_iter().map(|function| function.name).collect();
     warnings_of_undeployed(&config, &deployed).iter().for_each(|warning| tracing::warn!("{warning}"));
+    let (slots, queues) =
+        (Arc::new(StoreSlots::new(store.clone())), (store.clone(), admin.world.subscriptions.clone()));
     let hub = Hub::start(Arc::new(store), &config.socket, tasks.clone());
     let dispatcher = Arc::new(functions.clone());
     let state = AppState::start(dispatcher.clone(), hub.clone(), auth, (&config, tasks.clone()));
@@ -146,8 +150,12 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     background.spawn("deployments", move || followed.clone().follow_cluster());
     background.spawn("canaries", move || watched.clone().watch_canaries());
     background.spawn("reload", move || reload_on_hangup(reloaded.clone()));
+    let (stop, scheduled) = (serving.clone(), dispatcher.clone());
+    let schedules = move || schedule::run(scheduled.clone(), slots.clone(), stop.clone());
+    work.spawn_until(serving.clone(), "schedules", schedules);
     let stop = serving.clone();
-    work.spawn_until(serving.clone(), "schedules", move || schedule::run(dispatcher.clone(), stop.clone()));
+    let triggers = move || triggers::run(dispatcher.clone(), queues.clone(), stop.clone());
+    work.spawn_until(serving.clone(), "triggers", triggers);
     functions.serving();
     admin.started.store(true, Ordering::Release);
     tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
@@ -218,6 +226,8 @@ fn background(listener: Arc<HttpListener>, admin: &Arc<AdminState>, bounds: &Htt
     serve(&mut tasks, "admin_listener", listener, admin::router(admin.clone()), bounds, &never);
     let store = admin.world.store.clone();
     tasks.spawn("store_maintenance", move || maintain(store.clone()));
+    let world = admin.world.clone();
+    tasks.spawn("outbox", move || outbox::run(world.clone()));
     let store = admin.world.store.clone();
     tasks.spawn("metrics_watch", move || metrics::watch(store.clone()));
     if let Some(replaced) = admin.world.store.replaced() {
@@ -323,7 +333,7 @@ pub(crate) async fn function_names(config: &Config, components: &[PathBuf]) -> a
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await?;
     let mut options = Options { own_sources: Some(OwnSources::new(|_| true)), ..Options::of_config(config) };
     options.named.values_mut().for_each(|function| function.grants = None);
-    let functions = Functions::new(Engine::new()?, HostWorld { store, records }, options)?;
+    let functions = Functions::new(Engine::new()?, HostWorld::new(store, records), options)?;
     for path in components {
         if let Err(error) = functions.deploy_file(path).await {
             tracing::debug!(%error, "the name of a function is not known");

@@ -134,7 +134,7 @@ impl Variant {
     async fn new(name: &str, engine: &Engine, scenario: &Scenario) -> Self {
         let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
         scenario.write(&records).await;
-        let world = HostWorld { store: Store::memory(), records };
+        let world = HostWorld::new(Store::memory(), records);
         let variant = match name {
             "native" => Self::Native(native::world(world.store, world.records)),
             _ => Self::Functions(fixture::functions(engine.clone(), world, name == "reused").await),
@@ -199,7 +199,7 @@ fn call(functions: &Functions, ask: ApiRequest) -> (Target, Invocation) {
 async fn deploy(engine: &Engine, scenario: &Scenario) {
     const TIMES: u32 = 30;
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let functions = fixture::functions(engine.clone(), HostWorld { store: Store::memory(), records }, true).await;
+    let functions = fixture::functions(engine.clone(), HostWorld::new(Store::memory(), records), true).await;
     let bytes = tokio::fs::read(components().join("presence.wasm")).await.unwrap();
     let (mut deployed, mut answered) = (Vec::new(), Vec::new());
     for number in 0..TIMES {

@@ -51,6 +51,26 @@ impl NetworkCondition {
     }
 }
 
+/// The network between a client and a server.
+#[derive(Clone)]
+struct Network {
+    condition: watch::Sender<NetworkCondition>,
+    /// The text from whose first occurrence in a request on everything is held.
+    held_from: Arc<Mutex<Option<String>>>,
+}
+
+impl Network {
+    /// Holds the network if this part of a request contains the text.
+    fn inspect(&self, request: &[u8]) {
+        let mut held_from = self.held_from.lock().unwrap();
+        let is_in = |text: &String| request.windows(text.len()).any(|window| window == text.as_bytes());
+        if held_from.as_ref().is_some_and(is_in) {
+            *held_from = None;
+            self.condition.send_replace(NetworkCondition::Held);
+        }
+    }
+}
+
 /// Open connections by number, the newest last. Dropping the sender resets the connection.
 type Connections = Arc<Mutex<BTreeMap<u64, oneshot::Sender<()>>>>;
 
@@ -58,7 +78,7 @@ type Connections = Arc<Mutex<BTreeMap<u64, oneshot::Sender<()>>>>;
 pub struct Proxy {
     /// The address to connect to instead of the target.
     pub address: SocketAddr,
-    condition: watch::Sender<NetworkCondition>,
+    network: Network,
     connections: Connections,
     _accepting: JoinSet<()>,
 }
@@ -68,16 +88,26 @@ impl Proxy {
     pub async fn before(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let condition = watch::Sender::new(NetworkCondition::Normal);
+        let network = Network { condition: watch::Sender::new(NetworkCondition::Normal), held_from: Arc::default() };
         let connections = Connections::default();
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, target, condition.clone(), connections.clone()));
-        Self { address, condition, connections, _accepting: accepting }
+        accepting.spawn(accept(listener, target, network.clone(), connections.clone()));
+        Self { address, network, connections, _accepting: accepting }
     }
 
     /// Sets the condition of the network from now on.
     pub fn set(&self, condition: NetworkCondition) {
-        self.condition.send_replace(condition);
+        self.network.condition.send_replace(condition);
+    }
+
+    /// Holds everything from the first request on that contains this text. The text must not be cut by the size of a read.
+    pub fn hold_from(&self, text: &str) {
+        *self.network.held_from.lock().unwrap() = Some(text.to_owned());
+    }
+
+    /// Whether data in both directions is held back.
+    pub fn is_holding(&self) -> bool {
+        *self.network.condition.borrow() == NetworkCondition::Held
     }
 
     /// Resets every connection; new ones can be opened.
@@ -96,12 +126,7 @@ impl Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    target: SocketAddr,
-    condition: watch::Sender<NetworkCondition>,
-    connections: Connections,
-) {
+async fn accept(listener: TcpListener, target: SocketAddr, network: Network, connections: Connections) {
     let mut carried = JoinSet::new();
     let mut number = 0;
     loop {
@@ -111,9 +136,9 @@ async fn accept(
                 number += 1;
                 let (keep, cut) = oneshot::channel();
                 connections.lock().unwrap().insert(number, keep);
-                let (condition, connections) = (condition.subscribe(), connections.clone());
+                let (network, connections) = (network.clone(), connections.clone());
                 carried.spawn(async move {
-                    carry(client, target, condition, cut).await;
+                    carry(client, target, network, cut).await;
                     connections.lock().unwrap().remove(&number);
                 });
             }
@@ -123,24 +148,19 @@ async fn accept(
 }
 
 /// Copies both directions until both ends are done or the connection is reset.
-async fn carry(
-    mut client: TcpStream,
-    target: SocketAddr,
-    condition: watch::Receiver<NetworkCondition>,
-    cut: oneshot::Receiver<()>,
-) {
-    if *condition.borrow() == NetworkCondition::Down {
+async fn carry(mut client: TcpStream, target: SocketAddr, network: Network, cut: oneshot::Receiver<()>) {
+    if *network.condition.borrow() == NetworkCondition::Down {
         return reset(&client);
     }
     let Ok(mut server) = TcpStream::connect(target).await else { return reset(&client) };
     for stream in [&client, &server] {
         stream.set_nodelay(true).expect("an open socket");
     }
-    let mut down = condition.clone();
+    let mut down = network.condition.subscribe();
     let done = {
         let ((asked, answer), (answered, ask)) = (client.split(), server.split());
-        let requests = pump(asked, ask, Direction::Requests, condition.clone());
-        let answers = pump(answered, answer, Direction::Answers, condition);
+        let requests = pump(asked, ask, Direction::Requests, network.clone());
+        let answers = pump(answered, answer, Direction::Answers, network);
         tokio::select! {
             carried = async { tokio::try_join!(requests, answers) } => carried.is_ok(),
             _ = cut => false,
@@ -159,15 +179,14 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn pump(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    direction: Direction,
-    mut condition: watch::Receiver<NetworkCondition>,
-) -> io::Result<()> {
+async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Direction, network: Network) -> io::Result<()> {
+    let mut condition = network.condition.subscribe();
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let length = from.read(&mut piece).await?;
+        if direction == Direction::Requests {
+            network.inspect(&piece[..length]);
+        }
         let now = condition
             .wait_for(|condition| !condition.holds(direction))
             .await
@@ -254,6 +273,20 @@ mod tests {
             proxy.set(NetworkCondition::Normal);
             assert_eq!(receive_line(&mut stream).await.unwrap(), "late\n", "{condition:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn everything_is_held_from_a_certain_request_on() {
+        let proxy = Proxy::before(echo().await).await;
+        let mut stream = connect(&proxy).await;
+        proxy.hold_from("second");
+        send_line(&mut stream, "the first\n").await;
+        assert_eq!(receive_line(&mut stream).await.unwrap(), "the first\n");
+        send_line(&mut stream, "the second\n").await;
+        assert!(timeout(SHORT, stream.fill_buf()).await.is_err());
+        assert!(proxy.is_holding());
+        proxy.set(NetworkCondition::Normal);
+        assert_eq!(receive_line(&mut stream).await.unwrap(), "the second\n");
     }
 
     #[tokio::test]

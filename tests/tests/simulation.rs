@@ -170,4 +170,6 @@ caught! {
     a_new_id_on_retry_is_caught: NewIdOnRetry by 5;
     never_recovering_is_caught: NeverRecover by 3 | 7 | 9;
     renaming_a_field_is_caught: RenamedField by 7;
+    notifying_in_a_second_step_is_caught: NotifyInASecondStep by 11;
+    delivering_without_a_receipt_is_caught: DeliverWithoutReceipt by 11;
 }

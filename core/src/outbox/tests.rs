@@ -140,7 +140,7 @@ impl Fixture {
 }
 
 fn counter() -> Key {
-    Key { space: Space::App, owner: Owner::Conversation(GROUP), item: Some("votes".into()) }
+    Key::app(Owner::Conversation(GROUP), "votes")
 }
 
 fn event(name: &str) -> Event {

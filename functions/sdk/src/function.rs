@@ -1,11 +1,12 @@
-//! A function as a table: the routes, socket messages, hooks and schedules that it offers, each with its handler.
+//! A function as a table: the routes, socket messages, hooks, schedules and publications that it offers to answer, each
+//! with its handler.
 
 use crate::Answer;
 use crate::api_operation::ApiOperation;
 use crate::bindings::exports::roost::edge::handler;
 use crate::failure::Failure;
 use crate::grants::Grants;
-use crate::input::{Connection, Request, SocketMessage, SyncRequest};
+use crate::input::{Connection, Published, Request, SocketMessage, SyncRequest};
 use crate::invocation::{self, FunctionCall};
 use crate::log::{Level, log};
 use crate::panic::report_panics;
@@ -24,6 +25,9 @@ pub struct Function {
     pub hooks: &'static [Hook],
     /// Work that is repeated at an interval.
     pub schedules: &'static [Schedule],
+    /// Types of durable events for whose publication by another function this one is called, such as `message.new`: once
+    /// for each publication, at least once.
+    pub publications: &'static [(&'static str, Handler<Published>)],
     /// What the function asks to be allowed.
     pub grants: Grants,
 }
@@ -117,7 +121,7 @@ pub enum Hook {
     Sync(Handler<SyncRequest>),
 }
 
-/// Work that every host repeats at an interval.
+/// Work that is repeated at an interval, by one host of the cluster at a time.
 pub struct Schedule {
     /// The name of the schedule in log lines; unique in the function.
     pub name: &'static str,
@@ -132,7 +136,16 @@ pub struct Schedule {
 impl Function {
     /// A function that offers nothing yet.
     pub const fn named(name: &'static str, version: &'static str) -> Self {
-        Self { name, version, routes: &[], frames: &[], hooks: &[], schedules: &[], grants: Grants::NONE }
+        Self {
+            name,
+            version,
+            routes: &[],
+            frames: &[],
+            hooks: &[],
+            schedules: &[],
+            publications: &[],
+            grants: Grants::NONE,
+        }
     }
 
     /// The function's manifest, which the host reads before it serves a revision.
@@ -146,6 +159,7 @@ impl Function {
             messages: self.frames.iter().map(|(name, _)| (*name).to_owned()).collect(),
             hooks: self.hooks.iter().map(Hook::manifest).collect(),
             schedules: self.schedules.iter().map(Schedule::manifest).collect(),
+            publications: self.publications.iter().map(|(name, _)| (*name).to_owned()).collect(),
             grants: invocation::grants(&self.grants),
         }
     }
@@ -175,6 +189,10 @@ impl Function {
             FunctionCall::Tick { schedule, shard } => {
                 let found = self.schedules.iter().find(|known| known.name == schedule);
                 found.map(|schedule| (schedule.handler)(shard))
+            }
+            FunctionCall::Publication(published) => {
+                let found = self.publications.iter().find(|(known, _)| *known == published.name);
+                found.map(|(_, handler)| handler(published))
             }
             event => self.hooks.iter().find_map(|hook| hook.answer(event)),
         }
@@ -225,6 +243,7 @@ mod tests {
         frames: &[("echo", |message| Reply::ok(&message.connection))],
         hooks: &[Hook::Disconnected(|_| Ok(Reply::done())), Hook::Connected(|connection| Reply::ok(&connection.id))],
         schedules: &[Schedule { name: "tidy", every_ms: 1_000, shards: 2, handler: |shard| Reply::ok(shard) }],
+        publications: &[("poll.vote", |published| Reply::ok(&(&published.id, &published.users, published.attempt)))],
         ..Function::named("echo", "1.2.3")
     };
 
@@ -265,6 +284,14 @@ mod tests {
         assert_eq!(call(handler::Caller::Host, connected), Ok((200, "\"c2\"".to_owned())));
         let tick = handler::Tick { schedule: "tidy".to_owned(), shard: 1 };
         assert_eq!(call(handler::Caller::Host, handler::Request::Tick(tick)), Ok((200, "1".to_owned())));
+        let answer = call(handler::Caller::Host, publication("poll.vote"));
+        assert_eq!(answer, Ok((200, r#"["7.0",["00000000-0000-0000-0000-000000000007"],2]"#.to_owned())));
+    }
+
+    fn publication(name: &str) -> handler::Request {
+        let (id, name, payload) = ("7.0".to_owned(), name.to_owned(), "{}".to_owned());
+        let users = vec![handler::Id { high: 0, low: 7 }];
+        handler::Request::Publication(handler::Published { id, name, payload, users, attempt: 2 })
     }
 
     #[test]
@@ -273,6 +300,7 @@ mod tests {
         assert_eq!(call(handler::Caller::Host, handler::Request::Heartbeat(Vec::new())).unwrap_err().0, "internal");
         let odd = handler::Request::Connected(connection("two words"));
         assert_eq!(call(handler::Caller::Host, odd).unwrap_err().0, "internal");
+        assert_eq!(call(handler::Caller::Host, publication("other")).unwrap_err().0, "internal");
         assert_eq!(socket_message(handler::Caller::Service, "echo").unwrap_err().0, "user_required");
     }
 
@@ -287,6 +315,7 @@ mod tests {
         assert_eq!(manifest.messages, ["echo"]);
         assert_eq!(manifest.hooks, [handler::Hook::Disconnected, handler::Hook::Connected]);
         assert_eq!((manifest.schedules[0].every_ms, manifest.schedules[0].shards), (1_000, 2));
+        assert_eq!(manifest.publications, ["poll.vote"]);
         assert!(manifest.grants.read.is_empty() && !manifest.grants.publish);
     }
 }

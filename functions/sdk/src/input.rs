@@ -1,4 +1,5 @@
-//! What handlers receive: an HTTP request, a socket message, a connection, a client's request to synchronise.
+//! What handlers receive: an HTTP request, a socket message, a connection, a client's request to synchronise, the
+//! publication of an event.
 //!
 //! Each accessor parses one part of the input and returns it in the requested type, or the failure that the caller gets.
 
@@ -21,7 +22,7 @@ pub enum Caller {
     Service,
     /// A caller without credentials; only public routes have such callers.
     Anonymous,
-    /// The host itself: hooks and schedules.
+    /// The host itself: hooks, schedules and publications.
     Host,
 }
 
@@ -115,6 +116,29 @@ pub struct SyncRequest {
     pub user: UserId,
     /// The conversations in which the client missed events; `None` if that is unknown.
     pub conversations: Option<Vec<ConversationId>>,
+}
+
+/// The publication of an event by another function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The same whenever the function is called for this publication: a call can be repeated. For a change of a
+    /// conversation it is `<conversation>.<sequence>`.
+    pub id: String,
+    /// The type of the event.
+    pub name: String,
+    /// The users to whom the event was published; for a change of a conversation its present members.
+    pub users: Vec<UserId>,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    pub(crate) payload: String,
+}
+
+impl Published {
+    /// The payload, a JSON object. An event with another payload, or without a field that is needed, is a failure that is
+    /// not repeated.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        json::object("the payload", self.payload.as_bytes())
+    }
 }
 
 #[cfg(test)]

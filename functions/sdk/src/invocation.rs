@@ -7,7 +7,7 @@ use crate::bindings::exports::roost::edge::handler;
 use crate::edge::list;
 use crate::failure::Failure;
 use crate::grants::Grants;
-use crate::input::{Caller, Connection, Request, SocketMessage, SyncRequest};
+use crate::input::{Caller, Connection, Published, Request, SocketMessage, SyncRequest};
 use crate::reply::Reply;
 
 /// What the host calls the function for.
@@ -19,6 +19,7 @@ pub(crate) enum FunctionCall {
     Disconnected(Connection),
     Sync(SyncRequest),
     Tick { schedule: String, shard: u32 },
+    Publication(Published),
 }
 
 pub(crate) fn read(invocation: handler::Invocation) -> Result<FunctionCall, Failure> {
@@ -50,6 +51,13 @@ pub(crate) fn read(invocation: handler::Invocation) -> Result<FunctionCall, Fail
             FunctionCall::Sync(SyncRequest { user: sync.user.into(), conversations: sync.conversations.map(list) })
         }
         handler::Request::Tick(tick) => FunctionCall::Tick { schedule: tick.schedule, shard: tick.shard },
+        handler::Request::Publication(published) => FunctionCall::Publication(Published {
+            id: published.id,
+            name: published.name,
+            users: list(published.users),
+            attempt: published.attempt,
+            payload: published.payload,
+        }),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The sdk that Roost functions are written with.
 //!
-//! A function is a table of routes, socket messages, hooks and schedules ([`function!`]). Each has a handler, which parses
-//! its input ([`Request`], [`SocketMessage`]), runs a use case of `roost-core` on the host's imports ([`run`], [`Edge`])
+//! A function is a table of routes, socket messages, hooks, schedules and publications ([`function!`]). Each has a handler,
+//! which parses its input ([`Request`], [`SocketMessage`], [`Published`]), runs a use case of `roost-core` on the host's imports ([`run`], [`Edge`])
 //! and returns a [`Reply`] or a [`Failure`]. This crate keeps no state between two calls, so that a fresh and a reused
 //! instance give the same answers. It contains no rule of chat.
 
@@ -33,7 +33,7 @@ pub use edge::Edge;
 pub use failure::Failure;
 pub use function::{Access, Function, Handler, Hook, Route, Schedule};
 pub use grants::Grants;
-pub use input::{Caller, Connection, Request, SocketMessage, SyncRequest};
+pub use input::{Caller, Connection, Published, Request, SocketMessage, SyncRequest};
 pub use log::{Level, log};
 pub use parameter::{LIMIT, Limit, LimitError, PathParameter, QueryParameter};
 pub use reply::Reply;

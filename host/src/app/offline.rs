@@ -115,7 +115,7 @@ impl OfflineHost {
         let own_sources = Some(OwnSources::new(|_| true));
         let cache_dir = Some(cache_dir.to_owned());
         let options = Options { cache_dir, own_sources, ..Options::of_config(config) };
-        let functions = Functions::new(engine, HostWorld { store: store.clone(), records: records.clone() }, options)?;
+        let functions = Functions::new(engine, HostWorld::new(store.clone(), records.clone()), options)?;
         for component in components {
             functions.deploy_file(component).await?;
         }

@@ -10,7 +10,8 @@ use super::args::FunctionsArgs;
 use super::print::print;
 use super::running_host::{self, RunningHost};
 
-const COLUMNS: [&str; 8] = ["FUNCTION", "VERSION", "SOURCE", "DIGEST", "CANARY", "ROUTES", "CALLS", "LIMITS"];
+const COLUMNS: [&str; 9] =
+    ["FUNCTION", "VERSION", "SOURCE", "DIGEST", "CANARY", "ROUTES", "PUBLICATIONS", "CALLS", "LIMITS"];
 const REVISION_COLUMNS: [&str; 6] = ["REVISION", "VERSION", "DIGEST", "BYTES", "DEPLOYED AT", "STATE"];
 const HOST_COLUMNS: [&str; 6] = ["HOST", "FUNCTION", "REVISION", "DIGEST", "CANARY", "PROBLEM"];
 /// How many letters of a digest are shown.
@@ -157,7 +158,7 @@ fn revision_cells(revision: &Value, live: Option<u64>, canary: Option<u64>) -> [
     ]
 }
 
-fn cells(function: &Value) -> [String; 8] {
+fn cells(function: &Value) -> [String; 9] {
     let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64).unwrap_or_default();
     let limits = function.get("limits").unwrap_or(&Value::Null);
     let memory_mib = number(limits, "memory_bytes_max") >> 20;
@@ -168,6 +169,9 @@ fn cells(function: &Value) -> [String; 8] {
         None => text(function, "source"),
     };
     let canary = function.get("canary").filter(|canary| !canary.is_null());
+    // The types of events for whose publication the function is called.
+    let publications: Vec<String> =
+        list(function, "publications").iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
     [
         text(function, "name"),
         text(function, "version"),
@@ -178,6 +182,7 @@ fn cells(function: &Value) -> [String; 8] {
             |canary| format!("{}: {} %", number(canary, "revision"), number(canary, "percent")),
         ),
         list(function, "routes").len().to_string(),
+        if publications.is_empty() { "-".to_owned() } else { publications.join(",") },
         number(function, "calls").to_string(),
         format!("{memory_mib} MiB, {deadline_ms} ms, {} calls, {reuse}", number(limits, "concurrency_max")),
     ]
@@ -201,10 +206,11 @@ mod tests {
         let mut deployed = function("presence", 12);
         deployed["revision"] = json!(3);
         deployed["canary"] = json!({ "revision": 4, "percent": 10 });
+        deployed["publications"] = json!(["message.new", "poll.vote"]);
         let expected = "\
-FUNCTION  VERSION  SOURCE      DIGEST        CANARY   ROUTES  CALLS  LIMITS
-typing    0.1.0    file        0123456789ab  -        1       7      16 MiB, 5000 ms, 64 calls, reused
-presence  0.1.0    revision 3  0123456789ab  4: 10 %  1       12     16 MiB, 5000 ms, 64 calls, reused";
+FUNCTION  VERSION  SOURCE      DIGEST        CANARY   ROUTES  PUBLICATIONS           CALLS  LIMITS
+typing    0.1.0    file        0123456789ab  -        1       -                      7      16 MiB, 5000 ms, 64 calls, reused
+presence  0.1.0    revision 3  0123456789ab  4: 10 %  1       message.new,poll.vote  12     16 MiB, 5000 ms, 64 calls, reused";
         assert_eq!(functions(&[function("typing", 7), deployed]), expected);
     }
 

@@ -102,7 +102,7 @@ impl Checker {
         app::install_tls();
         let store = Store::open(config.store).await?;
         let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
-        Ok(Self::ThisProcess(HostWorld { store, records }))
+        Ok(Self::ThisProcess(HostWorld::new(store, records)))
     }
 
     async fn carry_out(&self, order: &CheckRequest) -> anyhow::Result<CheckPage> {

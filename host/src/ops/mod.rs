@@ -7,6 +7,7 @@ pub mod latency;
 pub mod log;
 pub mod metrics;
 pub mod otlp;
+pub(crate) mod outbox;
 pub mod reconcile;
 pub mod shutdown;
 pub mod supervisor;

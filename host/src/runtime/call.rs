@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roost_core::ids::{ConnectionId, ConversationId, UserId};
+use roost_core::port::Event;
 
 /// On whose behalf a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub enum Caller {
     Service,
     /// A caller without credentials.
     Anonymous,
-    /// The host itself, for hooks and ticks.
+    /// The host itself, for hooks, ticks and publications.
     Host,
 }
 
@@ -66,6 +67,33 @@ pub enum Request {
         /// The shard that this tick is for.
         shard: u32,
     },
+    /// An event was published.
+    Publication(PublishedEvent),
+}
+
+impl Request {
+    /// How many publications led to this call.
+    pub(super) const fn depth(&self) -> u32 {
+        match self {
+            Self::Publication(published) => published.depth,
+            _ => 0,
+        }
+    }
+}
+
+/// The publication of an event, for a function that is called for its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedEvent {
+    /// The same for every call about this publication.
+    pub id: String,
+    /// The event that was published.
+    pub event: Event,
+    /// The users to whom it was published.
+    pub users: Vec<UserId>,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// How many publications led to this one, each by a function that was called for the one before.
+    pub depth: u32,
 }
 
 /// An HTTP request that matched a route.

@@ -1,7 +1,9 @@
 //! The interface to the live functions: the listeners find the function for a route, a frame or a hook, the scheduler
-//! reads the schedules, and both call. It shows nothing of components, revisions or instances; unit tests use fakes.
+//! reads the schedules, the runner of triggers reads who is called for publications, and all of them call. It shows nothing
+//! of components, revisions or instances; unit tests use fakes.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -32,6 +34,24 @@ pub(crate) trait Scheduled: Callable {
 
     /// The name of the function.
     fn name(target: &Self::Target) -> &str;
+
+    /// The longest time that a call can take, waiting for admission included.
+    fn call_time_max(target: &Self::Target) -> Duration;
+}
+
+/// The live functions, as the runner of triggers uses them.
+pub(crate) trait Subscribed: Callable {
+    /// The functions that are called for publications.
+    fn subscribers(&self) -> Vec<Self::Target>;
+
+    /// The name of the function.
+    fn name(target: &Self::Target) -> &str;
+
+    /// Whether this revision is called for publications of this type.
+    fn is_called_for(target: &Self::Target, event: &str) -> bool;
+
+    /// The longest time that a call can take, waiting for admission included.
+    fn call_time_max(target: &Self::Target) -> Duration;
 }
 
 /// The live functions, as the listeners use them.
@@ -71,6 +91,28 @@ impl Scheduled for Functions {
 
     fn name(target: &Target) -> &str {
         target.name()
+    }
+
+    fn call_time_max(target: &Target) -> Duration {
+        target.call_time_max()
+    }
+}
+
+impl Subscribed for Functions {
+    fn subscribers(&self) -> Vec<Target> {
+        Self::subscribers(self)
+    }
+
+    fn name(target: &Target) -> &str {
+        target.name()
+    }
+
+    fn is_called_for(target: &Target, event: &str) -> bool {
+        target.is_called_for(event)
+    }
+
+    fn call_time_max(target: &Target) -> Duration {
+        target.call_time_max()
     }
 }
 

@@ -166,7 +166,7 @@ impl Grants {
                     return Err(format!("writing the key space {space}"));
                 }
             }
-            if !transaction.publications.is_empty() {
+            if !transaction.publications.is_empty() || !transaction.addressed.is_empty() {
                 self.check_publish()?;
             }
         }
@@ -275,7 +275,10 @@ mod tests {
         let only_read = transaction().mutate(Mutation::Delete(key(Space::Online)));
         assert_eq!(checks(asked(), only_read).unwrap_err(), "writing the key space online");
         let silent = Grants { publish: false, ..asked() };
-        assert_eq!(checks(silent, transaction().publish(event)).unwrap_err(), "publishing to users");
+        assert_eq!(checks(silent, transaction().publish(event.clone())).unwrap_err(), "publishing to users");
+        assert_eq!(checks(silent, transaction().address(vec![user()], event)).unwrap_err(), "publishing to users");
+        let of_host = Key::of_host(Owner::User(user()), "outbox.1".to_owned());
+        assert!(checks(asked(), transaction().check(Check::Absent(of_host))).is_err());
     }
 
     #[test]

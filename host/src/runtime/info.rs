@@ -24,6 +24,8 @@ pub struct FunctionInfo {
     pub hooks: Vec<Hook>,
     /// The ticks that the function asked for.
     pub schedules: Vec<Schedule>,
+    /// The types of events for whose publication the function is called.
+    pub publications: Vec<String>,
     /// What the function may do.
     pub grants: Grants,
     /// What the function may use.
@@ -86,6 +88,7 @@ impl FunctionInfo {
             messages: manifest.messages.clone(),
             hooks: manifest.hooks.clone(),
             schedules: manifest.schedules.clone(),
+            publications: manifest.publications.clone(),
             grants: revision.identity.grants,
             limits: LimitsInfo::of(config),
             in_flight: revision.metrics.in_flight(),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use roost_core::key::Space;
 use roost_core::limits::{EVENT_NAME_BYTES_MAX, FUNCTION_NAME_BYTES_MAX};
 use semver::Version;
 use serde::Serialize;
@@ -15,6 +16,8 @@ use super::host_paths;
 
 /// How many entries of one kind a manifest may have.
 const ENTRIES_MAX: usize = 256;
+/// For how many types of publications a function may be called.
+const PUBLICATIONS_MAX: usize = 64;
 /// The largest OpenAPI operation object, in bytes.
 const OPERATION_BYTES_MAX: usize = 64 * 1024;
 /// The longest path of a route, in bytes.
@@ -152,6 +155,8 @@ pub struct Manifest {
     pub hooks: Vec<Hook>,
     /// The ticks that the function asks for.
     pub schedules: Vec<Schedule>,
+    /// The types of durable events for whose publication the function is called.
+    pub publications: Vec<String>,
     /// The grants that the function asks for.
     pub asks: Grants,
 }
@@ -182,6 +187,7 @@ pub(super) struct RawManifest {
     pub(super) messages: Vec<String>,
     pub(super) hooks: Vec<Hook>,
     pub(super) schedules: Vec<RawSchedule>,
+    pub(super) publications: Vec<String>,
     pub(super) asks: Grants,
 }
 
@@ -200,6 +206,10 @@ impl RawManifest {
             }
         }
         check_messages(&self.messages)?;
+        check_publications(&self.publications)?;
+        if self.asks.read.has(Space::Host) || self.asks.write.has(Space::Host) {
+            return Err("it asks for the key space host, which is the host's own; use the space app".to_owned());
+        }
         no_duplicates("hook", self.hooks.iter().map(|hook| format!("{hook:?}")))?;
         no_duplicates("schedule", self.schedules.iter().map(|schedule| schedule.name.clone()))?;
         Ok(Manifest {
@@ -209,6 +219,7 @@ impl RawManifest {
             version: self.version,
             messages: self.messages,
             hooks: self.hooks,
+            publications: self.publications,
             asks: self.asks,
         })
     }
@@ -235,9 +246,7 @@ fn check_version(version: &str) -> Result<(), String> {
 
 fn check_messages(messages: &[String]) -> Result<(), String> {
     for name in messages {
-        let clean =
-            name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
-        if name.is_empty() || name.len() > EVENT_NAME_BYTES_MAX || !clean {
+        if !is_event_name(name) {
             return Err(format!(
                 "the message type {name:?} is not 1 to {EVENT_NAME_BYTES_MAX} bytes of 'a-z', '0-9', '.', '_' and '-'"
             ));
@@ -247,6 +256,33 @@ fn check_messages(messages: &[String]) -> Result<(), String> {
         }
     }
     no_duplicates("message type", messages.iter().cloned())
+}
+
+fn check_publications(events: &[String]) -> Result<(), String> {
+    if events.len() > PUBLICATIONS_MAX {
+        return Err(format!(
+            "it asks to be called for {} types of publications, but at most {PUBLICATIONS_MAX} are allowed; divide the \
+             function",
+            events.len()
+        ));
+    }
+    for name in events {
+        if !is_event_name(name) {
+            return Err(format!(
+                "the publication {name:?} is not the type of an event: 1 to {EVENT_NAME_BYTES_MAX} bytes of 'a-z', '0-9', \
+                 '.', '_' and '-'"
+            ));
+        }
+        if HOST_MESSAGES.contains(&name.as_str()) {
+            return Err(format!("no function publishes {name}, because it belongs to the host; choose another type"));
+        }
+    }
+    no_duplicates("publication", events.iter().cloned())
+}
+
+fn is_event_name(name: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
+    !name.is_empty() && name.len() <= EVENT_NAME_BYTES_MAX && name.bytes().all(is_plain)
 }
 
 fn no_duplicates(what: &str, names: impl Iterator<Item = String>) -> Result<(), String> {
@@ -322,6 +358,7 @@ mod tests {
             messages: vec!["typing".into()],
             hooks: vec![Hook::Heartbeat],
             schedules: Vec::new(),
+            publications: vec!["message.new".into()],
             asks: Grants::default(),
         }
     }
@@ -379,6 +416,23 @@ mod tests {
     #[test]
     fn the_hosts_own_frame_types_are_refused() {
         refused(|m| m.messages = vec!["hello".into()], "belongs to the host");
+    }
+
+    #[test]
+    fn publications_are_types_of_events_each_once() {
+        refused(|m| m.publications = vec!["Message".into()], "not the type of an event");
+        refused(|m| m.publications = vec!["resync".into()], "belongs to the host");
+        refused(|m| m.publications = vec!["a".into(), "a".into()], "twice");
+        refused(|m| m.publications = (0..65).map(|number| format!("a.{number}")).collect(), "at most 64");
+        let mut most = raw();
+        most.publications = (0..64).map(|number| format!("a.{number}")).collect();
+        assert_eq!(most.validate().unwrap().publications.len(), 64);
+    }
+
+    #[test]
+    fn the_hosts_own_key_space_is_refused() {
+        refused(|m| m.asks.read = m.asks.read.with(Space::Host), "the host's own");
+        refused(|m| m.asks.write = m.asks.write.with(Space::Host), "the host's own");
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn raw() -> RawManifest {
         messages: vec!["typing".into()],
         hooks: Vec::new(),
         schedules: Vec::new(),
+        publications: Vec::new(),
         asks: Grants::default(),
     }
 }
@@ -88,6 +89,22 @@ fn add_manifests(messages: &mut Messages) {
     add_manifest(messages, "A hook twice", |manifest| manifest.hooks = vec![Hook::Heartbeat, Hook::Heartbeat]);
     let schedule = |name: &str, every_ms| RawSchedule { name: name.into(), every_ms, shards: 1 };
     add_manifest(messages, "A schedule without a name", |manifest| manifest.schedules = vec![schedule("", 100)]);
+    let publications = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    add_manifest(messages, "A publication that is no type of an event", |manifest| {
+        manifest.publications = publications(&["Message new"]);
+    });
+    add_manifest(messages, "A publication of the host", |manifest| {
+        manifest.publications = publications(&["server.draining"]);
+    });
+    add_manifest(messages, "A publication twice", |manifest| {
+        manifest.publications = publications(&["message.new", "message.new"]);
+    });
+    add_manifest(messages, "Too many publications", |manifest| {
+        manifest.publications = (0..65).map(|number| format!("event.{number}")).collect();
+    });
+    add_manifest(messages, "The host's own key space", |manifest| {
+        manifest.asks.read = manifest.asks.read.with(Space::Host);
+    });
     add_manifest(messages, "A schedule that is too frequent", |manifest| {
         manifest.schedules = vec![schedule("sweep", 10)];
     });

@@ -30,6 +30,7 @@ mod message_tests;
 mod metrics;
 mod options;
 pub(crate) mod percent;
+mod publishing;
 mod quota;
 mod registry;
 mod revision;
@@ -38,12 +39,17 @@ pub mod schedule;
 mod series;
 mod serving;
 pub(crate) mod signature;
+pub(crate) mod slots;
 mod state;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
+pub(crate) mod triggers;
 
 pub use allowance::{Allowance, GrantDecision, OwnSources, RefusedGrants, UnknownGrant, effective};
-pub use call::{CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, Reply, Request};
+pub use call::{
+    CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, PublishedEvent, Reply, Request,
+};
 pub use cohort::Cohort;
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
 pub use grants::{Grants, Operations, Spaces};
@@ -56,5 +62,6 @@ pub use options::Options;
 pub use registry::{BaseChange, Deployed, Documented, Functions, Placement, Target};
 pub use routes::{Conflict, MatchedRoute, Parameter, RouteLookup};
 pub use state::HostWorld;
+pub use subscriptions::Subscriptions;
 
 pub(crate) use cache::write_atomically;

@@ -27,6 +27,7 @@ use super::revision::Revision;
 use super::routes::{Conflict, Described, RouteLookup};
 use super::serving::{Serving, Slots, remove_empty};
 use super::state::HostWorld;
+use super::subscriptions::Subscriptions;
 use crate::ops::log::milliseconds;
 
 /// One revision of one function, which can be called. A target keeps its revision alive.
@@ -71,6 +72,16 @@ impl Target {
 
     pub(super) fn described(&self) -> Described<Self> {
         Described { manifest: Arc::clone(&self.0.manifest), target: self.clone() }
+    }
+
+    /// Whether the function is called for publications of this type.
+    pub(super) fn is_called_for(&self, event: &str) -> bool {
+        self.0.manifest.publications.iter().any(|publication| publication == event)
+    }
+
+    /// The longest time that a call can take: it waits for admission, then it runs.
+    pub(super) fn call_time_max(&self) -> Duration {
+        self.0.config.deadline * 2
     }
 }
 
@@ -149,6 +160,7 @@ pub struct Functions {
 
 struct Registry {
     loader: Loader,
+    subscriptions: Subscriptions,
     serving: ArcSwap<Serving<Target>>,
     slots: SyncMutex<Slots<Target>>,
     /// Held while a component of the folder is prepared and placed, so that there is one at a time.
@@ -159,6 +171,7 @@ struct Registry {
 impl Functions {
     /// A registry without functions. It fails only if the host cannot link its own imports, which no input causes.
     pub fn new(engine: Engine, world: HostWorld, options: Options) -> Result<Self, DeployError> {
+        let subscriptions = world.subscriptions.clone();
         let loader = Loader::new(engine, world, options).map_err(|error| DeployError {
             source_name: "the contract".to_owned(),
             failure: DeployFailure::Link(format!("{error:#}")),
@@ -166,6 +179,7 @@ impl Functions {
         Ok(Self {
             shared: Arc::new(Registry {
                 loader,
+                subscriptions,
                 serving: ArcSwap::from_pointee(Serving::empty()),
                 slots: SyncMutex::default(),
                 deploying: Mutex::default(),
@@ -317,6 +331,7 @@ impl Functions {
         change(&mut next);
         remove_empty(&mut next);
         let serving = Serving::of(&next, newest)?;
+        self.shared.subscriptions.replace(serving.stable().functions().map(|(manifest, _)| manifest.as_ref()));
         self.shared.serving.store(Arc::new(serving));
         let before = std::mem::replace(&mut *slots, next);
         let is_kept =
@@ -393,6 +408,11 @@ impl Functions {
     /// The schedules of all functions. Canaries have no ticks.
     pub fn schedules(&self) -> Vec<(Target, Schedule)> {
         self.shared.serving.load().stable().schedules()
+    }
+
+    /// The functions that are called for publications, in the order of their names. Canaries are not.
+    pub fn subscribers(&self) -> Vec<Target> {
+        self.shared.serving.load().stable().subscribers()
     }
 
     /// A counter that grows with every change of the live functions.

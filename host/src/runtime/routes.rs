@@ -233,6 +233,12 @@ impl<T: Clone> Table<T> {
             .collect()
     }
 
+    /// The functions that are called for publications, in the order of their names.
+    pub(super) fn subscribers(&self) -> Vec<T> {
+        let subscribers = self.functions.values().filter(|(manifest, _)| !manifest.publications.is_empty());
+        subscribers.map(|(_, target)| target.clone()).collect()
+    }
+
     /// The functions in the order of their names.
     pub(super) fn functions(&self) -> impl Iterator<Item = (&Arc<Manifest>, &T)> {
         self.functions.values().map(|(manifest, target)| (manifest, target))
@@ -261,6 +267,7 @@ mod tests {
             messages: messages.iter().map(|name| (*name).into()).collect(),
             hooks: vec![Hook::Connected],
             schedules: Vec::new(),
+            publications: Vec::new(),
             asks: Grants::default(),
         })
     }

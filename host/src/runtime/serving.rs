@@ -114,6 +114,7 @@ mod tests {
             messages: messages.iter().map(|name| (*name).into()).collect(),
             hooks: vec![Hook::Connected],
             schedules: Vec::new(),
+            publications: Vec::new(),
             asks: Grants::default(),
         };
         Described { manifest: Arc::new(manifest), target }

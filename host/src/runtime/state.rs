@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::grants::Grants;
 use super::limits::MemoryLimit;
 use super::metrics::FunctionCounters;
+use super::publishing::{HostOutbox, Publisher};
 use super::quota::{CallBounds, CallUsage, Resource};
+use super::subscriptions::Subscriptions;
 use crate::records::RecordStore;
 use crate::store::Store;
 
@@ -17,6 +19,28 @@ pub struct HostWorld {
     pub store: Store,
     /// The system of record.
     pub records: RecordStore,
+    /// The functions that are called for publications.
+    pub subscriptions: Subscriptions,
+}
+
+impl HostWorld {
+    /// A store and records, and no function yet that is called for publications.
+    pub fn new(store: Store, records: RecordStore) -> Self {
+        Self { store, records, subscriptions: Subscriptions::default() }
+    }
+
+    /// The store with its outbox.
+    pub(crate) const fn outbox(&self) -> HostOutbox<'_> {
+        HostOutbox(self)
+    }
+
+    /// An empty world in memory.
+    #[cfg(test)]
+    pub(super) async fn for_tests() -> Self {
+        use crate::config::{RecordsUrl, SqliteLocation};
+        let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
+        Self::new(Store::memory(), records)
+    }
 }
 
 /// What all instances of one revision share.
@@ -42,6 +66,8 @@ pub(super) struct InstanceState {
     pub(super) trace: Arc<str>,
     pub(super) deadline: Instant,
     pub(super) usage: CallUsage,
+    /// How many publications led to the call.
+    pub(super) depth: u32,
     /// Log lines of the call so far.
     pub(super) lines: u32,
     /// The last error that the function logged. After a trap it is the text of the panic.
@@ -61,16 +87,18 @@ impl InstanceState {
             trace,
             deadline,
             usage: CallUsage::default(),
+            depth: 0,
             lines: 0,
             last_error: None,
         }
     }
 
     /// Resets what belongs to one call.
-    pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant) {
+    pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant, depth: u32) {
         self.trace = trace;
         self.deadline = deadline;
         self.usage = CallUsage::default();
+        self.depth = depth;
         self.lines = 0;
         self.last_error = None;
     }
@@ -83,6 +111,11 @@ impl InstanceState {
             identity.counters.count_refusal(exceeded.resource.key());
             exceeded.text(&identity.name)
         })
+    }
+
+    /// Carries out what the function publishes in this call.
+    pub(super) fn publisher(&self) -> Publisher<'_> {
+        Publisher { world: &self.identity.world, function: &self.identity.name, depth: self.depth }
     }
 
     /// Ends a `describe` that uses an import other than telemetry.

@@ -60,7 +60,7 @@ async fn functions(cache: Option<&std::path::Path>) -> Functions {
 
 async fn functions_with(options: Options) -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let world = HostWorld { store: Store::memory(), records };
+    let world = HostWorld::new(Store::memory(), records);
     Functions::new(Engine::new().unwrap(), world, options).unwrap()
 }
 

@@ -208,6 +208,7 @@ impl FakeFunctions {
             Request::Disconnected(_) => "disconnected".into(),
             Request::Sync { .. } => "sync".into(),
             Request::Tick { .. } => "tick".into(),
+            Request::Publication(_) => "publication".into(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod clock;
 pub mod memory;
+mod outbox;
 pub mod redis;
 
 pub use self::clock::StepClock;

@@ -13,7 +13,7 @@ use crate::fixture;
 
 async fn world() -> HostWorld {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.expect("records open");
-    HostWorld { store: Store::memory(), records }
+    HostWorld::new(Store::memory(), records)
 }
 
 /// The bytes of a component. Random bytes are never a complete function, so every deployment must be refused.

@@ -13,8 +13,9 @@ use super::client::Client;
 use super::oracle::counters;
 use super::planted_bug::{self, PlantedBug};
 use super::port::Port;
+use super::votes;
 
-const CHOICES: [(u64, Action); 20] = [
+const CHOICES: [(u64, Action); 21] = [
     (320, Action::Send),
     (60, Action::Edit),
     (50, Action::Delete),
@@ -34,6 +35,7 @@ const CHOICES: [(u64, Action); 20] = [
     (10, Action::RemoveContact),
     (8, Action::Block),
     (12, Action::Unblock),
+    (40, Action::Vote),
     (35, Action::Nothing),
 ];
 
@@ -58,6 +60,7 @@ enum Action {
     RemoveContact,
     Block,
     Unblock,
+    Vote,
     Nothing,
 }
 
@@ -121,6 +124,11 @@ async fn act(client: &Client) {
         Action::Create => create(client).await,
         Action::AddContact | Action::RemoveContact | Action::Block | Action::Unblock => {
             change_contact(client, host, action).await;
+        }
+        Action::Vote => {
+            if let Some(conversation) = some_conversation(client) {
+                client.ask(host, move |port| async move { votes::vote(&port, conversation).await }).await;
+            }
         }
         Action::Nothing => {}
     }

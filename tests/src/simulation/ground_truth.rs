@@ -14,10 +14,16 @@ use roost_core::port::{ChangeKind, Changed, ReadMark};
 /// A violated invariant of the design.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The number of the invariant in the design, or zero for a call that no adapter is allowed to answer.
+    /// The number of the invariant in the design, zero for a call that no adapter is allowed to answer, or
+    /// [`Violation::ADDRESSED`].
     pub invariant: u8,
     /// A description of the violation.
     pub what: String,
+}
+
+impl Violation {
+    /// The number for events of named users that diverge from the change that they are about.
+    pub const ADDRESSED: u8 = 11;
 }
 
 impl fmt::Display for Violation {
@@ -77,6 +83,15 @@ pub(crate) struct ObservedPresence {
     pub(crate) devices: BTreeMap<ConnectionId, u64>,
 }
 
+/// A vote that somebody has cast.
+#[derive(Clone, Debug)]
+pub(crate) struct CastVote {
+    /// The users who must be notified if the vote is counted.
+    pub(crate) notified: Vec<UserId>,
+    /// The time at which it was counted in the store, if it was.
+    pub(crate) counted_ms: Option<u64>,
+}
+
 /// Everything that the oracles compare with.
 #[derive(Default)]
 pub(crate) struct GroundTruth {
@@ -114,6 +129,8 @@ pub(crate) struct GroundTruth {
     pub(crate) generations: BTreeMap<(UserId, u64), bool>,
     /// The time of the last loss of the store.
     pub(crate) wiped_ms: Option<u64>,
+    /// The votes that were cast.
+    pub(crate) votes: BTreeMap<String, CastVote>,
 }
 
 impl GroundTruth {

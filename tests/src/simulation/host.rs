@@ -19,6 +19,7 @@ use super::port::Port;
 use super::sessions::{Frame, InboxItem, Session, Wire, fill, pump};
 use std::sync::Arc;
 
+use super::votes;
 use super::world::World;
 
 /// The request of a client to open a connection.
@@ -40,6 +41,7 @@ pub(crate) fn boot(world: &Arc<World>, index: usize) {
     world.kernel.spawn(group, run_heartbeats(port.clone()));
     world.kernel.spawn(group, run_sweeps(port.clone()));
     world.kernel.spawn(group, run_recovery(port.clone()));
+    world.kernel.spawn(group, votes::run_outbox(port.clone()));
     world.kernel.spawn(group, run_verification(port.clone()));
     world.kernel.spawn(group, run_position_checks(port));
 }

@@ -25,6 +25,7 @@ mod run;
 mod sessions;
 mod trace;
 mod view;
+mod votes;
 mod world;
 
 pub use ground_truth::Violation;

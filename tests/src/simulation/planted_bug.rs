@@ -54,11 +54,15 @@ pub enum PlantedBug {
     NeverRecover,
     /// The next version of the functions writes a field under another name than the version that runs beside it.
     RenamedField,
+    /// A change is written first, and the named users are notified in a second step.
+    NotifyInASecondStep,
+    /// An entry of the outbox is delivered without a receipt.
+    DeliverWithoutReceipt,
 }
 
 impl PlantedBug {
     /// All planted bugs.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::BlindIncrement,
         Self::SetZeroOnRead,
         Self::SnapshotWithoutPositions,
@@ -76,6 +80,8 @@ impl PlantedBug {
         Self::NewIdOnRetry,
         Self::NeverRecover,
         Self::RenamedField,
+        Self::NotifyInASecondStep,
+        Self::DeliverWithoutReceipt,
     ];
 }
 
@@ -104,6 +110,10 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
                 if sets_unread(transaction) {
                     drop_checks(transaction, Space::UnreadTotal);
                 }
+            }
+            PlantedBug::DeliverWithoutReceipt => {
+                let is_receipt = |item: &String| item.starts_with("receipt.");
+                transaction.checks.retain(|check| !check.key().item.as_ref().is_some_and(is_receipt));
             }
             PlantedBug::PublishOutsideTransaction => {
                 if let Owner::User(user) = transaction.owner {

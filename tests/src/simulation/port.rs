@@ -18,7 +18,7 @@ use roost_core::time::Timestamp;
 
 use super::executor::complete_now;
 use super::next_version;
-use super::oracle::{counters, membership, presence};
+use super::oracle::{addressed, counters, membership, presence};
 use super::planted_bug;
 use super::world::World as Shared;
 
@@ -115,6 +115,7 @@ impl Port {
         if let Outcome::Committed(_) = outcome {
             super::bus::spread(world);
             counters::committed(world, &seen);
+            addressed::committed(world, &seen);
             presence::committed(world, &seen);
         }
         Ok(outcome)

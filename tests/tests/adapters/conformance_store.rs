@@ -14,8 +14,8 @@ use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::limits::TTL_MS_MAX;
 use roost_core::port::{
-    AppBound, Bus, Check, Clock, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query,
-    Replay, StoreError, Subscriber, Text, Transaction, Value,
+    AddressedEvent, AppBound, Bus, Check, Clock, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub,
+    Publication, Query, Replay, StoreError, Subscriber, Text, Transaction, Value,
 };
 use roost_core::testing::conformance::key_value::Harness;
 use roost_core::testing::{FakeStore, ManualClock, block_on};
@@ -244,15 +244,26 @@ fn transactions() -> impl Strategy<Value = Transaction> {
                 checks,
                 mutations,
                 publications,
+                addressed: Vec::new(),
                 app_bound,
             })
     })
+}
+
+/// A transaction with events for named users. It is alone in its call, because the order in which the users of several
+/// transactions receive their events is not defined.
+fn addressed() -> impl Strategy<Value = Transaction> {
+    let addressed = (prop::collection::vec(users(), 1..3), events());
+    let addressed = addressed.prop_map(|(users, event)| AddressedEvent { users, event });
+    (transactions(), prop::collection::vec(addressed, 1..3))
+        .prop_map(|(transaction, addressed)| Transaction { addressed, ..transaction })
 }
 
 fn operations() -> impl Strategy<Value = StoreOperation> {
     let publications = (users(), events()).prop_map(|(user, event)| Publication { user, event });
     prop_oneof![
         6 => prop::collection::vec(transactions(), 0..4).prop_map(StoreOperation::Commit),
+        2 => addressed().prop_map(|transaction| StoreOperation::Commit(vec![transaction])),
         6 => prop::collection::vec(queries(), 0..6).prop_map(StoreOperation::Read),
         3 => prop::sample::select(vec![0, 1, 1, 2, 49, 60, 599_999, 600_000]).prop_map(StoreOperation::Advance),
         2 => prop::collection::vec(publications, 0..4).prop_map(StoreOperation::Publish),
@@ -360,8 +371,10 @@ impl<S: KeyValue + PubSub + Bus + Feeds> StoreUnderTest<S> {
         }
     }
 
+    /// The deliveries since the last call, those of each user in order.
     fn deliveries(&mut self) -> Vec<String> {
-        let deliveries = std::mem::take(&mut *self.subscriber.0.lock().unwrap());
+        let mut deliveries = std::mem::take(&mut *self.subscriber.0.lock().unwrap());
+        deliveries.sort_by_key(|(user, _)| *user);
         deliveries.iter().map(|(user, delivery)| format!("{user} {}", self.normalized.delivery(delivery))).collect()
     }
 }

@@ -47,7 +47,7 @@ async fn run_in_guest(engine: Engine, case: &'static str) -> String {
     let cache = guests().with_file_name("compiled-for-tests");
     let options = Options { cache_dir: Some(cache), ..Options::of_config(&config) };
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let functions = Functions::new(engine, HostWorld { store: Store::memory(), records }, options).unwrap();
+    let functions = Functions::new(engine, HostWorld::new(Store::memory(), records), options).unwrap();
     functions.deploy_file(&guests().join("conformance.wasm")).await.unwrap();
     let path = format!("/v1/documents/{case}");
     let RouteLookup::Found(found) = functions.route("GET", &path, Cohort::STABLE) else {

@@ -24,7 +24,7 @@ async fn functions(change: impl FnOnce(&mut Options)) -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let mut options = Options::of_config(&Sources::default().load().unwrap());
     change(&mut options);
-    Functions::new(Engine::new().unwrap(), HostWorld { store: Store::memory(), records }, options).unwrap()
+    Functions::new(Engine::new().unwrap(), HostWorld::new(Store::memory(), records), options).unwrap()
 }
 
 /// A folder with these guests.

@@ -31,7 +31,7 @@ struct Fixture {
 impl Fixture {
     async fn build(engine: Engine, reuse: bool) -> Self {
         let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-        let world = HostWorld { store: Store::memory(), records: records.clone() };
+        let world = HostWorld::new(Store::memory(), records.clone());
         let functions = fixture::functions(engine, world, reuse).await;
         Self { functions, records }
     }

@@ -313,7 +313,7 @@ async fn functions() -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     let config = Sources::default().load().unwrap();
     let options = Options::of_config(&config);
-    Functions::new(Engine::new().unwrap(), HostWorld { store: Store::memory(), records }, options).unwrap()
+    Functions::new(Engine::new().unwrap(), HostWorld::new(Store::memory(), records), options).unwrap()
 }
 
 /// What deploying these bytes is refused with.

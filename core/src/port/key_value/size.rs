@@ -6,11 +6,17 @@ use super::{Check, Event, Mutation, Transaction, Value};
 const NUMBER_BYTES: usize = 8;
 
 impl Transaction {
-    /// The bytes of everything that the transaction contains.
+    /// The bytes of everything that the transaction contains; an addressed event counts once for each of its users.
     pub fn bytes(&self) -> usize {
         let checks: usize = self.checks.iter().map(Check::bytes).sum();
         let mutations: usize = self.mutations.iter().map(Mutation::bytes).sum();
-        checks + mutations + self.publications.iter().map(Event::bytes).sum::<usize>()
+        let addressed: usize = self.addressed.iter().map(|each| each.event.bytes().saturating_mul(each.users.len())).sum();
+        checks + mutations + self.publications.iter().map(Event::bytes).sum::<usize>() + addressed
+    }
+
+    /// The number of events that feeds receive: an addressed event counts once for each of its users.
+    pub fn deliveries(&self) -> usize {
+        self.publications.len() + self.addressed.iter().map(|each| each.users.len()).sum::<usize>()
     }
 }
 
@@ -85,8 +91,10 @@ mod tests {
             .check(Check::Equals(key(), vec![0; 3]))
             .check(Check::FieldEquals(key(), "a".into(), Some("bc".into())))
             .mutate(Mutation::Delete(key()))
-            .publish(event);
-        assert_eq!(whole.bytes(), (4 + 3) + (4 + 3) + 4 + 5);
+            .publish(event.clone());
+        assert_eq!((whole.bytes(), whole.deliveries()), ((4 + 3) + (4 + 3) + 4 + 5, 1));
+        let addressed = whole.clone().address(vec![UserId::from_u128(2), UserId::from_u128(3)], event);
+        assert_eq!((addressed.bytes(), addressed.deliveries()), (whole.bytes() + 2 * 5, 3));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The core's key-value port on the interface `key-value`.
 
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{Check, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
+use roost_core::port::{AddressedEvent, Check, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
 
 use super::{Edge, list, reading};
-use crate::bindings::roost::edge::key_value as wire;
+use crate::bindings::roost::edge::{key_value as wire, types};
 
 impl KeyValue for Edge {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
@@ -13,7 +13,8 @@ impl KeyValue for Edge {
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         let texts = MutationTexts::of(&transactions);
-        let parts = TransactionParts::of(&transactions, &texts);
+        let users = addressed_users(&transactions);
+        let parts = TransactionParts::of(&transactions, &texts, &users);
         wire::commit(&parts.borrow(&transactions)).map(list).map_err(StoreError::from)
     }
 }
@@ -32,6 +33,7 @@ impl From<Space> for wire::Space {
             Space::UnreadLease => Self::UnreadLease,
             Space::LastMessage => Self::LastMessage,
             Space::App => Self::App,
+            Space::Host => Self::Host,
         }
     }
 }
@@ -97,39 +99,53 @@ impl<'a> MutationTexts<'a> {
     }
 }
 
+/// The users of all addressed events, in order: one list for all of them, as for the texts.
+fn addressed_users(transactions: &[Transaction]) -> Vec<types::Id> {
+    let addressed = transactions.iter().flat_map(|transaction| &transaction.addressed);
+    addressed.flat_map(|addressed| addressed.users.iter().map(|user| (*user).into())).collect()
+}
+
 /// The checks, mutations and publications of all transactions, in order.
 struct TransactionParts<'a> {
     checks: Vec<wire::Check<'a>>,
     mutations: Vec<wire::Mutation<'a>>,
     publications: Vec<wire::Event<'a>>,
+    addressed: Vec<wire::AddressedEvent<'a>>,
 }
 
 impl<'a> TransactionParts<'a> {
-    fn of(transactions: &'a [Transaction], texts: &'a MutationTexts<'a>) -> Self {
+    fn of(transactions: &'a [Transaction], texts: &'a MutationTexts<'a>, users: &'a [types::Id]) -> Self {
         let count = |of: fn(&Transaction) -> usize| transactions.iter().map(of).sum();
         let mut parts = Self {
             checks: Vec::with_capacity(count(|transaction| transaction.checks.len())),
             mutations: Vec::with_capacity(count(|transaction| transaction.mutations.len())),
             publications: Vec::with_capacity(count(|transaction| transaction.publications.len())),
+            addressed: Vec::with_capacity(count(|transaction| transaction.addressed.len())),
         };
-        let (mut fields, mut names) = (Remaining(&texts.fields), Remaining(&texts.names));
+        let (mut fields, mut names, mut users) = (Remaining(&texts.fields), Remaining(&texts.names), Remaining(users));
         for transaction in transactions {
             parts.checks.extend(transaction.checks.iter().map(wire::Check::from));
             let mutations = transaction.mutations.iter();
             parts.mutations.extend(mutations.map(|mutation| borrow_mutation(mutation, &mut fields, &mut names)));
             parts.publications.extend(transaction.publications.iter().map(wire::Event::from));
+            let addressed = transaction.addressed.iter();
+            parts.addressed.extend(addressed.map(|AddressedEvent { users: own, event }| wire::AddressedEvent {
+                users: users.take(own.len()),
+                event: event.into(),
+            }));
         }
         parts
     }
 
     fn borrow(&'a self, transactions: &[Transaction]) -> Vec<wire::Transaction<'a>> {
         let (mut checks, mut mutations) = (Remaining(&self.checks), Remaining(&self.mutations));
-        let mut publications = Remaining(&self.publications);
+        let (mut publications, mut addressed) = (Remaining(&self.publications), Remaining(&self.addressed));
         let borrow = |transaction: &Transaction| wire::Transaction {
             owner: transaction.owner.into(),
             checks: checks.take(transaction.checks.len()),
             mutations: mutations.take(transaction.mutations.len()),
             publications: publications.take(transaction.publications.len()),
+            addressed: addressed.take(transaction.addressed.len()),
         };
         transactions.iter().map(borrow).collect()
     }

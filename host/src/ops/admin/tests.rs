@@ -25,7 +25,7 @@ async fn state(key: Option<&str>) -> Arc<AdminState> {
 async fn state_with(key: Option<&str>, metrics_key: Option<&str>) -> Arc<AdminState> {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
     Arc::new(AdminState {
-        world: HostWorld { store: Store::memory(), records: records.clone() },
+        world: HostWorld::new(Store::memory(), records.clone()),
         functions: Box::new(|| 1),
         deployments: deployments(&records).await,
         uploads: Semaphore::new(UPLOADS_MAX),
@@ -41,7 +41,7 @@ async fn state_with(key: Option<&str>, metrics_key: Option<&str>) -> Arc<AdminSt
 async fn deployments(records: &RecordStore) -> Deployments {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::of_config(&Sources::default().load().unwrap());
-    let world = HostWorld { store: Store::memory(), records: records.clone() };
+    let world = HostWorld::new(Store::memory(), records.clone());
     let functions = Functions::new(Engine::new().unwrap(), world, options).unwrap();
     let options = DeploymentOptions {
         folder: folder.path().join("deployments"),

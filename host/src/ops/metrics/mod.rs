@@ -60,7 +60,16 @@ declare! {
     DEPLOYMENTS_VERSION: IntGauge = gauge("roost_deployments_version",
         "The version of the deployments that this host follows; equal on all hosts of a cluster.");
     TICKS: Counters<3> = counters("roost_ticks_total",
-        "Ticks of schedules by function, schedule and outcome: ok or error.", ["function", "schedule", "outcome"]);
+        "Slots of schedules by function, schedule and outcome: ok, error, elsewhere (another host ticked), unclaimed (the store did not answer).",
+        ["function", "schedule", "outcome"]);
+    TRIGGERS: Counters<2> = counters("roost_triggers_total",
+        "Calls for publications by function and outcome: ok, failed (made again), busy (made again), refused, dropped (too many attempts), queue_full, loop.",
+        ["function", "outcome"]);
+    TRIGGER_QUEUE: Gauges<1> = gauges("roost_trigger_queue",
+        "Queued calls for publications by function, in the whole cluster.", ["function"]);
+    OUTBOX: Counters<1> = counters("roost_outbox_total",
+        "Transactions whose addressed events were not delivered at once, by outcome: delivered (later), voided (not carried out), postponed, dropped, user_skipped.",
+        ["outcome"]);
     TASK_RESTARTS: Counters<1> = counters("roost_task_restarts_total",
         "Background tasks that ended unexpectedly and were started again, by task.", ["task"]);
     CONNECTIONS: Gauges<1> = gauges("roost_connections",
@@ -219,6 +228,6 @@ mod tests {
         let line = r#"roost_ticks_total{function="metrics-test",outcome="ok",schedule="sweep"} 2"#;
         let text = render();
         assert!(text.lines().any(|shown| shown == line), "{line} is missing in\n{text}");
-        assert!(text.contains("# HELP roost_ticks_total Ticks of schedules"), "{text}");
+        assert!(text.contains("# HELP roost_ticks_total Slots of schedules"), "{text}");
     }
 }

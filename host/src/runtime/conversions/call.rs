@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::bindings::handler as wit;
-use super::super::call::{Caller, Connection, Failure, FailureKind, HttpRequest, Reply, Request};
+use super::super::call::{Caller, Connection, Failure, FailureKind, HttpRequest, PublishedEvent, Reply, Request};
 use super::super::grants::Grants;
 use super::super::manifest::{Access, Hook, RawManifest, RawRoute, RawSchedule};
 use super::list;
@@ -17,6 +17,7 @@ impl From<wit::Manifest> for RawManifest {
             messages: manifest.messages,
             hooks: list(manifest.hooks),
             schedules: list(manifest.schedules),
+            publications: manifest.publications,
             asks: manifest.grants.into(),
         }
     }
@@ -94,6 +95,18 @@ impl From<HttpRequest> for wit::HttpRequest {
     }
 }
 
+impl From<PublishedEvent> for wit::Published {
+    fn from(published: PublishedEvent) -> Self {
+        Self {
+            id: published.id,
+            name: published.event.name.as_ref().to_owned(),
+            payload: published.event.payload.as_ref().to_owned(),
+            users: list(published.users),
+            attempt: published.attempt,
+        }
+    }
+}
+
 impl From<Request> for wit::Request {
     fn from(request: Request) -> Self {
         match request {
@@ -108,6 +121,7 @@ impl From<Request> for wit::Request {
                 Self::Sync(wit::Sync { user: user.into(), conversations: conversations.map(list) })
             }
             Request::Tick { schedule, shard } => Self::Tick(wit::Tick { schedule, shard }),
+            Request::Publication(published) => Self::Publication(published.into()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};
+use roost_core::port::{AddressedEvent, Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};
 
 use super::super::bindings::{key_value as wit, pub_sub, types};
 use super::list;
@@ -23,6 +23,7 @@ impl From<wit::Space> for Space {
             wit::Space::UnreadLease => Self::UnreadLease,
             wit::Space::LastMessage => Self::LastMessage,
             wit::Space::App => Self::App,
+            wit::Space::Host => Self::Host,
         }
     }
 }
@@ -88,6 +89,7 @@ impl KeysOf<'_> {
             checks: transaction.checks.into_iter().map(|check| self.check(check)).collect(),
             mutations: transaction.mutations.into_iter().map(|mutation| self.mutation(mutation)).collect(),
             publications: list(transaction.publications),
+            addressed: list(transaction.addressed),
             app_bound: None,
         }
     }
@@ -96,6 +98,12 @@ impl KeysOf<'_> {
 impl From<types::Event> for Event {
     fn from(event: types::Event) -> Self {
         Self { name: event.name.into(), payload: event.payload.into(), durable: event.durable }
+    }
+}
+
+impl From<wit::AddressedEvent> for AddressedEvent {
+    fn from(addressed: wit::AddressedEvent) -> Self {
+        Self { users: list(addressed.users), event: addressed.event.into() }
     }
 }
 
@@ -157,6 +165,7 @@ mod tests {
             checks: vec![wit::Check::Absent(key()), wit::Check::Present(key())],
             mutations: vec![wit::Mutation::Delete(key()), wit::Mutation::Persist(key())],
             publications: Vec::new(),
+            addressed: Vec::new(),
         });
         let keys = transaction.checks.iter().map(Check::key).chain(transaction.mutations.iter().map(Mutation::key));
         let expected = Key { function: Some(function.clone()), ..Key::app(Owner::Shard(0), "polls:user:1:votes") };

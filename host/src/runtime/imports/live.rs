@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use roost_core::port::{AppBound, KeyValue, Outcome, PubSub, Publication, StoreError, Transaction, Value};
+use roost_core::port::{AppBound, KeyValue, Outcome, Publication, StoreError, Transaction, Value};
 
 use super::super::bindings::{clock, key_value, pub_sub};
 use super::super::conversions::{KeysOf, ReadRequest, list};
@@ -33,9 +33,9 @@ impl InstanceState {
         transactions.iter_mut().for_each(|transaction| transaction.app_bound = bound);
         self.identity.grants.check_commit(&transactions).map_err(StoreError::Denied)?;
         self.take_live(Resource::StoreOperations, transactions.len())?;
-        self.take_live(Resource::Publications, transactions.iter().map(|each| each.publications.len()).sum())?;
+        self.take_live(Resource::Publications, transactions.iter().map(Transaction::deliveries).sum())?;
         self.take_live(Resource::StoreWrittenBytes, transactions.iter().map(Transaction::bytes).sum())?;
-        let outcomes = self.identity.world.store.commit(transactions).await?;
+        let outcomes = self.publisher().commit(transactions).await?;
         if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(StoreError::QuotaExceeded(_)))) {
             self.identity.counters.count_refusal(APP_BYTES_KEY);
         }
@@ -46,7 +46,7 @@ impl InstanceState {
         self.identity.grants.check_publish().map_err(StoreError::Denied)?;
         self.take_live(Resource::Publications, publications.len())?;
         self.take_live(Resource::StoreWrittenBytes, publications.iter().map(|each| each.event.bytes()).sum())?;
-        self.identity.world.store.publish(publications).await
+        self.publisher().publish(publications).await
     }
 
     fn take_live(&mut self, resource: Resource, amount: usize) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 
 use roost_core::ids::Seq;
 use roost_core::limits::{DOCUMENT_KEYS_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX};
-use roost_core::port::{Operation, Records, RecordsError};
+use roost_core::port::{Changed, Confirmation, Operation, Records, RecordsError};
 use roost_core::time::Timestamp;
 
 use super::super::bindings::records as wit;
@@ -34,6 +34,16 @@ impl InstanceState {
     }
 }
 
+impl InstanceState {
+    /// Remembers who made a change, and translates the answer.
+    async fn changed(&self, changed: Result<Changed, wit::Error>) -> ImportResult<wit::Changed> {
+        if let Ok(changed) = &changed {
+            self.publisher().remember_origin(changed).await;
+        }
+        Ok(changed.map(Into::into))
+    }
+}
+
 /// Calls the records if that is allowed, and translates the answer.
 macro_rules! ask {
     ($state:ident, $operation:ident, $method:ident($($argument:expr),*) => $translate:expr) => {
@@ -56,11 +66,14 @@ macro_rules! ask {
 
 impl wit::Host for InstanceState {
     async fn append_message(&mut self, draft: wit::Draft) -> ImportResult<wit::Changed> {
-        ask!(self, AppendMessage, append_message(draft.into()) => Into::into)
+        let changed: ImportResult<Changed> =
+            ask!(self, AppendMessage, append_message(draft.into()) => |changed| changed);
+        self.changed(changed?).await
     }
 
     async fn edit_message(&mut self, edit: wit::Edit) -> ImportResult<wit::Changed> {
-        ask!(self, EditMessage, edit_message(edit.into()) => Into::into)
+        let changed: ImportResult<Changed> = ask!(self, EditMessage, edit_message(edit.into()) => |changed| changed);
+        self.changed(changed?).await
     }
 
     async fn delete_message(
@@ -70,12 +83,13 @@ impl wit::Host for InstanceState {
         actor: Id,
         at: u64,
     ) -> ImportResult<wit::Changed> {
-        ask!(
+        let changed: ImportResult<Changed> = ask!(
             self,
             DeleteMessage,
             delete_message(conversation.into(), message.into(), actor.into(), Timestamp(at))
-                => Into::into
-        )
+                => |changed| changed
+        );
+        self.changed(changed?).await
     }
 
     async fn mark_read(&mut self, user: Id, conversation: Id, up_to: Option<u64>) -> ImportResult<wit::ReadMark> {
@@ -186,8 +200,15 @@ impl wit::Host for InstanceState {
     }
 
     async fn announced(&mut self, confirmations: Vec<wit::Confirmation>) -> ImportResult<()> {
-        let bound = (confirmations.len(), LIST_MAX);
-        ask!(self, Announced, announced(list(confirmations)), at_most bound => |()| ())
+        if let Err(error) = self.allow_records(Operation::Announced, (confirmations.len(), LIST_MAX))? {
+            return Ok(Err(error.into()));
+        }
+        let confirmations: Vec<Confirmation> = list(confirmations);
+        // First, so that a change whose calls are not queued stays pending and is announced again.
+        if let Err(error) = self.publisher().announce(&confirmations).await {
+            return Ok(Err(error.into()));
+        }
+        Ok(self.identity.world.records.announced(confirmations).await.map_err(Into::into))
     }
 
     async fn read_documents(&mut self, keys: Vec<wit::DocumentKey>) -> ImportResult<Vec<Option<wit::Document>>> {

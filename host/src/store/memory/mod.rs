@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
-use roost_core::key::Owner;
+use roost_core::key::{Owner, Space};
 use roost_core::port::{
     Bus, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction,
     Value, validate_commit, validate_publish, validate_read,
@@ -33,6 +33,7 @@ use self::feed::Epochs;
 use self::shard::StoreShard;
 use super::StoreStats;
 use super::clock::{StepClock, StoreClock, SystemClock};
+use super::outbox::{self, PlainStore};
 
 /// A power of two; more than any machine has cores.
 const SHARDS: usize = 64;
@@ -187,17 +188,19 @@ fn lock(shard: &Mutex<StoreShard>) -> MutexGuard<'_, StoreShard> {
 
 const NO_ROOM: StoreError = StoreError::Unavailable { retry_after_ms: RETRY_AFTER_MS };
 
-/// Whether a transaction could make the store larger.
+/// Whether a transaction could make the store larger. What the host writes for itself alone is small and bounded; a full
+/// store must not keep it from ticking, or from delivering what is in the outbox.
 fn may_grow(transaction: &Transaction) -> bool {
     let shrinks = |mutation: &Mutation| {
-        matches!(
-            mutation,
-            Mutation::Delete(_)
-                | Mutation::DeleteFields(_, _)
-                | Mutation::OrderedRemove(_, _)
-                | Mutation::Expire(_, _)
-                | Mutation::Persist(_)
-        )
+        mutation.key().space == Space::Host
+            || matches!(
+                mutation,
+                Mutation::Delete(_)
+                    | Mutation::DeleteFields(_, _)
+                    | Mutation::OrderedRemove(_, _)
+                    | Mutation::Expire(_, _)
+                    | Mutation::Persist(_)
+            )
     };
     !transaction.mutations.iter().all(shrinks) || transaction.publications.iter().any(|event| event.durable)
 }
@@ -240,6 +243,16 @@ impl KeyValue for MemoryStore {
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+        outbox::commit(self, transactions).await
+    }
+}
+
+impl PlainStore for MemoryStore {
+    fn time(&self) -> Timestamp {
+        self.now()
+    }
+
+    async fn commit_plain(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         validate_commit(&transactions)?;
         let now = self.now().0;
         let is_full = self.is_full();

@@ -47,6 +47,7 @@ use self::deployments::Announcements;
 use self::names::RedisNames;
 use self::subscriptions::Subscriptions;
 use super::StoreStats;
+use super::outbox::{self, PlainStore};
 use crate::config::{RedisConfig, RedisMode};
 use crate::ops::metrics;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
@@ -236,6 +237,16 @@ impl KeyValue for RedisStore {
     }
 
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
+        outbox::commit(self, transactions).await
+    }
+}
+
+impl PlainStore for RedisStore {
+    fn time(&self) -> Timestamp {
+        self.now()
+    }
+
+    async fn commit_plain(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         validate_commit(&transactions)?;
         match &self.app_totals {
             Some(totals) => cluster_commit::commit((&self.requests, totals), &self.names, &transactions).await,

@@ -17,6 +17,7 @@ impl Guest for Foreign {
             messages: Vec::new(),
             hooks: Vec::new(),
             schedules: Vec::new(),
+            publications: Vec::new(),
             grants: Grants { read: Vec::new(), write: Vec::new(), publish: false, records: Vec::new() },
         }
     }

@@ -55,6 +55,7 @@ impl Guest for Hostile {
             messages: Vec::new(),
             hooks: Vec::new(),
             schedules: Vec::new(),
+            publications: Vec::new(),
             grants: Grants {
                 read: Vec::new(),
                 write: Vec::new(),
@@ -147,7 +148,7 @@ fn snoop() -> Vec<String> {
 
 fn commit(checks: &[Check<'_>], mutations: &[Mutation<'_>], publications: &[Event<'_>]) -> String {
     let owner = Owner::User(SOMEBODY);
-    outcome(key_value::commit(&[Transaction { owner, checks, mutations, publications }]))
+    outcome(key_value::commit(&[Transaction { owner, checks, mutations, publications, addressed: &[] }]))
 }
 
 /// Changes the spaces of other functions, and looks at them in a check.

@@ -47,6 +47,7 @@ impl Guest for Lifecycle {
             messages: vec!["lifecycle".to_owned()],
             hooks: Vec::new(),
             schedules: Vec::new(),
+            publications: Vec::new(),
             grants: Grants { read: Vec::new(), write: Vec::new(), publish: false, records: Vec::new() },
         }
     }

@@ -30,6 +30,7 @@ pub(crate) fn check(port: &Port, clients: &[Client]) {
     for conversation in world.records.conversation_ids() {
         cached_message(world, conversation);
     }
+    super::addressed::check(world);
     for client in clients {
         super::views::check(client);
     }

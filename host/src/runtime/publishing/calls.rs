@@ -1,0 +1,178 @@
+//! The calls of functions that the events of one commit cause: one for each different event and each function.
+//!
+//! The events about changes of conversations cause no calls here; `changes` says why.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use roost_core::event;
+use roost_core::ids::UserId;
+use roost_core::key::Owner;
+use roost_core::limits::TRIGGER_DEPTH_MAX;
+use roost_core::port::{Event, Transaction};
+use roost_core::trigger::Trigger;
+use uuid::Uuid;
+
+use super::Publisher;
+use crate::ops::metrics;
+
+/// The functions that are called for an event of this publisher.
+pub(super) fn subscribers(publisher: &Publisher<'_>, event: &Event) -> Vec<String> {
+    if !event.durable || event::CHANGES.contains(&event.name.as_ref()) {
+        return Vec::new();
+    }
+    publisher.world.subscriptions.of(&event.name, publisher.function)
+}
+
+/// Counts and logs a call that is not made because it could go on for ever.
+pub(super) fn drop_loop(function: &str, event: &Event) {
+    metrics::TRIGGERS.of([function, "loop"]).inc();
+    tracing::warn!(
+        function,
+        event = %event.name,
+        "a function is not called for a publication: {TRIGGER_DEPTH_MAX} publications in a row were made by functions \
+         that were called for the one before"
+    );
+}
+
+/// Events are equal if their names and payloads are.
+type EventKey = (Arc<str>, Arc<str>);
+
+/// The calls that one commit causes.
+pub(super) struct CommitCalls {
+    /// Identifies the commit.
+    id: Uuid,
+    depth: u32,
+    /// The number of each event, and the functions that are called for it.
+    events: HashMap<EventKey, (usize, Vec<String>)>,
+}
+
+impl CommitCalls {
+    pub(super) fn of(publisher: &Publisher<'_>, transactions: &[Transaction]) -> Self {
+        let mut calls = Self { id: Uuid::nil(), depth: publisher.depth.saturating_add(1), events: HashMap::new() };
+        if publisher.world.subscriptions.is_empty() {
+            return calls;
+        }
+        let events = transactions.iter().flat_map(|transaction| {
+            transaction.publications.iter().chain(transaction.addressed.iter().map(|addressed| &addressed.event))
+        });
+        for event in events {
+            // Most events have no subscribers, so this is asked before anything is computed from their payloads.
+            let functions = subscribers(publisher, event);
+            if functions.is_empty() {
+                continue;
+            }
+            let key = (event.name.clone(), event.payload.clone());
+            if calls.events.contains_key(&key) {
+                continue;
+            }
+            if publisher.depth >= TRIGGER_DEPTH_MAX {
+                functions.iter().for_each(|function| drop_loop(function, event));
+            } else {
+                let number = calls.events.len();
+                calls.events.insert(key, (number, functions));
+            }
+        }
+        if !calls.is_empty() {
+            calls.id = Uuid::new_v4();
+        }
+        calls
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The calls that one of the transactions causes. Those of equal events have the same id in all transactions, so that
+    /// they are made once.
+    pub(super) fn of_transaction(&self, transaction: &Transaction) -> Vec<Trigger> {
+        let owner = match transaction.owner {
+            Owner::User(user) => vec![user],
+            _ => Vec::new(),
+        };
+        let own = transaction.publications.iter().map(|event| (event, owner.as_slice()));
+        let addressed = transaction.addressed.iter().map(|addressed| (&addressed.event, addressed.users.as_slice()));
+        own.chain(addressed).flat_map(|(event, users)| self.of_event(event, users)).collect()
+    }
+
+    fn of_event(&self, event: &Event, users: &[UserId]) -> Vec<Trigger> {
+        let Some((number, functions)) = self.events.get(&(event.name.clone(), event.payload.clone())) else {
+            return Vec::new();
+        };
+        let trigger = |function: &String| Trigger {
+            function: function.clone(),
+            id: format!("{}.{number}", self.id),
+            event: event.clone(),
+            users: users.to_vec(),
+            depth: self.depth,
+        };
+        functions.iter().map(trigger).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_core::ids::ConversationId;
+
+    use super::*;
+    use crate::runtime::state::HostWorld;
+
+    const ANN: UserId = UserId::from_u128(1);
+    const BOB: UserId = UserId::from_u128(2);
+
+    async fn world() -> HostWorld {
+        let world = HostWorld::for_tests().await;
+        world.subscriptions.set(&[("poll.vote", &["bot", "search"]), ("message.new", &["bot"]), ("typing", &["bot"])]);
+        world
+    }
+
+    fn event(name: &str, payload: &str) -> Event {
+        Event { name: name.into(), payload: payload.into(), durable: name != "typing" }
+    }
+
+    fn to(user: UserId, event: Event) -> Transaction {
+        Transaction::new(Owner::User(user)).publish(event)
+    }
+
+    fn calls(world: &HostWorld, function: &str, depth: u32, transactions: &[Transaction]) -> Vec<Trigger> {
+        let calls = CommitCalls::of(&Publisher { world, function, depth }, transactions);
+        transactions.iter().flat_map(|transaction| calls.of_transaction(transaction)).collect()
+    }
+
+    #[tokio::test]
+    async fn the_same_event_to_several_users_is_one_call_for_each_function() {
+        let world = world().await;
+        let group = Transaction::new(Owner::Conversation(ConversationId::from_u128(9)))
+            .address(vec![ANN, BOB], event("poll.vote", "2"));
+        let transactions = [to(ANN, event("poll.vote", "1")), to(BOB, event("poll.vote", "1")), group];
+        let calls = calls(&world, "polls", 0, &transactions);
+        let of = |function: &str, payload: &str| -> Vec<&Trigger> {
+            calls.iter().filter(|call| call.function == function && &*call.event.payload == payload).collect()
+        };
+        for function in ["bot", "search"] {
+            let [one, other] = of(function, "1")[..] else { panic!("one for each user") };
+            assert_eq!((&one.id, &one.users, &other.users), (&other.id, &vec![ANN], &vec![BOB]));
+            let [third] = of(function, "2")[..] else { panic!("one for both users") };
+            assert_eq!((&third.users, third.depth), (&vec![ANN, BOB], 1));
+            assert_ne!(one.id, third.id);
+        }
+    }
+
+    #[tokio::test]
+    async fn ephemeral_events_changes_of_conversations_and_own_events_cause_no_calls() {
+        let world = world().await;
+        for name in ["typing", "message.new", "other"] {
+            assert!(calls(&world, "messaging", 0, &[to(ANN, event(name, "1"))]).is_empty(), "{name}");
+        }
+        let own = calls(&world, "bot", 0, &[to(ANN, event("poll.vote", "1"))]);
+        assert_eq!(own.iter().map(|call| call.function.as_str()).collect::<Vec<_>>(), ["search"]);
+    }
+
+    #[tokio::test]
+    async fn a_chain_of_publications_ends() {
+        let world = world().await;
+        let transactions = [to(ANN, event("poll.vote", "1"))];
+        assert_eq!(calls(&world, "polls", TRIGGER_DEPTH_MAX - 1, &transactions).len(), 2);
+        assert!(calls(&world, "polls", TRIGGER_DEPTH_MAX, &transactions).is_empty());
+    }
+}
