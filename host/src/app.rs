@@ -84,7 +84,8 @@ pub struct Running {
     admin: Arc<AdminState>,
     /// When it is dropped, no new requests are accepted and no new ticks begin.
     serving: DropGuard,
-    /// The public listener, the schedules and the calls for publications. After the stop they end when they have finished what they began.
+    /// The public listener, the schedules and the calls for publications. After the stop they end when they have finished
+    /// what they began.
     work: Supervisor,
     /// The admin listener and the maintenance of the store. They run until the end.
     background: Supervisor,

@@ -10,8 +10,8 @@ use super::Item;
 use crate::ids::UserId;
 use crate::key::{Key, KeyError, Owner, Space};
 use crate::limits::{
-    ADDRESSED_BYTES_MAX, ADDRESSEES_MAX, CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX,
-    PAYLOAD_BYTES_MAX, RANGE_MAX, TRANSACTION_ITEMS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
+    CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
+    TRANSACTION_ITEMS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 
 /// A field name, a field value or a member. Most of those that the rules write are constants and need no allocation.
@@ -190,16 +190,8 @@ pub struct Event {
     pub durable: bool,
 }
 
+pub use addressed::AddressedEvent;
 pub use app_usage::{AppBound, ITEM_BYTES, SCORE_BYTES, app_function};
-
-/// An event for several users.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddressedEvent {
-    /// The users whose devices receive the event.
-    pub users: Vec<UserId>,
-    /// The event that each of them receives.
-    pub event: Event,
-}
 
 /// A transaction in the partition of its owner: either all checks hold and everything is carried out, or nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -311,8 +303,8 @@ impl From<KeyError> for StoreError {
 
 /// Reads and atomic writes of the live state.
 ///
-/// - `read` answers in the order of the queries, in one round trip. The queries of one partition are answered at one instant. An
-///   expired key is never visible. One invalid query fails the call.
+/// - `read` answers in the order of the queries, in one round trip. The queries of one partition are answered at one
+///   instant. An expired key is never visible. One invalid query fails the call.
 /// - `commit` answers in the order of the transactions, in one round trip. Each transaction is atomic on its own: either all
 ///   checks hold and all mutations and publications are carried out, or none is; addressed events are part of it, although
 ///   the users receive them after the outcome is decided. Transactions of one call are carried out in any order and do not
@@ -375,7 +367,7 @@ pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
         for event in &transaction.publications {
             bytes += validate_event(event)?;
         }
-        bytes += validate_addressed(&transaction.addressed)?;
+        bytes += addressed::validate(&transaction.addressed)?;
     }
     limit("bytes in a call", bytes, CALL_BYTES_MAX)
 }
@@ -391,23 +383,6 @@ fn items(transaction: &Transaction) -> usize {
 /// of a function that is within the limits must stay so.
 fn counted(key: &Key, amount: usize) -> usize {
     if key.space == Space::Host { 0 } else { amount }
-}
-
-/// Validates events for named users. Returns the bytes that all users together receive.
-fn validate_addressed(addressed: &[AddressedEvent]) -> Result<usize, StoreError> {
-    let (mut users, mut stored, mut received) = (0_usize, 0, 0_usize);
-    for AddressedEvent { users: named, event } in addressed {
-        if named.is_empty() {
-            return Err(StoreError::Invalid(format!("the addressed event {} names no user", event.name)));
-        }
-        let bytes = validate_event(event)?;
-        users = users.saturating_add(named.len());
-        stored += bytes;
-        received = received.saturating_add(bytes.saturating_mul(named.len()));
-    }
-    limit("users of the addressed events in a transaction", users, ADDRESSEES_MAX)?;
-    limit("bytes of the addressed events in a transaction", stored, ADDRESSED_BYTES_MAX)?;
-    Ok(received)
 }
 
 /// Validates an event. Returns its size in bytes.
@@ -515,6 +490,7 @@ fn limit(what: &str, found: usize, allowed: usize) -> Result<(), StoreError> {
     Ok(())
 }
 
+mod addressed;
 mod app_usage;
 mod size;
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::delivery::hub::Hub;
 use crate::ops::supervisor::TaskHealth;
 use crate::records::RecordStore;
 use crate::runtime::{
-    self, CallError, Caller, Engine, Functions, HostWorld, Invocation, Options, OwnSources, hooks, host_paths,
+    self, CallError, Caller, Engine, Functions, HostWorld, Invocation, Options, OwnSources, hooks, host_paths, triggers,
 };
 use crate::server::auth::{Authenticator, issuer};
 use crate::server::http::HttpService;
@@ -221,6 +221,14 @@ impl OfflineHost {
             }
         }
         Some(answer)
+    }
+
+    /// Makes the calls for publications that are due, and those that these cause.
+    pub(crate) async fn make_triggered_calls(&self) -> anyhow::Result<()> {
+        if triggers::make_due(&Arc::new(self.functions.clone()), &self.store).await? {
+            return Ok(());
+        }
+        bail!("one step led to more than a thousand calls for publications; publish less in one step")
     }
 }
 

@@ -68,6 +68,7 @@ impl CaseRun {
         self.host.take_events();
         self.names.set("now", json!(self.host.clock.now()));
         let answer = self.act(step).await?;
+        self.host.make_triggered_calls().await?;
         // Confirmations of announcements take effect a little later.
         self.host.records.flush().await;
         let mut mismatches = Vec::new();

@@ -238,3 +238,27 @@ async fn a_stop_waits_for_running_calls_and_begins_no_more() {
     assert_eq!((function.calls(), function.running.lock().unwrap().0), (FUNCTION_CALLS_MAX, 0));
     assert_eq!(queue_length(&host).await, 16);
 }
+
+#[tokio::test(start_paused = true)]
+async fn due_calls_are_made_until_none_is_due_and_failed_ones_later() {
+    let function = FakeFunction::new(Duration::ZERO, |id, attempt| match (id, attempt) {
+        ("1", 1) => Err(failure(true)),
+        _ => Ok(()),
+    });
+    let host = host();
+    queue(&host, 0..10).await;
+    assert_eq!(make_due(&function, &host.0).await, Ok(true));
+    assert_eq!((function.calls(), queue_length(&host).await), (10, 1));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(make_due(&function, &host.0).await, Ok(true));
+    assert_eq!((function.attempts("1"), queue_length(&host).await), (vec![1, 2], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_due_calls_that_are_made_is_bounded() {
+    let function = FakeFunction::new(Duration::ZERO, |_, _| Ok(()));
+    let host = host();
+    queue(&host, 0..=DUE_CALLS_MAX).await;
+    assert_eq!(make_due(&function, &host.0).await, Ok(false));
+    assert_eq!((function.calls(), queue_length(&host).await), (DUE_CALLS_MAX, 1));
+}
