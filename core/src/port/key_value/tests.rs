@@ -3,6 +3,7 @@
 use super::*;
 use crate::ids::UserId;
 use crate::key::Space;
+use crate::limits::ADDRESSEES_MAX;
 use crate::port::Publication;
 
 const USER: UserId = UserId::from_u128(1);
