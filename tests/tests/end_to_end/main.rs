@@ -27,5 +27,6 @@ mod reuse;
 mod socket;
 mod swap;
 mod tracing;
+mod triggers;
 mod trust;
 mod verify;

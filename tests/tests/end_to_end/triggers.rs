@@ -1,6 +1,5 @@
 //! Ticks and publications as triggers on real hosts: each tick of a shard once in the cluster, events that are counted and
 //! told in one step, calls for publications once for each, and all of it over the crash of a host.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "an unexpected value fails the test")]
 
 use std::fs;
 use std::time::Duration;
