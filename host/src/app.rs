@@ -121,6 +121,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
         world,
         functions: count(functions.clone()),
         deployments: deployments.clone(),
+        logs: functions.logs(),
         uploads: Semaphore::new(admin::UPLOADS_MAX),
         tasks: tasks.clone(),
         key: config.auth.admin_key.clone(),
@@ -201,6 +202,7 @@ impl Running {
     /// writes what is queued. Takes at most the configured time; what is not finished by then is ended.
     pub async fn shutdown(mut self) {
         self.admin.draining.store(true, Ordering::Release);
+        self.admin.logs.wake();
         metrics::DRAINING.set(1);
         self.hub.drain(self.drain_spread);
         drop(self.serving);

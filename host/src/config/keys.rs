@@ -267,6 +267,10 @@ section! {
         "publications_max" => publications_max: u64 = "10000", count("events", UNBOUNDED);
         /// The most bytes of log lines of one call. Further lines are dropped and counted.
         "log_bytes_max" => log_bytes_max: u64 = "65536", bytes(1_024, 1_048_576);
+        /// The most successful calls a second of one revision that are kept in the log of the function. Failed and refused calls
+        /// are always kept. 0: no successful call.
+        "recorded_calls_per_second_max" => recorded_calls_per_second_max: u32 = "10",
+            Allowed::Whole { unit: "calls", minimum: 0, maximum: 1_000 };
         /// The most bytes that the function keeps in the key space `app`, over all owners. An item counts 512 bytes and its
         /// content.
         "app_bytes_max" => app_bytes_max: u64 = "67108864", bytes(65_536, UNBOUNDED);

@@ -52,6 +52,7 @@ pub struct LimitsInfo {
     pub records_operations_max: u64,
     pub publications_max: u64,
     pub log_bytes_max: u64,
+    pub recorded_calls_per_second_max: u32,
     pub app_bytes_max: u64,
     pub reuse: bool,
 }
@@ -71,6 +72,7 @@ impl LimitsInfo {
             records_operations_max: config.records_operations_max,
             publications_max: config.publications_max,
             log_bytes_max: config.log_bytes_max,
+            recorded_calls_per_second_max: config.recorded_calls_per_second_max,
             app_bytes_max: config.app_bytes_max,
             reuse: config.reuse,
         }

@@ -15,6 +15,7 @@ use wasmtime::component::{Component, Linker};
 use super::allowance::{Allowance, GrantDecision, RefusedGrants, effective};
 use super::bindings::{Function, FunctionPre};
 use super::cache::Cache;
+use super::call_log::{CallRecorder, FunctionLog, FunctionLogs};
 use super::compiler::{self, Priority};
 use super::engine::Engine;
 use super::grants::Grants;
@@ -161,6 +162,7 @@ pub(super) struct Loader {
     options: Options,
     /// Whether the host serves, so that compiling must leave time for requests.
     serving: AtomicBool,
+    logs: FunctionLogs,
     /// The rate of calls of each function. All revisions of a function share one.
     rates: Mutex<HashMap<String, Arc<CallRate>>>,
 }
@@ -177,7 +179,13 @@ impl Loader {
             options,
             serving: AtomicBool::new(false),
             rates: Mutex::default(),
+            logs: FunctionLogs::new(),
         })
+    }
+
+    /// The logs of all functions.
+    pub(super) const fn logs(&self) -> &FunctionLogs {
+        &self.logs
     }
 
     /// From now on, compiling leaves time for requests.
@@ -200,7 +208,7 @@ impl Loader {
         let blueprint = Blueprint::new(pre.instance_pre().clone(), &handler).ok_or(DeployFailure::NoHandler)?;
         let grants = self.grants(&manifest, by_deployer)?;
         Ok(Revision::new(RevisionParts {
-            identity: self.identity(&manifest.name, &digest, grants),
+            identity: self.identity((&manifest.name, &digest), grants, self.logs.of(&manifest.name)),
             rate: self.rate(&manifest.name),
             engine: self.engine.clone(),
             manifest,
@@ -253,7 +261,7 @@ impl Loader {
         source: &str,
         digest: &str,
     ) -> Result<Manifest, DeployFailure> {
-        let identity = Arc::new(self.identity(source, digest, Grants::default()));
+        let identity = Arc::new(self.identity((source, digest), Grants::default(), self.logs.unnamed()));
         let memory = self.options.defaults.memory_bytes_max;
         let mut state = InstanceState::new(identity, memory, ("describe".into(), Instant::now() + DESCRIBE_DEADLINE));
         state.describing = true;
@@ -270,11 +278,13 @@ impl Loader {
         Arc::clone(rates.entry(name.to_owned()).or_insert_with(rate))
     }
 
-    fn identity(&self, name: &str, digest: &str, grants: Grants) -> FunctionIdentity {
+    fn identity(&self, (name, digest): (&str, &str), grants: Grants, log: Arc<FunctionLog>) -> FunctionIdentity {
         let config = self.options.of(name);
+        let revision: String = digest.chars().take(REVISION_LETTERS).collect();
         FunctionIdentity {
             name: name.into(),
-            revision: digest.chars().take(REVISION_LETTERS).collect(),
+            recorder: CallRecorder::new(log, &revision, config.recorded_calls_per_second_max),
+            revision,
             world: self.world.clone(),
             grants,
             bounds: CallBounds::of(config),

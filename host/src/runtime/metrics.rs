@@ -12,9 +12,13 @@ use serde::{Deserialize, Serialize};
 use tracing::Span;
 
 use super::call::{CallError, FailureKind, Reply};
+use super::call_log::CallFigures;
 use super::series::SeriesOfRevision;
 use crate::ops::latency::{self, Latency};
-use crate::ops::metrics::{CALL_SECONDS, CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED, QUOTA_REFUSALS, function_counter};
+use crate::ops::metrics::{
+    CALL_RECORDS_OPERATIONS, CALL_SECONDS, CALL_STORE_ROUND_TRIPS, CALLS, COUNTS_DROPPED, LOG_LINES_DROPPED,
+    QUOTA_REFUSALS, function_counter,
+};
 use crate::ops::trace;
 
 /// Series that one function may have; counts for further ones are dropped, and the drops are counted.
@@ -23,12 +27,16 @@ const LABELS_MAX: usize = 4;
 const NAME_BYTES_MAX: usize = 48;
 const LABEL_BYTES_MAX: usize = 64;
 /// Names that the host counts itself under `roost_function_<name>_total`.
-const HOST_NAMES: [&str; 4] = ["calls", "log_lines_dropped", "counts_dropped", "quota_refusals"];
+const HOST_NAMES: [&str; 6] =
+    ["calls", "store_round_trips", "records_operations", "log_lines_dropped", "counts_dropped", "quota_refusals"];
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Ok,
+    /// The function refused the request.
+    Refused,
+    /// The function reported an error of its own, or that something it needs is unavailable.
     Failed,
     Busy,
     Trapped,
@@ -39,8 +47,9 @@ enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Ok, "ok"),
+        (Self::Refused, "refused"),
         (Self::Failed, "failed"),
         (Self::Busy, "busy"),
         (Self::Trapped, "trapped"),
@@ -57,7 +66,10 @@ impl Outcome {
     const fn of(result: &Result<Reply, CallError>) -> Self {
         match result {
             Ok(_) => Self::Ok,
-            Err(CallError::Failed(_)) => Self::Failed,
+            Err(CallError::Failed(failure)) => match failure.kind {
+                FailureKind::Unavailable | FailureKind::Internal => Self::Failed,
+                _ => Self::Refused,
+            },
             Err(CallError::Busy { .. }) => Self::Busy,
             Err(CallError::Trapped) => Self::Trapped,
             Err(CallError::DeadlineExceeded) => Self::Timeout,
@@ -70,6 +82,8 @@ impl Outcome {
 pub(super) fn remove_series(function: &str, revision: &str) {
     Outcome::ALL.iter().for_each(|(_, outcome)| CALLS.remove([function, revision, outcome]));
     CALL_SECONDS.remove([function, revision]);
+    CALL_STORE_ROUND_TRIPS.remove([function, revision]);
+    CALL_RECORDS_OPERATIONS.remove([function, revision]);
 }
 
 /// How the calls of one revision on this host have ended.
@@ -92,6 +106,8 @@ pub(super) struct CallMetrics {
     /// One counter for each [`Outcome`], in its order.
     outcomes: Vec<IntCounter>,
     latency: Latency,
+    store_round_trips: IntCounter,
+    records_operations: IntCounter,
     calls: AtomicU64,
     in_flight: AtomicUsize,
     ended: EndedCalls,
@@ -135,6 +151,8 @@ impl CallMetrics {
         Self {
             outcomes,
             latency: latency::of_calls(function, revision),
+            store_round_trips: CALL_STORE_ROUND_TRIPS.of([function, revision]),
+            records_operations: CALL_RECORDS_OPERATIONS.of([function, revision]),
             calls: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             ended: EndedCalls::default(),
@@ -182,10 +200,16 @@ pub(super) struct InFlight<'a> {
 
 impl InFlight<'_> {
     /// Counts the end of the call.
-    pub(super) fn end(mut self, result: &Result<Reply, CallError>, took: Duration) {
+    pub(super) fn end(mut self, result: &Result<Reply, CallError>, took: Duration, figures: &CallFigures) {
         self.outcome = Outcome::of(result);
         self.metrics.ended.count(result);
         self.metrics.latency.record(took);
+        if figures.store_round_trips > 0 {
+            self.metrics.store_round_trips.inc_by(figures.store_round_trips.into());
+        }
+        if figures.records_operations > 0 {
+            self.metrics.records_operations.inc_by(figures.records_operations);
+        }
     }
 }
 

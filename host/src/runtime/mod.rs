@@ -10,6 +10,7 @@ mod bindings;
 mod cache;
 mod cache_key;
 mod call;
+mod call_log;
 mod cohort;
 mod compiler;
 mod conversions;
@@ -49,6 +50,9 @@ pub(crate) mod triggers;
 pub use allowance::{Allowance, GrantDecision, OwnSources, RefusedGrants, UnknownGrant, effective};
 pub use call::{
     CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, PublishedEvent, Reply, Request,
+};
+pub(crate) use call_log::{
+    Batch, CallOutcome, FOLLOWERS_MAX, FunctionLog, FunctionLogs, LineLevel, LogRecord, RecordKind,
 };
 pub use cohort::Cohort;
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};

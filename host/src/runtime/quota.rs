@@ -83,6 +83,11 @@ impl CallBounds {
 pub(super) struct CallUsage(Amounts);
 
 impl CallUsage {
+    /// How much of a resource was used.
+    pub(super) fn used(&self, resource: Resource) -> u64 {
+        self.0.get(resource as usize).copied().unwrap_or_default()
+    }
+
     /// Takes an amount. Beyond the bound nothing is taken, so that less can be tried.
     pub(super) fn take(&mut self, bounds: &CallBounds, resource: Resource, amount: u64) -> Result<(), QuotaExceeded> {
         let Some(used) = self.0.get_mut(resource as usize) else { return Ok(()) };

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::allowance::Allowance;
 use super::call::{CallError, Invocation, Reply};
+use super::call_log::FunctionLogs;
 use super::cohort::Cohort;
 use super::engine::Engine;
 use super::grants::Grants;
@@ -186,6 +187,11 @@ impl Functions {
                 changed: watch::Sender::new(0),
             }),
         })
+    }
+
+    /// The logs of all functions.
+    pub(crate) fn logs(&self) -> FunctionLogs {
+        self.shared.loader.logs().clone()
     }
 
     /// To be called when the host begins to serve: from now on, compiling leaves time for requests.

@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use super::admission::{BUSY, CallAdmission};
 use super::call::{CallError, Caller, Failure, Invocation, Reply};
+use super::call_log::{self, CallNotes, EndedCall, Origin};
 use super::engine::{Engine, EvictIdle};
 use super::instance::{self, Blueprint, DeadlinePassed, Instance};
 use super::manifest::Manifest;
@@ -30,6 +31,13 @@ use crate::ops::trace;
 const CODE_BYTES_MAX: usize = 64;
 /// The longest message of a failure, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024;
+/// The longest description of a trap in the log, in bytes; its trace is part of it.
+const TRAP_BYTES_MAX: usize = 16 << 10;
+/// The longest text of a panic or a reason in a record, in bytes.
+const REASON_BYTES_MAX: usize = 2 << 10;
+
+/// The reason of a call that waited for the host until its deadline.
+const WAITING_AT_DEADLINE: &str = "the function was still waiting for an import at its deadline";
 
 /// The reply to a call, or the reason why there is none.
 type CallResult = Result<Reply, CallError>;
@@ -94,33 +102,39 @@ impl Revision {
         let began = Instant::now();
         let span = trace::call_span(&self.identity.name, &self.identity.revision, &invocation.trace);
         let in_flight = self.metrics.begin(span.clone());
+        let (origin, mut notes) = (Origin::of(&invocation, &self.manifest), CallNotes::default());
         // Pinned here, because `instrument` moves what it takes, and this future is large.
-        let result = pin!(self.admit(invocation, began)).instrument(span).await;
-        in_flight.end(&result, began.elapsed());
+        let result = pin!(self.admit(invocation, began, &mut notes)).instrument(span).await;
+        let took = began.elapsed();
+        in_flight.end(&result, took, &notes.figures);
+        let ended = EndedCall { origin, result: &result, notes, began, took };
+        self.identity.recorder.call(ended, &self.manifest, || self.identity.world.store.now());
         result
     }
 
-    async fn admit(&self, invocation: Invocation, began: Instant) -> CallResult {
-        self.check_rate(invocation.caller)?;
+    async fn admit(&self, invocation: Invocation, began: Instant, notes: &mut CallNotes) -> CallResult {
+        self.check_rate(invocation.caller).inspect_err(|_| notes.figures.quota = Some(CALLS_KEY))?;
         let (_permit, admitted) = match self.admission.try_admit() {
             Some(permit) => (permit, began),
             None => (self.admission.admit().await?, Instant::now()),
         };
         let deadline = admitted + self.config.deadline;
         let trace = Arc::clone(&invocation.trace);
-        let mut running = pin!(self.run(invocation, admitted, deadline));
-        // With an embedded store most calls are complete at the first poll and need no timer.
-        let first = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
-        if let Poll::Ready(result) = first {
-            return result;
-        }
-        match tokio::time::timeout_at(deadline.into(), running).await {
-            Ok(result) => result,
-            Err(_) => {
-                self.log_waiting_at_deadline(&trace);
-                Err(CallError::DeadlineExceeded)
+        let mut call = RunningCall { instance: None, notes };
+        let result = {
+            let mut running = pin!(self.run(invocation, (admitted, deadline), &mut call));
+            // With an embedded store most calls are complete at the first poll and need no timer.
+            match poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await {
+                Poll::Ready(result) => Some(result),
+                Poll::Pending => tokio::time::timeout_at(deadline.into(), running).await.ok(),
             }
-        }
+        };
+        result.unwrap_or_else(|| {
+            call.note_figures();
+            call.notes.reason = Some(WAITING_AT_DEADLINE.to_owned());
+            self.log_waiting_at_deadline(&trace);
+            Err(CallError::DeadlineExceeded)
+        })
     }
 
     /// Calls of the host itself are rare, and others wait for them, so they are always admitted.
@@ -131,23 +145,29 @@ impl Revision {
         self.rate.admit().inspect_err(|_| self.identity.counters.count_refusal(CALLS_KEY))
     }
 
-    async fn run(&self, invocation: Invocation, admitted: Instant, deadline: Instant) -> CallResult {
-        let mut instance = match self.instance(&invocation.trace, admitted, deadline).await {
-            Ok(instance) => instance,
-            Err(error) => return Err(self.failed(&error, None, &invocation.trace)),
+    async fn run(
+        &self,
+        invocation: Invocation,
+        (admitted, deadline): (Instant, Instant),
+        call: &mut RunningCall<'_>,
+    ) -> CallResult {
+        let trace = Arc::clone(&invocation.trace);
+        let instance = match self.instance(&trace, admitted, deadline).await {
+            Ok(instance) => call.instance.insert(instance),
+            Err(error) => return Err(self.failed(&error, call, &trace)),
         };
         let deadline_ms = self.deadline_ms();
-        match instance.handle(invocation, deadline, deadline_ms).await {
+        let answered = instance.handle(invocation, deadline, deadline_ms).await;
+        call.note_figures();
+        match answered {
             Ok(answer) => {
-                let result = self.check_answer(answer, instance.state());
-                self.keep_idle(instance, admitted);
-                result
+                let result = self.check_answer(answer).map_err(|invalid| self.invalid(invalid, call, &trace));
+                if let Some(instance) = call.instance.take() {
+                    self.keep_idle(instance, admitted);
+                }
+                result.and_then(|result| result)
             }
-            Err(error) => {
-                let state = instance.state();
-                let trace = Arc::clone(&state.trace);
-                Err(self.failed(&error, Some(state), &trace))
-            }
+            Err(error) => Err(self.failed(&error, call, &trace)),
         }
     }
 
@@ -175,56 +195,39 @@ impl Revision {
     }
 
     /// Checks an answer against the contract.
-    fn check_answer(&self, answer: Result<Reply, Failure>, state: &InstanceState) -> CallResult {
+    fn check_answer(&self, answer: Result<Reply, Failure>) -> Result<CallResult, InvalidAnswer> {
+        let invalid = |error, what| Err(InvalidAnswer { error, what });
         let reply = match answer {
             Ok(reply) => reply,
-            Err(failure) => return Err(self.check_failure(failure, state)),
+            Err(failure) => return check_failure(failure).map(Err),
         };
         if reply.body.len() > self.config.reply_bytes_max {
             let (bytes, allowed) = (reply.body.len(), self.config.reply_bytes_max);
-            self.log_invalid_answer(state, &format!("a reply of {bytes} bytes, but reply_bytes_max is {allowed}"));
-            return Err(CallError::ReplyTooLarge);
+            let what = format!("a reply of {bytes} bytes, but reply_bytes_max is {allowed}");
+            return invalid(CallError::ReplyTooLarge, what);
         }
         if !(200..300).contains(&reply.status) {
-            self.log_invalid_answer(
-                state,
-                &format!("a reply with the status {}, but 200 to 299 are allowed", reply.status),
-            );
-            return Err(CallError::Trapped);
+            let what = format!("a reply with the status {}, but 200 to 299 are allowed", reply.status);
+            return invalid(CallError::Trapped, what);
         }
         if !reply.body.is_empty() && serde_json::from_str::<IgnoredAny>(&reply.body).is_err() {
-            self.log_invalid_answer(state, "a reply whose body is not JSON");
-            return Err(CallError::Trapped);
+            return invalid(CallError::Trapped, "a reply whose body is not JSON".to_owned());
         }
-        Ok(reply)
+        Ok(Ok(reply))
     }
 
-    fn check_failure(&self, failure: Failure, state: &InstanceState) -> CallError {
-        let code = &failure.code;
-        let clean = code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        let fits = !code.is_empty() && code.len() <= CODE_BYTES_MAX && failure.message.len() <= MESSAGE_BYTES_MAX;
-        if clean && fits {
-            CallError::Failed(failure)
-        } else {
-            self.log_invalid_answer(
-                state,
-                &format!(
-                    "a failure whose code is not 1 to {CODE_BYTES_MAX} bytes of 'a-z' and '_', or whose message is longer than {MESSAGE_BYTES_MAX} bytes"
-                ),
-            );
-            CallError::Trapped
-        }
-    }
-
-    /// Logs why a call failed, and returns what the caller may know about it.
-    fn failed(&self, error: &wasmtime::Error, state: Option<&mut InstanceState>, trace: &str) -> CallError {
+    /// Logs and notes why a call failed, and returns what the caller may know about it.
+    fn failed(&self, error: &wasmtime::Error, call: &mut RunningCall<'_>, trace: &str) -> CallError {
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
             tracing::warn!(target: "roost::function", function = %self.identity.name, trace, "a call is refused because all instance slots are taken: {error:#}");
             return BUSY;
         }
-        let (panic, refused) =
+        let state = call.instance.as_mut().map(Instance::state);
+        let (mut panic, refused) =
             state.map_or((None, None), |state| (state.last_error.take(), state.memory.take_refused()));
         let timed_out = error.is::<DeadlinePassed>();
+        let mut description = format!("{error:?}");
+        call_log::cut(&mut description, TRAP_BYTES_MAX);
         tracing::error!(
             target: "roost::function",
             function = %self.identity.name,
@@ -233,20 +236,30 @@ impl Revision {
             panic = panic.as_deref(),
             memory_refused_bytes = refused,
             memory_allowed_bytes = refused.map(|_| self.config.memory_bytes_max),
-            "{}: {error:?}",
+            "{}: {description}",
             if timed_out { "the function was still computing at its deadline" } else { "the function trapped" },
         );
+        if let Some(panic) = &mut panic {
+            call_log::cut(panic, REASON_BYTES_MAX);
+        }
+        call.notes.reason = Some(reason(error, refused));
+        call.notes.backtrace = call_log::backtrace(error);
+        call.notes.panic = panic;
         if timed_out { CallError::DeadlineExceeded } else { CallError::Trapped }
     }
 
-    fn log_invalid_answer(&self, state: &InstanceState, what: &str) {
+    /// Logs and notes in which way an answer breaks the contract.
+    fn invalid(&self, invalid: InvalidAnswer, call: &mut RunningCall<'_>, trace: &str) -> CallError {
+        let reason = format!("the answer of the function breaks the contract: {}", invalid.what);
         tracing::error!(
             target: "roost::function",
             function = %self.identity.name,
             revision = %self.identity.revision,
-            trace = %state.trace,
-            "the answer of the function breaks the contract: {what}"
+            trace,
+            "{reason}"
         );
+        call.notes.reason = Some(reason);
+        invalid.error
     }
 
     fn log_waiting_at_deadline(&self, trace: &str) {
@@ -256,8 +269,52 @@ impl Revision {
             revision = %self.identity.revision,
             trace,
             deadline_ms = milliseconds(self.config.deadline),
-            "the function was still waiting for an import at its deadline"
+            "{WAITING_AT_DEADLINE}"
         );
+    }
+}
+
+/// An answer that breaks the contract, and what the caller is answered instead.
+struct InvalidAnswer {
+    error: CallError,
+    what: String,
+}
+
+fn check_failure(failure: Failure) -> Result<CallError, InvalidAnswer> {
+    let code = &failure.code;
+    let clean = code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let fits = !code.is_empty() && code.len() <= CODE_BYTES_MAX && failure.message.len() <= MESSAGE_BYTES_MAX;
+    if clean && fits {
+        return Ok(CallError::Failed(failure));
+    }
+    let what = format!(
+        "a failure whose code is not 1 to {CODE_BYTES_MAX} bytes of 'a-z' and '_', or whose message is longer than {MESSAGE_BYTES_MAX} bytes"
+    );
+    Err(InvalidAnswer { error: CallError::Trapped, what })
+}
+
+/// The cause of a trap, for a record.
+fn reason(error: &wasmtime::Error, refused_bytes: Option<usize>) -> String {
+    let mut reason = error.root_cause().to_string();
+    call_log::cut(&mut reason, REASON_BYTES_MAX);
+    if let Some(bytes) = refused_bytes {
+        reason.push_str(&format!("; it was refused memory beyond memory_bytes_max: {bytes} bytes in all"));
+    }
+    reason
+}
+
+/// A call and its instance. The instance is kept outside of the future that runs in it, so that what it has used is known when
+/// that future is dropped at the deadline.
+struct RunningCall<'n> {
+    instance: Option<Instance>,
+    notes: &'n mut CallNotes,
+}
+
+impl RunningCall<'_> {
+    fn note_figures(&mut self) {
+        if let Some(instance) = &mut self.instance {
+            self.notes.figures = instance.state().figures();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::call_log::{CallFigures, CallRecorder};
 use super::grants::Grants;
 use super::limits::MemoryLimit;
 use super::metrics::FunctionCounters;
@@ -55,6 +56,7 @@ pub(super) struct FunctionIdentity {
     /// The most bytes that the function keeps in the key space `app`.
     pub(super) app_bytes_max: u64,
     pub(super) counters: FunctionCounters,
+    pub(super) recorder: CallRecorder,
 }
 
 /// The state of one instance. [`InstanceState::begin`] resets what belongs to a call.
@@ -68,6 +70,10 @@ pub(super) struct InstanceState {
     pub(super) usage: CallUsage,
     /// How many publications led to the call.
     pub(super) depth: u32,
+    /// Round trips to the store that the call has made.
+    pub(super) store_round_trips: u32,
+    /// The key of the last quota that refused something to the call.
+    pub(super) refused_quota: Option<&'static str>,
     /// Log lines of the call so far.
     pub(super) lines: u32,
     /// The last error that the function logged. After a trap it is the text of the panic.
@@ -88,6 +94,8 @@ impl InstanceState {
             deadline,
             usage: CallUsage::default(),
             depth: 0,
+            store_round_trips: 0,
+            refused_quota: None,
             lines: 0,
             last_error: None,
         }
@@ -99,23 +107,41 @@ impl InstanceState {
         self.deadline = deadline;
         self.usage = CallUsage::default();
         self.depth = depth;
+        self.store_round_trips = 0;
+        self.refused_quota = None;
         self.lines = 0;
         self.last_error = None;
     }
 
     /// Takes from what the call may use; the error says what is allowed.
     pub(super) fn take(&mut self, resource: Resource, amount: usize) -> Result<(), String> {
-        let Self { identity, usage, .. } = self;
-        let taken = usage.take(&identity.bounds, resource, u64::try_from(amount).unwrap_or(u64::MAX));
+        let taken = self.usage.take(&self.identity.bounds, resource, u64::try_from(amount).unwrap_or(u64::MAX));
         taken.map_err(|exceeded| {
-            identity.counters.count_refusal(exceeded.resource.key());
-            exceeded.text(&identity.name)
+            self.note_refusal(exceeded.resource.key());
+            exceeded.text(&self.identity.name)
         })
     }
 
     /// Carries out what the function publishes in this call.
     pub(super) fn publisher(&self) -> Publisher<'_> {
         Publisher { world: &self.identity.world, function: &self.identity.name, depth: self.depth }
+    }
+
+    /// Counts that the call was refused something because of the quota with this key.
+    pub(super) fn note_refusal(&mut self, key: &'static str) {
+        self.refused_quota = Some(key);
+        self.identity.counters.count_refusal(key);
+    }
+
+    /// What the call has used so far.
+    pub(super) fn figures(&self) -> CallFigures {
+        CallFigures {
+            store_round_trips: self.store_round_trips,
+            store_operations: self.usage.used(Resource::StoreOperations),
+            records_operations: self.usage.used(Resource::RecordsOperations),
+            memory_bytes: self.memory.used(),
+            quota: self.refused_quota,
+        }
     }
 
     /// Ends a `describe` that uses an import other than telemetry.

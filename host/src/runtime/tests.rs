@@ -46,6 +46,7 @@ fn config() -> FunctionConfig {
         records_operations_max: 1_000,
         publications_max: 1_000,
         log_bytes_max: 1 << 16,
+        recorded_calls_per_second_max: 10,
         app_bytes_max: 1 << 20,
         reuse: false,
         reuse_calls_max: 1,

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::action_log::{Detail, Refused};
 use super::upload::{self, UploadRefused};
-use super::{AdminState, json};
+use super::{AdminState, json, logs};
 use crate::runtime::deployments::{
     ChangeRefused, DeployRequest, DeploymentError, DeploymentOutcome, Deployments, FunctionStatus, HostReport, Probe,
     Stage,
@@ -29,9 +29,9 @@ use crate::server::problem::{ApiError, ErrorCode};
 /// What errors call a component that was uploaded without a name.
 const UNNAMED: &str = "the component";
 /// The media type of answers that report progress: one JSON value a line.
-const JSON_LINES: &str = "application/jsonl";
+pub(super) const JSON_LINES: &str = "application/jsonl";
 
-type Answer = Result<Response<Body>, Refused>;
+pub(super) type Answer = Result<Response<Body>, Refused>;
 
 /// The routes of functions.
 pub(super) fn router() -> Router<Arc<AdminState>> {
@@ -41,6 +41,7 @@ pub(super) fn router() -> Router<Arc<AdminState>> {
         .route("/functions/{name}/rollback", post(roll_back))
         .route("/functions/{name}/canary", put(set_canary))
         .route("/functions/{name}/promote", post(promote))
+        .route("/functions/{name}/logs", get(logs::logs))
         .route("/reload", post(reload))
 }
 
@@ -255,10 +256,10 @@ fn changed(outcome: Result<DeploymentOutcome, Refused>) -> Answer {
     Ok(response)
 }
 
-fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refused> {
+pub(super) fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refused> {
     let Query(query) = query.map_err(|error| {
         let detail =
-            format!("the query cannot be read: {}; docs/operations.md lists the parameters", error.body_text());
+            format!("the query cannot be read: {}; docs/deployments.md lists the parameters", error.body_text());
         Refused(ApiError::new(ErrorCode::InvalidQuery, detail))
     })?;
     Ok(query)
@@ -273,7 +274,7 @@ fn read_body<T: DeserializeOwned>(body: &Bytes, example: &str) -> Result<T, Refu
     })
 }
 
-fn problem(error: &DeploymentError) -> Refused {
+pub(super) fn problem(error: &DeploymentError) -> Refused {
     Refused(api_error(error))
 }
 
@@ -317,7 +318,7 @@ fn api_error(error: &DeploymentError) -> ApiError {
     }
 }
 
-fn with_code(status: u16, code: &'static str, title: &'static str, detail: String) -> ApiError {
+pub(super) fn with_code(status: u16, code: &'static str, title: &'static str, detail: String) -> ApiError {
     let problem = ApiError::new(ErrorCode::Internal, detail);
     ApiError { status, code: code.into(), title, retry: false, ..problem }
 }

@@ -2,11 +2,12 @@
 //!
 //! Health and readiness need no key. `/metrics` needs the metrics key or the admin key, if a metrics key is configured. All
 //! other routes need the admin key; if none is configured, they refuse every request. `functions` has the routes of
-//! deployments. `action_log` logs who asked for what, and with which outcome.
+//! deployments, `logs` the records of functions. `action_log` logs who asked for what, and with which outcome.
 
 mod action_log;
 mod functions;
 mod keys;
+mod logs;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -29,8 +30,8 @@ use action_log::{Detail, Refused};
 use crate::config::Secret;
 use crate::ops::supervisor::TaskHealth;
 use crate::ops::{consistency, metrics};
-use crate::runtime::HostWorld;
 use crate::runtime::deployments::Deployments;
+use crate::runtime::{FunctionLogs, HostWorld};
 use crate::server::http::response;
 use crate::server::problem::{ApiError, ErrorCode};
 
@@ -51,6 +52,8 @@ pub struct AdminState {
     pub functions: CountFunctions,
     /// The deployments of the functions.
     pub(crate) deployments: Deployments,
+    /// The logs of the functions.
+    pub(crate) logs: FunctionLogs,
     /// One permit for each upload of a component.
     pub(crate) uploads: Semaphore,
     /// The background tasks of the host.

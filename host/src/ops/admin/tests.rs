@@ -28,6 +28,7 @@ async fn state_with(key: Option<&str>, metrics_key: Option<&str>) -> Arc<AdminSt
         world: HostWorld::new(Store::memory(), records.clone()),
         functions: Box::new(|| 1),
         deployments: deployments(&records).await,
+        logs: FunctionLogs::new(),
         uploads: Semaphore::new(UPLOADS_MAX),
         tasks: TaskHealth::default(),
         key: key.map(|key| Secret(key.to_owned())),

@@ -42,10 +42,14 @@ macro_rules! declare {
 
 declare! {
     CALLS: Counters<3> = counters("roost_function_calls_total",
-        "Calls by function, revision and outcome: ok, failed (the function refused), busy, trapped, timeout, reply_too_large, cancelled.",
+        "Calls by function, revision and outcome: ok, refused, failed (an error of the function, or something it needs is away), busy, trapped, timeout, reply_too_large, cancelled.",
         ["function", "revision", "outcome"]);
     CALL_SECONDS: Histograms<2> = histograms("roost_function_call_seconds",
         "Time of a call by function and revision, waiting included.", ["function", "revision"]);
+    CALL_STORE_ROUND_TRIPS: Counters<2> = counters("roost_function_store_round_trips_total",
+        "Round trips to the store in calls, by function and revision.", ["function", "revision"]);
+    CALL_RECORDS_OPERATIONS: Counters<2> = counters("roost_function_records_operations_total",
+        "Operations of the records in calls, by function and revision.", ["function", "revision"]);
     LOG_LINES_DROPPED: Counters<1> = counters("roost_function_log_lines_dropped_total",
         "Log lines of functions beyond their bound.", ["function"]);
     COUNTS_DROPPED: Counters<1> = counters("roost_function_counts_dropped_total",
@@ -183,15 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_in_the_operations_guide_with_its_help_text() {
-        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    fn every_metric_is_in_the_guide_with_its_help_text() {
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/observing.md");
         let guide = std::fs::read_to_string(guide).unwrap();
         for (name, kind, help) in every_metric() {
             let row = format!("| `{name}` | {kind} | {help} |");
-            assert!(guide.lines().any(|line| line == row), "docs/operations.md lacks the row\n{row}");
+            assert!(guide.lines().any(|line| line == row), "docs/observing.md lacks the row\n{row}");
         }
         let rows = guide.lines().filter(|line| line.starts_with("| `roost_")).count();
-        assert_eq!(rows, every_metric().len(), "docs/operations.md has rows of metrics that do not exist");
+        assert_eq!(rows, every_metric().len(), "docs/observing.md has rows of metrics that do not exist");
     }
 
     /// The names that the core passes to `world.count`.

@@ -152,6 +152,24 @@ impl Deployments {
         self.followed().desired.version
     }
 
+    /// The name of this host.
+    pub(crate) fn host(&self) -> &str {
+        &self.shared.options.host
+    }
+
+    /// Whether the deployments are those of several hosts.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.shared.cluster.is_some()
+    }
+
+    /// The numbers of the kept revisions of a function with the digests of their components, oldest first.
+    pub(crate) fn revision_digests(&self, name: &str) -> Vec<(u64, String)> {
+        let followed = self.followed();
+        let kept =
+            followed.desired.functions.get(name).map(|function| function.revisions.as_slice()).unwrap_or_default();
+        kept.iter().map(|record| (record.revision, record.component.digest.clone())).collect()
+    }
+
     /// Makes a change, lets this host follow it, and announces it to the others. `admit` may refuse it.
     async fn change(
         &self,

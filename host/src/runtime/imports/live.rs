@@ -23,6 +23,7 @@ impl InstanceState {
         let (queries, groups) = request.split();
         self.identity.grants.check_read(&queries).map_err(StoreError::Denied)?;
         self.take_live(Resource::StoreOperations, queries.len())?;
+        self.store_round_trips += 1;
         let values = self.identity.world.store.read(queries).await?;
         self.take_live(Resource::StoreReadBytes, values.iter().map(Value::bytes).sum())?;
         Ok(ReadRequest::answer(groups, values))
@@ -35,9 +36,10 @@ impl InstanceState {
         self.take_live(Resource::StoreOperations, transactions.len())?;
         self.take_live(Resource::Publications, transactions.iter().map(Transaction::deliveries).sum())?;
         self.take_live(Resource::StoreWrittenBytes, transactions.iter().map(Transaction::bytes).sum())?;
+        self.store_round_trips += 1;
         let outcomes = self.publisher().commit(transactions).await?;
         if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(StoreError::QuotaExceeded(_)))) {
-            self.identity.counters.count_refusal(APP_BYTES_KEY);
+            self.note_refusal(APP_BYTES_KEY);
         }
         Ok(outcomes)
     }
@@ -46,6 +48,7 @@ impl InstanceState {
         self.identity.grants.check_publish().map_err(StoreError::Denied)?;
         self.take_live(Resource::Publications, publications.len())?;
         self.take_live(Resource::StoreWrittenBytes, publications.iter().map(|each| each.event.bytes()).sum())?;
+        self.store_round_trips += 1;
         self.publisher().publish(publications).await
     }
 

@@ -1,6 +1,7 @@
 //! Implements `telemetry`: log lines and counts within bounds. Nothing here makes a call fail.
 
 use super::super::bindings::telemetry::{self, Level};
+use super::super::call_log::{LineLevel, cut};
 use super::super::quota::Resource;
 use super::super::state::InstanceState;
 
@@ -37,7 +38,10 @@ impl InstanceState {
         self.take(Resource::LogBytes, message.len() + fields.len()).ok().map(|()| fields)
     }
 
+    /// Writes a line to the log of the host, and keeps it in the log of the function.
     fn write_line(&self, level: Level, message: &str, fields: &str) {
+        let (now, kept) = (self.identity.world.store.now(), (line_level(level), message, fields));
+        self.identity.recorder.line(now, std::sync::Arc::clone(&self.trace), kept);
         match level {
             Level::Debug => log_line!(DEBUG, self, message, fields),
             Level::Info => log_line!(INFO, self, message, fields),
@@ -98,10 +102,12 @@ fn on_one_line(text: String) -> String {
     line
 }
 
-/// Shortens a text to so many bytes, without splitting a character.
-fn cut(text: &mut String, bytes_max: usize) {
-    if text.len() > bytes_max {
-        text.truncate(text.floor_char_boundary(bytes_max));
+const fn line_level(level: Level) -> LineLevel {
+    match level {
+        Level::Debug => LineLevel::Debug,
+        Level::Info => LineLevel::Info,
+        Level::Warn => LineLevel::Warn,
+        Level::Error => LineLevel::Error,
     }
 }
 
