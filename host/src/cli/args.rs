@@ -7,6 +7,12 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum}
 use roost_core::ids::UserId;
 use uuid::Uuid;
 
+mod host;
+
+pub(super) use host::{
+    AdminUrl, CanaryArgs, DeployArgs, FunctionsArgs, HostArgs, LogsArgs, NamedFunctionArgs, RollbackArgs, UndeployArgs,
+};
+
 use super::new::NewArgs;
 use super::scenario::TestArgs;
 use crate::config::{self, Flag, Sources};
@@ -96,6 +102,17 @@ Examples:
   roost functions --cluster              what each host of the cluster runs
   roost functions --json | jq '.functions[].digest'")]
     Functions(FunctionsArgs),
+    /// Print the calls and log lines of a function on a running host, and follow them
+    #[command(after_help = "\
+Examples:
+  roost logs presence                    the newest records
+  roost logs presence --follow           and what comes, until Ctrl-C
+  roost logs presence --failed --since 15m
+  roost logs presence --revision 3 --json | jq .took_us
+
+Failed and refused calls are always recorded, successful ones up to function.NAME.recorded_calls_per_second_max a second. \
+Each host has its own records, in memory; --to asks another host.")]
+    Logs(LogsArgs),
     /// Deploy a component to a running host, and with Redis to every host of the cluster
     #[command(after_help = "\
 Examples:
@@ -203,106 +220,6 @@ pub(super) struct TokenArgs {
     /// How long the token is valid, such as 90s, 15m, 12h or 30d
     #[arg(long, value_name = "SPAN", default_value = "12h", value_parser = parse_span)]
     pub(super) ttl: Duration,
-}
-
-/// A running host, and how its answer is printed.
-#[derive(Debug, Args)]
-pub(super) struct HostArgs {
-    #[command(flatten)]
-    pub(super) settings: SettingArgs,
-    /// The admin listener of the host, such as http://10.0.0.7:9090; without it, admin_listen of the configuration
-    #[arg(long, value_name = "URL", value_parser = parse_admin_url)]
-    pub(super) to: Option<AdminUrl>,
-    /// Print the answer of the admin listener as it is
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-/// The admin listener of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AdminUrl {
-    /// The host and port.
-    pub(super) authority: String,
-    /// Whether the listener has a certificate.
-    pub(super) is_encrypted: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DeployArgs {
-    /// The file of the component
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
-    /// Let it serve only this share of the users, beside the version that serves now
-    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
-    pub(super) canary: Option<u8>,
-    /// Deploy it even if it lacks routes, messages or hooks of the version that serves now
-    #[arg(long)]
-    pub(super) allow_removals: bool,
-    /// Grants that it is allowed besides those of the configuration, such as read.app,publish; all: whatever it asks for
-    #[arg(long, value_name = "GRANTS")]
-    pub(super) allow_grants: Option<String>,
-    /// A call that the new version must answer before it serves: JSON, or @FILE with it
-    #[arg(long, value_name = "PROBE")]
-    pub(super) probe: Option<String>,
-    #[command(flatten)]
-    pub(super) host: HostArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RollbackArgs {
-    /// The name of the function
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-    /// The number of the revision; without it, the one before
-    #[arg(value_name = "REVISION")]
-    pub(super) revision: Option<u64>,
-    #[command(flatten)]
-    pub(super) host: HostArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CanaryArgs {
-    /// The name of the function
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-    /// The share of the users, such as 25%
-    #[arg(value_name = "PERCENT", value_parser = parse_percent)]
-    pub(super) percent: u8,
-    #[command(flatten)]
-    pub(super) host: HostArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct NamedFunctionArgs {
-    /// The name of the function
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-    #[command(flatten)]
-    pub(super) host: HostArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct UndeployArgs {
-    /// The name of the function
-    #[arg(value_name = "NAME")]
-    pub(super) name: String,
-    /// Undeploy it even if routes, messages or hooks are gone then
-    #[arg(long)]
-    pub(super) allow_removals: bool,
-    #[command(flatten)]
-    pub(super) host: HostArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct FunctionsArgs {
-    /// The function to show; without it, all are listed
-    #[arg(value_name = "NAME")]
-    pub(super) name: Option<String>,
-    /// Show what each host of the cluster runs
-    #[arg(long)]
-    pub(super) cluster: bool,
-    #[command(flatten)]
-    pub(super) host: HostArgs,
 }
 
 #[derive(Debug, Args)]
@@ -431,32 +348,6 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = digits.parse().map_err(|_| refused())?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
-}
-
-/// A share of the users in percent, with or without the sign.
-fn parse_percent(text: &str) -> Result<u8, String> {
-    let number: Option<u8> = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
-    let allowed = number.filter(|percent| *percent <= 100);
-    allowed.ok_or_else(|| {
-        format!("\"{text}\" is not a share of the users; write a whole number from 0 to 100, such as 10%")
-    })
-}
-
-/// The URL of an admin listener: a scheme, a host and a port.
-fn parse_admin_url(text: &str) -> Result<AdminUrl, String> {
-    let refused = || format!("\"{text}\" is not the URL of an admin listener; write one such as http://10.0.0.7:9090");
-    let (scheme, rest) = text.split_once("://").ok_or_else(refused)?;
-    let is_encrypted = match scheme {
-        "http" => false,
-        "https" => true,
-        _ => return Err(refused()),
-    };
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    if port.is_none() || authority.contains(['/', '?', '#', '@']) {
-        return Err(refused());
-    }
-    Ok(AdminUrl { authority: authority.to_owned(), is_encrypted })
 }
 
 /// The id of a user or a conversation.

@@ -9,6 +9,7 @@ mod check_config;
 mod deploy;
 pub(crate) mod dev;
 mod functions;
+mod logs;
 #[cfg(test)]
 mod message_tests;
 pub(crate) mod new;
@@ -62,6 +63,7 @@ impl Command {
             Self::Sign(args) => signing::sign(&args),
             Self::Token(args) => token::run(&args),
             Self::Functions(args) => functions::run(&args).await,
+            Self::Logs(args) => logs::run(&args).await,
             Self::Deploy(args) => deploy::deploy(&args).await,
             Self::Rollback(args) => deploy::roll_back(&args).await,
             Self::Canary(args) => deploy::set_canary(&args).await,

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -50,6 +50,11 @@ impl<'c> RunningHost<'c> {
         Ok(Self { authority, certificate, key: config.auth.admin_key.as_ref() })
     }
 
+    /// The host and port.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// Sends a request and returns the answer. An answer other than 200 is an error with the reason that the host gives.
     pub(super) async fn request(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut text = String::new();
@@ -65,9 +70,22 @@ impl<'c> RunningHost<'c> {
     /// without a line break is handed over, too.
     pub(super) async fn request_lines(
         &self,
+        request: (&str, &str, &[u8]),
+        on_line: impl FnMut(Value),
+    ) -> anyhow::Result<()> {
+        match self.within(LONG_TIMEOUT, self.lines(request, on_line)).await? {
+            Some(refused) => Err(refused),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`RunningHost::request_lines`], for an answer that may take as long as it likes. The answer is the reason if the host
+    /// refused the request, the error if the connection failed.
+    pub(super) async fn lines(
+        &self,
         (method, path, body): (&str, &str, &[u8]),
         mut on_line: impl FnMut(Value),
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<anyhow::Error>> {
         let mut refusal = None;
         let exchange = self.exchange(method, path, body, |line| match serde_json::from_str(line) {
             Ok(value) if refusal.is_none() => {
@@ -76,12 +94,14 @@ impl<'c> RunningHost<'c> {
             }
             _ => {}
         });
-        let status = self.within(LONG_TIMEOUT, exchange).await?;
-        match refusal {
-            Some(answer) if status != 200 => Err(self.refused(&answer)),
-            None if status != 200 => bail!("the host at {} refused: no reason given ({status})", self.authority),
-            _ => Ok(()),
-        }
+        let status = exchange.await?;
+        Ok(match refusal {
+            Some(answer) if status != 200 => Some(self.refused(&answer)),
+            None if status != 200 => {
+                Some(anyhow!("the host at {} refused: no reason given ({status})", self.authority))
+            }
+            _ => None,
+        })
     }
 
     /// The error for an answer that is a problem document.
