@@ -18,6 +18,7 @@ mod grants;
 mod hostile;
 mod hosts;
 mod http;
+mod logs;
 mod new_function;
 mod one_group;
 mod openapi;

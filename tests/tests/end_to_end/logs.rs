@@ -1,12 +1,5 @@
 //! `roost logs` and the route behind it: calls, failures and lines of a function, read and followed while the function is
 //! replaced.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an unexpected value fails the test"
-)]
 
 use std::fs;
 use std::process::Stdio;
