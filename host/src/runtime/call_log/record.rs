@@ -34,9 +34,9 @@ pub(crate) enum RecordKind {
 /// A call that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct CallRecord {
-    /// What caused the call: `http`, `message`, `hook` or `schedule`.
+    /// What caused the call: `http`, `message`, `hook`, `schedule` or `publication`.
     pub(crate) trigger: &'static str,
-    /// The route, the type of the frame, the hook, or the schedule and its shard.
+    /// The route, the type of the frame, the hook, the schedule and its shard, or the type of the event.
     pub(crate) trigger_name: String,
     /// On whose behalf the call was made: `user`, `service`, `none` or `host`.
     pub(crate) caller: &'static str,

@@ -21,32 +21,36 @@ use crate::ops::log::microseconds;
 pub(in super::super) struct Origin {
     caller: Caller,
     trace: Arc<str>,
-    trigger: Trigger,
+    trigger: Cause,
 }
 
 /// What caused a call, as positions in the manifest.
 #[derive(Clone, Copy, Debug)]
-enum Trigger {
+enum Cause {
     Route(u32),
     Message(Option<usize>),
     Hook(Hook, Option<UserId>),
     Tick(Option<usize>, u32),
+    Publication(Option<usize>),
 }
 
 impl Origin {
     /// The origin of a call to a function with this manifest.
     pub(in super::super) fn of(invocation: &Invocation, manifest: &Manifest) -> Self {
         let trigger = match &invocation.request {
-            Request::Http(request) => Trigger::Route(request.route),
+            Request::Http(request) => Cause::Route(request.route),
             Request::Message { name, .. } => {
-                Trigger::Message(manifest.messages.iter().position(|message| message == name))
+                Cause::Message(manifest.messages.iter().position(|message| message == name))
             }
-            Request::Connected(connection) => Trigger::Hook(Hook::Connected, Some(connection.user)),
-            Request::Heartbeat(_) => Trigger::Hook(Hook::Heartbeat, None),
-            Request::Disconnected(connection) => Trigger::Hook(Hook::Disconnected, Some(connection.user)),
-            Request::Sync { user, .. } => Trigger::Hook(Hook::Sync, Some(*user)),
+            Request::Connected(connection) => Cause::Hook(Hook::Connected, Some(connection.user)),
+            Request::Heartbeat(_) => Cause::Hook(Hook::Heartbeat, None),
+            Request::Disconnected(connection) => Cause::Hook(Hook::Disconnected, Some(connection.user)),
+            Request::Sync { user, .. } => Cause::Hook(Hook::Sync, Some(*user)),
             Request::Tick { schedule, shard } => {
-                Trigger::Tick(manifest.schedules.iter().position(|each| each.name == *schedule), *shard)
+                Cause::Tick(manifest.schedules.iter().position(|each| each.name == *schedule), *shard)
+            }
+            Request::Publication(published) => {
+                Cause::Publication(manifest.publications.iter().position(|event| *event == published.event.name))
             }
         };
         Self { caller: invocation.caller, trace: Arc::clone(&invocation.trace), trigger }
@@ -57,13 +61,13 @@ impl Origin {
             (Caller::User(user), _) => ("user", Some(user)),
             (Caller::Service, _) => ("service", None),
             (Caller::Anonymous, _) => ("none", None),
-            (Caller::Host, Trigger::Hook(_, user)) => ("host", user),
+            (Caller::Host, Cause::Hook(_, user)) => ("host", user),
             (Caller::Host, _) => ("host", None),
         }
     }
 }
 
-impl Trigger {
+impl Cause {
     /// The kind of the trigger and its name.
     fn named(self, manifest: &Manifest) -> (&'static str, String) {
         let unknown = || "unknown".to_owned();
@@ -79,6 +83,10 @@ impl Trigger {
             Self::Tick(index, shard) => {
                 let schedule = index.and_then(|index| manifest.schedules.get(index));
                 ("schedule", format!("{} shard {shard}", schedule.map_or("unknown", |each| each.name.as_str())))
+            }
+            Self::Publication(index) => {
+                let event = index.and_then(|index| manifest.publications.get(index));
+                ("publication", event.cloned().unwrap_or_else(unknown))
             }
         }
     }
