@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn connection(id: &str) -> handler::Connection {
-        handler::Connection { user: handler::Id { high: 0, low: 7 }, id: id.to_owned() }
+        handler::Connection { user: handler::Id { first: 0, second: 0, third: 0, fourth: 7 }, id: id.to_owned() }
     }
 
     fn socket_message(caller: handler::Caller, name: &str) -> Outcome {
@@ -278,7 +278,7 @@ mod tests {
     fn each_call_reaches_its_handler() {
         assert_eq!(http(0), Ok((200, "\"hi\"".to_owned())));
         assert_eq!(http(1), Ok((204, String::new())));
-        let user = handler::Caller::User(handler::Id { high: 0, low: 7 });
+        let user = handler::Caller::User(handler::Id { first: 0, second: 0, third: 0, fourth: 7 });
         assert_eq!(socket_message(user, "echo"), Ok((200, "\"c1\"".to_owned())));
         let connected = handler::Request::Connected(connection("c2"));
         assert_eq!(call(handler::Caller::Host, connected), Ok((200, "\"c2\"".to_owned())));

@@ -6,7 +6,8 @@ use wasmtime::ResourceLimiter;
 
 /// The bytes of a table's element.
 const ELEMENT_BYTES: usize = size_of::<usize>();
-const INSTANCES_MAX: usize = 32;
+/// A component made from Python consists of about forty modules.
+const INSTANCES_MAX: usize = 96;
 const MEMORIES_MAX: usize = 8;
 const TABLES_MAX: usize = 16;
 
@@ -21,6 +22,11 @@ pub(super) struct MemoryLimit {
 impl MemoryLimit {
     pub(super) const fn new(allowed: usize) -> Self {
         Self { allowed, used: 0, refused: None }
+    }
+
+    /// The bytes that the memories and tables have now.
+    pub(super) const fn used(&self) -> usize {
+        self.used
     }
 
     /// The total in bytes that the last refused growth asked for, if one was refused since this was called before.
@@ -76,7 +82,7 @@ mod tests {
         let mut limit = MemoryLimit::new(100);
         assert!(limit.memory_growing(0, 60, None).unwrap());
         assert!(!limit.memory_growing(0, 60, None).unwrap());
-        assert_eq!(limit.take_refused(), Some(120));
+        assert_eq!((limit.used(), limit.take_refused()), (60, Some(120)));
         assert!(limit.memory_growing(0, 40, None).unwrap());
         assert!(!limit.memory_growing(40, 41, None).unwrap());
     }

@@ -17,7 +17,7 @@ use super::bindings::{Function, FunctionPre};
 use super::cache::Cache;
 use super::call_log::{CallRecorder, FunctionLog, FunctionLogs};
 use super::compiler::{self, Priority};
-use super::engine::Engine;
+use super::engine::{Engine, MEMORY_BYTES_MAX};
 use super::grants::Grants;
 use super::instance::{self, Blueprint, DeadlinePassed};
 use super::manifest::{Manifest, RawManifest};
@@ -118,6 +118,18 @@ pub enum DeployFailure {
     /// The manifest breaks a rule.
     #[error("its manifest is refused: {0}")]
     Manifest(String),
+    /// An instance of the function has more memory from the start than the function may have.
+    #[error(
+        "an instance of {name} has {needed} bytes of memory already in its describe, but function.{name}.memory_bytes_max is {allowed}; raise it, at most to {MEMORY_BYTES_MAX}"
+    )]
+    NeedsMemory {
+        /// The name in the manifest.
+        name: String,
+        /// The bytes of memory that it has.
+        needed: usize,
+        /// The bytes of memory that it may have.
+        allowed: usize,
+    },
     /// The function asks for grants that it is not allowed.
     #[error("{0}")]
     GrantsRefused(RefusedGrants),
@@ -146,6 +158,7 @@ impl DeployFailure {
             Self::ImportInDescribe(_) | Self::DescribeTimeout | Self::DescribeFailed(_) | Self::Manifest(_) => {
                 "describe_failed"
             }
+            Self::NeedsMemory { .. } => "memory_too_small",
             Self::GrantsRefused(_) => "grant_refused",
             Self::NameTaken { .. } => "name_taken",
             Self::Conflict(_) => "route_taken",
@@ -202,8 +215,12 @@ impl Loader {
     ) -> Result<Revision, DeployFailure> {
         let digest = digest(&bytes);
         let pre = self.prepare(bytes, digest.clone()).await?;
-        let manifest = self.describe(&pre, source, &digest).await?;
+        let Described { manifest, memory_bytes } = self.describe(&pre, source, &digest).await?;
         let config = self.options.of(&manifest.name).clone();
+        if memory_bytes > config.memory_bytes_max {
+            let (name, allowed) = (manifest.name, config.memory_bytes_max);
+            return Err(DeployFailure::NeedsMemory { name, needed: memory_bytes, allowed });
+        }
         let handler = format!("{CONTRACT}/handler@{CONTRACT_VERSION}");
         let blueprint = Blueprint::new(pre.instance_pre().clone(), &handler).ok_or(DeployFailure::NoHandler)?;
         let grants = self.grants(&manifest, by_deployer)?;
@@ -260,14 +277,15 @@ impl Loader {
         pre: &FunctionPre<InstanceState>,
         source: &str,
         digest: &str,
-    ) -> Result<Manifest, DeployFailure> {
+    ) -> Result<Described, DeployFailure> {
         let identity = Arc::new(self.identity((source, digest), Grants::default(), self.logs.unnamed()));
-        let memory = self.options.defaults.memory_bytes_max;
-        let mut state = InstanceState::new(identity, memory, ("describe".into(), Instant::now() + DESCRIBE_DEADLINE));
+        // Which function it is, and how much memory it may have, is known only afterwards.
+        let call = ("describe".into(), Instant::now() + DESCRIBE_DEADLINE);
+        let mut state = InstanceState::new(identity, MEMORY_BYTES_MAX, call);
         state.describing = true;
-        let manifest = call_describe(&self.engine, pre, state);
-        match tokio::time::timeout(DESCRIBE_DEADLINE, manifest).await {
-            Ok(manifest) => manifest,
+        let described = call_describe(&self.engine, pre, state);
+        match tokio::time::timeout(DESCRIBE_DEADLINE, described).await {
+            Ok(described) => described,
             Err(_) => Err(DeployFailure::DescribeTimeout),
         }
     }
@@ -303,18 +321,27 @@ fn open_cache(engine: &Engine, options: &Options) -> Option<Cache> {
     opened.map_err(warn).ok()
 }
 
+/// What a component says about itself, and the memory that its instance had then.
+struct Described {
+    manifest: Manifest,
+    memory_bytes: usize,
+}
+
 async fn call_describe(
     engine: &Engine,
     pre: &FunctionPre<InstanceState>,
     state: InstanceState,
-) -> Result<Manifest, DeployFailure> {
+) -> Result<Described, DeployFailure> {
     let slot = engine.slot().await;
     // Returned after the store is dropped.
     let _slot = slot.ok_or_else(|| DeployFailure::DescribeFailed("the engine has stopped".to_owned()))?;
     let mut store = instance::store(engine, state);
     let function = pre.instantiate_async(&mut store).await.map_err(|error| describe_failure(&error, None))?;
     match function.roost_edge_handler().call_describe(&mut store).await {
-        Ok(manifest) => RawManifest::from(manifest).validate().map_err(DeployFailure::Manifest),
+        Ok(manifest) => {
+            let manifest = RawManifest::from(manifest).validate().map_err(DeployFailure::Manifest)?;
+            Ok(Described { manifest, memory_bytes: store.data().memory.used() })
+        }
         Err(error) => Err(describe_failure(&error, store.data_mut().last_error.take())),
     }
 }

@@ -59,6 +59,8 @@ fn add_components(messages: &mut Messages) {
         DeployFailure::ImportInDescribe(ImportInDescribe("key-value.read").to_string()),
     );
     messages.add("`describe` that does not end", DeployFailure::DescribeTimeout);
+    let needs = DeployFailure::NeedsMemory { name: "polls".into(), needed: 40 << 20, allowed: 16 << 20 };
+    messages.add("A component that needs more memory than it may have", needs);
     messages.add("`describe` that panics", DeployFailure::DescribeFailed("no manifest today".into()));
 }
 

@@ -50,18 +50,28 @@ pub(crate) fn list<A, B: From<A>>(items: Vec<A>) -> Vec<B> {
     items.into_iter().map(B::from).collect()
 }
 
+/// The 128 bits of an id.
+pub(crate) fn bits_of(id: wire::Id) -> u128 {
+    u128::from(id.first) << 96 | u128::from(id.second) << 64 | u128::from(id.third) << 32 | u128::from(id.fourth)
+}
+
 macro_rules! convert_id {
     ($($id:ident),*) => {$(
         impl From<wire::Id> for $id {
             fn from(id: wire::Id) -> Self {
-                Self::from_u128(u128::from(id.high) << 64 | u128::from(id.low))
+                Self::from_u128(bits_of(id))
             }
         }
 
         impl From<$id> for wire::Id {
             fn from(id: $id) -> Self {
                 let bits = id.as_u128();
-                Self { high: (bits >> 64) as u64, low: bits as u64 }
+                Self {
+                    first: (bits >> 96) as u32,
+                    second: (bits >> 64) as u32,
+                    third: (bits >> 32) as u32,
+                    fourth: bits as u32,
+                }
             }
         }
     )*};
@@ -89,7 +99,7 @@ mod tests {
     fn an_id_keeps_both_of_its_halves() {
         let user = UserId::from_u128(0x6f1c_1fd4_3c5b_4a8e_9d1a_0c6a_2f1b_7e55);
         let id = wire::Id::from(user);
-        assert_eq!((id.high, id.low), (0x6f1c_1fd4_3c5b_4a8e, 0x9d1a_0c6a_2f1b_7e55));
+        assert_eq!((id.first, id.second, id.third, id.fourth), (0x6f1c_1fd4, 0x3c5b_4a8e, 0x9d1a_0c6a, 0x2f1b_7e55));
         assert_eq!(UserId::from(id), user);
     }
 }

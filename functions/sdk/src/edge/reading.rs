@@ -115,7 +115,7 @@ impl<'a> TextSplitter<'a> {
 impl From<wire::Item> for Item {
     fn from(item: wire::Item) -> Self {
         match item {
-            wire::Item::Uuid(id) => Self::Uuid(u128::from(id.high) << 64 | u128::from(id.low)),
+            wire::Item::Uuid(id) => Self::Uuid(super::bits_of(id)),
             wire::Item::Text(text) => Self::Text(text),
         }
     }
@@ -146,6 +146,12 @@ impl From<wire::Value> for Value {
             wire::Value::Ordered(members) => Self::Ordered(members),
             wire::Value::Presence(present) => Self::Presence(present),
             wire::Value::Counters(counters) => {
+                Self::Counters(counters.into_iter().map(|(item, number)| (item.into(), number)).collect())
+            }
+            // This sdk asks for no plain form; the host answers each query in the form that was asked for.
+            wire::Value::PlainFields(fields) => Self::Fields(fields),
+            wire::Value::PlainNamedFields(keys) => Self::NamedFields(keys.into_iter().flatten().collect()),
+            wire::Value::PlainCounters(counters) => {
                 Self::Counters(counters.into_iter().map(|(item, number)| (item.into(), number)).collect())
             }
         }

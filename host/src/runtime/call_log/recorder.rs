@@ -21,7 +21,7 @@ use crate::ops::log::microseconds;
 pub(in super::super) struct Origin {
     caller: Caller,
     trace: Arc<str>,
-    trigger: Cause,
+    cause: Cause,
 }
 
 /// What caused a call, as positions in the manifest.

@@ -1,12 +1,13 @@
 //! Translates queries and their answers. A guest asks for the same fields of many keys in one query, and receives all texts
-//! joined into one string, because each list and each string that passes the boundary costs time whatever its length.
+//! joined into one string, because each list and each string that passes the boundary costs time whatever its length. A
+//! query in the plain form becomes the same queries for the store, and only its answer differs: lists of texts.
 
 use std::sync::Arc;
 
 use roost_core::port::{Item, Query, StoreError, Value};
 
-use super::super::bindings::{key_value as wit, types};
-use super::KeysOf;
+use super::super::bindings::key_value as wit;
+use super::{KeysOf, id_of};
 
 /// How many fields one call may ask for, over all keys.
 const FIELDS_MAX: usize = 65_536;
@@ -22,7 +23,16 @@ pub(crate) struct ReadRequest {
 /// The queries that one query of the guest became.
 enum QueryGroup {
     Single,
-    NamedFields { keys: usize, names: usize },
+    /// One query whose answer takes the plain form.
+    Plain,
+    NamedFields {
+        keys: usize,
+        names: usize,
+    },
+    /// As `NamedFields`, with an answer in the plain form.
+    PlainNamedFields {
+        keys: usize,
+    },
 }
 
 impl ReadRequest {
@@ -33,20 +43,17 @@ impl ReadRequest {
         for query in asked {
             match query {
                 wit::Query::NamedFields(of) => {
-                    // A key without names costs a query, too.
-                    fields = fields.saturating_add(of.keys.len().saturating_mul(of.names.len().max(1)));
-                    if fields > FIELDS_MAX {
-                        return Err(StoreError::TooLarge(format!(
-                            "{fields} fields in one call, but at most {FIELDS_MAX} are allowed; read them in several calls"
-                        )));
-                    }
-                    let names: Arc<[String]> = of.names.into();
-                    request.groups.push(QueryGroup::NamedFields { keys: of.keys.len(), names: names.len() });
-                    let each = |key: wit::Key| Query::NamedFields(keys.key(key), Arc::clone(&names));
-                    request.queries.extend(of.keys.into_iter().map(each));
+                    let (keys_of, names) = (of.keys.len(), of.names.len());
+                    request.add_named_fields(of, keys, &mut fields)?;
+                    request.groups.push(QueryGroup::NamedFields { keys: keys_of, names });
+                }
+                wit::Query::PlainNamedFields(of) => {
+                    request.groups.push(QueryGroup::PlainNamedFields { keys: of.keys.len() });
+                    request.add_named_fields(of, keys, &mut fields)?;
                 }
                 other => {
-                    request.groups.push(QueryGroup::Single);
+                    let is_plain = matches!(other, wit::Query::PlainFields(_) | wit::Query::PlainIndexedCounters(_));
+                    request.groups.push(if is_plain { QueryGroup::Plain } else { QueryGroup::Single });
                     request.queries.extend(single(other, keys));
                 }
             }
@@ -54,13 +61,37 @@ impl ReadRequest {
         Ok(request)
     }
 
+    /// Adds a query for each key; `fields` counts those of the whole call.
+    fn add_named_fields(
+        &mut self,
+        of: wit::NamedFields,
+        keys: KeysOf<'_>,
+        fields: &mut usize,
+    ) -> Result<(), StoreError> {
+        // A key without names costs a query, too.
+        *fields = fields.saturating_add(of.keys.len().saturating_mul(of.names.len().max(1)));
+        if *fields > FIELDS_MAX {
+            return Err(StoreError::TooLarge(format!(
+                "{fields} fields in one call, but at most {FIELDS_MAX} are allowed; read them in several calls"
+            )));
+        }
+        let names: Arc<[String]> = of.names.into();
+        let each = |key: wit::Key| Query::NamedFields(keys.key(key), Arc::clone(&names));
+        self.queries.extend(of.keys.into_iter().map(each));
+        Ok(())
+    }
+
     /// Translates the values into one answer for each query of the guest.
     pub(crate) fn answer(groups: QueryGroups, values: Vec<Value>) -> Vec<wit::Value> {
         let mut values = values.into_iter();
         let answers = groups.0.into_iter().filter_map(|group| match group {
             QueryGroup::Single => values.next().map(wit::Value::from),
+            QueryGroup::Plain => values.next().map(plain),
             QueryGroup::NamedFields { keys, names } => {
                 Some(wit::Value::NamedFields(pack_optional(values.by_ref().take(keys), keys * names)))
+            }
+            QueryGroup::PlainNamedFields { keys } => {
+                Some(wit::Value::PlainNamedFields(values.by_ref().take(keys).map(named_texts).collect()))
             }
         });
         answers.collect()
@@ -81,8 +112,8 @@ fn single(query: wit::Query, keys: KeysOf<'_>) -> Option<Query> {
     Some(match query {
         wit::Query::Bytes(of) => Query::Bytes(key(of)),
         wit::Query::Counter(of) => Query::Counter(key(of)),
-        wit::Query::Fields(of) => Query::Fields(key(of)),
-        wit::Query::NamedFields(_) => return None,
+        wit::Query::Fields(of) | wit::Query::PlainFields(of) => Query::Fields(key(of)),
+        wit::Query::NamedFields(_) | wit::Query::PlainNamedFields(_) => return None,
         wit::Query::TimeToLive(of) => Query::TimeToLive(key(of)),
         wit::Query::OrderedRange(range) => Query::OrderedRange {
             key: key(range.key),
@@ -91,14 +122,16 @@ fn single(query: wit::Query, keys: KeysOf<'_>) -> Option<Query> {
             limit: range.limit,
         },
         wit::Query::Presence(of) => Query::Presence(key(of)),
-        wit::Query::IndexedCounters(of) => Query::IndexedCounters { index: key(of.index), space: of.space.into() },
+        wit::Query::IndexedCounters(of) | wit::Query::PlainIndexedCounters(of) => {
+            Query::IndexedCounters { index: key(of.index), space: of.space.into() }
+        }
     })
 }
 
 impl From<Item> for wit::Item {
     fn from(item: Item) -> Self {
         match item {
-            Item::Uuid(bits) => Self::Uuid(types::Id { high: (bits >> 64) as u64, low: bits as u64 }),
+            Item::Uuid(bits) => Self::Uuid(id_of(bits)),
             Item::Text(text) => Self::Text(text),
         }
     }
@@ -120,6 +153,22 @@ impl From<Value> for wit::Value {
             }
         }
     }
+}
+
+/// An answer in the plain form. Values that have no other form stay as they are.
+fn plain(value: Value) -> wit::Value {
+    match value {
+        Value::Fields(fields) => wit::Value::PlainFields(fields),
+        Value::Counters(counters) => {
+            wit::Value::PlainCounters(counters.into_iter().map(|(item, number)| (item.to_string(), number)).collect())
+        }
+        other => other.into(),
+    }
+}
+
+/// The fields of one key. A query for named fields is answered with nothing else.
+fn named_texts(value: Value) -> Vec<Option<String>> {
+    if let Value::NamedFields(texts) = value { texts } else { Vec::new() }
 }
 
 fn pack(fields: &[(String, String)]) -> wit::Texts {
@@ -167,6 +216,11 @@ mod tests {
         wit::Query::NamedFields(wit::NamedFields { keys: vec![key; keys], names: vec!["a".to_owned(); names] })
     }
 
+    fn plain_fields(keys: usize, names: usize) -> wit::Query {
+        let wit::Query::NamedFields(of) = fields(keys, names) else { panic!("another query") };
+        wit::Query::PlainNamedFields(of)
+    }
+
     fn named(texts: &[Option<&str>]) -> Value {
         Value::NamedFields(texts.iter().map(|text| text.map(str::to_owned)).collect())
     }
@@ -188,9 +242,49 @@ mod tests {
     }
 
     #[test]
+    fn plain_queries_are_the_same_for_the_store_and_answered_with_lists() {
+        let key = || wit::Key { space: wit::Space::Online, owner: wit::Owner::Shard(1), item: None };
+        let index = || wit::IndexedCounters { index: key(), space: wit::Space::UnreadConversation };
+        let packed = vec![wit::Query::Fields(key()), fields(2, 2), wit::Query::IndexedCounters(index())];
+        let asked = vec![wit::Query::PlainFields(key()), plain_fields(2, 2), wit::Query::PlainIndexedCounters(index())];
+        let (queries, groups) = request(asked).unwrap().split();
+        assert_eq!(queries, request(packed).unwrap().queries);
+        let text = |text: &str| text.to_owned();
+        let values = vec![
+            Value::Fields(vec![(text("n"), text("\u{1f408}"))]),
+            named(&[Some("ab"), None]),
+            named(&[None, Some("")]),
+            Value::Counters(vec![(Item::Uuid(7), 1), (Item::Text(text("x")), -1)]),
+        ];
+        let answers = ReadRequest::answer(groups, values);
+        let [wit::Value::PlainFields(all), wit::Value::PlainNamedFields(some), wit::Value::PlainCounters(counters)] =
+            &answers[..]
+        else {
+            panic!("{} answers of another kind", answers.len())
+        };
+        assert_eq!(all, &[(text("n"), text("\u{1f408}"))]);
+        assert_eq!(some, &[vec![Some(text("ab")), None], vec![None, Some(text(""))]]);
+        assert_eq!(counters, &[(text("00000000-0000-0000-0000-000000000007"), 1), (text("x"), -1)]);
+    }
+
+    #[test]
+    fn a_missing_hash_is_missing_in_the_plain_form_too() {
+        let key = wit::Key { space: wit::Space::Online, owner: wit::Owner::Shard(1), item: None };
+        let (_, groups) = request(vec![wit::Query::PlainFields(key)]).unwrap().split();
+        let answers = ReadRequest::answer(groups, vec![Value::Missing]);
+        assert!(matches!(answers[..], [wit::Value::Missing]));
+    }
+
+    #[test]
     fn the_product_of_keys_and_names_is_bounded() {
         assert!(request(vec![fields(1_000, 65)]).is_ok());
-        for refused in [vec![fields(1_000, 60), fields(1_000, 6)], vec![fields(100_000, 0)]] {
+        assert!(request(vec![plain_fields(1_000, 65)]).is_ok());
+        for refused in [
+            vec![fields(1_000, 60), fields(1_000, 6)],
+            vec![fields(100_000, 0)],
+            vec![plain_fields(1_000, 60), fields(1_000, 6)],
+            vec![plain_fields(100_000, 0)],
+        ] {
             assert!(matches!(request(refused), Err(StoreError::TooLarge(_))));
         }
     }
@@ -207,9 +301,12 @@ mod tests {
             wit::Query::OrderedRange(wit::OrderedRange { key: key(), minimum: 0, maximum: 1, limit: 1 }),
             wit::Query::Presence(key()),
             wit::Query::IndexedCounters(wit::IndexedCounters { index: key(), space: wit::Space::App }),
+            wit::Query::PlainFields(key()),
+            wit::Query::PlainNamedFields(wit::NamedFields { keys: vec![key()], names: vec!["a".to_owned()] }),
+            wit::Query::PlainIndexedCounters(wit::IndexedCounters { index: key(), space: wit::Space::App }),
         ];
         let queries = request(asked).unwrap().queries;
-        assert_eq!(queries.len(), 9);
+        assert_eq!(queries.len(), 12);
         assert!(queries.iter().all(|query| query.key().function.as_deref() == Some("polls")), "{queries:?}");
     }
 }

@@ -5,8 +5,12 @@
 //! Functions have no access to live events and feeds, and cannot choose whose documents they use; cases that need that
 //! must not be requested.
 //!
+//! `GET /v1/plain/<case>` runs one case of the plain forms of queries.
+//!
 //! `/v1/notes` keeps a note in the live state and in a document, so that a test can compare what becomes of both.
 #![cfg(target_family = "wasm")]
+
+mod plain;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +37,7 @@ roost_function::function! {
     routes: &[
         Route::get("/v1/conformance/{case}/{fresh}", Access::Public, run_case),
         Route::get("/v1/documents/{case}", Access::Public, run_documents_case),
+        Route::get("/v1/plain/{case}", Access::Public, plain::run_case),
         Route::post("/v1/notes", Access::Public, keep_note),
         Route::get("/v1/notes", Access::Public, kept_notes),
     ],

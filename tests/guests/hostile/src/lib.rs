@@ -8,7 +8,7 @@ use roost_function::bindings::exports::roost::edge::handler::{
     Access, Failure, Grants, Guest, Invocation, Manifest, Reply, Request, Route,
 };
 use roost_function::bindings::roost::edge::key_value::{
-    Add, Check, Key, Mutation, Owner, Query, Set, Space, Transaction,
+    Add, Check, IndexedCounters, Key, Mutation, NamedFields, Owner, Query, Set, Space, Transaction,
 };
 use roost_function::bindings::roost::edge::pub_sub::Publication;
 use roost_function::bindings::roost::edge::records::{DocumentKey, Operation};
@@ -133,7 +133,11 @@ fn outcome<T>(attempt: Result<T, key_value::Error>) -> String {
     attempt.map_or_else(|error| format!("{error:?}"), |_| "it worked".to_owned())
 }
 
-const SOMEBODY: Id = Id { high: 0, low: 7 };
+const SOMEBODY: Id = user(7);
+
+const fn user(number: u32) -> Id {
+    Id { first: 0, second: 0, third: 0, fourth: number }
+}
 
 fn key(space: Space) -> Key<'static> {
     let owner = if matches!(space, Space::PresenceDue) { Owner::Shard(0) } else { Owner::User(SOMEBODY) };
@@ -143,7 +147,12 @@ fn key(space: Space) -> Key<'static> {
 /// Reads the spaces of other functions, and the space of its own that it was not granted.
 fn snoop() -> Vec<String> {
     let spaces = [Space::PresenceDue, Space::Online, Space::UnreadTotal, Space::App];
-    spaces.map(|space| outcome(key_value::read(&[Query::Bytes(key(space))]))).to_vec()
+    let bytes = spaces.map(|space| outcome(key_value::read(&[Query::Bytes(key(space))])));
+    let (fields, presence) = (Query::PlainFields(key(Space::Devices)), [key(Space::Presence)]);
+    let named = Query::PlainNamedFields(NamedFields { keys: &presence, names: &["status"] });
+    let index = IndexedCounters { index: key(Space::UnreadSequence), space: Space::UnreadConversation };
+    let plain = [fields, named, Query::PlainIndexedCounters(index)].map(|query| outcome(key_value::read(&[query])));
+    bytes.into_iter().chain(plain).collect()
 }
 
 fn commit(checks: &[Check<'_>], mutations: &[Mutation<'_>], publications: &[Event<'_>]) -> String {
@@ -176,7 +185,7 @@ fn meddle() -> Vec<String> {
     };
     vec![
         denied(records::contacts(SOMEBODY).map(|_| ())),
-        denied(records::block(SOMEBODY, Id { high: 0, low: 8 })),
+        denied(records::block(SOMEBODY, user(8))),
         denied(records::delete_message(SOMEBODY, SOMEBODY, SOMEBODY, 0).map(|_| ())),
         denied(records::delete_document(DocumentKey { owner: Owner::Shard(0), name: "note" }, 1)),
     ]
