@@ -19,7 +19,8 @@ use crate::delivery::hub::Hub;
 use crate::ops::supervisor::TaskHealth;
 use crate::records::RecordStore;
 use crate::runtime::{
-    self, CallError, Caller, Engine, Functions, HostWorld, Invocation, Options, OwnSources, hooks, host_paths, triggers,
+    self, CallError, Caller, Engine, Functions, HostWorld, Invocation, MEMORY_BYTES_MAX, Options, OwnSources, hooks,
+    host_paths, triggers,
 };
 use crate::server::auth::{Authenticator, issuer};
 use crate::server::http::HttpService;
@@ -41,6 +42,8 @@ pub(crate) struct OfflineHost {
     pub(crate) store: Store,
     /// The system of record.
     pub(crate) records: RecordStore,
+    /// The names of the functions, in the order of their components.
+    pub(crate) names: Vec<String>,
     config: Config,
     functions: Functions,
     state: Arc<AppState<Functions, Store>>,
@@ -98,6 +101,8 @@ pub(crate) fn offline_config() -> anyhow::Result<Config> {
     let random = || Secret(format!("{:032x}", rand::random::<u128>()));
     config.auth.keys = vec![TokenKey::Secret(random())];
     config.auth.service_keys = vec![random()];
+    // Enough for components made from languages with an engine of their own.
+    config.function_defaults.memory_bytes_max = MEMORY_BYTES_MAX;
     Ok(config)
 }
 
@@ -116,15 +121,16 @@ impl OfflineHost {
         let cache_dir = Some(cache_dir.to_owned());
         let options = Options { cache_dir, own_sources, ..Options::of_config(config) };
         let functions = Functions::new(engine, HostWorld::new(store.clone(), records.clone()), options)?;
+        let mut names = Vec::with_capacity(components.len());
         for component in components {
-            functions.deploy_file(component).await?;
+            names.push(functions.deploy_file(component).await?.name);
         }
         let (auth, tasks) = (Authenticator::new(&config.auth)?, TaskHealth::default());
         let hub = Hub::start(Arc::new(store.clone()), &config.socket, tasks.clone());
         let state = AppState::start(Arc::new(functions.clone()), hub, auth, (config, tasks));
         let service = HttpService::new(Arc::clone(&state));
         let events = Arc::<RecordedEvents>::default();
-        Ok(Self { clock, store, records, config: config.clone(), functions, state, service, events })
+        Ok(Self { clock, store, records, names, config: config.clone(), functions, state, service, events })
     }
 
     /// Records the events of a user from now on.

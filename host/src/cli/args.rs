@@ -67,7 +67,7 @@ A folder or file that exists is never changed.")]
 Examples:
   roost test                             every function with a scenario.toml beside its Cargo.toml
   roost test reactions
-  roost test reactions --scenario more.toml --components dist
+  roost test dist/reactions-js.wasm --scenario scenario.toml --components target/functions
 
 Exit code 0: every case holds, 1: some do not, 2: a scenario cannot be run. docs/functions.md describes the format.")]
     Test(TestArgs),

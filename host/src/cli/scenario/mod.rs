@@ -8,51 +8,41 @@ mod file;
 mod message_tests;
 mod pattern;
 mod runner;
+mod selection;
 mod state;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
 use self::file::{CaseStep, ScenarioCase, ScenarioFile};
 use self::pattern::Mismatch;
 use self::runner::CaseRun;
-use super::build::{self, command};
+use self::selection::{FunctionTest, prepare};
 use super::print::print;
-use super::source;
 use crate::app::{OfflineHost, offline_config};
 use crate::config::Config;
 use crate::ops::log;
 use crate::runtime::Engine;
 use crate::store::StepClock;
 
-/// The file with the scenario of a function, in the folder of its crate.
-const FILE: &str = "scenario.toml";
-/// Where components are built, in cargo's target folder. They are not served by `roost dev` from there.
-const BUILT: &str = "function-tests";
-
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// The functions by name; without names, all that have a scenario.toml beside their Cargo.toml
+    /// The functions by name, or the files of components (*.wasm); without any, all functions that have a scenario.toml
+    /// beside their Cargo.toml
     pub(crate) functions: Vec<String>,
     /// The folder with the functions' sources; without it, the nearest one from here upward
     #[arg(long, value_name = "FOLDER")]
     pub(crate) source: Option<PathBuf>,
-    /// Another scenario of the one function that is named
+    /// Another scenario of the one function that is named. The file of a component has the scenario.toml beside it
     #[arg(long, value_name = "FILE")]
     pub(crate) scenario: Option<PathBuf>,
     /// A folder with the components to test, instead of building them
     #[arg(long, value_name = "FOLDER")]
     pub(crate) components: Option<PathBuf>,
-}
-
-/// A function with its scenario.
-struct FunctionTest {
-    function: String,
-    scenario: ScenarioFile,
 }
 
 /// How many cases held and failed.
@@ -102,61 +92,9 @@ async fn test(args: &TestArgs) -> anyhow::Result<CaseCounts> {
     Ok(counts)
 }
 
-/// Finds the scenarios, and builds the components that they need.
-async fn prepare(args: &TestArgs) -> anyhow::Result<(Vec<FunctionTest>, PathBuf)> {
-    if args.scenario.is_some() && args.functions.len() != 1 {
-        bail!("--scenario is for one function, so name one: `roost test NAME --scenario FILE`");
-    }
-    if let (Some(scenario), Some(components), [function]) = (&args.scenario, &args.components, &args.functions[..]) {
-        let test = FunctionTest { function: function.clone(), scenario: ScenarioFile::read(scenario)? };
-        return Ok((vec![test], components.clone()));
-    }
-    let source = source::find(args.source.as_deref())?;
-    let functions = build::functions(&source).await?;
-    let tests = find(args, &functions)?;
-    if let Some(components) = &args.components {
-        return Ok((tests, components.clone()));
-    }
-    let mut names: Vec<String> = Vec::new();
-    for test in &tests {
-        for name in std::iter::once(&test.function).chain(&test.scenario.given.functions) {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-    }
-    let out = functions.target_folder.join(BUILT);
-    command::named(&source, &out, &names).await?;
-    Ok((tests, out))
-}
-
-fn find(args: &TestArgs, functions: &build::SourceFunctions) -> anyhow::Result<Vec<FunctionTest>> {
-    let read = |function: &str, path: &Path| {
-        let scenario = ScenarioFile::read(path)?;
-        anyhow::Ok(FunctionTest { function: function.to_owned(), scenario })
-    };
-    if args.functions.is_empty() {
-        let with_scenario = functions.crates.iter().filter(|each| each.by_default && each.folder.join(FILE).is_file());
-        let tests: Vec<_> =
-            with_scenario.map(|each| read(&each.name, &each.folder.join(FILE))).collect::<Result<_, _>>()?;
-        if tests.is_empty() {
-            bail!("no function has a {FILE} beside its Cargo.toml; docs/functions.md describes the format");
-        }
-        return Ok(tests);
-    }
-    let named = |name: &String| {
-        let Some(found) = functions.crates.iter().find(|each| each.name == *name) else {
-            let known = functions.crates.iter().map(|each| each.name.clone()).collect();
-            return Err(build::BuildError::UnknownFunction { name: name.clone(), known }.into());
-        };
-        read(name, args.scenario.as_deref().unwrap_or(&found.folder.join(FILE)))
-    };
-    args.functions.iter().map(named).collect()
-}
-
 impl TestBench {
     async fn run(&self, test: &FunctionTest) -> anyhow::Result<CaseCounts> {
-        let FunctionTest { function, scenario } = test;
+        let FunctionTest { function, scenario, .. } = test;
         let here = std::env::current_dir().unwrap_or_default();
         let path = scenario.path.strip_prefix(&here).unwrap_or(&scenario.path);
         print(&format!("{function}: {}", path.display()))?;
@@ -180,27 +118,22 @@ impl TestBench {
 
     /// Runs a case to its end, or to the first step that does not lead to what it expects; then the report of that step.
     async fn case(&self, test: &FunctionTest, case: &ScenarioCase) -> anyhow::Result<Option<String>> {
-        let FunctionTest { function, scenario } = test;
+        let FunctionTest { function, scenario, .. } = test;
         let start = runner::start(&scenario.given).map_err(anyhow::Error::msg)?;
-        let components: Vec<PathBuf> = std::iter::once(function)
-            .chain(&scenario.given.functions)
-            .map(|name| self.components.join(format!("{name}.wasm")))
-            .collect();
+        let built = |name: &String| self.components.join(format!("{name}.wasm"));
+        let own = test.component.clone().unwrap_or_else(|| built(function));
+        let components: Vec<PathBuf> = std::iter::once(own).chain(scenario.given.functions.iter().map(built)).collect();
         let cache_dir = self.compiled.path().join("compiled");
         let places = (&components[..], cache_dir.as_path());
         let host = OfflineHost::start(self.engine.clone(), &self.config, places, StepClock::at(start)).await?;
         let records = host.records.clone();
-        let failure = Self::steps(test, case, host).await;
+        let failure = Self::steps(scenario, case, host).await;
         records.close().await;
         failure
     }
 
-    async fn steps(
-        FunctionTest { function, scenario }: &FunctionTest,
-        case: &ScenarioCase,
-        host: OfflineHost,
-    ) -> anyhow::Result<Option<String>> {
-        let mut run = CaseRun::begin(host, function, &scenario.given).await?;
+    async fn steps(scenario: &ScenarioFile, case: &ScenarioCase, host: OfflineHost) -> anyhow::Result<Option<String>> {
+        let mut run = CaseRun::begin(host, &scenario.given).await?;
         for (index, step) in case.steps.iter().enumerate() {
             let outcome = run.step(step.get_ref()).await;
             let mismatches = outcome.map_err(|error| scenario.error(step.span(), format!("{error:#}")))?;

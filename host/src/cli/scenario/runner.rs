@@ -30,14 +30,16 @@ pub(super) struct CaseRun {
 
 impl CaseRun {
     /// Puts everything that is given into a new world.
-    pub(super) async fn begin(host: OfflineHost, function: &str, given: &Given) -> anyhow::Result<Self> {
+    pub(super) async fn begin(host: OfflineHost, given: &Given) -> anyhow::Result<Self> {
         let users: Vec<_> = ids(USERS, given.users.iter()).map(|(name, id)| (name, UserId::from_u128(id))).collect();
         let mut names = Names::default();
         for (name, user) in &users {
             names.set(name, json!(user));
             host.follow(*user).await?;
         }
-        let mut run = Self { host, names, function: function.to_owned(), users };
+        // The component under test comes first. Its file may have another name.
+        let function = host.names.first().cloned().unwrap_or_default();
+        let mut run = Self { host, names, function, users };
         for [one, other] in &given.contacts {
             let (one, other) = (run.user(one)?, run.user(other)?);
             run.host.records.add_contact(one, other).await?;

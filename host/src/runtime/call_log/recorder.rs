@@ -37,7 +37,7 @@ enum Cause {
 impl Origin {
     /// The origin of a call to a function with this manifest.
     pub(in super::super) fn of(invocation: &Invocation, manifest: &Manifest) -> Self {
-        let trigger = match &invocation.request {
+        let cause = match &invocation.request {
             Request::Http(request) => Cause::Route(request.route),
             Request::Message { name, .. } => {
                 Cause::Message(manifest.messages.iter().position(|message| message == name))
@@ -53,11 +53,11 @@ impl Origin {
                 Cause::Publication(manifest.publications.iter().position(|event| *event == published.event.name))
             }
         };
-        Self { caller: invocation.caller, trace: Arc::clone(&invocation.trace), trigger }
+        Self { caller: invocation.caller, trace: Arc::clone(&invocation.trace), cause }
     }
 
     fn caller(&self) -> (&'static str, Option<UserId>) {
-        match (self.caller, self.trigger) {
+        match (self.caller, self.cause) {
             (Caller::User(user), _) => ("user", Some(user)),
             (Caller::Service, _) => ("service", None),
             (Caller::Anonymous, _) => ("none", None),
@@ -68,7 +68,7 @@ impl Origin {
 }
 
 impl Cause {
-    /// The kind of the trigger and its name.
+    /// The kind of the cause and its name.
     fn named(self, manifest: &Manifest) -> (&'static str, String) {
         let unknown = || "unknown".to_owned();
         match self {
@@ -188,7 +188,7 @@ impl CallRecorder {
 
 fn record(ended: EndedCall<'_>, outcome: CallOutcome, manifest: &Manifest) -> CallRecord {
     let (caller, user) = ended.origin.caller();
-    let (trigger, trigger_name) = ended.origin.trigger.named(manifest);
+    let (trigger, trigger_name) = ended.origin.cause.named(manifest);
     let EndedCall { result, notes, took, .. } = ended;
     let CallNotes { figures, reason, panic, backtrace } = notes;
     let CallFigures { store_round_trips, store_operations, records_operations, memory_bytes, quota } = figures;
