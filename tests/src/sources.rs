@@ -8,7 +8,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is below the root").to_owned()
 }
 
-/// All files below a folder with this extension, sorted; build folders and hidden ones are left out.
+/// All files below a folder with this extension, sorted; build folders, hidden ones and those of npm are left out.
 pub fn files(below: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![below.to_owned()];
@@ -16,8 +16,10 @@ pub fn files(below: &Path, extension: &str) -> Vec<PathBuf> {
         for entry in fs::read_dir(&folder).expect("the folder can be read") {
             let path = entry.expect("the folder can be read").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() && !name.starts_with("target") && !name.starts_with('.') {
-                folders.push(path);
+            if path.is_dir() {
+                if !name.starts_with("target") && !name.starts_with('.') && name != "node_modules" {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|found| found == extension) {
                 found.push(path);
             }

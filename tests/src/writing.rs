@@ -54,10 +54,18 @@ impl Finished {
 
 /// Copies the files of the repository, committed or not, into a folder.
 pub fn copy_checkout(into: &Path) {
-    let arguments = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"];
-    let listed = Command::new("git").args(arguments).current_dir(root()).output().expect("git runs");
+    copy_sources(into, &[]);
+}
+
+/// Copies the files of these folders of the repository, committed or not; without folders, all files. Answers their names.
+pub fn copy_sources(into: &Path, folders: &[&str]) -> Vec<String> {
+    let arguments = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--"];
+    let mut command = Command::new("git");
+    let listed = command.args(arguments).args(folders).current_dir(root()).output().expect("git runs");
     assert!(listed.status.success(), "git could not list the files");
-    for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|name| !name.is_empty()) {
+    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let names: Vec<String> = names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    for name in &names {
         let (from, to) = (root().join(name), into.join(name));
         // A file that was deleted and is still listed.
         if from.is_file() {
@@ -65,4 +73,5 @@ pub fn copy_checkout(into: &Path) {
             fs::copy(from, to).expect("a copy");
         }
     }
+    names
 }
