@@ -14,8 +14,8 @@ use super::{dev, pinned_certificate, source};
 use crate::config::{Config, Secret, Sources};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// For uploads, and for what compiles.
-const LONG_TIMEOUT: Duration = Duration::from_secs(180);
+/// For uploads, and for what compiles: the largest components take minutes where a host has little time to compile.
+const LONG_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The configuration of a running host, which may be one of `roost dev`: then with the secrets generated for it.
 pub(super) fn config(args: &SettingArgs) -> anyhow::Result<Config> {
