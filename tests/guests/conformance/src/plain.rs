@@ -1,5 +1,6 @@
 //! The plain forms of queries, called as languages other than Rust call them: `GET /v1/plain/<case>`. Each case compares the
 //! plain answer with what was written, and with the packed answer to the same question.
+#![allow(clippy::panic, clippy::expect_used, reason = "a case that does not hold traps")]
 
 use roost_core::key::{Key as CoreKey, Owner as CoreOwner};
 use roost_core::port::{KeyValue, Mutation, Query as CoreQuery, Transaction, Value as CoreValue};
