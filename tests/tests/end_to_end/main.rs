@@ -22,6 +22,8 @@ mod logs;
 mod new_function;
 mod one_group;
 mod openapi;
+mod other_languages;
+mod plain_forms;
 mod quotas;
 mod redis_host;
 mod reuse;

@@ -10,7 +10,8 @@ impl Transaction {
     pub fn bytes(&self) -> usize {
         let checks: usize = self.checks.iter().map(Check::bytes).sum();
         let mutations: usize = self.mutations.iter().map(Mutation::bytes).sum();
-        let addressed: usize = self.addressed.iter().map(|each| each.event.bytes().saturating_mul(each.users.len())).sum();
+        let addressed: usize =
+            self.addressed.iter().map(|each| each.event.bytes().saturating_mul(each.users.len())).sum();
         checks + mutations + self.publications.iter().map(Event::bytes).sum::<usize>() + addressed
     }
 

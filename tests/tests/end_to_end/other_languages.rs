@@ -3,7 +3,6 @@
 //!
 //! The tools are installed into the target folder at the first run. Where npm or Python is missing, or the registry of the
 //! language does not answer, the test says so and is skipped.
-#![allow(clippy::unwrap_used, reason = "an unexpected value fails the test")]
 
 use std::fs;
 use std::io::Write;

@@ -1,6 +1,5 @@
 //! The plain forms of queries, from a compiled function on a real host: each says the same as the packed form, and has the
 //! same bounds and errors.
-#![allow(clippy::unwrap_used, reason = "an unexpected value fails the test")]
 
 use std::fs;
 
