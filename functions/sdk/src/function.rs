@@ -290,7 +290,7 @@ mod tests {
 
     fn publication(name: &str) -> handler::Request {
         let (id, name, payload) = ("7.0".to_owned(), name.to_owned(), "{}".to_owned());
-        let users = vec![handler::Id { high: 0, low: 7 }];
+        let users = vec![handler::Id { first: 0, second: 0, third: 0, fourth: 7 }];
         handler::Request::Publication(handler::Published { id, name, payload, users, attempt: 2 })
     }
 

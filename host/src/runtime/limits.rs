@@ -34,11 +34,6 @@ impl MemoryLimit {
         self.refused.take()
     }
 
-    /// The memory of the instance, in bytes.
-    pub(super) const fn used(&self) -> usize {
-        self.used
-    }
-
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let total = self.used.saturating_sub(current).saturating_add(desired);
         if total > self.allowed {

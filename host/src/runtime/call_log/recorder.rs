@@ -50,7 +50,7 @@ impl Origin {
                 Cause::Tick(manifest.schedules.iter().position(|each| each.name == *schedule), *shard)
             }
             Request::Publication(published) => {
-                Cause::Publication(manifest.publications.iter().position(|event| *event == published.event.name))
+                Cause::Publication(manifest.publications.iter().position(|event| **event == *published.event.name))
             }
         };
         Self { caller: invocation.caller, trace: Arc::clone(&invocation.trace), cause }

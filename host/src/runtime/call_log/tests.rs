@@ -158,6 +158,7 @@ fn manifest() -> Manifest {
         routes: vec![route],
         messages: vec!["poll.open".into(), "poll.close".into()],
         hooks: Vec::new(),
+        publications: vec!["message.new".into()],
         schedules: vec![Schedule { name: "sweep".into(), every: Duration::from_secs(1), shards: 4 }],
         asks: Grants::default(),
     }
