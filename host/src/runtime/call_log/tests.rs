@@ -193,8 +193,11 @@ fn failure(kind: FailureKind) -> Result<Reply, CallError> {
     Err(CallError::Failed(Failure { kind, code, message, retry: false, retry_after: None }))
 }
 
+/// How a call ended, who made it, and for what.
+type CallSample = (Result<Reply, CallError>, (Caller, Request));
+
 /// The records of one recorder after these calls, all in its first second.
-fn recorded(per_second_max: u32, calls: &[(Result<Reply, CallError>, (Caller, Request))]) -> Vec<CallRecord> {
+fn recorded(per_second_max: u32, calls: &[CallSample]) -> Vec<CallRecord> {
     let log = FunctionLogs::bounded(1 << 20).of("polls");
     let recorder = CallRecorder::new(Arc::clone(&log), "abc", per_second_max);
     let began = Instant::now();
