@@ -43,6 +43,7 @@ pub(crate) mod signature;
 pub(crate) mod slots;
 mod state;
 mod subscriptions;
+mod target;
 #[cfg(test)]
 mod tests;
 pub(crate) mod triggers;
@@ -63,9 +64,10 @@ pub use loader::{DeployError, DeployFailure};
 pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
 pub(crate) use metrics::CallCounts;
 pub use options::Options;
-pub use registry::{BaseChange, Deployed, Documented, Functions, Placement, Target};
+pub use registry::{BaseChange, Deployed, Documented, Functions, Placement};
 pub use routes::{Conflict, MatchedRoute, Parameter, RouteLookup};
 pub use state::HostWorld;
 pub use subscriptions::Subscriptions;
+pub use target::Target;
 
 pub(crate) use cache::write_atomically;

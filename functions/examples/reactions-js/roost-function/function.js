@@ -1,4 +1,4 @@
-// The manifest of a function, and its calls: routes, socket messages, hooks and schedules.
+// The manifest of a function, and its calls: routes, socket messages, hooks, schedules and publications.
 
 import { Failure } from "./failure.js";
 import { parseUuid, toUuid } from "./ids.js";
@@ -63,7 +63,8 @@ function operation(route) {
   return JSON.stringify({ summary: route.summary, parameters, ...route.operation });
 }
 
-function manifest({ name, version, routes = [], messages = {}, hooks = {}, schedules = {}, grants = {} }) {
+function manifest(definition) {
+  const { name, version, routes = [], messages = {}, hooks = {}, schedules = {}, publications = {}, grants = {} } = definition;
   return {
     name,
     version,
@@ -76,6 +77,7 @@ function manifest({ name, version, routes = [], messages = {}, hooks = {}, sched
     messages: Object.keys(messages),
     hooks: Object.keys(hooks),
     schedules: Object.entries(schedules).map(([name, { everyMs, shards = 1 }]) => ({ name, everyMs, shards })),
+    publications: Object.keys(publications),
     grants: { read: [], write: [], publish: false, records: [], ...grants },
   };
 }
@@ -84,7 +86,7 @@ function connection({ user, id }) {
   return { user: toUuid(user), id };
 }
 
-function dispatch({ routes = [], messages = {}, hooks = {}, schedules = {} }, invocation) {
+function dispatch({ routes = [], messages = {}, hooks = {}, schedules = {}, publications = {} }, invocation) {
   const { tag, val } = invocation.request;
   const call = new Call(invocation);
   switch (tag) {
@@ -100,6 +102,8 @@ function dispatch({ routes = [], messages = {}, hooks = {}, schedules = {} }, in
       return hooks.sync({ user: toUuid(val.user), conversations: val.conversations?.map(toUuid) ?? null }, call);
     case "tick":
       return schedules[val.schedule].run(val.shard, call);
+    case "publication":
+      return publications[val.name]({ ...val, payload: JSON.parse(val.payload), users: val.users.map(toUuid) }, call);
     default:
       return hooks[tag](connection(val), call);
   }

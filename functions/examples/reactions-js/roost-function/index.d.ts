@@ -92,6 +92,8 @@ export class Transaction {
   orderedPut(key: Key, member: string, score: number): this;
   orderedRemove(key: Key, member: string): this;
   publish(event: Event): this;
+  /** For at most 1,000 users in one transaction. */
+  publishTo(users: Uuid[], event: Event): this;
 }
 
 export class Decision<T = unknown> {
@@ -206,6 +208,17 @@ export interface Connection {
   id: string;
 }
 
+/** A publication for which the function is called. */
+export interface Published {
+  /** The same whenever the function is called for this publication. */
+  id: string;
+  name: string;
+  payload: any;
+  users: Uuid[];
+  /** The number of this attempt, from 1. */
+  attempt: number;
+}
+
 export interface Definition {
   name: string;
   version: string;
@@ -218,6 +231,8 @@ export interface Definition {
     sync?(request: { user: Uuid; conversations: Uuid[] | null }, call: Call): unknown;
   };
   schedules?: Record<string, { everyMs: number; shards?: number; run(shard: number, call: Call): unknown }>;
+  /** By the type of the event. */
+  publications?: Record<string, (published: Published, call: Call) => unknown>;
   grants?: { read?: Space[]; write?: Space[]; publish?: boolean; records?: string[] };
 }
 

@@ -55,10 +55,12 @@ test("answers are read in the plain form, and a missing key is null", () => {
 
 test("a transaction is written as the contract has it", () => {
   const transaction = new Transaction(user(ID)).absent(KEY).set(KEY, "é", 5).setFields(KEY, { a: "1" });
-  const wire = transaction.setFields(KEY, new Map([["b", "2"]])).publish(Event.durable("votes.changed", { n: 1 })).wire();
+  const event = Event.durable("votes.changed", { n: 1 });
+  const wire = transaction.setFields(KEY, new Map([["b", "2"]])).publish(event).publishTo([ID], event).wire();
   assert.deepEqual(wire.mutations[0].val, { key: KEY, value: Uint8Array.of(0xc3, 0xa9), timeToLive: 5 });
   assert.deepEqual(wire.mutations.slice(1).map(({ val }) => val.fields), [[["a", "1"]], [["b", "2"]]]);
-  assert.deepEqual(wire.publications, [{ name: "votes.changed", payload: '{"n":1}', durable: true }]);
+  const published = { name: "votes.changed", payload: '{"n":1}', durable: true };
+  assert.deepEqual([wire.publications, wire.addressed], [[published], [{ users: [toId(ID)], event: published }]]);
   assert.throws(() => transaction.add(KEY, 0.5), RangeError);
   assert.throws(() => transaction.add(KEY, 2 ** 53), RangeError);
 });
@@ -145,6 +147,7 @@ const definition = {
   messages: { vote: (payload, call) => ({ payload, from: call.user }) },
   hooks: { connected: ({ user, id }) => ({ votes: [user, id] }) },
   schedules: { sweep: { everyMs: 1000, shards: 2, run: (shard) => ({ shard }) } },
+  publications: { "message.new": ({ id, payload, users, attempt }) => ({ id, payload, users, attempt }) },
   grants: { read: ["app"] },
 };
 
@@ -163,6 +166,7 @@ test("the manifest lists what the function offers", () => {
   const described = componentOf(definition, () => {}).describe();
   assert.deepEqual([described.messages, described.hooks], [["vote"], ["connected"]]);
   assert.deepEqual(described.schedules, [{ name: "sweep", everyMs: 1000, shards: 2 }]);
+  assert.deepEqual(described.publications, ["message.new"]);
   assert.deepEqual(described.grants, { read: ["app"], write: [], publish: false, records: [] });
   const [poll, choice] = JSON.parse(described.routes[0].operation).parameters;
   assert.deepEqual([poll.name, poll.schema.format, choice.schema], ["poll", "uuid", { type: "string" }]);
@@ -179,6 +183,9 @@ test("a call reaches its handler, and its value becomes the reply", () => {
   assert.deepEqual(JSON.parse(call(connected).answer().body), { votes: [ID, "c"] });
   const tick = { tag: "tick", val: { schedule: "sweep", shard: 1 } };
   assert.deepEqual(JSON.parse(call(tick).answer().body), { shard: 1 });
+  const said = { id: "c.1", name: "message.new", payload: '{"n":1}', users: [toId(ID)], attempt: 2 };
+  const answered = JSON.parse(call({ tag: "publication", val: said }).answer().body);
+  assert.deepEqual(answered, { id: "c.1", payload: { n: 1 }, users: [ID], attempt: 2 });
 });
 
 test("a refusal is a failure, and a fault is logged and not shown", () => {

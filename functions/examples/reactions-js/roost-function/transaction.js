@@ -1,5 +1,6 @@
 // Checks, changes and events for the keys of one owner's partition: all of it happens, or nothing.
 
+import { toId } from "./ids.js";
 import { integer } from "./numbers.js";
 import { encode } from "./utf8.js";
 
@@ -17,11 +18,12 @@ export class Transaction {
     this.checks = [];
     this.mutations = [];
     this.publications = [];
+    this.addressed = [];
   }
 
   wire() {
-    const { owner, checks, mutations, publications } = this;
-    return { owner, checks, mutations, publications: publications.map((event) => event.wire()) };
+    const { owner, checks, mutations, publications, addressed } = this;
+    return { owner, checks, mutations, publications: publications.map((event) => event.wire()), addressed };
   }
 
   check(tag, val) {
@@ -118,6 +120,12 @@ export class Transaction {
   /** An event for the owner, who must be a user. */
   publish(event) {
     this.publications.push(event);
+    return this;
+  }
+
+  /** An event for these users, whoever the owner is: all of them receive it if the transaction is carried out. */
+  publishTo(users, event) {
+    this.addressed.push({ users: users.map(toId), event: event.wire() });
     return this;
   }
 }

@@ -7,7 +7,7 @@ checks to them; what it does not have can be taken from them.
 from . import query, records, store
 from .events import Event, publish
 from .failure import Failure
-from .function import Call, HttpRequest, Reply, Route, Schedule, define_function
+from .function import Call, HttpRequest, Published, Reply, Route, Schedule, define_function
 from .keys import app, conversation, key, message, shard, user
 from .store import Decision
 from .telemetry import count, log, now
@@ -19,6 +19,7 @@ __all__ = [
     "Event",
     "Failure",
     "HttpRequest",
+    "Published",
     "Reply",
     "Route",
     "Schedule",

@@ -1,4 +1,4 @@
-"""The manifest of a function, and its calls: routes, socket messages, hooks and schedules."""
+"""The manifest of a function, and its calls: routes, socket messages, hooks, schedules and publications."""
 
 from __future__ import annotations
 
@@ -100,6 +100,17 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A publication for which the function is called. `id` is the same whenever it is called for this publication."""
+
+    id: str
+    name: str
+    payload: Any
+    users: list[str]
+    attempt: int
+
+
+@dataclass(frozen=True)
 class Definition:
     """What a function offers and asks for."""
 
@@ -109,6 +120,7 @@ class Definition:
     messages: Mapping[str, Callable[..., Any]]
     hooks: Mapping[str, Callable[..., Any]]
     schedules: Mapping[str, Schedule]
+    publications: Mapping[str, Callable[[Published, Call], Any]]
     grants: Mapping[str, Any]
 
     def manifest(self) -> wire.Manifest:
@@ -122,7 +134,8 @@ class Definition:
         schedules = [wire.Schedule(name, each.every_ms, each.shards) for name, each in self.schedules.items()]
         hooks = [wire.Hook[name.upper()] for name in self.hooks]
         routes = [route.wire() for route in self.routes]
-        return wire.Manifest(self.name, self.version, routes, list(self.messages), hooks, schedules, grants)
+        messages, publications = list(self.messages), list(self.publications)
+        return wire.Manifest(self.name, self.version, routes, messages, hooks, schedules, publications, grants)
 
     def dispatch(self, invocation: wire.Invocation) -> Any:
         call = Call(invocation)
@@ -144,6 +157,10 @@ class Definition:
                 return self.hooks["sync"](to_uuid(sync.user), conversations, call)
             case wire.Request_Tick(tick):
                 return self.schedules[tick.schedule].run(tick.shard, call)
+            case wire.Request_Publication(one):
+                users = [to_uuid(user) for user in one.users]
+                published = Published(one.id, one.name, json.loads(one.payload), users, one.attempt)
+                return self.publications[one.name](published, call)
         raise Failure.internal(f"an unknown request: {invocation.request!r}")
 
 
@@ -155,10 +172,13 @@ def define_function(
     messages: Mapping[str, Callable[..., Any]] | None = None,
     hooks: Mapping[str, Callable[..., Any]] | None = None,
     schedules: Mapping[str, Schedule] | None = None,
+    publications: Mapping[str, Callable[[Published, Call], Any]] | None = None,
     grants: Mapping[str, Any] | None = None,
 ) -> type[exports.Handler]:
     """Makes what a function's module exports as `Handler`."""
-    definition = Definition(name, version, routes, messages or {}, hooks or {}, schedules or {}, grants or {})
+    definition = Definition(
+        name, version, routes, messages or {}, hooks or {}, schedules or {}, publications or {}, grants or {}
+    )
 
     class Handler(exports.Handler):
         """The exported interface `handler`."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from wit_world.imports import key_value as wire
 
 from .events import Event
+from .ids import to_id
 
 Key = wire.Key
 
@@ -19,7 +20,7 @@ class Transaction:
     """One transaction. Each method adds a part and answers the transaction."""
 
     def __init__(self, owner: wire.Owner) -> None:
-        self.wire = wire.Transaction(owner, [], [], [])
+        self.wire = wire.Transaction(owner, [], [], [], [])
 
     def _check(self, check: wire.Check) -> Transaction:
         self.wire.checks.append(check)
@@ -96,4 +97,9 @@ class Transaction:
     def publish(self, event: Event) -> Transaction:
         """An event for the owner, who must be a user."""
         self.wire.publications.append(event.wire)
+        return self
+
+    def publish_to(self, users: Iterable[str], event: Event) -> Transaction:
+        """An event for these users, whoever the owner is: all of them receive it if the transaction is carried out."""
+        self.wire.addressed.append(wire.AddressedEvent([to_id(user) for user in users], event.wire))
         return self

@@ -60,10 +60,12 @@ class LiveState(unittest.TestCase):
 
     def test_a_transaction_is_written_as_the_contract_has_it(self) -> None:
         transaction = Transaction(user(ID)).absent(KEY).set(KEY, "é", 5).set_fields(KEY, {"a": "1"})
-        written = transaction.publish(Event.durable("votes.changed", {"n": 1})).wire
+        event = Event.durable("votes.changed", {"n": 1})
+        written = transaction.publish(event).publish_to([ID], event).wire
         self.assertEqual(written.mutations[0].value, wire.Set(KEY, b"\xc3\xa9", 5))
         self.assertEqual(written.mutations[1].value.fields, [("a", "1")])
         self.assertEqual(json.loads(written.publications[0].payload), {"n": 1})
+        self.assertEqual(written.addressed, [wire.AddressedEvent([to_id(ID)], event.wire)])
 
     def test_an_update_reads_again_after_a_lost_race_a_bounded_number_of_times(self) -> None:
         def rule(present: int) -> Decision:
@@ -137,6 +139,7 @@ Handler = define_function(
     messages={"vote": lambda payload, call: {"payload": payload, "from": call.user}},
     hooks={"connected": lambda connection, call: {"votes": connection}},
     schedules={"sweep": Schedule(1000, lambda shard, call: {"shard": shard}, shards=2)},
+    publications={"message.new": lambda published, call: vars(published)},
     grants={"read": ["app"]},
 )
 
@@ -155,6 +158,7 @@ class Calls(unittest.TestCase):
         manifest = Handler().describe()
         self.assertEqual((manifest.messages, manifest.hooks), (["vote"], [handler.Hook.CONNECTED]))
         self.assertEqual(manifest.schedules, [handler.Schedule("sweep", 1000, 2)])
+        self.assertEqual(manifest.publications, ["message.new"])
         self.assertEqual(manifest.grants, handler.Grants([wire.Space.APP], [], False, []))
         poll, choice = json.loads(manifest.routes[0].operation)["parameters"]
         self.assertEqual((poll["name"], poll["schema"]["format"], choice["schema"]), ("poll", "uuid", {"type": "string"}))
@@ -170,6 +174,9 @@ class Calls(unittest.TestCase):
         self.assertEqual(json.loads(call(connected).body), {"votes": [ID, "c"]})
         tick = handler.Request_Tick(handler.Tick("sweep", 1))
         self.assertEqual(json.loads(call(tick).body), {"shard": 1})
+        said = handler.Published("c.1", "message.new", '{"n":1}', [to_id(ID)], 2)
+        expected = {"id": "c.1", "name": "message.new", "payload": {"n": 1}, "users": [ID], "attempt": 2}
+        self.assertEqual(json.loads(call(handler.Request_Publication(said)).body), expected)
 
     def refusal(self, request: Any, caller: Any = None) -> handler.Failure:
         with self.assertRaises(Err) as raised:

@@ -29,7 +29,8 @@ use self::outcome::Replaced;
 pub(crate) use self::outcome::{DeploymentError, DeploymentOutcome, FunctionStatus};
 pub(crate) use self::probe::Probe;
 pub(crate) use self::verdict::CanaryLimits;
-use crate::runtime::registry::{BaseChange, Functions, Placement, Target};
+use crate::runtime::registry::{BaseChange, Functions, Placement};
+use crate::runtime::target::Target;
 use crate::runtime::{Allowance, CallCounts, Conflict, DeployError};
 use crate::store::Store;
 
