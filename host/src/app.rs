@@ -118,7 +118,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
         functions: count(functions.clone()),
         deployments: deployments.clone(),
         logs: functions.logs(),
-        uploads: Semaphore::new(admin::UPLOADS_MAX),
+        uploads: Arc::new(Semaphore::new(admin::UPLOADS_MAX)),
         tasks: tasks.clone(),
         key: config.auth.admin_key.clone(),
         metrics_key: config.auth.metrics_key.clone(),

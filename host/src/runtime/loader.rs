@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
+use wasmparser::{Parser, Payload};
 use wasmtime::component::{Component, Linker};
 
 use super::allowance::{Allowance, GrantDecision, RefusedGrants, effective};
@@ -236,7 +237,7 @@ impl Loader {
     }
 
     /// What the function may do: everything that it asks for, or it is refused.
-    fn grants(&self, manifest: &Manifest, by_deployer: Allowance) -> Result<Grants, DeployFailure> {
+    pub(super) fn grants(&self, manifest: &Manifest, by_deployer: Allowance) -> Result<Grants, DeployFailure> {
         let (allowed, is_own) = self.options.allowance(&manifest.name);
         let GrantDecision { given, refused } = effective(manifest.asks, allowed.or(by_deployer));
         if !refused.is_empty() {
@@ -260,6 +261,7 @@ impl Loader {
         let compiling = move || {
             // Before the cache is asked, and before any code of the component runs.
             signature::verify(&bytes, &keys)?;
+            check_imports(&bytes)?;
             compile(&engine, cache.as_ref(), &bytes, &digest)
         };
         let priority = if self.serving.load(Ordering::Relaxed) { Priority::Low } else { Priority::Usual };
@@ -411,12 +413,29 @@ fn load_cached(engine: &Engine, cache: &Cache, digest: &str) -> Option<Component
     }
 }
 
-/// Checks the names of the imports and of the export against the contract.
+/// Checks the names of the imports against the contract, before time goes into compiling. What cannot be read is left to
+/// the compiler, which says what is wrong with it.
+fn check_imports(bytes: &[u8]) -> Result<(), DeployFailure> {
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
+        match payload {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            // Those of the component itself, and not of the modules and components in it.
+            Payload::ComponentImportSection(imports) if depth == 1 => {
+                for import in imports.into_iter().map_while(Result::ok) {
+                    check_import(import.name.name)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks the name of the export against the contract.
 fn check_contract(engine: &Engine, component: &Component) -> Result<(), DeployFailure> {
     let ty = component.component_type();
-    for (import, _) in ty.imports(engine.wasm()) {
-        check_import(import)?;
-    }
     let mut exports = ty.exports(engine.wasm()).map(|(name, _)| name);
     let handler = exports.find(|name| name.starts_with("roost:edge/handler"));
     match handler.and_then(interface) {

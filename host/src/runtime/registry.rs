@@ -232,11 +232,13 @@ impl Functions {
     /// Makes a revision that is ready to serve, and does not let it serve yet. If a revision of exactly this component is
     /// kept already, that one is returned. Besides what the configuration allows, it is allowed `by_deployer`.
     pub async fn prepare(&self, source: &str, bytes: Vec<u8>, by_deployer: Allowance) -> Result<Target, DeployError> {
+        let refused = |failure| DeployError { source_name: source.to_owned(), failure };
         if let Some(kept) = self.kept(&digest(&bytes)) {
+            // An earlier deployment may have allowed more than this one, which is what counts at the next start.
+            self.shared.loader.grants(kept.manifest(), by_deployer).map_err(refused)?;
             return Ok(kept);
         }
         let loaded = self.shared.loader.load(source, bytes, by_deployer).await;
-        let refused = |failure| DeployError { source_name: source.to_owned(), failure };
         loaded.map(|revision| Target(Arc::new(revision))).map_err(refused)
     }
 

@@ -1,14 +1,16 @@
 //! The log of what was asked of the admin listener: with which key, from where, what, and with which outcome. Refused
 //! requests are in it, too. Probes of the health routes and successful readings of the metrics are left out.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::oneshot;
 
 use super::AdminState;
 use super::keys::ShownKey;
@@ -35,6 +37,28 @@ impl IntoResponse for Refused {
 #[derive(Clone, Debug)]
 pub(super) struct Detail(pub(super) String);
 
+/// How work ended that went on after the head of its response was sent.
+pub(super) struct LateOutcome {
+    /// `ok`, or the code of the problem.
+    pub(super) code: Cow<'static, str>,
+    pub(super) detail: Option<String>,
+}
+
+/// The work of a request ends after the head of its response. A handler puts it among the extensions of its response; the
+/// request is logged when the outcome is sent.
+#[derive(Clone)]
+pub(super) struct EndsLater(Arc<Mutex<Option<oneshot::Receiver<LateOutcome>>>>);
+
+impl EndsLater {
+    pub(super) fn new(ended: oneshot::Receiver<LateOutcome>) -> Self {
+        Self(Arc::new(Mutex::new(Some(ended))))
+    }
+
+    fn take(self) -> Option<oneshot::Receiver<LateOutcome>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Answers a request, and logs it together with its outcome.
 pub(super) async fn record(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
     let mut asked = AdminRequest::new(&request, state.shown_key(request.headers()));
@@ -43,7 +67,10 @@ pub(super) async fn record(State(state): State<Arc<AdminState>>, request: Reques
     if let Some(error) = &refusal {
         response = error.response(&asked.trace);
     }
-    asked.answered(&response, refusal.as_ref());
+    match response.extensions_mut().remove::<EndsLater>().and_then(EndsLater::take) {
+        Some(ended) => drop(tokio::spawn(asked.ends_later(response.status().as_u16(), ended))),
+        None => asked.answered(&response, refusal.as_ref()),
+    }
     response
 }
 
@@ -88,6 +115,16 @@ impl AdminRequest {
         };
         let detail = response.extensions().get::<Detail>().map(|detail| detail.0.as_str());
         self.log(Some(response.status().as_u16()), code, detail);
+    }
+
+    /// Logs the request when its work has ended.
+    async fn ends_later(mut self, status: u16, ended: oneshot::Receiver<LateOutcome>) {
+        let outcome = ended.await;
+        self.is_answered = true;
+        match outcome {
+            Ok(LateOutcome { code, detail }) => self.log(Some(status), &code, detail.as_deref()),
+            Err(_) => self.log(Some(status), "internal", Some("the work ended without an outcome")),
+        }
     }
 
     /// Whether the request asks for the health of the host, as load balancers do every few seconds.

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::action_log::{Detail, Refused};
+use super::action_log::{Detail, EndsLater, LateOutcome, Refused};
 use super::upload::{self, UploadRefused};
 use super::{AdminState, json, logs};
 use crate::runtime::deployments::{
@@ -121,8 +121,7 @@ async fn deploy(
         probe,
     };
     if query.progress {
-        drop(permit);
-        return Ok(deploy_with_progress(state.deployments.clone(), request));
+        return Ok(deploy_with_progress(state.deployments.clone(), request, permit));
     }
     let deployments = state.deployments.clone();
     let changing = async move { deployments.deploy(request, &|_| {}).await };
@@ -139,7 +138,11 @@ fn parse_probe(text: &str) -> Result<Probe, Refused> {
 }
 
 /// Answers each step as it ends, and then the outcome or the problem, one JSON value a line.
-fn deploy_with_progress(deployments: Deployments, request: DeployRequest) -> Response<Body> {
+fn deploy_with_progress(
+    deployments: Deployments,
+    request: DeployRequest,
+    permit: OwnedSemaphorePermit,
+) -> Response<Body> {
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     enum Line<'l> {
@@ -153,11 +156,19 @@ fn deploy_with_progress(deployments: Deployments, request: DeployRequest) -> Res
         text
     }
     let (sender, receiver) = mpsc::unbounded_channel();
+    let (ending, ended) = oneshot::channel();
     tokio::spawn(async move {
         let progress = sender.clone();
         // Whoever asked may have hung up, and the deployment goes on.
         let tell = move |stage: Stage| drop(progress.send(text(&Line::Stage(stage.as_str()))));
-        let last = match deployments.deploy(request, &tell).await {
+        let deployed = deployments.deploy(request, &tell).await;
+        drop(permit);
+        // The request may no longer be there to be logged.
+        let _ = ending.send(match &deployed {
+            Ok(outcome) => LateOutcome { code: "ok".into(), detail: Some(serves(outcome)) },
+            Err(error) => LateOutcome { code: api_error(error).code, detail: None },
+        });
+        let last = match deployed {
             Ok(outcome) => text(&Line::Outcome(&outcome)),
             Err(error) => {
                 let document = api_error(&error).problem("");
@@ -170,7 +181,15 @@ fn deploy_with_progress(deployments: Deployments, request: DeployRequest) -> Res
     let lines = futures_util::stream::unfold(receiver, async |mut lines| Some((lines.recv().await?, lines)));
     let mut response = Response::new(Body::from_stream(lines.map(Ok::<String, std::convert::Infallible>)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON_LINES));
+    response.extensions_mut().insert(EndsLater::new(ended));
     response
+}
+
+/// What a change led to, for the log of actions.
+fn serves(outcome: &DeploymentOutcome) -> String {
+    let digest = outcome.digest.as_deref().map_or("none", |digest| digest.get(..12).unwrap_or(digest));
+    let revision = outcome.revision.map_or_else(|| "file".to_owned(), |revision| revision.to_string());
+    format!("{} serves revision {revision}, {digest}", outcome.name)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -250,9 +269,7 @@ async fn uninterrupted(
 fn changed(outcome: Result<DeploymentOutcome, Refused>) -> Answer {
     let outcome = outcome?;
     let mut response = json(200, &outcome);
-    let digest = outcome.digest.as_deref().map_or("none", |digest| digest.get(..12).unwrap_or(digest));
-    let revision = outcome.revision.map_or_else(|| "file".to_owned(), |revision| revision.to_string());
-    response.extensions_mut().insert(Detail(format!("{} serves revision {revision}, {digest}", outcome.name)));
+    response.extensions_mut().insert(Detail(serves(&outcome)));
     Ok(response)
 }
 

@@ -55,7 +55,7 @@ pub struct AdminState {
     /// The logs of the functions.
     pub(crate) logs: FunctionLogs,
     /// One permit for each upload of a component.
-    pub(crate) uploads: Semaphore,
+    pub(crate) uploads: Arc<Semaphore>,
     /// The background tasks of the host.
     pub tasks: TaskHealth,
     /// The key for everything but health and readiness.

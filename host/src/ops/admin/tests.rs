@@ -29,7 +29,7 @@ async fn state_with(key: Option<&str>, metrics_key: Option<&str>) -> Arc<AdminSt
         functions: Box::new(|| 1),
         deployments: deployments(&records).await,
         logs: FunctionLogs::new(),
-        uploads: Semaphore::new(UPLOADS_MAX),
+        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
         tasks: TaskHealth::default(),
         key: key.map(|key| Secret(key.to_owned())),
         metrics_key: metrics_key.map(|key| Secret(key.to_owned())),

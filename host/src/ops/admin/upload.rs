@@ -1,11 +1,12 @@
 //! The upload of a component: read as it arrives, within bounds of size, time and number. What is known to be none is not
 //! kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use http_body_util::BodyExt;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::{AdminState, UPLOADS_MAX};
@@ -30,11 +31,13 @@ pub(super) enum UploadRefused {
 }
 
 /// Reads a component from the body of a request.
-pub(super) async fn read<'s>(
-    state: &'s AdminState,
+///
+/// The permit counts the upload until its deployment has ended.
+pub(super) async fn read(
+    state: &AdminState,
     body: Body,
-) -> Result<(Vec<u8>, SemaphorePermit<'s>), UploadRefused> {
-    let permit = state.uploads.try_acquire().map_err(|_| {
+) -> Result<(Vec<u8>, OwnedSemaphorePermit), UploadRefused> {
+    let permit = Arc::clone(&state.uploads).try_acquire_owned().map_err(|_| {
         let detail = format!("{UPLOADS_MAX} components are uploaded at the moment, which is the most; try again");
         UploadRefused::Request(ApiError::new(ErrorCode::TooManyRequests, detail).after(RETRY_AFTER))
     })?;

@@ -40,6 +40,8 @@ pub(crate) struct DeployRequest {
 /// A step of a deployment that is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// All bytes are there; what takes longest, compiling, begins.
+    Received,
     /// Verified, compiled, linked and described.
     Prepared,
     /// The probe was answered as expected.
@@ -54,6 +56,7 @@ impl Stage {
     /// The name that operators see.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::Received => "received",
             Self::Prepared => "prepared",
             Self::Probed => "probed",
             Self::Stored => "stored",
@@ -98,6 +101,7 @@ impl Deployments {
         progress: &(dyn Fn(Stage) + Sync),
     ) -> Result<DeploymentOutcome, DeploymentError> {
         let mut steps = Steps::start(progress);
+        progress(Stage::Received);
         let bytes = request.bytes.clone();
         let target = self.shared.functions.prepare(&request.source, bytes, request.allow_grants.0).await?;
         steps.complete(Stage::Prepared);
@@ -129,7 +133,7 @@ impl Deployments {
         self.keep_component(target.digest()).await;
         drop(changing);
         steps.complete(Stage::Serving);
-        let hosts = self.followed_by(planned.next.version).await;
+        let hosts = self.followed_by(&name, planned.next.version).await;
         let outcome = outcome(&name, &planned, Some(&target), (hosts, steps.end()));
         log(&outcome, "deployed");
         Ok(outcome)
@@ -201,7 +205,7 @@ impl Deployments {
         let planned = self.change(name, change, admit).await?;
         drop(changing);
         steps.complete(Stage::Serving);
-        let hosts = self.followed_by(planned.next.version).await;
+        let hosts = self.followed_by(name, planned.next.version).await;
         let shown = match &planned.placement.canary {
             Some((canary, _)) => Some(canary.clone()),
             None => planned.after.clone(),
@@ -211,8 +215,8 @@ impl Deployments {
         Ok(outcome)
     }
 
-    /// Waits until every host follows this version, within a bound.
-    async fn followed_by(&self, version: u64) -> Vec<HostOutcome> {
+    /// Waits until every host follows this version of a function's deployments, within a bound.
+    async fn followed_by(&self, name: &str, version: u64) -> Vec<HostOutcome> {
         if self.shared.cluster.is_none() {
             return vec![HostOutcome { host: self.shared.options.host.clone(), done: true, problem: None }];
         }
@@ -220,7 +224,7 @@ impl Deployments {
         let following = async {
             loop {
                 self.exchange_reports().await;
-                hosts = self.host_outcomes(version);
+                hosts = self.host_outcomes(name, version);
                 if hosts.iter().all(|host| host.done || host.problem.is_some()) {
                     return;
                 }
@@ -232,12 +236,9 @@ impl Deployments {
         hosts
     }
 
-    fn host_outcomes(&self, version: u64) -> Vec<HostOutcome> {
+    fn host_outcomes(&self, name: &str, version: u64) -> Vec<HostOutcome> {
         let outcome = |report: &super::HostReport| {
-            let problem = report
-                .functions
-                .iter()
-                .find_map(|(name, function)| function.problem.as_ref().map(|problem| format!("{name}: {problem}")));
+            let problem = report.functions.get(name).and_then(|function| function.problem.clone());
             let follows = report.version >= version;
             HostOutcome {
                 host: report.host.clone(),
