@@ -35,6 +35,13 @@ pub struct ClaimedSlot {
     until: Timestamp,
 }
 
+impl ClaimedSlot {
+    /// When the lease ends. Work that may last longer must not begin.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
 /// The answer to a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotClaim {

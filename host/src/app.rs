@@ -25,6 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::config::{Config, HttpConfig};
 use crate::delivery::hub::Hub;
 use crate::ops::admin::{self, AdminState};
+use crate::ops::log::log_own_action;
 use crate::ops::shutdown::Signals;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::ops::{metrics, outbox, reconcile};
@@ -250,9 +251,13 @@ async fn reload_on_hangup(deployments: Deployments) {
         }
     };
     while hangup.recv().await.is_some() {
-        if let Err(errors) = deployments.reload().await {
-            for error in errors {
-                tracing::error!(%error, code = error.failure.code(), "the folder was not read again; what serves is unchanged");
+        match deployments.reload().await {
+            Ok(_) => log_own_action("SIGHUP", "ok", "the folder was read again"),
+            Err(errors) => {
+                for error in errors {
+                    log_own_action("SIGHUP", error.failure.code(), &error.to_string());
+                    tracing::error!(%error, code = error.failure.code(), "the folder was not read again; what serves is unchanged");
+                }
             }
         }
     }

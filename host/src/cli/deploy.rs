@@ -10,6 +10,9 @@ use super::args::{CanaryArgs, DeployArgs, HostArgs, NamedFunctionArgs, RollbackA
 use super::print::print;
 use super::running_host::{self, RunningHost};
 
+/// The steps of a change, in their order.
+const STEPS: [&str; 5] = ["prepared", "probed", "stored", "serving", "followed"];
+
 pub(super) async fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     let config = running_host::config(&args.host.settings)?;
     let host = RunningHost::new(&config, args.host.to.as_ref())?;
@@ -122,6 +125,13 @@ fn sentences(outcome: &Value) -> String {
     if let Some(before) = text("/replaced/version") {
         lines.push(format!("before: {}", named(before, number("/replaced/revision"))));
     }
+    if let Some(digest) = text("/digest") {
+        lines.push(format!("digest: {digest}"));
+    }
+    if let Some(grants) = outcome.get("grants").filter(|grants| grants.is_object()) {
+        let named = |key: &str| grants.get(key).map_or_else(|| "none".to_owned(), grant_names);
+        lines.push(format!("grants asked: {}; given: {}", named("asked"), named("given")));
+    }
     for (heading, pointer) in [("routes added", "/routes/added"), ("routes removed", "/routes/removed")] {
         let routes = outcome.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
         let routes: Vec<&str> = routes.filter_map(Value::as_str).collect();
@@ -140,9 +150,25 @@ fn sentences(outcome: &Value) -> String {
         });
     }
     if let Some(total) = number("/timings_ms/total") {
-        lines.push(format!("took {total} ms"));
+        let steps = STEPS.iter().filter_map(|step| Some(format!("{step} {}", number(&format!("/timings_ms/{step}"))?)));
+        let steps: Vec<String> = steps.collect();
+        let steps = if steps.is_empty() { String::new() } else { format!(" ({})", steps.join(", ")) };
+        lines.push(format!("took {total} ms{steps}"));
     }
     lines.join("\n")
+}
+
+/// The grants of a function, as `--allow-grants` takes them.
+fn grant_names(grants: &Value) -> String {
+    let listed = |key: &str| {
+        let names = grants.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        names.map(|name| format!("{key}.{name}")).collect::<Vec<_>>()
+    };
+    let is_given = |key: &str| grants.get(key).and_then(Value::as_bool) == Some(true);
+    let switches = ["publish", "subscribe"].into_iter().filter(|key| is_given(key)).map(str::to_owned);
+    let names: Vec<String> =
+        listed("read").into_iter().chain(listed("write")).chain(switches).chain(listed("records")).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(",") }
 }
 
 #[cfg(test)]
@@ -160,16 +186,22 @@ mod tests {
                 { "host": "b:8080", "done": false, "problem": "presence: it does not compile" },
                 { "host": "c:8080", "done": false, "problem": null },
             ],
-            "timings_ms": { "total": 48 },
+            "grants": {
+                "asked": { "read": ["app"], "write": [], "publish": true, "subscribe": false, "records": ["history"] },
+                "given": { "read": [], "write": [], "publish": false, "subscribe": false, "records": [] },
+            },
+            "timings_ms": { "followed": 3, "prepared": 40, "serving": 1, "stored": 4, "total": 48 },
         });
         let expected = "\
 presence: revision 2 (version 0.2.0) serves 10 % of the users
 before: the component of the folder (version 0.1.0)
+digest: 0123
+grants asked: read.app,publish,records.history; given: none
 routes added: GET /v1/x
 host a:8080: done
 host b:8080: presence: it does not compile
 host c:8080: does not follow yet
-took 48 ms";
+took 48 ms (prepared 40, stored 4, serving 1, followed 3)";
         assert_eq!(sentences(&outcome), expected);
         let nothing = json!({ "name": "presence", "version": null, "hosts": [] });
         assert_eq!(sentences(&nothing), "presence: nothing serves any more");

@@ -78,6 +78,7 @@ fn allow(spaces: &[Space], publish: bool, records: &[Operation]) -> GrantsConfig
         read: spaces.clone(),
         write: spaces,
         publish,
+        subscribe: false,
         records: records.iter().map(|operation| operation.name().to_owned()).collect(),
     }
 }

@@ -35,8 +35,8 @@ pub(super) fn run(reader: &mut Reader, config: &Config, needs_keys: bool) {
 fn grants(reader: &mut Reader, config: &Config) {
     for_each_function(reader, config, |reader, function| {
         let Some(grants) = &function.grants else { return };
-        let others =
-            ["grants.read", "grants.write", "grants.publish", "grants.records"].map(|key| reader.full_name(key));
+        let others = ["grants.read", "grants.write", "grants.publish", "grants.subscribe", "grants.records"]
+            .map(|key| reader.full_name(key));
         let set = others.iter().find(|key| reader.is_set(key));
         if let (true, Some(other)) = (grants.all, set) {
             let all = reader.full_name("grants.all");

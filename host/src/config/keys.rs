@@ -298,6 +298,8 @@ section! {
         "grants.write" => write: Vec<String> = "", Allowed::Spaces;
         /// Whether the function may publish to users.
         "grants.publish" => publish: bool = "", Allowed::Switch;
+        /// Whether the function may be called for the events that others publish, messages with their content among them.
+        "grants.subscribe" => subscribe: bool = "", Allowed::Switch;
         /// The records operations that the function may use.
         "grants.records" => records: Vec<String> = "", Allowed::Operations;
     }

@@ -17,6 +17,11 @@ use crate::ops::trace::SPAN_TARGET;
 /// The target of the log lines about requests to the admin listener.
 pub(crate) const ADMIN_ACTIONS: &str = "roost::admin_actions";
 
+/// Logs what the host did to its functions without a request to the admin listener, beside the requests: why, and how it ended.
+pub(crate) fn log_own_action(cause: &str, code: &str, detail: &str) {
+    tracing::info!(target: ADMIN_ACTIONS, key = "host", cause, code, detail, "action of the host");
+}
+
 /// Begins logging as configured, and the export of spans if `otlp_endpoint` is set; the value returned ends the export.
 /// Only the first call in a process has an effect. To be called within the runtime of the process.
 pub fn init(config: &Config) -> anyhow::Result<Option<SpanExport>> {

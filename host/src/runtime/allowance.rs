@@ -26,7 +26,13 @@ impl Allowance {
     /// Nothing is allowed.
     pub const NOTHING: Self = Self {
         everything: false,
-        grants: Grants { read: Spaces::NONE, write: Spaces::NONE, publish: false, records: Operations::NONE },
+        grants: Grants {
+            read: Spaces::NONE,
+            write: Spaces::NONE,
+            publish: false,
+            subscribe: false,
+            records: Operations::NONE,
+        },
     };
     /// Everything that the function asks for is allowed.
     pub const EVERYTHING: Self = Self { everything: true, ..Self::NOTHING };
@@ -38,6 +44,7 @@ impl Allowance {
             read: spaces(&config.read),
             write: spaces(&config.write),
             publish: config.publish,
+            subscribe: config.subscribe,
             records: config.records.iter().filter_map(|name| operation(name)).collect(),
         };
         Self { everything: config.all, grants }
@@ -58,6 +65,7 @@ impl Allowance {
         match name.split_once('.') {
             None if name == ALL => return Ok(Self::EVERYTHING),
             None if name == "publish" => grants.publish = true,
+            None if name == "subscribe" => grants.subscribe = true,
             Some(("read", name)) => grants.read = grants.read.with(space(name).ok_or_else(unknown)?),
             Some(("write", name)) => grants.write = grants.write.with(space(name).ok_or_else(unknown)?),
             Some(("records", name)) => grants.records = grants.records.with(operation(name).ok_or_else(unknown)?),
@@ -76,7 +84,7 @@ impl Allowance {
 /// The error for a name that no grant has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no grant; a grant is `publish`, or `read.`, `write.` or `records.` with the name of a key space or of an operation of the records, such as `read.app`; `all` is everything that the function asks for"
+    "`{0}` is no grant; a grant is `publish`, `subscribe`, or `read.`, `write.` or `records.` with the name of a key space or of an operation of the records, such as `read.app`; `all` is everything that the function asks for"
 )]
 pub struct UnknownGrant(pub String);
 
@@ -116,9 +124,11 @@ impl fmt::Display for RefusedGrants {
         write!(
             f,
             "it asks for the {noun} {}, which {verb} not allowed by configuration; allow what it asks for with {}, or \
-             everything that it ever asks for with function.{function}.grants.all = true",
+             everything that it ever asks for with function.{function}.grants.all = true; whoever deploys it can allow it for \
+             this deployment with --allow-grants {}",
             names.join(", "),
-            lines.join(" and ")
+            lines.join(" and "),
+            refused.names().join(",")
         )
     }
 }
@@ -163,6 +173,7 @@ mod tests {
             read: [Space::Presence, Space::App].into_iter().collect(),
             write: [Space::App].into_iter().collect(),
             publish: true,
+            subscribe: false,
             records: [Operation::History].into_iter().collect(),
         }
     }
@@ -206,9 +217,10 @@ mod tests {
             read: all(spaces.names()),
             write: all(spaces.names()),
             publish: true,
+            subscribe: true,
             records: all(operations.names()),
         };
-        let everything = Grants { read: spaces, write: spaces, publish: true, records: operations };
+        let everything = Grants { read: spaces, write: spaces, publish: true, subscribe: true, records: operations };
         assert_eq!(effective(everything, Allowance::of_config(&config)).given, everything);
         assert_eq!(Allowance::parse(&everything.names().join(",")), Ok(Allowance::of_config(&config)));
     }

@@ -15,12 +15,12 @@ use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, Module, PoolingAllocationConfig, Store, WasmBacktraceDetails,
 };
 
+use super::limits;
+
 /// The resolution of deadlines, and how long a computing guest keeps its thread before other tasks run.
 const TICK: Duration = Duration::from_millis(4);
 /// The upper bound of a linear memory, whatever a function is allowed.
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;
-/// Core modules of one component: its own, and those that connect its imports.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 4;
 /// So much of a memory is cleared by copying after each instance, instead of being returned to the kernel.
 const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
 const TABLE_KEEP_RESIDENT: usize = 16 << 10;
@@ -260,12 +260,13 @@ fn config(allocation: Allocation) -> Config {
 }
 
 fn pool(instances: u32) -> PoolingAllocationConfig {
-    let core = instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT);
+    // As much for each as one instance may have at most, so that no function takes what others need. Instances of core modules
+    // are only counted; memories and tables are address space.
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(core)
-        .total_memories(instances.saturating_mul(2))
-        .total_tables(core)
+        .total_core_instances(instances.saturating_mul(limits::INSTANCES_MAX))
+        .total_memories(instances.saturating_mul(limits::MEMORIES_MAX))
+        .total_tables(instances.saturating_mul(limits::TABLES_MAX))
         .total_stacks(instances)
         .max_memory_size(MEMORY_BYTES_MAX)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)

@@ -1,4 +1,4 @@
-//! What a function may do, or asks for: key spaces, publishing, operations of the records.
+//! What a function may do, or asks for: key spaces, publishing, calls for publications, operations of the records.
 //!
 //! A use of an import outside the grants is answered `denied`, and the answer names what is missing. `allowance` decides
 //! which grants a function gets.
@@ -78,6 +78,8 @@ pub struct Grants {
     pub write: Spaces,
     /// Whether the function publishes events to users.
     pub publish: bool,
+    /// Whether the function is called for what other functions publish.
+    pub subscribe: bool,
     /// The records operations that the function uses.
     pub records: Operations,
 }
@@ -90,6 +92,7 @@ impl Grants {
             read: Spaces(self.read.0 & other.read.0),
             write: Spaces(self.write.0 & other.write.0),
             publish: self.publish && other.publish,
+            subscribe: self.subscribe && other.subscribe,
             records: Operations(self.records.0 & other.records.0),
         }
     }
@@ -101,6 +104,7 @@ impl Grants {
             read: Spaces(self.read.0 | other.read.0),
             write: Spaces(self.write.0 | other.write.0),
             publish: self.publish || other.publish,
+            subscribe: self.subscribe || other.subscribe,
             records: Operations(self.records.0 | other.records.0),
         }
     }
@@ -112,6 +116,7 @@ impl Grants {
             read: Spaces(self.read.0 & !other.read.0),
             write: Spaces(self.write.0 & !other.write.0),
             publish: self.publish && !other.publish,
+            subscribe: self.subscribe && !other.subscribe,
             records: Operations(self.records.0 & !other.records.0),
         }
     }
@@ -127,8 +132,14 @@ impl Grants {
             names.into_iter().map(|name| format!("{prefix}.{name}")).collect::<Vec<String>>()
         };
         let publish = self.publish.then(|| "publish".to_owned());
+        let subscribe = self.subscribe.then(|| "subscribe".to_owned());
         let (read, write) = (prefixed("read", self.read.names()), prefixed("write", self.write.names()));
-        read.into_iter().chain(write).chain(publish).chain(prefixed("records", self.records.names())).collect()
+        read.into_iter()
+            .chain(write)
+            .chain(publish)
+            .chain(subscribe)
+            .chain(prefixed("records", self.records.names()))
+            .collect()
     }
 
     /// The settings of the configuration, below the name of the function, that allow exactly these grants.
@@ -137,8 +148,9 @@ impl Grants {
             (!names.is_empty()).then(|| format!("grants.{key} = [\"{}\"]", names.join("\", \"")))
         };
         let publish = self.publish.then(|| "grants.publish = true".to_owned());
+        let subscribe = self.subscribe.then(|| "grants.subscribe = true".to_owned());
         let (read, write) = (list("read", self.read.names()), list("write", self.write.names()));
-        [read, write, publish, list("records", self.records.names())].into_iter().flatten().collect()
+        [read, write, publish, subscribe, list("records", self.records.names())].into_iter().flatten().collect()
     }
 
     /// Checks that the function may make these queries; the error names what is missing.
@@ -190,10 +202,11 @@ impl Grants {
 
 impl Serialize for Grants {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut grants = serializer.serialize_struct("Grants", 4)?;
+        let mut grants = serializer.serialize_struct("Grants", 5)?;
         grants.serialize_field("read", &self.read.names())?;
         grants.serialize_field("write", &self.write.names())?;
         grants.serialize_field("publish", &self.publish)?;
+        grants.serialize_field("subscribe", &self.subscribe)?;
         grants.serialize_field("records", &self.records.names())?;
         grants.end()
     }
@@ -219,6 +232,7 @@ mod tests {
             read: [Space::Online, Space::Presence].into_iter().collect(),
             write: [Space::Presence].into_iter().collect(),
             publish: true,
+            subscribe: false,
             records: [Operation::Unread, Operation::History].into_iter().collect(),
         }
     }

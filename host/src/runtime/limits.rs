@@ -7,9 +7,9 @@ use wasmtime::ResourceLimiter;
 /// The bytes of a table's element.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 /// A component made from Python consists of about forty modules.
-const INSTANCES_MAX: usize = 96;
-const MEMORIES_MAX: usize = 8;
-const TABLES_MAX: usize = 16;
+pub(super) const INSTANCES_MAX: u32 = 96;
+pub(super) const MEMORIES_MAX: u32 = 2;
+pub(super) const TABLES_MAX: u32 = 4;
 
 /// Counts the memory of one instance against its limit.
 #[derive(Debug)]
@@ -56,15 +56,15 @@ impl ResourceLimiter for MemoryLimit {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        INSTANCES_MAX as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        TABLES_MAX as usize
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MEMORIES_MAX as usize
     }
 }
 

@@ -219,8 +219,9 @@ impl RawManifest {
             version: self.version,
             messages: self.messages,
             hooks: self.hooks,
+            // The list itself is what asks for it.
+            asks: Grants { subscribe: !self.publications.is_empty(), ..self.asks },
             publications: self.publications,
-            asks: self.asks,
         })
     }
 }

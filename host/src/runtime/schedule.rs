@@ -21,6 +21,7 @@ use crate::ops::{metrics, trace};
 use crate::runtime::dispatcher::Scheduled;
 use crate::runtime::slots::{SlotClaims, SlotName};
 use crate::runtime::{Caller, Invocation, Request, Schedule};
+use roost_core::slot::ClaimedSlot;
 
 /// How many ticks of all functions together run on this host at a time.
 const TICKS_MAX: usize = 8;
@@ -126,7 +127,7 @@ impl<F: Scheduled, C: SlotClaims> ShardTicker<F, C> {
     async fn tick_if_claimed(&self) {
         let outcome = match self.claims.claim(&self.work).await {
             Ok(Some(slot)) => {
-                let outcome = self.tick().await;
+                let outcome = if self.fits(&slot) { self.tick().await } else { "late" };
                 if let Err(error) = self.claims.release(&self.work, &slot).await {
                     self.log_store_error(&error, "the lease of a tick ends by itself");
                 }
@@ -139,6 +140,12 @@ impl<F: Scheduled, C: SlotClaims> ShardTicker<F, C> {
             }
         };
         metrics::TICKS.of([F::name(&self.target), &self.schedule.name, outcome]).inc();
+    }
+
+    /// Whether a tick that begins now ends before the lease, however long it takes.
+    fn fits(&self, slot: &ClaimedSlot) -> bool {
+        let call_time_max = self.work.lease_ms.saturating_sub(milliseconds(LEASE_MARGIN));
+        self.claims.now().plus(call_time_max) <= slot.until()
     }
 
     fn log_store_error(&self, error: &roost_core::error::Error, what: &str) {

@@ -47,6 +47,7 @@ pub(crate) async fn run<F: Subscribed>(
         of_function: HashMap::new(),
         running: JoinSet::new(),
         finished: Arc::default(),
+        rounds: 0,
     };
     let mut poll_at = Instant::now();
     while !stop.is_cancelled() {
@@ -103,12 +104,19 @@ struct TriggerRunner<F: Subscribed> {
     running: JoinSet<()>,
     /// Notified when a call has ended, because there may be further ones in its queue.
     finished: Arc<Notify>,
+    /// How often calls were begun.
+    rounds: usize,
 }
 
 impl<F: Subscribed> TriggerRunner<F> {
     /// Begins as many calls as may run and are due.
     async fn make_calls(&mut self) {
-        for target in self.functions.subscribers() {
+        let mut subscribers = self.functions.subscribers();
+        // Another function is the first one each time, so that those with a backlog leave permits to the others.
+        let first = self.rounds.checked_rem(subscribers.len()).unwrap_or_default();
+        self.rounds = self.rounds.wrapping_add(1);
+        subscribers.rotate_left(first);
+        for target in subscribers {
             if let Err(error) = self.make_calls_of(&target).await {
                 tracing::debug!(function = F::name(&target), %error, "the queue of a function cannot be read now");
             }

@@ -9,7 +9,7 @@ use roost_tests::client::Client;
 use roost_tests::deployment::{
     change, changed, deploy, detail, folder_of_components, post, refused, version, version_of,
 };
-use roost_tests::eventually::eventually;
+use roost_tests::eventually::{eventually, eventually_true};
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use roost_tests::{components, guests};
@@ -156,6 +156,9 @@ async fn a_canary_whose_calls_fail_is_taken_back_by_itself() {
     }
     let metrics = server.operator().request("GET", "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains(r#"roost_canaries_withdrawn_total{function="lifecycle"} 3"#), "{metrics}");
+    let actions =
+        server.log().lines().filter(|line| line.contains("admin_actions") && line.contains("was taken back")).count();
+    assert_eq!(actions, 3, "{}", server.log());
 }
 
 #[tokio::test]
@@ -257,4 +260,20 @@ async fn the_commands_do_what_the_routes_do() {
     assert!(!done && text.contains("lifecycle.wasm: it is no WebAssembly component"), "{text}");
     let (done, text) = run(&["reload", "--json"]).await;
     assert!(done && text.contains("\"changed\""), "{text}");
+    for part in ["lifecycle serves revision 1", "not_a_component", "removals_refused"] {
+        let is_logged = || server.log().lines().any(|line| line.contains("admin_actions") && line.contains(part));
+        eventually_true(&format!("the log of actions has {part}"), is_logged).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_of_the_same_component_needs_its_grants_again() {
+    let server = Server::start(&[]).await;
+    let watcher = fs::read(guests().join("watcher.wasm")).unwrap();
+    let (status, code, detail) = refused(&server, watcher.clone(), "").await;
+    assert_eq!((status, code.as_str()), (422, "grant_refused"), "{detail}");
+    assert!(detail.contains("`subscribe`") && detail.contains("--allow-grants"), "{detail}");
+    let done = deploy(&server, watcher.clone(), "allow_grants=all").await;
+    assert_eq!((&done["revision"], &done["grants"]["given"]["subscribe"]), (&json!(1), &json!(true)));
+    assert_eq!(refused(&server, watcher, "").await.1, "grant_refused", "what an earlier deployment allowed is over");
 }

@@ -33,10 +33,7 @@ pub(super) enum UploadRefused {
 /// Reads a component from the body of a request.
 ///
 /// The permit counts the upload until its deployment has ended.
-pub(super) async fn read(
-    state: &AdminState,
-    body: Body,
-) -> Result<(Vec<u8>, OwnedSemaphorePermit), UploadRefused> {
+pub(super) async fn read(state: &AdminState, body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), UploadRefused> {
     let permit = Arc::clone(&state.uploads).try_acquire_owned().map_err(|_| {
         let detail = format!("{UPLOADS_MAX} components are uploaded at the moment, which is the most; try again");
         UploadRefused::Request(ApiError::new(ErrorCode::TooManyRequests, detail).after(RETRY_AFTER))

@@ -62,6 +62,8 @@ impl From<wit::Grants> for Grants {
             read: grants.read.into_iter().map(Into::into).collect(),
             write: grants.write.into_iter().map(Into::into).collect(),
             publish: grants.publish,
+            // The list of publications asks for it.
+            subscribe: false,
             records: grants.records.into_iter().map(Into::into).collect(),
         }
     }

@@ -11,6 +11,7 @@ use super::desired::DesiredState;
 use super::outcome::DeploymentError;
 use super::verdict::reason_to_withdraw;
 use super::{ClusterDeployments, Deployments, Followed, Problem};
+use crate::ops::log::log_own_action;
 use crate::ops::metrics;
 use crate::runtime::registry::Placement;
 
@@ -62,8 +63,12 @@ impl Deployments {
             sleep(JUDGE_INTERVAL).await;
             for (name, revision, reason) in self.failing_canaries() {
                 tracing::warn!(function = name, revision, reason, "the canary is taken back");
+                let detail = format!("the canary {name}, revision {revision}, was taken back: {reason}");
                 match self.withdraw(&name, revision, reason).await {
-                    Ok(()) => metrics::CANARIES_WITHDRAWN.of([&name]).inc(),
+                    Ok(()) => {
+                        metrics::CANARIES_WITHDRAWN.of([&name]).inc();
+                        log_own_action("canary", "ok", &detail);
+                    }
                     // Another host, or an operator, was faster.
                     Err(DeploymentError::Change(_) | DeploymentError::Superseded(_)) => {}
                     Err(error) => {
