@@ -2,7 +2,9 @@
 
 use roost_core::error::Error;
 use roost_core::ids::{ConversationId, MessageId, UserId};
-use roost_core::port::{Clock, Draft, KeyValue, Mutation, NewConversation, Outcome, Records, RecordsError, Transaction};
+use roost_core::port::{
+    Clock, Draft, KeyValue, Mutation, NewConversation, Outcome, Records, RecordsError, Transaction,
+};
 use roost_core::testing::{FakeWorld, block_on};
 
 use crate::rules::{Fields, Reaction, change, key};
@@ -123,7 +125,8 @@ fn a_backend_chooses_what_a_conversation_allows() {
 fn a_message_has_a_bounded_number_of_reactions() {
     let (world, conversation, message) = world();
     let hash = key(conversation, message);
-    let full = Mutation::SetFields(hash.clone(), vec![("all".into(), "1000".into()), ("changes".into(), "1000".into())]);
+    let full =
+        Mutation::SetFields(hash.clone(), vec![("all".into(), "1000".into()), ("changes".into(), "1000".into())]);
     block_on(world.commit(vec![Transaction::new(hash.owner).mutate(full)])).unwrap();
     let one_more = block_on(add(&world, &reaction(BOB, (conversation, message), "👍")));
     let expected = "a message has at most 1000 reactions; take one back first";
