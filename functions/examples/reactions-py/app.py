@@ -5,7 +5,7 @@ conversation allows. The same function in Rust is ../reactions, in JavaScript ..
 from typing import Any
 
 import rules
-from roost_function import Failure, HttpRequest, Route, conversation, define_function, publish, query, records, store
+from roost_function import Failure, HttpRequest, Route, conversation, define_function, query, records, store
 
 BASE = "/v1/conversations/{conversation}"
 MESSAGE = f"{BASE}/messages/{{message}}/reactions-py"
@@ -38,15 +38,10 @@ def change(request: HttpRequest, added: bool) -> dict[str, Any]:
     membership = records.membership(reaction.conversation, reaction.user)
     if membership.blocked:
         raise Failure("forbidden", "blocked", "one of the two users has blocked the other")
-    committed = store.commit(rules.add(reaction) if added else rules.remove(reaction))
-    # The first check: there is nothing to change, which is no error.
-    if added and committed.refused:
-        raise rules.too_many()
-    # Counting and telling are two steps. A caller whose first attempt failed between them repeats the request: then nothing is
-    # left to count, and the members are told.
-    fields = read(request)
-    publish(membership.members, rules.changed(reaction, added, fields))
-    return rules.summary(fields, reaction.user)
+    # The members are read before the hash, so that a lost race does not read them again.
+    hash = query.fields(rules.key(reaction.conversation, reaction.message))
+    reply, _ = store.update([hash], lambda before: rules.change(reaction, added, before or {}, membership.members))
+    return reply
 
 
 def read(request: HttpRequest) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""The rules of reactions: what is kept for a message, how it changes, and what is told to whom. Nothing here reads or writes.
+"""The rules of reactions: what is kept for a message, how it changes, and which event the members receive. Nothing here reads
+or writes.
 
 Each message has one hash in the space `app`. A member's reaction is the field `by <user> <reaction>`; `count <reaction>` is how
 many members chose it, `all` the sum of the counts, and `changes` grows with every change.
@@ -10,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from roost_function import Event, Failure, Transaction, app
+from roost_function import Decision, Event, Failure, Transaction, app
 from roost_function import message as message_owner
 
 REACTION_BYTES_MAX = 32
@@ -43,37 +44,48 @@ def key(conversation: str, message: str) -> Any:
     return app(message_owner(conversation, message), "v1")
 
 
-def add(reaction: Reaction) -> Transaction:
-    """Adds a reaction, on the condition that it is not there."""
+def change(reaction: Reaction, added: bool, before: dict[str, str], members: list[str]) -> Decision:
+    """Adds a reaction or takes it back: from the hash that was read to what is committed, with the event for the members, and
+    the reply. If another caller changes the hash in between, the transaction is refused and the rule is asked again.
+    """
     hash = key(reaction.conversation, reaction.message)
-    return (
-        Transaction(hash.owner)
-        .field_equals(hash, reaction.by, None)
-        .field_below(hash, "all", REACTIONS_MAX)
-        .add_field(hash, reaction.count, 1)
+    transaction = Transaction(hash.owner)
+    if (reaction.by in before) == added:
+        return Decision(transaction, summary(before, reaction.user))
+    if added and number(before, "all") >= REACTIONS_MAX:
+        raise Failure.invalid(f"a message has at most {REACTIONS_MAX} reactions; take one back first")
+    difference = 1 if added else -1
+    after = changed(reaction, added, before)
+    (
+        transaction.field_equals(hash, "changes", before.get("changes"))
+        .add_field(hash, reaction.count, difference)
         .add_field(hash, "changes", 1)
-        .add_field(hash, "all", 1)
-        .set_fields(hash, {reaction.by: "1"})
+        .add_field(hash, "all", difference)
         .expire(hash, KEPT_MS)
+        .publish_to(members, event(reaction, added, after))
     )
+    if added:
+        transaction.set_fields(hash, {reaction.by: "1"})
+    else:
+        transaction.delete_fields(hash, [reaction.by])
+    return Decision(transaction, summary(after, reaction.user))
 
 
-def remove(reaction: Reaction) -> Transaction:
-    """Takes a reaction back, on the condition that it is there."""
-    hash = key(reaction.conversation, reaction.message)
-    return (
-        Transaction(hash.owner)
-        .field_equals(hash, reaction.by, "1")
-        .add_field(hash, reaction.count, -1)
-        .add_field(hash, "changes", 1)
-        .add_field(hash, "all", -1)
-        .delete_fields(hash, [reaction.by])
-        .expire(hash, KEPT_MS)
-    )
+def changed(reaction: Reaction, added: bool, before: dict[str, str]) -> dict[str, str]:
+    """The hash after the change."""
+    difference = 1 if added else -1
+    numbers = {reaction.count: difference, "changes": 1, "all": difference}
+    after = before | {name: str(number(before, name) + amount) for name, amount in numbers.items()}
+    if added:
+        after[reaction.by] = "1"
+    else:
+        del after[reaction.by]
+    return after
 
 
-def too_many() -> Failure:
-    return Failure.invalid(f"a message has at most {REACTIONS_MAX} reactions; take one back first")
+def number(fields: dict[str, str], name: str) -> int:
+    """A number of the hash; zero if it is missing."""
+    return int(fields.get(name, 0))
 
 
 def summary(fields: dict[str, str], user: str) -> dict[str, Any]:
@@ -84,11 +96,11 @@ def summary(fields: dict[str, str], user: str) -> dict[str, Any]:
     return {"counts": {name: count for name, count in counts.items() if count > 0}, "mine": mine}
 
 
-def changed(reaction: Reaction, added: bool, fields: dict[str, str]) -> Event:
+def event(reaction: Reaction, added: bool, after: dict[str, str]) -> Event:
     """The event for every member.
 
-    It has the count after the change and not the difference, so that a client which gets it twice, or misses one, shows the
-    right number; of two events, the one with the greater `change` is newer.
+    It has the count after the change and not the difference, so that a client which misses one shows the right number after
+    the next one; of two events, the one with the greater `change` is newer.
     """
     payload = {
         "conversation": reaction.conversation,
@@ -96,8 +108,8 @@ def changed(reaction: Reaction, added: bool, fields: dict[str, str]) -> Event:
         "user": reaction.user,
         "reaction": reaction.reaction,
         "added": added,
-        "count": int(fields.get(reaction.count, 0)),
-        "change": int(fields.get("changes", 0)),
+        "count": number(after, reaction.count),
+        "change": number(after, "changes"),
     }
     return Event.durable("reaction.changed", payload)
 

@@ -272,7 +272,7 @@ section! {
         "recorded_calls_per_second_max" => recorded_calls_per_second_max: u32 = "10",
             Allowed::Whole { unit: "calls", minimum: 0, maximum: 1_000 };
         /// The most bytes that the function keeps in the key space `app`, over all owners. An item counts 512 bytes and its
-        /// content.
+        /// content. It is live state, which is lost with the store.
         "app_bytes_max" => app_bytes_max: u64 = "67108864", bytes(65_536, UNBOUNDED);
         /// Whether an instance serves several calls, one after the other. `true` for built-in functions.
         "reuse" => reuse: bool = "false", Allowed::Switch;

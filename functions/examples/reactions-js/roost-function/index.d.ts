@@ -40,6 +40,7 @@ export function conversation(id: Uuid): Owner;
 export function message(conversation: Uuid, id: Uuid): Owner;
 export function shard(number: number): Owner;
 export function key(space: Space, owner: Owner, item?: string | null): Key;
+/** A key of the function's own, with any text of 1 to 128 bytes. It is live state, which is lost with the store. */
 export function app(owner: Owner, item: string): Key;
 
 /** A question about the live state whose answer is a T, or `null` for a missing key. */

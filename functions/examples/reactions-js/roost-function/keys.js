@@ -27,7 +27,7 @@ export function key(space, owner, item = null) {
   return { space, owner, item };
 }
 
-/** A key of the function's own. The item is any text of 1 to 128 bytes. */
+/** A key of the function's own, which is lost with the store. The item is any text of 1 to 128 bytes. */
 export function app(owner, item) {
   return key("app", owner, item);
 }

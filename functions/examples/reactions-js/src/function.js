@@ -1,7 +1,7 @@
 // Reactions to messages: counts them, tells the members of the conversation, and lets a backend choose which reactions a
 // conversation allows. The same function in Rust is ../reactions, in Python ../reactions-py.
 
-import { Failure, conversation, defineFunction, publish, query, records, store } from "../roost-function/index.js";
+import { Failure, conversation, defineFunction, query, records, store } from "../roost-function/index.js";
 import * as rules from "./rules.js";
 
 const BASE = "/v1/conversations/{conversation}";
@@ -70,14 +70,9 @@ function change(request, added) {
   requireMessage(request);
   const { members, blocked } = records.membership(reaction.conversation, reaction.user);
   if (blocked) throw new Failure("forbidden", "blocked", "one of the two users has blocked the other");
-  const { refused } = store.commit(added ? rules.add(reaction) : rules.remove(reaction));
-  // The first check: there is nothing to change, which is no error.
-  if (added && refused > 0) throw rules.tooMany();
-  // Counting and telling are two steps. A caller whose first attempt failed between them repeats the request: then nothing is
-  // left to count, and the members are told.
-  const fields = read(request);
-  publish(members, rules.changed(reaction, added, fields));
-  return rules.summary(fields, reaction.user);
+  // The members are read before the hash, so that a lost race does not read them again.
+  const hash = query.fields(rules.key(reaction));
+  return store.update([hash], (before) => rules.change(reaction, added, before ?? new Map(), members)).reply;
 }
 
 function read({ parameters }) {

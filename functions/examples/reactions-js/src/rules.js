@@ -1,4 +1,5 @@
-// The rules of reactions: what is kept for a message, how it changes, and what is told to whom. Nothing here reads or writes.
+// The rules of reactions: what is kept for a message, how it changes, and which event the members receive. Nothing here reads
+// or writes.
 //
 // Each message has one hash in the space `app`. A member's reaction is the field `by <user> <reaction>`; `count <reaction>` is
 // how many members chose it, `all` the sum of the counts, and `changes` grows with every change.
@@ -6,6 +7,7 @@
 import { Event } from "../roost-function/events.js";
 import { Failure } from "../roost-function/failure.js";
 import { app, message as messageOwner } from "../roost-function/keys.js";
+import { Decision } from "../roost-function/store.js";
 import { Transaction } from "../roost-function/transaction.js";
 import { byteLength } from "../roost-function/utf8.js";
 
@@ -20,33 +22,42 @@ export function key({ conversation, message }) {
   return app(messageOwner(conversation, message), "v1");
 }
 
-/** Adds a reaction, on the condition that it is not there. */
-export function add(reaction) {
+/**
+ * Adds a reaction or takes it back: from the hash that was read to what is committed, with the event for the members, and the
+ * reply. If another caller changes the hash in between, the transaction is refused and the rule is asked again.
+ */
+export function change(reaction, added, before, members) {
   const hash = key(reaction);
-  return new Transaction(hash.owner)
-    .fieldEquals(hash, by(reaction), null)
-    .fieldBelow(hash, "all", REACTIONS_MAX)
-    .addField(hash, count(reaction), 1)
+  const transaction = new Transaction(hash.owner);
+  if (before.has(by(reaction)) === added) return new Decision(transaction, summary(before, reaction.user));
+  if (added && number(before, "all") >= REACTIONS_MAX) {
+    throw Failure.invalid(`a message has at most ${REACTIONS_MAX} reactions; take one back first`);
+  }
+  const difference = added ? 1 : -1;
+  const after = changed(reaction, added, before);
+  transaction
+    .fieldEquals(hash, "changes", before.get("changes") ?? null)
+    .addField(hash, count(reaction), difference)
     .addField(hash, "changes", 1)
-    .addField(hash, "all", 1)
-    .setFields(hash, { [by(reaction)]: "1" })
-    .expire(hash, KEPT_MS);
+    .addField(hash, "all", difference)
+    .expire(hash, KEPT_MS)
+    .publishTo(members, event(reaction, added, after));
+  if (added) transaction.setFields(hash, { [by(reaction)]: "1" });
+  else transaction.deleteFields(hash, [by(reaction)]);
+  return new Decision(transaction, summary(after, reaction.user));
 }
 
-/** Takes a reaction back, on the condition that it is there. */
-export function remove(reaction) {
-  const hash = key(reaction);
-  return new Transaction(hash.owner)
-    .fieldEquals(hash, by(reaction), "1")
-    .addField(hash, count(reaction), -1)
-    .addField(hash, "changes", 1)
-    .addField(hash, "all", -1)
-    .deleteFields(hash, [by(reaction)])
-    .expire(hash, KEPT_MS);
-}
-
-export function tooMany() {
-  return Failure.invalid(`a message has at most ${REACTIONS_MAX} reactions; take one back first`);
+/** The hash after the change. */
+function changed(reaction, added, before) {
+  const difference = added ? 1 : -1;
+  const fields = new Map(before);
+  const add = (name, amount) => fields.set(name, String(number(before, name) + amount));
+  add(count(reaction), difference);
+  add("changes", 1);
+  add("all", difference);
+  if (added) fields.set(by(reaction), "1");
+  else fields.delete(by(reaction));
+  return fields;
 }
 
 /** What a member sees of a message's hash. */
@@ -62,21 +73,25 @@ export function summary(fields, user) {
 }
 
 /**
- * The event for every member. It has the count after the change and not the difference, so that a client which gets it twice,
- * or misses one, shows the right number; of two events, the one with the greater `change` is newer.
+ * The event for every member. It has the count after the change and not the difference, so that a client which misses one
+ * shows the right number after the next one; of two events, the one with the greater `change` is newer.
  */
-export function changed(reaction, added, fields) {
+function event(reaction, added, after) {
   const { conversation, message, user, reaction: name } = reaction;
-  const number = (field) => Number(fields.get(field) ?? 0);
   return Event.durable("reaction.changed", {
     conversation,
     message,
     user,
     reaction: name,
     added,
-    count: number(count(reaction)),
-    change: number("changes"),
+    count: number(after, count(reaction)),
+    change: number(after, "changes"),
   });
+}
+
+/** A number of the hash; zero if it is missing. */
+function number(fields, name) {
+  return Number(fields.get(name) ?? 0);
 }
 
 /** Refuses a reaction that the conversation does not allow. */

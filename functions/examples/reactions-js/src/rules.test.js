@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { toId } from "../roost-function/ids.js";
 import * as rules from "./rules.js";
 
 const reaction = {
@@ -21,19 +22,46 @@ test("a summary counts what is there and names the caller's own", () => {
   assert.deepEqual(rules.summary(fields, reaction.user), { counts: { "👍": 2 }, mine: ["👍"] });
 });
 
-test("adding and taking back check what they rely on", () => {
-  const [added, removed] = [rules.add(reaction).wire(), rules.remove(reaction).wire()];
-  assert.deepEqual(added.checks.map(({ tag }) => tag), ["field-equals", "field-below"]);
-  assert.equal(added.checks[0].val.value, null);
-  assert.equal(removed.checks[0].val.value, "1");
-  const changes = removed.mutations.filter(({ tag }) => tag === "add-field").map(({ val }) => [val.field, val.delta]);
-  assert.deepEqual(changes, [["count 👍", -1], ["changes", 1], ["all", -1]]);
+/** The parts of a transaction that the tests compare. */
+function partsOf({ transaction }) {
+  const { checks, mutations, addressed } = transaction.wire();
+  const deltas = mutations.filter(({ tag }) => tag === "add-field").map(({ val }) => [val.field, val.delta]);
+  return { checks: checks.map(({ tag, val }) => [tag, val.field, val.value]), deltas, mutations, addressed };
+}
+
+test("the first reaction is added, on the condition that nothing has changed", () => {
+  const decision = rules.change(reaction, true, new Map(), [reaction.user]);
+  const { checks, deltas, addressed } = partsOf(decision);
+  assert.deepEqual(checks, [["field-equals", "changes", null]]);
+  assert.deepEqual(deltas, [["count 👍", 1], ["changes", 1], ["all", 1]]);
+  assert.deepEqual(addressed.map(({ users }) => users), [[toId(reaction.user)]]);
+  assert.deepEqual(decision.reply, { counts: { "👍": 1 }, mine: ["👍"] });
 });
 
-test("an event has the count after the change", () => {
-  const event = rules.changed(reaction, true, new Map([["count 👍", "2"], ["changes", "7"]]));
-  const { count, change, reaction: name } = JSON.parse(event.payload);
-  assert.deepEqual([count, change, name, event.durable], [2, 7, "👍", true]);
+test("a reaction is taken back, and the event has the count after the change", () => {
+  const before = new Map([["all", "3"], ["changes", "6"], ["count 👍", "3"], [`by ${reaction.user} 👍`, "1"]]);
+  const decision = rules.change(reaction, false, before, [reaction.user]);
+  const { checks, deltas, addressed } = partsOf(decision);
+  assert.deepEqual(checks, [["field-equals", "changes", "6"]]);
+  assert.deepEqual(deltas, [["count 👍", -1], ["changes", 1], ["all", -1]]);
+  const { count, change, added, reaction: name } = JSON.parse(addressed[0].event.payload);
+  assert.deepEqual([count, change, added, name, addressed[0].event.durable], [2, 7, false, "👍", true]);
+  assert.deepEqual(decision.reply, { counts: { "👍": 2 }, mine: [] });
+  assert.equal(before.size, 4, "the rule may be asked again with what was read");
+});
+
+test("a repetition changes nothing and notifies nobody", () => {
+  const there = new Map([["all", "1"], ["changes", "1"], ["count 👍", "1"], [`by ${reaction.user} 👍`, "1"]]);
+  for (const [added, before] of [[true, there], [false, new Map()]]) {
+    const decision = rules.change(reaction, added, before, [reaction.user]);
+    assert.deepEqual(partsOf(decision), { checks: [], deltas: [], mutations: [], addressed: [] });
+    assert.deepEqual(decision.reply, rules.summary(before, reaction.user));
+  }
+});
+
+test("a message has a bounded number of reactions", () => {
+  const full = new Map([["all", "1000"], ["changes", "1000"]]);
+  assert.throws(() => rules.change(reaction, true, full, [reaction.user]), { code: "invalid" });
 });
 
 test("a backend's choice is checked", () => {

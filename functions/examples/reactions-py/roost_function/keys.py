@@ -47,5 +47,5 @@ def key(space_name: str, owner: Owner, item: str | None = None) -> Key:
 
 
 def app(owner: Owner, item: str) -> Key:
-    """A key of the function's own. The item is any text of 1 to 128 bytes."""
+    """A key of the function's own, which is lost with the store. The item is any text of 1 to 128 bytes."""
     return key("app", owner, item)

@@ -4,7 +4,8 @@ import json
 import unittest
 
 import rules
-from roost_function import Failure
+from roost_function import Decision, Failure
+from roost_function.ids import to_id
 
 REACTION = rules.Reaction(
     conversation="6f1c1fd4-3c5b-4a8e-9d1a-0c6a2f1b7e55",
@@ -14,23 +15,48 @@ REACTION = rules.Reaction(
 )
 
 
+def deltas(decision: Decision) -> list[tuple[str, int]]:
+    """The fields to which a decision adds, and how much."""
+    changes = [change.value for change in decision.transaction.wire.mutations]
+    return [(change.field, change.delta) for change in changes if hasattr(change, "delta")]
+
+
 class Rules(unittest.TestCase):
     def test_a_summary_counts_what_is_there_and_names_the_callers_own(self) -> None:
         fields = {"all": "3", "count 👍": "2", "count 😂": "0", f"by {REACTION.user} 👍": "1", "by someone 👍": "1"}
         self.assertEqual(rules.summary(fields, REACTION.user), {"counts": {"👍": 2}, "mine": ["👍"]})
 
-    def test_adding_and_taking_back_check_what_they_rely_on(self) -> None:
-        added, removed = rules.add(REACTION).wire, rules.remove(REACTION).wire
-        self.assertEqual(len(added.checks), 2)
-        self.assertIsNone(added.checks[0].value.value)
-        self.assertEqual(removed.checks[0].value.value, "1")
-        deltas = [change.value.delta for change in removed.mutations if hasattr(change.value, "delta")]
-        self.assertEqual(deltas, [-1, 1, -1])
+    def test_the_first_reaction_is_added_on_the_condition_that_nothing_has_changed(self) -> None:
+        decision = rules.change(REACTION, True, {}, [REACTION.user])
+        (check,) = decision.transaction.wire.checks
+        self.assertEqual((check.value.field, check.value.value), ("changes", None))
+        self.assertEqual(deltas(decision), [("count 👍", 1), ("changes", 1), ("all", 1)])
+        self.assertEqual([event.users for event in decision.transaction.wire.addressed], [[to_id(REACTION.user)]])
+        self.assertEqual(decision.reply, {"counts": {"👍": 1}, "mine": ["👍"]})
 
-    def test_an_event_has_the_count_after_the_change(self) -> None:
-        event = rules.changed(REACTION, True, {"count 👍": "2", "changes": "7"}).wire
+    def test_a_reaction_is_taken_back_and_the_event_has_the_count_after_the_change(self) -> None:
+        before = {"all": "3", "changes": "6", "count 👍": "3", REACTION.by: "1"}
+        decision = rules.change(REACTION, False, before, [REACTION.user])
+        self.assertEqual(decision.transaction.wire.checks[0].value.value, "6")
+        self.assertEqual(deltas(decision), [("count 👍", -1), ("changes", 1), ("all", -1)])
+        event = decision.transaction.wire.addressed[0].event
         payload = json.loads(event.payload)
-        self.assertEqual((payload["count"], payload["change"], payload["reaction"], event.durable), (2, 7, "👍", True))
+        found = (payload["count"], payload["change"], payload["added"], payload["reaction"], event.durable)
+        self.assertEqual(found, (2, 7, False, "👍", True))
+        self.assertEqual(decision.reply, {"counts": {"👍": 2}, "mine": []})
+        self.assertEqual(len(before), 4, "the rule may be asked again with what was read")
+
+    def test_a_repetition_changes_nothing_and_notifies_nobody(self) -> None:
+        there = {"all": "1", "changes": "1", "count 👍": "1", REACTION.by: "1"}
+        for added, before in [(True, there), (False, {})]:
+            decision = rules.change(REACTION, added, before, [REACTION.user])
+            written = decision.transaction.wire
+            self.assertEqual((written.checks, written.mutations, written.addressed), ([], [], []))
+            self.assertEqual(decision.reply, rules.summary(before, REACTION.user))
+
+    def test_a_message_has_a_bounded_number_of_reactions(self) -> None:
+        with self.assertRaisesRegex(Failure, "at most 1000 reactions"):
+            rules.change(REACTION, True, {"all": "1000", "changes": "1000"}, [REACTION.user])
 
     def test_a_backends_choice_is_checked(self) -> None:
         self.assertEqual(rules.allowed_body({"allowed": ["🐈", "ok"]}), ["🐈", "ok"])

@@ -1,5 +1,5 @@
-//! The rules of reactions: what is kept for a message, how it changes, and what is told to whom. Nothing here reads or
-//! writes, so every rule can be tested with plain values.
+//! The rules of reactions: what is kept for a message, how it changes, and which event the members receive. Nothing here
+//! reads or writes, so every rule can be tested with plain values.
 //!
 //! Each message has one hash in the space `app`. A member's reaction is the field `by <user> <reaction>`; `count <reaction>`
 //! is how many members chose it, `all` the sum of the counts, and `changes` grows with every change.
@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use roost_core::error::Error;
 use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::key::{Key, Owner};
-use roost_core::port::{Check, Event, Mutation, Publication, Transaction};
+use roost_core::live_state::Decision;
+use roost_core::port::{Check, Event, Mutation, Transaction};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -46,42 +47,69 @@ pub(crate) struct Summary {
     pub(crate) mine: BTreeSet<String>,
 }
 
-/// The key of a message's hash. Another layout of the hash would get another prefix than `v1`.
+/// The key of a message's hash. Another layout of the hash would get another name than `v1`.
 pub(crate) fn key(conversation: ConversationId, message: MessageId) -> Key {
-    Key::app(Owner::Conversation(conversation), format!("v1.{message}"))
+    Key::app(Owner::Message { conversation, message }, "v1")
 }
 
-/// Adds a reaction, on the condition that it is not there.
-pub(crate) fn add(reaction: &Reaction) -> Transaction {
-    let (key, by) = (reaction.key(), reaction.by());
-    Transaction::new(key.owner)
-        .check(Check::FieldEquals(key.clone(), by.clone().into(), None))
-        .check(Check::FieldBelow(key.clone(), "all".into(), REACTIONS_MAX))
-        .mutate(Mutation::AddField(key.clone(), reaction.count().into(), 1))
-        .mutate(Mutation::AddField(key.clone(), "changes".into(), 1))
-        .mutate(Mutation::AddField(key.clone(), "all".into(), 1))
-        .mutate(Mutation::SetFields(key.clone(), vec![(by.into(), "1".into())]))
-        .mutate(Mutation::Expire(key, KEPT_MS))
-}
-
-/// Takes a reaction back, on the condition that it is there.
-pub(crate) fn remove(reaction: &Reaction) -> Transaction {
-    let (key, by) = (reaction.key(), reaction.by());
-    Transaction::new(key.owner)
-        .check(Check::FieldEquals(key.clone(), by.clone().into(), Some("1".into())))
-        .mutate(Mutation::AddField(key.clone(), reaction.count().into(), -1))
-        .mutate(Mutation::AddField(key.clone(), "changes".into(), 1))
-        .mutate(Mutation::AddField(key.clone(), "all".into(), -1))
-        .mutate(Mutation::DeleteFields(key.clone(), vec![by.into()]))
-        .mutate(Mutation::Expire(key, KEPT_MS))
-}
-
-/// What it means that the check at this index did not hold. The first one: there is nothing to change, which is no error.
-pub(crate) fn refusal(added: bool, check: u32) -> Result<(), Error> {
-    if added && check > 0 {
+/// Adds a reaction or takes it back: from the hash that was read to what is committed, with the event for the members, and
+/// the reply. If another caller changes the hash in between, the transaction is refused and the rule is asked again.
+pub(crate) fn change(
+    reaction: &Reaction,
+    added: bool,
+    before: &Fields,
+    members: &[UserId],
+) -> Result<Decision<Summary>, Error> {
+    if before.contains_key(&reaction.by()) == added {
+        let transaction = Transaction::new(reaction.key().owner);
+        return Ok(Decision { transaction, reply: summary(before, reaction.user) });
+    }
+    if added && number(before, "all") >= REACTIONS_MAX {
         return Err(Error::Invalid(format!("a message has at most {REACTIONS_MAX} reactions; take one back first")));
     }
-    Ok(())
+    let after = after(reaction, added, before);
+    let event = event(reaction, added, &after)?;
+    let transaction = write(reaction, added, before).address(members.to_vec(), event);
+    Ok(Decision { transaction, reply: summary(&after, reaction.user) })
+}
+
+/// The hash after the change.
+fn after(reaction: &Reaction, added: bool, before: &Fields) -> Fields {
+    let mut fields = before.clone();
+    let numbers = [(reaction.count(), difference(added)), ("changes".into(), 1), ("all".into(), difference(added))];
+    for (name, difference) in numbers {
+        let number = number(before, &name).saturating_add(difference);
+        fields.insert(name, number.to_string());
+    }
+    if added {
+        fields.insert(reaction.by(), "1".to_owned());
+    } else {
+        fields.remove(&reaction.by());
+    }
+    fields
+}
+
+/// Writes the change, on the condition that the hash is the one that was read: `changes` grows with every change.
+fn write(reaction: &Reaction, added: bool, before: &Fields) -> Transaction {
+    let (key, by) = (reaction.key(), reaction.by());
+    let changes = before.get("changes").cloned().map(Into::into);
+    let own = if added {
+        Mutation::SetFields(key.clone(), vec![(by.into(), "1".into())])
+    } else {
+        Mutation::DeleteFields(key.clone(), vec![by.into()])
+    };
+    Transaction::new(key.owner)
+        .check(Check::FieldEquals(key.clone(), "changes".into(), changes))
+        .mutate(Mutation::AddField(key.clone(), reaction.count().into(), difference(added)))
+        .mutate(Mutation::AddField(key.clone(), "changes".into(), 1))
+        .mutate(Mutation::AddField(key.clone(), "all".into(), difference(added)))
+        .mutate(own)
+        .mutate(Mutation::Expire(key, KEPT_MS))
+}
+
+/// By how much a change changes the counts.
+const fn difference(added: bool) -> i64 {
+    if added { 1 } else { -1 }
 }
 
 /// What a member sees of a message's hash.
@@ -100,14 +128,9 @@ fn number(fields: &Fields, name: &str) -> i64 {
     fields.get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// The event for every member. It has the count after the change and not the difference, so that a client which gets it
-/// twice, or misses one, shows the right number; of two events, the one with the greater `change` is newer.
-pub(crate) fn publications(
-    reaction: &Reaction,
-    added: bool,
-    fields: &Fields,
-    members: Vec<UserId>,
-) -> Result<Vec<Publication>, Error> {
+/// The event for every member. It has the count after the change and not the difference, so that a client which misses one
+/// shows the right number after the next one; of two events, the one with the greater `change` is newer.
+fn event(reaction: &Reaction, added: bool, after: &Fields) -> Result<Event, Error> {
     #[derive(Serialize)]
     struct ChangedPayload<'a> {
         conversation: ConversationId,
@@ -119,10 +142,9 @@ pub(crate) fn publications(
         change: i64,
     }
     let Reaction { conversation, message, user, ref name } = *reaction;
-    let (count, change) = (number(fields, &reaction.count()), number(fields, "changes"));
+    let (count, change) = (number(after, &reaction.count()), number(after, "changes"));
     let payload = ChangedPayload { conversation, message, user, reaction: name, added, count, change };
-    let event = Event::durable("reaction.changed", &payload)?;
-    Ok(members.into_iter().map(|user| Publication { user, event: event.clone() }).collect())
+    Event::durable("reaction.changed", &payload)
 }
 
 /// The reactions that a conversation allows, from the document that a backend has put.

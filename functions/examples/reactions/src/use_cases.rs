@@ -3,7 +3,7 @@
 use roost_core::error::Error;
 use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::key::Owner;
-use roost_core::port::{DocumentKey, MessagesQuery, Outcome, Query, RecordsError, Transaction, World};
+use roost_core::port::{DocumentKey, MessagesQuery, Query, RecordsError, Value, World};
 use roost_core::{documents, live_state};
 
 use crate::rules::{self, Fields, Reaction, Summary};
@@ -49,24 +49,13 @@ async fn change<W: World>(world: &W, reaction: &Reaction, added: bool) -> Result
     if membership.blocked {
         return Err(RecordsError::Blocked.into());
     }
-    let transaction = if added { rules::add(reaction) } else { rules::remove(reaction) };
-    if let Outcome::Refused(check) = commit(world, transaction).await? {
-        rules::refusal(added, check)?;
-    }
-    // Counting and telling are two steps. A caller whose first attempt failed between them repeats the request: then
-    // nothing is left to count, and the members are told.
-    let fields = read(world, conversation, message).await?;
-    world.publish(rules::publications(reaction, added, &fields, membership.members)?).await?;
-    Ok(rules::summary(&fields, user))
-}
-
-/// Commits one transaction. A failure of the store is an error, and a check that did not hold is not.
-async fn commit<W: World>(world: &W, transaction: Transaction) -> Result<Outcome, Error> {
-    match world.commit(vec![transaction]).await?.pop() {
-        Some(Outcome::Failed(error)) => Err(error.into()),
-        Some(outcome) => Ok(outcome),
-        None => Err(Error::Contended),
-    }
+    // The members are read before the hash, so that a lost race does not read them again.
+    let hash = vec![Query::Fields(reaction.key())];
+    let updated = live_state::update(world, hash, |mut values| {
+        let before = values.pop().unwrap_or(Value::Missing).into_fields()?;
+        rules::change(reaction, added, &before.into_iter().collect(), &membership.members)
+    });
+    Ok(updated.await?.reply)
 }
 
 async fn require_message<W: World>(
