@@ -207,6 +207,8 @@ impl Received {
 async fn receive(mut socket: Socket, signals: Arc<Signals>) -> Received {
     let mut received = Received::default();
     loop {
+        // Read before the wait, so that the whole wait is after the end of the senders.
+        let is_last_wait = signals.receivers_end.load(Ordering::Relaxed);
         match socket.next_within(QUIET).await {
             Some(Ok(frame)) if frame["type"] == "message.new" => received.ids.push(message_id(&frame["payload"])),
             Some(Ok(_)) => {}
@@ -214,7 +216,7 @@ async fn receive(mut socket: Socket, signals: Arc<Signals>) -> Received {
                 received.closed = Some(format!("{close:?}"));
                 return received;
             }
-            None if signals.receivers_end.load(Ordering::Relaxed) => break,
+            None if is_last_wait => break,
             None => {}
         }
     }

@@ -22,7 +22,8 @@ impl MessageCheck {
     /// Compares the ids of the messages of one conversation.
     pub fn of(accepted: &[String], history: &[String], received: &[String]) -> Self {
         let (recorded, pushed) = (counts(history), counts(received));
-        let missing = |found: &BTreeMap<&str, usize>| accepted.iter().filter(|id| !found.contains_key(id.as_str())).count();
+        let missing =
+            |found: &BTreeMap<&str, usize>| accepted.iter().filter(|id| !found.contains_key(id.as_str())).count();
         let repeated = |found: &BTreeMap<&str, usize>| found.values().filter(|count| **count > 1).count();
         Self {
             accepted: accepted.len(),
