@@ -67,7 +67,7 @@ impl LifecycleCallers {
             tokio::spawn(call(client, Arc::clone(&signals)))
         });
         let tasks = tasks.collect();
-        Self { signals, tasks }
+        Self { tasks, signals }
     }
 
     /// Deploys a canary that traps, for half of the users, and waits until the hosts have taken it back.
@@ -76,13 +76,12 @@ impl LifecycleCallers {
         self.signals.is_broken.store(true, Ordering::SeqCst);
         let outcome = deployment::deploy(host, version(&format!("0.2.{number}"), "traps"), "canary=50").await;
         let deployed = Instant::now();
-        let withdrawn = retry_until_ok(DEADLINE, async || no_canary(fleet).await).await;
-        // The canary must have ended because of its calls, and not for any other reason.
-        if withdrawn.is_ok() && withdrawal_of(host, &outcome["revision"]).await.is_some() {
+        let withdrawn = retry_until_ok(DEADLINE, async || withdrawn_by_all(fleet, &outcome["revision"]).await).await;
+        if withdrawn.is_ok() {
             canaries.withdrawn_after.push(deployed.elapsed());
         } else {
             canaries.not_withdrawn += 1;
-            // If there is no canary, this returns to the revision before, which is a good one, or is refused.
+            // Without a canary, this is refused: there is no revision before the only good one.
             deployment::change(host, "POST", "/rollback", "").await;
         }
         self.signals.is_broken.store(false, Ordering::SeqCst);
@@ -103,10 +102,12 @@ impl LifecycleCallers {
     }
 }
 
-/// An error if any host serves a canary of the guest.
-async fn no_canary(fleet: &Fleet) -> Result<(), ()> {
+/// An error if any host still serves this canary, or does not know that it was taken back because of its calls.
+async fn withdrawn_by_all(fleet: &Fleet, revision: &Value) -> Result<(), ()> {
     for index in 0..HOSTS {
-        if detail(fleet.host(index)).await["serving"]["canary"] != Value::Null {
+        let host = fleet.host(index);
+        let serves_canary = detail(host).await["serving"]["canary"] != Value::Null;
+        if serves_canary || withdrawal_of(host, revision).await.is_none() {
             return Err(());
         }
     }
@@ -125,7 +126,9 @@ async fn call(client: Client, signals: Arc<Signals>) {
         match answered {
             Ok((200, _)) => {}
             // A function that traps is answered with this status.
-            Ok((500, _)) if could_be_canary => drop(signals.failed_on_canary.fetch_add(1, Ordering::SeqCst)),
+            Ok((500, _)) if could_be_canary => {
+                signals.failed_on_canary.fetch_add(1, Ordering::SeqCst);
+            }
             other => signals.failures.add(format!("the guest was answered with {other:?}")),
         }
     }

@@ -38,7 +38,7 @@ impl<'a> Deployer<'a> {
 
     /// A component with a stamp of this run, a different one for each number.
     pub fn stamped(&self, component: &[u8], number: u32) -> Vec<u8> {
-        stamped(component, &[self.run.as_bytes(), &number.to_le_bytes()[..]].concat())
+        stamped(component, &[&self.run.as_bytes()[..], &number.to_le_bytes()[..]].concat())
     }
 
     /// Deploys a component on one host.

@@ -96,7 +96,7 @@ pub struct Swapping<'a> {
 
 impl<'a> Swapping<'a> {
     pub fn new(deployer: &'a Deployer<'a>, callers: &'a LifecycleCallers) -> Self {
-        let read = |name| fs::read(components().join(format!("{name}.wasm"))).unwrap();
+        let read = |name: &str| fs::read(components().join(format!("{name}.wasm"))).unwrap();
         Self { deployer, callers, components: NAMES.map(read), swaps: Swaps::default() }
     }
 
