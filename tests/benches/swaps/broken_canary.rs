@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use roost_tests::client::Client;
 use roost_tests::deployment::{self, detail, version, withdrawal_of};
-use roost_tests::eventually::{DEADLINE, retry_until_ok};
+use roost_tests::eventually::{DEADLINE, eventually, retry_until_ok};
 use roost_tests::fleet::Fleet;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -61,6 +61,13 @@ impl LifecycleCallers {
     /// Deploys a good version, and starts the callers, on all hosts.
     pub async fn start(fleet: &Fleet) -> Self {
         deployment::deploy(fleet.host(0), version("0.1.0", "ok"), "").await;
+        // A host that has just started may not be known yet to the one that answers the deployment.
+        for index in 0..HOSTS {
+            eventually("every host serves the guest", async || {
+                deployment::version_of(fleet.host(index), Uuid::new_v4()).await.is_some()
+            })
+            .await;
+        }
         let signals = Arc::<Signals>::default();
         let tasks = (0..CALLERS).map(|number| {
             let client = fleet.host(number % HOSTS).user(Uuid::new_v4());
@@ -125,8 +132,8 @@ async fn call(client: Client, signals: Arc<Signals>) {
         let could_be_canary = was_broken || signals.is_broken.load(Ordering::SeqCst);
         match answered {
             Ok((200, _)) => {}
-            // A function that traps is answered with this status.
-            Ok((500, _)) if could_be_canary => {
+            // This is how a host answers a call whose function trapped.
+            Ok((502, problem)) if could_be_canary && problem["code"] == "function_failed" => {
                 signals.failed_on_canary.fetch_add(1, Ordering::SeqCst);
             }
             other => signals.failures.add(format!("the guest was answered with {other:?}")),

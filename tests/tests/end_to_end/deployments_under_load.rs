@@ -1,5 +1,6 @@
 //! Functions are deployed again and again on two hosts with Redis while clients chat: good versions, broken builds,
-//! versions that trap, and canaries that are taken back. No client notices, and the ledger proves that nothing is lost.
+//! versions that trap, and canaries that an operator or the hosts themselves take back. No client notices, and the ledger
+//! proves that nothing is lost.
 
 use std::fs;
 
@@ -16,7 +17,6 @@ use uuid::Uuid;
 /// The benchmark `swaps` makes many more.
 const ROUNDS: u8 = 6;
 const NAMES: [&str; 3] = ["messaging", "presence", "unread"];
-
 /// After one in so many rounds, a canary of the guest `lifecycle` traps.
 const BROKEN_CANARY_EVERY: u8 = 3;
 
