@@ -134,10 +134,9 @@ pub fn verdicts(run: &Run) -> bool {
     if let Some((_, experience)) = &run.compiling {
         let (sends, queries) = run.ratios(experience);
         let holds = sends.max(queries) <= COMPILING_RATIO_MAX;
-        verdicts.check(holds, &format!(
-            "p99 while components are compiled: {sends:.2} times the calm one for messages, {queries:.2} for presence (at \
-             most {COMPILING_RATIO_MAX})"
-        ));
+        let ratios = format!("{sends:.2} times the calm one for messages, {queries:.2} for presence");
+        let bound = format!("p99 while components are compiled: {ratios} (at most {COMPILING_RATIO_MAX})");
+        verdicts.check(holds, &bound);
     }
     verdicts.all_hold
 }

@@ -39,8 +39,7 @@ async fn broken_canary_is_taken_back(fleet: &Fleet, round: u8) {
 #[tokio::test]
 async fn no_client_notices_that_functions_are_deployed_on_every_host() {
     let redis = RedisServer::start().await;
-    let mut settings = patient_settings_for(&redis.url(), &PostgresServer::shared().database().await);
-    settings.push(("deployments.canary_calls_min".to_owned(), "20".to_owned()));
+    let settings = patient_settings_for(&redis.url(), &PostgresServer::shared().database().await);
     let fleet = Fleet::start_identical(2, &settings).await;
     let ledger = Ledger::open("functions deployed again and again", fleet.addresses()).await;
     deploy(fleet.host(0), version("0.1.0", "ok"), "").await;
