@@ -28,6 +28,18 @@ fn replace(component: &mut [u8], marker: &str, text: &str) {
     component[at..at + place.len()].copy_from_slice(place.as_bytes());
 }
 
+/// The same function with different bytes: one more custom section with this stamp, of at most 100 bytes.
+///
+/// # Panics
+/// If the stamp is longer.
+pub fn stamped(component: &[u8], stamp: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"\x05stamp";
+    let length = NAME.len() + stamp.len();
+    // A length below 128 is one byte in the binary format.
+    assert!(length < 128, "the stamp is too long");
+    [component, &[0, length as u8], NAME, stamp].concat()
+}
+
 /// The status and the JSON of a request to the admin listener.
 ///
 /// # Panics
@@ -59,6 +71,13 @@ pub async fn refused(server: &Server, component: Vec<u8>, query: &str) -> (u16, 
 pub async fn version_of(server: &Server, user: Uuid) -> Option<String> {
     let answer = server.user(user).get("/v1/lifecycle/version").await;
     (answer.status == 200).then(|| answer.json(200)["version"].as_str().unwrap().to_owned())
+}
+
+/// Why the canary of this revision of the guest was taken back; `None` if it was not.
+pub async fn withdrawal_of(server: &Server, revision: &Value) -> Option<String> {
+    let kept = detail(server).await;
+    let found = kept["revisions"].as_array()?.iter().find(|found| found["revision"] == *revision)?;
+    Some(found["withdrawn"].as_str()?.to_owned())
 }
 
 /// What the host says of the guest.

@@ -1,7 +1,9 @@
 //! Several hosts over one store and one system of record, each with its own data directory. A test can crash any of
 //! them and start it again at the same address.
 
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 
 use tempfile::TempDir;
 
@@ -34,9 +36,19 @@ enum HostState {
 impl Fleet {
     /// Starts one host for each of these settings.
     pub async fn start(all: Vec<Settings>) -> Self {
+        let with_folder = |settings| (tempfile::tempdir().expect("a folder"), settings);
+        Self::start_in(all.into_iter().map(with_folder).collect()).await
+    }
+
+    /// As [`Fleet::start_identical`], but no host shares its compiled functions, as if each ran on a machine of its own.
+    pub async fn start_with_own_caches(count: usize, settings: &Settings) -> Self {
+        let all = (0..count).map(|_| (folder_with_own_cache(), settings.clone()));
+        Self::start_in(all.collect()).await
+    }
+
+    async fn start_in(all: Vec<(TempDir, Settings)>) -> Self {
         let mut hosts = Vec::with_capacity(all.len());
-        for mut settings in all {
-            let folder = tempfile::tempdir().expect("a folder");
+        for (folder, mut settings) in all {
             // Clients find a restarted host at the same address.
             settings.push(("listen".to_owned(), format!("127.0.0.1:{}", free_port())));
             let server = serve(folder, &settings).await;
@@ -99,6 +111,15 @@ pub fn patient_settings_for(store: &str, records: &str) -> Settings {
     let patient = ["store_response_timeout_ms", "postgres.acquire_timeout_ms"];
     settings.extend(patient.map(|key| (key.to_owned(), "5000".to_owned())));
     settings
+}
+
+/// A folder for a host with an empty cache, which is therefore not linked to the one that tests share.
+fn folder_with_own_cache() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = folder.path().join("data/compiled");
+    // Hosts use only a folder that no other user can write to.
+    DirBuilder::new().recursive(true).mode(0o700).create(cache).expect("a folder for compiled functions");
+    folder
 }
 
 async fn serve(folder: TempDir, settings: &Settings) -> Server {

@@ -130,6 +130,14 @@ impl Socket {
         }
     }
 
+    /// The next frame of any type, or the close code and the reason. `None` if nothing arrives within this time.
+    pub async fn next_within(&mut self, span: Duration) -> Option<Result<Value, (u16, String)>> {
+        match self.pending.pop_front() {
+            Some(frame) => Some(Ok(frame)),
+            None => timeout(span, read(&mut self.wire)).await.ok(),
+        }
+    }
+
     /// Frames that arrived while the test waited for others.
     pub fn pending_frames(&self) -> impl Iterator<Item = &Value> {
         self.pending.iter()

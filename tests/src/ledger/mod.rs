@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use recovery::history;
 pub use redis_counters::RedisCounters;
 pub use tally::Tally;
 pub use verification::Counters;

@@ -48,8 +48,8 @@ async fn attempt(client: &Client, conversations: &[Uuid], observations: &Mutex<O
     Some(())
 }
 
-/// All messages of a conversation after a sequence, newest first.
-pub(super) async fn history(client: &Client, conversation: Uuid, after: u64) -> Option<Vec<Value>> {
+/// All messages of a conversation after a sequence, newest first; `None` if the host does not answer.
+pub async fn history(client: &Client, conversation: Uuid, after: u64) -> Option<Vec<Value>> {
     let mut messages: Vec<Value> = Vec::new();
     let mut before = String::new();
     loop {

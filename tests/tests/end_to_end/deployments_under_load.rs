@@ -1,31 +1,39 @@
 //! Functions are deployed again and again on two hosts with Redis while clients chat: good versions, broken builds,
-//! versions that trap, and canaries that are taken back. No client notices, and the ledger proves that nothing is lost.
+//! versions that trap, and canaries that an operator or the hosts themselves take back. No client notices, and the ledger
+//! proves that nothing is lost.
 
 use std::fs;
 
 use roost_tests::components;
-use roost_tests::deployment::version;
+use roost_tests::deployment::{deploy, detail, post, stamped, version, version_of, withdrawal_of};
+use roost_tests::eventually::eventually;
 use roost_tests::fleet::{Fleet, patient_settings_for};
 use roost_tests::ledger::{Ledger, RedisCounters};
 use roost_tests::postgres::PostgresServer;
 use roost_tests::redis::RedisServer;
-use roost_tests::server::Server;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// The benchmark `swaps` makes many more.
 const ROUNDS: u8 = 6;
 const NAMES: [&str; 3] = ["messaging", "presence", "unread"];
+/// After one in so many rounds, a canary of the guest `lifecycle` traps.
+const BROKEN_CANARY_EVERY: u8 = 3;
 
-/// The same function with different bytes: one more custom section.
-fn stamped(component: &[u8], stamp: u8) -> Vec<u8> {
-    const NAME: &[u8] = b"\x05stamp";
-    let length = u8::try_from(NAME.len() + 1).unwrap();
-    [component, &[0, length], NAME, &[stamp]].concat()
-}
-
-async fn post(server: &Server, path: &str, body: Vec<u8>) -> (u16, Value) {
-    let response = server.operator().request("POST", path).body(body).send().await.expect("an answer");
-    (response.status().as_u16(), response.json().await.expect("JSON"))
+/// Deploys a canary that traps, and calls it until every host has taken it back by itself.
+async fn broken_canary_is_taken_back(fleet: &Fleet, round: u8) {
+    let outcome = deploy(fleet.host(0), version(&format!("0.2.{round}"), "traps"), "canary=50").await;
+    for host in [fleet.host(0), fleet.host(1)] {
+        eventually(&format!("the canary is taken back: {outcome}"), async || {
+            for _ in 0..10 {
+                version_of(host, Uuid::new_v4()).await;
+            }
+            let is_serving = detail(host).await["serving"]["canary"] != Value::Null;
+            !is_serving && withdrawal_of(host, &outcome["revision"]).await.is_some()
+        })
+        .await;
+        assert_eq!(version_of(host, Uuid::new_v4()).await.as_deref(), Some("0.1.0"), "{}", host.log());
+    }
 }
 
 #[tokio::test]
@@ -34,25 +42,30 @@ async fn no_client_notices_that_functions_are_deployed_on_every_host() {
     let settings = patient_settings_for(&redis.url(), &PostgresServer::shared().database().await);
     let fleet = Fleet::start_identical(2, &settings).await;
     let ledger = Ledger::open("functions deployed again and again", fleet.addresses()).await;
+    deploy(fleet.host(0), version("0.1.0", "ok"), "").await;
     for round in 0..ROUNDS {
         for (index, name) in NAMES.into_iter().enumerate() {
             let host = fleet.host((usize::from(round) + index) % 2);
             let component = fs::read(components().join(format!("{name}.wasm"))).unwrap();
             let broken = component[..component.len() / 2].to_vec();
-            let (status, problem) = post(host, "/functions", broken).await;
+            let (status, problem) = post(&host.operator(), "/functions", broken).await;
             assert_eq!(status, 422, "{problem}");
-            let (status, problem) = post(host, "/functions", version("0.1.0", "undescribed")).await;
+            let (status, problem) = post(&host.operator(), "/functions", version("0.1.0", "undescribed")).await;
             assert_eq!((status, &problem["code"]), (422, &"describe_failed".into()), "{problem}");
             let is_canary = round % 2 == 1;
             let path = if is_canary { "/functions?canary=50" } else { "/functions" };
-            let (status, outcome) = post(host, path, stamped(&component, round)).await;
+            let (status, outcome) = post(&host.operator(), path, stamped(&component, &[round])).await;
             assert_eq!(status, 200, "{outcome}\n{}", host.log());
             assert!(outcome["hosts"].as_array().unwrap().iter().all(|host| host["done"] == true), "{outcome}");
             if is_canary {
                 ledger.wait_for_acknowledgements(4).await;
-                let (status, outcome) = post(host, &format!("/functions/{name}/rollback"), Vec::new()).await;
+                let (status, outcome) =
+                    post(&host.operator(), &format!("/functions/{name}/rollback"), Vec::new()).await;
                 assert_eq!(status, 200, "{outcome}");
             }
+        }
+        if round % BROKEN_CANARY_EVERY == BROKEN_CANARY_EVERY - 1 {
+            broken_canary_is_taken_back(&fleet, round).await;
         }
         ledger.wait_for_flow().await;
     }
