@@ -11,6 +11,7 @@ use crate::ids::ConversationId;
 use crate::key::{Key, Space};
 use crate::limits::{
     OUTBOX_ATTEMPTS_MAX, OUTBOX_ENTRIES_MAX, OUTBOX_GRACE_MS, OUTBOX_LEASE_MS, OUTBOX_SHARDS, RECEIPT_TTL_MS,
+    TRIGGER_USERS_MAX,
 };
 use crate::port::{Check, Clock, Delivery, Event, Mutation, Outcome, Query, Transaction, Value};
 use crate::testing::{FakeStore, ManualClock, StoredValue, block_on};
@@ -358,6 +359,19 @@ fn one_call_for_several_users_is_queued_once_with_all_of_them() {
     let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap();
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].trigger.users, [ANN, BOB]);
+}
+
+#[test]
+fn a_call_names_each_user_once_and_at_most_as_many_as_promised() {
+    let fixture = Fixture::new();
+    let request = |users: std::ops::Range<u128>| OutboxRequest {
+        transaction: Transaction::new(Owner::Conversation(GROUP)),
+        triggers: vec![Trigger { users: users.map(UserId::from_u128).collect(), ..call_of("same") }],
+    };
+    block_on(commit(&Host::new(&fixture, 1, None), vec![request(0..800), request(400..1_200)])).unwrap();
+    let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap();
+    let expected: Vec<UserId> = (0..TRIGGER_USERS_MAX as u128).map(UserId::from_u128).collect();
+    assert_eq!(claimed[0].trigger.users, expected);
 }
 
 #[test]
