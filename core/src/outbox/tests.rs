@@ -277,6 +277,16 @@ fn ephemeral_events_are_delivered_at_once_or_not_at_all() {
     assert_eq!(late.received()[&ANN], ["poll.vote"]);
 }
 
+#[test]
+fn a_user_who_is_named_twice_receives_the_event_once() {
+    let fixture = Fixture::new();
+    let twice = vote().address(vec![BOB, ANN, BOB], Event { durable: false, ..event("poll.typing") });
+    let twice = twice.address(vec![ANN, ANN], event("poll.closed"));
+    block_on(commit(&Host::new(&fixture, 1, None), vec![twice.into()])).unwrap();
+    assert_eq!(fixture.received()[&ANN], ["poll.vote", "poll.typing", "poll.closed"]);
+    assert_eq!(fixture.received()[&BOB], ["poll.vote", "poll.typing"]);
+}
+
 /// A store in which one user's feed takes no event.
 struct BrokenFeed<'s>(Host<'s>);
 
