@@ -2,7 +2,7 @@
 //!
 //! The events about changes of conversations cause no calls here; `changes` says why.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use roost_core::event;
@@ -95,6 +95,29 @@ impl CommitCalls {
         own.chain(addressed).flat_map(|(event, users)| self.of_event(event, users)).collect()
     }
 
+    /// The calls of transactions that are carried out one after the other. Each call belongs to the last transaction that has
+    /// its event, and names the users of all of them.
+    pub(super) fn of_sequence(&self, transactions: &[Transaction]) -> Vec<Vec<Trigger>> {
+        let mut calls: BTreeMap<(String, String), (usize, Trigger)> = BTreeMap::new();
+        for (index, transaction) in transactions.iter().enumerate() {
+            for trigger in self.of_transaction(transaction) {
+                let key = (trigger.function.clone(), trigger.id.clone());
+                let empty = || (index, Trigger { users: Vec::new(), ..trigger.clone() });
+                let (last, call) = calls.entry(key).or_insert_with(empty);
+                *last = index;
+                call.users.extend_from_slice(&trigger.users);
+            }
+        }
+        let mut of_each = vec![Vec::new(); transactions.len()];
+        for (index, mut call) in calls.into_values() {
+            call.limit_users();
+            if let Some(triggers) = of_each.get_mut(index) {
+                triggers.push(call);
+            }
+        }
+        of_each
+    }
+
     fn of_event(&self, event: &Event, users: &[UserId]) -> Vec<Trigger> {
         let Some((number, functions)) = self.events.get(&(event.name.clone(), event.payload.clone())) else {
             return Vec::new();
@@ -156,6 +179,20 @@ mod tests {
             assert_eq!((&third.users, third.depth), (&vec![ANN, BOB], 1));
             assert_ne!(one.id, third.id);
         }
+    }
+
+    #[tokio::test]
+    async fn a_sequence_of_transactions_causes_each_call_once_with_the_last_one_that_has_its_event() {
+        let world = world().await;
+        let group = |users: &[UserId], payload: &str| {
+            Transaction::new(Owner::Shard(1)).address(users.to_vec(), event("poll.vote", payload))
+        };
+        let transactions = [group(&[BOB], "1"), group(&[ANN, BOB], "1"), group(&[ANN], "2")];
+        let publisher = Publisher { world: &world, function: "search", depth: 0 };
+        let calls = CommitCalls::of(&publisher, &transactions).of_sequence(&transactions);
+        assert_eq!(calls.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 1]);
+        assert_eq!((&*calls[1][0].event.payload, &calls[1][0].users), ("1", &vec![ANN, BOB]));
+        assert_eq!((&*calls[2][0].event.payload, &calls[2][0].users), ("2", &vec![ANN]));
     }
 
     #[tokio::test]
