@@ -1,4 +1,4 @@
-//! Recovery while a part of the store does not answer: what can be reached is recovered.
+//! Recovery while a part of the store does not answer: what can be reached is recovered. Recovery that kills its host ends.
 
 use super::*;
 
@@ -97,4 +97,19 @@ fn a_shard_that_is_away_ends_its_round_with_the_error() {
     let expected = OutboxRecovery { error: Some(AWAY.into()), ..OutboxRecovery::default() };
     assert_eq!(block_on(recover(&host, shard)), expected);
     assert_eq!(fixture.recover().delivered, 1);
+}
+
+#[test]
+fn a_delivery_that_kills_its_host_is_not_repeated_for_ever() {
+    let fixture = Fixture::new();
+    leave_undelivered(&fixture, 1, GROUP);
+    let Owner::Shard(shard) = marked_shard(&fixture) else { panic!("marks are in shards") };
+    for number in 0..OUTBOX_ATTEMPTS_MAX {
+        fixture.clock.advance(OUTBOX_LEASE_MS);
+        // The calls before the delivery: the marks, the claim, the entry and the count.
+        let dying = Host::new(&fixture, 2 + u128::from(number), Some((4, Fault::DiesBefore)));
+        assert_eq!(block_on(recover(&dying, shard)).delivered, 0);
+    }
+    assert_eq!(fixture.recover(), OutboxRecovery { dropped: 1, ..OutboxRecovery::default() });
+    assert_eq!((fixture.received().len(), fixture.left_over()), (0, vec![]));
 }

@@ -153,11 +153,18 @@ async fn recover_entry<S: OutboxStore>(store: &S, mark: OutboxMark, due: i64) ->
     let (Some(entry), Some(pause_ms)) = (entry, rules::retry_after_ms(attempts)) else {
         return drop_entry(store, mark, due).await;
     };
+    // Counted before the delivery: one that kills its host would be repeated for ever otherwise.
+    match store_calls::commit_one(store, rules::count_attempt(mark)).await? {
+        Outcome::Committed(_) => {}
+        Outcome::Refused(_) => return Ok(EntryRecovery::Contended),
+        Outcome::Failed(error @ StoreError::Unavailable { .. }) => return Err(error.into()),
+        // The count of attempts was overwritten.
+        Outcome::Failed(_) => return drop_entry(store, mark, due).await,
+    }
     if deliver(store, &[(mark, entry)], true).await == [DeliveryOutcome::Done] {
         remove(store, mark, due).await?;
         return Ok(EntryRecovery::Delivered);
     }
-    is_committed(store, rules::count_attempt(mark)).await?;
     is_committed(store, rules::postpone_mark(mark, due, store.now().plus(pause_ms))).await?;
     Ok(EntryRecovery::Postponed)
 }
