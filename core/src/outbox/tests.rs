@@ -169,7 +169,7 @@ fn vote_with_trigger() -> OutboxRequest {
 }
 
 fn queued_calls(fixture: &Fixture) -> usize {
-    block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().len()
+    block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls.len()
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn one_call_for_several_users_is_queued_once_with_all_of_them() {
         triggers: vec![Trigger { users: vec![user], ..call_of("same") }],
     };
     block_on(commit(&Host::new(&fixture, 1, None), vec![request(ANN), request(BOB)])).unwrap();
-    let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap();
+    let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls;
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].trigger.users, [ANN, BOB]);
 }
@@ -379,7 +379,7 @@ fn a_call_names_each_user_once_and_at_most_as_many_as_promised() {
         triggers: vec![Trigger { users: users.map(UserId::from_u128).collect(), ..call_of("same") }],
     };
     block_on(commit(&Host::new(&fixture, 1, None), vec![request(0..800), request(400..1_200)])).unwrap();
-    let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap();
+    let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls;
     let expected: Vec<UserId> = (0..TRIGGER_USERS_MAX as u128).map(UserId::from_u128).collect();
     assert_eq!(claimed[0].trigger.users, expected);
 }

@@ -13,7 +13,9 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::queue::{ClaimedTrigger, EnqueueOutcome, claim, enqueue, finish, length, postpone};
+pub use self::queue::{
+    ClaimedTrigger, DropReason, DroppedTrigger, EnqueueOutcome, QueueClaim, claim, enqueue, finish, length, postpone,
+};
 pub use self::rules::retry_after_ms;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::limits::TRIGGER_USERS_MAX;

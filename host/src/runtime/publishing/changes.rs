@@ -224,7 +224,7 @@ mod tests {
     /// The calls that wait for a function.
     async fn calls(world: &HostWorld, function: &str) -> Vec<Trigger> {
         let claimed = trigger::claim(&world.store, function, (100, 1), world.store.now()).await.unwrap();
-        claimed.into_iter().map(|claimed| claimed.trigger).collect()
+        claimed.calls.into_iter().map(|claimed| claimed.trigger).collect()
     }
 
     #[tokio::test]

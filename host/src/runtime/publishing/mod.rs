@@ -73,7 +73,7 @@ mod tests {
         world.subscriptions.set(&[("poll.vote", &["bot"])]);
         Publisher { world: &world, function: "polls", depth: 0 }.publish(publications).await.unwrap();
         let claimed = trigger::claim(&world.store, "bot", (100, 1), world.store.now()).await.unwrap();
-        claimed.into_iter().map(|claimed| claimed.trigger).collect()
+        claimed.calls.into_iter().map(|claimed| claimed.trigger).collect()
     }
 
     fn publication(user: u128, payload: &str) -> Publication {
