@@ -153,7 +153,13 @@ impl<F: Subscribed> TriggerRunner<F> {
     /// Shows the lengths of the queues.
     async fn measure(&mut self) {
         let names: Vec<String> = self.functions.subscribers().iter().map(|target| F::name(target).to_owned()).collect();
-        self.of_function.retain(|function, _| names.contains(function));
+        self.of_function.retain(|function, _| {
+            let is_called = names.contains(function);
+            if !is_called {
+                metrics::TRIGGER_QUEUE.remove([function]);
+            }
+            is_called
+        });
         if names.is_empty() {
             return;
         }

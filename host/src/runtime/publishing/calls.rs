@@ -24,13 +24,14 @@ pub(super) fn subscribers(publisher: &Publisher<'_>, event: &Event) -> Vec<Strin
     publisher.world.subscriptions.of(&event.name, publisher.function)
 }
 
-/// Counts and logs a call that is not made because it could go on for ever.
-pub(super) fn drop_loop(function: &str, event: &Event) {
-    metrics::TRIGGERS.of([function, "loop"]).inc();
+/// Counts and logs the calls of a function that are not made because they could go on for ever.
+pub(super) fn drop_loop(function: &str, event: &str, calls: u64) {
+    metrics::TRIGGERS.of([function, "loop"]).inc_by(calls);
     tracing::warn!(
         function,
-        event = %event.name,
-        "a function is not called for a publication: {TRIGGER_DEPTH_MAX} publications in a row were made by functions \
+        event,
+        calls,
+        "a function is not called for publications: {TRIGGER_DEPTH_MAX} publications in a row were made by functions \
          that were called for the one before"
     );
 }
@@ -63,20 +64,35 @@ impl CommitCalls {
                 continue;
             }
             let key = (event.name.clone(), event.payload.clone());
-            if calls.events.contains_key(&key) {
-                continue;
-            }
-            if publisher.depth >= TRIGGER_DEPTH_MAX {
-                functions.iter().for_each(|function| drop_loop(function, event));
-            } else {
-                let number = calls.events.len();
-                calls.events.insert(key, (number, functions));
-            }
+            let number = calls.events.len();
+            calls.events.entry(key).or_insert((number, functions));
+        }
+        if publisher.depth >= TRIGGER_DEPTH_MAX {
+            calls.drop_all();
         }
         if !calls.is_empty() {
             calls.id = Uuid::new_v4();
         }
         calls
+    }
+
+    /// Drops all calls, with one line in the log for each function. The line names one of the events.
+    fn drop_all(&mut self) {
+        for (function, (event, calls)) in self.by_function() {
+            drop_loop(&function, &event, calls);
+        }
+        self.events.clear();
+    }
+
+    /// The name of one event of each function, and the number of its calls.
+    fn by_function(&self) -> BTreeMap<String, (Arc<str>, u64)> {
+        let mut counts: BTreeMap<String, (Arc<str>, u64)> = BTreeMap::new();
+        for ((event, _), (_, functions)) in &self.events {
+            for function in functions {
+                counts.entry(function.clone()).or_insert_with(|| (event.clone(), 0)).1 += 1;
+            }
+        }
+        counts
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -211,5 +227,14 @@ mod tests {
         let transactions = [to(ANN, event("poll.vote", "1"))];
         assert_eq!(calls(&world, "polls", TRIGGER_DEPTH_MAX - 1, &transactions).len(), 2);
         assert!(calls(&world, "polls", TRIGGER_DEPTH_MAX, &transactions).is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_calls_of_a_function_are_counted_once_for_each_different_event() {
+        let world = world().await;
+        let transactions = ["1", "2", "2"].map(|payload| to(ANN, event("poll.vote", payload)));
+        let calls = CommitCalls::of(&Publisher { world: &world, function: "polls", depth: 0 }, &transactions);
+        let counts: Vec<_> = calls.by_function().into_iter().map(|(function, (_, calls))| (function, calls)).collect();
+        assert_eq!(counts, [("bot".to_owned(), 2), ("search".to_owned(), 2)]);
     }
 }

@@ -129,7 +129,7 @@ impl Publisher<'_> {
         let mut functions = self.world.subscriptions.of(&event.name, self.function);
         functions.retain(|function| *function != origin.function);
         if origin.depth >= TRIGGER_DEPTH_MAX {
-            functions.drain(..).for_each(|function| calls::drop_loop(&function, &event));
+            functions.drain(..).for_each(|function| calls::drop_loop(&function, &event.name, 1));
         }
         if functions.is_empty() {
             return Ok(Vec::new());
