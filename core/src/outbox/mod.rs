@@ -25,7 +25,7 @@ mod use_cases;
 
 use uuid::Uuid;
 
-pub use self::use_cases::{OutboxRecovery, OutboxRequest, commit, due_shards, recover};
+pub use self::use_cases::{DueShards, OutboxRecovery, OutboxRequest, commit, due_shards, recover};
 use crate::ids::UserId;
 use crate::key::Owner;
 use crate::port::{KeyValue, StoreError};

@@ -1,5 +1,7 @@
 //! The outbox on a store that fails at every possible step: a change and its events never diverge.
 
+mod unreachable;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +11,7 @@ use crate::ids::ConversationId;
 use crate::key::{Key, Space};
 use crate::limits::{
     OUTBOX_ATTEMPTS_MAX, OUTBOX_ENTRIES_MAX, OUTBOX_GRACE_MS, OUTBOX_LEASE_MS, OUTBOX_SHARDS, RECEIPT_TTL_MS,
+    TRIGGER_USERS_MAX,
 };
 use crate::port::{Check, Clock, Delivery, Event, Mutation, Outcome, Query, Transaction, Value};
 use crate::testing::{FakeStore, ManualClock, StoredValue, block_on};
@@ -101,8 +104,11 @@ impl Fixture {
         let mut sum = OutboxRecovery::default();
         for _ in 0..3 {
             self.clock.advance(OUTBOX_GRACE_MS.max(OUTBOX_LEASE_MS));
-            for shard in block_on(due_shards(&Host::new(self, 99, None))).unwrap() {
-                let round = block_on(recover(&Host::new(self, 99, None), shard)).unwrap();
+            let due = block_on(due_shards(&Host::new(self, 99, None)));
+            assert_eq!(due.error, None);
+            for shard in due.shards {
+                let round = block_on(recover(&Host::new(self, 99, None), shard));
+                assert_eq!(round.error, None);
                 sum.delivered += round.delivered;
                 sum.voided += round.voided;
                 sum.postponed += round.postponed;
@@ -163,7 +169,7 @@ fn vote_with_trigger() -> OutboxRequest {
 }
 
 fn queued_calls(fixture: &Fixture) -> usize {
-    block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().len()
+    block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls.len()
 }
 
 #[test]
@@ -230,7 +236,7 @@ fn recovery_that_fails_at_any_step_is_repeated_without_a_second_delivery() {
             fixture.clock.advance(OUTBOX_GRACE_MS);
             for shard in 0..OUTBOX_SHARDS {
                 let host = Host::new(&fixture, 2, Some((step, fault)));
-                let _ = block_on(recover(&host, shard));
+                block_on(recover(&host, shard));
             }
             fixture.recover();
             for user in [ANN, BOB] {
@@ -269,6 +275,16 @@ fn ephemeral_events_are_delivered_at_once_or_not_at_all() {
     block_on(commit(&Host::new(&late, 1, Some((1, Fault::DiesAfter))), vec![mixed().into()])).unwrap_err();
     late.recover();
     assert_eq!(late.received()[&ANN], ["poll.vote"]);
+}
+
+#[test]
+fn a_user_who_is_named_twice_receives_the_event_once() {
+    let fixture = Fixture::new();
+    let twice = vote().address(vec![BOB, ANN, BOB], Event { durable: false, ..event("poll.typing") });
+    let twice = twice.address(vec![ANN, ANN], event("poll.closed"));
+    block_on(commit(&Host::new(&fixture, 1, None), vec![twice.into()])).unwrap();
+    assert_eq!(fixture.received()[&ANN], ["poll.vote", "poll.typing", "poll.closed"]);
+    assert_eq!(fixture.received()[&BOB], ["poll.vote", "poll.typing"]);
 }
 
 /// A store in which one user's feed takes no event.
@@ -350,9 +366,22 @@ fn one_call_for_several_users_is_queued_once_with_all_of_them() {
         triggers: vec![Trigger { users: vec![user], ..call_of("same") }],
     };
     block_on(commit(&Host::new(&fixture, 1, None), vec![request(ANN), request(BOB)])).unwrap();
-    let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap();
+    let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls;
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].trigger.users, [ANN, BOB]);
+}
+
+#[test]
+fn a_call_names_each_user_once_and_at_most_as_many_as_promised() {
+    let fixture = Fixture::new();
+    let request = |users: std::ops::Range<u128>| OutboxRequest {
+        transaction: Transaction::new(Owner::Conversation(GROUP)),
+        triggers: vec![Trigger { users: users.map(UserId::from_u128).collect(), ..call_of("same") }],
+    };
+    block_on(commit(&Host::new(&fixture, 1, None), vec![request(0..800), request(400..1_200)])).unwrap();
+    let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls;
+    let expected: Vec<UserId> = (0..TRIGGER_USERS_MAX as u128).map(UserId::from_u128).collect();
+    assert_eq!(claimed[0].trigger.users, expected);
 }
 
 #[test]

@@ -13,9 +13,12 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::queue::{ClaimedTrigger, EnqueueOutcome, claim, enqueue, finish, length, postpone};
+pub use self::queue::{
+    ClaimedTrigger, DropReason, DroppedTrigger, EnqueueOutcome, QueueClaim, claim, enqueue, finish, length, postpone,
+};
 pub use self::rules::retry_after_ms;
 use crate::ids::{ConversationId, Seq, UserId};
+use crate::limits::TRIGGER_USERS_MAX;
 use crate::port::Event;
 
 /// A call that a publication causes.
@@ -27,10 +30,19 @@ pub struct Trigger {
     pub id: String,
     /// The event that was published.
     pub event: Event,
-    /// The users to whom it was published.
+    /// The users to whom it was published, at most [`TRIGGER_USERS_MAX`] of them.
     pub users: Vec<UserId>,
     /// How many publications led to this one, each made by a function that was called for the one before.
     pub depth: u32,
+}
+
+impl Trigger {
+    /// Names each user once, and no more users than a call may name.
+    pub fn limit_users(&mut self) {
+        self.users.sort_unstable();
+        self.users.dedup();
+        self.users.truncate(TRIGGER_USERS_MAX);
+    }
 }
 
 /// The id of the trigger for a change of a conversation. It is the same however often the change is announced.

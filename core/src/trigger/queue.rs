@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Trigger;
-use super::rules::{BYTES, ENTRIES, QueueKeys};
+use super::rules::{ATTEMPTS, BYTES, ENTRIES, QueueKeys};
 use crate::error::Error;
+use crate::limits::TRIGGER_ATTEMPTS_MAX;
 use crate::port::{KeyValue, Outcome, Query, StoreError, Transaction, Value};
 use crate::store_answers::{self, unexpected};
 use crate::time::Timestamp;
@@ -64,15 +65,42 @@ pub struct ClaimedTrigger {
     bytes: u64,
 }
 
+/// What a claim found in a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueClaim {
+    /// The calls to make.
+    pub calls: Vec<ClaimedTrigger>,
+    /// The calls that were removed, because they cannot be made.
+    pub dropped: Vec<DroppedTrigger>,
+}
+
+/// A call that was removed without being made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedTrigger {
+    /// The id of the call.
+    pub id: String,
+    /// Why it was removed.
+    pub reason: DropReason,
+}
+
+/// Why a call was removed without being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// Its entry is missing, or is not what the queue has written.
+    Unreadable,
+    /// All attempts were made, and the host of the last one did not say how it ended.
+    AttemptsUsedUp,
+}
+
 /// Claims up to `limit` calls of a function that are due, the longest due first. Each lease ends after `lease_ms`.
 ///
-/// Entries that cannot be read are removed.
+/// Calls that cannot be read, and calls whose attempts are used up, are removed.
 pub async fn claim<S: KeyValue>(
     store: &S,
     function: &str,
     (limit, lease_ms): (u32, u64),
     now: Timestamp,
-) -> Result<Vec<ClaimedTrigger>, Error> {
+) -> Result<QueueClaim, Error> {
     let keys = QueueKeys::of(function);
     let range = Query::OrderedRange { key: keys.due(), minimum: i64::MIN, maximum: now.score(), limit };
     let due = match store.read(vec![range]).await?.pop() {
@@ -80,26 +108,70 @@ pub async fn claim<S: KeyValue>(
         _ => return Err(unexpected("an ordered range").into()),
     };
     if due.is_empty() {
-        return Ok(Vec::new());
+        return Ok(QueueClaim::default());
     }
-    let entries = due.iter().map(|(id, _)| Query::Fields(keys.entry(id))).collect();
-    let entries = store_calls::read_all(store, entries, 1).await?;
+    let entries = read_entries(store, &keys, &due).await?;
     let until = now.plus(lease_ms);
-    let (mut found, mut transactions, mut broken) = (Vec::new(), Vec::new(), Vec::new());
-    for ((id, score), entry) in due.into_iter().zip(entries) {
-        let fields = store_answers::fields(Some(entry)).unwrap_or_default();
+    let (mut found, mut claims) = (Vec::new(), Vec::new());
+    let (mut dropped, mut removals) = (Vec::new(), Vec::new());
+    for ((id, score), fields) in due.into_iter().zip(entries) {
         let bytes = stored_text::number(&fields, BYTES);
-        match serde_json::from_str::<Trigger>(&stored_text::join(&fields)) {
-            Ok(trigger) if trigger.id == id && trigger.function == function => {
-                transactions.push(keys.claim(&id, score, until));
+        match parse(function, &id, &fields) {
+            Ok(trigger) => {
+                claims.push(keys.claim(&id, score, until));
                 found.push(ClaimedTrigger { trigger, attempt: 0, due: until.score(), bytes });
             }
-            _ => broken.push(keys.finish(&id, score, bytes)),
+            Err(reason) => {
+                removals.push(keys.finish(&id, score, bytes));
+                dropped.push(DroppedTrigger { id, reason });
+            }
         }
     }
-    store_calls::commit_all(store, broken).await?;
-    let outcomes = store_calls::commit_all(store, transactions).await?;
-    Ok(found.into_iter().zip(outcomes).filter_map(|(claimed, outcome)| with_attempt(claimed, &outcome)).collect())
+    let removed = store_calls::commit_all(store, removals).await?;
+    let outcomes = store_calls::commit_all(store, claims).await?;
+    // Another host can be faster to remove a call, and counts it.
+    let was_removed =
+        |(call, outcome): (DroppedTrigger, Outcome)| matches!(outcome, Outcome::Committed(_)).then_some(call);
+    Ok(QueueClaim {
+        calls: found.into_iter().zip(outcomes).filter_map(|(call, outcome)| with_attempt(call, &outcome)).collect(),
+        dropped: dropped.into_iter().zip(removed).filter_map(was_removed).collect(),
+    })
+}
+
+/// The fields of the entries of calls; none where another program has written something else.
+async fn read_entries<S: KeyValue>(
+    store: &S,
+    keys: &QueueKeys<'_>,
+    due: &[(String, i64)],
+) -> Result<Vec<Vec<(String, String)>>, Error> {
+    let queries = due.iter().map(|(id, _)| Query::Fields(keys.entry(id)));
+    match store_calls::read_all(store, queries.collect(), 1).await {
+        Ok(values) => return Ok(values.into_iter().map(|value| value.into_fields().unwrap_or_default()).collect()),
+        // One wrong key fails the whole read.
+        Err(Error::Store(StoreError::WrongType(_))) => {}
+        Err(error) => return Err(error),
+    }
+    let mut entries = Vec::with_capacity(due.len());
+    for (id, _) in due {
+        let values = match store.read(vec![Query::Fields(keys.entry(id))]).await {
+            Ok(values) => values,
+            Err(StoreError::WrongType(_)) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        entries.push(store_answers::fields(values.into_iter().next()).unwrap_or_default());
+    }
+    Ok(entries)
+}
+
+/// The call that an entry of the queue of a function holds.
+fn parse(function: &str, id: &str, fields: &[(String, String)]) -> Result<Trigger, DropReason> {
+    let attempts = fields.iter().find(|(name, _)| name == ATTEMPTS).and_then(|(_, text)| text.parse::<u32>().ok());
+    let trigger = serde_json::from_str::<Trigger>(&stored_text::join(fields)).ok();
+    match (trigger.filter(|trigger| trigger.id == id && trigger.function == function), attempts) {
+        (Some(_), Some(TRIGGER_ATTEMPTS_MAX..)) => Err(DropReason::AttemptsUsedUp),
+        (Some(trigger), Some(_)) => Ok(trigger),
+        _ => Err(DropReason::Unreadable),
+    }
 }
 
 /// The call with the number of its attempt; `None` if another host was faster, or nobody knows whether it was claimed.

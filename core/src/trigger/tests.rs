@@ -6,7 +6,7 @@ use crate::limits::{
     TRIGGER_ATTEMPTS_MAX, TRIGGER_DONE_TTL_MS, TRIGGER_QUEUE_BYTES_MAX, TRIGGER_QUEUE_MAX, TRIGGER_RETRY_MS,
     TRIGGER_RETRY_MS_MAX,
 };
-use crate::port::{Clock, KeyValue, Mutation, Transaction};
+use crate::port::{Clock, KeyValue, Mutation, Outcome, Transaction};
 use crate::testing::{FakeStore, ManualClock, StoredValue, block_on};
 use crate::time::Timestamp;
 
@@ -32,7 +32,25 @@ impl Fixture {
     }
 
     fn claim(&self, limit: u32) -> Vec<ClaimedTrigger> {
+        let claim = self.claim_all(limit);
+        assert_eq!(claim.dropped, []);
+        claim.calls
+    }
+
+    fn claim_all(&self, limit: u32) -> QueueClaim {
         block_on(claim(&self.store, "bot", (limit, LEASE_MS), self.now())).unwrap()
+    }
+
+    /// The key of a call that was queued.
+    fn entry(&self, id: &str) -> Key {
+        let item = format!("call.bot.{id}");
+        self.store.entries().into_keys().find(|key| key.item.as_deref() == Some(item.as_str())).unwrap()
+    }
+
+    fn change(&self, mutation: Mutation) {
+        let transaction = Transaction::new(mutation.key().owner).mutate(mutation);
+        let outcomes = block_on(self.store.commit(vec![transaction])).unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Committed(_)]), "{outcomes:?}");
     }
 
     fn claim_one(&self) -> ClaimedTrigger {
@@ -163,21 +181,45 @@ fn queues_of_two_functions_do_not_mix() {
     let other = Trigger { function: "other".into(), ..trigger("1") };
     assert_eq!(fixture.enqueue(&[trigger("1"), other]), [EnqueueOutcome::Queued, EnqueueOutcome::Queued]);
     assert_eq!(fixture.claim(10).len(), 1);
-    assert_eq!(block_on(claim(&fixture.store, "other", (10, LEASE_MS), fixture.now())).unwrap().len(), 1);
+    assert_eq!(block_on(claim(&fixture.store, "other", (10, LEASE_MS), fixture.now())).unwrap().calls.len(), 1);
+}
+
+fn dropped(id: &str, reason: DropReason) -> DroppedTrigger {
+    DroppedTrigger { id: id.into(), reason }
 }
 
 #[test]
 fn an_entry_that_cannot_be_read_is_removed() {
+    let overwrite = |field: &'static str, text: &'static str| {
+        move |key: Key| Mutation::SetFields(key, vec![(field.into(), text.into())])
+    };
+    let changes: [Box<dyn Fn(Key) -> Mutation>; 4] = [
+        Box::new(overwrite("0000", "{")),
+        Box::new(overwrite(rules::ATTEMPTS, "many")),
+        Box::new(|key| Mutation::Set(key, b"another type".to_vec(), None)),
+        Box::new(Mutation::Delete),
+    ];
+    for change in changes {
+        let fixture = Fixture::new();
+        fixture.enqueue(&[trigger("1"), trigger("2")]);
+        fixture.change(change(fixture.entry("1")));
+        let claim = fixture.claim_all(10);
+        assert_eq!(claim.dropped, [dropped("1", DropReason::Unreadable)]);
+        assert_eq!((claim.calls.len(), claim.calls[0].trigger.id.as_str(), fixture.length()), (1, "2", 1));
+    }
+}
+
+#[test]
+fn a_call_that_kills_its_host_is_given_up_after_all_attempts() {
     let fixture = Fixture::new();
-    fixture.enqueue(&[trigger("1"), trigger("2")]);
-    let entries = fixture.store.entries();
-    let is_first = |key: &&Key| key.item.as_deref() == Some("call.bot.1");
-    let broken = entries.keys().find(is_first).unwrap().clone();
-    let overwrite = Mutation::SetFields(broken.clone(), vec![("0000".into(), "{".into())]);
-    block_on(fixture.store.commit(vec![Transaction::new(broken.owner).mutate(overwrite)])).unwrap();
-    let claimed = fixture.claim(10);
-    assert_eq!(claimed.len(), 1);
-    assert_eq!((claimed[0].trigger.id.as_str(), fixture.length()), ("2", 1));
+    fixture.enqueue(&[trigger("1")]);
+    for attempt in 1..=TRIGGER_ATTEMPTS_MAX {
+        assert_eq!(fixture.claim_one().attempt, attempt);
+        fixture.clock.advance(LEASE_MS);
+    }
+    let claim = fixture.claim_all(10);
+    assert_eq!((claim.calls, claim.dropped), (vec![], vec![dropped("1", DropReason::AttemptsUsedUp)]));
+    assert_eq!(fixture.length(), 0);
 }
 
 #[test]

@@ -35,20 +35,25 @@ pub(crate) async fn run(world: HostWorld) {
 
 async fn recover_in_slot(world: &HostWorld, slots: &StoreSlots, work: &RepeatedWork) -> Result<(), Error> {
     let Some(slot) = slots.claim(work).await? else { return Ok(()) };
-    let recovered = recover_all(world).await;
-    slots.release(work, &slot).await?;
-    recovered
+    if let Some(error) = recover_all(world).await {
+        tracing::warn!(%error, "a part of the outbox cannot be recovered now; trying again");
+    }
+    slots.release(work, &slot).await
 }
 
-async fn recover_all(world: &HostWorld) -> Result<(), Error> {
-    for shard in due_shards(&world.outbox()).await? {
-        let OutboxRecovery { delivered, voided, postponed, .. } = recover(&world.outbox(), shard).await?;
+/// Recovers what can be reached. Returns the first error.
+async fn recover_all(world: &HostWorld) -> Option<Error> {
+    let due = due_shards(&world.outbox()).await;
+    let mut first_error = due.error;
+    for shard in due.shards {
+        let OutboxRecovery { delivered, voided, postponed, error, .. } = recover(&world.outbox(), shard).await;
         for (outcome, entries) in [("delivered", delivered), ("voided", voided), ("postponed", postponed)] {
             metrics::OUTBOX.of([outcome]).inc_by(entries);
         }
         if delivered + postponed > 0 {
             tracing::info!(delivered, postponed, "events of transactions were left undelivered by a host; recovering");
         }
+        first_error = first_error.or(error);
     }
-    Ok(())
+    first_error
 }

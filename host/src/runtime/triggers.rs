@@ -3,6 +3,8 @@
 //! A call that was queued on this host is claimed at once. Calls of hosts that died, and calls that failed before, are
 //! found by looking into the queues at intervals. Calls in flight are bounded, for each function and in all.
 
+mod claims;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +85,7 @@ pub(crate) async fn make_due<F: Subscribed>(functions: &Arc<F>, store: &Store) -
         let before = made;
         for target in functions.subscribers() {
             let lease_ms = milliseconds(F::call_time_max(&target) + LEASE_MARGIN);
-            for claimed in trigger::claim(store, F::name(&target), (1, lease_ms), store.now()).await? {
+            for claimed in claims::claim(store, F::name(&target), (1, lease_ms)).await? {
                 let (functions, store, target) = (functions.clone(), store.clone(), target.clone());
                 TriggerCall { functions, store, target, claimed }.run().await;
                 made += 1;
@@ -130,7 +132,7 @@ impl<F: Subscribed> TriggerRunner<F> {
             return Ok(());
         }
         let lease_ms = milliseconds(F::call_time_max(target) + LEASE_MARGIN);
-        let claimed = trigger::claim(&self.store, F::name(target), (limit, lease_ms), self.store.now()).await?;
+        let claimed = claims::claim(&self.store, F::name(target), (limit, lease_ms)).await?;
         for (claimed, permit) in claimed.into_iter().zip(permits) {
             let call = TriggerCall {
                 functions: self.functions.clone(),
@@ -159,7 +161,13 @@ impl<F: Subscribed> TriggerRunner<F> {
     /// Shows the lengths of the queues.
     async fn measure(&mut self) {
         let names: Vec<String> = self.functions.subscribers().iter().map(|target| F::name(target).to_owned()).collect();
-        self.of_function.retain(|function, _| names.contains(function));
+        self.of_function.retain(|function, _| {
+            let is_called = names.contains(function);
+            if !is_called {
+                metrics::TRIGGER_QUEUE.remove([function]);
+            }
+            is_called
+        });
         if names.is_empty() {
             return;
         }

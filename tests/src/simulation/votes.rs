@@ -57,11 +57,9 @@ pub(crate) async fn run_outbox(port: Port) {
     loop {
         let span_ms = port.world.kernel.draw(|rng| rng.between(1_000, 4_000));
         port.world.kernel.pause(span_ms).await;
-        if is_due(&port)
-            && let Ok(shards) = outbox::due_shards(&port).await
-        {
-            for shard in shards {
-                outbox::recover(&port, shard).await.ok();
+        if is_due(&port) {
+            for shard in outbox::due_shards(&port).await.shards {
+                outbox::recover(&port, shard).await;
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::limits::OUTBOX_GRACE_MS;
 use crate::outbox::entry::OutboxEntry;
 use crate::outbox::mark::OutboxMark;
 use crate::outbox::{OutboxStore, rules};
-use crate::port::{Outcome, StoreError, Transaction, validate_commit};
+use crate::port::{AddressedEvent, Outcome, StoreError, Transaction, validate_commit};
 use crate::store_calls;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
@@ -66,7 +66,9 @@ pub async fn commit<S: OutboxStore>(store: &S, requests: Vec<OutboxRequest>) -> 
 fn plan<S: OutboxStore>(store: &S, transactions: &mut [Transaction], triggers: Vec<Vec<Trigger>>) -> Vec<PlannedEntry> {
     let mut planned = Vec::new();
     for (index, (transaction, triggers)) in transactions.iter_mut().zip(triggers).enumerate() {
-        let entry = OutboxEntry { addressed: std::mem::take(&mut transaction.addressed), triggers };
+        let mut addressed = std::mem::take(&mut transaction.addressed);
+        addressed.iter_mut().for_each(AddressedEvent::deduplicate_users);
+        let entry = OutboxEntry { addressed, triggers };
         if entry.is_empty() {
             continue;
         }

@@ -73,7 +73,8 @@ async fn queue<S: OutboxStore>(store: &S, entries: &[(OutboxMark, OutboxEntry)],
             whose.push(index);
         }
     }
-    let (triggers, whose): (Vec<Trigger>, Vec<Vec<usize>>) = calls.into_values().unzip();
+    let (mut triggers, whose): (Vec<Trigger>, Vec<Vec<usize>>) = calls.into_values().unzip();
+    triggers.iter_mut().for_each(Trigger::limit_users);
     let Ok(answers) = trigger::enqueue(store, &triggers, store.now()).await else {
         whose.iter().flatten().for_each(|index| set_incomplete(outcomes, *index));
         return;

@@ -5,4 +5,4 @@ mod deliver;
 mod recover;
 
 pub use commit::{OutboxRequest, commit};
-pub use recover::{OutboxRecovery, due_shards, recover};
+pub use recover::{DueShards, OutboxRecovery, due_shards, recover};

@@ -1,4 +1,6 @@
 //! Goes on with entries whose host has died, or for which the store did not answer.
+//!
+//! A part of the store that does not answer delays only what is in it: other shards, and other entries, are recovered.
 
 use super::deliver::{DeliveryOutcome, deliver};
 use crate::error::Error;
@@ -8,13 +10,13 @@ use crate::outbox::entry::OutboxEntry;
 use crate::outbox::mark::{self, OutboxMark};
 use crate::outbox::rules::{self, ATTEMPTS};
 use crate::outbox::{OutboxEvent, OutboxStore};
-use crate::port::{Outcome, Query, StoreError, Value};
+use crate::port::{Outcome, Query, StoreError, Transaction, Value};
 use crate::store_answers::{self, unexpected};
 use crate::time::Timestamp;
 use crate::{store_calls, stored_text};
 
 /// What a round of recovery did, in entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxRecovery {
     /// Delivered in this round.
     pub delivered: u64,
@@ -24,17 +26,70 @@ pub struct OutboxRecovery {
     pub postponed: u64,
     /// Given up after too many attempts, or because they cannot be read.
     pub dropped: u64,
+    /// The first error of the round. What it concerns is left for a later round.
+    pub error: Option<Error>,
 }
 
-/// The shards that have something to do now. One round trip, because usually none has.
-///
-/// # Errors
-/// If the store does not answer.
-pub async fn due_shards<S: OutboxStore>(store: &S) -> Result<Vec<u32>, Error> {
+impl OutboxRecovery {
+    fn add(&mut self, outcome: Result<EntryRecovery, Error>) {
+        match outcome {
+            Ok(EntryRecovery::Delivered) => self.delivered += 1,
+            Ok(EntryRecovery::Voided) => self.voided += 1,
+            Ok(EntryRecovery::Postponed) => self.postponed += 1,
+            Ok(EntryRecovery::Dropped) => self.dropped += 1,
+            Ok(EntryRecovery::Contended) => {}
+            Err(error) => {
+                self.postponed += 1;
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+}
+
+/// What became of one entry in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EntryRecovery {
+    Delivered,
+    Voided,
+    Postponed,
+    Dropped,
+    /// Another host has changed it at the same time.
+    Contended,
+}
+
+/// The shards that have something to do now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DueShards {
+    /// The numbers of these shards.
+    pub shards: Vec<u32>,
+    /// Why nothing is known about the other shards, if some of them cannot be read.
+    pub error: Option<Error>,
+}
+
+/// Finds the shards that have something to do now. One round trip, because usually none has; if a part of the store does
+/// not answer, one more for each shard.
+pub async fn due_shards<S: OutboxStore>(store: &S) -> DueShards {
     let now = store.now();
-    let queries = (0..OUTBOX_SHARDS).map(|shard| due_range(Owner::Shard(shard), now, 1)).collect();
-    let answers = (0..).zip(store.read(queries).await?);
-    Ok(answers.filter(|(_, due)| *due != Value::Ordered(Vec::new())).map(|(shard, _)| shard).collect())
+    let query = |shard| due_range(Owner::Shard(shard), now, 1);
+    let mut due = DueShards::default();
+    if let Ok(answers) = store.read((0..OUTBOX_SHARDS).map(query).collect()).await {
+        due.shards = (0..).zip(answers).filter(|(_, marks)| has_marks(marks)).map(|(shard, _)| shard).collect();
+        return due;
+    }
+    for shard in 0..OUTBOX_SHARDS {
+        match store.read(vec![query(shard)]).await {
+            Ok(answers) if answers.iter().any(has_marks) => due.shards.push(shard),
+            Ok(_) => {}
+            Err(error) => {
+                due.error.get_or_insert(error.into());
+            }
+        }
+    }
+    due
+}
+
+fn has_marks(marks: &Value) -> bool {
+    *marks != Value::Ordered(Vec::new())
 }
 
 fn due_range(shard: Owner, now: Timestamp, limit: u32) -> Query {
@@ -42,23 +97,35 @@ fn due_range(shard: Owner, now: Timestamp, limit: u32) -> Query {
 }
 
 /// One round for a shard, `0..OUTBOX_SHARDS`. It is limited in time; what is left is due in the next round.
-///
-/// # Errors
-/// If the store does not answer. What was done until then is done.
-pub async fn recover<S: OutboxStore>(store: &S, shard: u32) -> Result<OutboxRecovery, Error> {
-    let began = store.now();
+pub async fn recover<S: OutboxStore>(store: &S, shard: u32) -> OutboxRecovery {
     let mut done = OutboxRecovery::default();
+    if let Err(error) = recover_shard(store, Owner::Shard(shard), &mut done).await {
+        done.error.get_or_insert(error);
+    }
+    done
+}
+
+/// Ends with an error if the shard itself does not answer. The error of an entry does not keep the others waiting.
+async fn recover_shard<S: OutboxStore>(store: &S, shard: Owner, done: &mut OutboxRecovery) -> Result<(), Error> {
+    let until = store.now().plus(OUTBOX_RECOVERY_MS_MAX);
     loop {
-        let page = due_marks(store, Owner::Shard(shard)).await?;
+        let page = due_marks(store, shard).await?;
         for (text, due) in &page {
-            let Some(mark) = OutboxMark::parse(text).filter(|mark| mark.shard() == Owner::Shard(shard)) else {
-                store_calls::commit_one(store, rules::remove_unreadable_mark(Owner::Shard(shard), text)).await?;
+            let Some(mark) = OutboxMark::parse(text).filter(|mark| mark.shard() == shard) else {
+                is_committed(store, rules::remove_unreadable_mark(shard, text)).await?;
                 continue;
             };
-            recover_one(store, mark, *due, &mut done).await?;
+            let claimed = store.now().plus(OUTBOX_LEASE_MS);
+            if is_committed(store, rules::postpone_mark(mark, *due, claimed)).await? {
+                done.add(recover_entry(store, mark, claimed.score()).await);
+            }
+            // An entry whose partition does not answer can take long.
+            if store.now() >= until {
+                return Ok(());
+            }
         }
-        if page.len() < OUTBOX_PAGE as usize || store.now() >= began.plus(OUTBOX_RECOVERY_MS_MAX) {
-            return Ok(done);
+        if page.len() < OUTBOX_PAGE as usize {
+            return Ok(());
         }
     }
 }
@@ -70,53 +137,52 @@ async fn due_marks<S: OutboxStore>(store: &S, shard: Owner) -> Result<Vec<(Strin
     }
 }
 
-async fn recover_one<S: OutboxStore>(
-    store: &S,
-    mark: OutboxMark,
-    due: i64,
-    done: &mut OutboxRecovery,
-) -> Result<(), Error> {
-    let claimed = store.now().plus(OUTBOX_LEASE_MS);
-    let Outcome::Committed(_) = store_calls::commit_one(store, rules::postpone_mark(mark, due, claimed)).await? else {
-        return Ok(());
-    };
-    let due = claimed.score();
+/// Recovers the entry of a mark that this host has claimed until `due`.
+async fn recover_entry<S: OutboxStore>(store: &S, mark: OutboxMark, due: i64) -> Result<EntryRecovery, Error> {
     let fields = match store.read(vec![Query::Fields(mark.entry())]).await.map(|mut values| values.pop()) {
         Ok(found) => store_answers::fields(found)?,
         // Another program wrote something else there; it is given up like an entry that cannot be read.
-        Err(StoreError::WrongType(_)) => vec![(String::new(), String::new())],
+        Err(StoreError::WrongType(_)) => return drop_entry(store, mark, due).await,
         Err(error) => return Err(error.into()),
     };
     if fields.is_empty() {
-        // If it is refused, the transaction came at this instant, and the next round delivers its entry.
-        if let Outcome::Committed(_) = store_calls::commit_one(store, rules::void(mark)).await? {
-            store_calls::commit_one(store, rules::remove_mark(mark, due)).await?;
-            done.voided += 1;
-        }
-        return Ok(());
+        return void(store, mark, due).await;
     }
     let attempts = stored_text::number(&fields, ATTEMPTS);
     let entry = OutboxEntry::parse(&stored_text::join(&fields));
-    match (entry, rules::retry_after_ms(attempts)) {
-        (Some(entry), Some(pause_ms)) => {
-            let outcome = deliver(store, &[(mark, entry)], true).await;
-            if outcome == [DeliveryOutcome::Done] {
-                remove(store, mark, due).await?;
-                done.delivered += 1;
-            } else {
-                let at = store.now().plus(pause_ms);
-                store_calls::commit_one(store, rules::count_attempt(mark)).await?;
-                store_calls::commit_one(store, rules::postpone_mark(mark, due, at)).await?;
-                done.postponed += 1;
-            }
-        }
-        _ => {
-            remove(store, mark, due).await?;
-            store.report(&OutboxEvent::EntryDropped(mark.owner, mark.id));
-            done.dropped += 1;
-        }
+    let (Some(entry), Some(pause_ms)) = (entry, rules::retry_after_ms(attempts)) else {
+        return drop_entry(store, mark, due).await;
+    };
+    // Counted before the delivery: one that kills its host would be repeated for ever otherwise.
+    match store_calls::commit_one(store, rules::count_attempt(mark)).await? {
+        Outcome::Committed(_) => {}
+        Outcome::Refused(_) => return Ok(EntryRecovery::Contended),
+        Outcome::Failed(error @ StoreError::Unavailable { .. }) => return Err(error.into()),
+        // The count of attempts was overwritten.
+        Outcome::Failed(_) => return drop_entry(store, mark, due).await,
     }
-    Ok(())
+    if deliver(store, &[(mark, entry)], true).await == [DeliveryOutcome::Done] {
+        remove(store, mark, due).await?;
+        return Ok(EntryRecovery::Delivered);
+    }
+    is_committed(store, rules::postpone_mark(mark, due, store.now().plus(pause_ms))).await?;
+    Ok(EntryRecovery::Postponed)
+}
+
+/// Makes sure that a missing entry is not written any more.
+async fn void<S: OutboxStore>(store: &S, mark: OutboxMark, due: i64) -> Result<EntryRecovery, Error> {
+    if !is_committed(store, rules::void(mark)).await? {
+        // The transaction came at this instant, and the next round delivers its entry.
+        return Ok(EntryRecovery::Contended);
+    }
+    is_committed(store, rules::remove_mark(mark, due)).await?;
+    Ok(EntryRecovery::Voided)
+}
+
+async fn drop_entry<S: OutboxStore>(store: &S, mark: OutboxMark, due: i64) -> Result<EntryRecovery, Error> {
+    remove(store, mark, due).await?;
+    store.report(&OutboxEvent::EntryDropped(mark.owner, mark.id));
+    Ok(EntryRecovery::Dropped)
 }
 
 /// Removes an entry and its mark. Its receipts stay until they expire, because another host may be delivering it, too.
@@ -124,4 +190,13 @@ async fn remove<S: OutboxStore>(store: &S, mark: OutboxMark, due: i64) -> Result
     let removals = vec![rules::remove_entry(mark), rules::remove_mark(mark, due)];
     let outcomes = store_calls::commit_all(store, removals).await?;
     store_calls::failure(&outcomes).map_or(Ok(()), Err)
+}
+
+/// Carries out a transaction. Returns whether its checks held.
+async fn is_committed<S: OutboxStore>(store: &S, transaction: Transaction) -> Result<bool, Error> {
+    match store_calls::commit_one(store, transaction).await? {
+        Outcome::Committed(_) => Ok(true),
+        Outcome::Refused(_) => Ok(false),
+        Outcome::Failed(error) => Err(error.into()),
+    }
 }

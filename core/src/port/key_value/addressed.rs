@@ -1,5 +1,7 @@
 //! Events for named users, which a transaction of any partition can have, and their bounds.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Event, StoreError, limit, validate_event};
@@ -9,10 +11,18 @@ use crate::limits::{ADDRESSED_BYTES_MAX, ADDRESSEES_MAX};
 /// An event for several users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressedEvent {
-    /// The users whose devices receive the event.
+    /// The users whose devices receive the event. A user who is named twice receives it once.
     pub users: Vec<UserId>,
     /// The event that each of them receives.
     pub event: Event,
+}
+
+impl AddressedEvent {
+    /// Names each user once, in the order in which they were first named.
+    pub(crate) fn deduplicate_users(&mut self) {
+        let mut seen = BTreeSet::new();
+        self.users.retain(|user| seen.insert(*user));
+    }
 }
 
 /// Validates events for named users. Returns the bytes that all users together receive.

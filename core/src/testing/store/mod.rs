@@ -16,7 +16,7 @@ use crate::feed::Position;
 use crate::ids::UserId;
 use crate::key::{Key, Owner};
 use crate::port::{
-    AddressedEvent, Bus, Clock, Delivery, Event, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay,
+    Bus, Clock, Delivery, Event, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay,
     StoreError, Subscriber, Transaction, Value, validate_commit, validate_publish, validate_read,
 };
 
@@ -141,8 +141,9 @@ impl StoreState {
                 self.publish(user, event);
             }
         }
-        for AddressedEvent { users, event } in &transaction.addressed {
-            users.iter().for_each(|user| self.publish(*user, event));
+        for mut addressed in transaction.addressed.iter().cloned() {
+            addressed.deduplicate_users();
+            addressed.users.iter().for_each(|user| self.publish(*user, &addressed.event));
         }
         Outcome::Committed(results)
     }

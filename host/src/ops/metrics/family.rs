@@ -38,6 +38,12 @@ impl<const LABELS: usize> Counters<LABELS> {
 pub(crate) struct Gauges<const LABELS: usize>(IntGaugeVec);
 
 impl<const LABELS: usize> Gauges<LABELS> {
+    /// Removes the gauge with these label values.
+    pub(crate) fn remove(&self, values: [&str; LABELS]) {
+        // There may be none.
+        let _ = self.0.remove_label_values(&values);
+    }
+
     /// The gauge with these label values, in the order in which the labels were declared.
     pub(crate) fn of(&self, values: [&str; LABELS]) -> IntGauge {
         self.0.with_label_values(&values)

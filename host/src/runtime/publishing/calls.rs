@@ -2,7 +2,7 @@
 //!
 //! The events about changes of conversations cause no calls here; `changes` says why.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use roost_core::event;
@@ -24,13 +24,14 @@ pub(super) fn subscribers(publisher: &Publisher<'_>, event: &Event) -> Vec<Strin
     publisher.world.subscriptions.of(&event.name, publisher.function)
 }
 
-/// Counts and logs a call that is not made because it could go on for ever.
-pub(super) fn drop_loop(function: &str, event: &Event) {
-    metrics::TRIGGERS.of([function, "loop"]).inc();
+/// Counts and logs the calls of a function that are not made because they could go on for ever.
+pub(super) fn drop_loop(function: &str, event: &str, calls: u64) {
+    metrics::TRIGGERS.of([function, "loop"]).inc_by(calls);
     tracing::warn!(
         function,
-        event = %event.name,
-        "a function is not called for a publication: {TRIGGER_DEPTH_MAX} publications in a row were made by functions \
+        event,
+        calls,
+        "a function is not called for publications: {TRIGGER_DEPTH_MAX} publications in a row were made by functions \
          that were called for the one before"
     );
 }
@@ -63,20 +64,35 @@ impl CommitCalls {
                 continue;
             }
             let key = (event.name.clone(), event.payload.clone());
-            if calls.events.contains_key(&key) {
-                continue;
-            }
-            if publisher.depth >= TRIGGER_DEPTH_MAX {
-                functions.iter().for_each(|function| drop_loop(function, event));
-            } else {
-                let number = calls.events.len();
-                calls.events.insert(key, (number, functions));
-            }
+            let number = calls.events.len();
+            calls.events.entry(key).or_insert((number, functions));
+        }
+        if publisher.depth >= TRIGGER_DEPTH_MAX {
+            calls.drop_all();
         }
         if !calls.is_empty() {
             calls.id = Uuid::new_v4();
         }
         calls
+    }
+
+    /// Drops all calls, with one line in the log for each function. The line names one of the events.
+    fn drop_all(&mut self) {
+        for (function, (event, calls)) in self.by_function() {
+            drop_loop(&function, &event, calls);
+        }
+        self.events.clear();
+    }
+
+    /// The name of one event of each function, and the number of its calls.
+    fn by_function(&self) -> BTreeMap<String, (Arc<str>, u64)> {
+        let mut counts: BTreeMap<String, (Arc<str>, u64)> = BTreeMap::new();
+        for ((event, _), (_, functions)) in &self.events {
+            for function in functions {
+                counts.entry(function.clone()).or_insert_with(|| (event.clone(), 0)).1 += 1;
+            }
+        }
+        counts
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -93,6 +109,29 @@ impl CommitCalls {
         let own = transaction.publications.iter().map(|event| (event, owner.as_slice()));
         let addressed = transaction.addressed.iter().map(|addressed| (&addressed.event, addressed.users.as_slice()));
         own.chain(addressed).flat_map(|(event, users)| self.of_event(event, users)).collect()
+    }
+
+    /// The calls of transactions that are carried out one after the other. Each call belongs to the last transaction that has
+    /// its event, and names the users of all of them.
+    pub(super) fn of_sequence(&self, transactions: &[Transaction]) -> Vec<Vec<Trigger>> {
+        let mut calls: BTreeMap<(String, String), (usize, Trigger)> = BTreeMap::new();
+        for (index, transaction) in transactions.iter().enumerate() {
+            for trigger in self.of_transaction(transaction) {
+                let key = (trigger.function.clone(), trigger.id.clone());
+                let empty = || (index, Trigger { users: Vec::new(), ..trigger.clone() });
+                let (last, call) = calls.entry(key).or_insert_with(empty);
+                *last = index;
+                call.users.extend_from_slice(&trigger.users);
+            }
+        }
+        let mut of_each = vec![Vec::new(); transactions.len()];
+        for (index, mut call) in calls.into_values() {
+            call.limit_users();
+            if let Some(triggers) = of_each.get_mut(index) {
+                triggers.push(call);
+            }
+        }
+        of_each
     }
 
     fn of_event(&self, event: &Event, users: &[UserId]) -> Vec<Trigger> {
@@ -159,6 +198,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_sequence_of_transactions_causes_each_call_once_with_the_last_one_that_has_its_event() {
+        let world = world().await;
+        let group = |users: &[UserId], payload: &str| {
+            Transaction::new(Owner::Shard(1)).address(users.to_vec(), event("poll.vote", payload))
+        };
+        let transactions = [group(&[BOB], "1"), group(&[ANN, BOB], "1"), group(&[ANN], "2")];
+        let publisher = Publisher { world: &world, function: "search", depth: 0 };
+        let calls = CommitCalls::of(&publisher, &transactions).of_sequence(&transactions);
+        assert_eq!(calls.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1, 1]);
+        assert_eq!((&*calls[1][0].event.payload, &calls[1][0].users), ("1", &vec![ANN, BOB]));
+        assert_eq!((&*calls[2][0].event.payload, &calls[2][0].users), ("2", &vec![ANN]));
+    }
+
+    #[tokio::test]
     async fn ephemeral_events_changes_of_conversations_and_own_events_cause_no_calls() {
         let world = world().await;
         for name in ["typing", "message.new", "other"] {
@@ -174,5 +227,14 @@ mod tests {
         let transactions = [to(ANN, event("poll.vote", "1"))];
         assert_eq!(calls(&world, "polls", TRIGGER_DEPTH_MAX - 1, &transactions).len(), 2);
         assert!(calls(&world, "polls", TRIGGER_DEPTH_MAX, &transactions).is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_calls_of_a_function_are_counted_once_for_each_different_event() {
+        let world = world().await;
+        let transactions = ["1", "2", "2"].map(|payload| to(ANN, event("poll.vote", payload)));
+        let calls = CommitCalls::of(&Publisher { world: &world, function: "polls", depth: 0 }, &transactions);
+        let counts: Vec<_> = calls.by_function().into_iter().map(|(function, (_, calls))| (function, calls)).collect();
+        assert_eq!(counts, [("bot".to_owned(), 2), ("search".to_owned(), 2)]);
     }
 }

@@ -129,7 +129,7 @@ impl Publisher<'_> {
         let mut functions = self.world.subscriptions.of(&event.name, self.function);
         functions.retain(|function| *function != origin.function);
         if origin.depth >= TRIGGER_DEPTH_MAX {
-            functions.drain(..).for_each(|function| calls::drop_loop(&function, &event));
+            functions.drain(..).for_each(|function| calls::drop_loop(&function, &event.name, 1));
         }
         if functions.is_empty() {
             return Ok(Vec::new());
@@ -137,7 +137,10 @@ impl Publisher<'_> {
         let conversation = change.message.conversation;
         let users = match members.get(&conversation) {
             Some(users) => users.clone(),
-            None => members.entry(conversation).or_insert(self.members(change).await?).clone(),
+            None => match self.members(change).await? {
+                Some(users) => members.entry(conversation).or_insert(users).clone(),
+                None => Vec::new(),
+            },
         };
         let trigger = |function| Trigger {
             function,
@@ -149,12 +152,12 @@ impl Publisher<'_> {
         Ok(functions.into_iter().map(trigger).collect())
     }
 
-    /// The members of the change's conversation; none if its sender has left.
-    async fn members(&self, change: &Change) -> Answer<Vec<UserId>> {
+    /// The members of the change's conversation; `None` if its sender has left, who may not see them.
+    async fn members(&self, change: &Change) -> Answer<Option<Vec<UserId>>> {
         match self.world.records.membership(change.message.conversation, change.message.sender).await {
-            Ok(membership) => Ok(membership.members),
+            Ok(membership) => Ok(Some(membership.members)),
             Err(error @ RecordsError::Unavailable { .. }) => Err(error),
-            Err(_) => Ok(Vec::new()),
+            Err(_) => Ok(None),
         }
     }
 
@@ -177,7 +180,7 @@ impl Publisher<'_> {
 
 #[cfg(test)]
 mod tests {
-    use roost_core::port::{Draft, NewConversation};
+    use roost_core::port::{Draft, MemberChange, NewConversation};
     use roost_core::time::Timestamp;
 
     use super::*;
@@ -202,8 +205,12 @@ mod tests {
 
     /// Sends a message as this function does, in a call of this depth.
     async fn send(world: &HostWorld, function: &str, depth: u32) -> Seq {
+        send_as(world, ANN, function, depth).await
+    }
+
+    async fn send_as(world: &HostWorld, sender: UserId, function: &str, depth: u32) -> Seq {
         let (kind, content) = ("text".to_owned(), "hello".to_owned());
-        let draft = Draft { conversation: GROUP, sender: ANN, id: None, kind, content, at: Timestamp(2) };
+        let draft = Draft { conversation: GROUP, sender, id: None, kind, content, at: Timestamp(2) };
         let changed = world.records.append_message(draft).await.unwrap();
         publisher(world, function, depth).remember_origin(&changed).await;
         changed.change.seq
@@ -217,7 +224,7 @@ mod tests {
     /// The calls that wait for a function.
     async fn calls(world: &HostWorld, function: &str) -> Vec<Trigger> {
         let claimed = trigger::claim(&world.store, function, (100, 1), world.store.now()).await.unwrap();
-        claimed.into_iter().map(|claimed| claimed.trigger).collect()
+        claimed.calls.into_iter().map(|claimed| claimed.trigger).collect()
     }
 
     #[tokio::test]
@@ -234,6 +241,17 @@ mod tests {
             users.sort_unstable();
             assert_eq!((users, &*calls[0].event.name, calls[0].depth), (vec![ANN, BOB], "message.new", 1));
         }
+    }
+
+    #[tokio::test]
+    async fn a_sender_who_has_left_takes_the_users_from_no_other_change() {
+        let world = world().await;
+        let seqs = [send_as(&world, BOB, "messaging", 0).await, send(&world, "messaging", 0).await];
+        let leave = MemberChange { conversation: GROUP, actor: Some(BOB), user: BOB, at: Timestamp(3) };
+        world.records.remove_member(leave).await.unwrap();
+        confirm(&world, &seqs).await;
+        let users: Vec<_> = calls(&world, "bot").await.into_iter().map(|call| call.users).collect();
+        assert_eq!(users, [vec![], vec![ANN]]);
     }
 
     #[tokio::test]

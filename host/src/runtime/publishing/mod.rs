@@ -42,13 +42,61 @@ impl Publisher<'_> {
             return self.world.store.publish(publications).await;
         }
         validate_publish(&publications)?;
+        let batches = plain::batches(publications);
+        // One call for each event, although its users can be in several batches.
+        let calls = CommitCalls::of(self, &batches).of_sequence(&batches);
         // One after the other, so that each user receives the events in order.
-        for batch in plain::batches(publications) {
-            let outcomes = self.commit(vec![batch]).await?;
+        for (transaction, triggers) in batches.into_iter().zip(calls) {
+            let request = OutboxRequest { transaction, triggers };
+            let outcomes = Box::pin(roost_core::outbox::commit(&self.world.outbox(), vec![request])).await?;
             if let Some(Outcome::Failed(error)) = outcomes.into_iter().next() {
                 return Err(error);
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use roost_core::ids::UserId;
+    use roost_core::port::Event;
+    use roost_core::trigger::{self, Trigger};
+
+    use super::*;
+
+    /// The calls that wait for `bot` after `polls` has published these events, each to one user.
+    async fn calls(publications: Vec<Publication>) -> Vec<Trigger> {
+        let world = HostWorld::for_tests().await;
+        world.subscriptions.set(&[("poll.vote", &["bot"])]);
+        Publisher { world: &world, function: "polls", depth: 0 }.publish(publications).await.unwrap();
+        let claimed = trigger::claim(&world.store, "bot", (100, 1), world.store.now()).await.unwrap();
+        claimed.calls.into_iter().map(|claimed| claimed.trigger).collect()
+    }
+
+    fn publication(user: u128, payload: &str) -> Publication {
+        let event = Event { name: "poll.vote".into(), payload: payload.into(), durable: true };
+        Publication { user: UserId::from_u128(user), event }
+    }
+
+    #[tokio::test]
+    async fn an_event_for_more_users_than_a_transaction_has_is_one_call_with_all_of_them() {
+        let calls = calls((0..1_024).map(|user| publication(user, "1")).collect()).await;
+        assert_eq!(calls.iter().map(|call| call.users.len()).collect::<Vec<_>>(), [1_024]);
+    }
+
+    #[tokio::test]
+    async fn equal_events_that_large_ones_separate_are_one_call() {
+        let large = |number: u128| publication(number, &format!("\"{}\"", number.to_string().repeat(100_000)));
+        let mut publications: Vec<Publication> = (1..6).map(large).collect();
+        publications.insert(0, publication(7, "1"));
+        publications.push(publication(8, "1"));
+        let calls = calls(publications).await;
+        assert_eq!(calls.iter().map(|call| &call.id).collect::<BTreeSet<_>>().len(), 6);
+        let small: Vec<&Trigger> = calls.iter().filter(|call| &*call.event.payload == "1").collect();
+        let [one] = small[..] else { panic!("one call") };
+        assert_eq!(one.users, [7, 8].map(UserId::from_u128));
     }
 }

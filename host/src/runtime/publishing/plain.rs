@@ -1,5 +1,8 @@
 //! Publications without a change of state, as transactions whose events are addressed to users.
 
+use std::collections::BTreeSet;
+
+use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::limits::{ADDRESSED_BYTES_MAX, ADDRESSEES_MAX};
 use roost_core::port::{AddressedEvent, Publication, Transaction};
@@ -9,7 +12,7 @@ use uuid::Uuid;
 const SHARDS: u128 = 64;
 
 /// The transactions, which must be carried out in this order. Equal events that follow each other are one event for several
-/// users.
+/// users. Equal events for the same user stay separate, because a user who is named twice receives an event once.
 pub(super) fn batches(publications: Vec<Publication>) -> Vec<Transaction> {
     let mut batches = Vec::new();
     let mut batch = Batch::default();
@@ -17,6 +20,7 @@ pub(super) fn batches(publications: Vec<Publication>) -> Vec<Transaction> {
         if let Some(last) = batch.addressed.last_mut()
             && last.event == event
             && batch.users < ADDRESSEES_MAX
+            && batch.named.insert(user)
         {
             last.users.push(user);
             batch.users += 1;
@@ -26,6 +30,7 @@ pub(super) fn batches(publications: Vec<Publication>) -> Vec<Transaction> {
         if batch.users == ADDRESSEES_MAX || batch.bytes + bytes > ADDRESSED_BYTES_MAX {
             batches.push(std::mem::take(&mut batch));
         }
+        batch.named = BTreeSet::from([user]);
         batch.addressed.push(AddressedEvent { users: vec![user], event });
         batch.users += 1;
         batch.bytes += bytes;
@@ -37,6 +42,9 @@ pub(super) fn batches(publications: Vec<Publication>) -> Vec<Transaction> {
 #[derive(Default)]
 struct Batch {
     addressed: Vec<AddressedEvent>,
+    /// The users of the last event.
+    named: BTreeSet<UserId>,
+    /// The number of users, each counted once for each event.
     users: usize,
     bytes: usize,
 }
@@ -51,7 +59,6 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use roost_core::ids::UserId;
     use roost_core::limits::PAYLOAD_BYTES_MAX;
     use roost_core::port::{Event, validate_commit};
 
@@ -72,6 +79,12 @@ mod tests {
         let batches = batches(all.into());
         assert_eq!(batches.len(), 1);
         assert_eq!(users(&batches[0]), [2, 1, 1], "the order of each user's events is kept");
+    }
+
+    #[test]
+    fn equal_events_for_the_same_user_stay_two_events() {
+        let all = [publication(1, "a"), publication(2, "a"), publication(1, "a"), publication(1, "a")];
+        assert_eq!(users(&batches(all.into())[0]), [2, 1, 1]);
     }
 
     #[test]

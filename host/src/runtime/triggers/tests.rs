@@ -25,12 +25,15 @@ struct FakeFunction {
     /// The attempts of each call, in order.
     attempts: Mutex<BTreeMap<String, Vec<u32>>>,
     running: Mutex<(usize, usize)>,
+    /// The functions that are called for publications.
+    subscribers: Mutex<Vec<&'static str>>,
 }
 
 impl FakeFunction {
     fn new(call_time: Duration, answer: AnswerCall) -> Arc<Self> {
-        let changed = watch::Sender::new(0);
-        Arc::new(Self { call_time, answer, changed, attempts: Mutex::default(), running: Mutex::default() })
+        let (changed, subscribers) = (watch::Sender::new(0), Mutex::new(vec!["bot"]));
+        let (attempts, running) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { call_time, answer, changed, attempts, running, subscribers })
     }
 
     fn attempts(&self, id: &str) -> Vec<u32> {
@@ -66,7 +69,7 @@ impl Callable for FakeFunction {
 
 impl Subscribed for FakeFunction {
     fn subscribers(&self) -> Vec<&'static str> {
-        vec!["bot"]
+        self.subscribers.lock().unwrap().clone()
     }
 
     fn name<'a>(target: &'a &'static str) -> &'a str {
@@ -261,4 +264,17 @@ async fn the_number_of_due_calls_that_are_made_is_bounded() {
     queue(&host, 0..=DUE_CALLS_MAX).await;
     assert_eq!(make_due(&function, &host.0).await, Ok(false));
     assert_eq!((function.calls(), queue_length(&host).await), (DUE_CALLS_MAX, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_length_of_a_queue_is_not_shown_any_more_when_its_function_has_gone() {
+    let (function, host) = (FakeFunction::new(Duration::ZERO, |_, _| Ok(())), host());
+    *function.subscribers.lock().unwrap() = vec!["gauge-test"];
+    start(&function, &host);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let series = "roost_trigger_queue{function=\"gauge-test\"}";
+    assert!(metrics::render().contains(series));
+    function.subscribers.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!metrics::render().contains(series));
 }
