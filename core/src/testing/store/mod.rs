@@ -16,8 +16,8 @@ use crate::feed::Position;
 use crate::ids::UserId;
 use crate::key::{Key, Owner};
 use crate::port::{
-    Bus, Clock, Delivery, Event, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay,
-    StoreError, Subscriber, Transaction, Value, validate_commit, validate_publish, validate_read,
+    Bus, Clock, Delivery, Event, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber,
+    Transaction, Value, validate_commit, validate_publish, validate_read,
 };
 
 /// The number of calls of each operation, that is of round trips.

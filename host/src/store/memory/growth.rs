@@ -9,9 +9,8 @@ use roost_core::port::{Check, Mutation, Text, Transaction};
 /// Whether a transaction could make the store larger.
 pub(super) fn may_grow(transaction: &Transaction) -> bool {
     let is_of_host = |mutation: &Mutation| mutation.key().space == Space::Host;
-    let is_allowed = |mutation: &Mutation| {
-        adds_nothing(mutation) || (is_of_host(mutation) && ends_something(transaction, mutation))
-    };
+    let is_allowed =
+        |mutation: &Mutation| adds_nothing(mutation) || (is_of_host(mutation) && ends_something(transaction, mutation));
     !transaction.mutations.iter().all(is_allowed) || transaction.publications.iter().any(|event| event.durable)
 }
 

@@ -161,13 +161,8 @@ async fn a_full_store_takes_no_new_work_of_the_host_and_lets_it_end_what_has_beg
     let bytes_max = store.stats().bytes;
     let store = store.with_bytes_max(bytes_max);
     let event = Event { name: "event".into(), payload: "0".into(), durable: true };
-    let call = |id: &str| Trigger {
-        function: "bot".into(),
-        id: id.into(),
-        event: event.clone(),
-        users: vec![USER],
-        depth: 1,
-    };
+    let call =
+        |id: &str| Trigger { function: "bot".into(), id: id.into(), event: event.clone(), users: vec![USER], depth: 1 };
     let now = store.now();
     assert_eq!(trigger::enqueue(&store, &[call("1")], now).await, Ok(vec![EnqueueOutcome::Queued]));
     store.check_size();
