@@ -144,6 +144,8 @@ pub const TRIGGER_QUEUE_TTL_MS: u64 = 7 * 86_400_000;
 pub const TRIGGER_ENTRY_TTL_MS: u64 = 30 * 86_400_000;
 /// The time for which a publication is not queued again after its call was made.
 pub const TRIGGER_DONE_TTL_MS: u64 = 600_000;
+/// The number of calls of one function in that time which are noted, so that they are not queued again.
+pub const TRIGGER_DONE_MAX: i64 = 100_000;
 /// The pause before a failed call is made again. Each further one doubles it.
 pub const TRIGGER_RETRY_MS: u64 = 1_000;
 /// The longest pause before a failed call is made again.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Trigger;
-use super::rules::{ATTEMPTS, BYTES, ENTRIES, QueueKeys};
+use super::rules::{ATTEMPTS, BYTES, ENTRIES, NOTES_CHECK, QueueKeys};
 use crate::error::Error;
 use crate::limits::TRIGGER_ATTEMPTS_MAX;
 use crate::port::{KeyValue, Outcome, Query, StoreError, Transaction, Value};
@@ -122,7 +122,7 @@ pub async fn claim<S: KeyValue>(
                 found.push(ClaimedTrigger { trigger, attempt: 0, due: until.score(), bytes });
             }
             Err(reason) => {
-                removals.push(keys.finish(&id, score, bytes));
+                removals.push(keys.remove(&id, score, bytes));
                 dropped.push(DroppedTrigger { id, reason });
             }
         }
@@ -189,7 +189,14 @@ fn with_attempt(claimed: ClaimedTrigger, outcome: &Outcome) -> Option<ClaimedTri
 /// the call again.
 pub async fn finish<S: KeyValue>(store: &S, claimed: &ClaimedTrigger) -> Result<bool, Error> {
     let keys = QueueKeys::of(&claimed.trigger.function);
-    is_done(store, keys.finish(&claimed.trigger.id, claimed.due, claimed.bytes)).await
+    let (id, due, bytes) = (&claimed.trigger.id, claimed.due, claimed.bytes);
+    match store_calls::commit_one(store, keys.finish(id, due, bytes)).await? {
+        // So many calls were made lately that this one is not noted.
+        Outcome::Refused(NOTES_CHECK) => is_done(store, keys.remove(id, due, bytes)).await,
+        Outcome::Committed(_) => Ok(true),
+        Outcome::Refused(_) => Ok(false),
+        Outcome::Failed(error) => Err(error.into()),
+    }
 }
 
 /// Makes a call due again at a later time. With `is_attempt` the attempt counts. Returns `false` if the lease had ended.

@@ -3,8 +3,8 @@
 use super::Trigger;
 use crate::key::{Key, Owner};
 use crate::limits::{
-    TRIGGER_ATTEMPTS_MAX, TRIGGER_DONE_TTL_MS, TRIGGER_ENTRY_TTL_MS, TRIGGER_QUEUE_BYTES_MAX, TRIGGER_QUEUE_MAX,
-    TRIGGER_QUEUE_SHARDS, TRIGGER_QUEUE_TTL_MS, TRIGGER_RETRY_MS, TRIGGER_RETRY_MS_MAX,
+    TRIGGER_ATTEMPTS_MAX, TRIGGER_DONE_MAX, TRIGGER_DONE_TTL_MS, TRIGGER_ENTRY_TTL_MS, TRIGGER_QUEUE_BYTES_MAX,
+    TRIGGER_QUEUE_MAX, TRIGGER_QUEUE_SHARDS, TRIGGER_QUEUE_TTL_MS, TRIGGER_RETRY_MS, TRIGGER_RETRY_MS_MAX,
 };
 use crate::port::{Check, Mutation, Text, Transaction};
 use crate::time::Timestamp;
@@ -14,6 +14,9 @@ use crate::{spread, stored_text};
 pub(super) const ATTEMPTS: &str = "attempts";
 pub(super) const BYTES: &str = "bytes";
 pub(super) const ENTRIES: &str = "entries";
+
+/// The index of the check of [`QueueKeys::finish`] that there is room for a note.
+pub(super) const NOTES_CHECK: u32 = 1;
 
 /// The pause before the next attempt, after so many failed ones; `None` if there shall be no further one.
 pub const fn retry_after_ms(attempts: u32) -> Option<u64> {
@@ -52,6 +55,12 @@ impl<'f> QueueKeys<'f> {
     /// Exists for a while after a call was made, so that the same publication is not queued again.
     fn done(&self, id: &str) -> Key {
         self.key("done", id)
+    }
+
+    /// The number of calls that were noted as made, in the span of time in which this lease ends. Each span is as long as a
+    /// note exists, so the notes of two spans at most exist at a time.
+    pub(super) fn notes(&self, due: i64) -> Key {
+        self.key("notes", &(due / signed(TRIGGER_DONE_TTL_MS)).to_string())
     }
 
     fn key(&self, what: &str, id: &str) -> Key {
@@ -106,13 +115,22 @@ impl<'f> QueueKeys<'f> {
         postponed.check(Check::Present(self.entry(id))).mutate(Mutation::AddField(self.entry(id), ATTEMPTS.into(), -1))
     }
 
-    /// Removes a call.
+    /// Removes a call that was made, and notes that. The check with the index [`NOTES_CHECK`] bounds the number of notes.
     pub(super) fn finish(&self, id: &str, due: i64, bytes: u64) -> Transaction {
+        let notes = self.notes(due);
+        self.remove(id, due, bytes)
+            .check(Check::FieldBelow(notes.clone(), ENTRIES.into(), TRIGGER_DONE_MAX))
+            .mutate(Mutation::Set(self.done(id), Vec::new(), Some(TRIGGER_DONE_TTL_MS)))
+            .mutate(Mutation::AddField(notes.clone(), ENTRIES.into(), 1))
+            .mutate(Mutation::Expire(notes, 2 * TRIGGER_DONE_TTL_MS))
+    }
+
+    /// Removes a call.
+    pub(super) fn remove(&self, id: &str, due: i64, bytes: u64) -> Transaction {
         let [fewer_entries, fewer_bytes] = self.resize(-1, -signed(bytes));
         self.is_due(id, due)
             .mutate(Mutation::OrderedRemove(self.due(), id.to_owned().into()))
             .mutate(Mutation::Delete(self.entry(id)))
-            .mutate(Mutation::Set(self.done(id), Vec::new(), Some(TRIGGER_DONE_TTL_MS)))
             .mutate(fewer_entries)
             .mutate(fewer_bytes)
     }

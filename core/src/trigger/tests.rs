@@ -3,8 +3,8 @@
 use super::*;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{
-    TRIGGER_ATTEMPTS_MAX, TRIGGER_DONE_TTL_MS, TRIGGER_QUEUE_BYTES_MAX, TRIGGER_QUEUE_MAX, TRIGGER_RETRY_MS,
-    TRIGGER_RETRY_MS_MAX,
+    TRIGGER_ATTEMPTS_MAX, TRIGGER_DONE_MAX, TRIGGER_DONE_TTL_MS, TRIGGER_QUEUE_BYTES_MAX, TRIGGER_QUEUE_MAX,
+    TRIGGER_RETRY_MS, TRIGGER_RETRY_MS_MAX,
 };
 use crate::port::{Clock, KeyValue, Mutation, Outcome, Transaction};
 use crate::testing::{FakeStore, ManualClock, StoredValue, block_on};
@@ -173,6 +173,18 @@ fn a_queue_is_bounded_in_bytes() {
     assert_eq!(claimed.trigger, large("1"), "a long call is stored in parts");
     assert!(fixture.finish(&claimed));
     assert_eq!(fixture.enqueue(&[large("3")]), [EnqueueOutcome::Queued], "its bytes are free again");
+}
+
+#[test]
+fn the_number_of_calls_that_are_noted_as_made_is_bounded() {
+    let fixture = Fixture::new();
+    fixture.enqueue(&[trigger("1"), trigger("2")]);
+    let claimed = fixture.claim(10);
+    let notes = rules::QueueKeys::of("bot").notes(fixture.now().plus(LEASE_MS).score());
+    fixture.change(Mutation::AddField(notes, rules::ENTRIES.into(), TRIGGER_DONE_MAX - 1));
+    assert!(claimed.iter().all(|claimed| fixture.finish(claimed)));
+    assert_eq!(fixture.length(), 0);
+    assert_eq!(fixture.enqueue(&[trigger("1"), trigger("2")]), [EnqueueOutcome::Known, EnqueueOutcome::Queued]);
 }
 
 #[test]

@@ -62,9 +62,9 @@ fn an_entry_whose_partition_is_away_is_postponed_and_the_others_are_delivered() 
     fixture.clock.advance(OUTBOX_GRACE_MS);
     let host = PartlyAway { host: Host::new(&fixture, 3, None), away: vec![Owner::Conversation(GROUP)] };
     let rounds: Vec<_> = (0..OUTBOX_SHARDS).map(|shard| block_on(recover(&host, shard))).collect();
-    let sums = rounds
-        .iter()
-        .fold((0, 0), |(delivered, postponed), round| (delivered + round.delivered, postponed + round.postponed));
+    let sums = rounds.iter().fold((0_u64, 0_u64), |(delivered, postponed), round| {
+        (delivered + round.delivered, postponed + round.postponed)
+    });
     assert_eq!(sums, (1, 1), "{rounds:?}");
     assert_eq!(rounds.iter().filter(|round| round.error.is_some()).count(), 1);
     assert_eq!(fixture.received()[&ANN], ["poll.vote"]);

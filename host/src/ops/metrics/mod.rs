@@ -67,7 +67,7 @@ declare! {
         "Slots of schedules by function, schedule and outcome: ok, error, elsewhere (another host ticked), unclaimed (the store did not answer).",
         ["function", "schedule", "outcome"]);
     TRIGGERS: Counters<2> = counters("roost_triggers_total",
-        "Calls for publications by function and outcome: ok, failed (made again), busy (made again), refused, dropped (too many attempts), queue_full, loop.",
+        "Calls for publications by function and outcome: ok, failed (made again), busy (made again), refused, dropped (too many attempts, or unreadable), queue_full, loop.",
         ["function", "outcome"]);
     TRIGGER_QUEUE: Gauges<1> = gauges("roost_trigger_queue",
         "Queued calls for publications by function, in the whole cluster.", ["function"]);

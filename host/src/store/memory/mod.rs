@@ -7,6 +7,7 @@ mod app_usage;
 mod content;
 mod expiry;
 mod feed;
+mod growth;
 mod keys;
 mod shard;
 #[cfg(test)]
@@ -21,15 +22,16 @@ use std::time::Duration;
 
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
-use roost_core::key::{Owner, Space};
+use roost_core::key::Owner;
 use roost_core::port::{
-    Bus, Feeds, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction,
-    Value, validate_commit, validate_publish, validate_read,
+    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
+    validate_commit, validate_publish, validate_read,
 };
 use roost_core::time::Timestamp;
 
 use self::app_usage::AppUsage;
 use self::feed::Epochs;
+use self::growth::may_grow;
 use self::shard::StoreShard;
 use super::StoreStats;
 use super::clock::{StepClock, StoreClock, SystemClock};
@@ -187,23 +189,6 @@ fn lock(shard: &Mutex<StoreShard>) -> MutexGuard<'_, StoreShard> {
 }
 
 const NO_ROOM: StoreError = StoreError::Unavailable { retry_after_ms: RETRY_AFTER_MS };
-
-/// Whether a transaction could make the store larger. What the host writes for itself alone is small and bounded; a full
-/// store must not keep it from ticking, or from delivering what is in the outbox.
-fn may_grow(transaction: &Transaction) -> bool {
-    let shrinks = |mutation: &Mutation| {
-        mutation.key().space == Space::Host
-            || matches!(
-                mutation,
-                Mutation::Delete(_)
-                    | Mutation::DeleteFields(_, _)
-                    | Mutation::OrderedRemove(_, _)
-                    | Mutation::Expire(_, _)
-                    | Mutation::Persist(_)
-            )
-    };
-    !transaction.mutations.iter().all(shrinks) || transaction.publications.iter().any(|event| event.durable)
-}
 
 fn shard_index(owner: Owner) -> usize {
     let (kind, bits) = match owner {

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use roost_core::key::Key;
 use roost_core::limits::FEED_EVENTS_MAX;
 use roost_core::port::{AppBound, Event, Mutation, Text};
+use roost_core::slot::{self, RepeatedWork, SlotClaim};
+use roost_core::trigger::{self, EnqueueOutcome, Trigger};
 
 use super::*;
 
@@ -151,6 +153,27 @@ async fn a_full_store_refuses_to_grow_until_something_is_deleted() {
     change(&store, Mutation::Delete(key(1))).await;
     store.check_size();
     change(&store, Mutation::Set(key(3), vec![0], None)).await;
+}
+
+#[tokio::test]
+async fn a_full_store_takes_no_new_work_of_the_host_and_lets_it_end_what_has_begun() {
+    let store = with_manual_clock().0;
+    let bytes_max = store.stats().bytes;
+    let store = store.with_bytes_max(bytes_max);
+    let event = Event { name: "event".into(), payload: "0".into(), durable: true };
+    let call =
+        |id: &str| Trigger { function: "bot".into(), id: id.into(), event: event.clone(), users: vec![USER], depth: 1 };
+    let now = store.now();
+    assert_eq!(trigger::enqueue(&store, &[call("1")], now).await, Ok(vec![EnqueueOutcome::Queued]));
+    store.check_size();
+    assert_eq!(trigger::enqueue(&store, &[call("2")], now).await, Ok(vec![EnqueueOutcome::Failed(NO_ROOM)]));
+    let addressed = Transaction::new(Owner::Shard(1)).address(vec![USER], event.clone());
+    assert_eq!(store.commit(vec![addressed]).await, Ok(vec![Outcome::Failed(NO_ROOM)]));
+    let claimed = trigger::claim(&store, "bot", (10, 1_000), now).await.unwrap().calls;
+    assert_eq!(trigger::finish(&store, &claimed[0]).await, Ok(true));
+    let work = RepeatedWork { name: "tick".to_owned(), every_ms: 1_000, lease_ms: 500 };
+    let Ok(SlotClaim::Claimed(slot)) = slot::claim(&store, &work, "host", now).await else { panic!("not claimed") };
+    assert_eq!(slot::release(&store, &work, &slot, "host").await, Ok(()));
 }
 
 /// What a random sequence of operations does to the store.
