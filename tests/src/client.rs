@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::eventually::DEADLINE;
+use crate::eventually::{DEADLINE, retry_until_ok};
 
 /// A client of one listener, which sends the same credentials with every request.
 #[derive(Clone, Debug)]
@@ -72,10 +72,17 @@ impl Client {
         send(self.request("PATCH", path).json(&body)).await
     }
 
-    /// Creates a conversation with these members and returns its id.
+    /// Creates a conversation with these members and returns its id. What is refused for the moment is asked again.
     pub async fn conversation(&self, members: &[Uuid]) -> String {
-        let created = self.post("/v1/conversations", serde_json::json!({ "members": members })).await.json(201);
-        created["id"].as_str().expect("an id").to_owned()
+        let id = Uuid::new_v4();
+        let conversation = serde_json::json!({ "id": id, "members": members });
+        let created = retry_until_ok(DEADLINE, async || {
+            let answer = self.post("/v1/conversations", conversation.clone()).await;
+            if answer.status == 503 { Err(answer) } else { Ok(answer) }
+        });
+        let answer = created.await.unwrap_or_else(|answer| answer);
+        assert!(matches!(answer.status, 200 | 201), "{}: {}", answer.asked, answer.text);
+        id.to_string()
     }
 }
 

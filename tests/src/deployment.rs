@@ -1,6 +1,7 @@
 //! Deploys versions of the guest `lifecycle` over the admin listener.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,12 +41,15 @@ pub fn stamped(component: &[u8], stamp: &[u8]) -> Vec<u8> {
     [component, &[0, length as u8], NAME, stamp].concat()
 }
 
+/// How long a deployment may take: on a machine with other work, compiling takes its time.
+const DEPLOYED_WITHIN: Duration = Duration::from_secs(120);
+
 /// The status and the JSON of a request to the admin listener.
 ///
 /// # Panics
 /// If there is no answer, or no JSON.
 pub async fn post(client: &Client, path: &str, body: Vec<u8>) -> (u16, Value) {
-    let response = client.request("POST", path).body(body).send().await.expect("an answer");
+    let response = client.request("POST", path).body(body).timeout(DEPLOYED_WITHIN).send().await.expect("an answer");
     let status = response.status().as_u16();
     (status, response.json().await.expect("JSON"))
 }
