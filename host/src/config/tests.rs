@@ -103,6 +103,7 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("function.a-b.grants.read", "presence"),
         ("function.a-b.grants.write", "app"),
         ("function.a-b.grants.publish", "true"),
+        ("function.a-b.grants.subscribe", "true"),
         ("function.a-b.grants.records", "membership"),
     ];
     let all = own.into_iter().chain(sockets).chain(functions);

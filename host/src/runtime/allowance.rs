@@ -248,7 +248,8 @@ mod tests {
             "it asks for the grants `write.app`, `publish`, which are not allowed by configuration; allow what it asks \
              for with function.polls.grants.read = [\"presence\", \"app\"] and function.polls.grants.write = [\"app\"] and \
              function.polls.grants.publish = true and function.polls.grants.records = [\"history\"], or everything that \
-             it ever asks for with function.polls.grants.all = true"
+             it ever asks for with function.polls.grants.all = true; whoever deploys it can allow it for this deployment \
+             with --allow-grants write.app,publish"
         );
         refusal.asked = Grants { publish: true, ..Grants::default() };
         refusal.refused = refusal.asked;

@@ -64,7 +64,7 @@ declare! {
     DEPLOYMENTS_VERSION: IntGauge = gauge("roost_deployments_version",
         "The version of the deployments that this host follows; equal on all hosts of a cluster.");
     TICKS: Counters<3> = counters("roost_ticks_total",
-        "Slots of schedules by function, schedule and outcome: ok, error, elsewhere (another host ticked), unclaimed (the store did not answer).",
+        "Slots of schedules by function, schedule and outcome: ok, error, elsewhere (another host ticked), unclaimed (the store did not answer), late (claiming took too long).",
         ["function", "schedule", "outcome"]);
     TRIGGERS: Counters<2> = counters("roost_triggers_total",
         "Calls for publications by function and outcome: ok, failed (made again), busy (made again), refused, dropped (too many attempts, or unreadable), queue_full, loop.",

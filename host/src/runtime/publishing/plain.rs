@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_events_for_the_same_user_stay_two_events() {
+    fn equal_events_for_the_same_user_are_two_events() {
         let all = [publication(1, "a"), publication(2, "a"), publication(1, "a"), publication(1, "a")];
         assert_eq!(users(&batches(all.into())[0]), [2, 1, 1]);
     }

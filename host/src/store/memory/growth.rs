@@ -45,6 +45,6 @@ fn compares_field(check: &Check, of: &Key) -> bool {
     matches!(check, Check::FieldEquals(key, _, _) if key == of)
 }
 
-fn has_member(check: &Check, of: &Key, wanted: &Text) -> bool {
-    matches!(check, Check::ScoreEquals(key, member, Some(_)) if key == of && member == wanted)
+fn has_member(check: &Check, of: &Key, expected: &Text) -> bool {
+    matches!(check, Check::ScoreEquals(key, member, Some(_)) if key == of && member == expected)
 }
