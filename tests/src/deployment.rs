@@ -42,7 +42,7 @@ pub fn stamped(component: &[u8], stamp: &[u8]) -> Vec<u8> {
 }
 
 /// How long a deployment may take: on a machine with other work, compiling takes its time.
-const DEPLOYED_WITHIN: Duration = Duration::from_secs(120);
+pub const DEPLOYED_WITHIN: Duration = Duration::from_secs(120);
 
 /// The status and the JSON of a request to the admin listener.
 ///

@@ -8,7 +8,8 @@ use wasmtime::ResourceLimiter;
 const ELEMENT_BYTES: usize = size_of::<usize>();
 /// A component made from Python consists of about forty modules.
 pub(super) const INSTANCES_MAX: u32 = 96;
-pub(super) const MEMORIES_MAX: u32 = 2;
+/// A component made from JavaScript has three.
+pub(super) const MEMORIES_MAX: u32 = 4;
 pub(super) const TABLES_MAX: u32 = 4;
 
 /// Counts the memory of one instance against its limit.

@@ -5,12 +5,13 @@
 use std::fs;
 
 use roost_tests::components;
-use roost_tests::deployment::{deploy, detail, post, stamped, version, version_of, withdrawal_of};
-use roost_tests::eventually::eventually;
+use roost_tests::deployment::{DEPLOYED_WITHIN, deploy, detail, post, stamped, version, version_of, withdrawal_of};
+use roost_tests::eventually::eventually_within;
 use roost_tests::fleet::{Fleet, patient_settings_for};
 use roost_tests::ledger::{Ledger, RedisCounters};
 use roost_tests::postgres::PostgresServer;
 use roost_tests::redis::RedisServer;
+use roost_tests::server::Server;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -24,7 +25,7 @@ const BROKEN_CANARY_EVERY: u8 = 3;
 async fn broken_canary_is_taken_back(fleet: &Fleet, round: u8) {
     let outcome = deploy(fleet.host(0), version(&format!("0.2.{round}"), "traps"), "canary=50").await;
     for host in [fleet.host(0), fleet.host(1)] {
-        eventually(&format!("the canary is taken back: {outcome}"), async || {
+        eventually_within(DEPLOYED_WITHIN, &format!("the canary is taken back: {outcome}"), async || {
             for _ in 0..10 {
                 version_of(host, Uuid::new_v4()).await;
             }
@@ -36,10 +37,28 @@ async fn broken_canary_is_taken_back(fleet: &Fleet, round: u8) {
     }
 }
 
+/// Waits until every host runs what was deployed. The answer of a deployment waits for this, but not for ever.
+async fn followed_everywhere(host: &Server, name: &str, outcome: &Value) {
+    eventually_within(DEPLOYED_WITHIN, &format!("every host follows {outcome}"), async || {
+        let detail = host.operator().get(&format!("/functions/{name}?cluster=true")).await.json(200);
+        let runs = |report: &Value| {
+            let function = &report["functions"][name];
+            assert_eq!(function["problem"], Value::Null, "{report}");
+            match outcome["canary"] {
+                Value::Null => function["digest"] == outcome["digest"],
+                _ => function["canary"]["revision"] == outcome["revision"],
+            }
+        };
+        detail["hosts"].as_array().unwrap().iter().all(runs)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn no_client_notices_that_functions_are_deployed_on_every_host() {
     let redis = RedisServer::start().await;
-    let settings = patient_settings_for(&redis.url(), &PostgresServer::shared().database().await);
+    let mut settings = patient_settings_for(&redis.url(), &PostgresServer::shared().database().await);
+    settings.push(("deployments.canary_calls_min".to_owned(), "20".to_owned()));
     let fleet = Fleet::start_identical(2, &settings).await;
     let ledger = Ledger::open("functions deployed again and again", fleet.addresses()).await;
     deploy(fleet.host(0), version("0.1.0", "ok"), "").await;
@@ -56,7 +75,7 @@ async fn no_client_notices_that_functions_are_deployed_on_every_host() {
             let path = if is_canary { "/functions?canary=50" } else { "/functions" };
             let (status, outcome) = post(&host.operator(), path, stamped(&component, &[round])).await;
             assert_eq!(status, 200, "{outcome}\n{}", host.log());
-            assert!(outcome["hosts"].as_array().unwrap().iter().all(|host| host["done"] == true), "{outcome}");
+            followed_everywhere(host, name, &outcome).await;
             if is_canary {
                 ledger.wait_for_acknowledgements(4).await;
                 let (status, outcome) =

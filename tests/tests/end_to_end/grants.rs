@@ -18,7 +18,8 @@ use tempfile::TempDir;
 const REFUSAL: &str = "it asks for the grants `records.read-documents`, `records.document-names`, which are not allowed by \
                        configuration; allow what it asks for with function.hostile.grants.records = \
                        [\"read-documents\", \"document-names\"], or everything that it ever asks for with \
-                       function.hostile.grants.all = true";
+                       function.hostile.grants.all = true; whoever deploys it can allow it for this deployment with \
+                       --allow-grants records.read-documents,records.document-names";
 
 async fn functions(change: impl FnOnce(&mut Options)) -> Functions {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
@@ -94,8 +95,7 @@ async fn a_host_starts_only_with_functions_whose_grants_are_allowed() {
     ] {
         let server = Server::serve(served.path(), &[setting]).await;
         let listed = server.operator().get("/functions").await.json(200);
-        let granted =
-            json!({ "read": [], "write": [], "publish": false, "records": ["read-documents", "document-names"] });
+        let granted = json!({ "read": [], "write": [], "publish": false, "subscribe": false, "records": ["read-documents", "document-names"] });
         assert_eq!(listed["functions"][0]["grants"], granted, "what is allowed and not asked for is not granted");
     }
 }

@@ -136,6 +136,8 @@ async fn a_vote_is_counted_and_published_to_named_users_and_the_watcher_is_calle
 
 /// The users as the watcher lists them: in the order of the ballot.
 fn sorted(users: &[Uuid]) -> String {
+    let mut users = users.to_vec();
+    users.sort_unstable();
     users.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
