@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::key::Key;
 use crate::limits::{SLOT_RECORD_TTL_MS, SLOT_SHARDS};
-use crate::port::{Check, KeyValue, Mutation, Outcome, Query, StoreError, Text, Transaction, Value};
+use crate::port::{Check, KeyValue, Mutation, Query, StoreError, Text, Transaction, Value};
 use crate::spread;
 use crate::store_answers::unexpected;
 use crate::store_calls;
@@ -40,15 +40,6 @@ impl ClaimedSlot {
     pub fn until(&self) -> Timestamp {
         self.until
     }
-}
-
-/// The answer to a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SlotClaim {
-    /// The caller does the work of this slot.
-    Claimed(ClaimedSlot),
-    /// Another host has claimed this slot, or still does the work of an earlier one.
-    Elsewhere,
 }
 
 /// What the store holds about the latest claim, as it was read.
@@ -98,19 +89,19 @@ impl RepeatedWork {
     }
 }
 
-/// Claims the present slot for the host `holder`, which must not be doing this work now. After an error the slot may be
-/// claimed or not.
+/// Claims the present slot for the host `holder`, which must not be doing this work now; `None` if another host has claimed
+/// it, or still does the work of an earlier one. After an error the slot may be claimed or not.
 pub async fn claim<S: KeyValue>(
     store: &S,
     work: &RepeatedWork,
     holder: &str,
     now: Timestamp,
-) -> Result<SlotClaim, Error> {
+) -> Result<Option<ClaimedSlot>, Error> {
     let key = work.key();
     let record = read(store, &key).await?;
     let start = work.slot_start(now);
     if !work.is_free(&record, (start, now), holder) {
-        return Ok(SlotClaim::Elsewhere);
+        return Ok(None);
     }
     let until = now.plus(work.lease_ms);
     let fields = [(SLOT, start.0.to_string()), (UNTIL, until.0.to_string()), (HOLDER, holder.to_owned())];
@@ -119,11 +110,7 @@ pub async fn claim<S: KeyValue>(
         .check(Check::FieldEquals(key.clone(), UNTIL.into(), record.until.map(Text::from)))
         .mutate(Mutation::SetFields(key.clone(), fields.map(|(name, text)| (name.into(), text.into())).into()))
         .mutate(Mutation::Expire(key, SLOT_RECORD_TTL_MS.max(work.lease_ms).max(work.length_ms().saturating_mul(2))));
-    match store_calls::commit_one(store, transaction).await? {
-        Outcome::Committed(_) => Ok(SlotClaim::Claimed(ClaimedSlot { start, until })),
-        Outcome::Refused(_) => Ok(SlotClaim::Elsewhere),
-        Outcome::Failed(error) => Err(error.into()),
-    }
+    Ok(store_calls::is_committed(store, transaction).await?.then_some(ClaimedSlot { start, until }))
 }
 
 /// Ends the lease of a slot whose work is done, so that the next slot can begin. Nothing happens if the lease has ended
@@ -141,10 +128,7 @@ pub async fn release<S: KeyValue>(
         .check(same(UNTIL, slot.until.0.to_string()))
         .check(same(HOLDER, holder.to_owned()))
         .mutate(Mutation::SetFields(key.clone(), vec![(UNTIL.into(), "0".into())]));
-    match store_calls::commit_one(store, transaction).await? {
-        Outcome::Committed(_) | Outcome::Refused(_) => Ok(()),
-        Outcome::Failed(error) => Err(error.into()),
-    }
+    store_calls::is_committed(store, transaction).await.map(drop)
 }
 
 async fn read<S: KeyValue>(store: &S, key: &Key) -> Result<SlotRecord, StoreError> {

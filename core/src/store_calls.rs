@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::limits::{CALL_BYTES_MAX, CALL_ITEMS_MAX};
-use crate::port::{AddressedEvent, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
+use crate::port::{AddressedEvent, Event, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
 use crate::store_answers::unexpected;
 
 /// Commits any number of transactions; the outcomes are in the order of the transactions.
@@ -68,6 +68,15 @@ pub(crate) async fn read_all<S: KeyValue>(
     Ok(values)
 }
 
+/// Carries out one transaction. Returns whether its checks held.
+pub(crate) async fn is_committed<S: KeyValue>(store: &S, transaction: Transaction) -> Result<bool, Error> {
+    match commit_one(store, transaction).await? {
+        Outcome::Committed(_) => Ok(true),
+        Outcome::Refused(_) => Ok(false),
+        Outcome::Failed(error) => Err(error.into()),
+    }
+}
+
 /// Appends the answers of a call to those of earlier calls. Usually there is only one call, and nothing is copied.
 fn append<T>(all: &mut Vec<T>, answers: Vec<T>) {
     if all.is_empty() {
@@ -90,14 +99,14 @@ fn fitting(transactions: &[Transaction]) -> usize {
 /// The size of a transaction, never less than the port counts: large values by their length, small ones by their limit.
 fn size(transaction: &Transaction) -> usize {
     let mutations: usize = transaction.mutations.iter().map(mutation_size).sum();
-    let publications: usize = transaction.publications.iter().map(|event| event.name.len() + event.payload.len()).sum();
+    let publications: usize = transaction.publications.iter().map(Event::bytes).sum();
     let addressed: usize = transaction.addressed.iter().map(addressed_size).sum();
     transaction.checks.len() * SMALL_BYTES_MAX + mutations + publications + addressed
 }
 
 /// Counts an event once for each user who receives it.
 fn addressed_size(addressed: &AddressedEvent) -> usize {
-    (addressed.event.name.len() + addressed.event.payload.len()) * addressed.users.len()
+    addressed.event.bytes() * addressed.users.len()
 }
 
 /// The largest size of a check, or of a mutation without a value of its own.

@@ -1,4 +1,5 @@
-//! A long text in the fields of a hash: no field of a hash may be longer than a value, so the text is cut into parts.
+//! A long text in the fields of a hash: no field of a hash may be longer than a value, so the text is cut into parts. Numbers
+//! beside it, as the store has them.
 
 use crate::limits::VALUE_BYTES_MAX;
 use crate::port::Text;
@@ -28,6 +29,11 @@ pub(crate) fn join(fields: &[(String, String)]) -> String {
 pub(crate) fn number(fields: &[(String, String)], name: &str) -> u64 {
     let found = fields.iter().find(|(known, _)| known == name);
     found.and_then(|(_, text)| text.parse().ok()).unwrap_or_default()
+}
+
+/// A number as the store counts it; saturates.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

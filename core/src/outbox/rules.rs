@@ -9,7 +9,7 @@ use crate::limits::{
     OUTBOX_RETRY_MS_MAX, OUTBOX_VOID_TTL_MS, RECEIPT_TTL_MS,
 };
 use crate::port::{Check, Event, Mutation, Transaction};
-use crate::stored_text;
+use crate::stored_text::{self, signed};
 use crate::time::Timestamp;
 
 /// The field of an entry that counts the attempts of recovery, and the fields of a shard's size.
@@ -32,10 +32,6 @@ fn resize(shard: Owner, entries: i64, bytes: i64) -> [Mutation; 2] {
         Mutation::AddField(mark::size(shard), ENTRIES.into(), entries),
         Mutation::AddField(mark::size(shard), BYTES.into(), bytes),
     ]
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Writes a mark. It is refused if the shard is full.

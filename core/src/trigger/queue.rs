@@ -6,10 +6,9 @@ use super::Trigger;
 use super::rules::{ATTEMPTS, BYTES, ENTRIES, NOTES_CHECK, QueueKeys};
 use crate::error::Error;
 use crate::limits::TRIGGER_ATTEMPTS_MAX;
-use crate::port::{KeyValue, Outcome, Query, StoreError, Transaction, Value};
-use crate::store_answers::{self, unexpected};
+use crate::port::{KeyValue, Outcome, Query, StoreError, Value};
 use crate::time::Timestamp;
-use crate::{store_calls, stored_text};
+use crate::{live_state, store_answers, store_calls, stored_text};
 
 /// What became of a call that was to be queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,10 +102,7 @@ pub async fn claim<S: KeyValue>(
 ) -> Result<QueueClaim, Error> {
     let keys = QueueKeys::of(function);
     let range = Query::OrderedRange { key: keys.due(), minimum: i64::MIN, maximum: now.score(), limit };
-    let due = match store.read(vec![range]).await?.pop() {
-        Some(Value::Ordered(due)) => due,
-        _ => return Err(unexpected("an ordered range").into()),
-    };
+    let due = live_state::read(store, range).await?.into_ordered()?;
     if due.is_empty() {
         return Ok(QueueClaim::default());
     }
@@ -192,7 +188,7 @@ pub async fn finish<S: KeyValue>(store: &S, claimed: &ClaimedTrigger) -> Result<
     let (id, due, bytes) = (&claimed.trigger.id, claimed.due, claimed.bytes);
     match store_calls::commit_one(store, keys.finish(id, due, bytes)).await? {
         // So many calls were made lately that this one is not noted.
-        Outcome::Refused(NOTES_CHECK) => is_done(store, keys.remove(id, due, bytes)).await,
+        Outcome::Refused(NOTES_CHECK) => store_calls::is_committed(store, keys.remove(id, due, bytes)).await,
         Outcome::Committed(_) => Ok(true),
         Outcome::Refused(_) => Ok(false),
         Outcome::Failed(error) => Err(error.into()),
@@ -207,15 +203,7 @@ pub async fn postpone<S: KeyValue>(
     is_attempt: bool,
 ) -> Result<bool, Error> {
     let keys = QueueKeys::of(&claimed.trigger.function);
-    is_done(store, keys.postpone(&claimed.trigger.id, claimed.due, (at, is_attempt))).await
-}
-
-async fn is_done<S: KeyValue>(store: &S, transaction: Transaction) -> Result<bool, Error> {
-    match store_calls::commit_one(store, transaction).await? {
-        Outcome::Committed(_) => Ok(true),
-        Outcome::Refused(_) => Ok(false),
-        Outcome::Failed(error) => Err(error.into()),
-    }
+    store_calls::is_committed(store, keys.postpone(&claimed.trigger.id, claimed.due, (at, is_attempt))).await
 }
 
 /// The number of calls in the queue of each function.

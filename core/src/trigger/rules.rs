@@ -7,8 +7,9 @@ use crate::limits::{
     TRIGGER_QUEUE_MAX, TRIGGER_QUEUE_SHARDS, TRIGGER_QUEUE_TTL_MS, TRIGGER_RETRY_MS, TRIGGER_RETRY_MS_MAX,
 };
 use crate::port::{Check, Mutation, Text, Transaction};
+use crate::spread;
+use crate::stored_text::{self, signed};
 use crate::time::Timestamp;
-use crate::{spread, stored_text};
 
 /// The fields of an entry besides the parts of its text, and the fields of the size of a queue.
 pub(super) const ATTEMPTS: &str = "attempts";
@@ -134,8 +135,4 @@ impl<'f> QueueKeys<'f> {
             .mutate(fewer_entries)
             .mutate(fewer_bytes)
     }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

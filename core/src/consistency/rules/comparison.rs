@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::consistency::{Finding, FindingKind};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::port::{Counter, LastMessage};
+use crate::stored_text::signed;
 
 /// A user's counters in the store, read at one instant.
 #[derive(Clone, Debug, Default)]
@@ -127,8 +128,4 @@ pub(crate) fn compare_last_message(cached: &LastMessage, recorded: &LastMessage)
         repaired: false,
     };
     Some(Suspicion { finding, explanation })
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -10,10 +10,9 @@ use crate::outbox::entry::OutboxEntry;
 use crate::outbox::mark::{self, OutboxMark};
 use crate::outbox::rules::{self, ATTEMPTS};
 use crate::outbox::{OutboxEvent, OutboxStore};
-use crate::port::{Outcome, Query, StoreError, Transaction, Value};
-use crate::store_answers::{self, unexpected};
+use crate::port::{Outcome, Query, StoreError, Value};
 use crate::time::Timestamp;
-use crate::{store_calls, stored_text};
+use crate::{live_state, store_answers, store_calls, stored_text};
 
 /// What a round of recovery did, in entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,11 +111,11 @@ async fn recover_shard<S: OutboxStore>(store: &S, shard: Owner, done: &mut Outbo
         let page = due_marks(store, shard).await?;
         for (text, due) in &page {
             let Some(mark) = OutboxMark::parse(text).filter(|mark| mark.shard() == shard) else {
-                is_committed(store, rules::remove_unreadable_mark(shard, text)).await?;
+                store_calls::is_committed(store, rules::remove_unreadable_mark(shard, text)).await?;
                 continue;
             };
             let claimed = store.now().plus(OUTBOX_LEASE_MS);
-            if is_committed(store, rules::postpone_mark(mark, *due, claimed)).await? {
+            if store_calls::is_committed(store, rules::postpone_mark(mark, *due, claimed)).await? {
                 done.add(recover_entry(store, mark, claimed.score()).await);
             }
             // An entry whose partition does not answer can take long.
@@ -131,10 +130,8 @@ async fn recover_shard<S: OutboxStore>(store: &S, shard: Owner, done: &mut Outbo
 }
 
 async fn due_marks<S: OutboxStore>(store: &S, shard: Owner) -> Result<Vec<(String, i64)>, Error> {
-    match store.read(vec![due_range(shard, store.now(), OUTBOX_PAGE)]).await?.pop() {
-        Some(Value::Ordered(due)) => Ok(due),
-        _ => Err(unexpected("an ordered range").into()),
-    }
+    let due = live_state::read(store, due_range(shard, store.now(), OUTBOX_PAGE)).await?;
+    Ok(due.into_ordered()?)
 }
 
 /// Recovers the entry of a mark that this host has claimed until `due`.
@@ -165,17 +162,17 @@ async fn recover_entry<S: OutboxStore>(store: &S, mark: OutboxMark, due: i64) ->
         remove(store, mark, due).await?;
         return Ok(EntryRecovery::Delivered);
     }
-    is_committed(store, rules::postpone_mark(mark, due, store.now().plus(pause_ms))).await?;
+    store_calls::is_committed(store, rules::postpone_mark(mark, due, store.now().plus(pause_ms))).await?;
     Ok(EntryRecovery::Postponed)
 }
 
 /// Makes sure that a missing entry is not written any more.
 async fn void<S: OutboxStore>(store: &S, mark: OutboxMark, due: i64) -> Result<EntryRecovery, Error> {
-    if !is_committed(store, rules::void(mark)).await? {
+    if !store_calls::is_committed(store, rules::void(mark)).await? {
         // The transaction came at this instant, and the next round delivers its entry.
         return Ok(EntryRecovery::Contended);
     }
-    is_committed(store, rules::remove_mark(mark, due)).await?;
+    store_calls::is_committed(store, rules::remove_mark(mark, due)).await?;
     Ok(EntryRecovery::Voided)
 }
 
@@ -190,13 +187,4 @@ async fn remove<S: OutboxStore>(store: &S, mark: OutboxMark, due: i64) -> Result
     let removals = vec![rules::remove_entry(mark), rules::remove_mark(mark, due)];
     let outcomes = store_calls::commit_all(store, removals).await?;
     store_calls::failure(&outcomes).map_or(Ok(()), Err)
-}
-
-/// Carries out a transaction. Returns whether its checks held.
-async fn is_committed<S: OutboxStore>(store: &S, transaction: Transaction) -> Result<bool, Error> {
-    match store_calls::commit_one(store, transaction).await? {
-        Outcome::Committed(_) => Ok(true),
-        Outcome::Refused(_) => Ok(false),
-        Outcome::Failed(error) => Err(error.into()),
-    }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::decimal;
 use super::encoded_change::{EncodedChanges, bounded_events, unnotified_events};
-use super::{decimal, signed};
 use crate::ids::{ConversationId, Seq};
 use crate::key::{Key, Owner, Space};
 use crate::port::{Check, Counter, Mutation, Transaction, UnreadSnapshot};
+use crate::stored_text::signed;
 
 /// Fills all counters of an uncached user, provided that the lease still holds `token`. A slow caller whose lease has
 /// expired must not write an old snapshot after another caller filled the counters and a third one removed them.

@@ -15,11 +15,6 @@ pub(crate) use encoded_change::{EncodedChange, EncodedChanges, notified_up_to};
 pub(crate) use fill::fill;
 pub(crate) use reconciliation::{Reconciliation, reconcile, unchanged};
 
-/// A count as the store holds it; saturates.
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 fn decimal(number: i64) -> Vec<u8> {
     number.to_string().into_bytes()
 }

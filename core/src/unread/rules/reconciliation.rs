@@ -1,10 +1,11 @@
 //! Reconciles the stored counters of a cached user with a snapshot from the records.
 
 use super::encoded_change::{EncodedChanges, bounded_events, unnotified_events};
-use super::{CounterState, decimal, signed};
+use super::{CounterState, decimal};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::port::{Check, Counter, Mutation, Text, Transaction};
+use crate::stored_text::signed;
 
 /// The result of comparing a stored counter state with a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::{CATCH_UP_BYTES_MAX, FEED_EVENTS_MAX};
 use crate::port::{Change, ChangeKind, Check, Counter, Event, Message, Mutation, Text, Transaction, UnreadSnapshot};
+use crate::stored_text::signed;
 use crate::time::Timestamp;
 
 const ADA: UserId = UserId::from_u128(1);

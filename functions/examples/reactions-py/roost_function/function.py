@@ -37,6 +37,8 @@ class Call:
         self.is_service = isinstance(caller, wire.Caller_Service)
         self.trace = invocation.trace
         self.deadline = invocation.deadline
+        # Of the socket that sent the frame; only for socket messages.
+        self.connection: str | None = None
 
     @property
     def user(self) -> str:
@@ -144,6 +146,7 @@ class Definition:
                 route = self.routes[request.route]
                 return route.handle(HttpRequest(invocation, route, request))
             case wire.Request_Message(message):
+                call.connection = message.connection
                 return self.messages[message.name](json.loads(message.payload), call)
             case wire.Request_Connected(connection):
                 return self.hooks["connected"]((to_uuid(connection.user), connection.id), call)
