@@ -128,7 +128,8 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     });
 
     let serving = CancellationToken::new();
-    let mut background = background(Arc::new(admin_listener), &admin, &config.http);
+    let slots = Arc::new(StoreSlots::new(store.clone()));
+    let mut background = background(Arc::new(admin_listener), (&admin, slots.clone()), &config.http);
 
     functions::load(&functions, &config.functions_dir, policy.on_deploy_failure).await?;
     deployments.restore().await;
@@ -137,8 +138,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     }
     let deployed = functions.list().into_iter().map(|function| function.name).collect();
     warnings_of_undeployed(&config, &deployed).iter().for_each(|warning| tracing::warn!("{warning}"));
-    let (slots, queues) =
-        (Arc::new(StoreSlots::new(store.clone())), (store.clone(), admin.world.subscriptions.clone()));
+    let queues = (store.clone(), admin.world.subscriptions.clone());
     let hub = Hub::start(Arc::new(store), &config.socket, tasks.clone());
     let dispatcher = Arc::new(functions.clone());
     let state = AppState::start(dispatcher.clone(), hub.clone(), auth, (&config, tasks.clone()));
@@ -220,14 +220,18 @@ impl Running {
 }
 
 /// Starts the tasks that run from before the functions are loaded until after the last client is gone.
-fn background(listener: Arc<HttpListener>, admin: &Arc<AdminState>, bounds: &HttpConfig) -> Supervisor {
+fn background(
+    listener: Arc<HttpListener>,
+    (admin, slots): (&Arc<AdminState>, Arc<StoreSlots>),
+    bounds: &HttpConfig,
+) -> Supervisor {
     let mut tasks = Supervisor::new(admin.tasks.clone());
     let never = CancellationToken::new();
     serve(&mut tasks, "admin_listener", listener, admin::router(admin.clone()), bounds, &never);
     let store = admin.world.store.clone();
     tasks.spawn("store_maintenance", move || maintain(store.clone()));
     let world = admin.world.clone();
-    tasks.spawn("outbox", move || outbox::run(world.clone()));
+    tasks.spawn("outbox", move || outbox::run(world.clone(), slots.clone()));
     let store = admin.world.store.clone();
     tasks.spawn("metrics_watch", move || metrics::watch(store.clone()));
     if let Some(replaced) = admin.world.store.replaced() {

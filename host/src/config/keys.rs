@@ -252,8 +252,8 @@ section! {
         /// The largest reply.
         "reply_bytes_max" => reply_bytes_max: usize = "1048576", bytes(1_024, 16_777_216);
         /// The most calls a second to this host, as a token bucket that holds one second's calls. Further ones are answered
-        /// with 503 and `Retry-After`. Calls of the host itself, for hooks and schedules, do not count. No bound for built-in
-        /// functions.
+        /// with 503 and `Retry-After`. Calls of the host itself, for hooks, schedules and publications, do not count. No bound
+        /// for built-in functions.
         "calls_per_second_max" => calls_per_second_max: u32 = "2000", count("calls", 1_000_000);
         /// The most queries and transactions of one call. No bound for built-in functions.
         "store_operations_max" => store_operations_max: u64 = "10000", count("operations", UNBOUNDED);

@@ -2,6 +2,7 @@
 //!
 //! One host of the cluster does this at a time. It looks at every shard of the outbox, and usually finds nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use roost_core::error::Error;
@@ -21,8 +22,7 @@ const LEASE_MS: u64 = 20_000;
 const DELAY_MAX: Duration = Duration::from_millis(200);
 
 /// Recovers for ever.
-pub(crate) async fn run(world: HostWorld) {
-    let slots = StoreSlots::new(world.store.clone());
+pub(crate) async fn run(world: HostWorld, slots: Arc<StoreSlots>) {
     let work = RepeatedWork { name: "outbox".to_owned(), every_ms: INTERVAL_MS, lease_ms: LEASE_MS };
     loop {
         let next = Duration::from_millis(work.next_slot_in_ms(slots.now()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::ops::log::milliseconds;
 use crate::runtime::{
     CallError, Cohort, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Schedule, Target,
 };
@@ -27,31 +28,36 @@ pub trait Callable: Send + Sync + 'static {
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
-/// The live functions, as the scheduler uses them.
-pub(crate) trait Scheduled: Callable {
-    /// The schedules of all functions.
-    fn schedules(&self) -> Vec<(Self::Target, Schedule)>;
+/// A lease is this much longer than a call can take.
+const LEASE_MARGIN: Duration = Duration::from_secs(2);
 
+/// The live functions, as those use them who call them under a lease.
+pub(crate) trait Leased: Callable {
     /// The name of the function.
     fn name(target: &Self::Target) -> &str;
 
     /// The longest time that a call can take, waiting for admission included.
     fn call_time_max(target: &Self::Target) -> Duration;
+
+    /// How long a lease for a call is.
+    fn lease_ms(target: &Self::Target) -> u64 {
+        milliseconds(Self::call_time_max(target) + LEASE_MARGIN)
+    }
+}
+
+/// The live functions, as the scheduler uses them.
+pub(crate) trait Scheduled: Leased {
+    /// The schedules of all functions.
+    fn schedules(&self) -> Vec<(Self::Target, Schedule)>;
 }
 
 /// The live functions, as the runner of triggers uses them.
-pub(crate) trait Subscribed: Callable {
+pub(crate) trait Subscribed: Leased {
     /// The functions that are called for publications.
     fn subscribers(&self) -> Vec<Self::Target>;
 
-    /// The name of the function.
-    fn name(target: &Self::Target) -> &str;
-
     /// Whether this revision is called for publications of this type.
     fn is_called_for(target: &Self::Target, event: &str) -> bool;
-
-    /// The longest time that a call can take, waiting for admission included.
-    fn call_time_max(target: &Self::Target) -> Duration;
 }
 
 /// The live functions, as the listeners use them.
@@ -84,11 +90,7 @@ impl Callable for Functions {
     }
 }
 
-impl Scheduled for Functions {
-    fn schedules(&self) -> Vec<(Target, Schedule)> {
-        Self::schedules(self)
-    }
-
+impl Leased for Functions {
     fn name(target: &Target) -> &str {
         target.name()
     }
@@ -98,21 +100,19 @@ impl Scheduled for Functions {
     }
 }
 
+impl Scheduled for Functions {
+    fn schedules(&self) -> Vec<(Target, Schedule)> {
+        Self::schedules(self)
+    }
+}
+
 impl Subscribed for Functions {
     fn subscribers(&self) -> Vec<Target> {
         Self::subscribers(self)
     }
 
-    fn name(target: &Target) -> &str {
-        target.name()
-    }
-
     fn is_called_for(target: &Target, event: &str) -> bool {
         target.is_called_for(event)
-    }
-
-    fn call_time_max(target: &Target) -> Duration {
-        target.call_time_max()
     }
 }
 

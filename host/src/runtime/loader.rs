@@ -216,7 +216,7 @@ impl Loader {
     ) -> Result<Revision, DeployFailure> {
         let digest = digest(&bytes);
         let pre = self.prepare(bytes, digest.clone()).await?;
-        let Described { manifest, memory_bytes } = self.describe(&pre, source, &digest).await?;
+        let DescribedComponent { manifest, memory_bytes } = self.describe(&pre, source, &digest).await?;
         let config = self.options.of(&manifest.name).clone();
         if memory_bytes > config.memory_bytes_max {
             let (name, allowed) = (manifest.name, config.memory_bytes_max);
@@ -279,7 +279,7 @@ impl Loader {
         pre: &FunctionPre<InstanceState>,
         source: &str,
         digest: &str,
-    ) -> Result<Described, DeployFailure> {
+    ) -> Result<DescribedComponent, DeployFailure> {
         let identity = Arc::new(self.identity((source, digest), Grants::default(), self.logs.unnamed()));
         // Which function it is, and how much memory it may have, is known only afterwards.
         let call = ("describe".into(), Instant::now() + DESCRIBE_DEADLINE);
@@ -300,7 +300,7 @@ impl Loader {
 
     fn identity(&self, (name, digest): (&str, &str), grants: Grants, log: Arc<FunctionLog>) -> FunctionIdentity {
         let config = self.options.of(name);
-        let revision: String = digest.chars().take(REVISION_LETTERS).collect();
+        let revision = revision_of(digest);
         FunctionIdentity {
             name: name.into(),
             recorder: CallRecorder::new(log, &revision, config.recorded_calls_per_second_max),
@@ -324,7 +324,7 @@ fn open_cache(engine: &Engine, options: &Options) -> Option<Cache> {
 }
 
 /// What a component says about itself, and the memory that its instance had then.
-struct Described {
+struct DescribedComponent {
     manifest: Manifest,
     memory_bytes: usize,
 }
@@ -333,7 +333,7 @@ async fn call_describe(
     engine: &Engine,
     pre: &FunctionPre<InstanceState>,
     state: InstanceState,
-) -> Result<Described, DeployFailure> {
+) -> Result<DescribedComponent, DeployFailure> {
     let slot = engine.slot().await;
     // Returned after the store is dropped.
     let _slot = slot.ok_or_else(|| DeployFailure::DescribeFailed("the engine has stopped".to_owned()))?;
@@ -342,7 +342,7 @@ async fn call_describe(
     match function.roost_edge_handler().call_describe(&mut store).await {
         Ok(manifest) => {
             let manifest = RawManifest::from(manifest).validate().map_err(DeployFailure::Manifest)?;
-            Ok(Described { manifest, memory_bytes: store.data().memory.used() })
+            Ok(DescribedComponent { manifest, memory_bytes: store.data().memory.used() })
         }
         Err(error) => Err(describe_failure(&error, store.data_mut().last_error.take())),
     }
@@ -361,6 +361,11 @@ fn describe_failure(error: &wasmtime::Error, panic: Option<String>) -> DeployFai
 /// SHA-256 in hexadecimal.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The letters of a digest that name a revision in metrics, log lines and records.
+pub(crate) fn revision_of(digest: &str) -> String {
+    digest.chars().take(REVISION_LETTERS).collect()
 }
 
 /// Checks the size, the magic number and the layer, before any work is done.

@@ -53,13 +53,13 @@ pub use call::{
     CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, PublishedEvent, Reply, Request,
 };
 pub(crate) use call_log::{
-    Batch, CallOutcome, FOLLOWERS_MAX, FunctionLog, FunctionLogs, LineLevel, LogRecord, RecordKind,
+    CallOutcome, FOLLOWERS_MAX, FunctionLog, FunctionLogs, LineLevel, LogRecord, RecordBatch, RecordKind,
 };
 pub use cohort::Cohort;
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
 pub use grants::{Grants, Operations, Spaces};
 pub use info::{FunctionInfo, LimitsInfo};
-pub(crate) use loader::{COMPONENT_BYTES_MAX, check_kind};
+pub(crate) use loader::{COMPONENT_BYTES_MAX, check_kind, revision_of};
 pub use loader::{DeployError, DeployFailure};
 pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
 pub(crate) use metrics::CallCounts;

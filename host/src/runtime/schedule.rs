@@ -1,4 +1,4 @@
-//! Runs the schedules of the functions. Each shard of a schedule has slots as long as the interval, and exactly one host of
+//! Runs the schedules of the functions. Each shard of a schedule has slots as long as the interval, and at most one host of
 //! the cluster ticks in a slot: the one that claims it in the store. A bounded number of ticks runs on a host at a time.
 //! When the functions change, the schedules are read again.
 //!
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_core::slot::RepeatedWork;
+use roost_core::slot::{ClaimedSlot, RepeatedWork};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,9 +19,8 @@ use crate::ops::log::milliseconds;
 use crate::ops::supervisor::propagate_panic;
 use crate::ops::{metrics, trace};
 use crate::runtime::dispatcher::Scheduled;
-use crate::runtime::slots::{SlotClaims, SlotName};
+use crate::runtime::slots::{SlotClaims, tick_name};
 use crate::runtime::{Caller, Invocation, Request, Schedule};
-use roost_core::slot::ClaimedSlot;
 
 /// How many ticks of all functions together run on this host at a time.
 const TICKS_MAX: usize = 8;
@@ -29,8 +28,6 @@ const TICKS_MAX: usize = 8;
 const DELAY_PART: f64 = 0.1;
 /// The longest such delay.
 const DELAY_MAX: Duration = Duration::from_millis(500);
-/// A lease is this much longer than a tick can take.
-const LEASE_MARGIN: Duration = Duration::from_secs(2);
 
 /// The function, the schedule and the shard. Revisions of a function share its shards.
 type ShardKey = (String, String, u32);
@@ -50,7 +47,7 @@ pub(crate) async fn run<F: Scheduled, C: SlotClaims>(functions: Arc<F>, claims: 
                 let shard = ShardTicker {
                     functions: functions.clone(),
                     claims: claims.clone(),
-                    work: work(F::name(&target), &schedule, shard, F::call_time_max(&target)),
+                    work: work::<F>(&target, &schedule, shard),
                     target: target.clone(),
                     schedule: schedule.clone(),
                     shard,
@@ -81,11 +78,11 @@ pub(crate) async fn run<F: Scheduled, C: SlotClaims>(functions: Arc<F>, claims: 
 }
 
 /// The work of a shard, as the store knows it.
-fn work(function: &str, schedule: &Schedule, shard: u32, call_time_max: Duration) -> RepeatedWork {
+fn work<F: Scheduled>(target: &F::Target, schedule: &Schedule, shard: u32) -> RepeatedWork {
     RepeatedWork {
-        name: SlotName::of_tick(function, &schedule.name, shard).into(),
+        name: tick_name(F::name(target), &schedule.name, shard),
         every_ms: milliseconds(schedule.every),
-        lease_ms: milliseconds(call_time_max + LEASE_MARGIN),
+        lease_ms: F::lease_ms(target),
     }
 }
 
@@ -144,8 +141,7 @@ impl<F: Scheduled, C: SlotClaims> ShardTicker<F, C> {
 
     /// Whether a tick that begins now ends before the lease, however long it takes.
     fn fits(&self, slot: &ClaimedSlot) -> bool {
-        let call_time_max = self.work.lease_ms.saturating_sub(milliseconds(LEASE_MARGIN));
-        self.claims.now().plus(call_time_max) <= slot.until()
+        self.claims.now().plus(milliseconds(F::call_time_max(&self.target))) <= slot.until()
     }
 
     fn log_store_error(&self, error: &roost_core::error::Error, what: &str) {

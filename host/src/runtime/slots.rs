@@ -3,11 +3,11 @@
 use std::future::Future;
 
 use roost_core::error::Error;
-use roost_core::slot::{self, ClaimedSlot, RepeatedWork, SlotClaim};
+use roost_core::slot::{self, ClaimedSlot, RepeatedWork};
 use roost_core::time::Timestamp;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::runtime::loader::digest;
 use crate::store::Store;
 
 /// How many letters of a schedule's digest are in the name of its slots.
@@ -28,7 +28,7 @@ pub(crate) trait SlotClaims: Send + Sync + 'static {
 /// Claims slots in the store of this host.
 pub(crate) struct StoreSlots {
     store: Store,
-    /// Differs for every process.
+    /// Differs for every host.
     holder: String,
 }
 
@@ -44,10 +44,7 @@ impl SlotClaims for StoreSlots {
     }
 
     async fn claim(&self, work: &RepeatedWork) -> Result<Option<ClaimedSlot>, Error> {
-        Ok(match slot::claim(&self.store, work, &self.holder, self.now()).await? {
-            SlotClaim::Claimed(slot) => Some(slot),
-            SlotClaim::Elsewhere => None,
-        })
+        slot::claim(&self.store, work, &self.holder, self.now()).await
     }
 
     async fn release(&self, work: &RepeatedWork, slot: &ClaimedSlot) -> Result<(), Error> {
@@ -55,22 +52,11 @@ impl SlotClaims for StoreSlots {
     }
 }
 
-/// The name of repeated work in the cluster.
-pub(crate) struct SlotName(String);
-
-impl SlotName {
-    /// The ticks of a shard. A schedule's name may have letters that a key must not have, so its digest stands for it.
-    pub(crate) fn of_tick(function: &str, schedule: &str, shard: u32) -> Self {
-        let mut digest: String = Sha256::digest(schedule).iter().map(|byte| format!("{byte:02x}")).collect();
-        digest.truncate(DIGEST_LETTERS);
-        Self(format!("tick.{function}.{digest}.{shard}"))
-    }
-}
-
-impl From<SlotName> for String {
-    fn from(name: SlotName) -> Self {
-        name.0
-    }
+/// The name of the ticks of a shard in the cluster. A schedule's name may have letters that a key must not have, so its digest
+/// stands for it.
+pub(super) fn tick_name(function: &str, schedule: &str, shard: u32) -> String {
+    let digest = digest(schedule.as_bytes());
+    format!("tick.{function}.{}.{shard}", digest.get(..DIGEST_LETTERS).unwrap_or(&digest))
 }
 
 #[cfg(test)]
@@ -79,12 +65,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_names_of_a_tick_make_a_valid_key() {
-        let name = SlotName::of_tick(&"f".repeat(64), &"S \u{20ac}".repeat(12), 63).into();
+        let name = tick_name(&"f".repeat(64), &"S \u{20ac}".repeat(12), 63);
         let work = RepeatedWork { name, every_ms: 86_400_000, lease_ms: 1_000 };
-        let (one, other) = (StoreSlots::new(Store::memory()), StoreSlots::new(Store::memory()));
+        let store = Store::memory();
+        let (one, other) = (StoreSlots::new(store.clone()), StoreSlots::new(store));
         let slot = one.claim(&work).await.unwrap().expect("nobody else has it");
-        assert_eq!(one.claim(&work).await, Ok(None), "the slot is used");
+        assert_eq!(other.claim(&work).await, Ok(None), "another host works");
         one.release(&work, &slot).await.unwrap();
-        assert!(other.claim(&work).await.unwrap().is_some(), "another store is another cluster");
+        assert_eq!(other.claim(&work).await, Ok(None), "the slot is used");
     }
 }

@@ -13,7 +13,7 @@ use super::subscriptions::Subscriptions;
 use crate::records::RecordStore;
 use crate::store::Store;
 
-/// The store and the records: everything that functions reach through their imports.
+/// The store and the records: everything that functions reach through their imports. Also who is called for what they publish.
 #[derive(Clone)]
 pub struct HostWorld {
     /// The store of the live state, and its clock.
@@ -70,7 +70,7 @@ pub(super) struct InstanceState {
     pub(super) usage: CallUsage,
     /// How many publications led to the call.
     pub(super) depth: u32,
-    /// Round trips to the store that the call has made.
+    /// Reads, commits and publications that the call has made.
     pub(super) store_round_trips: u32,
     /// The key of the last quota that refused something to the call.
     pub(super) refused_quota: Option<&'static str>,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use roost_core::error::Error;
 use roost_core::trigger::{self, ClaimedTrigger, retry_after_ms};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -21,18 +21,16 @@ use crate::ops::supervisor::propagate_panic;
 use crate::ops::{metrics, trace};
 use crate::runtime::dispatcher::Subscribed;
 use crate::runtime::subscriptions::Subscriptions;
-use crate::runtime::{CallError, Caller, Invocation, PublishedEvent, Request};
+use crate::runtime::{CallError, Caller, Failure, FailureKind, Invocation, PublishedEvent, Request};
 use crate::store::Store;
 
 /// How many calls of all functions together run on this host at a time.
 const CALLS_MAX: usize = 16;
 /// How many calls of one function run on this host at a time, so that other calls of the function find room.
 const FUNCTION_CALLS_MAX: usize = 4;
-/// The queues are looked into at least this often, with some jitter.
+/// The queues are looked into after this time and up to [`POLL_JITTER`] more.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const POLL_JITTER: Duration = Duration::from_millis(250);
-/// A lease is this much longer than a call can take.
-const LEASE_MARGIN: Duration = Duration::from_secs(2);
 /// The longest pause before a busy function is called again.
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -48,17 +46,18 @@ pub(crate) async fn run<F: Subscribed>(
         all: Arc::new(Semaphore::new(CALLS_MAX)),
         of_function: HashMap::new(),
         running: JoinSet::new(),
-        finished: Arc::default(),
         rounds: 0,
     };
     let mut poll_at = Instant::now();
     while !stop.is_cancelled() {
-        let finished = runner.finished.clone();
         let is_poll = tokio::select! {
             () = stop.cancelled() => break,
             () = sleep_until(poll_at) => true,
             () = subscriptions.queued() => false,
-            () = finished.notified() => false,
+            Some(ended) = runner.running.join_next() => {
+                propagate_panic(ended);
+                false
+            }
         };
         while let Some(ended) = runner.running.try_join_next() {
             propagate_panic(ended);
@@ -84,8 +83,7 @@ pub(crate) async fn make_due<F: Subscribed>(functions: &Arc<F>, store: &Store) -
     while made < DUE_CALLS_MAX {
         let before = made;
         for target in functions.subscribers() {
-            let lease_ms = milliseconds(F::call_time_max(&target) + LEASE_MARGIN);
-            for claimed in claims::claim(store, F::name(&target), (1, lease_ms)).await? {
+            for claimed in claims::claim(store, F::name(&target), (1, F::lease_ms(&target))).await? {
                 let (functions, store, target) = (functions.clone(), store.clone(), target.clone());
                 TriggerCall { functions, store, target, claimed }.run().await;
                 made += 1;
@@ -104,9 +102,7 @@ struct TriggerRunner<F: Subscribed> {
     all: Arc<Semaphore>,
     of_function: HashMap<String, Arc<Semaphore>>,
     running: JoinSet<()>,
-    /// Notified when a call has ended, because there may be further ones in its queue.
-    finished: Arc<Notify>,
-    /// How often calls were begun.
+    /// How often the queues were asked for calls.
     rounds: usize,
 }
 
@@ -131,8 +127,7 @@ impl<F: Subscribed> TriggerRunner<F> {
         if limit == 0 {
             return Ok(());
         }
-        let lease_ms = milliseconds(F::call_time_max(target) + LEASE_MARGIN);
-        let claimed = claims::claim(&self.store, F::name(target), (limit, lease_ms)).await?;
+        let claimed = claims::claim(&self.store, F::name(target), (limit, F::lease_ms(target))).await?;
         for (claimed, permit) in claimed.into_iter().zip(permits) {
             let call = TriggerCall {
                 functions: self.functions.clone(),
@@ -140,11 +135,9 @@ impl<F: Subscribed> TriggerRunner<F> {
                 target: target.clone(),
                 claimed,
             };
-            let finished = self.finished.clone();
             self.running.spawn(async move {
                 call.run().await;
                 drop(permit);
-                finished.notify_one();
             });
         }
         Ok(())
@@ -240,7 +233,13 @@ impl<F: Subscribed> TriggerCall<F> {
         let trigger = &self.claimed.trigger;
         if !F::is_called_for(&self.target, &trigger.event.name) {
             // Another host may have the revision that is called for it.
-            return Err(CallError::Trapped);
+            return Err(CallError::Failed(Failure {
+                kind: FailureKind::Unavailable,
+                code: "not_subscribed".to_owned(),
+                message: "this revision is not called for events of this type".to_owned(),
+                retry: true,
+                retry_after: None,
+            }));
         }
         let request = Request::Publication(PublishedEvent {
             id: trigger.id.clone(),

@@ -23,7 +23,7 @@ use crate::runtime::deployments::{
     ChangeRefused, DeployRequest, DeploymentError, DeploymentOutcome, Deployments, FunctionStatus, HostReport, Probe,
     Stage,
 };
-use crate::runtime::{Allowance, DeployError, DeployFailure};
+use crate::runtime::{Allowance, DeployError, DeployFailure, revision_of};
 use crate::server::problem::{ApiError, ErrorCode};
 
 /// What errors call a component that was uploaded without a name.
@@ -124,7 +124,10 @@ async fn deploy(
         return Ok(deploy_with_progress(state.deployments.clone(), request, permit));
     }
     let deployments = state.deployments.clone();
-    let changing = async move { deployments.deploy(request, &|_| {}).await };
+    let changing = async move {
+        let _permit = permit;
+        deployments.deploy(request, &|_| {}).await
+    };
     changed(uninterrupted(changing).await)
 }
 
@@ -187,7 +190,7 @@ fn deploy_with_progress(
 
 /// What a change led to, for the log of actions.
 fn serves(outcome: &DeploymentOutcome) -> String {
-    let digest = outcome.digest.as_deref().map_or("none", |digest| digest.get(..12).unwrap_or(digest));
+    let digest = outcome.digest.as_deref().map_or_else(|| "none".to_owned(), revision_of);
     let revision = outcome.revision.map_or_else(|| "file".to_owned(), |revision| revision.to_string());
     format!("{} serves revision {revision}, {digest}", outcome.name)
 }

@@ -21,7 +21,9 @@ use super::AdminState;
 use super::action_log::{Detail, Refused};
 use super::functions::{Answer, JSON_LINES, problem, read_query};
 use crate::runtime::deployments::ChangeRefused;
-use crate::runtime::{Batch, CallOutcome, FOLLOWERS_MAX, FunctionLog, LineLevel, LogRecord, RecordKind};
+use crate::runtime::{
+    CallOutcome, FOLLOWERS_MAX, FunctionLog, LineLevel, LogRecord, RecordBatch, RecordKind, revision_of,
+};
 use crate::server::problem::{ApiError, ErrorCode};
 
 /// The records of an answer if the client asks for no other number, and the most that it may ask for.
@@ -29,8 +31,6 @@ const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 /// The most records that a stream sends at once.
 const BATCH_MAX: usize = 64;
-/// How often a stream without news looks whether the host stops.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// A stream without news sends a line this often, so that a client notices a lost connection.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// When a client should try again that found no place among those who follow.
@@ -162,24 +162,19 @@ fn digest(state: &AdminState, name: &str, revision: &str) -> Result<String, Refu
     let revisions = state.deployments.revision_digests(name);
     if let Some(number) = revision.parse::<u64>().ok().filter(|_| revision.len() < *LETTERS.start()) {
         let found = revisions.iter().find(|(kept, _)| *kept == number);
-        return found.map(|(_, digest)| shortened(digest)).ok_or_else(|| {
+        return found.map(|(_, digest)| revision_of(digest)).ok_or_else(|| {
             let kept = revisions.iter().map(|(kept, _)| kept.to_string()).collect::<Vec<_>>().join(", ");
             let function = name.to_owned();
             problem(&ChangeRefused::UnknownRevision { function, revision: number, kept }.into())
         });
     }
     if LETTERS.contains(&revision.len()) && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Ok(shortened(revision));
+        return Ok(revision_of(revision));
     }
     let detail = format!(
         "the query parameter revision is {revision:?}; send the number of a revision, or the first 6 to 64 letters of a digest"
     );
     Err(Refused(ApiError::new(ErrorCode::InvalidQuery, detail)))
-}
-
-/// As many letters of a digest as records have.
-fn shortened(digest: &str) -> String {
-    digest.chars().take(12).collect()
 }
 
 /// The records of a function as lines.
@@ -208,12 +203,6 @@ enum StreamLine<'l> {
     End { reason: &'l str },
 }
 
-impl StreamLine<'_> {
-    fn text(&self) -> String {
-        line(self)
-    }
-}
-
 /// A record with the number of its revision; `None` if it is the component of the folder, or is not kept any more.
 #[derive(Serialize)]
 struct NumberedRecord<'r> {
@@ -233,14 +222,14 @@ impl LogStream {
     fn head(&self, next: u64) -> String {
         let (host, cluster) = (self.state.deployments.host(), self.state.deployments.is_cluster());
         let (function, epoch) = (self.name.as_str(), self.state.logs.epoch());
-        StreamLine::Log { host, cluster, function, epoch, next }.text()
+        line(&StreamLine::Log { host, cluster, function, epoch, next })
     }
 
     /// The lines of a batch.
-    fn lines(&self, batch: &Batch) -> String {
+    fn lines(&self, batch: &RecordBatch) -> String {
         let mut text = String::new();
         if batch.lost > 0 {
-            text.push_str(&StreamLine::Lost { records: batch.lost }.text());
+            text.push_str(&line(&StreamLine::Lost { records: batch.lost }));
         }
         let mut accepted = batch.records.iter().filter(|record| self.filter.accepts(record)).peekable();
         if accepted.peek().is_none() {
@@ -259,7 +248,7 @@ impl LogStream {
         while !self.ended {
             if self.state.draining.load(Ordering::Acquire) {
                 self.ended = true;
-                return Some(StreamLine::End { reason: "the host is stopping" }.text());
+                return Some(line(&StreamLine::End { reason: "the host is stopping" }));
             }
             let batch = self.log.after(self.next, BATCH_MAX);
             self.next = batch.next;
@@ -275,10 +264,11 @@ impl LogStream {
             }
             if self.sent_at.elapsed() >= ALIVE_INTERVAL {
                 self.sent_at = Instant::now();
-                return Some(StreamLine::Alive { next: self.next }.text());
+                return Some(line(&StreamLine::Alive { next: self.next }));
             }
-            // Either there is news, or it is time to look again.
-            let _ = tokio::time::timeout(WATCH_INTERVAL, self.grown.changed()).await;
+            // News are also that the host stops.
+            let silence = ALIVE_INTERVAL.saturating_sub(self.sent_at.elapsed());
+            let _ = tokio::time::timeout(silence, self.grown.changed()).await;
         }
         None
     }

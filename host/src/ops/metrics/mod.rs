@@ -47,7 +47,7 @@ declare! {
     CALL_SECONDS: Histograms<2> = histograms("roost_function_call_seconds",
         "Time of a call by function and revision, waiting included.", ["function", "revision"]);
     CALL_STORE_ROUND_TRIPS: Counters<2> = counters("roost_function_store_round_trips_total",
-        "Round trips to the store in calls, by function and revision.", ["function", "revision"]);
+        "Reads, commits and publications in the store by calls, by function and revision.", ["function", "revision"]);
     CALL_RECORDS_OPERATIONS: Counters<2> = counters("roost_function_records_operations_total",
         "Operations of the records in calls, by function and revision.", ["function", "revision"]);
     LOG_LINES_DROPPED: Counters<1> = counters("roost_function_log_lines_dropped_total",
@@ -72,7 +72,7 @@ declare! {
     TRIGGER_QUEUE: Gauges<1> = gauges("roost_trigger_queue",
         "Queued calls for publications by function, in the whole cluster.", ["function"]);
     OUTBOX: Counters<1> = counters("roost_outbox_total",
-        "Transactions whose addressed events were not delivered at once, by outcome: delivered (later), voided (not carried out), postponed, dropped, user_skipped.",
+        "Transactions whose addressed events were not delivered at once, by outcome: delivered (later), voided (not carried out), postponed, dropped; and users whose feed takes no event: user_skipped.",
         ["outcome"]);
     TASK_RESTARTS: Counters<1> = counters("roost_task_restarts_total",
         "Background tasks that ended unexpectedly and were started again, by task.", ["task"]);

@@ -20,7 +20,7 @@ pub(super) use call_notes::{CallFigures, CallNotes};
 pub(crate) use record::{CallOutcome, LineLevel, LogRecord, RecordKind};
 pub(super) use recorder::{CallRecorder, EndedCall, Origin};
 pub(crate) use registry::{FOLLOWERS_MAX, FunctionLog, FunctionLogs};
-pub(crate) use ring::Batch;
+pub(crate) use ring::RecordBatch;
 
 /// Shortens a text to so many bytes, without splitting a character.
 pub(super) fn cut(text: &mut String, bytes_max: usize) {

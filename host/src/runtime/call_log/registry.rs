@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::record::LogRecord;
-use super::ring::{Batch, RecordRing, RingBounds};
+use super::ring::{RecordBatch, RecordRing, RingBounds};
 
 /// The bounds of each of the two rings of a function.
 const RING: RingBounds = RingBounds { records_max: 512, bytes_max: 512 << 10 };
@@ -96,12 +96,12 @@ impl FunctionLog {
     }
 
     /// At most so many records from a sequence number on.
-    pub(crate) fn after(&self, begin: u64, records_max: usize) -> Batch {
+    pub(crate) fn after(&self, begin: u64, records_max: usize) -> RecordBatch {
         self.lock().after(begin, records_max)
     }
 
     /// The newest records that are accepted, at most so many, the oldest first.
-    pub(crate) fn newest(&self, records_max: usize, accept: impl Fn(&LogRecord) -> bool) -> Batch {
+    pub(crate) fn newest(&self, records_max: usize, accept: impl Fn(&LogRecord) -> bool) -> RecordBatch {
         self.lock().newest(records_max, accept)
     }
 
@@ -166,7 +166,8 @@ impl FunctionLogs {
     /// The log of this function, which is made if there is none.
     pub(crate) fn of(&self, function: &str) -> Arc<FunctionLog> {
         let mut logs = self.shared.lock();
-        let unused = if logs.len() < LOGS_MAX { None } else { unused(&logs) };
+        let has_room = logs.len() < LOGS_MAX || logs.contains_key(function);
+        let unused = if has_room { None } else { unused(&logs) };
         let _dropped = unused.and_then(|name| logs.remove(&name));
         let made = || Arc::new(FunctionLog::new(Arc::downgrade(&self.shared)));
         Arc::clone(logs.entry(function.to_owned()).or_insert_with(made))

@@ -58,7 +58,7 @@ pub(super) struct RecordRing {
 
 /// Records in their order, for someone who reads on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Batch {
+pub(crate) struct RecordBatch {
     pub(crate) records: Vec<Arc<LogRecord>>,
     /// How many records were displaced before they could be read.
     pub(crate) lost: u64,
@@ -71,7 +71,7 @@ impl RecordRing {
         Self { bounds, failures: Ring::default(), others: Ring::default(), next: 0 }
     }
 
-    /// Keeps a record, and returns its sequence number.
+    /// Keeps a record, and returns the sequence number of the next one.
     pub(super) fn push(&mut self, mut record: LogRecord) -> u64 {
         record.sequence = self.next;
         self.next += 1;
@@ -91,7 +91,7 @@ impl RecordRing {
     }
 
     /// At most so many records from a sequence number on.
-    pub(super) fn after(&self, begin: u64, records_max: usize) -> Batch {
+    pub(super) fn after(&self, begin: u64, records_max: usize) -> RecordBatch {
         let mut failures = self.failures.from(begin).peekable();
         let mut others = self.others.from(begin).peekable();
         let mut records = Vec::new();
@@ -109,15 +109,15 @@ impl RecordRing {
             Some(last) if !is_complete => last.sequence + 1,
             _ => self.next,
         };
-        Batch { lost: next.saturating_sub(begin).saturating_sub(records.len() as u64), records, next }
+        RecordBatch { lost: next.saturating_sub(begin).saturating_sub(records.len() as u64), records, next }
     }
 
     /// The newest records that are accepted, at most so many, the oldest first.
-    pub(super) fn newest(&self, records_max: usize, accept: impl Fn(&LogRecord) -> bool) -> Batch {
+    pub(super) fn newest(&self, records_max: usize, accept: impl Fn(&LogRecord) -> bool) -> RecordBatch {
         let mut records = self.after(0, usize::MAX).records;
         records.retain(|record| accept(record));
         let surplus = records.len().saturating_sub(records_max);
         records.drain(..surplus);
-        Batch { records, lost: 0, next: self.next }
+        RecordBatch { records, lost: 0, next: self.next }
     }
 }

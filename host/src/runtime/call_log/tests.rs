@@ -23,7 +23,7 @@ fn line(level: LineLevel, message: &str) -> LogRecord {
     LogRecord { sequence: 0, at: NOW, digest: "abc".into(), trace: "t".into(), kind }
 }
 
-fn messages(batch: &Batch) -> Vec<String> {
+fn messages(batch: &RecordBatch) -> Vec<String> {
     let message = |record: &Arc<LogRecord>| match &record.kind {
         RecordKind::Line(line) => line.message.clone(),
         RecordKind::Call(call) => format!("{:?}", call.outcome),
@@ -63,7 +63,7 @@ fn other_records_never_displace_failures() {
 #[test]
 fn whoever_reads_on_learns_how_many_records_were_displaced() {
     let mut ring = ring(3);
-    assert_eq!(ring.after(0, 10), Batch::default());
+    assert_eq!(ring.after(0, 10), RecordBatch::default());
     for number in 0..10 {
         ring.push(line(LineLevel::Info, &number.to_string()));
     }
@@ -71,7 +71,7 @@ fn whoever_reads_on_learns_how_many_records_were_displaced() {
     assert_eq!((messages(&batch), batch.lost, batch.next), (vec!["7".to_owned(), "8".to_owned()], 5, 9));
     let batch = ring.after(batch.next, 2);
     assert_eq!((messages(&batch), batch.lost, batch.next), (vec!["9".to_owned()], 0, 10));
-    assert_eq!(ring.after(10, 2), Batch { next: 10, ..Batch::default() });
+    assert_eq!(ring.after(10, 2), RecordBatch { next: 10, ..RecordBatch::default() });
     for number in 10..20 {
         ring.push(line(LineLevel::Info, &number.to_string()));
     }

@@ -32,9 +32,7 @@ impl InstanceState {
         }
         Ok(self.take(Resource::RecordsOperations, 1).map_err(RecordsError::QuotaExceeded))
     }
-}
 
-impl InstanceState {
     /// Remembers who made a change, and translates the answer.
     async fn changed(&self, changed: Result<Changed, wit::Error>) -> ImportResult<wit::Changed> {
         if let Ok(changed) = &changed {

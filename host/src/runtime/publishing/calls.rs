@@ -16,12 +16,11 @@ use uuid::Uuid;
 use super::Publisher;
 use crate::ops::metrics;
 
-/// The functions that are called for an event of this publisher.
-pub(super) fn subscribers(publisher: &Publisher<'_>, event: &Event) -> Vec<String> {
-    if !event.durable || event::CHANGES.contains(&event.name.as_ref()) {
-        return Vec::new();
-    }
-    publisher.world.subscriptions.of(&event.name, publisher.function)
+/// Whether functions are called for an event of this publisher.
+pub(super) fn has_subscribers(publisher: &Publisher<'_>, event: &Event) -> bool {
+    event.durable
+        && !event::CHANGES.contains(&event.name.as_ref())
+        && publisher.world.subscriptions.has_any(&[&event.name], publisher.function)
 }
 
 /// Counts and logs the calls of a function that are not made because they could go on for ever.
@@ -59,13 +58,13 @@ impl CommitCalls {
         });
         for event in events {
             // Most events have no subscribers, so this is asked before anything is computed from their payloads.
-            let functions = subscribers(publisher, event);
-            if functions.is_empty() {
+            if !has_subscribers(publisher, event) {
                 continue;
             }
             let key = (event.name.clone(), event.payload.clone());
             let number = calls.events.len();
-            calls.events.entry(key).or_insert((number, functions));
+            let functions = || publisher.world.subscriptions.of(&event.name, publisher.function);
+            calls.events.entry(key).or_insert_with(|| (number, functions()));
         }
         if publisher.depth >= TRIGGER_DEPTH_MAX {
             calls.drop_all();

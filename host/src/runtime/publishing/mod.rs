@@ -37,8 +37,8 @@ impl Publisher<'_> {
 
     /// Publishes events without a change of state.
     pub(super) async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
-        let is_subscribed = |publication: &Publication| !calls::subscribers(self, &publication.event).is_empty();
-        if self.world.subscriptions.is_empty() || !publications.iter().any(is_subscribed) {
+        let is_subscribed = |publication: &Publication| calls::has_subscribers(self, &publication.event);
+        if !publications.iter().any(is_subscribed) {
             return self.world.store.publish(publications).await;
         }
         validate_publish(&publications)?;

@@ -6,16 +6,15 @@ use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::limits::{ADDRESSED_BYTES_MAX, ADDRESSEES_MAX};
 use roost_core::port::{AddressedEvent, Publication, Transaction};
-use uuid::Uuid;
 
 /// Over so many partitions the entries of such transactions are spread.
-const SHARDS: u128 = 64;
+const SHARDS: u32 = 64;
 
 /// The transactions, which must be carried out in this order. Equal events that follow each other are one event for several
 /// users. Equal events for the same user stay separate, because a user who is named twice receives an event once.
 pub(super) fn batches(publications: Vec<Publication>) -> Vec<Transaction> {
     let mut batches = Vec::new();
-    let mut batch = Batch::default();
+    let mut batch = EventBatch::default();
     for Publication { user, event } in publications {
         if let Some(last) = batch.addressed.last_mut()
             && last.event == event
@@ -26,7 +25,7 @@ pub(super) fn batches(publications: Vec<Publication>) -> Vec<Transaction> {
             batch.users += 1;
             continue;
         }
-        let bytes = event.name.len() + event.payload.len();
+        let bytes = event.bytes();
         if batch.users == ADDRESSEES_MAX || batch.bytes + bytes > ADDRESSED_BYTES_MAX {
             batches.push(std::mem::take(&mut batch));
         }
@@ -36,11 +35,11 @@ pub(super) fn batches(publications: Vec<Publication>) -> Vec<Transaction> {
         batch.bytes += bytes;
     }
     batches.push(batch);
-    batches.into_iter().map(Batch::transaction).collect()
+    batches.into_iter().map(EventBatch::transaction).collect()
 }
 
 #[derive(Default)]
-struct Batch {
+struct EventBatch {
     addressed: Vec<AddressedEvent>,
     /// The users of the last event.
     named: BTreeSet<UserId>,
@@ -49,10 +48,10 @@ struct Batch {
     bytes: usize,
 }
 
-impl Batch {
+impl EventBatch {
     /// The events belong to no partition, so any one has their entry.
     fn transaction(self) -> Transaction {
-        let owner = Owner::Shard((Uuid::new_v4().as_u128() % SHARDS) as u32);
+        let owner = Owner::Shard(rand::random_range(0..SHARDS));
         Transaction { addressed: self.addressed, ..Transaction::new(owner) }
     }
 }

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use roost_core::error::Error;
 use roost_core::port::StoreError;
-use roost_core::slot::{self, ClaimedSlot, SlotClaim};
+use roost_core::slot::{self, ClaimedSlot};
 use roost_core::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
-use crate::runtime::dispatcher::Callable;
+use crate::runtime::dispatcher::{Callable, Leased};
 use crate::runtime::{CallError, Reply};
 use crate::store::memory::MemoryStore;
 
@@ -54,7 +54,9 @@ impl Scheduled for FakeFunctions {
     fn schedules(&self) -> Vec<(&'static str, Schedule)> {
         self.schedules.lock().unwrap().clone()
     }
+}
 
+impl Leased for FakeFunctions {
     fn name<'a>(target: &'a &'static str) -> &'a str {
         target
     }
@@ -108,13 +110,15 @@ struct Cluster {
     store: MemoryStore,
     began: Instant,
     is_away: AtomicBool,
+    /// How long a claim takes.
+    answer_time: StdMutex<Duration>,
 }
 
 impl Cluster {
     fn new() -> Arc<Self> {
         let began = Instant::now();
         let store = MemoryStore::with_clock(move || time_at(began));
-        Arc::new(Self { store, began, is_away: AtomicBool::new(false) })
+        Arc::new(Self { store, began, is_away: AtomicBool::new(false), answer_time: StdMutex::default() })
     }
 
     fn host(self: &Arc<Self>, name: &str) -> Arc<HostClaims> {
@@ -141,10 +145,10 @@ impl SlotClaims for HostClaims {
         if self.cluster.is_away.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable { retry_after_ms: 1_000 }.into());
         }
-        match slot::claim(&self.cluster.store, work, &self.name, self.now()).await? {
-            SlotClaim::Claimed(slot) => Ok(Some(slot)),
-            SlotClaim::Elsewhere => Ok(None),
-        }
+        let claimed = slot::claim(&self.cluster.store, work, &self.name, self.now()).await;
+        let answer_time = *self.cluster.answer_time.lock().unwrap();
+        tokio::time::sleep(answer_time).await;
+        claimed
     }
 
     async fn release(&self, work: &RepeatedWork, slot: &ClaimedSlot) -> Result<(), Error> {
@@ -247,12 +251,25 @@ async fn ticks_of_two_hosts_never_overlap_and_a_dead_hosts_shard_is_taken_over_a
     dying.abort();
     tokio::time::sleep(Duration::from_millis(1)).await;
     let before = fake.ticks("presence");
-    tokio::time::sleep(CALL_TIME_MAX + LEASE_MARGIN + Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_millis(FakeFunctions::lease_ms(&"presence")) + Duration::from_secs(2)).await;
     let after = fake.ticks("presence");
     assert!(after > before, "the other host ticks at the latest when the lease has ended");
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert!(fake.ticks("presence") >= after + 9, "and then in every second slot");
     assert!(!fake.log.lock().unwrap().overlapped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_that_might_outlast_its_lease_is_left_out() {
+    let cluster = Cluster::new();
+    let fake = FakeFunctions::new(vec![("presence", schedule(1_000, 1))], Duration::ZERO);
+    *cluster.answer_time.lock().unwrap() = Duration::from_millis(2_001);
+    start(&fake, cluster.host("one"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(fake.ticks("presence"), 0, "a claim takes longer than the lease exceeds the call");
+    *cluster.answer_time.lock().unwrap() = Duration::from_millis(1_900);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(fake.ticks("presence") > 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::runtime::dispatcher::Callable;
-use crate::runtime::{Failure, FailureKind, Reply};
+use crate::runtime::Reply;
+use crate::runtime::dispatcher::{Callable, Leased};
 use crate::store::memory::MemoryStore;
 
 /// What the fake function answers to a call, by the id of the call.
@@ -72,12 +72,14 @@ impl Subscribed for FakeFunction {
         self.subscribers.lock().unwrap().clone()
     }
 
-    fn name<'a>(target: &'a &'static str) -> &'a str {
-        target
-    }
-
     fn is_called_for(_: &&'static str, event: &str) -> bool {
         event == "poll.vote"
+    }
+}
+
+impl Leased for FakeFunction {
+    fn name<'a>(target: &'a &'static str) -> &'a str {
+        target
     }
 
     fn call_time_max(_: &&'static str) -> Duration {

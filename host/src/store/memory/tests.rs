@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use roost_core::key::Key;
 use roost_core::limits::FEED_EVENTS_MAX;
 use roost_core::port::{AppBound, Event, Mutation, Text};
-use roost_core::slot::{self, RepeatedWork, SlotClaim};
+use roost_core::slot::{self, RepeatedWork};
 use roost_core::trigger::{self, EnqueueOutcome, Trigger};
 
 use super::*;
@@ -172,7 +172,7 @@ async fn a_full_store_takes_no_new_work_of_the_host_and_lets_it_end_what_has_beg
     let claimed = trigger::claim(&store, "bot", (10, 1_000), now).await.unwrap().calls;
     assert_eq!(trigger::finish(&store, &claimed[0]).await, Ok(true));
     let work = RepeatedWork { name: "tick".to_owned(), every_ms: 1_000, lease_ms: 500 };
-    let Ok(SlotClaim::Claimed(slot)) = slot::claim(&store, &work, "host", now).await else { panic!("not claimed") };
+    let Ok(Some(slot)) = slot::claim(&store, &work, "host", now).await else { panic!("not claimed") };
     assert_eq!(slot::release(&store, &work, &slot, "host").await, Ok(()));
 }
 

@@ -41,6 +41,6 @@ fn a_filter_accepts_what_was_asked_for() {
 
 #[test]
 fn lines_that_are_no_records_have_a_kind() {
-    assert_eq!(StreamLine::Lost { records: 3 }.text(), "{\"kind\":\"lost\",\"records\":3}\n");
-    assert_eq!(StreamLine::End { reason: "x" }.text(), "{\"kind\":\"end\",\"reason\":\"x\"}\n");
+    assert_eq!(line(&StreamLine::Lost { records: 3 }), "{\"kind\":\"lost\",\"records\":3}\n");
+    assert_eq!(line(&StreamLine::End { reason: "x" }), "{\"kind\":\"end\",\"reason\":\"x\"}\n");
 }
