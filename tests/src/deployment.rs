@@ -41,8 +41,8 @@ pub fn stamped(component: &[u8], stamp: &[u8]) -> Vec<u8> {
     [component, &[0, length as u8], NAME, stamp].concat()
 }
 
-/// How long a deployment may take: on a machine with other work, compiling takes its time.
-pub const DEPLOYED_WITHIN: Duration = Duration::from_secs(120);
+/// How long a deployment may take: a large component on a machine with other work takes its time.
+pub const DEPLOYED_WITHIN: Duration = Duration::from_secs(300);
 
 /// The status and the JSON of a request to the admin listener.
 ///
@@ -77,10 +77,9 @@ pub async fn version_of(server: &Server, user: Uuid) -> Option<String> {
     (answer.status == 200).then(|| answer.json(200)["version"].as_str().unwrap().to_owned())
 }
 
-/// Why the canary of this revision of the guest was taken back; `None` if it was not.
-pub async fn withdrawal_of(server: &Server, revision: &Value) -> Option<String> {
-    let kept = detail(server).await;
-    let found = kept["revisions"].as_array()?.iter().find(|found| found["revision"] == *revision)?;
+/// Why the canary of this revision was taken back, from what the host says of the guest; `None` if it was not.
+pub fn withdrawal_of(detail: &Value, revision: &Value) -> Option<String> {
+    let found = detail["revisions"].as_array()?.iter().find(|found| found["revision"] == *revision)?;
     Some(found["withdrawn"].as_str()?.to_owned())
 }
 

@@ -17,6 +17,7 @@ pub mod fixture;
 pub mod fleet;
 pub mod fuzz;
 pub mod ledger;
+pub mod metrics;
 pub mod native;
 pub mod port;
 pub mod postgres;

@@ -143,6 +143,13 @@ impl Server {
         self.child.id().expect("the host runs")
     }
 
+    /// The resident memory of the process.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the resident memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Another command of the binary, with the configuration of this host.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.folder.path());

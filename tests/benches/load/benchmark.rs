@@ -16,7 +16,9 @@ use tempfile::TempDir;
 use crate::Arguments;
 use crate::client::{Connection, render, token};
 use crate::drive::{self, FixedRate, Outcome, Requests};
-use crate::meter::{Meter, Metrics, Reading};
+use roost_tests::metrics::Metrics;
+
+use crate::meter::{Meter, Reading};
 use crate::native::Native;
 
 /// The number of different requests of an operation; after that, they repeat.

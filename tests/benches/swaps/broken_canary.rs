@@ -113,8 +113,8 @@ impl LifecycleCallers {
 async fn withdrawn_by_all(fleet: &Fleet, revision: &Value) -> Result<(), ()> {
     for index in 0..HOSTS {
         let host = fleet.host(index);
-        let serves_canary = detail(host).await["serving"]["canary"] != Value::Null;
-        if serves_canary || withdrawal_of(host, revision).await.is_none() {
+        let shown = detail(host).await;
+        if shown["serving"]["canary"] != Value::Null || withdrawal_of(&shown, revision).is_none() {
             return Err(());
         }
     }

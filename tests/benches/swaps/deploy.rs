@@ -3,18 +3,13 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use reqwest::RequestBuilder;
 use roost_tests::components;
-use roost_tests::deployment::stamped;
+use roost_tests::deployment::{post, stamped};
 use roost_tests::fleet::Fleet;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::chat::answer;
 use crate::{Arguments, HOSTS};
-
-/// How long a deployment may take before the benchmark gives up: a component of many megabytes is compiled.
-const DEPLOYED_WITHIN: Duration = Duration::from_secs(300);
 
 /// A change of deployments that a host has made.
 pub struct Deployed {
@@ -43,19 +38,18 @@ impl<'a> Deployer<'a> {
 
     /// Deploys a component on one host.
     pub async fn deploy(&self, host: usize, component: Vec<u8>, query: &str) -> Deployed {
-        let operator = self.fleet.host(host).operator();
-        self.change(host, operator.request("POST", &format!("/functions?{query}")).body(component)).await
+        self.change(host, &format!("/functions?{query}"), component).await
     }
 
     /// Returns to the revision before, or takes the canary back.
     pub async fn roll_back(&self, host: usize, name: &str) -> Deployed {
-        let operator = self.fleet.host(host).operator();
-        self.change(host, operator.request("POST", &format!("/functions/{name}/rollback"))).await
+        self.change(host, &format!("/functions/{name}/rollback"), Vec::new()).await
     }
 
-    async fn change(&self, host: usize, request: RequestBuilder) -> Deployed {
+    async fn change(&self, host: usize, path: &str, body: Vec<u8>) -> Deployed {
+        let operator = self.fleet.host(host).operator();
         let began = Instant::now();
-        let (status, outcome) = answer(request.timeout(DEPLOYED_WITHIN)).await.expect("the host answers");
+        let (status, outcome) = post(&operator, path, body).await;
         let took = began.elapsed();
         assert_eq!(status, 200, "{outcome}\n{}", self.fleet.host(host).log());
         Deployed { took, by_all_hosts: is_done_by_all(&outcome) }

@@ -58,7 +58,7 @@ pub fn tables(run: &Run) {
         counts(swaps, &run.lifecycle);
     }
     if let Some((took, _)) = &run.compiling {
-        let [median, _, max] = summary_ms(took);
+        let [median, max] = summary_ms(took);
         println!(
             "\ncompiled in the last phase: {} deployments, median {median:.0} ms, maximum {max:.0} ms",
             took.len()
@@ -85,15 +85,15 @@ fn latency_row(phase: &str, experience: &Experience, (call, latencies_us, ratio)
 }
 
 fn deployments(swaps: &Swaps) {
-    println!("\n| from upload to served by both hosts | deployments | p50, ms | p99, ms | max, ms | bound, ms |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    println!("\n| from upload to served by both hosts | deployments | median, ms | max, ms | bound, ms |");
+    println!("| --- | ---: | ---: | ---: | ---: |");
     for ((name, preparation), took) in &swaps.took {
         let (label, bound_ms) = match preparation {
             Preparation::Compiled => ("compiled", 500),
             Preparation::Cached => ("cached", 50),
         };
-        let [median, p99, max] = summary_ms(took);
-        println!("| {name}, {label} | {} | {median:.0} | {p99:.0} | {max:.0} | {bound_ms} |", took.len());
+        let [median, max] = summary_ms(took);
+        println!("| {name}, {label} | {} | {median:.0} | {max:.0} | {bound_ms} |", took.len());
     }
 }
 
@@ -104,7 +104,7 @@ fn counts(swaps: &Swaps, lifecycle: &LifecycleCalls) {
     println!("| refused uploads | {} |", swaps.refused);
     println!("| broken canaries that the hosts took back | {} |", broken.withdrawn_after.len());
     if !broken.withdrawn_after.is_empty() {
-        let [median, _, max] = summary_ms(&broken.withdrawn_after);
+        let [median, max] = summary_ms(&broken.withdrawn_after);
         println!("| time until they were taken back on both hosts, median and maximum | {median:.0} and {max:.0} ms |");
     }
     println!("| calls of `lifecycle` | {} |", lifecycle.calls);
@@ -171,11 +171,6 @@ fn of_swaps(swaps: &Swaps, verdicts: &mut Verdicts) {
             None => println!("       {what}: not compared; that takes more than {WARM_SWAPS} swaps"),
         }
     }
-    for ((name, preparation), took) in &swaps.took {
-        let [median, _, max] = summary_ms(took);
-        let bound = if *preparation == Preparation::Compiled { "500 ms with compiling" } else { "50 ms cached" };
-        println!("       {name} served by both hosts: median {median:.0} ms, maximum {max:.0} ms (aim: {bound})");
-    }
 }
 
 struct Verdicts {
@@ -193,11 +188,11 @@ fn quantile_ms(latencies_us: &Histogram<u64>, quantile: f64) -> f64 {
     latencies_us.value_at_quantile(quantile) as f64 / 1e3
 }
 
-/// The median, the p99 and the maximum, by nearest rank; zero without values.
-fn summary_ms(took: &[Duration]) -> [f64; 3] {
+/// The median and the maximum, by nearest rank; zero without values.
+fn summary_ms(took: &[Duration]) -> [f64; 2] {
     let mut sorted = took.to_vec();
     sorted.sort_unstable();
-    [0.5, 0.99, 1.0].map(|quantile| {
+    [0.5, 1.0].map(|quantile| {
         let rank = (quantile * sorted.len() as f64).ceil() as usize;
         sorted.get(rank.saturating_sub(1)).map_or(0.0, |duration| duration.as_secs_f64() * 1e3)
     })

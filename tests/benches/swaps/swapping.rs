@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use roost_tests::components;
 use roost_tests::deployment::{self, version};
-use roost_tests::server::Server;
 use tokio::time::sleep;
 
 use crate::HOSTS;
@@ -156,14 +155,6 @@ impl<'a> Swapping<'a> {
 
     async fn memory_mib(&self) -> [f64; HOSTS] {
         sleep(MEMORY_PAUSE).await;
-        std::array::from_fn(|index| resident_mib(self.deployer.fleet.host(index)))
+        std::array::from_fn(|index| self.deployer.fleet.host(index).resident_kib() as f64 / 1_024.0)
     }
-}
-
-/// The resident memory of a process.
-fn resident_mib(server: &Server) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.id())).expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the resident memory");
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib / 1024.0
 }

@@ -1,19 +1,15 @@
 //! The contract of the store, checked on Redis: every case of the suite on one server and on a Cluster of three
 //! primaries, and from a compiled function. All cases share one server of each kind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use roost::config::{RecordsUrl, Sources, SqliteLocation};
-use roost::records::RecordStore;
-use roost::runtime::{
-    Caller, Cohort, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup,
-};
+use roost::runtime::{Engine, HostWorld};
 use roost::store::Store;
 use roost::store::redis::RedisStore;
 use roost_core::each_store_case;
 use roost_core::testing::conformance::key_value::Harness;
-use roost_tests::fixture::allow_everything;
-use roost_tests::guests;
+use roost_tests::fixture::{case_in_guest, conformance_guest, empty_records};
 use roost_tests::redis::store::{fresh_user, open, wait_for_deliveries};
 use roost_tests::redis::{RedisCluster, RedisServer};
 use tokio::sync::OnceCell;
@@ -112,45 +108,16 @@ macro_rules! names {
 #[tokio::test]
 async fn a_compiled_function_sees_the_same_contract() {
     let server = SERVER.get_or_init(RedisServer::start).await;
-    let functions = guest_on(&server.url()).await;
+    let store = Store::Redis(Arc::new(open(&server.url()).await));
+    let world = HostWorld::new(store, empty_records().await);
+    let functions = conformance_guest(Engine::new().unwrap(), world).await;
     let mut held = 0;
     for (number, (group, case)) in (1_u64..).zip(each_store_case!(names)) {
         if is_for_functions(group, case) {
-            let answer = ask(&functions, case, number).await;
+            let answer = case_in_guest(&functions, &format!("/v1/conformance/{case}/{number}")).await;
             assert!(answer.contains("it holds"), "{group}::{case}: {answer}");
             held += 1;
         }
     }
     assert!(held > 30, "{held}");
-}
-
-/// The guest whose calls run the cases of the suite, on a Redis.
-async fn guest_on(url: &str) -> Functions {
-    let mut config = Sources::default().load().unwrap();
-    config.function_defaults.memory_bytes_max = 64 << 20;
-    config.function_defaults.deadline = Duration::from_secs(60);
-    allow_everything(&mut config, "conformance");
-    let cache = guests().with_file_name("compiled-for-tests");
-    let options = Options { cache_dir: Some(cache), ..Options::of_config(&config) };
-    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let world = HostWorld::new(Store::Redis(std::sync::Arc::new(open(url).await)), records);
-    let functions = Functions::new(Engine::new().unwrap(), world, options).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::copy(guests().join("conformance.wasm"), folder.path().join("conformance.wasm")).unwrap();
-    functions.load_dir(folder.path()).await.unwrap();
-    functions
-}
-
-async fn ask(functions: &Functions, case: &str, number: u64) -> String {
-    let path = format!("/v1/conformance/{case}/{number}");
-    let RouteLookup::Found(found) = functions.route("GET", &path, Cohort::STABLE) else {
-        panic!("{path} has no route");
-    };
-    let (route, parameters) = (found.index, found.parameters);
-    let request = HttpRequest { route, parameters, query: Vec::new(), body: String::new().into() };
-    let invocation = Invocation { caller: Caller::Anonymous, trace: case.into(), request: Request::Http(request) };
-    match functions.call(&found.target, invocation).await {
-        Ok(reply) => reply.body,
-        Err(error) => error.to_string(),
-    }
 }

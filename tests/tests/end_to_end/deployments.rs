@@ -7,7 +7,7 @@ use std::path::Path;
 
 use roost_tests::client::Client;
 use roost_tests::deployment::{
-    change, changed, deploy, detail, folder_of_components, post, refused, version, version_of,
+    change, changed, deploy, detail, folder_of_components, post, refused, version, version_of, withdrawal_of,
 };
 use roost_tests::eventually::{eventually, eventually_true};
 use roost_tests::server::Server;
@@ -140,8 +140,8 @@ async fn a_canary_whose_calls_fail_is_taken_back_by_itself() {
     let server =
         Server::start(&[("deployments.canary_calls_min", "20"), ("function.lifecycle.deadline_ms", "100")]).await;
     deploy(&server, version("0.1.0", "ok"), "").await;
-    for (number, behaviour) in ["fails", "traps", "spins"].into_iter().enumerate() {
-        deploy(&server, version("0.2.0", behaviour), "canary=50").await;
+    for behaviour in ["fails", "traps", "spins"] {
+        let canary = deploy(&server, version("0.2.0", behaviour), "canary=50").await;
         eventually(&format!("{behaviour}: {}", server.log()), async || {
             for _ in 0..10 {
                 version_of(&server, Uuid::new_v4()).await;
@@ -150,7 +150,7 @@ async fn a_canary_whose_calls_fail_is_taken_back_by_itself() {
         })
         .await;
         let kept = detail(&server).await;
-        let reason = kept["revisions"][number + 1]["withdrawn"].as_str().unwrap().to_owned();
+        let reason = withdrawal_of(&kept, &canary["revision"]).unwrap();
         assert!(reason.contains("calls failed") && reason.contains("percentage points"), "{reason}");
         assert_eq!(kept["serving"]["version"], "0.1.0");
     }

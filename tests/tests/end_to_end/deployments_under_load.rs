@@ -29,8 +29,8 @@ async fn broken_canary_is_taken_back(fleet: &Fleet, round: u8) {
             for _ in 0..10 {
                 version_of(host, Uuid::new_v4()).await;
             }
-            let is_serving = detail(host).await["serving"]["canary"] != Value::Null;
-            !is_serving && withdrawal_of(host, &outcome["revision"]).await.is_some()
+            let shown = detail(host).await;
+            shown["serving"]["canary"] == Value::Null && withdrawal_of(&shown, &outcome["revision"]).is_some()
         })
         .await;
         assert_eq!(version_of(host, Uuid::new_v4()).await.as_deref(), Some("0.1.0"), "{}", host.log());

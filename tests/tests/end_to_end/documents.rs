@@ -3,16 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use roost::config::{RecordsUrl, Sources, SqliteLocation};
-use roost::records::RecordStore;
-use roost::runtime::{
-    Caller, Cohort, Engine, Functions, HostWorld, HttpRequest, Invocation, Options, Request, RouteLookup,
-};
+use roost::runtime::{Engine, HostWorld};
 use roost::store::Store;
 use roost_core::each_records_case;
-use roost_tests::fixture::allow_everything;
+use roost_tests::fixture::{case_in_guest, conformance_guest, empty_records};
 use roost_tests::guests;
 use roost_tests::server::Server;
 use serde_json::json;
@@ -30,36 +25,14 @@ async fn a_compiled_function_sees_the_contract_of_documents() {
     for (module, case) in each_records_case!(names) {
         // A function cannot name another one.
         if module == "documents" && case != "functions_do_not_see_each_others_documents" {
-            let answer = run_in_guest(engine.clone(), case).await;
+            let world = HostWorld::new(Store::memory(), empty_records().await);
+            let guest = conformance_guest(engine.clone(), world).await;
+            let answer = case_in_guest(&guest, &format!("/v1/documents/{case}")).await;
             assert!(answer.contains("it holds"), "{case}: {answer}");
             held += 1;
         }
     }
     assert!(held > 10, "{held}");
-}
-
-/// Runs a case of the suite in the guest, on empty records.
-async fn run_in_guest(engine: Engine, case: &'static str) -> String {
-    let mut config = Sources::default().load().unwrap();
-    config.function_defaults.memory_bytes_max = 64 << 20;
-    config.function_defaults.deadline = Duration::from_secs(60);
-    allow_everything(&mut config, "conformance");
-    let cache = guests().with_file_name("compiled-for-tests");
-    let options = Options { cache_dir: Some(cache), ..Options::of_config(&config) };
-    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let functions = Functions::new(engine, HostWorld::new(Store::memory(), records), options).unwrap();
-    functions.deploy_file(&guests().join("conformance.wasm")).await.unwrap();
-    let path = format!("/v1/documents/{case}");
-    let RouteLookup::Found(found) = functions.route("GET", &path, Cohort::STABLE) else {
-        panic!("{path} has no route");
-    };
-    let (route, parameters) = (found.index, found.parameters);
-    let request = HttpRequest { route, parameters, query: Vec::new(), body: String::new().into() };
-    let invocation = Invocation { caller: Caller::Anonymous, trace: case.into(), request: Request::Http(request) };
-    match functions.call(&found.target, invocation).await {
-        Ok(reply) => reply.body,
-        Err(error) => error.to_string(),
-    }
 }
 
 /// The grants of both guests.

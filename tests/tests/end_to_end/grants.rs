@@ -4,11 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use roost::config::{RecordsUrl, Sources, SqliteLocation, default_grants};
-use roost::records::RecordStore;
-use roost::runtime::{Allowance, Engine, Functions, HostWorld, Options, OwnSources, effective};
-use roost::store::Store;
+use roost::config::default_grants;
+use roost::runtime::{Allowance, OwnSources, effective};
 use roost_tests::eventually::eventually_true;
+use roost_tests::fixture::no_functions;
 use roost_tests::server::{Server, command};
 use roost_tests::{components, guests};
 use serde_json::json;
@@ -21,13 +20,6 @@ const REFUSAL: &str = "it asks for the grants `records.read-documents`, `records
                        function.hostile.grants.all = true; whoever deploys it can allow it for this deployment with \
                        --allow-grants records.read-documents,records.document-names";
 
-async fn functions(change: impl FnOnce(&mut Options)) -> Functions {
-    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let mut options = Options::of_config(&Sources::default().load().unwrap());
-    change(&mut options);
-    Functions::new(Engine::new().unwrap(), HostWorld::new(Store::memory(), records), options).unwrap()
-}
-
 /// A folder with these guests.
 fn folder_of(names: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -39,7 +31,7 @@ fn folder_of(names: &[&str]) -> TempDir {
 
 #[tokio::test]
 async fn the_default_grants_are_exactly_what_the_built_in_functions_ask_for() {
-    let asking = functions(|options| {
+    let asking = no_functions(|options| {
         options.named.clear();
         options.own_sources = Some(OwnSources::new(|_| true));
     })
@@ -62,7 +54,7 @@ async fn the_default_grants_are_exactly_what_the_built_in_functions_ask_for() {
 #[tokio::test]
 async fn a_function_that_asks_for_what_is_not_allowed_is_refused_in_one_sentence() {
     let bytes = fs::read(guests().join("hostile.wasm")).unwrap();
-    let denied = functions(|_| {}).await;
+    let denied = no_functions(|_| {}).await;
     let refused = denied.deploy("hostile.wasm", bytes.clone()).await.unwrap_err();
     assert_eq!(refused.failure.code(), "grant_refused");
     assert_eq!(refused.to_string(), format!("hostile.wasm: {REFUSAL}"));

@@ -7,12 +7,11 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use roost::config::{RecordsUrl, Sources, SqliteLocation};
-use roost::records::RecordStore;
-use roost::runtime::{Cohort, Engine, Functions, HostWorld, Options};
-use roost::store::Store;
+use roost::runtime::{Cohort, Functions};
 use roost_tests::client::{Answer, Client};
+use roost_tests::deployment::folder_of_components;
 use roost_tests::eventually::{DEADLINE, eventually_true};
+use roost_tests::fixture::no_functions;
 use roost_tests::server::Server;
 use roost_tests::{components, guests};
 use serde_json::{Value, json};
@@ -20,7 +19,8 @@ use uuid::Uuid;
 
 /// The guest that is deployed and then misbehaves when it is called.
 const DEPLOYED: &str = "hostile";
-/// The guests that behave correctly; `conformance_redis`, `documents` and `triggers` call them.
+/// The guests that behave correctly; `conformance_redis`, `documents`, `plain_forms`, `triggers` and
+/// `deployments` call them.
 const WELL_BEHAVED: [&str; 3] = ["conformance", "polls", "watcher"];
 /// The guest that serves in many versions; `deployments` makes them, some of which fail.
 const MANY_VERSIONS: &str = "lifecycle";
@@ -115,10 +115,7 @@ async fn host() -> Server {
 
 /// As `host`, with this deadline for calls of the hostile function.
 async fn host_with(deadline: Duration) -> Server {
-    let folder = tempfile::tempdir().unwrap();
-    for built in wasm_files(&components()) {
-        fs::copy(components().join(&built), folder.path().join(&built)).unwrap();
-    }
+    let folder = folder_of_components();
     fs::copy(guests().join("hostile.wasm"), folder.path().join("hostile.wasm")).unwrap();
     let deadline = deadline.as_millis().to_string();
     // Enough memory to build a reply that is too large.
@@ -227,13 +224,6 @@ async fn excess_log_lines_are_dropped_and_counted() {
     assert_eq!(value("roost_function_flood_total"), Some(10_000), "{metrics}");
 }
 
-/// The resident memory of a process, in MiB.
-fn resident(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
-}
-
 #[tokio::test]
 async fn the_memory_of_a_hundred_oversized_calls_is_released() {
     let server = host().await;
@@ -246,19 +236,11 @@ async fn the_memory_of_a_hundred_oversized_calls_is_released() {
     };
     // The first calls fill the memory that the pool keeps for later calls, by design.
     bombs(3).await;
-    let before = resident(server.id());
+    let before = server.resident_kib() / 1_024;
     bombs(25).await;
-    let after = resident(server.id());
+    let after = server.resident_kib() / 1_024;
     assert!(after < before + 24, "{before} MiB before, {after} MiB after");
     built_in_functions_answer(&server).await;
-}
-
-/// The built-in functions in the test process.
-async fn functions() -> Functions {
-    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let config = Sources::default().load().unwrap();
-    let options = Options::of_config(&config);
-    Functions::new(Engine::new().unwrap(), HostWorld::new(Store::memory(), records), options).unwrap()
 }
 
 async fn refusal(functions: &Functions, name: &str, bytes: Vec<u8>) -> String {
@@ -267,7 +249,7 @@ async fn refusal(functions: &Functions, name: &str, bytes: Vec<u8>) -> String {
 
 #[tokio::test]
 async fn a_component_that_breaks_the_contract_is_refused_and_the_others_keep_serving() {
-    let functions = functions().await;
+    let functions = no_functions(|_| {}).await;
     functions.deploy_file(&components().join("unread.wasm")).await.unwrap();
     let before = functions.route("GET", "/v1/unread", Cohort::STABLE);
     for (guest, sentence) in REFUSED {
@@ -282,7 +264,7 @@ async fn a_component_that_breaks_the_contract_is_refused_and_the_others_keep_ser
 
 #[tokio::test]
 async fn an_incomplete_component_is_refused_in_one_sentence() {
-    let functions = functions().await;
+    let functions = no_functions(|_| {}).await;
     let whole = fs::read(components().join("typing.wasm")).unwrap();
     let torn = refusal(&functions, "torn.wasm", whole[..whole.len() / 2].to_vec()).await;
     assert!(torn.starts_with("torn.wasm: it does not compile: "), "{torn}");

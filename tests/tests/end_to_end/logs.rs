@@ -4,9 +4,10 @@
 use std::fs;
 use std::process::Stdio;
 
+use roost_tests::deployment::{changed, deploy, folder_of_components, version};
 use roost_tests::eventually::DEADLINE;
+use roost_tests::guests;
 use roost_tests::server::Server;
-use roost_tests::{components, guests};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -15,13 +16,7 @@ use uuid::Uuid;
 
 /// A host with the built-in functions and the guest `hostile`.
 async fn hostile(set: &[(&str, &str)]) -> Server {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(components()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-        }
-    }
+    let folder = folder_of_components();
     fs::copy(guests().join("hostile.wasm"), folder.path().join("hostile.wasm")).unwrap();
     let set: Vec<_> = set.iter().copied().chain([("function.hostile.grants.all", "true")]).collect();
     Server::serve(folder.path(), &set).await
@@ -121,22 +116,6 @@ async fn calls_have_their_caller_and_their_round_trips() {
     }
 }
 
-/// A version of the guest `lifecycle`; the guest has 32 bytes for each of both texts.
-fn version(version: &str, behaviour: &str) -> Vec<u8> {
-    let mut component = fs::read(guests().join("lifecycle.wasm")).expect("`tests/run` builds the guests");
-    for (marker, text) in [("lifecycle-version:", version), ("lifecycle-behaviour:", behaviour)] {
-        let place = format!("{:<32}", format!("{marker}{text}"));
-        let at = component.windows(marker.len()).position(|window| window == marker.as_bytes()).expect("the marker");
-        component[at..at + place.len()].copy_from_slice(place.as_bytes());
-    }
-    component
-}
-
-async fn deploy(server: &Server, component: Vec<u8>) {
-    let response = server.operator().request("POST", "/functions").body(component).send().await.unwrap();
-    assert_eq!(response.status().as_u16(), 200, "{}", response.text().await.unwrap());
-}
-
 /// `roost logs` that follows.
 struct Follower {
     child: Child,
@@ -173,19 +152,19 @@ impl Follower {
 async fn a_follower_sees_the_revision_of_each_call_through_deploys_and_a_rollback() {
     let server = Server::start(&[]).await;
     let user = server.user(Uuid::new_v4());
-    deploy(&server, version("0.1.0", "ok")).await;
+    deploy(&server, version("0.1.0", "ok"), "").await;
     user.get("/v1/lifecycle/version").await.json(200);
     let mut follower = Follower::start(&server, "lifecycle");
     let shown = |call: &Value| (call["revision"].clone(), call["outcome"].clone());
     assert_eq!(shown(&follower.call().await), (json!(1), json!("ok")), "what was before comes first");
 
-    deploy(&server, version("0.2.0", "fails")).await;
+    deploy(&server, version("0.2.0", "fails"), "").await;
     user.get("/v1/lifecycle/version").await.problem(500, "broken");
     let failed = follower.call().await;
     assert_eq!(shown(&failed), (json!(2), json!("failed")));
     assert_eq!((&failed["code"], &failed["message"]), (&json!("broken"), &json!("this version always fails")));
 
-    deploy(&server, version("0.3.0", "traps")).await;
+    deploy(&server, version("0.3.0", "traps"), "").await;
     user.get("/v1/lifecycle/version").await.problem(502, "function_failed");
     let trapped = follower.call().await;
     assert_eq!(shown(&trapped), (json!(3), json!("trapped")));
@@ -195,9 +174,7 @@ async fn a_follower_sees_the_revision_of_each_call_through_deploys_and_a_rollbac
         "{trapped}"
     );
 
-    let body = r#"{"revision":1}"#;
-    let back = server.operator().request("POST", "/functions/lifecycle/rollback").body(body).send().await.unwrap();
-    assert_eq!(back.status().as_u16(), 200);
+    changed(&server, "POST", "/rollback", r#"{"revision":1}"#).await;
     user.get("/v1/lifecycle/version").await.json(200);
     assert_eq!(shown(&follower.call().await), (json!(1), json!("ok")));
     assert_eq!(follower.interrupt().await, Some(0));

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use roost_tests::deployment::{folder_of_components, stamped};
 use roost_tests::eventually::eventually;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use roost_tests::{components, guests};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -20,25 +20,6 @@ const PAIRS: usize = 6;
 const SWAPS: usize = 20;
 /// Rounds that the pairs must complete between one swap and the next.
 const ROUNDS_BETWEEN: usize = 6;
-
-/// A folder with the built-in components, which one host watches.
-fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(components()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    folder
-}
-
-/// The same function with different bytes: one more custom section.
-fn stamped(component: &[u8], stamp: u8) -> Vec<u8> {
-    const NAME: &[u8] = b"\x05stamp";
-    let length = u8::try_from(NAME.len() + 1).unwrap();
-    [component, &[0, length], NAME, &[stamp]].concat()
-}
 
 /// Puts a component in place as `roost build` does: atomically.
 fn put_component(folder: &Path, name: &str, bytes: &[u8]) {
@@ -124,7 +105,7 @@ impl Pair {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_swaps_under_load_fail_no_call_and_close_no_socket() {
-    let folder = folder();
+    let folder = folder_of_components();
     let server = Server::develop(folder.path(), &[]).await;
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut pairs = JoinSet::new();
@@ -137,7 +118,7 @@ async fn twenty_swaps_under_load_fail_no_call_and_close_no_socket() {
         let done = rounds.load(Ordering::Relaxed);
         let before = digests(&server).await[name].clone();
         let component = fs::read(components().join(format!("{name}.wasm"))).unwrap();
-        put_component(folder.path(), name, &stamped(&component, u8::try_from(stamp).unwrap()));
+        put_component(folder.path(), name, &stamped(&component, &[u8::try_from(stamp).unwrap()]));
         assert!(served.insert(swapped(&server, name, &before).await), "{name}: served before");
         eventually("a few more rounds", async || {
             // A pair that ended early has failed.
@@ -166,7 +147,7 @@ async fn twenty_swaps_under_load_fail_no_call_and_close_no_socket() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_component_changes_nothing_and_a_removed_one_stops_serving() {
-    let folder = folder();
+    let folder = folder_of_components();
     let server = Server::develop(folder.path(), &[]).await;
     let (ann, ben) = (Uuid::new_v4(), Uuid::new_v4());
     let conversation = server.user(ann).conversation(&[ann, ben]).await;
@@ -186,7 +167,7 @@ async fn a_broken_component_changes_nothing_and_a_removed_one_stops_serving() {
         assert_eq!(to.payload("typing").await["user"], json!(ann));
     }
 
-    put_component(folder.path(), "typing", &stamped(&component, 1));
+    put_component(folder.path(), "typing", &stamped(&component, &[1]));
     let repaired = swapped(&server, "typing", &before["typing"]).await;
     from.ok("typing", typing.clone()).await;
     assert_eq!(to.payload("typing").await["user"], json!(ann));
@@ -202,7 +183,7 @@ async fn a_broken_component_changes_nothing_and_a_removed_one_stops_serving() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_component_that_other_functions_stood_in_the_way_of_is_tried_again() {
-    let folder = folder();
+    let folder = folder_of_components();
     let server = Server::develop(folder.path(), &[]).await;
     let within = |name: &str| folder.path().join(format!("{name}.wasm"));
     let remove = |name: &str| fs::remove_file(within(name)).unwrap();

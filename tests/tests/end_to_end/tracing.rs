@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use prost::Message;
 use roost_tests::client::send;
 use roost_tests::eventually::{DEADLINE, eventually, eventually_within};
+use roost_tests::metrics::Metrics;
 use roost_tests::port::closed_port;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
@@ -178,8 +179,8 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let line = "spans are lost: the collector at otlp_endpoint does not take them, or not fast enough";
     eventually("the loss is logged", async || server.log().contains(line)).await;
     client.get("/v1/unread").await.json(200);
-    let failed = metric(&server, "failed").await;
-    eventually("more spans are lost", async || metric(&server, "failed").await > failed).await;
+    let failed = spans(&server, "failed").await;
+    eventually("more spans are lost", async || spans(&server, "failed").await > failed).await;
     let log = server.log();
     assert_eq!(log.matches(line).count(), 1, "losses are logged more than once a minute:\n{log}");
     assert!(log.contains("Connection refused"), "the reason is missing:\n{log}");
@@ -194,7 +195,7 @@ async fn a_collector_that_does_not_answer_fills_the_queue_and_delays_neither_req
     let client = server.user(Uuid::new_v4());
     eventually_within(4 * DEADLINE, "the queue is full", async || {
         join_all((0..200).map(async |_| client.get("/v1/unread").await.json(200))).await;
-        metric(&server, "queue_full").await > 0
+        spans(&server, "queue_full").await > 0.0
     })
     .await;
     client.get("/v1/unread").await.json(200);
@@ -204,8 +205,6 @@ async fn a_collector_that_does_not_answer_fills_the_queue_and_delays_neither_req
 }
 
 /// How many spans had this outcome.
-async fn metric(server: &Server, outcome: &str) -> u64 {
-    let metrics = server.operator().get("/metrics").await.text;
-    let series = format!("roost_spans_total{{outcome=\"{outcome}\"}} ");
-    metrics.lines().find_map(|line| line.strip_prefix(&series)).map_or(0, |count| count.parse().unwrap())
+async fn spans(server: &Server, outcome: &str) -> f64 {
+    Metrics::of(&server.operator()).await.sum("roost_spans_total", &[&format!("outcome=\"{outcome}\"")])
 }

@@ -5,21 +5,21 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roost::config::{AuthConfig, RecordsUrl, Secret, Sources, SqliteLocation, TokenKey};
+use roost::config::{AuthConfig, Secret, Sources, TokenKey};
 use roost::delivery::event::parse_since;
 use roost::records::RecordStore;
-use roost::runtime::{DeployFailure, Engine, Functions, HostWorld, Options};
+use roost::runtime::{DeployFailure, Functions};
 use roost::server::auth::{Authenticator, Credentials, Identity, parse_bearer, parse_claims, parse_subprotocols};
 use roost::server::http::query;
 use roost::server::problem::ErrorCode;
 use roost::server::websocket::frame::{self, ClientFrame};
-use roost::store::Store;
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, ConversationId, MessageId, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::limits::NAME_BYTES_MAX;
 use roost_core::port::{ConversationQuery, Draft, NewConversation, Records, RecordsError};
 use roost_core::time::Timestamp;
+use roost_tests::fixture::{empty_records, no_functions};
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -252,7 +252,7 @@ proptest! {
 
 /// Records with three conversations of one user, and that user.
 async fn inbox() -> (RecordStore, UserId) {
-    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
+    let records = empty_records().await;
     let (user, other) = (UserId::from_u128(1), UserId::from_u128(2));
     for number in 1..=3_u64 {
         let id = ConversationId::from_u128(number.into());
@@ -309,13 +309,6 @@ fn cursors_lead_through_every_conversation_once() {
     });
 }
 
-async fn functions() -> Functions {
-    let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::Memory)).await.unwrap();
-    let config = Sources::default().load().unwrap();
-    let options = Options::of_config(&config);
-    Functions::new(Engine::new().unwrap(), HostWorld::new(Store::memory(), records), options).unwrap()
-}
-
 /// What deploying these bytes is refused with.
 fn invalid(runtime: &tokio::runtime::Runtime, functions: &Functions, bytes: Vec<u8>) -> Option<DeployFailure> {
     runtime.block_on(functions.deploy("probe.wasm", bytes)).err().map(|error| error.failure)
@@ -324,7 +317,7 @@ fn invalid(runtime: &tokio::runtime::Runtime, functions: &Functions, bytes: Vec<
 #[test]
 fn any_bytes_are_refused_as_a_component() {
     let runtime = runtime();
-    let functions = runtime.block_on(functions());
+    let functions = runtime.block_on(no_functions(|_| {}));
     proptest!(|(bytes in vec(any::<u8>(), 0..256), body in vec(any::<u8>(), 0..256))| {
         let of_layer = |layer: u8| [b"\0asm\x0d\0", &[layer, 0][..], &body].concat();
         for bytes in [bytes, of_layer(0), of_layer(1)] {
@@ -338,7 +331,7 @@ fn any_bytes_are_refused_as_a_component() {
 #[test]
 fn a_torn_component_is_refused() {
     let runtime = runtime();
-    let functions = runtime.block_on(functions());
+    let functions = runtime.block_on(no_functions(|_| {}));
     let whole = std::fs::read(roost_tests::components().join("typing.wasm")).unwrap();
     let config = ProptestConfig::with_cases(32);
     proptest!(config, |(cut in any::<prop::sample::Index>())| {

@@ -4,8 +4,8 @@
 use std::fs;
 
 use roost_core::limits::{
-    CALL_ITEMS_MAX, DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, LIST_MAX, NAME_BYTES_MAX, PAGE_MAX, PAYLOAD_BYTES_MAX,
-    TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
+    ADDRESSED_BYTES_MAX, ADDRESSEES_MAX, CALL_ITEMS_MAX, DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, LIST_MAX, NAME_BYTES_MAX,
+    PAGE_MAX, PAYLOAD_BYTES_MAX, TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
 };
 use roost_tests::sources::root;
 
@@ -47,6 +47,7 @@ fn the_numbers_are_those_of_the_limits() {
         format!("| one call of the store | {} queries or transactions", grouped(CALL_ITEMS_MAX)),
         format!("| a transaction | {} checks", grouped(TRANSACTION_ITEMS_MAX)),
         format!("| {} · {NAME_BYTES_MAX} bytes |", kib(VALUE_BYTES_MAX)),
+        format!("| {} · {} |", grouped(ADDRESSEES_MAX), kib(ADDRESSED_BYTES_MAX)),
         format!("| an event's payload | {} |", kib(PAYLOAD_BYTES_MAX)),
         format!("| {} · {DOCUMENTS_MAX} |", kib(DOCUMENT_BYTES_MAX)),
         format!("| {PAGE_MAX} · {PAGE_MAX} · {LIST_MAX} |"),

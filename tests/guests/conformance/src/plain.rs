@@ -2,7 +2,7 @@
 //! plain answer with what was written, and with the packed answer to the same question.
 #![allow(clippy::panic, clippy::expect_used, reason = "a case that does not hold traps")]
 
-use roost_core::key::{Key as CoreKey, Owner as CoreOwner};
+use roost_core::key::{Key as CoreKey, Owner as CoreOwner, Space as CoreSpace};
 use roost_core::port::{KeyValue, Mutation, Query as CoreQuery, Transaction, Value as CoreValue};
 use roost_core::testing::block_on;
 use roost_function::bindings::roost::edge::key_value::{
@@ -101,6 +101,10 @@ fn indexed_counters() {
     let index = IndexedCounters { index: key("index"), space: Space::App };
     let Value::PlainCounters(found) = plain(Query::PlainIndexedCounters(index)) else { panic!("another form") };
     assert_eq!(found, COUNTERS.map(|(item, number)| (item.to_owned(), number)));
+    let asked = CoreQuery::IndexedCounters { index: core_key("index"), space: CoreSpace::App };
+    let CoreValue::Counters(counters) = packed(asked) else { panic!("another form") };
+    let counters: Vec<_> = counters.into_iter().map(|(item, number)| (item.to_string(), number)).collect();
+    assert_eq!(counters, found);
 }
 
 fn missing() {
