@@ -100,6 +100,29 @@ pub fn presence_list(views: &[PresenceView]) -> Result<String, fmt::Error> {
     Ok(json)
 }
 
+/// The first parts of the names of all frames and events of Roost itself. Clients trust what such an event tells, so only the
+/// functions that come with Roost publish them.
+const RESERVED: [&str; 13] = [
+    "contact",
+    "conversation",
+    "error",
+    "hello",
+    "message",
+    "ok",
+    "presence",
+    "resync",
+    "server",
+    "token",
+    "typing",
+    "unread",
+    "user",
+];
+
+/// Whether only functions that come with Roost publish events of this name: its part before the first dot is reserved.
+pub fn is_reserved(name: &str) -> bool {
+    name.split('.').next().is_some_and(|first| RESERVED.contains(&first))
+}
+
 /// The names of the events about changes of conversations, which [`change`] makes.
 pub const CHANGES: [&str; 3] = ["message.new", "message.updated", "message.deleted"];
 

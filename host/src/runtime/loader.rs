@@ -301,6 +301,7 @@ impl Loader {
     fn identity(&self, (name, digest): (&str, &str), grants: Grants, log: Arc<FunctionLog>) -> FunctionIdentity {
         let config = self.options.of(name);
         let revision = revision_of(digest);
+        let counters = FunctionCounters::new(name, &revision);
         FunctionIdentity {
             name: name.into(),
             recorder: CallRecorder::new(log, &revision, config.recorded_calls_per_second_max),
@@ -309,7 +310,7 @@ impl Loader {
             grants,
             bounds: CallBounds::of(config),
             app_bytes_max: config.app_bytes_max,
-            counters: FunctionCounters::new(name),
+            counters,
         }
     }
 }

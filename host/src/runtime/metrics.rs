@@ -13,6 +13,7 @@ use tracing::Span;
 
 use super::call::{CallError, FailureKind, Reply};
 use super::call_log::CallFigures;
+use super::quota;
 use super::series::SeriesOfRevision;
 use crate::ops::latency::{self, Latency};
 use crate::ops::metrics::{
@@ -81,6 +82,7 @@ impl Outcome {
 /// Removes the series of a revision that has ended.
 pub(super) fn remove_series(function: &str, revision: &str) {
     Outcome::ALL.iter().for_each(|(_, outcome)| CALLS.remove([function, revision, outcome]));
+    quota::keys().for_each(|key| QUOTA_REFUSALS.remove([function, revision, key]));
     CALL_SECONDS.remove([function, revision]);
     CALL_STORE_ROUND_TRIPS.remove([function, revision]);
     CALL_RECORDS_OPERATIONS.remove([function, revision]);
@@ -230,15 +232,17 @@ type Labels = Vec<(String, String)>;
 /// The counters that a function keeps itself, through `telemetry.count`.
 pub(super) struct FunctionCounters {
     function: String,
+    revision: String,
     series: Mutex<HashMap<(String, Labels), IntCounter>>,
     dropped_counts: IntCounter,
     dropped_lines: IntCounter,
 }
 
 impl FunctionCounters {
-    pub(super) fn new(function: &str) -> Self {
+    pub(super) fn new(function: &str, revision: &str) -> Self {
         Self {
             function: function.to_owned(),
+            revision: revision.to_owned(),
             series: Mutex::default(),
             dropped_counts: COUNTS_DROPPED.of([function]),
             dropped_lines: LOG_LINES_DROPPED.of([function]),
@@ -265,7 +269,7 @@ impl FunctionCounters {
 
     /// Counts that the function was refused something because of the bound with this key.
     pub(super) fn count_refusal(&self, key: &'static str) {
-        QUOTA_REFUSALS.of([&self.function, key]).inc();
+        QUOTA_REFUSALS.of([&self.function, &self.revision, key]).inc();
     }
 
     /// Counts a log line that was dropped.
@@ -317,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_function_has_a_bounded_number_of_series() {
-        let counters = FunctionCounters::new("probe");
+        let counters = FunctionCounters::new("probe", "abc");
         for value in 0..SERIES_MAX + 10 {
             counters.count("hits".into(), label("value", &value.to_string()), 1);
         }

@@ -16,6 +16,14 @@ use crate::config::FunctionConfig;
 /// The key of the bound on calls a second.
 pub(super) const CALLS_KEY: &str = "calls_per_second_max";
 
+/// The key of the bound on what a function keeps in the key space `app`.
+pub(super) const APP_BYTES_KEY: &str = "app_bytes_max";
+
+/// The keys of all quotas.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    Resource::ALL.into_iter().map(Resource::key).chain([CALLS_KEY, APP_BYTES_KEY])
+}
+
 /// Something that a call uses up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
@@ -28,7 +36,14 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    const COUNT: usize = 6;
+    const ALL: [Self; 6] = [
+        Self::StoreOperations,
+        Self::StoreReadBytes,
+        Self::StoreWrittenBytes,
+        Self::RecordsOperations,
+        Self::Publications,
+        Self::LogBytes,
+    ];
 
     /// The configuration key of the bound.
     pub(super) const fn key(self) -> &'static str {
@@ -55,7 +70,7 @@ impl Resource {
 }
 
 /// An amount of each [`Resource`], in its order.
-type Amounts = [u64; Resource::COUNT];
+type Amounts = [u64; Resource::ALL.len()];
 
 /// How much one call may use.
 #[derive(Clone, Debug)]

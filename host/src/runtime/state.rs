@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use roost_core::event;
+use roost_core::port::Event;
+
 use super::call_log::{CallFigures, CallRecorder};
 use super::grants::Grants;
 use super::limits::MemoryLimit;
@@ -10,6 +13,7 @@ use super::metrics::FunctionCounters;
 use super::publishing::{HostOutbox, Publisher};
 use super::quota::{CallBounds, CallUsage, Resource};
 use super::subscriptions::Subscriptions;
+use crate::config::BUILT_IN;
 use crate::records::RecordStore;
 use crate::store::Store;
 
@@ -57,6 +61,22 @@ pub(super) struct FunctionIdentity {
     pub(super) app_bytes_max: u64,
     pub(super) counters: FunctionCounters,
     pub(super) recorder: CallRecorder,
+}
+
+impl FunctionIdentity {
+    /// Checks that the function may publish events of these names; the error says which it may not.
+    pub(super) fn check_event_names<'e>(&self, mut events: impl Iterator<Item = &'e Event>) -> Result<(), String> {
+        if BUILT_IN.contains(&&*self.name) {
+            return Ok(());
+        }
+        events.find(|event| event::is_reserved(&event.name)).map_or(Ok(()), |event| {
+            Err(format!(
+                "publishing `{}`: names that begin like those of Roost's own events are for the functions that come with \
+                 Roost; choose a name such as `votes.changed`",
+                event.name
+            ))
+        })
+    }
 }
 
 /// The state of one instance. [`InstanceState::begin`] resets what belongs to a call.

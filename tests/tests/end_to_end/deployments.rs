@@ -7,7 +7,7 @@ use std::path::Path;
 
 use roost_tests::client::Client;
 use roost_tests::deployment::{
-    change, changed, deploy, detail, folder_of_components, post, refused, version, version_of, withdrawal_of,
+    change, changed, deploy, detail, folder_of_components, post, refused, stamped, version, version_of, withdrawal_of,
 };
 use roost_tests::eventually::{eventually, eventually_true};
 use roost_tests::server::Server;
@@ -179,6 +179,33 @@ async fn deployments_survive_a_restart_and_a_damaged_file() {
     assert!(server.log().contains("cannot run the deployed revision"), "{}", server.log());
     changed(&server, "POST", "/rollback", r#"{"revision":1}"#).await;
     assert_eq!(version_of(&server, user).await.as_deref(), Some("0.1.0"));
+    let (status, problem) = change(&server, "POST", "/rollback", r#"{"revision":2}"#).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("component_missing")), "{problem}");
+    assert_eq!(version_of(&server, user).await.as_deref(), Some("0.1.0"));
+}
+
+#[tokio::test]
+async fn a_deployment_that_cannot_be_kept_is_refused_and_changes_nothing() {
+    let server = Server::serve(&components(), &[("deployments.bytes_max", "1048576")]).await;
+    let built_in = |name: &str| fs::read(components().join(name)).unwrap();
+    let (presence, messaging) = (built_in("presence.wasm"), built_in("messaging.wasm"));
+    assert!(presence.len() + messaging.len() > 1 << 20, "one of the two fits, and both do not");
+    deploy(&server, stamped(&presence, b"deployed"), "").await;
+    let (status, code, detail) = refused(&server, stamped(&messaging, b"deployed"), "").await;
+    assert_eq!((status, code.as_str()), (507, "no_room"), "{detail}");
+    assert!(detail.contains("at most 1048576 are allowed; undeploy a function, or raise"), "{detail}");
+    let listed = server.operator().get("/functions").await.json(200);
+    let source = |name: &str| {
+        let functions = listed["functions"].as_array().unwrap();
+        functions.iter().find(|function| function["name"] == name).unwrap()["source"].clone()
+    };
+    assert_eq!((source("presence"), source("messaging")), (json!("deployment"), json!("file")));
+
+    let server = Server::start(&[]).await;
+    fs::write(server.folder().join("data/deployments"), b"no folder").unwrap();
+    let (status, code, detail) = refused(&server, version("0.1.0", "ok"), "").await;
+    assert_eq!((status, code.as_str()), (507, "disk"), "{detail}");
+    assert_eq!(version_of(&server, Uuid::new_v4()).await, None);
 }
 
 fn put(folder: &Path, component: &[u8]) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use roost_tests::client::Answer;
 use roost_tests::eventually::{eventually, eventually_true};
+use roost_tests::metrics::Metrics;
 use roost_tests::redis::RedisServer;
 use roost_tests::server::Server;
 use roost_tests::{components, guests};
@@ -77,9 +78,9 @@ async fn each_quota_of_a_call_stops_the_function_with_its_reason() {
             assert!(error.contains(&format!("let the operator raise function.greedy.{key}")), "{way}: {error}");
         }
     }
-    let metrics = server.operator().get("/metrics").await.text;
-    let refused = r#"roost_function_quota_refusals_total{function="greedy",quota="records_operations_max"} 2"#;
-    assert!(metrics.contains(refused), "{metrics}");
+    let metrics = Metrics::of(&server.operator()).await;
+    let refused = ["function=\"greedy\"", "revision=\"", "quota=\"records_operations_max\""];
+    assert_eq!(metrics.sum("roost_function_quota_refusals_total", &refused), 2.0);
     built_in_functions_answer(&server).await;
 }
 
@@ -158,6 +159,18 @@ async fn two_functions_do_not_see_each_others_items() {
     let mut keys: Vec<String> = redis.ask("KEYS app:*").await;
     keys.sort();
     assert_eq!(keys, ["app:conformance:shard:0:note", "app:greedy:shard:0:note"]);
+}
+
+#[tokio::test]
+async fn events_that_clients_trust_cannot_be_forged() {
+    let server = host(&[]).await;
+    let outcomes = call(&server, "forge").await.json(200);
+    let outcomes = outcomes.as_array().unwrap();
+    assert_eq!(outcomes.len(), 12);
+    for outcome in outcomes {
+        assert!(outcome.as_str().unwrap().starts_with("Denied(\"publishing `"), "{outcome}");
+    }
+    assert_eq!(spree(&server, "publish").await.0, 100, "an event with a name of its own is published");
 }
 
 #[tokio::test]

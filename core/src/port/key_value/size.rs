@@ -15,6 +15,11 @@ impl Transaction {
         checks + mutations + self.publications.iter().map(Event::bytes).sum::<usize>() + addressed
     }
 
+    /// All events: those for the owner, and those for named users.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.publications.iter().chain(self.addressed.iter().map(|addressed| &addressed.event))
+    }
+
     /// The number of events that feeds receive: an addressed event counts once for each of its users.
     pub fn deliveries(&self) -> usize {
         self.publications.len() + self.addressed.iter().map(|each| each.users.len()).sum::<usize>()

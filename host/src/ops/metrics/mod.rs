@@ -54,9 +54,9 @@ declare! {
         "Log lines of functions beyond their bound.", ["function"]);
     COUNTS_DROPPED: Counters<1> = counters("roost_function_counts_dropped_total",
         "Counts of functions that broke the rules for names, labels or series.", ["function"]);
-    QUOTA_REFUSALS: Counters<2> = counters("roost_function_quota_refusals_total",
-        "What functions were refused because a quota was used up, by function and the key of the quota.",
-        ["function", "quota"]);
+    QUOTA_REFUSALS: Counters<3> = counters("roost_function_quota_refusals_total",
+        "What functions were refused because a quota was used up, by function, revision and the key of the quota.",
+        ["function", "revision", "quota"]);
     FUNCTIONS: IntGauge = gauge("roost_functions",
         "Live functions.");
     CANARIES_WITHDRAWN: Counters<1> = counters("roost_canaries_withdrawn_total",

@@ -7,14 +7,11 @@ use roost_core::port::{AppBound, KeyValue, Outcome, Publication, StoreError, Tra
 
 use super::super::bindings::{clock, key_value, pub_sub};
 use super::super::conversions::{KeysOf, ReadRequest, list};
-use super::super::quota::Resource;
+use super::super::quota::{APP_BYTES_KEY, Resource};
 use super::super::state::InstanceState;
 
 /// The longest wait that a guest gets in one call of `wait`.
 const WAIT_MS_MAX: u32 = 1_000;
-
-/// The key of the bound on what a function keeps in the key space `app`.
-const APP_BYTES_KEY: &str = "app_bytes_max";
 
 type ImportResult<T> = wasmtime::Result<Result<T, key_value::Error>>;
 
@@ -33,6 +30,8 @@ impl InstanceState {
         let bound = Some(AppBound(self.identity.app_bytes_max));
         transactions.iter_mut().for_each(|transaction| transaction.app_bound = bound);
         self.identity.grants.check_commit(&transactions).map_err(StoreError::Denied)?;
+        let events = transactions.iter().flat_map(Transaction::events);
+        self.identity.check_event_names(events).map_err(StoreError::Denied)?;
         self.take_live(Resource::StoreOperations, transactions.len())?;
         self.take_live(Resource::Publications, transactions.iter().map(Transaction::deliveries).sum())?;
         self.take_live(Resource::StoreWrittenBytes, transactions.iter().map(Transaction::bytes).sum())?;
@@ -46,6 +45,8 @@ impl InstanceState {
 
     async fn publish_granted(&mut self, publications: Vec<Publication>) -> Result<(), StoreError> {
         self.identity.grants.check_publish().map_err(StoreError::Denied)?;
+        let events = publications.iter().map(|publication| &publication.event);
+        self.identity.check_event_names(events).map_err(StoreError::Denied)?;
         self.take_live(Resource::Publications, publications.len())?;
         self.take_live(Resource::StoreWrittenBytes, publications.iter().map(|each| each.event.bytes()).sum())?;
         self.store_round_trips += 1;

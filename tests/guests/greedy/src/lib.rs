@@ -46,6 +46,7 @@ fn answer(request: &Request) -> Answer {
         "write" => Reply::ok(&spree(|_| commit(vec![set(Key::app(NOTES, "large"), 60_000, None)]))),
         "publish" => Reply::ok(&spree(|_| block_on(publish()))),
         "publish-with" => Reply::ok(&spree(|_| commit(vec![publishing()]))),
+        "forge" => Reply::ok(&block_on(forge())),
         "records" => Reply::ok(&spree(|_| block_on(names()))),
         "log" => Reply::ok(&log_much()),
         "fill" => Reply::ok(&spree(|round| commit(vec![set(Key::app(Owner::Shard(round), "fill"), 10_000, None)]))),
@@ -113,6 +114,21 @@ async fn publish() -> Result<(), String> {
 
 fn publishing() -> Transaction {
     (0..100).fold(Transaction::new(Owner::User(UserId::from_u128(1))), |transaction, _| transaction.publish(event()))
+}
+
+/// Publishes events under names that clients trust, on their own and with a transaction; answers what became of each.
+async fn forge() -> Vec<String> {
+    let user = UserId::from_u128(1);
+    let mut outcomes = Vec::new();
+    for name in ["message.new", "typing", "resync", "user.online"] {
+        let event = Event { name: name.into(), ..event() };
+        let alone = Edge.publish(vec![Publication { user, event: event.clone() }]).await;
+        outcomes.push(alone.map_err(|error| text(&error)).err().unwrap_or_default());
+        outcomes
+            .push(commit(vec![Transaction::new(Owner::User(user)).publish(event.clone())]).err().unwrap_or_default());
+        outcomes.push(commit(vec![Transaction::new(NOTES).address(vec![user], event)]).err().unwrap_or_default());
+    }
+    outcomes
 }
 
 async fn names() -> Result<(), String> {
