@@ -206,7 +206,8 @@ impl Event {
     ///
     /// The name is 1 to [`EVENT_NAME_BYTES_MAX`](crate::limits::EVENT_NAME_BYTES_MAX) bytes of `a-z`, `0-9`, `.`, `_`
     /// and `-`, such as `reaction.changed`. The store refuses any other name, and a payload of more than
-    /// [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX) bytes.
+    /// [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX) bytes. A function that does not come with Roost is denied
+    /// names that [`is_reserved`].
     ///
     /// # Errors
     /// [`Error::Encoding`] for a payload that JSON cannot express, such as a map whose keys are lists.
@@ -261,6 +262,27 @@ mod tests {
                 presence_list(views).unwrap(),
                 serde_json::to_string(&PresenceList { presence: views }).unwrap()
             );
+        }
+    }
+
+    #[test]
+    fn the_names_of_all_events_of_roost_are_reserved_and_no_others() {
+        let (conversation, user) = (ConversationId::from_u128(1), UserId::from_u128(2));
+        let events = [
+            read_update(conversation, user, Seq(1)),
+            unread_update(conversation, 1, 1),
+            resync(),
+            presence(user, true, None, 1),
+            presence(user, false, None, 2),
+            typing(conversation, user),
+        ];
+        let made = events.iter().map(|event| event.name.as_ref());
+        let of_the_host = ["hello", "ok", "error", "presence.beat", "server.draining", "contact.update", "token"];
+        for name in made.chain(CHANGES).chain(of_the_host) {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["votes.changed", "messages.new", "message-new", "my.message.new", "reaction.changed", "typing2"] {
+            assert!(!is_reserved(name), "{name}");
         }
     }
 

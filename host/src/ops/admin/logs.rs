@@ -266,7 +266,7 @@ impl LogStream {
                 self.sent_at = Instant::now();
                 return Some(line(&StreamLine::Alive { next: self.next }));
             }
-            // News are also that the host stops.
+            // A stop of the host wakes it, too.
             let silence = ALIVE_INTERVAL.saturating_sub(self.sent_at.elapsed());
             let _ = tokio::time::timeout(silence, self.grown.changed()).await;
         }
