@@ -69,7 +69,7 @@ Examples:
   roost test reactions
   roost test dist/reactions-js.wasm --scenario scenario.toml --components target/functions
 
-Exit code 0: every case holds, 1: some do not, 2: a scenario cannot be run. docs/functions.md describes the format.")]
+Exit code 0: every case holds, 1: some do not, 2: a scenario cannot be run. docs/testing.md describes the format.")]
     Test(TestArgs),
     /// Make a key pair for signing components
     #[command(after_help = "\

@@ -1,5 +1,6 @@
-//! `docs/functions.md` shows what is there: every piece of code in it and in `docs/languages.md` is in the file that it names,
-//! the numbers are those of the limits, and the tables name every query, check, mutation and member of a scenario.
+//! `docs/functions.md` and `docs/testing.md` show what is there: every piece of code in them and in `docs/languages.md` is in
+//! the file that it names, the numbers are those of the limits, and the tables name every query, check, mutation and member of
+//! a scenario.
 
 use std::fs;
 
@@ -9,8 +10,10 @@ use roost_core::limits::{
 };
 use roost_tests::sources::root;
 
+/// The guide for writers of functions: its first part and what it says of tests.
 fn guide() -> String {
-    fs::read_to_string(root().join("docs/functions.md")).unwrap()
+    let page = |name: &str| fs::read_to_string(root().join("docs").join(name)).unwrap();
+    [page("functions.md"), page("testing.md")].concat()
 }
 
 /// The files that pieces of code name, and the pieces.
@@ -52,7 +55,7 @@ fn the_numbers_are_those_of_the_limits() {
         format!("| {} · {DOCUMENTS_MAX} |", kib(DOCUMENT_BYTES_MAX)),
         format!("| {PAGE_MAX} · {PAGE_MAX} · {LIST_MAX} |"),
     ] {
-        assert!(guide.contains(&row), "docs/functions.md does not show {row}");
+        assert!(guide.contains(&row), "the guide does not show {row}");
     }
 }
 
@@ -89,6 +92,6 @@ fn every_query_check_mutation_and_member_of_a_step_is_described() {
     for name in names {
         let shown =
             [format!("`{name}"), format!("{name}("), format!("{name} =")].iter().any(|form| guide.contains(form));
-        assert!(shown, "docs/functions.md does not describe {name}");
+        assert!(shown, "the guide does not describe {name}");
     }
 }

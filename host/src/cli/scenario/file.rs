@@ -1,4 +1,4 @@
-//! The file of a scenario: what the world contains, and cases of steps with what each must lead to. `docs/functions.md`
+//! The file of a scenario: what the world contains, and cases of steps with what each must lead to. `docs/testing.md`
 //! describes the format.
 //!
 //! Everything that can be known without running a step is checked here, and every error names its line.

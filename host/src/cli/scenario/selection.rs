@@ -102,7 +102,7 @@ fn find(
         let read = |each: &build::FunctionCrate| FunctionTest::of_crate(&each.name, &each.folder.join(FILE));
         let tests: Vec<_> = with_scenario.map(read).collect::<Result<_, _>>()?;
         if tests.is_empty() {
-            bail!("no function has a {FILE} beside its Cargo.toml; docs/functions.md describes the format");
+            bail!("no function has a {FILE} beside its Cargo.toml; docs/testing.md describes the format");
         }
         return Ok(tests);
     }
