@@ -2,10 +2,10 @@
 //! and sockets close, whether a message is lost or repeated, how the latency compares with that of a calm phase of the same
 //! run, how long a deployment takes until every host serves it, and whether memory grows.
 //!
-//! Three phases: a calm one; one in which `presence` and `messaging` are swapped, with refused uploads, canaries that an
-//! operator takes back and broken canaries that the hosts take back; and one in which a component is compiled all the time.
-//! A list of verdicts ends the run; the exit code is 1 if a bound of counts or ratios does not hold. `--help` lists the
-//! options.
+//! First, functions are deployed while nobody chats. Then three phases: a calm one; one in which `presence` and `messaging`
+//! are swapped, with refused uploads, canaries that an operator takes back and broken canaries that the hosts take back; and
+//! one in which a component is compiled all the time. A list of verdicts ends the run; the exit code is 1 if a bound of
+//! counts or ratios does not hold. `--help` lists the options.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,6 +19,7 @@ mod broken_canary;
 mod chat;
 mod deploy;
 mod message_check;
+mod quiet;
 mod report;
 mod swapping;
 
@@ -58,6 +59,9 @@ struct Arguments {
     /// The interval of each client in milliseconds
     #[arg(long, default_value_t = 200, value_parser = value_parser!(u64).range(10..=10_000))]
     interval_ms: u64,
+    /// The number of versions of each function that are deployed, and deployed again, before anybody chats
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(..=100))]
+    quiet: u32,
     /// Seconds of the calm phase
     #[arg(long, default_value_t = 15, value_parser = value_parser!(u64).range(1..=600))]
     calm_seconds: u64,
@@ -111,10 +115,11 @@ async fn measure(arguments: &Arguments) -> Run {
     } else {
         Fleet::start_with_own_caches(HOSTS, &settings).await
     };
+    let deployer = Deployer::new(&fleet);
+    let quiet = quiet::deploy(&deployer, arguments.quiet).await;
     let callers = LifecycleCallers::start(&fleet).await;
     calm(&fleet, arguments, WARM_UP).await;
     let calm = calm(&fleet, arguments, Duration::from_secs(arguments.calm_seconds)).await;
-    let deployer = Deployer::new(&fleet);
     let swaps = match arguments.swaps {
         0 => None,
         count => {
@@ -131,7 +136,7 @@ async fn measure(arguments: &Arguments) -> Run {
             Some((compiled, clients.stop().await))
         }
     };
-    Run { calm, swaps, compiling, lifecycle: callers.stop().await }
+    Run { quiet, calm, swaps, compiling, lifecycle: callers.stop().await }
 }
 
 async fn calm(fleet: &Fleet, arguments: &Arguments, span: Duration) -> Experience {

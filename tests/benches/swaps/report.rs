@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 
 use crate::broken_canary::LifecycleCalls;
 use crate::chat::Experience;
-use crate::swapping::{Preparation, Swaps, WARM_SWAPS};
+use crate::swapping::{DeploymentTimes, Preparation, Swaps, WARM_SWAPS};
 
 /// The most that the resident memory at the end may be of that after [`WARM_SWAPS`].
 const MEMORY_RATIO_MAX: f64 = 1.1;
@@ -18,6 +18,8 @@ const COMPILING_RATIO_MAX: f64 = 2.0;
 
 /// The results of all phases.
 pub struct Run {
+    /// The times of deployments while nobody chatted.
+    pub quiet: DeploymentTimes,
     pub calm: Experience,
     pub swaps: Option<(Swaps, Experience)>,
     /// The times of the deployments that were compiled, and what the clients experienced.
@@ -46,7 +48,8 @@ impl Run {
 
 /// Prints all figures.
 pub fn tables(run: &Run) {
-    println!("| phase | calls | failed | closed sockets | call | p50, ms | p99, ms | max, ms | p99 of calm |");
+    deployments("nobody chats", &run.quiet);
+    println!("\n| phase | calls | failed | closed sockets | call | p50, ms | p99, ms | max, ms | p99 of calm |");
     println!("| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: |");
     for (phase, experience) in run.phases() {
         let (sends, queries) = run.ratios(experience);
@@ -54,7 +57,7 @@ pub fn tables(run: &Run) {
         latency_row(phase, experience, ("presence", &experience.queries_us, queries));
     }
     if let Some((swaps, _)) = &run.swaps {
-        deployments(swaps);
+        deployments("clients chat", &swaps.took);
         counts(swaps, &run.lifecycle);
     }
     if let Some((took, _)) = &run.compiling {
@@ -84,10 +87,13 @@ fn latency_row(phase: &str, experience: &Experience, (call, latencies_us, ratio)
     );
 }
 
-fn deployments(swaps: &Swaps) {
-    println!("\n| from upload to served by both hosts | deployments | median, ms | max, ms | bound, ms |");
+fn deployments(meanwhile: &str, times: &DeploymentTimes) {
+    if times.values().all(Vec::is_empty) {
+        return;
+    }
+    println!("\n| from upload to served by both hosts, {meanwhile} | deployments | median, ms | max, ms | bound, ms |");
     println!("| --- | ---: | ---: | ---: | ---: |");
-    for ((name, preparation), took) in &swaps.took {
+    for ((name, preparation), took) in times {
         let (label, bound_ms) = match preparation {
             Preparation::Compiled => ("compiled", 500),
             Preparation::Cached => ("cached", 50),

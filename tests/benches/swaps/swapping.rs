@@ -14,7 +14,7 @@ use crate::broken_canary::{BrokenCanaries, LifecycleCallers};
 use crate::deploy::{Deployed, Deployer};
 
 /// The functions that are swapped in turn.
-const NAMES: [&str; 2] = ["presence", "messaging"];
+pub const NAMES: [&str; 2] = ["presence", "messaging"];
 /// The number of swaps after which the memory is read for the first time.
 pub const WARM_SWAPS: u32 = 50;
 /// Before the memory is read, the hosts have nothing but their clients for this time.
@@ -29,6 +29,9 @@ pub enum Preparation {
     Cached,
 }
 
+/// The times until all hosts served, by function.
+pub type DeploymentTimes = BTreeMap<(&'static str, Preparation), Vec<Duration>>;
+
 /// What was swapped, and how long it took.
 #[derive(Default)]
 pub struct Swaps {
@@ -40,7 +43,7 @@ pub struct Swaps {
     /// Changes that not every host followed before they were answered.
     pub not_followed: u32,
     /// The time until all hosts served, by function.
-    pub took: BTreeMap<(&'static str, Preparation), Vec<Duration>>,
+    pub took: DeploymentTimes,
     /// The resident memory of each host in MiB after [`WARM_SWAPS`], if there were so many, and at the end.
     pub warm_mib: Option<[f64; HOSTS]>,
     pub end_mib: [f64; HOSTS],
