@@ -37,17 +37,17 @@ where
 {
     match priority {
         Priority::Usual => tokio::task::spawn_blocking(work).await.ok(),
-        Priority::Low => run_with_patience(IDLE_TIME_MAX, Arc::new(work)).await,
+        Priority::Low => run_idle_first(IDLE_TIME_MAX, Arc::new(work)).await,
     }
 }
 
-async fn run_with_patience<T, W>(patience: Duration, work: Arc<W>) -> Option<T>
+async fn run_idle_first<T, W>(idle_time_max: Duration, work: Arc<W>) -> Option<T>
 where
     T: Send + 'static,
     W: Fn() -> T + Send + Sync + 'static,
 {
     let mut idle = start(IDLE_POOL.as_ref()?, Arc::clone(&work));
-    match tokio::time::timeout(patience, &mut idle).await {
+    match tokio::time::timeout(idle_time_max, &mut idle).await {
         Ok(done) => done.ok(),
         Err(_) => {
             let share = start(SHARE_POOL.as_ref()?, work);
@@ -141,7 +141,7 @@ mod tests {
             }
             attempt
         };
-        assert_eq!(run_with_patience(Duration::from_millis(1), Arc::new(work)).await, Some(1));
+        assert_eq!(run_idle_first(Duration::from_millis(1), Arc::new(work)).await, Some(1));
         assert_eq!(begun.load(Ordering::SeqCst), 2);
         drop(release);
     }
