@@ -13,8 +13,11 @@ use tokio::sync::oneshot;
 /// How much lower than usual the priority of threads with a share is, on the scale of `nice`.
 #[cfg(target_os = "linux")]
 const NICENESS: libc::c_int = 5;
-/// The time after which work that waits for idle cores is begun on threads with a share.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(10);
+/// The time after which work that waits for idle cores is begun on threads with a share: this, and
+/// [`IDLE_TIME_FOR_MIB`] for each MiB of the component.
+const IDLE_TIME: Duration = Duration::from_millis(500);
+const IDLE_TIME_FOR_MIB: Duration = Duration::from_secs(1);
+const MIB: f64 = 1024.0 * 1024.0;
 
 /// Cranelift divides its work among the threads of the pool that it is called from. `None`: no thread can be started.
 static IDLE_POOL: LazyLock<Option<ThreadPool>> = LazyLock::new(|| pool("compiler-idle", run_when_idle));
@@ -29,25 +32,29 @@ pub(super) enum Priority {
     Low,
 }
 
-/// Runs this work on the threads for compiling; `None` if it panicked. Work that takes long may run twice at a time.
-pub(super) async fn run<T, W>(priority: Priority, work: W) -> Option<T>
+/// Compiles a component of so many bytes, on the threads for it; `None` if that panicked. Work that takes long may run twice
+/// at a time.
+pub(super) async fn run<T, W>(priority: Priority, bytes: usize, work: W) -> Option<T>
 where
     T: Send + 'static,
     W: Fn() -> T + Send + Sync + 'static,
 {
     match priority {
         Priority::Usual => tokio::task::spawn_blocking(work).await.ok(),
-        Priority::Low => run_idle_first(IDLE_TIME_MAX, Arc::new(work)).await,
+        Priority::Low => {
+            let idle_time = IDLE_TIME + IDLE_TIME_FOR_MIB.mul_f64(bytes as f64 / MIB);
+            run_idle_first(idle_time, Arc::new(work)).await
+        }
     }
 }
 
-async fn run_idle_first<T, W>(idle_time_max: Duration, work: Arc<W>) -> Option<T>
+async fn run_idle_first<T, W>(idle_time: Duration, work: Arc<W>) -> Option<T>
 where
     T: Send + 'static,
     W: Fn() -> T + Send + Sync + 'static,
 {
     let mut idle = start(IDLE_POOL.as_ref()?, Arc::clone(&work));
-    match tokio::time::timeout(idle_time_max, &mut idle).await {
+    match tokio::time::timeout(idle_time, &mut idle).await {
         Ok(done) => done.ok(),
         Err(_) => {
             let share = start(SHARE_POOL.as_ref()?, work);
@@ -122,9 +129,9 @@ mod tests {
     #[tokio::test]
     async fn work_is_done_and_a_panic_costs_only_its_own_result() {
         for priority in [Priority::Usual, Priority::Low] {
-            assert_eq!(run(priority, || 7).await, Some(7));
-            assert_eq!(run(priority, || assert_eq!(1, 2, "this panics")).await, None);
-            assert_eq!(run(priority, || 8).await, Some(8));
+            assert_eq!(run(priority, 0, || 7).await, Some(7));
+            assert_eq!(run(priority, 0, || assert_eq!(1, 2, "this panics")).await, None);
+            assert_eq!(run(priority, 0, || 8).await, Some(8));
         }
     }
 
@@ -151,7 +158,7 @@ mod tests {
     async fn the_threads_run_when_a_core_is_idle() {
         #[allow(unsafe_code, reason = "no safe function reads the scheduling class of a thread")]
         // SAFETY: it reads a number of the calling thread.
-        let class = run(Priority::Low, || unsafe { libc::sched_getscheduler(0) }).await;
+        let class = run(Priority::Low, 0, || unsafe { libc::sched_getscheduler(0) }).await;
         assert_eq!(class, Some(libc::SCHED_IDLE));
     }
 }
