@@ -12,7 +12,6 @@
 
 mod clock;
 pub mod conformance;
-mod interleavings;
 mod outage;
 mod records;
 mod store;
@@ -21,7 +20,6 @@ mod telemetry;
 mod world;
 
 pub use clock::ManualClock;
-pub use interleavings::Interleavings;
 pub use outage::OutageStore;
 pub use records::FakeRecords;
 pub use store::{Calls, FakeStore, StoredValue};

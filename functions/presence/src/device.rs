@@ -26,17 +26,15 @@ pub(crate) struct NextHeartbeat {
 }
 
 pub(crate) fn post(request: &Request) -> Answer {
-    let (user, connection) = device(request)?;
-    run(presence::client_heartbeat(&Edge, user, &connection))?;
-    next_heartbeat()
+    heartbeat(device(request)?)
 }
 
 pub(crate) fn socket_heartbeat(message: &SocketMessage) -> Answer {
-    run(presence::heartbeat(&Edge, &[(message.user, message.connection.clone())]))?;
-    next_heartbeat()
+    heartbeat((message.user, message.connection.clone()))
 }
 
-fn next_heartbeat() -> Answer {
+fn heartbeat(device: (UserId, ConnectionId)) -> Answer {
+    run(presence::heartbeat(&Edge, &[device]))?;
     Reply::ok(&NextHeartbeat { beat_interval_ms: HEARTBEAT_INTERVAL_MS })
 }
 

@@ -13,8 +13,7 @@ use roost_core::presence;
 use roost_function::{Access, Edge, Grants, Hook, PathParameter, Reply, Route, Schedule, run};
 
 const USER: PathParameter<UserId> = PathParameter::new("user");
-const SPACES: &[Space] =
-    &[Space::Online, Space::Presence, Space::Devices, Space::PresenceDue, Space::PresenceSweep, Space::Followed];
+const SPACES: &[Space] = &[Space::Online, Space::Presence, Space::Devices, Space::PresenceDue];
 
 roost_function::function! {
     routes: &[

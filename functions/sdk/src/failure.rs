@@ -26,7 +26,7 @@ impl Failure {
             kind,
             code: Cow::Borrowed(code),
             message: message.into(),
-            retry: matches!(kind, ErrorKind::Unavailable | ErrorKind::RateLimited),
+            retry: kind == ErrorKind::Unavailable,
             retry_after_ms: None,
             cause: None,
         }

@@ -23,8 +23,8 @@ pub(super) enum RepairRequest {
     FillGap(Arc<UserFeed>),
     /// Leave the bus: the user's last connection is gone.
     LeaveBus(Arc<UserFeed>),
-    /// Compare these users with their feeds: the bus was interrupted for them.
-    Recheck(Vec<Arc<UserFeed>>),
+    /// Compare every user with their feed: the bus was interrupted.
+    RecheckAll,
 }
 
 /// How many connections the host accepts.
@@ -71,8 +71,7 @@ impl ConnectionRegistry {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             let allowed = self.limits.per_user;
             let detail = format!("a user may have {allowed} connections to one host; close one first");
-            let error = ApiError::new(ErrorCode::TooManyConnectionsOfUser, detail);
-            return Err(error.after(super::hub::RETRY_AFTER_OF_USER));
+            return Err(ApiError::new(ErrorCode::TooManyConnectionsOfUser, detail));
         }
         user.registrations += 1;
         Ok(user.feed.clone())
@@ -121,7 +120,7 @@ impl ConnectionRegistry {
         self.connections.load(Ordering::Acquire)
     }
 
-    pub(super) fn feed(&self, id: UserId) -> Option<Arc<UserFeed>> {
+    fn feed(&self, id: UserId) -> Option<Arc<UserFeed>> {
         self.shard(id).get(&id).map(|user| user.feed.clone())
     }
 
@@ -143,18 +142,11 @@ impl Subscriber for ConnectionRegistry {
         }
     }
 
-    fn suspended(&self, users: &[UserId]) {
-        for feed in users.iter().filter_map(|user| self.feed(*user)) {
+    fn interrupted(&self) {
+        tracing::warn!("the bus was interrupted; the host compares every user's position with their feed");
+        for feed in self.feeds() {
             feed.interrupt();
         }
-    }
-
-    fn interrupted(&self, users: &[UserId]) {
-        let feeds: Vec<Arc<UserFeed>> = users.iter().filter_map(|user| self.feed(*user)).collect();
-        tracing::warn!(users = feeds.len(), "the bus was interrupted; the host compares positions with the feeds");
-        feeds.iter().for_each(|feed| feed.interrupt());
-        if !feeds.is_empty() {
-            self.request(RepairRequest::Recheck(feeds));
-        }
+        self.request(RepairRequest::RecheckAll);
     }
 }

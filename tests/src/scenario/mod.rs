@@ -193,8 +193,7 @@ impl Scenario {
         Caller::User(self.user(number))
     }
 
-    /// A user of the scenario, by number.
-    pub fn user(&self, number: u32) -> UserId {
+    fn user(&self, number: u32) -> UserId {
         UserId::from_u128(self.id(1, u64::from(number)))
     }
 

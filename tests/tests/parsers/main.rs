@@ -7,6 +7,5 @@
     reason = "an unexpected value fails the test"
 )]
 
-mod answers;
 mod fuzz_corpus;
 mod properties;

@@ -2,7 +2,6 @@
 
 mod compare;
 mod repair;
-mod unannounced;
 mod verify;
 
 pub use repair::repair;

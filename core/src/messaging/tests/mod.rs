@@ -2,14 +2,10 @@
 //! the round trips, the queue of announcements, an unavailable store, and recovery.
 
 mod cost;
-mod deletions;
 mod edge_cases;
-mod followed;
 mod outage;
 mod queue;
-mod receipts;
 mod recovery;
-mod stuck;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +15,7 @@ use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::key::{Key, Space};
 use crate::limits::CONTENT_BYTES_MAX;
-use crate::port::{Draft, Edit, Feeds, KeyValue, MemberChange, NewConversation, Query, Records, Value, World};
+use crate::port::{Draft, Edit, KeyValue, MemberChange, NewConversation, Query, Records, Value, World};
 use crate::source::Sourced;
 use crate::testing::{BoxFuture, FakeRecords, FakeWorld, TestWorld, block_on, join_all};
 use crate::time::Timestamp;
@@ -33,7 +29,6 @@ const CONVERSATION: ConversationId = ConversationId::from_u128(0x77);
 fn world() -> FakeWorld {
     let world = FakeWorld::new();
     block_on(create(&world, group(&[ADA, BEN, CLEO]))).unwrap();
-    block_on(world.follow(&[ADA, BEN, CLEO])).unwrap();
     world.store.take_published();
     world
 }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::error::Error;
-use crate::limits::{LIST_MAX, PRESENCE_GRACE_MS, PRESENCE_TTL_MS};
+use crate::key::Space;
+use crate::limits::{LIST_MAX, PRESENCE_GRACE_MS, PRESENCE_SHARDS, PRESENCE_TTL_MS};
+use crate::port::{Clock, Mutation, Transaction};
 use crate::presence::connected;
 
 #[test]

@@ -18,7 +18,6 @@ pub mod fuzzing;
 mod ledger;
 mod names;
 mod read;
-mod script_calls;
 mod scripts;
 mod subscriptions;
 
@@ -33,8 +32,8 @@ use redis::Value as Answer;
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::port::{
-    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, ScreenedCall, StoreError, Subscriber,
-    Transaction, Value, validate_publish, validate_read,
+    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
+    validate_commit, validate_publish, validate_read,
 };
 use roost_core::time::Timestamp;
 use tokio::sync::watch;
@@ -158,7 +157,7 @@ impl RedisStore {
         }
     }
 
-    /// Checks that every server can be asked and accepts writes.
+    /// Checks that every server can be asked.
     ///
     /// # Errors
     /// Which server cannot, and why, for the operator.
@@ -167,9 +166,6 @@ impl RedisStore {
         let problem = primaries.iter().find_map(|node| node.problem()).or_else(|| self.subscriptions.problem());
         if let Some(problem) = problem {
             return Err(format!("{}: {problem}", self.url));
-        }
-        if let Some((node, refusal)) = primaries.iter().find_map(|node| Some((node, node.write_refusal()?))) {
-            return Err(format!("{}: {}: {}", self.url, node.address, refusal.advice()));
         }
         for node in primaries {
             let pinged = match node.connection().await {
@@ -209,10 +205,7 @@ impl RedisStore {
 
     async fn collect_stats(&self) {
         let (mut keys, mut bytes, mut evicted) = (0, 0, 0);
-        let primaries = self.topology.primaries();
-        let refusing = primaries.iter().filter(|node| node.write_refusal().is_some()).count();
-        metrics::REDIS_REFUSING.set(i64::try_from(refusing).unwrap_or(i64::MAX));
-        for node in primaries {
+        for node in self.topology.primaries() {
             let Ok(connection) = node.connection().await else { return };
             let mut pipeline = redis::pipe();
             pipeline.cmd("DBSIZE").cmd("INFO").arg("memory").cmd("INFO").arg("stats");
@@ -254,13 +247,11 @@ impl PlainStore for RedisStore {
     }
 
     async fn commit_plain(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        let mut call = ScreenedCall::of(transactions)?;
-        let accepted = call.take_accepted();
-        let outcomes = match &self.app_totals {
-            Some(totals) => cluster_commit::commit((&self.requests, totals), &self.names, &accepted).await?,
-            None => commit::outcomes_of(commit::commit(&self.requests, &self.names, &accepted).await?),
-        };
-        Ok(call.outcomes(outcomes))
+        validate_commit(&transactions)?;
+        match &self.app_totals {
+            Some(totals) => cluster_commit::commit((&self.requests, totals), &self.names, &transactions).await,
+            None => commit::commit(&self.requests, &self.names, &transactions).await.map(commit::outcomes_of),
+        }
     }
 }
 
@@ -282,10 +273,6 @@ impl Bus for RedisStore {
 }
 
 impl Feeds for RedisStore {
-    async fn follow(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
-        feed::follow(&self.requests, &self.names, (users, self.now())).await
-    }
-
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         feed::positions(&self.requests, &self.names, (users, self.now())).await
     }

@@ -12,8 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::join_all;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::port::{StoreError, Subscriber};
@@ -109,22 +108,15 @@ impl Subscriptions {
             return;
         }
         tracing::info!(users = moved.len(), "subscriptions move to the servers that lead their slots now");
-        // Before anything arrives from the new servers.
-        let users: Vec<UserId> = moved.iter().map(|(user, _)| *user).collect();
-        self.context.listeners.notify_suspended(&users);
-        let moving: FuturesUnordered<_> = moved.iter().map(|(user, old)| self.move_subscription(*user, old)).collect();
-        let mut done = moving.ready_chunks(users.len());
-        while let Some(users) = done.next().await {
-            self.context.listeners.notify_interrupted(&users);
-        }
+        join_all(moved.iter().map(|(user, old)| self.move_subscription(*user, old))).await;
+        self.context.listeners.notify_interrupted();
     }
 
-    /// Returns the user, whether or not the subscription has moved.
-    async fn move_subscription(&self, user: UserId, old: &Address) -> UserId {
+    async fn move_subscription(&self, user: UserId, old: &Address) {
         // A user who could not be subscribed elsewhere stays subscribed here until the topology changes again.
         if !matches!(timeout(self.confirm_timeout, self.subscribe(user)).await, Ok(Ok(()))) {
             self.context.topology.request_refresh();
-            return user;
+            return;
         }
         let connection = self.connections().get(old).cloned();
         if let Some(connection) = connection
@@ -132,7 +124,6 @@ impl Subscriptions {
         {
             connection.unsubscribe(user);
         }
-        user
     }
 
     /// Subscribes a user at the server that leads the user's slot, whichever that is by then.
