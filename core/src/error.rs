@@ -2,6 +2,7 @@
 //!
 //! [`Error::code`] lists every code of the core that clients see. HTTP and sockets only translate the kind.
 
+use crate::limits::{DEVICES_MAX, HEARTBEAT_INTERVAL_MS};
 use crate::port::{RecordsError, StoreError};
 
 /// The kind of a failure; each kind has one HTTP status.
@@ -17,6 +18,8 @@ pub enum ErrorKind {
     Conflict,
     /// The request exceeds a limit: 413.
     TooLarge,
+    /// The caller asks too much at once: 429.
+    RateLimited,
     /// The request cannot be served at present: 503.
     Unavailable,
     /// An internal error: 500.
@@ -35,6 +38,12 @@ pub enum Error {
     /// Other callers changed the same state during each of [`crate::limits::TRIES_MAX`] attempts.
     #[error("too many changes at once, try again")]
     Contended,
+    /// The user has too many devices to add one by a heartbeat.
+    #[error(
+        "a user may have {DEVICES_MAX} devices at a time; let one of them leave, or wait until one has sent no heartbeat for a \
+         minute"
+    )]
+    TooManyDevices,
     /// A value has no JSON form. The text says why.
     #[error("not expressible as JSON: {0}")]
     Encoding(String),
@@ -55,8 +64,13 @@ impl Error {
             Self::Records(RecordsError::NotAMember | RecordsError::Forbidden(_) | RecordsError::Blocked) => {
                 ErrorKind::Forbidden
             }
-            Self::Records(RecordsError::Conflict(_) | RecordsError::VersionMismatch { .. }) => ErrorKind::Conflict,
+            Self::Records(
+                RecordsError::Conflict(_)
+                | RecordsError::VersionMismatch { .. }
+                | RecordsError::TooManyConversations(_),
+            ) => ErrorKind::Conflict,
             Self::Records(RecordsError::TooLarge(_)) => ErrorKind::TooLarge,
+            Self::TooManyDevices => ErrorKind::RateLimited,
             Self::Contended
             | Self::Store(StoreError::Unavailable { .. })
             | Self::Records(RecordsError::Unavailable { .. }) => ErrorKind::Unavailable,
@@ -72,6 +86,7 @@ impl Error {
             Self::Invalid(_) | Self::Records(RecordsError::Invalid(_)) => "invalid",
             Self::NoMessage => "no_message",
             Self::Contended => "contended",
+            Self::TooManyDevices => "rate_limited",
             Self::Store(StoreError::Unavailable { .. }) => "store_unavailable",
             Self::Records(RecordsError::Unavailable { .. }) => "records_unavailable",
             Self::Store(StoreError::Denied(_)) | Self::Records(RecordsError::Denied(_)) => "denied",
@@ -86,6 +101,7 @@ impl Error {
             Self::Records(RecordsError::Conflict(_)) => "conflict",
             Self::Records(RecordsError::VersionMismatch { .. }) => "version_mismatch",
             Self::Records(RecordsError::TooLarge(_)) => "too_large",
+            Self::Records(RecordsError::TooManyConversations(_)) => "too_many_conversations",
         }
     }
 
@@ -104,7 +120,7 @@ impl Error {
 
     /// Whether repeating the same request can help.
     pub const fn retry(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Unavailable)
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited)
     }
 
     /// How long to wait before a retry, in milliseconds, if known.
@@ -112,6 +128,7 @@ impl Error {
         match self {
             Self::Store(StoreError::Unavailable { retry_after_ms })
             | Self::Records(RecordsError::Unavailable { retry_after_ms }) => Some(*retry_after_ms),
+            Self::TooManyDevices => Some(HEARTBEAT_INTERVAL_MS as u32),
             _ => None,
         }
     }
@@ -128,6 +145,13 @@ mod tests {
         let message = internal.public_message();
         assert!(!message.is_empty() && !message.contains("presence:7"), "{message}");
         assert_eq!(Error::Invalid("the limit is 1 to 100".into()).public_message(), "the limit is 1 to 100");
+    }
+
+    #[test]
+    fn too_many_devices_are_a_refusal_with_a_time() {
+        let error = Error::TooManyDevices;
+        assert_eq!((error.kind(), error.code(), error.retry()), (ErrorKind::RateLimited, "rate_limited", true));
+        assert_eq!(error.retry_after_ms(), Some(25_000));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::limits::FEED_TTL_MS;
+use crate::limits::WITHOUT_FEED_TTL_MS;
 use crate::time::Timestamp;
 
 const EPOCH_BYTES_MAX: usize = 32;
@@ -42,10 +42,10 @@ impl Position {
         self.epoch.strip_prefix(WITHOUT_FEED)?.parse().ok().map(Timestamp)
     }
 
-    /// Whether this is a [`Position::without_feed`] so recent that no feed can have begun and expired since. It is not
-    /// recent if it lies in the future: then the clock was set back, and its age is unknown.
+    /// Whether this is a [`Position::without_feed`] so recent that its user was followed all the time, so that no feed can have
+    /// begun and ended since. It is not recent if it lies in the future: then the clock was set back, and its age is unknown.
     pub fn is_recent_without_feed(&self, now: Timestamp) -> bool {
-        self.without_feed_since().is_some_and(|taken| now.minus(FEED_TTL_MS) < taken && taken <= now)
+        self.without_feed_since().is_some_and(|taken| now.minus(WITHOUT_FEED_TTL_MS) < taken && taken <= now)
     }
 }
 
@@ -132,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn a_position_without_a_feed_is_recent_for_the_life_of_a_feed() {
+    fn a_position_without_a_feed_is_recent_for_as_long_as_its_user_was_certainly_followed() {
         let position = Position::without_feed(Timestamp(1_000_000));
         assert_eq!(at(&position.to_string()), position);
-        assert!(position.is_recent_without_feed(Timestamp(1_000_000 + FEED_TTL_MS - 1)));
-        assert!(!position.is_recent_without_feed(Timestamp(1_000_000 + FEED_TTL_MS)));
+        assert!(position.is_recent_without_feed(Timestamp(1_000_000 + WITHOUT_FEED_TTL_MS - 1)));
+        assert!(!position.is_recent_without_feed(Timestamp(1_000_000 + WITHOUT_FEED_TTL_MS)));
         assert!(!position.is_recent_without_feed(Timestamp(999_999)));
         assert_eq!(at("a:4").without_feed_since(), None);
     }

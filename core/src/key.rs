@@ -26,6 +26,8 @@ pub enum Space {
     Devices,
     /// Ordered set: user scored by deadline in ms.
     PresenceDue,
+    /// Hash: `swept_at` and `held_until` in ms, by which sweeps notice an outage of the store.
+    PresenceSweep,
     /// Counter: unread messages over all conversations.
     UnreadTotal,
     /// Counter: unread messages in one conversation, which is the item.
@@ -38,6 +40,10 @@ pub enum Space {
     UnreadLease,
     /// Hash: the newest message of a conversation.
     LastMessage,
+    /// Bytes: somebody may resume, so the durable events of this user are kept.
+    Followed,
+    /// Bytes: the other members of a large conversation, which is the item, were told a moment ago what the user has read.
+    ReadReceipt,
     /// Any type: what a function keeps for a user, a conversation, a message or itself, and no other function sees. Live
     /// state, which is lost with the store; what must not be lost goes into [documents](crate::documents).
     App,
@@ -47,17 +53,20 @@ pub enum Space {
 
 impl Space {
     /// All spaces that functions can be granted, in the order of the contract.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Online,
         Self::Presence,
         Self::Devices,
         Self::PresenceDue,
+        Self::PresenceSweep,
         Self::UnreadTotal,
         Self::UnreadConversation,
         Self::UnreadSequence,
         Self::UnreadRead,
         Self::UnreadLease,
         Self::LastMessage,
+        Self::Followed,
+        Self::ReadReceipt,
         Self::App,
     ];
 
@@ -68,12 +77,15 @@ impl Space {
             Self::Presence => "presence",
             Self::Devices => "devices",
             Self::PresenceDue => "presence-due",
+            Self::PresenceSweep => "presence-sweep",
             Self::UnreadTotal => "unread-total",
             Self::UnreadConversation => "unread-conversation",
             Self::UnreadSequence => "unread-sequence",
             Self::UnreadRead => "unread-read",
             Self::UnreadLease => "unread-lease",
             Self::LastMessage => "last-message",
+            Self::Followed => "followed",
+            Self::ReadReceipt => "read-receipt",
             Self::App => "app",
             Self::Host => "host",
         }
@@ -85,12 +97,15 @@ impl Space {
             Self::Presence => "presence:",
             Self::Devices => "devices:",
             Self::PresenceDue => "presence_due:",
+            Self::PresenceSweep => "presence_sweep:",
             Self::UnreadTotal => "unread:total:",
             Self::UnreadConversation => "unread:conv:",
             Self::UnreadSequence => "unread:seq:",
             Self::UnreadRead => "unread:read:",
             Self::UnreadLease => "unread:lease:",
             Self::LastMessage => "last_msg:",
+            Self::Followed => "followed:",
+            Self::ReadReceipt => "read_receipt:",
             Self::App => "app:",
             Self::Host => "host:",
         }
@@ -98,7 +113,7 @@ impl Space {
 
     /// Whether keys of this space have an item.
     pub const fn has_item(self) -> bool {
-        matches!(self, Self::UnreadConversation | Self::App | Self::Host)
+        matches!(self, Self::UnreadConversation | Self::ReadReceipt | Self::App | Self::Host)
     }
 }
 
@@ -163,6 +178,17 @@ impl Key {
     pub fn unread_conversation(user: UserId, conversation: ConversationId) -> Self {
         let item = Some(Cow::from(conversation).into_owned());
         Self { item, ..Self::of_user(Space::UnreadConversation, user) }
+    }
+
+    /// The key whose existence means that somebody may resume this user's events.
+    pub const fn followed(user: UserId) -> Self {
+        Self::of_user(Space::Followed, user)
+    }
+
+    /// The key that exists for a moment after the others were told what this user has read in a large conversation.
+    pub fn read_receipt(user: UserId, conversation: ConversationId) -> Self {
+        let item = Some(Cow::from(conversation).into_owned());
+        Self { item, ..Self::of_user(Space::ReadReceipt, user) }
     }
 
     /// The key of a conversation's cached last message.

@@ -4,13 +4,16 @@
 //! nor on a store. Each domain has the same two parts: `rules` decide from plain values, and `use_cases` read, ask a rule,
 //! commit and try again after a lost race, through the ports in [`port`].
 
+pub mod additions;
 pub mod consistency;
 pub mod contacts;
 pub mod documents;
 pub mod error;
 pub mod event;
 pub mod feed;
+pub mod idle;
 pub mod ids;
+mod json_size;
 pub mod key;
 pub mod last_message;
 pub mod limits;

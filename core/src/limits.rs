@@ -10,17 +10,33 @@ pub const HEARTBEAT_INTERVAL_MS: u64 = 25_000;
 pub const PRESENCE_SHARDS: u32 = 16;
 /// The interval at which every shard is swept.
 pub const SWEEP_INTERVAL_MS: u32 = 2_000;
+/// If no sweep has looked at a shard for longer than this, the store was away, and nobody departs for a while. It is longer
+/// than the lease of a sweep whose host died. A connection whose heartbeat is overdue by this time is still online.
+pub const SWEEP_GAP_MS: u64 = 15_000;
+/// A sweep notes that it has run when the last note is at least this old.
+pub const SWEEP_NOTE_INTERVAL_MS: u64 = 4_000;
+/// For this long after an outage of the store nobody departs: the longest interval of heartbeats.
+pub const DEPARTURE_HOLD_MS: u64 = 30_000;
 /// The number of due users that a sweep handles at a time.
 pub const SWEEP_PAGE: u32 = 100;
 /// The number of pages after which a sweep ends; the next tick continues.
 pub const SWEEP_PAGES_MAX: u32 = 10;
 
+/// The number of devices of one user beyond which a client cannot add one by a heartbeat of its own.
+pub const DEVICES_MAX: usize = 64;
+
 /// The time to live of a cached last message.
 pub const LAST_MESSAGE_TTL_MS: u64 = 3_600_000;
-/// The time that one caller has to fill an uncached user's counters before another caller may do it.
-pub const LEASE_TTL_MS: u64 = 1_000;
+/// The time that one caller has for each step of filling an uncached user's counters before another caller may do it. Each
+/// step renews the lease, so that a step may take as long as one answer of slow records.
+pub const LEASE_TTL_MS: u64 = 3_000;
 /// The pause before a caller that waits for another caller's lease reads again.
 pub const LEASE_WAIT_MS: u32 = 40;
+/// The longest of these pauses; each is longer than the one before.
+pub const LEASE_WAIT_MS_MAX: u32 = 160;
+/// The number of conversations whose counters one transaction writes or deletes while they are filled or forgotten. So
+/// many keep a store that carries out one transaction at a time busy for about a millisecond or two.
+pub const FILL_CHUNK: usize = 500;
 
 /// The pause between two reads while an announcement waits for earlier ones of its conversation, for each earlier one.
 pub const ANNOUNCEMENT_POLL_MS: u32 = 5;
@@ -43,13 +59,28 @@ pub const PENDING_PAGE: u32 = 100;
 pub const RECOVERY_PAGES_MAX: u32 = 50;
 /// The time after which a round of recovery reads no further page: half of a function's deadline.
 pub const RECOVERY_MS_MAX: u64 = 2_500;
-/// The time within which a confirmation usually takes effect.
-pub const CONFIRMATION_WAIT_MS: u32 = 40;
+/// The pause before recovery tries an announcement again. Each further attempt doubles it.
+pub const RECOVERY_RETRY_MS: u64 = 2_000;
+/// The longest pause before recovery tries an announcement again.
+pub const RECOVERY_RETRY_MS_MAX: u64 = 60_000;
+/// An announcement that was tried this often is reported as one that cannot be made.
+pub const RECOVERY_ATTEMPTS_REPORTED: u32 = 4;
+/// The number of announcements that recovery tries together when each of them was tried once before.
+pub const RECOVERY_BATCH_TRIED_ONCE: usize = 10;
+/// The number of attempts in a row that find the store or the records unavailable after which a round of recovery ends.
+pub const RECOVERY_UNAVAILABLE_MAX: u32 = 8;
 
 /// The number of durable events that a feed keeps.
 pub const FEED_EVENTS_MAX: usize = 256;
+/// The size of the names and payloads of the durable events that a feed keeps.
+pub const FEED_BYTES_MAX: usize = 256 * 1024;
 /// The time after its last event at which a feed expires.
 pub const FEED_TTL_MS: u64 = 600_000;
+/// The time for which the events of a user are kept after the last connection, heartbeat or `sync`.
+pub const FOLLOWED_TTL_MS: u64 = 600_000;
+/// The time for which a position is valid that was taken when its user had no feed. It is shorter than
+/// [`FOLLOWED_TTL_MS`] by the time that may pass between two heartbeats, so that the user was followed all the time.
+pub const WITHOUT_FEED_TTL_MS: u64 = FOLLOWED_TTL_MS - PRESENCE_TTL_MS;
 
 /// The length of a message's content.
 pub const CONTENT_BYTES_MAX: usize = 16 * 1024;
@@ -59,6 +90,12 @@ pub const KIND_BYTES_MAX: usize = 32;
 pub const CONNECTION_ID_BYTES_MAX: usize = 64;
 /// The number of members of one conversation.
 pub const MEMBERS_MAX: usize = 1_000;
+/// The number of conversations of one user.
+pub const CONVERSATIONS_MAX: usize = 20_000;
+/// The number of members that a conversation carries in a page; [`MEMBERS_MAX`] of them are listed in pages of their own.
+pub const MEMBERS_SHOWN_MAX: usize = 20;
+/// The number of members up to which a conversation carries the read positions of all of them.
+pub const READS_SHOWN_MAX: usize = 8;
 /// The number of contacts of one user, and of users that one user has blocked.
 pub const CONTACTS_MAX: usize = 1_000;
 /// The length of a list in a request, such as queried users or connections with a heartbeat.
@@ -75,8 +112,19 @@ pub const FUNCTION_NAME_BYTES_MAX: usize = 64;
 pub const PAGE_MAX: u32 = 100;
 /// The number of entries of a page if the request names none.
 pub const PAGE_DEFAULT: u32 = 50;
+/// The size of a page as JSON. A page ends there or at its limit, whichever comes first; one entry always fits.
+pub const PAGE_BYTES_MAX: usize = 512 * 1024;
+/// The size of the conversations, and of the missed events, in the answer to `sync`, which has several parts.
+pub const SYNC_PART_BYTES_MAX: usize = 256 * 1024;
+/// The number of conversations that one answer with unread counters names; the others are on further pages. Their size is
+/// below [`SYNC_PART_BYTES_MAX`].
+pub const UNREAD_PAGE: usize = 4_000;
+/// The number of counters that the records answer in one call, apart from those that are asked for by name.
+pub const COUNTERS_MAX: usize = 4_000;
 /// The number of changes of one conversation that are read at a time.
 pub const CHANGES_MAX: usize = 256;
+/// The size of the contents of all changes that are read at a time.
+pub const CHANGES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The number of queries or transactions in one call of the key-value port.
 pub const CALL_ITEMS_MAX: usize = 1_024;
@@ -95,9 +143,25 @@ pub const RANGE_MAX: u32 = 1_000;
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// The length of an event's name.
 pub const EVENT_NAME_BYTES_MAX: usize = 64;
-/// The size of the events that one transaction publishes to a user who missed them. If there are more, the user's clients
-/// are asked to load the state instead.
-pub const CATCH_UP_BYTES_MAX: usize = CALL_BYTES_MAX / 2;
+/// The number of members up to which everybody is told durably who has read how far. In a larger conversation only the authors
+/// of what was read are told, and only if they are connected.
+pub const DURABLE_RECEIPT_MEMBERS_MAX: usize = 8;
+/// The number of authors who are told that a user has read their messages in a larger conversation.
+pub const RECEIPT_AUTHORS_MAX: usize = 100;
+/// The number of the newest messages among those newly read whose authors are told.
+pub const RECEIPT_MESSAGES_MAX: u32 = 500;
+/// The time in which the others are told once at most what a user has read in a larger conversation.
+pub const RECEIPT_INTERVAL_MS: u64 = 1_000;
+/// The number of ordered sets over which the users are distributed by their last activity.
+pub const ACTIVITY_SHARDS: u32 = 64;
+/// The activity of a user is not noted again within this time.
+pub const ACTIVITY_RESOLUTION_MS: u64 = 3_600_000;
+/// The number of idle users that are removed from the store at a time.
+pub const IDLE_PAGE: u32 = 100;
+/// The number of pages after which a sweep of one shard ends; the next sweep continues.
+pub const IDLE_PAGES_MAX: u32 = 10;
+/// The number of counters of one user that one transaction deletes.
+pub const IDLE_COUNTERS_MAX: usize = 1_000;
 /// The size of all values, names and payloads in one call.
 pub const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The number of users that the addressed events of one transaction name. A user counts once for each event.
@@ -173,7 +237,17 @@ mod tests {
     #[test]
     fn the_documented_limits_do_not_change() {
         assert_eq!((CONTENT_BYTES_MAX, VALUE_BYTES_MAX, PAYLOAD_BYTES_MAX), (16_384, 65_536, 131_072));
-        assert_eq!((CALL_BYTES_MAX, CATCH_UP_BYTES_MAX), (8_388_608, 4_194_304));
+        assert_eq!((CALL_BYTES_MAX, FEED_BYTES_MAX), (8_388_608, 262_144));
         assert_eq!(TTL_MS_MAX, 3_155_760_000_000);
+        assert_eq!((CONVERSATIONS_MAX, MEMBERS_SHOWN_MAX, READS_SHOWN_MAX), (20_000, 20, 8));
+        assert_eq!((PAGE_BYTES_MAX, SYNC_PART_BYTES_MAX), (524_288, 262_144));
+    }
+
+    #[test]
+    fn no_outage_that_goes_unnoticed_lets_a_device_expire() {
+        // The longest interval of heartbeats, an outage without a hold, and the time until the host has sent them all again.
+        const { assert!(30_000 + SWEEP_GAP_MS + 5_000 < PRESENCE_TTL_MS) };
+        const { assert!(SWEEP_INTERVAL_MS as u64 + SWEEP_NOTE_INTERVAL_MS < SWEEP_GAP_MS) };
+        const { assert!(HEARTBEAT_INTERVAL_MS <= DEPARTURE_HOLD_MS) };
     }
 }

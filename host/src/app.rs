@@ -19,7 +19,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, HttpConfig};
@@ -28,11 +28,11 @@ use crate::ops::admin::{self, AdminState};
 use crate::ops::log::log_own_action;
 use crate::ops::shutdown::Signals;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
-use crate::ops::{metrics, outbox, reconcile};
+use crate::ops::{idle, metrics, outbox, reconcile};
 use crate::records::RecordStore;
 use crate::runtime::deployments::Deployments;
 use crate::runtime::slots::StoreSlots;
-use crate::runtime::{Functions, HostWorld, OwnSources};
+use crate::runtime::{ActivityLog, Functions, HostWorld, OwnSources};
 use crate::runtime::{schedule, triggers};
 use crate::server::auth::Authenticator;
 use crate::server::http::{self, HttpListener, tls};
@@ -88,6 +88,7 @@ pub struct Running {
     background: Supervisor,
     shutdown_timeout: Duration,
     drain_spread: Duration,
+    drain_delay: Duration,
 }
 
 /// Starts a host with all functions of its directory. The addresses in [`Running`] are the real ones even if the
@@ -110,7 +111,9 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     install_tls();
     let store = Store::open(config.store.clone()).await?;
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
-    let world = HostWorld::new(store.clone(), records.clone());
+    let activity = ActivityLog::after_days(config.store_idle_days);
+    let world =
+        HostWorld::new(store.clone(), records.clone()).with_activity(activity).with_additions(config.conversations.add);
     let functions = functions::open(&config, world.clone(), policy.own_sources)?;
     let deployments = functions::open_deployments(&config, &functions, (&store, listen)).await?;
     let tasks = TaskHealth::of_process();
@@ -172,6 +175,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
         background,
         shutdown_timeout,
         drain_spread,
+        drain_delay: config.drain_delay,
     })
 }
 
@@ -195,12 +199,14 @@ impl Running {
         }
     }
 
-    /// Refuses new clients, informs the connected ones, closes their connections one after the other, lets calls finish and
-    /// writes what is queued. Takes at most the configured time; what is not finished by then is ended.
+    /// Says that the host is not ready and goes on for a while, until load balancers have noticed. Then refuses new clients,
+    /// informs the connected ones, closes their connections one after the other, lets calls finish and writes what is queued.
+    /// Takes at most the configured times; what is not finished by then is ended.
     pub async fn shutdown(mut self) {
         self.admin.draining.store(true, Ordering::Release);
         self.admin.logs.wake();
         metrics::DRAINING.set(1);
+        sleep(self.drain_delay).await;
         self.hub.drain(self.drain_spread);
         drop(self.serving);
         let finished = async {
@@ -230,6 +236,10 @@ fn background(
     serve(&mut tasks, "admin_listener", listener, admin::router(admin.clone()), bounds, &never);
     let store = admin.world.store.clone();
     tasks.spawn("store_maintenance", move || maintain(store.clone()));
+    if let Some(idle_after) = admin.world.activity.idle() {
+        let (world, slots) = (admin.world.clone(), slots.clone());
+        tasks.spawn("idle_users", move || idle::run(world.clone(), slots.clone(), idle_after));
+    }
     let world = admin.world.clone();
     tasks.spawn("outbox", move || outbox::run(world.clone(), slots.clone()));
     let store = admin.world.store.clone();
@@ -339,6 +349,7 @@ mod tests {
             ("functions_dir", within("functions")),
             ("token_secret", SECRET.to_owned()),
             ("drain_spread_ms", "10".to_owned()),
+            ("drain_delay_ms", "0".to_owned()),
         ];
         Sources { defaults, ..Sources::default() }.load().unwrap()
     }

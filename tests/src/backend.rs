@@ -182,6 +182,7 @@ async fn perform<R: Records + Directory>(records: &R, operation: &str, body: &[u
         "create-conversation" => {
             reply!(wire::Created: records.create_conversation(question::<wire::CreateConversation>(body)?.into()))
         }
+        "members" => reply!(wire::MembersPage: records.members(question::<wire::ListMembers>(body)?.into())),
         _ => list(records, operation, body).await,
     }
 }
@@ -223,8 +224,8 @@ async fn list<R: Records + Directory>(records: &R, operation: &str, body: &[u8])
             encode(&wire::ConversationIds { conversations: records.conversation_ids(after, limit).await? })
         }
         "pending" => {
-            let wire::ReadPending { before, limit } = question(body)?;
-            encode(&wire::PendingPage { pending: wire::list(records.pending(before, limit).await?) })
+            let page = records.pending(question::<wire::ReadPending>(body)?.into()).await?;
+            encode(&wire::PendingPage::from(page))
         }
         _ => return relate(records, operation, body).await,
     })
@@ -255,6 +256,9 @@ async fn relate<R: Records + Directory>(records: &R, operation: &str, body: &[u8
         }
         "announced" => {
             records.announced(wire::list(question::<wire::Announced>(body)?.confirmations)).await?;
+        }
+        "postpone" => {
+            records.postpone(wire::list(question::<wire::Postpone>(body)?.postponements)).await?;
         }
         _ => return document(records, operation, body).await,
     }

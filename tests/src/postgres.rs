@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use roost::config::{PostgresConfig, Secret};
+use roost::config::{Pooling, PostgresConfig, Secret};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ use crate::eventually::DEADLINE;
 use crate::port::free_port;
 
 /// The database account that Roost uses in tests; it owns every database.
-const USER: &str = "roost";
+pub const USER: &str = "roost";
 /// The password of the account. Tests check that it never appears in messages.
 pub const PASSWORD: &str = "spelled-out-nowhere";
 
@@ -94,6 +94,7 @@ impl PostgresServer {
             connections_max: 8,
             acquire_timeout: DEADLINE,
             statement_timeout: DEADLINE,
+            pooling: Pooling::Session,
         }
     }
 
@@ -167,7 +168,7 @@ fn programs() -> PathBuf {
 }
 
 /// PostgreSQL refuses to run as root; tests that run as root start it as `nobody`.
-fn lesser_account(folder: &Path) -> Option<(u32, u32)> {
+pub(crate) fn lesser_account(folder: &Path) -> Option<(u32, u32)> {
     let own = fs::metadata(folder).expect("the folder is there").uid();
     let id = |flag: &str| {
         let output = Command::new("id").args([flag, "nobody"]).output().expect("id runs");
@@ -176,7 +177,7 @@ fn lesser_account(folder: &Path) -> Option<(u32, u32)> {
     (own == 0).then(|| (id("-u"), id("-g")))
 }
 
-fn as_account(mut command: Command, account: Option<(u32, u32)>) -> Command {
+pub(crate) fn as_account(mut command: Command, account: Option<(u32, u32)>) -> Command {
     if let Some((user, group)) = account {
         command.uid(user).gid(group);
     }

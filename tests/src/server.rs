@@ -27,6 +27,21 @@ use crate::{binary, components};
 /// How long a host may take to start: it may have to compile all components on a busy machine.
 const START_DEADLINE: Duration = DEADLINE.saturating_mul(6);
 
+/// Most tests send as fast as they can, which no person does. Those about limits set the keys.
+const UNLIMITED: [(&str, &str); 11] = [
+    ("ROOST_USERS__REQUESTS_PER_SECOND_MAX", "1000000"),
+    ("ROOST_USERS__REQUESTS_BURST_MAX", "1000000"),
+    ("ROOST_USERS__FRAMES_PER_SECOND_MAX", "1000000"),
+    ("ROOST_USERS__FRAMES_BURST_MAX", "1000000"),
+    ("ROOST_USERS__SENDS_PER_SECOND_MAX", "1000000"),
+    ("ROOST_USERS__SENDS_BURST_MAX", "1000000"),
+    ("ROOST_USERS__TYPING_PER_SECOND_MAX", "1000000"),
+    ("ROOST_USERS__TYPING_BURST_MAX", "1000000"),
+    ("ROOST_USERS__CONNECTS_PER_SECOND_MAX", "1000000"),
+    ("ROOST_USERS__CONNECTS_BURST_MAX", "1000000"),
+    ("ROOST_CONNECTS__PER_SECOND_MAX", "1000000"),
+];
+
 /// A running host.
 pub struct Server {
     /// The address of the public listener.
@@ -76,12 +91,22 @@ impl Server {
         Self::spawn(command, folder).await
     }
 
-    async fn run(name: &str, folder: TempDir, components: &Path, set: &[(&str, &str)]) -> Self {
-        let mut command = command(folder.path());
-        command.args([name, "--log-format", "json", "--functions-dir"]).arg(components);
-        for (key, value) in set {
-            command.arg("--set").arg(format!("{key}={value}"));
+    /// As [`Server::start`], with the limits of users that operators have by default.
+    pub async fn start_limited(set: &[(&str, &str)]) -> Self {
+        Self::start_limited_in(tempfile::tempdir().expect("a folder"), set).await
+    }
+
+    /// As [`Server::start_limited`], in an existing data folder.
+    pub async fn start_limited_in(folder: TempDir, set: &[(&str, &str)]) -> Self {
+        let mut command = serving("serve", folder.path(), &components(), set);
+        for (name, _) in UNLIMITED {
+            command.env_remove(name);
         }
+        Self::spawn(command, folder).await
+    }
+
+    async fn run(name: &str, folder: TempDir, components: &Path, set: &[(&str, &str)]) -> Self {
+        let command = serving(name, folder.path(), components, set);
         Self::spawn(command, folder).await
     }
 
@@ -184,6 +209,16 @@ impl Server {
     }
 }
 
+/// The command of the binary that serves these components with these configuration keys.
+fn serving(name: &str, folder: &Path, components: &Path, set: &[(&str, &str)]) -> Command {
+    let mut command = command(folder);
+    command.args([name, "--log-format", "json", "--functions-dir"]).arg(components);
+    for (key, value) in set {
+        command.arg("--set").arg(format!("{key}={value}"));
+    }
+    command
+}
+
 /// The binary with the secrets of the tests, and no other variable from the environment of the test process.
 pub fn command(folder: &Path) -> Command {
     configured(&binary(), folder)
@@ -200,7 +235,11 @@ pub fn configured(program: &Path, folder: &Path) -> Command {
         ("ROOST_SERVICE_KEY", SERVICE_KEY),
         ("ROOST_ADMIN_KEY", ADMIN_KEY),
         ("ROOST_DRAIN_SPREAD_MS", "50"),
-    ] {
+        ("ROOST_DRAIN_DELAY_MS", "0"),
+    ]
+    .into_iter()
+    .chain(UNLIMITED)
+    {
         command.env(name, value);
     }
     command.env("ROOST_DATA_DIR", folder.join("data"));

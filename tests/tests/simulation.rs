@@ -10,7 +10,7 @@ use std::io::Write;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use roost_tests::simulation::{Passed, PlantedBug, replay, simulate};
+use roost_tests::simulation::{DeletionOutcomes, Passed, PlantedBug, replay, simulate};
 
 /// The number of fixed seeds, run on two threads.
 const SEEDS: u64 = 3_000;
@@ -63,12 +63,15 @@ fn every_seed_keeps_every_invariant() {
     let (sends, reads, marks) =
         (sum(|run| run.degraded.sends), sum(|run| run.degraded.reads), sum(|run| run.degraded.marks));
     let mixed = sum(|run| run.mixed);
+    let deletions = runs.iter().fold(DeletionOutcomes::default(), |sum, run| sum.plus(run.deletions));
     print(&format!(
         "simulation: {SEEDS} seeds, {steps} steps, every invariant held; without the store {sends} sends, {reads} \
-         reads, {marks} mark-reads; {mixed} commits of two versions of the functions side by side"
+         reads, {marks} mark-reads; {mixed} commits of two versions of the functions side by side; {deletions:?}"
     ));
     assert!(steps > SEEDS * 300, "a run of {steps} steps is too short to find anything");
     assert!(sends.min(reads).min(marks) > SEEDS / 10, "too few operations run while the store is unavailable");
+    let DeletionOutcomes { unread, read, refused } = deletions;
+    assert!(unread.min(read).min(refused) > SEEDS / 3, "too few deletions of each kind: {deletions:?}");
     assert!(mixed > SEEDS * 10, "two versions ran side by side in {mixed} commits only");
 }
 
@@ -172,4 +175,7 @@ caught! {
     renaming_a_field_is_caught: RenamedField by 7;
     notifying_in_a_second_step_is_caught: NotifyInASecondStep by 11;
     delivering_without_a_receipt_is_caught: DeliverWithoutReceipt by 11;
+    a_deletion_that_counts_twice_is_caught: DeletionCountsTwice by 1 | 3 | 4;
+    a_deletion_that_ignores_reading_is_caught: DeletionIgnoresReading by 3 | 4;
+    departing_after_an_outage_is_caught: DepartAfterOutage by 7;
 }

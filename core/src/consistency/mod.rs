@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::ids::{ConversationId, UserId};
+use crate::ids::{ConversationId, Seq, UserId};
 use crate::port::Directory;
+use crate::time::Timestamp;
 
 /// The number of findings that a report lists; further ones are only counted.
 pub const FINDINGS_MAX: usize = 1_000;
@@ -84,6 +85,24 @@ impl Finding {
     }
 }
 
+/// A stored change or move whose announcement keeps failing: recovery has tried it at least
+/// [`crate::limits::RECOVERY_ATTEMPTS_REPORTED`] times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnannouncedItem {
+    /// The conversation concerned.
+    pub conversation: ConversationId,
+    /// The sequence number of a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
+    /// The member whose read position or membership moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserId>,
+    /// When it was stored.
+    pub since: Timestamp,
+    /// How often recovery has tried to announce it.
+    pub attempts: u32,
+}
+
 /// What was compared, and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -106,6 +125,9 @@ pub struct Report {
     pub inconclusive: Vec<Finding>,
     /// The number of findings beyond [`FINDINGS_MAX`].
     pub unlisted: u64,
+    /// What recovery has tried in vain to announce.
+    #[serde(default)]
+    pub unannounced: Vec<UnannouncedItem>,
 }
 
 impl Report {
@@ -122,6 +144,9 @@ impl Report {
             self.unlisted += more.len().saturating_sub(room) as u64;
             list.extend(more.into_iter().take(room));
         }
+        let room = FINDINGS_MAX.saturating_sub(self.unannounced.len());
+        self.unlisted += part.unannounced.len().saturating_sub(room) as u64;
+        self.unannounced.extend(part.unannounced.into_iter().take(room));
     }
 }
 
@@ -133,6 +158,8 @@ pub enum SubjectKind {
     Users,
     /// Conversations: their cached last messages.
     Conversations,
+    /// The outbox: what cannot be announced.
+    Announcements,
 }
 
 /// The users or conversations whose state is compared; at most [`crate::limits::LIST_MAX`] at a time.
@@ -142,6 +169,8 @@ pub enum Subjects {
     Users(Vec<UserId>),
     /// Conversations: their cached last messages.
     Conversations(Vec<ConversationId>),
+    /// The whole outbox.
+    Announcements,
 }
 
 impl Subjects {
@@ -152,6 +181,7 @@ impl Subjects {
             SubjectKind::Conversations => {
                 Self::Conversations(ids.iter().map(|id| ConversationId::from_u128(id.as_u128())).collect())
             }
+            SubjectKind::Announcements => Self::Announcements,
         }
     }
 
@@ -172,17 +202,19 @@ impl Subjects {
                 let found = directory.conversation_ids(after.map(ConversationId::from_u128), limit).await?;
                 found.into_iter().map(|conversation| conversation.as_u128()).collect()
             }
+            SubjectKind::Announcements => return Ok((Self::Announcements, None)),
         };
         let ids: Vec<Uuid> = ids.into_iter().map(Uuid::from_u128).collect();
         let next = ids.last().copied().filter(|_| ids.len() == limit as usize);
         Ok((Self::named(kind, &ids), next))
     }
 
-    /// The number of subjects.
+    /// The number of subjects. The outbox is one.
     pub const fn len(&self) -> usize {
         match self {
             Self::Users(users) => users.len(),
             Self::Conversations(conversations) => conversations.len(),
+            Self::Announcements => 1,
         }
     }
 
@@ -202,6 +234,7 @@ impl Subjects {
                 let found = |id: &&ConversationId| findings.iter().any(|finding| finding.conversation == Some(**id));
                 Self::Conversations(all.iter().filter(found).copied().collect())
             }
+            Self::Announcements => Self::Announcements,
         }
     }
 }

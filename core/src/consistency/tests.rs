@@ -4,8 +4,12 @@
 use super::*;
 use crate::ids::{MessageId, Seq};
 use crate::key::{Key, Owner, Space};
+use crate::limits::RECOVERY_ATTEMPTS_REPORTED;
 use crate::messaging::{self, mark_read, send};
-use crate::port::{Clock, Draft, KeyValue, MemberChange, Mutation, NewConversation, Outcome, Transaction, World};
+use crate::port::{
+    Clock, Draft, KeyValue, MemberChange, Mutation, NewConversation, Outcome, PendingId, PendingItem, PendingQuery,
+    Postponement, Records, Transaction, World,
+};
 use crate::testing::FakeRecords;
 use crate::testing::{BoxFuture, FakeTelemetry, FakeWorld, ManualClock, OutageStore, TestWorld, block_on, join_all};
 use crate::{last_message, unread};
@@ -31,7 +35,9 @@ fn fill_world<W: World>(world: &W) {
         }
         block_on(last_message::get(world, BEN, id)).unwrap();
     }
-    block_on(unread::totals(world, BEN)).unwrap();
+    for user in [ADA, BEN] {
+        block_on(unread::totals(world, user)).unwrap();
+    }
 }
 
 fn world() -> FakeWorld {
@@ -347,6 +353,7 @@ fn a_finding_kind_has_the_same_name_in_metrics_and_in_json() {
 fn subjects_know_their_number() {
     let nobody = Subjects::Users(Vec::new());
     assert_eq!((nobody.len(), nobody.is_empty()), (0, true));
+    assert_eq!((Subjects::Announcements.len(), Subjects::Announcements.is_empty()), (1, false));
     assert_eq!((all_users().len(), all_users().is_empty()), (2, false));
     assert_eq!(all_conversations().len(), 2);
 }
@@ -362,4 +369,66 @@ fn two_findings_are_about_the_same_only_with_equal_kind_user_and_conversation() 
     ] {
         assert!(!finding.is_about_the_same(&other), "{other:?}");
     }
+}
+
+/// The items of the outbox that recovery has tried so often.
+fn tried(world: &FakeWorld, attempts: u32) {
+    let untried = block_on(world.pending(PendingQuery::untried(Timestamp(u64::MAX)))).unwrap().items;
+    let postponement = |item: &PendingItem| Postponement {
+        item: PendingId::from(&item.pending),
+        attempts,
+        next_time: world.now().plus(60_000),
+    };
+    block_on(world.postpone(untried.iter().map(postponement).collect())).unwrap();
+}
+
+#[test]
+fn what_recovery_tried_in_vain_is_listed_and_a_repair_makes_it_due() {
+    let world = world();
+    block_on(world.records.append_message(draft(&world, CONVERSATION, 30))).unwrap();
+    block_on(world.records.mark_read(BEN, OTHER, None)).unwrap();
+    let listed = |repairs: bool| {
+        let subjects = Subjects::Announcements;
+        block_on(async { if repairs { repair(&world, &subjects).await } else { verify(&world, &subjects).await } })
+            .unwrap()
+    };
+    assert_eq!(listed(false), Report::default());
+    tried(&world, RECOVERY_ATTEMPTS_REPORTED - 1);
+    assert_eq!(listed(true), Report::default(), "a few attempts are nothing special");
+
+    let world_clock = world.now();
+    let items = block_on(world.pending(PendingQuery::tried(Timestamp(u64::MAX)))).unwrap().items;
+    let often = |item: &PendingItem| Postponement {
+        item: PendingId::from(&item.pending),
+        attempts: RECOVERY_ATTEMPTS_REPORTED,
+        next_time: world_clock.plus(60_000),
+    };
+    block_on(world.postpone(items.iter().map(often).collect())).unwrap();
+    let found = listed(false);
+    let (changes, members): (Vec<_>, Vec<_>) = found.unannounced.iter().partition(|item| item.seq.is_some());
+    assert_eq!((changes[0].conversation, changes[0].seq, changes[0].user), (CONVERSATION, Some(Seq(4)), None));
+    assert_eq!((members[0].conversation, members[0].seq, members[0].user), (OTHER, None, Some(BEN)));
+    assert_eq!((found.unannounced.len(), changes[0].attempts), (2, RECOVERY_ATTEMPTS_REPORTED));
+
+    world.clock.advance(10);
+    assert_eq!(block_on(messaging::retry(&world)), Ok(0));
+    assert_eq!(listed(true).unannounced, found.unannounced);
+    world.clock.advance(1);
+    assert_eq!(block_on(messaging::retry(&world)), Ok(2));
+    assert_eq!(listed(true), Report::default());
+}
+
+#[test]
+fn a_report_lists_at_most_a_thousand_items_that_cannot_be_announced() {
+    let item = UnannouncedItem {
+        conversation: CONVERSATION,
+        seq: Some(Seq(1)),
+        user: None,
+        since: Timestamp(1),
+        attempts: RECOVERY_ATTEMPTS_REPORTED,
+    };
+    let part = Report { unannounced: vec![item; FINDINGS_MAX - 1], ..Report::default() };
+    let mut whole = part.clone();
+    whole.add(part);
+    assert_eq!((whole.unannounced.len(), whole.unlisted), (FINDINGS_MAX, FINDINGS_MAX as u64 - 2));
 }

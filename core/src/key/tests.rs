@@ -19,12 +19,15 @@ fn physical_keys_are_those_of_the_documentation() {
         format!("presence:{user}"),
         format!("devices:{user}"),
         "presence_due:3".to_owned(),
+        "presence_sweep:3".to_owned(),
         format!("unread:total:{user}"),
         format!("unread:conv:{user}:{CONVERSATION}"),
         format!("unread:seq:{user}"),
         format!("unread:read:{user}"),
         format!("unread:lease:{user}"),
         format!("last_msg:{CONVERSATION}"),
+        format!("followed:{user}"),
+        format!("read_receipt:{user}:{CONVERSATION}"),
         format!("app::user:{user}:cursor"),
     ];
     let keys = [
@@ -32,12 +35,15 @@ fn physical_keys_are_those_of_the_documentation() {
         Key::of_user(Space::Presence, USER),
         Key::of_user(Space::Devices, USER),
         Key::new(Space::PresenceDue, Owner::Shard(3)),
+        Key::new(Space::PresenceSweep, Owner::Shard(3)),
         Key::of_user(Space::UnreadTotal, USER),
         Key::unread_conversation(USER, CONVERSATION),
         Key::of_user(Space::UnreadSequence, USER),
         Key::of_user(Space::UnreadRead, USER),
         Key::of_user(Space::UnreadLease, USER),
         Key::last_message(CONVERSATION),
+        Key::followed(USER),
+        Key::read_receipt(USER, CONVERSATION),
         with_item(Space::App, "cursor"),
     ];
     assert_eq!(keys.each_ref().map(Key::physical), expected);
@@ -54,8 +60,8 @@ fn physical_keys_are_those_of_the_documentation() {
 #[test]
 fn spaces_have_the_names_of_the_contract() {
     let names = Space::ALL.map(|space| space.to_string()).join(" ");
-    let expected = "online presence devices presence-due unread-total unread-conversation unread-sequence unread-read \
-                    unread-lease last-message app";
+    let expected = "online presence devices presence-due presence-sweep unread-total unread-conversation unread-sequence \
+                    unread-read unread-lease last-message followed read-receipt app";
     assert_eq!(names, expected);
     assert!(!Space::ALL.contains(&Space::Host), "no function can be granted it");
 }

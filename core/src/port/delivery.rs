@@ -23,7 +23,8 @@ pub struct Delivery {
     pub name: Arc<str>,
     /// The payload: a JSON value as text.
     pub payload: Arc<str>,
-    /// The position of a durable event in the user's feed; `None` for an ephemeral event.
+    /// The position of a durable event in the user's feed; `None` for an ephemeral event, and for a durable one that no feed
+    /// keeps because nobody follows the user.
     pub position: Option<Position>,
 }
 
@@ -33,8 +34,13 @@ pub trait Subscriber: Send + Sync {
     /// Receives an event of a joined user. The events of one user are delivered in the order of publication.
     fn deliver(&self, user: UserId, delivery: Delivery);
 
-    /// The bus was interrupted and works again. Events of every joined user may have been missed.
-    fn interrupted(&self);
+    /// The bus is interrupted for these users. Until [`Subscriber::interrupted`] names them, their events may be missing, also
+    /// while new ones arrive.
+    fn suspended(&self, _users: &[UserId]) {}
+
+    /// The bus was interrupted for these users, and works again. Their events may have been missed; those of other users were
+    /// not.
+    fn interrupted(&self, users: &[UserId]);
 }
 
 /// Live events of the users that have a connection to this host.
@@ -60,9 +66,15 @@ pub enum Replay {
     Gap,
 }
 
-/// The newest durable events of each user: at most [`crate::limits::FEED_EVENTS_MAX`]. A feed expires
-/// [`crate::limits::FEED_TTL_MS`] after its last event.
+/// The newest durable events of each followed user: at most [`crate::limits::FEED_EVENTS_MAX`], and at most
+/// [`crate::limits::FEED_BYTES_MAX`] of names and payloads. A feed expires [`crate::limits::FEED_TTL_MS`] after its last event,
+/// or earlier together with the key `followed` as it was at that event.
 pub trait Feeds: Send + Sync {
+    /// As [`Feeds::positions`], in the same round trip as the key `followed` of each user is written with a time to live of
+    /// [`crate::limits::FOLLOWED_TTL_MS`]: from now on the events of these users are kept, so that a client can resume from
+    /// the positions.
+    fn follow(&self, users: &[UserId]) -> impl Future<Output = Result<Vec<Position>, StoreError>> + Send;
+
     /// The position of the newest event of each user, in the order of `users`. A user without a feed gets
     /// [`Position::without_feed`] at the present time.
     fn positions(&self, users: &[UserId]) -> impl Future<Output = Result<Vec<Position>, StoreError>> + Send;

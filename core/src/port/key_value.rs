@@ -102,6 +102,9 @@ pub enum Check {
     Absent(Key),
     /// The key exists.
     Present(Key),
+    /// The key exists, or the key of this other space that the same owner has. Neither space is `app`, and the other space
+    /// has no items.
+    PresentEither(Key, Space),
     /// The key holds exactly these bytes; a counter is compared as its decimal text.
     Equals(Key, Vec<u8>),
     /// The field holds this text; `None` if the field or the whole key is missing.
@@ -113,11 +116,12 @@ pub enum Check {
 }
 
 impl Check {
-    /// The key of the check.
+    /// The key of the check; of [`Check::PresentEither`] the first one.
     pub const fn key(&self) -> &Key {
         match self {
             Self::Absent(key)
             | Self::Present(key)
+            | Self::PresentEither(key, _)
             | Self::Equals(key, _)
             | Self::FieldEquals(key, _, _)
             | Self::FieldBelow(key, _, _)
@@ -186,12 +190,14 @@ pub struct Event {
     pub name: Arc<str>,
     /// The payload: a JSON value as text.
     pub payload: Arc<str>,
-    /// Whether the event takes the next offset of the user's feed and can be replayed.
+    /// Whether the event takes the next offset of the user's feed and can be replayed, provided that the user is followed:
+    /// see [`KeyValue`].
     pub durable: bool,
 }
 
 pub use addressed::AddressedEvent;
 pub use app_usage::{AppBound, ITEM_BYTES, SCORE_BYTES, app_function};
+pub use screening::ScreenedCall;
 
 /// A transaction in the partition of its owner: either all checks hold and everything is carried out, or nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,7 +208,8 @@ pub struct Transaction {
     pub checks: Vec<Check>,
     /// The changes, which are applied in order.
     pub mutations: Vec<Mutation>,
-    /// The events that are published to the owner in the same transaction. The owner must be a user.
+    /// The events that are published to the owner in the same transaction. The owner must be a user. If nobody follows the
+    /// owner, no event is kept, and what is left of the owner's feed is deleted.
     pub publications: Vec<Event>,
     /// The events that are published to other users, from any partition. If the transaction is carried out, each user
     /// receives each durable event once, usually at once and at the latest after the crash of a host. An ephemeral event
@@ -308,8 +315,13 @@ impl From<KeyError> for StoreError {
 /// - `commit` answers in the order of the transactions, in one round trip. Each transaction is atomic on its own: either all
 ///   checks hold and all mutations and publications are carried out, or none is; addressed events are part of it, although
 ///   the users receive them after the outcome is decided. Transactions of one call are carried out in any order and do not
-///   depend on each other. If [`validate_commit`] refuses a transaction, the whole call fails
-///   before anything is changed. A wrong type or an unreachable partition is the outcome of its transaction alone.
+///   depend on each other. If [`ScreenedCall::of`] refuses the call, because a transaction is not valid, the whole call
+///   fails before anything is changed. That a transaction is too large, a wrong type or an unreachable partition is the
+///   outcome of that transaction alone.
+/// - A user is *followed* while the key of the space [`Space::Followed`] exists. A durable event for a user who is followed
+///   after the mutations of the transaction is kept in the user's feed. A durable event for anybody else is only published,
+///   without a position, and the transaction deletes what is left of the user's feed. So a position in that feed is answered
+///   with a gap, and never as if nothing had been missed. A feed ends no later than the key did at its last event.
 pub trait KeyValue: Send + Sync {
     /// Answers every query.
     fn read(&self, queries: Vec<Query>) -> impl Future<Output = Result<Vec<Value>, StoreError>> + Send;
@@ -344,39 +356,6 @@ pub fn validate_read(queries: &[Query]) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// Validates the transactions of a call, with the same errors for every adapter.
-pub fn validate_commit(transactions: &[Transaction]) -> Result<(), StoreError> {
-    limit("transactions in a call", transactions.len(), CALL_ITEMS_MAX)?;
-    let mut bytes = 0_usize;
-    for transaction in transactions {
-        limit("checks, mutations and publications in a transaction", items(transaction), TRANSACTION_ITEMS_MAX)?;
-        for check in &transaction.checks {
-            validate_owner(transaction.owner, check.key())?;
-            bytes += counted(check.key(), validate_check(check)?);
-        }
-        for mutation in &transaction.mutations {
-            validate_owner(transaction.owner, mutation.key())?;
-            bytes += counted(mutation.key(), validate_mutation(mutation)?);
-        }
-        validate_function(transaction)?;
-        if !transaction.publications.is_empty() && !matches!(transaction.owner, Owner::User(_)) {
-            return Err(StoreError::Invalid("only a transaction of a user can publish events".into()));
-        }
-        for event in &transaction.publications {
-            bytes += validate_event(event)?;
-        }
-        bytes += addressed::validate(&transaction.addressed)?;
-    }
-    limit("bytes in a call", bytes, CALL_BYTES_MAX)
-}
-
-/// The number of checks, mutations and publications that count towards the limit.
-fn items(transaction: &Transaction) -> usize {
-    let checks = transaction.checks.iter().map(Check::key);
-    let keys = checks.chain(transaction.mutations.iter().map(Mutation::key));
-    keys.map(|key| counted(key, 1)).sum::<usize>() + transaction.publications.len() + transaction.addressed.len()
 }
 
 /// What counts towards the limits of a call. What the host adds for itself does not: it bounds that itself, and a call
@@ -427,6 +406,10 @@ fn validate_function(transaction: &Transaction) -> Result<(), StoreError> {
 fn validate_check(check: &Check) -> Result<usize, StoreError> {
     match check {
         Check::Absent(_) | Check::Present(_) => Ok(0),
+        Check::PresentEither(key, other) if key.space == Space::App || other.has_item() => {
+            Err(StoreError::Invalid(format!("one of the keys of the spaces {} and {other} cannot exist", key.space)))
+        }
+        Check::PresentEither(..) => Ok(0),
         Check::Equals(_, value) => validate_value(value.len()),
         Check::FieldEquals(_, field, value) => {
             Ok(validate_name(field)? + validate_value(value.as_deref().map_or(0, str::len))?)
@@ -492,6 +475,7 @@ fn limit(what: &str, found: usize, allowed: usize) -> Result<(), StoreError> {
 
 mod addressed;
 mod app_usage;
+mod screening;
 mod size;
 #[cfg(test)]
 mod tests;

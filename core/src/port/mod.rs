@@ -12,15 +12,17 @@ mod records;
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
 pub use item::Item;
 pub use key_value::{
-    AddressedEvent, AppBound, Check, Event, ITEM_BYTES, KeyValue, Mutation, Outcome, Query, SCORE_BYTES, StoreError,
-    Text, Transaction, Value, app_function, validate_commit, validate_event, validate_publish, validate_read,
+    AddressedEvent, AppBound, Check, Event, ITEM_BYTES, KeyValue, Mutation, Outcome, Query, SCORE_BYTES, ScreenedCall,
+    StoreError, Text, Transaction, Value, app_function, validate_event, validate_publish, validate_read,
 };
 pub use number::parse_number;
 pub use records::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit,
-    HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, Message, MessagesQuery, NewConversation,
-    Operation, Pending, ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot, bounds as records_bounds,
+    HistoryPage, HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery, Membership, Message,
+    MessagesQuery, NewConversation, Operation, Pending, PendingCursor, PendingId, PendingItem, PendingPage,
+    PendingQuery, Postponement, ReadMark, ReadPosition, Records, RecordsError, UnreadRequest, UnreadSnapshot,
+    bounds as records_bounds,
 };
 
 use std::future::Future;
@@ -42,10 +44,15 @@ pub trait Clock: Send + Sync {
     fn wait(&self, milliseconds: u32) -> impl Future<Output = ()> + Send;
 }
 
-/// Counts events for the operator, such as cache hits, misses and repairs. It never fails.
+/// Tells the operator what happens, such as cache hits, misses and repairs. It never fails.
 pub trait Telemetry: Send + Sync {
     /// Adds to `roost_function_<name>_total`. The values of labels come from small fixed sets.
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64);
+
+    /// Writes a line to the operator's log: what is wrong, and what to do about it. Without a log, nothing happens.
+    fn warn(&self, message: &str, fields: &[(&str, &str)]) {
+        let _ = (message, fields);
+    }
 }
 
 /// All ports that a use case needs, in one value.

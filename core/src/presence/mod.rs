@@ -10,7 +10,9 @@
 mod rules;
 mod use_cases;
 
-pub use use_cases::{SweepSummary, Viewer, connected, disconnect, heartbeat, of_contacts, query, sweep};
+pub use use_cases::{
+    SweepSummary, Viewer, client_heartbeat, connected, disconnect, heartbeat, of_contacts, query, sweep,
+};
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@
 
 mod clock;
 pub mod conformance;
+mod interleavings;
 mod outage;
 mod records;
 mod store;
@@ -20,6 +21,7 @@ mod telemetry;
 mod world;
 
 pub use clock::ManualClock;
+pub use interleavings::Interleavings;
 pub use outage::OutageStore;
 pub use records::FakeRecords;
 pub use store::{Calls, FakeStore, StoredValue};

@@ -1,4 +1,4 @@
-//! A fake of the telemetry port, whose counts a test can read.
+//! A fake of the telemetry port, whose counts and lines a test can read.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::port::Telemetry;
 
-/// Records every count. Clones share the counts.
+/// Records every count and every line. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct FakeTelemetry(Arc<Mutex<BTreeMap<String, u64>>>);
+pub struct FakeTelemetry {
+    counts: Arc<Mutex<BTreeMap<String, u64>>>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
 
 impl FakeTelemetry {
     /// Creates a fake without any counts.
@@ -31,13 +34,18 @@ impl FakeTelemetry {
         self.lock().get(series).copied().unwrap_or(0)
     }
 
+    /// Every line with its fields, oldest first.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// All counts by series.
     pub fn all(&self) -> BTreeMap<String, u64> {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,6 +60,10 @@ impl Telemetry for FakeTelemetry {
             series.push('}');
         }
         *self.lock().entry(series).or_default() += amount;
+    }
+
+    fn warn(&self, message: &str, fields: &[(&str, &str)]) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{message} {fields:?}"));
     }
 }
 

@@ -82,6 +82,10 @@ impl<S: Bus, R: Send + Sync, C: Send + Sync, T: Send + Sync> Bus for TestWorld<S
 }
 
 impl<S: Feeds, R: Send + Sync, C: Send + Sync, T: Send + Sync> Feeds for TestWorld<S, R, C, T> {
+    async fn follow(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        self.store.follow(users).await
+    }
+
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         self.store.positions(users).await
     }
@@ -104,6 +108,10 @@ impl<S: Send + Sync, R: Send + Sync, C: Clock, T: Send + Sync> Clock for TestWor
 impl<S: Send + Sync, R: Send + Sync, C: Send + Sync, T: Telemetry> Telemetry for TestWorld<S, R, C, T> {
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
         self.telemetry.count(name, labels, amount);
+    }
+
+    fn warn(&self, message: &str, fields: &[(&str, &str)]) {
+        self.telemetry.warn(message, fields);
     }
 }
 

@@ -9,6 +9,7 @@
 pub(crate) mod rules;
 mod use_cases;
 
+pub use rules::{UnreadPage, page};
 pub(crate) use use_cases::{
     Target, Uncached, count_lookup, encoded_changes, fill, read_one, read_states, reconcile, recorded, stored_totals,
 };

@@ -1,12 +1,13 @@
 //! Creating conversations and listing them: by page, or after a client missed events.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::str::FromStr;
 
 use roost_core::event::MessageView;
-use roost_core::ids::{ConversationId, UserId};
-use roost_core::limits::{MEMBERS_MAX, PAGE_DEFAULT};
-use roost_core::messaging::{self, InboxEntry};
+use roost_core::ids::{ConversationId, Seq, UserId};
+use roost_core::limits::MEMBERS_MAX;
+use roost_core::messaging::{self, InboxEntry, InboxPage};
 use roost_core::port::{Clock, ConversationQuery};
 use roost_core::source::Sourced;
 use roost_core::time::Timestamp;
@@ -43,16 +44,6 @@ pub(crate) struct NewConversationBody {
 }
 
 #[derive(JsonSchema, Serialize)]
-pub(crate) struct ConversationView {
-    /// The conversation's id.
-    id: ConversationId,
-    /// The members, including the caller.
-    members: Vec<UserId>,
-    /// The time at which the conversation was created.
-    updated_at: Timestamp,
-}
-
-#[derive(JsonSchema, Serialize)]
 pub(crate) struct ConversationPage<'a> {
     /// The conversations, newest activity first.
     conversations: Vec<ConversationEntry<'a>>,
@@ -64,12 +55,18 @@ pub(crate) struct ConversationPage<'a> {
 pub(crate) struct ConversationEntry<'a> {
     /// The conversation's id.
     id: ConversationId,
-    /// The members of the conversation.
+    /// The first members of the conversation, at most 20, ordered by id.
     members: &'a [UserId],
+    /// The number of all members.
+    member_count: u64,
+    /// The read position of every member, where there are at most 8. Empty otherwise.
+    reads: &'a BTreeMap<UserId, Seq>,
     /// The newest message that the caller may see. `null` if there is none.
     last_message: Option<MessageView<'a>>,
     /// The messages that the caller has not read.
     unread: u64,
+    /// The caller's own read position: every message up to this sequence number is read.
+    read: Seq,
     /// The time of the newest activity.
     updated_at: Timestamp,
 }
@@ -79,8 +76,11 @@ impl<'a> From<&'a InboxEntry> for ConversationEntry<'a> {
         Self {
             id: entry.id,
             members: &entry.members,
+            member_count: entry.member_count,
+            reads: &entry.reads,
             last_message: entry.last_message.as_ref().map(MessageView::from),
             unread: entry.unread,
+            read: entry.read,
             updated_at: entry.updated_at,
         }
     }
@@ -89,29 +89,31 @@ impl<'a> From<&'a InboxEntry> for ConversationEntry<'a> {
 pub(crate) fn create(request: &Request) -> Answer {
     use roost_core::port;
     let NewConversationBody { id, members } = request.body()?;
-    let new = port::NewConversation { id, creator: request.user()?, members, at: Edge.now() };
+    let user = request.user()?;
+    let new = port::NewConversation { id, creator: user, members, at: Edge.now() };
     let created = run(messaging::create(&Edge, new))?;
-    let port::Conversation { id, members, updated_at, .. } = created.conversation;
-    let view = ConversationView { id, members, updated_at };
-    if created.repeated { Reply::ok(&view) } else { Reply::created(&view) }
+    if !created.repeated {
+        return Reply::created(&ConversationEntry::from(&InboxEntry::of(created.conversation)));
+    }
+    let named = ConversationQuery::Named(vec![created.conversation.id]);
+    let found = run(messaging::inbox(&Edge, user, named))?.value.conversations;
+    let entry = found.into_iter().next().unwrap_or_else(|| InboxEntry::of(created.conversation));
+    Reply::ok(&ConversationEntry::from(&entry))
 }
 
 pub(crate) fn page(request: &Request) -> Answer {
     let cursor = request.query(CURSOR)?.map(|Cursor(cursor)| cursor);
-    inbox(request.user()?, ConversationQuery::Page { cursor, limit: request.limit()? })
+    let query = ConversationQuery::Page { cursor, limit: request.limit()? };
+    reply(run(messaging::inbox(&Edge, request.user()?, query))?)
 }
 
-/// The conversations in which a client missed events or, if those are unknown, the newest conversations.
+/// The conversations in which a client missed events or, if those are unknown or too many, the newest conversations.
 pub(crate) fn sync(sync: &SyncRequest) -> Answer {
-    let query = match &sync.conversations {
-        Some(named) => ConversationQuery::Named(named.clone()),
-        None => ConversationQuery::Page { cursor: None, limit: PAGE_DEFAULT },
-    };
-    inbox(sync.user, query)
+    reply(run(messaging::sync(&Edge, sync.user, sync.conversations.clone()))?)
 }
 
-fn inbox(user: UserId, query: ConversationQuery) -> Answer {
-    let Sourced { value: page, source } = run(messaging::inbox(&Edge, user, query))?;
+fn reply(found: Sourced<InboxPage>) -> Answer {
+    let Sourced { value: page, source } = found;
     let conversations = page.conversations.iter().map(ConversationEntry::from).collect();
     Reply::ok(&Sourced { value: ConversationPage { conversations, next_cursor: page.next }, source })
 }

@@ -24,6 +24,8 @@ const SPACES: &[Space] = &[
     Space::UnreadRead,
     Space::UnreadLease,
     Space::LastMessage,
+    Space::Followed,
+    Space::ReadReceipt,
 ];
 
 roost_function::function! {
@@ -32,8 +34,8 @@ roost_function::function! {
             route
                 .summary("Creates a conversation. The same id with the same members again: 200 instead of 201.")
                 .body::<conversation::NewConversationBody>()
-                .reply::<conversation::ConversationView>(201)
-                .reply::<conversation::ConversationView>(200)
+                .reply::<conversation::ConversationEntry<'_>>(201)
+                .reply::<conversation::ConversationEntry<'_>>(200)
         }),
         Route::get("/v1/conversations", Access::User, conversation::page).described(|route| {
             route
@@ -41,6 +43,14 @@ roost_function::function! {
                 .query(conversation::CURSOR)
                 .query(LIMIT)
                 .reply::<Sourced<conversation::ConversationPage<'_>>>(200)
+        }),
+        Route::get("/v1/conversations/{id}/members", Access::ServiceOrUser, member::list).described(|route| {
+            route
+                .summary("The members of a conversation with their read positions, ordered by id.")
+                .path(CONVERSATION)
+                .query(member::AFTER)
+                .query(LIMIT)
+                .reply::<member::MembersPage>(200)
         }),
         Route::put("/v1/conversations/{id}/members/{user}", Access::ServiceOrUser, member::add).described(|route| {
             route
@@ -99,15 +109,27 @@ roost_function::function! {
         ("conversation.read", position::read),
     ],
     hooks: &[Hook::Sync(conversation::sync)],
-    schedules: &[Schedule {
-        name: "recover",
-        every_ms: RECOVERY_INTERVAL_MS,
-        shards: 1,
-        handler: |_| {
-            run(messaging::recover(&Edge))?;
-            Ok(Reply::done())
+    schedules: &[
+        Schedule {
+            name: "recover",
+            every_ms: RECOVERY_INTERVAL_MS,
+            shards: 1,
+            handler: |_| {
+                run(messaging::recover(&Edge))?;
+                Ok(Reply::done())
+            },
         },
-    }],
+        // A schedule of its own, so that announcements that keep failing never delay the others.
+        Schedule {
+            name: "retry",
+            every_ms: RECOVERY_INTERVAL_MS,
+            shards: 1,
+            handler: |_| {
+                run(messaging::retry(&Edge))?;
+                Ok(Reply::done())
+            },
+        },
+    ],
     grants: Grants {
         read: SPACES,
         write: SPACES,
@@ -126,8 +148,10 @@ roost_function::function! {
             Operation::CreateConversation,
             Operation::AddMember,
             Operation::RemoveMember,
+            Operation::Members,
             Operation::Pending,
             Operation::Announced,
+            Operation::Postpone,
         ],
     },
 }

@@ -26,15 +26,17 @@ pub(crate) struct NextHeartbeat {
 }
 
 pub(crate) fn post(request: &Request) -> Answer {
-    heartbeat(device(request)?)
+    let (user, connection) = device(request)?;
+    run(presence::client_heartbeat(&Edge, user, &connection))?;
+    next_heartbeat()
 }
 
 pub(crate) fn socket_heartbeat(message: &SocketMessage) -> Answer {
-    heartbeat((message.user, message.connection.clone()))
+    run(presence::heartbeat(&Edge, &[(message.user, message.connection.clone())]))?;
+    next_heartbeat()
 }
 
-fn heartbeat(device: (UserId, ConnectionId)) -> Answer {
-    run(presence::heartbeat(&Edge, &[device]))?;
+fn next_heartbeat() -> Answer {
     Reply::ok(&NextHeartbeat { beat_interval_ms: HEARTBEAT_INTERVAL_MS })
 }
 

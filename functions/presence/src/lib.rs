@@ -13,7 +13,8 @@ use roost_core::presence;
 use roost_function::{Access, Edge, Grants, Hook, PathParameter, Reply, Route, Schedule, run};
 
 const USER: PathParameter<UserId> = PathParameter::new("user");
-const SPACES: &[Space] = &[Space::Online, Space::Presence, Space::Devices, Space::PresenceDue];
+const SPACES: &[Space] =
+    &[Space::Online, Space::Presence, Space::Devices, Space::PresenceDue, Space::PresenceSweep, Space::Followed];
 
 roost_function::function! {
     routes: &[

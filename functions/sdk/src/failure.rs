@@ -26,7 +26,7 @@ impl Failure {
             kind,
             code: Cow::Borrowed(code),
             message: message.into(),
-            retry: kind == ErrorKind::Unavailable,
+            retry: matches!(kind, ErrorKind::Unavailable | ErrorKind::RateLimited),
             retry_after_ms: None,
             cause: None,
         }

@@ -90,6 +90,7 @@ pub(crate) fn failure(failure: Failure) -> handler::Failure {
             ErrorKind::NotFound => handler::FailureKind::NotFound,
             ErrorKind::Conflict => handler::FailureKind::Conflict,
             ErrorKind::TooLarge => handler::FailureKind::TooLarge,
+            ErrorKind::RateLimited => handler::FailureKind::RateLimited,
             ErrorKind::Unavailable => handler::FailureKind::Unavailable,
             ErrorKind::Internal => handler::FailureKind::Internal,
         },

@@ -83,6 +83,7 @@ fn add_errors(messages: &mut Messages) {
         Error::Records(RecordsError::Conflict(unspecific())),
         Error::Records(RecordsError::VersionMismatch { present: Some(3) }),
         Error::Records(RecordsError::TooLarge(unspecific())),
+        Error::Records(RecordsError::TooManyConversations(unspecific())),
         Error::Records(RecordsError::QuotaExceeded(unspecific())),
         Error::Records(RecordsError::Invalid(unspecific())),
     ] {

@@ -6,19 +6,33 @@ use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::Space;
 use roost_core::port::Operation;
 use roost_core::source::Sourced;
-use roost_core::unread;
-use roost_function::{Access, Answer, Edge, Failure, Grants, Hook, PathParameter, Reply, Request, Route, run};
+use roost_core::unread::{self, UnreadPage};
+use roost_function::{
+    Access, Answer, Edge, Failure, Grants, Hook, PathParameter, QueryParameter, Reply, Request, Route, run,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 const CONVERSATION: PathParameter<ConversationId> = PathParameter::new("conversation");
-const SPACES: &[Space] =
-    &[Space::UnreadTotal, Space::UnreadConversation, Space::UnreadSequence, Space::UnreadRead, Space::UnreadLease];
+/// The `next_cursor` of an earlier page.
+const CURSOR: QueryParameter<ConversationId> = QueryParameter::new("cursor");
+const SPACES: &[Space] = &[
+    Space::UnreadTotal,
+    Space::UnreadConversation,
+    Space::UnreadSequence,
+    Space::UnreadRead,
+    Space::UnreadLease,
+    Space::Followed,
+];
 
 roost_function::function! {
     routes: &[
-        Route::get("/v1/unread", Access::User, all)
-            .described(|route| route.summary("All unread counters of the caller.").reply::<Sourced<Totals>>(200)),
+        Route::get("/v1/unread", Access::User, all).described(|route| {
+            route
+                .summary("The caller's unread counters of all conversations with something unread.")
+                .query(CURSOR)
+                .reply::<Sourced<Totals>>(200)
+        }),
         Route::get("/v1/unread/{conversation}", Access::User, one).described(|route| {
             route
                 .summary("The caller's unread counter of one conversation.")
@@ -46,8 +60,12 @@ roost_function::function! {
 struct Totals {
     /// The unread messages in all conversations together.
     total: u64,
-    /// The unread messages of every conversation that was counted, including those without any.
+    /// The unread messages of each conversation with something unread; at most 4,000 conversations.
     conversations: BTreeMap<ConversationId, u64>,
+    /// The cursor of the next page of conversations. Absent if there are no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConversationId")]
+    next_cursor: Option<ConversationId>,
 }
 
 #[derive(JsonSchema, Serialize)]
@@ -58,13 +76,16 @@ struct ConversationCounter {
     unread: u64,
 }
 
-fn totals(user: UserId) -> Result<Sourced<Totals>, Failure> {
+fn totals(user: UserId, after: Option<ConversationId>) -> Result<Sourced<Totals>, Failure> {
     let answer = run(unread::totals(&Edge, user))?;
-    Ok(answer.map(|unread::Totals { total, conversations }| Totals { total, conversations }))
+    Ok(answer.map(|totals| {
+        let UnreadPage { total, conversations, next } = unread::page(totals, after);
+        Totals { total, conversations, next_cursor: next }
+    }))
 }
 
 fn all(request: &Request) -> Answer {
-    Reply::ok(&totals(request.user()?)?)
+    Reply::ok(&totals(request.user()?, request.query(CURSOR)?)?)
 }
 
 fn one(request: &Request) -> Answer {
@@ -84,5 +105,5 @@ fn counters(user: UserId) -> Answer {
     struct Counters {
         unread: Sourced<Totals>,
     }
-    Reply::ok(&Counters { unread: totals(user)? })
+    Reply::ok(&Counters { unread: totals(user, None)? })
 }

@@ -11,7 +11,7 @@ use axum::http::Request;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use roost_core::ids::{ConnectionId, ConversationId, UserId};
-use roost_core::port::{Bus, Delivery, Subscriber};
+use roost_core::port::{Bus, Delivery, Feeds, Subscriber};
 use serde_json::{Value, json};
 
 use crate::config::{Config, RecordsUrl, Secret, Sources, SqliteLocation, TokenKey};
@@ -101,6 +101,20 @@ pub(crate) fn offline_config() -> anyhow::Result<Config> {
     let random = || Secret(format!("{:032x}", rand::random::<u128>()));
     config.auth.keys = vec![TokenKey::Secret(random())];
     config.auth.service_keys = vec![random()];
+    // The clock of a scenario moves by itself, and that of the buckets does not: a scenario is not to meet their bounds.
+    let users = &mut config.users;
+    for rate in [
+        &mut users.requests_per_second_max,
+        &mut users.requests_burst_max,
+        &mut users.frames_per_second_max,
+        &mut users.frames_burst_max,
+        &mut users.sends_per_second_max,
+        &mut users.sends_burst_max,
+        &mut users.typing_per_second_max,
+        &mut users.typing_burst_max,
+    ] {
+        *rate = u32::MAX;
+    }
     // Enough for components made from languages with an engine of their own.
     config.function_defaults.memory_bytes_max = MEMORY_BYTES_MAX;
     Ok(config)
@@ -120,7 +134,11 @@ impl OfflineHost {
         let own_sources = Some(OwnSources::new(|_| true));
         let cache_dir = Some(cache_dir.to_owned());
         let options = Options { cache_dir, own_sources, ..Options::of_config(config) };
-        let functions = Functions::new(engine, HostWorld::new(store.clone(), records.clone()), options)?;
+        let functions = Functions::new(
+            engine,
+            HostWorld::new(store.clone(), records.clone()).with_additions(config.conversations.add),
+            options,
+        )?;
         let mut names = Vec::with_capacity(components.len());
         for component in components {
             names.push(functions.deploy_file(component).await?.name);
@@ -136,6 +154,12 @@ impl OfflineHost {
     /// Records the events of a user from now on.
     pub(crate) async fn follow(&self, user: UserId) -> anyhow::Result<()> {
         Ok(self.store.join(user, Arc::<RecordedEvents>::clone(&self.events)).await?)
+    }
+
+    /// Renews for how long the events of these users are kept, as their heartbeats do.
+    pub(crate) async fn renew_followed(&self, users: &[UserId]) -> anyhow::Result<()> {
+        self.store.follow(users).await?;
+        Ok(())
     }
 
     /// The events of the followed users since this was last called, in the order of publication.
@@ -261,5 +285,5 @@ impl Subscriber for RecordedEvents {
         self.lock().push(OfflineEvent { user, name, payload, durable });
     }
 
-    fn interrupted(&self) {}
+    fn interrupted(&self, _: &[UserId]) {}
 }

@@ -2,7 +2,7 @@
 //! ones, page by page and at a bounded rate.
 //!
 //! A store in Redis is compared by this process; a store in the memory of a host is compared by that host, through its
-//! admin listener. Exit codes: 0 no divergence is left, 1 some is left, 2 the check failed.
+//! admin listener. Exit codes: 0 no divergence is left and everything can be announced, 1 otherwise, 2 the check failed.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use roost_core::consistency::{Finding, Report, SubjectKind};
+use roost_core::consistency::{Finding, Report, SubjectKind, UnannouncedItem};
 use tokio::time::Instant;
 
 use super::args::{ReportFormat, VerifyArgs};
@@ -28,9 +28,7 @@ const CHECK_FAILED: u8 = 2;
 
 pub(super) async fn run(args: &VerifyArgs, repair: bool) -> ExitCode {
     match compare(args, repair).await {
-        Ok(report) if report.divergences.iter().all(|finding| finding.repaired) && report.unlisted == 0 => {
-            ExitCode::SUCCESS
-        }
+        Ok(report) if is_clean(&report) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(DIVERGED),
         Err(error) => {
             // A closed standard error shows nothing.
@@ -38,6 +36,12 @@ pub(super) async fn run(args: &VerifyArgs, repair: bool) -> ExitCode {
             ExitCode::from(CHECK_FAILED)
         }
     }
+}
+
+/// Whether no divergence is left, and everything can be announced.
+fn is_clean(report: &Report) -> bool {
+    let repaired = report.divergences.iter().all(|finding| finding.repaired);
+    repaired && report.unannounced.is_empty() && report.unlisted == 0
 }
 
 async fn compare(args: &VerifyArgs, repair: bool) -> anyhow::Result<Report> {
@@ -56,11 +60,12 @@ async fn compare(args: &VerifyArgs, repair: bool) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// The named users and conversations; without a name, all of both.
+/// The named users and conversations; without a name, all of both, and what cannot be announced.
 fn orders(args: &VerifyArgs, repair: bool) -> Vec<CheckRequest> {
     let order = |of, named| CheckRequest { of, named, after: None, limit: Some(args.batch), repair };
     if args.user.is_empty() && args.conversation.is_empty() {
-        return vec![order(SubjectKind::Users, None), order(SubjectKind::Conversations, None)];
+        let all = [SubjectKind::Users, SubjectKind::Conversations, SubjectKind::Announcements];
+        return all.map(|of| order(of, None)).into();
     }
     let chunk = args.batch as usize;
     let users = args.user.chunks(chunk).map(|users| order(SubjectKind::Users, Some(users.to_vec())));
@@ -132,7 +137,10 @@ fn text(report: &Report, repair: bool) -> String {
     };
     list("divergence", &report.divergences);
     list("inconclusive", &report.inconclusive);
-    let Report { users, cold, conversations, uncached, pending, divergences, inconclusive, unlisted } = report;
+    for item in &report.unannounced {
+        let _ = writeln!(text, "cannot be announced  {}", unannounced(item));
+    }
+    let Report { users, cold, conversations, uncached, pending, divergences, inconclusive, unlisted, .. } = report;
     let found = divergences.len() as u64 + unlisted;
     let repaired = divergences.iter().filter(|finding| finding.repaired).count();
     let _ = writeln!(text, "{users} users compared, {cold} without counters");
@@ -141,7 +149,21 @@ fn text(report: &Report, repair: bool) -> String {
     if repair {
         let _ = write!(text, ", {repaired} repaired");
     }
+    if !report.unannounced.is_empty() {
+        let _ = write!(text, "\n{} announcements keep failing", report.unannounced.len());
+        text.push_str(if repair { "; each is tried again at once" } else { "; the host's log says why" });
+    }
     text
+}
+
+fn unannounced(item: &UnannouncedItem) -> String {
+    let UnannouncedItem { conversation, seq, user, since, attempts } = item;
+    let what = match (seq, user) {
+        (Some(seq), _) => format!("change {seq}"),
+        (None, Some(user)) => format!("user {user}"),
+        (None, None) => "nothing".to_owned(),
+    };
+    format!("conversation {conversation}  {what}  since {since}, {attempts} attempts")
 }
 
 fn sentence(finding: &Finding) -> String {
@@ -175,6 +197,7 @@ fn metrics(report: &Report) -> String {
         ("roost_drift_pending", report.pending),
         ("roost_drift_unsettled", report.inconclusive.len() as u64),
         ("roost_drift_unlisted", report.unlisted),
+        ("roost_unannounced", report.unannounced.len() as u64),
     ] {
         let _ = write!(text, "# TYPE {name} gauge\n{name} {count}\n");
     }
@@ -184,7 +207,8 @@ fn metrics(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use roost_core::consistency::FindingKind;
-    use roost_core::ids::{ConversationId, UserId};
+    use roost_core::ids::{ConversationId, Seq, UserId};
+    use roost_core::time::Timestamp;
 
     use super::*;
 
@@ -210,6 +234,32 @@ divergence  position  user 00000000-0000-0000-0000-000000000001  conversation 00
 4 last messages compared, 0 not cached
 2 divergences, 0 pending, 0 inconclusive, 1 repaired";
         assert_eq!(text(&report(), true), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_announced_is_listed_and_no_success() {
+        let change = UnannouncedItem {
+            conversation: ConversationId::from_u128(2),
+            seq: Some(Seq(7)),
+            user: None,
+            since: Timestamp(1_790_000_000_123),
+            attempts: 4,
+        };
+        let member = UnannouncedItem { seq: None, user: Some(UserId::from_u128(1)), ..change.clone() };
+        let stuck = Report { unannounced: vec![change, member], ..Report::default() };
+        let expected = "\
+cannot be announced  conversation 00000000-0000-0000-0000-000000000002  change 7  since 2026-09-21T14:13:20.123Z, 4 attempts
+cannot be announced  conversation 00000000-0000-0000-0000-000000000002  user 00000000-0000-0000-0000-000000000001  since 2026-09-21T14:13:20.123Z, 4 attempts
+0 users compared, 0 without counters
+0 last messages compared, 0 not cached
+0 divergences, 0 pending, 0 inconclusive
+2 announcements keep failing; the host's log says why";
+        assert_eq!(text(&stuck, false), expected);
+        assert!(text(&stuck, true).ends_with("2 announcements keep failing; each is tried again at once"));
+        assert!(
+            metrics(&stuck).ends_with("\nroost_unannounced 2") && !is_clean(&stuck) && is_clean(&Report::default())
+        );
+        assert!(!is_clean(&report()), "one of the divergences is not repaired");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::built_in::{BUILT_IN, default_grants};
 use super::checks;
 use super::keys::{
-    AuthConfig, BackendConfig, Config, DeploymentsConfig, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig,
-    RecordsChoice, RedisConfig, SocketConfig, StoreChoice, TokenKeys,
+    AuthConfig, BackendConfig, Config, ConnectsConfig, ConversationsConfig, DeploymentsConfig, FunctionConfig,
+    GrantsConfig, HttpConfig, PostgresConfig, RecordsChoice, RedisConfig, SocketConfig, StoreChoice, TokenKeys,
+    UsersConfig,
 };
 use super::layers::Settings;
 use super::listing::Listing;
@@ -42,9 +43,12 @@ fn read(reader: &mut Reader) -> Config {
         SocketConfig::read(reader)(),
         HttpConfig::read(reader)(),
         DeploymentsConfig::read(reader)(),
+        ConversationsConfig::read(reader)(),
         reader.within(KeyTable::FunctionDefaults, FunctionConfig::read)(None),
         functions(reader, &named),
         named,
+        UsersConfig::read(reader)(),
+        ConnectsConfig::read(reader)(),
     )
 }
 
@@ -54,7 +58,7 @@ fn store(reader: &mut Reader) -> StoreUrl {
     let redis = RedisConfig::read(reader);
     match url {
         StoreLocation::Memory => StoreUrl::Memory { bytes_max: memory_bytes_max },
-        StoreLocation::Redis(url) => StoreUrl::Redis(redis(url)),
+        StoreLocation::Redis(url) => StoreUrl::Redis(Box::new(redis(url))),
     }
 }
 

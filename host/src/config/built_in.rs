@@ -34,17 +34,23 @@ pub(super) fn default_of(function: &str, key: &str) -> Option<&'static str> {
 const COUNTERS: [Space; 5] =
     [Space::UnreadTotal, Space::UnreadConversation, Space::UnreadSequence, Space::UnreadRead, Space::UnreadLease];
 
+const PRESENCE: [Space; 6] =
+    [Space::Online, Space::Presence, Space::Devices, Space::PresenceDue, Space::PresenceSweep, Space::Followed];
+
 /// What a built-in function is allowed if the configuration does not name its grants; `None` for every other function.
 pub fn default_grants(function: &str) -> Option<GrantsConfig> {
     Some(match function {
         "contacts" => allow(&[], false, &CONTACTS_OPERATIONS),
         "last-message" => allow(&[Space::LastMessage], false, &[Operation::Membership, Operation::LastMessages]),
-        "messaging" => allow(&[&COUNTERS[..], &[Space::LastMessage]].concat(), true, &MESSAGING_OPERATIONS),
-        "presence" => {
-            allow(&[Space::Online, Space::Presence, Space::Devices, Space::PresenceDue], true, &[Operation::Audience])
+        "messaging" => {
+            let spaces = [&COUNTERS[..], &[Space::LastMessage, Space::Followed, Space::ReadReceipt]].concat();
+            allow(&spaces, true, &MESSAGING_OPERATIONS)
         }
+        "presence" => allow(&PRESENCE, true, &[Operation::Audience]),
         "typing" => allow(&[], true, &[Operation::Membership]),
-        "unread" => allow(&COUNTERS, true, &[Operation::Unread, Operation::Changes]),
+        "unread" => {
+            allow(&[&COUNTERS[..], &[Space::Followed]].concat(), true, &[Operation::Unread, Operation::Changes])
+        }
         _ => return None,
     })
 }
@@ -52,7 +58,7 @@ pub fn default_grants(function: &str) -> Option<GrantsConfig> {
 const CONTACTS_OPERATIONS: [Operation; 5] =
     [Operation::Contacts, Operation::AddContact, Operation::RemoveContact, Operation::Block, Operation::Unblock];
 
-const MESSAGING_OPERATIONS: [Operation; 15] = [
+const MESSAGING_OPERATIONS: [Operation; 17] = [
     Operation::AppendMessage,
     Operation::EditMessage,
     Operation::DeleteMessage,
@@ -66,8 +72,10 @@ const MESSAGING_OPERATIONS: [Operation; 15] = [
     Operation::CreateConversation,
     Operation::AddMember,
     Operation::RemoveMember,
+    Operation::Members,
     Operation::Pending,
     Operation::Announced,
+    Operation::Postpone,
 ];
 
 /// A built-in function reads the key spaces that it writes, and no others.

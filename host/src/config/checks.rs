@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use roost_core::limits::PRESENCE_TTL_MS;
 
-use super::keys::{Config, FunctionConfig};
+use super::keys::{Config, FunctionConfig, RedisConfig};
 use super::reader::{KeyTable, Reader};
-use super::{RecordsUrl, StoreUrl};
+use super::{RecordsUrl, RedisMode, StoreUrl};
 
+const SENTINEL_KEYS: [&str; 3] = ["store_sentinel_username", "store_sentinel_password", "store_sentinel_tls"];
 const TOKEN_KEYS: [&str; 3] = ["token_secret", "token_public_key", "token_jwks"];
 
 pub(super) fn run(reader: &mut Reader, config: &Config, needs_keys: bool) {
@@ -24,6 +25,7 @@ pub(super) fn run(reader: &mut Reader, config: &Config, needs_keys: bool) {
     }
     admin_listener(reader, config, needs_keys);
     connections(reader, config);
+    fairness(reader, config);
     stopping(reader, config);
     calls(reader, config);
     store(reader, config);
@@ -130,6 +132,15 @@ fn connections(reader: &mut Reader, config: &Config) {
     );
 }
 
+/// Nobody may take every place of a function. A single function may have fewer places on purpose.
+fn fairness(reader: &mut Reader, config: &Config) {
+    let places = ("function_defaults.concurrency_max", config.function_defaults.concurrency_max as u64);
+    let of_user = ("users.calls_max", config.users.calls_max as u64);
+    require_less(reader, of_user, places, "otherwise one user may take every call of a function");
+    let connects = ("connects.at_once_max", config.connects.at_once_max as u64);
+    require_less(reader, connects, places, "otherwise clients that connect may take every call of a function");
+}
+
 fn stopping(reader: &mut Reader, config: &Config) {
     let shutdown = ("shutdown_timeout_ms", ms(config.shutdown_timeout));
     let spread = ("drain_spread_ms", ms(config.drain_spread));
@@ -159,10 +170,25 @@ fn store(reader: &mut Reader, config: &Config) {
     let StoreUrl::Redis(redis) = &config.store else { return };
     let response = ("store_response_timeout_ms", ms(redis.response_timeout));
     within_a_call(reader, config, response, "otherwise every call ends before Redis is given up");
-    if redis.ca_file.is_some() && !redis.url.tls {
-        let problem = "store_ca_file is set, but store_url does not use TLS: write `rediss://` or `rediss+cluster://`, \
-                       or remove store_ca_file";
+    if redis.ca_file.is_some() && !redis.url.tls && redis.sentinel_tls != Some(true) {
+        let problem = "store_ca_file is set, but store_url does not use TLS: write `rediss://`, `rediss+cluster://` or \
+                       `rediss+sentinel://`, or remove store_ca_file";
         reader.note_conflict(&["store_ca_file", "store_url"], problem.to_owned());
+    }
+    sentinels(reader, redis);
+}
+
+fn sentinels(reader: &mut Reader, redis: &RedisConfig) {
+    let has_sentinels = matches!(redis.url.mode, RedisMode::Sentinel(_));
+    let useless = SENTINEL_KEYS.into_iter().find(|key| !has_sentinels && reader.is_set(key));
+    if let Some(key) = useless {
+        let problem =
+            format!("{key} is set, but store_url names no sentinels: write `redis+sentinel://`, or remove {key}");
+        reader.note_conflict(&[key, "store_url"], problem);
+    } else if redis.sentinel_username.is_some() && redis.sentinel_password.is_none() {
+        let problem = "store_sentinel_username is set, but store_sentinel_password is not: an ACL user of a sentinel has a \
+                       password";
+        reader.note_conflict(&["store_sentinel_username", "store_sentinel_password"], problem.to_owned());
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) enum Allowed {
     RecordsUrl,
     SigningKeys,
     LogFormat,
+    Pooling,
     LogFilter,
     CollectorUrl,
     Whole {
@@ -70,6 +71,9 @@ pub(super) enum Allowed {
     Origins,
     Spaces,
     Operations,
+    /// A password of another server.
+    Password,
+    Additions,
 }
 
 impl Allowed {
@@ -89,7 +93,7 @@ impl Allowed {
 
     /// Whether the value must never be shown.
     pub(super) const fn is_secret(self) -> bool {
-        matches!(self, Self::Secrets | Self::BearerKey | Self::BearerKeys)
+        matches!(self, Self::Secrets | Self::BearerKey | Self::BearerKeys | Self::Password)
     }
 
     /// Whether TOML writes the value without quotes.
@@ -106,7 +110,8 @@ impl fmt::Display for Allowed {
             Self::Text => f.write_str("a text"),
             Self::Switch => f.write_str("`true` or `false`"),
             Self::StoreUrl => f.write_str(
-                "`memory:`, `redis://…`, `rediss://…`, `redis+cluster://…`, `rediss+cluster://…` or `redis+sentinel://…`",
+                "`memory:`, `redis://…`, `redis+cluster://…`, `redis+sentinel://…`, or with TLS `rediss://…`, \
+                 `rediss+cluster://…`, `rediss+sentinel://…`",
             ),
             Self::Prefix => write!(f, "up to {PREFIX_BYTES_MAX} letters, digits, ':', '.', '_' and '-'"),
             Self::File => f.write_str("the path of a readable file"),
@@ -117,19 +122,25 @@ impl fmt::Display for Allowed {
             ),
             Self::SigningKeys => f.write_str("paths of files with an Ed25519 public key"),
             Self::LogFormat => f.write_str("`text` or `json`"),
+            Self::Pooling => f.write_str("`auto`, `session` or `transaction`"),
             Self::LogFilter => f.write_str("levels and targets, such as `info` or `warn,roost=debug`"),
             Self::CollectorUrl => f.write_str("`http://<host>:<port>` or `https://…` of a collector"),
             Self::Whole { unit, minimum, maximum } => write!(f, "a whole number of {unit} from {minimum} to {maximum}"),
             Self::Secrets => write!(f, "texts of at least {SECRET_BYTES_MIN} bytes each, without commas"),
             Self::BearerKey => write!(f, "at least {KEY_BYTES_MIN} printable ASCII characters, without spaces"),
             Self::BearerKeys => {
-                write!(f, "texts of at least {KEY_BYTES_MIN} printable ASCII characters each, without spaces and commas")
+                write!(
+                    f,
+                    "texts of at least {KEY_BYTES_MIN} printable ASCII characters each, without spaces and commas"
+                )
             }
             Self::Origins => f.write_str("origins such as https://chat.example.com"),
             Self::Spaces => write!(f, "names of key spaces: {}", Space::ALL.map(Space::name).join(", ")),
+            Self::Additions => f.write_str("`anyone`, `contacts` or `service`"),
             Self::Operations => {
                 write!(f, "names of records operations: {}", Operation::ALL.map(Operation::name).join(", "))
             }
+            Self::Password => f.write_str("a password"),
         }
     }
 }

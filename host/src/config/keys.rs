@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use roost_core::additions::AdditionPolicy;
 use roost_core::limits::{PAYLOAD_BYTES_MAX, PRESENCE_TTL_MS};
 
 use super::built_in::UNBOUNDED;
 use super::key::{Allowed, Key, bytes, count, milliseconds, section};
 use super::redis::RedisUrl;
 use super::value::{RecordsLocation, StoreLocation};
-use super::{LogFormat, RecordsUrl, Secret, SigningKeys, StoreUrl, TokenKey};
+use super::{LogFormat, Pooling, RecordsUrl, Secret, SigningKeys, StoreUrl, TokenKey};
 
 section! {
     /// A validated configuration.
@@ -31,12 +32,18 @@ section! {
             http: HttpConfig,
             /// Limits of deployments over the admin listener.
             deployments: DeploymentsConfig,
+            /// Who may put whom into a conversation.
+            conversations: ConversationsConfig,
             /// The limits of every function that has none of its own. `function_defaults.…`
             function_defaults: FunctionConfig,
             /// The built-in functions and those that the configuration names, by name. `function.<name>.…`
             functions: BTreeMap<String, FunctionConfig>,
             /// The functions that the configuration names, whether or not they are deployed.
             named_functions: BTreeSet<String>,
+            /// How much one user may ask of a host.
+            users: UsersConfig,
+            /// How clients that connect are admitted.
+            connects: ConnectsConfig,
         }
         /// The address of the public listener: HTTP, WebSockets and event streams. Port 0 takes a free port.
         "listen" => listen: SocketAddr = "127.0.0.1:8080", Allowed::Address, flag "ADDRESS";
@@ -60,10 +67,16 @@ section! {
         /// The OpenTelemetry collector that receives spans, by OTLP over HTTP, at `/v1/traces` below this URL; unset: there
         /// are no spans.
         "otlp_endpoint" => otlp_endpoint: Option<String> = "", Allowed::CollectorUrl;
-        /// How long stopping may take in all. Whatever is not finished by then is cut off.
+        /// How long stopping may take after `drain_delay_ms`. Whatever is not finished by then is cut off.
         "shutdown_timeout_ms" => shutdown_timeout: Duration = "10000", milliseconds(100, 600_000);
         /// The time over which a stopping host spreads the closing of its connections.
         "drain_spread_ms" => drain_spread: Duration = "2000", milliseconds(1, 600_000);
+        /// For how long a stopping host goes on accepting connections and requests while `/readyz` answers 503 already:
+        /// longer than the load balancer takes to notice. `roost dev`: 0.
+        "drain_delay_ms" => drain_delay: Duration = "5000", milliseconds(0, 600_000);
+        /// A user who was not active for this long leaves nothing behind in the store: neither presence with its time of last
+        /// seen, nor counters. What is left is rebuilt when the user comes back; unset: never.
+        "store_idle_days" => store_idle_days: Option<u64> = "", Allowed::Whole { unit: "days", minimum: 1, maximum: 3_650 };
     }
 }
 
@@ -88,8 +101,16 @@ section! {
         }
         /// The text before every key and channel name in Redis.
         "store_prefix" => prefix: String = "", Allowed::Prefix;
-        /// A PEM file with the authorities that are trusted for `rediss://` instead of those of the system.
+        /// A PEM file with the authorities that are trusted for `rediss://`, and for sentinels over TLS, instead of those of the
+        /// system.
         "store_ca_file" => ca_file: Option<PathBuf> = "", Allowed::File;
+        /// The ACL user at the sentinels of Redis, which has nothing to do with the user in `store_url`; unset: their default
+        /// user.
+        "store_sentinel_username" => sentinel_username: Option<String> = "", Allowed::Text;
+        /// The password of that user; unset: the sentinels need none.
+        "store_sentinel_password" => sentinel_password: Option<Secret> = "", Allowed::Password;
+        /// Whether connections to sentinels use TLS; unset: as connections to the servers, which `store_url` decides.
+        "store_sentinel_tls" => sentinel_tls: Option<bool> = "", Allowed::Switch;
         /// How long opening a connection to Redis may take.
         "store_connect_timeout_ms" => connect_timeout: Duration = "2000", milliseconds(50, 60_000);
         /// How long Redis may take to answer.
@@ -141,6 +162,9 @@ section! {
         "postgres.acquire_timeout_ms" => acquire_timeout: Duration = "2000", milliseconds(10, 60_000);
         /// PostgreSQL cancels a statement that takes longer.
         "postgres.statement_timeout_ms" => statement_timeout: Duration = "5000", milliseconds(10, 600_000);
+        /// What a pooler such as PgBouncer keeps for a connection: the session, or the transaction only. `auto` finds it
+        /// out at the start; without a pooler it is `session`.
+        "postgres.pooling" => pooling: Pooling = "auto", Allowed::Pooling;
     }
 }
 
@@ -213,6 +237,14 @@ section! {
         "http.read_timeout_ms" => read_timeout: Duration = "10000", milliseconds(100, 300_000);
         /// The most requests in flight. Further ones are answered with 503.
         "http.requests_max" => requests_max: usize = "1024", count("requests", 100_000);
+        /// How long a kept connection may wait for the first byte of its next request. Longer than the time for which
+        /// proxies keep connections, which is often 60 s.
+        "http.idle_timeout_ms" => idle_timeout: Duration = "75000", milliseconds(100, 3_600_000);
+        /// How long a client may take to read an answer. A connection that takes longer is closed.
+        "http.write_timeout_ms" => write_timeout: Duration = "30000", milliseconds(100, 3_600_000);
+        /// The most connections to one listener, event streams included and sockets not. Beyond, idle ones are closed, and
+        /// new ones are answered with 503.
+        "http.connections_max" => connections_max: usize = "20000", count("connections", 1_000_000);
     }
 }
 
@@ -233,6 +265,64 @@ section! {
 }
 
 section! {
+    /// How much one user may ask of a host. Services are exempt, also when they act for a user.
+    pub struct UsersConfig {
+        /// The most HTTP requests a second of one user, in the long run. Further ones are answered with 429.
+        "users.requests_per_second_max" => requests_per_second_max: u32 = "50", count("requests", 1_000_000);
+        /// The most HTTP requests of one user that may come at once.
+        "users.requests_burst_max" => requests_burst_max: u32 = "200", count("requests", 1_000_000);
+        /// The most frames a second over all sockets of one user, in the long run. Further ones are answered with an error.
+        "users.frames_per_second_max" => frames_per_second_max: u32 = "50", count("frames", 1_000_000);
+        /// The most frames of one user that may come at once.
+        "users.frames_burst_max" => frames_burst_max: u32 = "200", count("frames", 1_000_000);
+        /// The most messages a second that one user sends, edits and deletes, in the long run.
+        "users.sends_per_second_max" => sends_per_second_max: u32 = "10", count("messages", 1_000_000);
+        /// The most messages that one user may send, edit and delete at once.
+        "users.sends_burst_max" => sends_burst_max: u32 = "60", count("messages", 1_000_000);
+        /// The most frames `typing` a second of one user, in the long run.
+        "users.typing_per_second_max" => typing_per_second_max: u32 = "5", count("frames", 1_000_000);
+        /// The most frames `typing` of one user that may come at once.
+        "users.typing_burst_max" => typing_burst_max: u32 = "20", count("frames", 1_000_000);
+        /// The most sockets and event streams a second that one user opens, in the long run.
+        "users.connects_per_second_max" => connects_per_second_max: u32 = "1", count("connects", 1_000_000);
+        /// The most sockets and event streams that one user may open at once.
+        "users.connects_burst_max" => connects_burst_max: u32 = "40", count("connects", 1_000_000);
+        /// The most requests and frames of one user that are worked on, until their answers are written. Further frames wait;
+        /// of further requests, four times as many wait, and the others are answered with 429.
+        "users.calls_max" => calls_max: usize = "32", count("calls", 1_024);
+        /// The most feeds of missed events that are read at once for one user. Further ones wait.
+        "users.replays_max" => replays_max: usize = "2", count("replays", 64);
+    }
+}
+
+section! {
+    /// How clients that connect are admitted, and what they missed is read.
+    pub struct ConnectsConfig {
+        /// The most sockets and event streams that a host opens a second.
+        "connects.per_second_max" => per_second_max: u32 = "250", count("connects", 1_000_000);
+        /// The most sockets and event streams that are being opened at the same time. Each calls functions, so that this is
+        /// their share of the calls of a function.
+        "connects.at_once_max" => at_once_max: usize = "16", count("connects", 1_024);
+        /// How long a client that connects may wait for its turn. Whoever would wait longer is told when to come back.
+        "connects.wait_max_ms" => wait_max: Duration = "5000", milliseconds(1, 60_000);
+        /// The most feeds of missed events that are read at the same time for all users. Further ones wait.
+        "connects.replays_max" => replays_max: usize = "16", count("replays", 1_024);
+        /// The most bytes of missed events that a client is sent. A client that missed more is sent a `resync`.
+        "connects.replay_bytes_max" => replay_bytes_max: usize = "1048576", bytes(1_024, 67_108_864);
+    }
+}
+
+section! {
+    /// Who may put whom into a conversation.
+    pub struct ConversationsConfig {
+        /// Whom a user may put into a conversation, by creating it or by adding a member: anyone, only mutual contacts, or
+        /// nobody, so that only backends (with a service key) create conversations and add members. Nobody is put into a
+        /// conversation with whoever blocked them, whatever this key says.
+        "conversations.add" => add: AdditionPolicy = "anyone", Allowed::Additions;
+    }
+}
+
+section! {
     /// The limits of one function. The keys are relative to `function_defaults` and to `function.<name>`.
     #[derive(PartialEq, Eq)]
     pub struct FunctionConfig {
@@ -245,7 +335,9 @@ section! {
         "memory_bytes_max" => memory_bytes_max: usize = "16777216", bytes(1_048_576, 67_108_864);
         /// How long a call may take.
         "deadline_ms" => deadline: Duration = "5000", milliseconds(10, 60_000);
-        /// The most calls in flight.
+        /// The most calls in flight. At most a quarter of them is about one conversation, and while more than half of them
+        /// are taken, at most a quarter more is of one user. Calls of functions that come with Roost do not count while they
+        /// wait for another call; at most as many again do so.
         "concurrency_max" => concurrency_max: usize = "64", count("calls", 1_024);
         /// The most calls that wait for one in flight to end. Further ones are answered with 503.
         "queue_max" => queue_max: usize = "256", count("calls", 65_536);
@@ -306,7 +398,7 @@ section! {
 }
 
 /// The keys that do not belong to functions, in the order of the reference.
-pub(super) const SECTIONS: [&[Key]; 11] = [
+pub(super) const SECTIONS: [&[Key]; 14] = [
     Config::KEYS,
     StoreChoice::KEYS,
     RedisConfig::KEYS,
@@ -318,4 +410,7 @@ pub(super) const SECTIONS: [&[Key]; 11] = [
     SocketConfig::KEYS,
     HttpConfig::KEYS,
     DeploymentsConfig::KEYS,
+    UsersConfig::KEYS,
+    ConnectsConfig::KEYS,
+    ConversationsConfig::KEYS,
 ];

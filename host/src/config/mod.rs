@@ -27,8 +27,8 @@ pub(crate) use built_in::BUILT_IN;
 pub use built_in::default_grants;
 pub use config_error::{ConfigError, ConfigErrors};
 pub use keys::{
-    AuthConfig, BackendConfig, Config, DeploymentsConfig, FunctionConfig, GrantsConfig, HttpConfig, PostgresConfig,
-    RedisConfig, SocketConfig,
+    AuthConfig, BackendConfig, Config, ConnectsConfig, ConversationsConfig, DeploymentsConfig, FunctionConfig,
+    GrantsConfig, HttpConfig, PostgresConfig, RedisConfig, SocketConfig, UsersConfig,
 };
 pub use layers::{Flag, Sources, environment};
 pub use listing::Listing;
@@ -58,7 +58,7 @@ pub enum StoreUrl {
         bytes_max: u64,
     },
     /// `redis://…` and its variants: in Redis, shared by all hosts.
-    Redis(RedisConfig),
+    Redis(Box<RedisConfig>),
 }
 
 /// Where messages are stored.
@@ -100,6 +100,17 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+/// What a pooler between this host and PostgreSQL keeps for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// To be found out at the start.
+    Auto,
+    /// The session: there is no pooler, or one with `pool_mode = session`.
+    Session,
+    /// The transaction: statements of one connection may reach different sessions of the server.
+    Transaction,
 }
 
 /// The format of log lines.

@@ -1,5 +1,5 @@
-//! The URL of Redis: `redis://`, `rediss://`, `redis+cluster://`, `rediss+cluster://` or `redis+sentinel://`, with a user,
-//! a password and a database. It is displayed without the user and the password.
+//! The URL of Redis: `redis://`, `redis+cluster://` or `redis+sentinel://`, or with TLS `rediss://` and so on, with a user, a
+//! password and a database of the servers. It is displayed without the user and the password.
 
 use std::fmt;
 
@@ -48,6 +48,7 @@ impl RedisUrl {
             "redis+cluster" => (false, RedisMode::Cluster),
             "rediss+cluster" => (true, RedisMode::Cluster),
             "redis+sentinel" => (false, RedisMode::Sentinel(String::new())),
+            "rediss+sentinel" => (true, RedisMode::Sentinel(String::new())),
             _ => return None,
         };
         Some(Self::read(tls, mode, rest))
@@ -143,6 +144,9 @@ mod tests {
         assert_eq!((cluster.mode, cluster.nodes.len()), (RedisMode::Cluster, 2));
         let sentinel = parsed("redis+sentinel://a:1,b/main/2").unwrap();
         assert_eq!((sentinel.mode, sentinel.database), (RedisMode::Sentinel("main".into()), 2));
+        let protected = parsed("rediss+sentinel://roost:p%40ss@a:1,b:2/main").unwrap();
+        assert!(protected.tls && protected.mode == RedisMode::Sentinel("main".into()), "{protected}");
+        assert_eq!(protected.to_string(), "rediss+sentinel://a:1,b:2/main", "no password is shown");
         assert_eq!(parsed("redis://127.0.0.1").unwrap().nodes, [("127.0.0.1".to_owned(), 6379)]);
     }
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::golden::{Messages, check};
 
 mod contradictions;
+mod fairness_samples;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// An Ed25519 public key that OpenSSL has made.
@@ -58,16 +59,18 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("http.requests_max", "8"),
         ("deployments.host_name", "left"),
         ("deployments.bytes_max", "2000000"),
+        ("conversations.add", "contacts"),
         ("deployments.canary_calls_min", "7"),
         ("deployments.canary_margin_percent", "9"),
         ("postgres.connections_max", "9"),
         ("postgres.acquire_timeout_ms", "100"),
         ("postgres.statement_timeout_ms", "200"),
+        ("postgres.pooling", "transaction"),
     ];
     let functions = [
         ("function_defaults.memory_bytes_max", "2000000"),
         ("function_defaults.deadline_ms", "900"),
-        ("function_defaults.concurrency_max", "9"),
+        ("function_defaults.concurrency_max", "90"),
         ("function_defaults.queue_max", "10"),
         ("function_defaults.reply_bytes_max", "11000"),
         ("function_defaults.calls_per_second_max", "31"),
@@ -106,7 +109,7 @@ fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("function.a-b.grants.subscribe", "true"),
         ("function.a-b.grants.records", "membership"),
     ];
-    let all = own.into_iter().chain(sockets).chain(functions);
+    let all = own.into_iter().chain(sockets).chain(fairness_samples::SAMPLES).chain(functions);
     let mut samples: Vec<_> = all.map(|(key, value)| (key, value.to_owned())).collect();
     let pem = pem.to_str().unwrap();
     let files = ["token_public_key", "token_jwks", "store_ca_file", "records_ca", "admin_tls_cert", "admin_tls_key"];
@@ -351,8 +354,7 @@ fn a_backend_url_contains_no_secret_and_gets_the_version() {
 #[test]
 fn a_list_of_secrets_allows_rotation() {
     let mut rotating = sources("rotating", "");
-    let both = format!("{SECRET},{SECRET}x");
-    rotating.environment = vec![variable("ROOST_TOKEN_SECRET", &both)];
+    rotating.environment = vec![variable("ROOST_TOKEN_SECRET", &format!("{SECRET},{SECRET}x"))];
     assert_eq!(rotating.load().unwrap().auth.keys.len(), 2);
 }
 

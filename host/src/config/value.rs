@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use roost_core::additions::AdditionPolicy;
 use roost_core::key::Space;
 use roost_core::port::Operation;
 use sqlx::postgres::PgConnectOptions;
 
 use super::key::{Allowed, KEY_BYTES_MIN, Key, SECRET_BYTES_MIN};
 use super::redis::{self, RedisUrl};
-use super::{LogFormat, Secret};
+use super::{LogFormat, Pooling, Secret};
 
 /// The type of a key: one value, an optional one, or several.
 pub(super) trait Value: Sized {
@@ -177,12 +178,41 @@ impl SingleValue for LogFormat {
     }
 }
 
+impl SingleValue for Pooling {
+    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "session" => Ok(Self::Session),
+            "transaction" => Ok(Self::Transaction),
+            other => Err(quoted(other, "not a kind of pooling")),
+        }
+    }
+
+    fn placeholder() -> Self {
+        Self::Auto
+    }
+}
+
+impl SingleValue for AdditionPolicy {
+    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
+        found.map(|(_, policy)| policy).ok_or_else(|| quoted(text, "not a rule for additions"))
+    }
+
+    fn placeholder() -> Self {
+        Self::default()
+    }
+}
+
 impl SingleValue for Secret {
     fn parse(text: &str, key: &Key) -> Result<Self, String> {
         let is_sent = !matches!(key.allowed, Allowed::Secrets);
         let bytes_min = if is_sent { KEY_BYTES_MIN } else { SECRET_BYTES_MIN };
         if text.starts_with(SAMPLE) {
             return Err(format!("{SAMPLE_REFUSED}; make a value of your own, such as with `openssl rand -hex 32`"));
+        }
+        if matches!(key.allowed, Allowed::Password) {
+            return non_empty(text).map(|text| Self(text.to_owned()));
         }
         if text.len() < bytes_min {
             return Err(format!("has only {} bytes", text.len()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
-use roost_core::limits::CALL_ITEMS_MAX;
+use roost_core::limits::{CALL_ITEMS_MAX, FOLLOWED_TTL_MS};
 use roost_core::port::{Bus, Feeds, Replay, StoreError};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -23,6 +23,8 @@ use crate::ops::supervisor::propagate_panic;
 const REPAIRS_MAX: usize = 64;
 /// An event that has not arrived this long after it was in the feed is missing.
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often it is renewed that the events of connected users are kept, also of those whose clients send no heartbeats.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(FOLLOWED_TTL_MS / 4);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -54,12 +56,19 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
         self.request_unfinished();
         let mut tasks = JoinSet::new();
         let mut checks = interval_at(Instant::now() + check_interval, check_interval);
+        let mut follow_at = Instant::now() + FOLLOW_INTERVAL;
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let task = self.clone();
             tokio::select! {
                 Some(request) = requests.recv() => drop(tasks.spawn(async move { task.handle(request).await })),
-                _ = checks.tick() => drop(tasks.spawn(async move { task.check_all().await })),
+                now = checks.tick() => {
+                    let is_due = now >= follow_at;
+                    if is_due {
+                        follow_at = now + FOLLOW_INTERVAL;
+                    }
+                    drop(tasks.spawn(async move { task.check_all(is_due).await }));
+                }
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => propagate_panic(ended),
             }
         }
@@ -76,7 +85,7 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
             }
         }
         if !feeds.is_empty() {
-            self.registry.request(RepairRequest::RecheckAll);
+            self.registry.request(RepairRequest::Recheck(feeds));
         }
     }
 
@@ -84,7 +93,7 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
         match request {
             RepairRequest::FillGap(feed) => self.fill_gap(&feed).await,
             RepairRequest::LeaveBus(feed) => self.leave_bus(&feed).await,
-            RepairRequest::RecheckAll => self.recheck_all().await,
+            RepairRequest::Recheck(feeds) => self.recheck(&feeds).await,
         }
     }
 
@@ -119,14 +128,15 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
         Ok(feed.resync(position))
     }
 
+    /// The position from which the clients go on; the events after it are kept.
     async fn position(&self, user: UserId) -> Result<Position, StoreError> {
-        let positions = self.store.positions(&[user]).await?;
+        let positions = self.store.follow(&[user]).await?;
         positions.into_iter().next().ok_or(StoreError::Unavailable { retry_after_ms: 1_000 })
     }
 
     /// After an interruption of the bus: users who missed nothing resume; the gaps of the others are filled.
-    async fn recheck_all(&self) {
-        for feeds in self.registry.feeds().chunks(CALL_ITEMS_MAX) {
+    async fn recheck(&self, interrupted: &[Arc<UserFeed>]) {
+        for feeds in interrupted.chunks(CALL_ITEMS_MAX) {
             let mut backoff = BACKOFF_MIN;
             let positions = loop {
                 match self.positions(feeds).await {
@@ -144,10 +154,12 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
         }
     }
 
-    /// A user who stays behind their feed for longer than a delivery takes has a gap.
-    async fn check_all(&self) {
+    /// A user who stays behind their feed for longer than a delivery takes has a gap. If `follow` is set, the events of all
+    /// these users are kept for longer.
+    async fn check_all(&self, follow: bool) {
         for feeds in self.registry.feeds().chunks(CALL_ITEMS_MAX) {
-            let Ok(positions) = self.positions(feeds).await else { return };
+            let positions = if follow { self.follow(feeds).await } else { self.positions(feeds).await };
+            let Ok(positions) = positions else { return };
             let behind: Vec<_> =
                 feeds.iter().zip(positions).filter(|(feed, position)| feed.is_behind(position)).collect();
             if behind.is_empty() {
@@ -160,6 +172,15 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
                 }
             }
         }
+        // A user whom no server of the bus has taken over is served from the feed, late.
+        let mut suspended = self.registry.feeds();
+        suspended.retain(|feed| feed.remains_suspended());
+        self.recheck(&suspended).await;
+    }
+
+    async fn follow(&self, feeds: &[Arc<UserFeed>]) -> Result<Vec<Position>, StoreError> {
+        let users: Vec<UserId> = feeds.iter().map(|feed| feed.user).collect();
+        self.store.follow(&users).await
     }
 
     async fn positions(&self, feeds: &[Arc<UserFeed>]) -> Result<Vec<Position>, StoreError> {

@@ -23,6 +23,8 @@ use crate::server::problem::{ApiError, ErrorCode};
 
 /// How long a client should wait before it connects again to a host that is full or stopping.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a client should wait whose user has too many connections: until a device was closed, or was found gone.
+pub(super) const RETRY_AFTER_OF_USER: Duration = Duration::from_secs(10);
 
 /// The host is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,15 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
         alive.map(|connection| runtime::Connection { user: connection.user, id: connection.id.clone() }).collect()
     }
 
+    /// Those of these connections that are still open.
+    pub(crate) fn retain_open(&self, connections: &mut Vec<runtime::Connection>) {
+        let open = |connection: &runtime::Connection| {
+            let feed = self.registry.feed(connection.user);
+            feed.is_some_and(|feed| feed.connections().iter().any(|open| open.id == connection.id))
+        };
+        connections.retain(open);
+    }
+
     /// Marks these connections alive again, because a heartbeat failed; the next heartbeat names them.
     pub(crate) fn restore_alive(&self, connections: &[runtime::Connection]) {
         let failed: HashSet<&ConnectionId> = connections.iter().map(|connection| &connection.id).collect();
@@ -127,7 +138,8 @@ impl<S: Bus + Feeds + 'static> Registration<S> {
             self.feed.prepare_join();
             let subscriber: Arc<dyn Subscriber> = self.hub.registry.clone();
             self.hub.store.join(self.feed.user, subscriber).await?;
-            let positions = self.hub.store.positions(&[self.feed.user]).await?;
+            // From now on the user's events are kept, so that the client can resume from the position.
+            let positions = self.hub.store.follow(&[self.feed.user]).await?;
             let position = positions.into_iter().next().ok_or_else(unavailable)?;
             *joined = true;
             if self.feed.start(position) {

@@ -23,8 +23,8 @@ pub(super) enum RepairRequest {
     FillGap(Arc<UserFeed>),
     /// Leave the bus: the user's last connection is gone.
     LeaveBus(Arc<UserFeed>),
-    /// Compare every user with their feed: the bus was interrupted.
-    RecheckAll,
+    /// Compare these users with their feeds: the bus was interrupted for them.
+    Recheck(Vec<Arc<UserFeed>>),
 }
 
 /// How many connections the host accepts.
@@ -71,7 +71,8 @@ impl ConnectionRegistry {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             let allowed = self.limits.per_user;
             let detail = format!("a user may have {allowed} connections to one host; close one first");
-            return Err(ApiError::new(ErrorCode::TooManyConnectionsOfUser, detail));
+            let error = ApiError::new(ErrorCode::TooManyConnectionsOfUser, detail);
+            return Err(error.after(super::hub::RETRY_AFTER_OF_USER));
         }
         user.registrations += 1;
         Ok(user.feed.clone())
@@ -120,7 +121,7 @@ impl ConnectionRegistry {
         self.connections.load(Ordering::Acquire)
     }
 
-    fn feed(&self, id: UserId) -> Option<Arc<UserFeed>> {
+    pub(super) fn feed(&self, id: UserId) -> Option<Arc<UserFeed>> {
         self.shard(id).get(&id).map(|user| user.feed.clone())
     }
 
@@ -142,11 +143,18 @@ impl Subscriber for ConnectionRegistry {
         }
     }
 
-    fn interrupted(&self) {
-        tracing::warn!("the bus was interrupted; the host compares every user's position with their feed");
-        for feed in self.feeds() {
+    fn suspended(&self, users: &[UserId]) {
+        for feed in users.iter().filter_map(|user| self.feed(*user)) {
             feed.interrupt();
         }
-        self.request(RepairRequest::RecheckAll);
+    }
+
+    fn interrupted(&self, users: &[UserId]) {
+        let feeds: Vec<Arc<UserFeed>> = users.iter().filter_map(|user| self.feed(*user)).collect();
+        tracing::warn!(users = feeds.len(), "the bus was interrupted; the host compares positions with the feeds");
+        feeds.iter().for_each(|feed| feed.interrupt());
+        if !feeds.is_empty() {
+            self.request(RepairRequest::Recheck(feeds));
+        }
     }
 }

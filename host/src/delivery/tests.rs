@@ -8,6 +8,7 @@ use roost_core::ids::{ConnectionId, UserId};
 use tokio::time::timeout;
 
 use roost_core::feed::Position;
+use roost_core::port::{Event, Feeds, PubSub, Publication};
 
 use super::hub::*;
 use super::outbox::OutboxOverflowed;
@@ -166,6 +167,52 @@ async fn an_interruption_without_loss_repeats_and_loses_no_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_interruption_concerns_only_its_users() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let (concerned, other) = (connect(&hub, user(1), "concerned").await, connect(&hub, user(2), "other").await);
+    store.set_down(true);
+    store.inner.interrupt_users(&[user(1), user(3)]);
+    store.publish(user(1), "a").await;
+    store.publish(user(2), "b").await;
+    assert_eq!(other.take(1).await, ["b"], "delivered while the positions of the other user cannot be read");
+    assert!(concerned.is_quiet());
+    store.set_down(false);
+    assert_eq!(concerned.take(2).await, ["a", "refresh"]);
+    assert!(other.is_quiet(), "no refresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_delivered_between_the_loss_of_a_subscription_and_the_end_of_the_interruption() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.publish(user(1), "a").await;
+    assert_eq!(client.take(1).await, ["a"]);
+    store.inner.suspend_users(&[user(1)]);
+    store.lose(1);
+    store.publish(user(1), "lost").await;
+    // A server that took over begins a new feed, whose first event looks like the next one.
+    store.clock.advance(1_000);
+    store.inner.wipe_feeds();
+    store.publish(user(1), "first of a new feed").await;
+    assert!(client.is_quiet());
+    store.inner.interrupt_users(&[user(1)]);
+    assert_eq!(client.take(1).await, ["resync"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_whose_subscription_never_returns_is_served_from_the_feed() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let client = connect(&hub, user(1), "phone").await;
+    store.inner.suspend_users(&[user(1)]);
+    store.publish(user(1), "a").await;
+    assert!(client.is_quiet());
+    assert_eq!(client.take(2).await, ["a", "refresh"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_an_interruption_no_newer_event_overtakes_a_lost_one() {
     let store = LossyStore::new();
     let hub = hub(&store);
@@ -304,4 +351,18 @@ async fn a_drain_notifies_every_client_refuses_new_ones_and_waits_for_the_last()
     assert!(timeout(Duration::from_secs(5), hub.drained()).await.is_err());
     drop(client);
     hub.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_of_a_connected_user_are_kept_although_the_client_sends_no_heartbeats() {
+    let store = LossyStore::new();
+    let hub = hub(&store);
+    let _client = connect(&hub, user(1), "stream").await;
+    for _ in 0..20 {
+        store.clock.advance(60_000);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    let event = Event { name: "message.new".into(), payload: "{}".into(), durable: true };
+    store.inner.publish(vec![Publication { user: user(1), event }]).await.unwrap();
+    assert_eq!(store.inner.positions(&[user(1)]).await.unwrap()[0].offset, 1);
 }

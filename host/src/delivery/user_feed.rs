@@ -76,6 +76,8 @@ struct PausedDelivery {
     refresh_needed: bool,
     /// The gap repair works on this user already.
     repair_requested: bool,
+    /// The bus had not reported that it works again when that was last checked.
+    was_overdue: bool,
     ephemeral: VecDeque<Arc<PushedFrame>>,
 }
 
@@ -185,6 +187,18 @@ impl UserFeed {
         }
         paused.repair_requested = true;
         true
+    }
+
+    /// Whether events are held back until the bus reports that it works again, now and when this was called before.
+    pub(super) fn remains_suspended(&self) -> bool {
+        let mut delivery = self.lock();
+        let is_joined = delivery.cursor.is_some();
+        match &mut delivery.mode {
+            DeliveryMode::Paused(paused) if is_joined && !paused.repair_requested => {
+                std::mem::replace(&mut paused.was_overdue, true)
+            }
+            _ => false,
+        }
     }
 
     /// A gap that was to be filled can be requested again, because the task that fills gaps has lost the request.

@@ -30,7 +30,7 @@ const COUNTED_AS: &str = "audit";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
-    /// The counters of users, or the last messages of conversations.
+    /// The counters of users, the last messages of conversations, or the announcements that keep failing.
     pub of: SubjectKind,
     /// These users or conversations, up to 500; without it, a page of all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,6 +125,10 @@ impl Telemetry for HostWorld {
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
         let labels: Vec<_> = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
         metrics::function_counter(COUNTED_AS, name, &labels).inc_by(amount);
+    }
+
+    fn warn(&self, message: &str, fields: &[(&str, &str)]) {
+        tracing::warn!(?fields, "{message}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod consistency;
+pub(crate) mod idle;
 pub mod latency;
 pub mod log;
 pub mod metrics;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::key::Owner;
@@ -28,7 +29,7 @@ async fn add_sqlite(messages: &mut Messages) {
     std::fs::write(path("text.db"), "no database, but long enough that SQLite reads a header".repeat(4)).unwrap();
     sqlite::open(&SqliteLocation::File(path("newer.db"))).await.unwrap().close().await;
     let mut connection = SqliteConnectOptions::new().filename(path("newer.db")).connect().await.unwrap();
-    let later = "INSERT INTO _sqlx_migrations VALUES (2, 'later', 0, true, x'00', 0)";
+    let later = "INSERT INTO _sqlx_migrations VALUES (99, 'later', 0, true, x'00', 0)";
     connection.execute(later).await.unwrap();
     for (situation, file) in [
         ("The path is a folder", "folder.db"),
@@ -57,9 +58,12 @@ fn add_failures(messages: &mut Messages) {
     let untrusted = sqlx::Error::Tls("invalid peer certificate: UnknownIssuer".into());
     messages.add("The certificate is not trusted", describe::<PgConnection>(&untrusted));
     messages.add("The host is stopping", describe::<PgConnection>(&sqlx::Error::PoolClosed));
+    let reason = || "the server did not answer in time".to_owned();
     for (situation, error) in [
         ("Every connection is in use", QueryError::NoConnection),
         ("The database does not answer", QueryError::TimedOut),
+        ("The server cannot be reached", QueryError::Unreachable { reason: reason(), retry_after: Duration::ZERO }),
+        ("The server accepts no changes", QueryError::ReadOnly),
     ] {
         messages.add(situation, error.problem::<PgConnection>());
     }
@@ -103,6 +107,7 @@ fn add_refusals(messages: &mut Messages) {
         RecordsError::VersionMismatch { present: Some(3) },
         RecordsError::VersionMismatch { present: None },
         RecordsError::TooLarge(text()),
+        RecordsError::TooManyConversations(text()),
         RecordsError::Invalid(text()),
         RecordsError::Unavailable { retry_after_ms: 200 },
     ] {
@@ -159,6 +164,7 @@ async fn every_message_of_the_records_is_in_the_golden_file() {
         ("A lock was not granted in time", "55P03"),
         ("A statement took too long", "57014"),
         ("The server is stopping", "57P01"),
+        ("A pooler keeps no sessions", "26000"),
     ];
     add_advice::<PgConnection>(&mut messages, "PostgreSQL", &postgres_codes);
     add_failures(&mut messages);

@@ -73,6 +73,15 @@ impl RecordStore {
         each!(self, records => records.ready().await)
     }
 
+    /// Checks that the records answer and accept changes. The error says what is wrong, and contains no secret.
+    pub async fn readiness(&self) -> Result<(), String> {
+        match self {
+            Self::Sqlite(records) => records.readiness().await,
+            Self::Postgres(records) => records.readiness().await,
+            Self::Http(records) => records.ready().await.map_err(|error| error.to_string()),
+        }
+    }
+
     /// Returns when every confirmation that was accepted so far has taken effect.
     pub async fn flush(&self) {
         each!(self, records => records.flush().await);

@@ -12,8 +12,10 @@ use roost_core::port::Event;
 /// On whose behalf a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A user: by their own token, or by a service that acts for them.
+    /// A user, by their own token.
     User(UserId),
+    /// A user, by a service that acts for them. Functions see the user.
+    ServiceFor(UserId),
     /// A service that acts for itself.
     Service,
     /// A caller without credentials.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::config::BUILT_IN;
 use crate::ops::log::milliseconds;
 use crate::runtime::{
     CallError, Cohort, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Schedule, Target,
@@ -74,6 +75,9 @@ pub trait Dispatcher: Callable {
     /// Lists the functions that registered this hook.
     fn hooks(&self, hook: Hook) -> Vec<Self::Target>;
 
+    /// Whether clients rely on the answer of this function to a hook, so that nothing is better than an answer without it.
+    fn is_required(&self, target: &Self::Target) -> bool;
+
     /// Lists every route with its description.
     fn documented(&self) -> Vec<Documented>;
 }
@@ -131,6 +135,11 @@ impl Dispatcher for Functions {
 
     fn hooks(&self, hook: Hook) -> Vec<Target> {
         Self::hooks(self, hook)
+    }
+
+    fn is_required(&self, target: &Target) -> bool {
+        // What functions of an operator add is theirs: one of them that fails keeps nobody from connecting.
+        BUILT_IN.contains(&target.name())
     }
 
     fn documented(&self) -> Vec<Documented> {

@@ -168,7 +168,11 @@ impl Grants {
     /// needs the grant to read or the grant to write its key space.
     pub fn check_commit(&self, transactions: &[Transaction]) -> Result<(), String> {
         for transaction in transactions {
-            for space in transaction.checks.iter().map(Check::key).map(|key| key.space) {
+            let others = transaction.checks.iter().filter_map(|check| match check {
+                Check::PresentEither(_, other) => Some(*other),
+                _ => None,
+            });
+            for space in transaction.checks.iter().map(Check::key).map(|key| key.space).chain(others) {
                 if !self.write.has(space) {
                     self.may_read(space)?;
                 }
@@ -286,6 +290,8 @@ mod tests {
         assert_eq!(checks(asked(), change), Ok(()));
         let foreign_check = transaction().check(Check::Present(key(Space::Devices)));
         assert_eq!(checks(asked(), foreign_check).unwrap_err(), "reading the key space devices");
+        let foreign_other = transaction().check(Check::PresentEither(key(Space::Online), Space::Devices));
+        assert_eq!(checks(asked(), foreign_other).unwrap_err(), "reading the key space devices");
         let only_read = transaction().mutate(Mutation::Delete(key(Space::Online)));
         assert_eq!(checks(asked(), only_read).unwrap_err(), "writing the key space online");
         let silent = Grants { publish: false, ..asked() };

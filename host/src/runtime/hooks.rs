@@ -1,7 +1,7 @@
 //! Life-cycle hooks: every function that declares the hook is called at the same time, and their replies are merged into
 //! one JSON object.
 //!
-//! If a function fails, its members are missing from the object; the connection stays open.
+//! If a function fails, its members are missing from the object. The caller learns whether clients rely on them.
 
 use futures_util::future::join_all;
 use roost_core::ids::{ConversationId, UserId};
@@ -17,6 +17,8 @@ pub struct HookReplies {
     pub members: Map<String, Value>,
     /// The errors of the functions whose members are missing.
     pub failures: Vec<CallError>,
+    /// The first error of a function whose members clients rely on.
+    pub required_failure: Option<CallError>,
 }
 
 /// Calls every function that declares this hook.
@@ -25,7 +27,7 @@ async fn call_all<F: Dispatcher>(functions: &F, trace: &str, hook: Hook, request
     let targets = functions.hooks(hook);
     let replies = join_all(targets.iter().map(|target| functions.call(target, invocation.clone()))).await;
     let mut merged = HookReplies::default();
-    for reply in replies {
+    for (target, reply) in targets.iter().zip(replies) {
         match reply {
             Ok(reply) => match serde_json::from_str(&reply.body) {
                 Ok(Value::Object(members)) => merged.members.extend(members),
@@ -34,6 +36,9 @@ async fn call_all<F: Dispatcher>(functions: &F, trace: &str, hook: Hook, request
             },
             Err(error) => {
                 tracing::warn!(trace, ?hook, %error, "a hook failed; its part of the answer is missing");
+                if functions.is_required(target) {
+                    merged.required_failure.get_or_insert_with(|| error.clone());
+                }
                 merged.failures.push(error);
             }
         }

@@ -257,6 +257,7 @@ impl Loader {
 
     async fn prepare(&self, bytes: Vec<u8>, digest: String) -> Result<FunctionPre<InstanceState>, DeployFailure> {
         check_kind(&bytes)?;
+        let size = bytes.len();
         let (engine, cache, keys) = (self.engine.clone(), self.cache.clone(), self.options.signing_keys.clone());
         let compiling = move || {
             // Before the cache is asked, and before any code of the component runs.
@@ -265,7 +266,7 @@ impl Loader {
             compile(&engine, cache.as_ref(), &bytes, &digest)
         };
         let priority = if self.serving.load(Ordering::Relaxed) { Priority::Low } else { Priority::Usual };
-        let compiled = compiler::run(priority, compiling).await;
+        let compiled = compiler::run(priority, size, compiling).await;
         let component =
             compiled.ok_or_else(|| DeployFailure::Compile("the compiler panicked; see the log".to_owned()))??;
         check_contract(&self.engine, &component)?;

@@ -4,12 +4,14 @@
 //! `instance` makes calls, `imports` implements the interfaces that functions import. Generated types never leave this
 //! folder. Nothing here depends on HTTP, on sockets, or on any single function.
 
+mod activity;
 mod admission;
 mod allowance;
 mod bindings;
 mod cache;
 mod cache_key;
 mod call;
+mod call_keys;
 mod call_log;
 mod cohort;
 mod compiler;
@@ -23,6 +25,7 @@ pub(crate) mod host_paths;
 mod imports;
 mod info;
 mod instance;
+pub(crate) mod keyed_places;
 mod limits;
 mod loader;
 mod manifest;
@@ -48,6 +51,7 @@ mod target;
 mod tests;
 pub(crate) mod triggers;
 
+pub use activity::ActivityLog;
 pub use allowance::{Allowance, GrantDecision, OwnSources, RefusedGrants, UnknownGrant, effective};
 pub use call::{
     CallError, Caller, Connection, Failure, FailureKind, HttpRequest, Invocation, PublishedEvent, Reply, Request,

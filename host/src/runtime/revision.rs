@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use serde::de::IgnoredAny;
 use tracing::Instrument;
 
-use super::admission::{BUSY, CallAdmission};
+use super::admission::{AdmissionBounds, AdmittedCall, BUSY, CallAdmission};
 use super::call::{CallError, Caller, Failure, Invocation, Reply};
+use super::call_keys::CallKeys;
 use super::call_log::{self, CallNotes, EndedCall, Origin};
 use super::engine::{Engine, EvictIdle};
 use super::instance::{self, Blueprint, DeadlinePassed, Instance};
@@ -23,7 +24,7 @@ use super::manifest::Manifest;
 use super::metrics::CallMetrics;
 use super::quota::{CALLS_KEY, CallRate};
 use super::state::{FunctionIdentity, InstanceState};
-use crate::config::FunctionConfig;
+use crate::config::{BUILT_IN, FunctionConfig};
 use crate::ops::log::milliseconds;
 use crate::ops::trace;
 
@@ -72,14 +73,14 @@ impl Revision {
     pub(super) fn new(parts: RevisionParts) -> Self {
         let config = parts.config;
         let idle = Arc::new(IdleInstances::default());
-        let running_max = config.concurrency_max.min(parts.engine.share());
+        let bounds = admission_bounds(&config, parts.engine.share(), &parts.identity.name);
         if config.reuse {
             let pool: Weak<IdleInstances> = Arc::downgrade(&idle);
             parts.engine.register_idle(pool);
         }
         Self {
             metrics: CallMetrics::new(&parts.identity.name, &parts.identity.revision),
-            admission: CallAdmission::new(running_max, config.queue_max, config.deadline),
+            admission: CallAdmission::new(bounds),
             manifest: Arc::new(parts.manifest),
             digest: parts.digest,
             identity: Arc::new(parts.identity),
@@ -114,15 +115,16 @@ impl Revision {
 
     async fn admit(&self, invocation: Invocation, began: Instant, notes: &mut CallNotes) -> CallResult {
         self.check_rate(invocation.caller).inspect_err(|_| notes.figures.quota = Some(CALLS_KEY))?;
-        let (_permit, admitted) = match self.admission.try_admit() {
-            Some(permit) => (permit, began),
-            None => (self.admission.admit().await?, Instant::now()),
+        let keys = CallKeys::of(&invocation, &self.manifest);
+        let (admitted_call, admitted) = match self.admission.try_admit(keys) {
+            Some(call) => (call, began),
+            None => (self.admission.admit(keys).await?, Instant::now()),
         };
         let deadline = admitted + self.config.deadline;
         let trace = Arc::clone(&invocation.trace);
         let mut call = RunningCall { instance: None, notes };
         let result = {
-            let mut running = pin!(self.run(invocation, (admitted, deadline), &mut call));
+            let mut running = pin!(self.run(invocation, (admitted, deadline), (&mut call, &admitted_call)));
             // With an embedded store most calls are complete at the first poll and need no timer.
             match poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await {
                 Poll::Ready(result) => Some(result),
@@ -149,13 +151,14 @@ impl Revision {
         &self,
         invocation: Invocation,
         (admitted, deadline): (Instant, Instant),
-        call: &mut RunningCall<'_>,
+        (call, place): (&mut RunningCall<'_>, &AdmittedCall),
     ) -> CallResult {
         let trace = Arc::clone(&invocation.trace);
         let instance = match self.instance(&trace, admitted, deadline).await {
             Ok(instance) => call.instance.insert(instance),
             Err(error) => return Err(self.failed(&error, call, &trace)),
         };
+        instance.state().place = Some(place.place());
         let deadline_ms = self.deadline_ms();
         let answered = instance.handle(invocation, deadline, deadline_ms).await;
         call.note_figures();
@@ -272,6 +275,15 @@ impl Revision {
             "{WAITING_AT_DEADLINE}"
         );
     }
+}
+
+/// Every paused call keeps its instance, so that calls may pause only within the function's share of all instances.
+fn admission_bounds(config: &FunctionConfig, instances: usize, function: &str) -> AdmissionBounds {
+    let running_max = config.concurrency_max.min(instances);
+    // What other functions wait for is their own affair, and their bound on calls in flight has no exception.
+    let may_pause = BUILT_IN.contains(&function);
+    let paused_max = if may_pause { running_max.min((instances - running_max) / 2) } else { 0 };
+    AdmissionBounds { running_max, paused_max, waiting_max: config.queue_max, wait_max: config.deadline }
 }
 
 /// An answer that breaks the contract, and what the caller is answered instead.

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use roost_core::additions::AdditionPolicy;
 use roost_core::event;
 use roost_core::port::Event;
 
+use super::activity::ActivityLog;
+use super::admission::CallPlace;
+use super::call::Caller;
 use super::call_log::{CallFigures, CallRecorder};
 use super::grants::Grants;
 use super::limits::MemoryLimit;
@@ -26,12 +30,35 @@ pub struct HostWorld {
     pub records: RecordStore,
     /// The functions that are called for publications.
     pub subscriptions: Subscriptions,
+    /// Which users are active, if idle ones are to be removed from the store.
+    pub activity: ActivityLog,
+    /// Whom users may put into conversations.
+    additions: AdditionPolicy,
 }
 
 impl HostWorld {
     /// A store and records, and no function yet that is called for publications.
     pub fn new(store: Store, records: RecordStore) -> Self {
-        Self { store, records, subscriptions: Subscriptions::default() }
+        let (activity, additions) = (ActivityLog::default(), AdditionPolicy::default());
+        Self { store, records, subscriptions: Subscriptions::default(), activity, additions }
+    }
+
+    /// Notes the activity of users in this log.
+    #[must_use]
+    pub fn with_activity(self, activity: ActivityLog) -> Self {
+        Self { activity, ..self }
+    }
+
+    /// Restricts whom users may put into conversations.
+    #[must_use]
+    pub const fn with_additions(mut self, additions: AdditionPolicy) -> Self {
+        self.additions = additions;
+        self
+    }
+
+    /// Whom users may put into conversations.
+    pub(super) const fn additions(&self) -> AdditionPolicy {
+        self.additions
     }
 
     /// The store with its outbox.
@@ -87,6 +114,10 @@ pub(super) struct InstanceState {
     pub(super) describing: bool,
     pub(super) trace: Arc<str>,
     pub(super) deadline: Instant,
+    /// The place of the call, which it gives away while it waits for another call.
+    pub(super) place: Option<Arc<CallPlace>>,
+    /// Whether the call was made by a user with their own token, so that what users may not do is refused.
+    pub(super) is_users: bool,
     pub(super) usage: CallUsage,
     /// How many publications led to the call.
     pub(super) depth: u32,
@@ -112,6 +143,8 @@ impl InstanceState {
             describing: false,
             trace,
             deadline,
+            is_users: false,
+            place: None,
             usage: CallUsage::default(),
             depth: 0,
             store_round_trips: 0,
@@ -122,8 +155,9 @@ impl InstanceState {
     }
 
     /// Resets what belongs to one call.
-    pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant, depth: u32) {
+    pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant, (caller, depth): (Caller, u32)) {
         self.trace = trace;
+        self.is_users = matches!(caller, Caller::User(_));
         self.deadline = deadline;
         self.usage = CallUsage::default();
         self.depth = depth;

@@ -95,7 +95,7 @@ error_codes! {
         "the host works on as many requests as it can; send the request again later";
     TooManyConnections = 503 "too_many_connections", retry true, "The host has all the connections it can take",
         "the host has as many connections as it can; connect again later";
-    TooManyConnectionsOfUser = 429 "too_many_connections_of_user", retry false, "The user has too many connections",
+    TooManyConnectionsOfUser = 429 "too_many_connections_of_user", retry true, "The user has too many connections",
         "close another connection of this user first";
     SlowClient = 503 "slow_client", retry true, "The client does not read what it is sent",
         "too many events waited for the client; connect again with its last position, and read faster";
@@ -111,6 +111,10 @@ error_codes! {
         "the function did not answer in time; try again, or ask for less at once";
     ReplyTooLarge = 502 "reply_too_large", retry false, "The function's reply was too large",
         "the function's reply was larger than the host allows; ask for less at once";
+    RateLimited = 429 "rate_limited", retry true, "The user asks too much at once",
+        "wait for the time that `retry_after_ms` says, and ask less often";
+    TooManyConnects = 503 "too_many_connects", retry true, "More clients connect at once than the host admits",
+        "connect again after the time that `retry_after_ms` says, with the last position";
     Internal = 500 "internal", retry false, "Something went wrong",
         "the host could not do this; the operator's log has the reason under the id in `trace`";
 }

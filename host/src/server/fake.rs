@@ -12,7 +12,7 @@ use roost_core::port::{Bus, Delivery, Event, Feeds, PubSub, Publication, Replay,
 use roost_core::testing::{FakeStore, ManualClock};
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{AuthConfig, HttpConfig, Secret, SocketConfig, TokenKey};
+use crate::config::{AuthConfig, ConnectsConfig, HttpConfig, Secret, SocketConfig, TokenKey, UsersConfig};
 use crate::delivery::hub::Hub;
 use crate::ops::supervisor::TaskHealth;
 use crate::runtime::dispatcher::{Callable, Dispatcher};
@@ -21,10 +21,13 @@ use crate::runtime::{
     Request, RouteLookup,
 };
 use crate::server::auth::Authenticator;
-use crate::server::state::AppState;
+use crate::server::refresh::RefreshGate;
+use crate::server::state::{AppState, ListenerBounds};
 
 pub(crate) const SECRET: &str = "a secret that is long enough for HS256";
 pub(crate) const SERVICE_KEY: &str = "service-key";
+/// The refreshes that a fake host runs at the same time.
+pub(crate) const REFRESHES_MAX: usize = 2;
 
 pub(crate) fn user(number: u128) -> UserId {
     UserId::from_u128(number)
@@ -75,6 +78,7 @@ impl LossyStore {
     async fn publish_event(&self, user: UserId, name: &str, text: &str, durable: bool) {
         let payload = format!("{{\"text\":{text:?}}}").into();
         let event = Event { name: name.into(), payload, durable };
+        self.inner.follow(&[user]).await.unwrap();
         self.inner.publish(vec![Publication { user, event }]).await.unwrap();
     }
 
@@ -101,8 +105,12 @@ impl Subscriber for LossySubscriber {
         }
     }
 
-    fn interrupted(&self) {
-        self.inner.interrupted();
+    fn suspended(&self, users: &[UserId]) {
+        self.inner.suspended(users);
+    }
+
+    fn interrupted(&self, users: &[UserId]) {
+        self.inner.interrupted(users);
     }
 }
 
@@ -121,6 +129,11 @@ impl Bus for LossyStore {
 }
 
 impl Feeds for LossyStore {
+    async fn follow(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        self.check()?;
+        self.inner.follow(users).await
+    }
+
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         self.check()?;
         self.inner.positions(users).await
@@ -158,6 +171,8 @@ pub(crate) struct FakeFunctions {
     invocations: Mutex<Vec<Invocation>>,
     /// The names of calls that wait for a permit.
     gated: Mutex<BTreeSet<String>>,
+    /// Whether `hello` must have the answer of the hook.
+    pub(crate) required: AtomicBool,
     pub(crate) gate: Semaphore,
     pub(crate) changes: watch::Sender<u64>,
 }
@@ -175,6 +190,7 @@ impl FakeFunctions {
             answers: Mutex::default(),
             invocations: Mutex::default(),
             gated: Mutex::new(["slow", "slow.second"].map(str::to_owned).into()),
+            required: AtomicBool::new(false),
             gate: Semaphore::new(0),
             changes: watch::Sender::new(1),
         })
@@ -268,6 +284,10 @@ impl Dispatcher for FakeFunctions {
         vec!["hook".to_owned()]
     }
 
+    fn is_required(&self, _target: &String) -> bool {
+        self.required.load(Ordering::SeqCst)
+    }
+
     fn documented(&self) -> Vec<Documented> {
         let documented = self.routes.iter().map(|(method, path, access)| Documented {
             function: "things".into(),
@@ -295,7 +315,43 @@ pub(crate) fn socket_config() -> SocketConfig {
 }
 
 pub(crate) fn http_config() -> HttpConfig {
-    HttpConfig { body_bytes_max: 1_024, read_timeout: Duration::from_secs(5), requests_max: 8 }
+    HttpConfig {
+        body_bytes_max: 1_024,
+        read_timeout: Duration::from_secs(5),
+        requests_max: 8,
+        idle_timeout: Duration::from_secs(60),
+        write_timeout: Duration::from_secs(10),
+        connections_max: 100,
+    }
+}
+
+/// Buckets that no test empties by accident.
+pub(crate) fn users_config() -> UsersConfig {
+    const MANY: u32 = 100_000;
+    UsersConfig {
+        requests_per_second_max: MANY,
+        requests_burst_max: MANY,
+        frames_per_second_max: MANY,
+        frames_burst_max: MANY,
+        sends_per_second_max: MANY,
+        sends_burst_max: MANY,
+        typing_per_second_max: MANY,
+        typing_burst_max: MANY,
+        connects_per_second_max: MANY,
+        connects_burst_max: MANY,
+        calls_max: 100,
+        replays_max: 10,
+    }
+}
+
+pub(crate) fn connects_config() -> ConnectsConfig {
+    ConnectsConfig {
+        per_second_max: 100_000,
+        at_once_max: 16,
+        wait_max: Duration::from_secs(5),
+        replays_max: 16,
+        replay_bytes_max: 1 << 20,
+    }
 }
 
 pub(crate) fn auth_config() -> AuthConfig {
@@ -333,11 +389,20 @@ impl FakeHost {
     }
 
     pub(crate) fn with(socket: SocketConfig, http: HttpConfig) -> Self {
+        Self::with_bounds(|bounds| (bounds.socket, bounds.http) = (socket, http))
+    }
+
+    /// With the bounds of the tests, which `change` may change.
+    pub(crate) fn with_bounds(change: impl FnOnce(&mut ListenerBounds)) -> Self {
+        let (users, connects) = (users_config(), connects_config());
+        let (socket, http, refreshes) = (socket_config(), http_config(), RefreshGate::new(REFRESHES_MAX));
+        let mut bounds = ListenerBounds { socket, http, users, connects, refreshes };
+        change(&mut bounds);
         let store = LossyStore::new();
         let functions = FakeFunctions::new();
-        let hub = Hub::start(store.clone(), &socket, TaskHealth::default());
+        let hub = Hub::start(store.clone(), &bounds.socket, TaskHealth::default());
         let auth = Authenticator::new(&auth_config()).unwrap();
-        let state = AppState::with_bounds(functions.clone(), hub.clone(), auth, (socket, http), TaskHealth::default());
+        let state = AppState::with_bounds(functions.clone(), hub.clone(), auth, bounds, TaskHealth::default());
         Self { store, functions, hub, state }
     }
 }

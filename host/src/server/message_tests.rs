@@ -15,6 +15,7 @@ use crate::server::auth::Credentials;
 use crate::server::error_code::ErrorCode;
 use crate::server::fake::{FakeFunctions, FakeHost, LossyStore, SERVICE_KEY, token, user};
 use crate::server::http::{HttpService, query};
+use crate::server::limits::Limited;
 use crate::server::problem::ApiError;
 use crate::server::websocket::frame::ClientFrame;
 use crate::server::websocket::{self, close};
@@ -127,16 +128,50 @@ async fn add_connections(messages: &mut Messages, host: &FakeHost) {
     add(messages, host, "An incomplete handshake", empty(upgrade())).await;
     let events = || bearer(Request::get("/v1/events"), &token(user(1), DAY));
     let open: Vec<_> = (0..3).map(|_| host.hub.register(user(1)).unwrap()).collect();
-    add(messages, host, "One connection too many of a user", empty(events())).await;
+    add(messages, host, "One connection too many of a user", empty(upgrade())).await;
     drop(open);
     let others: Vec<_> = (0..100).map(|number| host.hub.register(user(100 + number)).unwrap()).collect();
-    add(messages, host, "One connection too many of the host", empty(events())).await;
+    add(messages, host, "One connection too many of the host", empty(upgrade())).await;
     drop(others);
     host.store.set_down(true);
-    add(messages, host, "The store is unavailable", empty(events())).await;
+    add_stream(messages, host, "The store is unavailable, to an event stream", empty(events())).await;
     host.store.set_down(false);
+    add_limits(messages).await;
     host.hub.drain(Duration::ZERO);
-    add(messages, host, "The host is stopping", empty(events())).await;
+    add(messages, host, "The host is stopping", empty(upgrade())).await;
+    add_stream(messages, host, "The host is stopping, to an event stream", empty(events())).await;
+}
+
+/// Adds the whole text of a stream that refuses its client.
+async fn add_stream(messages: &mut Messages, host: &FakeHost, situation: &str, request: Request<Body>) {
+    let response = HttpService::<FakeFunctions, LossyStore>::new(host.state.clone()).answer(request).await;
+    assert_eq!(response.status(), 200, "{situation}");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    // The trace id is different each time.
+    let (text, _) = text.split_once(",\"trace\"").unwrap();
+    messages.add(situation, format!("{text},…}}"));
+}
+
+/// What a user is told who asks too much at once.
+async fn add_limits(messages: &mut Messages) {
+    let host = FakeHost::with_bounds(|bounds| {
+        bounds.users.requests_burst_max = 1;
+        bounds.users.connects_burst_max = 1;
+        (bounds.users.requests_per_second_max, bounds.users.connects_per_second_max) = (1, 1);
+        bounds.connects.wait_max = Duration::from_millis(1);
+        bounds.connects.per_second_max = 1;
+    });
+    let get = |path: &str, number| bearer(Request::get(path), &token(user(number), DAY));
+    let limits = &host.state.limits;
+    let exhaust = |kind| while limits.count(user(1), kind).is_ok() {};
+    exhaust(Limited::Requests);
+    add(messages, &host, "One request too many of a user", empty(get("/v1/things/7", 1))).await;
+    let socket = get("/v1/socket", 1).header("upgrade", "websocket").header("connection", "upgrade");
+    exhaust(Limited::Connects);
+    add(messages, &host, "One connect too many of a user", empty(socket)).await;
+    host.state.connects.turn().await.unwrap();
+    add_stream(messages, &host, "A herd connects, to an event stream", empty(get("/v1/events", 2))).await;
 }
 
 fn add_frames(messages: &mut Messages) {

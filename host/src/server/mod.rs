@@ -9,10 +9,12 @@ pub(crate) mod fake;
 #[cfg(test)]
 mod golden_tests;
 pub mod http;
+pub(crate) mod limits;
 #[cfg(test)]
 mod message_tests;
 pub(crate) mod openapi;
 pub mod problem;
+pub(crate) mod refresh;
 pub(crate) mod session;
 pub(crate) mod sse;
 pub(crate) mod state;

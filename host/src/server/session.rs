@@ -1,15 +1,17 @@
 //! One client's session, the same for sockets and event streams: it is registered in the hub, gets `hello` and the
 //! events that it missed, and the functions are told when it ends, however it ends.
 //!
-//! The position is read before the state, so that no event falls between the two.
+//! The position is read before the state, so that no event falls between the two. A session is opened completely, with
+//! everything that clients rely on in `hello`, or refused.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use roost_core::feed::Position;
-use roost_core::ids::ConnectionId;
+use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::{Bus, Feeds, Replay, StoreError};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,12 +23,17 @@ use crate::runtime;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
 use crate::server::auth::Identity;
+use crate::server::limits::limited_user;
 use crate::server::problem::{ApiError, ErrorCode};
 use crate::server::state::AppState;
 
 /// How often the functions are told of a disconnect if they fail.
 const DISCONNECT_TRIES: u32 = 3;
 const DISCONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// What a client waits that cannot be connected, if nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The same if a function is broken, which takes an operator longer.
+const RETRY_AFTER_BROKEN: Duration = Duration::from_secs(5);
 /// A token that is valid for longer than this outlives any connection.
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -56,6 +63,8 @@ pub(crate) struct ClientSession<F: Dispatcher, S> {
     pub(crate) trace: String,
     /// When the client's token ends.
     pub(crate) expires_at: Option<Instant>,
+    /// The user whom limits apply to. They do not apply to services.
+    pub(crate) limited: Option<UserId>,
     /// The client has the events up to this position from elsewhere; the host has not received all of them yet.
     known_up_to: Option<Position>,
     /// The position of the client after the last frame that was handed to its connection.
@@ -89,6 +98,22 @@ pub(crate) struct OpenRequest {
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
+    /// Waits for the client's turn, and opens the session or refuses it with a time to come back.
+    pub(crate) async fn connect(
+        state: &Arc<AppState<F, S>>,
+        registration: Registration<S>,
+        request: OpenRequest,
+    ) -> Result<(Self, FirstFrames), ApiError> {
+        state.connects.turn().await?;
+        // Taken before the place among all clients that connect: the user's other clients are waited for without it.
+        let _replay = match request.since {
+            Some(_) => Some(state.limits.begin_replay(request.identity.require_user()?).await?),
+            None => None,
+        };
+        let _place = state.connects.place().await?;
+        Self::open(state.clone(), registration, request).await.map_err(with_time)
+    }
+
     /// Follows the user's events and collects the first frames.
     pub(crate) async fn open(
         state: Arc<AppState<F, S>>,
@@ -103,13 +128,14 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
             state,
             connection,
             expires_at: request.identity.expires_at().and_then(deadline),
+            limited: limited_user(&request.identity),
             trace: request.trace,
             known_up_to: None,
             sent_up_to,
             registration,
         };
         let (position, missed) = session.catch_up(request.since, cursor).await?;
-        let hello = session.hello(&position).await;
+        let hello = session.hello(&position).await?;
         Ok((session, FirstFrames { hello, position, missed }))
     }
 
@@ -121,7 +147,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
     ) -> Result<(Position, Vec<Arc<PushedFrame>>), StoreError> {
         let Some(since) = since else { return Ok((cursor, Vec::new())) };
         let store = self.state.hub.store();
-        let Replay::Events(events) = store.replay(self.connection.user, &since).await? else {
+        let replay = self.state.limits.replay(store.as_ref(), self.connection.user, &since).await?;
+        let Replay::Events(events) = replay else {
             return Ok(resync(cursor));
         };
         if events.is_empty() && since.without_feed_since().is_some() {
@@ -148,13 +175,17 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
         Ok(newest.is_some_and(|newest| newest.epoch == position.epoch && newest.offset >= position.offset))
     }
 
-    /// Tells the functions of the connection, and joins their answers to the payload of `hello`.
-    async fn hello(&mut self, position: &Position) -> String {
+    /// Tells the functions of the connection, and joins their answers to the payload of `hello`. An error if an answer is
+    /// missing that clients rely on.
+    async fn hello(&mut self, position: &Position) -> Result<String, ApiError> {
         let user = self.connection.user;
         let drain = self.registration.drain_watch();
         self._disconnect = Some(DisconnectGuard::new(&self.state, &self.connection, &self.trace, drain));
         let opened = runtime::Connection { user, id: self.connection.id.clone() };
         let gathered = hooks::connected(self.state.functions.as_ref(), &self.trace, &opened).await;
+        if let Some(error) = gathered.required_failure {
+            return Err(error.into());
+        }
         if !gathered.failures.is_empty() {
             // A function that was not told of the connection learns of it from the next heartbeat.
             self.connection.mark_alive();
@@ -169,8 +200,14 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
             ("beat_interval_ms", interval.into()),
         ];
         hello.extend(members_of_host.map(|(name, value)| (name.to_owned(), value)));
-        Value::Object(hello).to_string()
+        Ok(Value::Object(hello).to_string())
     }
+}
+
+/// A client that cannot be connected is always told when to come back.
+fn with_time(error: ApiError) -> ApiError {
+    let span = if error.retry { RETRY_AFTER } else { RETRY_AFTER_BROKEN };
+    ApiError { retry: true, retry_after: error.retry_after.or(Some(span)), ..error }
 }
 
 impl<F: Dispatcher, S> ClientSession<F, S> {
@@ -244,12 +281,15 @@ struct DisconnectGuard<F: Dispatcher> {
     connection: runtime::Connection,
     trace: String,
     drain: DrainWatch,
+    /// The disconnects of a herd take few places of the functions at the same time.
+    places: Arc<Semaphore>,
 }
 
 impl<F: Dispatcher> DisconnectGuard<F> {
     fn new<S>(state: &AppState<F, S>, connection: &Connection, trace: &str, drain: DrainWatch) -> Self {
         let connection = runtime::Connection { user: connection.user, id: connection.id.clone() };
-        Self { functions: state.functions.clone(), connection, trace: trace.to_owned(), drain }
+        let (functions, places) = (state.functions.clone(), state.disconnects.clone());
+        Self { functions, connection, trace: trace.to_owned(), drain, places }
     }
 }
 
@@ -258,9 +298,10 @@ impl<F: Dispatcher> Drop for DisconnectGuard<F> {
         // Without a tokio runtime the process is ending; presence expires by itself.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (functions, connection) = (self.functions.clone(), self.connection.clone());
-        let (trace, drain) = (std::mem::take(&mut self.trace), self.drain.clone());
+        let (trace, drain, places) = (std::mem::take(&mut self.trace), self.drain.clone(), self.places.clone());
         runtime.spawn(async move {
             let _drain = drain;
+            let _place = places.acquire().await;
             for _ in 0..DISCONNECT_TRIES {
                 if hooks::disconnected(functions.as_ref(), &trace, &connection).await.failures.is_empty() {
                     return;

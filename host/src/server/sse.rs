@@ -1,7 +1,8 @@
 //! `GET /v1/events`: the events as Server-Sent Events, for clients without WebSocket. `id` is the position, `event` the
 //! type.
 //!
-//! Such a client cannot give a sign of life over its stream, so it posts its heartbeats.
+//! Such a client cannot give a sign of life over its stream, so it posts its heartbeats. A refusal that can pass is a stream
+//! as well, because a browser's `EventSource` gives up for good on any status but 200.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,7 +29,9 @@ use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::Credentials;
 use crate::server::http::query;
+use crate::server::limits::{Limited, connects};
 use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError, encode};
+use crate::server::refresh::{self, RefreshAdmission, RefreshPermit};
 use crate::server::session::{ClientSession, FirstFrames, OpenRequest, SessionKind};
 use crate::server::state::AppState;
 use crate::server::sync;
@@ -46,7 +49,11 @@ where
     S: Bus + Feeds + 'static,
 {
     let trace = TraceId::of(&parts.extensions);
-    open(state, &parts, &trace.0).await.map_err(|error| TracedError(error, trace))
+    match open(state, &parts, &trace.0).await {
+        Ok(response) => Ok(response),
+        Err(error) if can_pass(&error) => Ok(refused(&error, &trace.0)),
+        Err(error) => Err(TracedError(error, trace)),
+    }
 }
 
 async fn open<F, S>(state: Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<Response, ApiError>
@@ -58,18 +65,38 @@ where
     let query = query::parse(parts.uri.query().unwrap_or_default())?;
     let since = position_of_client(headers, &query)?;
     let identity = state.identify_credentials(&Credentials::of_stream(headers, &query)?)?;
-    let registration = state.hub.register(identity.require_user()?)?;
+    let user = identity.require_user()?;
+    state.limits.count_request(&identity, [Limited::Connects]).await.map_err(connects::counted)?;
+    let registration = state.hub.register(user).map_err(connects::counted)?;
     let request = OpenRequest { identity, kind: SessionKind::Events, since, trace: trace.to_owned() };
-    let (session, first) = ClientSession::open(state, registration, request).await?;
+    let opened = ClientSession::connect(&state, registration, request).await;
+    let (session, first) = opened.map_err(connects::counted)?;
+    connects::count_opened();
     let (chunks, mut body) = mpsc::channel(1);
     tokio::spawn(EventStream::new(session, chunks).run(first));
     let stream = poll_fn(move |context| body.poll_recv(context).map(|chunk| chunk.map(Ok::<Bytes, Infallible>)));
-    let mut response = Response::new(Body::from_stream(stream));
+    Ok(stream_of(Body::from_stream(stream)))
+}
+
+/// Whether the same client may be served later. A client with a wrong token or a wrong request is not.
+const fn can_pass(error: &ApiError) -> bool {
+    error.retry && error.status != 401
+}
+
+/// A stream that tells the client when to come back, and ends.
+fn refused(error: &ApiError, trace: &str) -> Response {
+    let retry_ms = error.retry_after.map_or(RETRY_MS, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+    let event = server_sent("error", &encode(&error.socket_form(trace)), None);
+    stream_of(Body::from(format!("retry: {retry_ms}\n{event}")))
+}
+
+fn stream_of(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 /// The position of the client. `Last-Event-ID`, which a browser sends when it reconnects, comes before `since`.
@@ -89,11 +116,14 @@ struct EventStream<F: Dispatcher, S> {
     /// When the host ends the stream, and the code that it sends then.
     end: Option<(Instant, ErrorCode)>,
     draining: bool,
+    /// The current state is to be pushed once this is admitted.
+    refresh: Option<RefreshAdmission>,
 }
 
 /// What an event stream has to react to.
 enum StreamInput {
     Events(OutboxBatch),
+    Refresh(RefreshPermit),
     Draining(Duration),
     KeepAlive,
     End(ErrorCode),
@@ -103,14 +133,15 @@ enum StreamInput {
 impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
     fn new(session: ClientSession<F, S>, chunks: mpsc::Sender<Bytes>) -> Self {
         let end = session.expires_at.map(|expires_at| (expires_at, ErrorCode::TokenExpired));
-        Self { session, chunks, end, draining: false }
+        Self { session, chunks, end, draining: false, refresh: None }
     }
 
     async fn run(mut self, first: FirstFrames) {
         let mut chunk = first_chunk(&first);
         while self.send(chunk).await {
             chunk = match self.next_input().await {
-                StreamInput::Events(batch) => self.render(batch).await,
+                StreamInput::Events(batch) => self.render(batch),
+                StreamInput::Refresh(permit) => self.current_state(permit).await,
                 StreamInput::Draining(spread) => self.announce_drain(spread),
                 StreamInput::KeepAlive => Bytes::from_static(KEEP_ALIVE_COMMENT),
                 StreamInput::End(code) => return self.send_final_error(code),
@@ -120,12 +151,13 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
     }
 
     async fn next_input(&mut self) -> StreamInput {
-        let Self { session, chunks, end, draining } = self;
+        let Self { session, chunks, end, draining, refresh } = self;
         let (registration, connection) = session.split();
         tokio::select! {
             batch = connection.outbox.take() => {
                 batch.map_or(StreamInput::End(ErrorCode::SlowClient), StreamInput::Events)
             }
+            permit = refresh::admitted(refresh), if refresh.is_some() => StreamInput::Refresh(permit),
             drain = registration.draining(), if !*draining => StreamInput::Draining(drain.spread),
             code = wait_for_end(*end) => StreamInput::End(code),
             () = sleep(KEEP_ALIVE) => StreamInput::KeepAlive,
@@ -134,7 +166,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
     }
 
     /// Hands a chunk to the connection. Returns `false` if the client is gone or too slow.
-    async fn send(&self, chunk: Bytes) -> bool {
+    async fn send(&mut self, chunk: Bytes) -> bool {
         if chunk.is_empty() {
             return true;
         }
@@ -145,7 +177,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         }
     }
 
-    async fn render(&mut self, batch: OutboxBatch) -> Bytes {
+    fn render(&mut self, batch: OutboxBatch) -> Bytes {
         let OutboxBatch { items, usage } = batch;
         let mut text = Vec::new();
         for item in items {
@@ -154,19 +186,25 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
                 OutboxItem::Frame(frame) => {
                     self.session.note_sent(&frame);
                     text.extend_from_slice(&frame.server_sent());
+                    metrics::FRAMES_OUT.of(["events"]).inc();
                 }
-                OutboxItem::Refresh => text.extend_from_slice(&self.current_state().await.server_sent()),
+                // One that has not begun yet shows what this one would.
+                OutboxItem::Refresh => {
+                    self.refresh.get_or_insert_with(|| self.session.state.refreshes.admit());
+                }
             }
-            metrics::FRAMES_OUT.of(["events"]).inc();
         }
         self.session.connection.outbox.release(usage);
         text.into()
     }
 
-    async fn current_state(&self) -> PushedFrame {
+    async fn current_state(&mut self, permit: RefreshPermit) -> Bytes {
+        self.refresh = None;
         let ClientSession { state, connection, trace, .. } = &self.session;
         let current = sync::refresh(state, connection.user, trace).await;
-        current.unwrap_or_else(|| self.session.resync_from_here())
+        drop(permit);
+        metrics::FRAMES_OUT.of(["events"]).inc();
+        current.unwrap_or_else(|| self.session.resync_from_here()).server_sent()
     }
 
     /// Picks a random time within the spread for the end of this stream, so that not all clients reconnect at once.

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use roost_core::feed::Position;
 use roost_core::ids::{ConversationId, UserId};
-use roost_core::limits::LIST_MAX;
+use roost_core::limits::{LIST_MAX, SYNC_PART_BYTES_MAX};
 use roost_core::port::{Bus, Delivery, Feeds, Replay, StoreError};
 use roost_core::time::Timestamp;
 use schemars::JsonSchema;
@@ -20,10 +20,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::delivery::event::{PushedFrame, Resync, ResyncReason, SYNC, parse_since};
+use crate::ops::metrics;
 use crate::runtime::CallError;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
+use crate::runtime::keyed_places::KeyedPlace;
 use crate::server::http::{query, response};
+use crate::server::limits::Limited;
 use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError};
 use crate::server::state::AppState;
 
@@ -38,13 +41,30 @@ where
 {
     let trace = TraceId::of(&parts.extensions);
     let answer = async {
-        let user = state.identify(&parts.headers)?.require_user()?;
+        let identity = state.identify(&parts.headers)?;
+        let user = identity.require_user()?;
+        state.limits.count_request(&identity, [Limited::Requests]).await?;
         let query = query::parse(parts.uri.query().unwrap_or_default())?;
         let since = query::value(&query, "since").map(parse_since).transpose()?;
-        let state = current_state(&state, user, since, &trace.0).await?;
-        Ok(response::json(200, state.to_string()))
+        let call = state.limits.begin_call(&identity).await?;
+        let _replay = begin_replay(&state, user, since.as_ref()).await?;
+        let _request = state.begin_request()?;
+        let answer = current_state(&state, user, since, &trace.0).await?;
+        Ok(response::until_written(response::json(200, answer.to_string()), call))
     };
     answer.await.map_err(|error: ApiError| TracedError(error, trace))
+}
+
+/// A place among the replays of the user, if what was missed is asked for. It is taken before any place that others need.
+pub(crate) async fn begin_replay<F, S>(
+    state: &AppState<F, S>,
+    user: UserId,
+    since: Option<&Position>,
+) -> Result<Option<KeyedPlace<UserId>>, ApiError> {
+    match since {
+        Some(_) => state.limits.begin_replay(user).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The answer to `sync`: `{epoch, offset, …}` with what the functions add, and with `events` or `resync` if the
@@ -62,7 +82,7 @@ where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let feed = match FeedStatus::read(state.hub.store().as_ref(), user, since.as_ref()).await {
+    let feed = match FeedStatus::read(state, user, since.as_ref()).await {
         Err(StoreError::Unavailable { .. }) => FeedStatus::unknown(since.is_some()),
         status => status?,
     };
@@ -131,12 +151,19 @@ struct FeedStatus {
 }
 
 impl FeedStatus {
-    async fn read<S: Feeds>(store: &S, user: UserId, since: Option<&Position>) -> Result<Self, StoreError> {
-        let newest = store.positions(&[user]).await?.into_iter().next();
+    async fn read<F, S>(state: &AppState<F, S>, user: UserId, since: Option<&Position>) -> Result<Self, StoreError>
+    where
+        F: Dispatcher,
+        S: Bus + Feeds + 'static,
+    {
+        let store = state.hub.store().as_ref();
+        // The client goes on from this position, so the events after it are kept.
+        let newest = store.follow(&[user]).await?.into_iter().next();
         let position = newest.ok_or_else(|| StoreError::Invalid("no position of the user".to_owned()))?;
         let mut status = Self { position, events: None, resync: None, conversations: None, store_unavailable: false };
         let Some(since) = since else { return Ok(status) };
-        match store.replay(user, since).await? {
+        match state.limits.replay(store, user, since).await? {
+            Replay::Events(events) if bytes(&events) > SYNC_PART_BYTES_MAX => status.resync = Some(ResyncReason::Gap),
             Replay::Events(events) => {
                 // The replay includes events that came after the position was read: the position moves with them.
                 let last = events.last().and_then(|event| event.position.clone());
@@ -168,16 +195,24 @@ where
     S: Bus + Feeds + 'static,
 {
     let current = async {
-        let feed = FeedStatus::read(state.hub.store().as_ref(), user, None).await?;
+        let feed = FeedStatus::read(state, user, None).await?;
         gather(state, user, feed, trace).await
     };
     match current.await {
-        Ok(current) => Some(PushedFrame::ephemeral(SYNC, current.to_string())),
+        Ok(current) => {
+            metrics::REFRESHES.of(["sent"]).inc();
+            Some(PushedFrame::ephemeral(SYNC, current.to_string()))
+        }
         Err(error) => {
+            metrics::REFRESHES.of(["failed"]).inc();
             tracing::warn!(trace, code = %error.code, "the current state could not be pushed; a resync is sent");
             None
         }
     }
+}
+
+fn bytes(events: &[Delivery]) -> usize {
+    events.iter().map(|event| event.name.len() + event.payload.len()).sum()
 }
 
 /// The conversations that these events are about; `None` if they are too many to name.

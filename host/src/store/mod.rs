@@ -62,7 +62,7 @@ impl Store {
     pub async fn open(url: StoreUrl) -> anyhow::Result<Self> {
         match url {
             StoreUrl::Memory { bytes_max } => Ok(Self::memory_within(bytes_max)),
-            StoreUrl::Redis(config) => Ok(Self::Redis(Arc::new(RedisStore::open(config).await?))),
+            StoreUrl::Redis(config) => Ok(Self::Redis(Arc::new(RedisStore::open(*config).await?))),
         }
     }
 
@@ -189,6 +189,13 @@ impl Bus for Store {
 }
 
 impl Feeds for Store {
+    async fn follow(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        match self {
+            Self::Memory(store) => measured(&OPERATIONS.follow, store.follow(users)).await,
+            Self::Redis(store) => measured(&OPERATIONS.follow, store.follow(users)).await,
+        }
+    }
+
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         match self {
             Self::Memory(store) => measured(&OPERATIONS.positions, store.positions(users)).await,
@@ -219,6 +226,7 @@ struct MeasuredOperations {
     leave: MeasuredOperation,
     positions: MeasuredOperation,
     replay: MeasuredOperation,
+    follow: MeasuredOperation,
 }
 
 static OPERATIONS: LazyLock<MeasuredOperations> = LazyLock::new(|| {
@@ -231,6 +239,7 @@ static OPERATIONS: LazyLock<MeasuredOperations> = LazyLock::new(|| {
         leave: operation("leave"),
         positions: operation("positions"),
         replay: operation("replay"),
+        follow: operation("follow"),
     }
 });
 

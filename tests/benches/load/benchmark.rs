@@ -167,7 +167,7 @@ impl Measurements {
 }
 
 /// The requests as bytes; each caller's token is signed once.
-fn rendered(api_requests: &[ApiRequest]) -> Vec<Vec<u8>> {
+pub fn rendered(api_requests: &[ApiRequest]) -> Vec<Vec<u8>> {
     let mut tokens = HashMap::new();
     let requests = api_requests.iter().map(|ask| {
         let token = tokens.entry(format!("{:?}", ask.caller)).or_insert_with(|| token(ask.caller));
@@ -176,7 +176,7 @@ fn rendered(api_requests: &[ApiRequest]) -> Vec<Vec<u8>> {
     requests.collect()
 }
 
-async fn write_records(scenario: &Scenario, data: &Path, url: &str) -> anyhow::Result<()> {
+pub async fn write_records(scenario: &Scenario, data: &Path, url: &str) -> anyhow::Result<()> {
     let flag = |key: &str, value: String| Flag { flag: "--records-url".to_owned(), key: key.to_owned(), value };
     let flags = vec![flag("records_url", url.to_owned()), flag("data_dir", data.display().to_string())];
     let config = Sources { flags, ..Sources::default() }.load()?;

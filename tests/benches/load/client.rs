@@ -48,6 +48,15 @@ impl Connection {
 
     /// Sends a request and waits for the whole answer; `Err` describes an answer other than success.
     pub async fn ask(&mut self, request: &[u8]) -> anyhow::Result<()> {
+        let status = self.status_of(request).await?;
+        if !(200..300).contains(&status) {
+            anyhow::bail!("{}", String::from_utf8_lossy(&self.buffer));
+        }
+        Ok(())
+    }
+
+    /// Sends a request and waits for the whole answer; returns its status.
+    pub async fn status_of(&mut self, request: &[u8]) -> anyhow::Result<u16> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let (status, length) = loop {
@@ -59,10 +68,7 @@ impl Connection {
         while self.buffer.len() < length {
             self.more().await?;
         }
-        if !(200..300).contains(&status) {
-            anyhow::bail!("{}", String::from_utf8_lossy(&self.buffer));
-        }
-        Ok(())
+        Ok(status)
     }
 
     async fn more(&mut self) -> io::Result<()> {

@@ -2,6 +2,9 @@
 //! the same core on the same kind of store and records. The servers alternate within one run, so that a ratio compares
 //! adjacent measurements.
 //!
+//! `--mode sockets`, `users` and `abuse` measure the binary alone: herds of sockets, growing numbers of users, and normal users
+//! beside an attack.
+//!
 //! Connections, rounds and seconds are bounded. `--help` lists the options; the store and the records are parameters,
 //! so the same program measures the embedded parts, Redis and PostgreSQL.
 #![allow(
@@ -12,16 +15,21 @@
     reason = "an unexpected value must end the benchmark; its modules are private to it"
 )]
 
+mod abuse;
+mod attacks;
 mod benchmark;
 mod client;
 mod drive;
 mod meter;
 mod native;
 mod report;
+mod socket_client;
+mod sockets;
+mod users;
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use roost_tests::scenario::{Scenario, ScenarioOperation, Size};
 
 use benchmark::Benchmark;
@@ -54,6 +62,21 @@ const CASES: [(ScenarioOperation, bool); 12] = [
 /// Puts load on the real binary and on a native server, and compares them.
 #[derive(Parser)]
 struct Arguments {
+    /// What is measured
+    #[arg(long, value_enum, default_value = "requests")]
+    mode: Mode,
+    /// The sockets of `--mode sockets`
+    #[arg(long, default_value_t = 1_000)]
+    sockets: usize,
+    /// The numbers of users of `--mode users`, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
+    users: Vec<u32>,
+    /// How many of them are connected
+    #[arg(long, default_value_t = 1_000)]
+    connected: usize,
+    /// Only these attacks of `--mode abuse`, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    attacks: Vec<String>,
     /// The number of kept-alive connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -86,7 +109,24 @@ struct Arguments {
     bench: bool,
 }
 
+/// What a run measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Requests over HTTP, compared with the native server.
+    Requests,
+    /// Sockets that connect at once, their memory, and one message to all of them.
+    Sockets,
+    /// Requests with more and more users.
+    Users,
+    /// Normal users beside an attack.
+    Abuse,
+}
+
 impl Arguments {
+    fn asks_for_attack(&self, name: &str) -> bool {
+        self.attacks.is_empty() || self.attacks.iter().any(|asked| asked == name)
+    }
+
     fn span(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
@@ -112,6 +152,15 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    match arguments.mode {
+        Mode::Requests => requests(arguments).await,
+        Mode::Sockets => sockets::run(arguments).await,
+        Mode::Users => users::run(arguments).await,
+        Mode::Abuse => abuse::run(arguments).await,
+    }
+}
+
+async fn requests(arguments: &Arguments) -> anyhow::Result<()> {
     let benchmark = Benchmark::prepare(arguments, Scenario::new(SIZE)).await?;
     report::head();
     for (operation, comparable) in CASES {

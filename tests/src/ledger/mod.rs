@@ -27,7 +27,7 @@ pub use tally::Tally;
 pub use verification::Counters;
 
 use crate::client::Client;
-use crate::eventually::{eventually_within, retry_until_ok};
+use crate::eventually::retry_until_ok;
 use crate::token::Token;
 use device::{Activity, Device, Role};
 use verification::Verification;
@@ -158,12 +158,18 @@ impl Ledger {
     }
 
     async fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let what = format!("{}: {what}", self.name);
-        eventually_within(FLOW_WITHIN, &what, async || {
+        let reached = retry_until_ok(FLOW_WITHIN, async || {
             self.assert_no_violations();
-            holds()
-        })
-        .await;
+            if holds() { Ok(()) } else { Err(()) }
+        });
+        assert!(
+            reached.await.is_ok(),
+            "{}: {what}: not within {FLOW_WITHIN:?}; {}; refused and retried: {:?}; {:#?}",
+            self.name,
+            self.tally(),
+            self.refusals(),
+            self.devices.iter().map(|device| device.observations().describe()).collect::<Vec<_>>()
+        );
     }
 
     /// # Panics

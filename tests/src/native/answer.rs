@@ -81,7 +81,10 @@ async fn unread_all(world: &NativeWorld, user: UserId) -> Answered {
         conversations: BTreeMap<ConversationId, u64>,
     }
     let found = unread::totals(world, user).await?;
-    json(&found.map(|unread::Totals { total, conversations }| Totals { total, conversations }))
+    json(&found.map(|totals| {
+        let unread::UnreadPage { total, conversations, .. } = unread::page(totals, None);
+        Totals { total, conversations }
+    }))
 }
 
 async fn unread_of(world: &NativeWorld, user: UserId, conversation: ConversationId) -> Answered {
@@ -127,8 +130,11 @@ async fn inbox(world: &NativeWorld, user: UserId) -> Answered {
     struct Entry<'a> {
         id: ConversationId,
         members: &'a [UserId],
+        member_count: u64,
+        reads: &'a BTreeMap<UserId, Seq>,
         last_message: Option<MessageView<'a>>,
         unread: u64,
+        read: Seq,
         updated_at: Timestamp,
     }
     let query = ConversationQuery::Page { cursor: None, limit: PAGE_DEFAULT };
@@ -136,8 +142,11 @@ async fn inbox(world: &NativeWorld, user: UserId) -> Answered {
     let entries = page.conversations.iter().map(|entry| Entry {
         id: entry.id,
         members: &entry.members,
+        member_count: entry.member_count,
+        reads: &entry.reads,
         last_message: entry.last_message.as_ref().map(MessageView::from),
         unread: entry.unread,
+        read: entry.read,
         updated_at: entry.updated_at,
     });
     json(&Sourced { value: Page { conversations: entries.collect(), next_cursor: page.next }, source })

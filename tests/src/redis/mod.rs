@@ -11,6 +11,6 @@ mod standalone;
 pub mod store;
 
 pub use cluster::{ClusterClient, RedisCluster};
-pub use options::{Data, Options};
-pub use sentinel::RedisSentinel;
+pub use options::{Data, Options, VALKEY};
+pub use sentinel::{Protection, RedisSentinel};
 pub use standalone::RedisServer;

@@ -1,8 +1,12 @@
 //! The settings of a test's server beyond the common ones, and the data that it starts with after a restart.
 
+/// The program of a server that is no Redis, but compatible with it.
+pub const VALKEY: &str = "valkey-server";
+
 /// Settings of a server, as arguments of its command line.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    pub(super) program: Option<&'static str>,
     pub(super) arguments: Vec<String>,
     pub(super) tls: bool,
     pub(super) password: Option<String>,
@@ -19,6 +23,13 @@ impl Options {
     pub fn set(mut self, name: &str, values: &[&str]) -> Self {
         self.arguments.push(format!("--{name}"));
         self.arguments.extend(values.iter().map(|value| (*value).to_owned()));
+        self
+    }
+
+    /// Runs this program instead of `redis-server`.
+    #[must_use]
+    pub const fn program(mut self, program: &'static str) -> Self {
+        self.program = Some(program);
         self
     }
 

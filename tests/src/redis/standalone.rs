@@ -1,5 +1,6 @@
 //! One `redis-server` process.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -9,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, FromRedisValue, ProtocolVersion};
 
 use super::guardian::Guardian;
-use super::options::{Data, Options};
+use super::options::{Data, Options, VALKEY};
 use crate::eventually::{DEADLINE, eventually};
 use crate::port::free_port;
 
@@ -38,6 +39,19 @@ impl RedisServer {
             }
         }
         panic!("redis-server does not start; `tests/run` names the missing package");
+    }
+
+    /// Starts an empty Valkey; `None` if it is not installed, which is said once on stderr.
+    pub async fn start_valkey() -> Option<Self> {
+        static ABSENCE: std::sync::Once = std::sync::Once::new();
+        if Command::new(VALKEY).arg("--version").stdout(std::process::Stdio::null()).status().is_err() {
+            ABSENCE.call_once(|| {
+                let line = format!("skipped: {VALKEY} is not installed, so nothing is tested against Valkey");
+                writeln!(std::io::stderr(), "{line}").expect("stderr is open");
+            });
+            return None;
+        }
+        Some(Self::start_with(Options::new().program(VALKEY)).await)
     }
 
     /// The port that the server listens on.
@@ -151,7 +165,7 @@ impl RedisServer {
     fn launch(&self) {
         let port = self.port.to_string();
         let folder = self.folder.display().to_string();
-        let mut command = vec!["redis-server".to_owned()];
+        let mut command = vec![self.options.program.unwrap_or("redis-server").to_owned()];
         let mut set = |name: &str, value: &str| command.extend([format!("--{name}"), value.to_owned()]);
         set("bind", "127.0.0.1");
         set(if self.options.tls { "tls-port" } else { "port" }, &port);

@@ -1,6 +1,6 @@
 //! The host's own store on a test's Redis, and a subscriber that records its deliveries.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ pub fn config(url: &str) -> RedisConfig {
         url: RedisUrl::parse(url).expect("a URL of Redis").expect("a URL without mistakes"),
         prefix: String::new(),
         ca_file: None,
+        sentinel_username: None,
+        sentinel_password: None,
+        sentinel_tls: None,
         connect_timeout: Duration::from_secs(10),
         response_timeout: Duration::from_secs(10),
         commands_max: 100_000,
@@ -44,8 +47,11 @@ pub fn durable(payload: &str) -> Event {
     Event { name: "test.durable".into(), payload: payload.into(), durable: true }
 }
 
-/// Publishes one event to one user.
-pub async fn publish(store: &impl PubSub, user: UserId, event: Event) -> Result<(), StoreError> {
+/// Publishes one event to one user, who is followed, so that a durable event is kept.
+pub async fn publish(store: &(impl PubSub + Feeds), user: UserId, event: Event) -> Result<(), StoreError> {
+    if event.durable {
+        store.follow(&[user]).await?;
+    }
     store.publish(vec![Publication { user, event }]).await
 }
 
@@ -73,7 +79,8 @@ pub async fn wait_for_deliveries(store: &(impl Bus + PubSub + Feeds)) {
 #[derive(Default)]
 pub struct RecordingSubscriber {
     deliveries: Mutex<Vec<(UserId, Delivery)>>,
-    interruptions: AtomicUsize,
+    /// The users of each interruption.
+    interrupted: Mutex<Vec<Vec<UserId>>>,
 }
 
 impl RecordingSubscriber {
@@ -94,7 +101,12 @@ impl RecordingSubscriber {
 
     /// How often the store reported that events may be missing.
     pub fn interruptions(&self) -> usize {
-        self.interruptions.load(Ordering::SeqCst)
+        self.interrupted.lock().unwrap().len()
+    }
+
+    /// How often the store reported that events of this user may be missing.
+    pub fn interruptions_of(&self, user: UserId) -> usize {
+        self.interrupted.lock().unwrap().iter().filter(|users| users.contains(&user)).count()
     }
 }
 
@@ -103,7 +115,7 @@ impl Subscriber for RecordingSubscriber {
         self.deliveries.lock().unwrap().push((user, delivery));
     }
 
-    fn interrupted(&self) {
-        self.interruptions.fetch_add(1, Ordering::SeqCst);
+    fn interrupted(&self, users: &[UserId]) {
+        self.interrupted.lock().unwrap().push(users.to_vec());
     }
 }

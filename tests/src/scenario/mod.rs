@@ -193,7 +193,8 @@ impl Scenario {
         Caller::User(self.user(number))
     }
 
-    fn user(&self, number: u32) -> UserId {
+    /// A user of the scenario, by number.
+    pub fn user(&self, number: u32) -> UserId {
         UserId::from_u128(self.id(1, u64::from(number)))
     }
 

@@ -64,6 +64,18 @@ enum Action {
     Nothing,
 }
 
+impl Action {
+    /// The weight of the action in a run in which users delete often.
+    const fn when_deleting(self) -> u64 {
+        match self {
+            Self::Send | Self::Delete | Self::Read => 280,
+            Self::Edit | Self::AskTotals | Self::AskOne | Self::Forget => 30,
+            Self::AddMember | Self::RemoveMember | Self::BreakOff => 20,
+            _ => 5,
+        }
+    }
+}
+
 /// Runs one device: actions with pauses, then idle, online or offline.
 pub(crate) async fn live(client: Client) {
     let (wait_ms, actions) = client.kernel().draw(|rng| (rng.below(3_000), client.world.plan.actions));
@@ -103,7 +115,9 @@ async fn rest(client: Client) {
 }
 
 async fn act(client: &Client) {
-    let index = client.kernel().draw(|rng| rng.weighted(&CHOICES.map(|(weight, _)| weight)));
+    let weights =
+        CHOICES.map(|(weight, action)| if client.world.plan.deletes_often { action.when_deleting() } else { weight });
+    let index = client.kernel().draw(|rng| rng.weighted(&weights));
     let (_, action) = CHOICES[index];
     client.kernel().note("act", [index as u64, 0], || format!("{} {action:?}", client.name));
     let Some(host) = client.some_host() else { return };

@@ -168,6 +168,7 @@ impl Client {
     fn take(&self, frame: Frame) {
         match frame {
             Frame::Event(event) if event.position.is_some() => self.take_durable(event),
+            Frame::Event(event) if event.name.starts_with("message.") => self.take_unkept(event),
             Frame::Event(event) => self.take_ephemeral(&event),
             Frame::Resync(position, feed_index) => {
                 self.note(|| format!("{} resynchronises at {position}", self.name));
@@ -191,6 +192,20 @@ impl Client {
         if let Some(payload) = MessageEvent::read(&event.payload) {
             if event.name.as_ref() == "message.new" {
                 delivery::new_message(&self.world, self.user, &self.name, &mut state.view, &payload);
+            }
+            state.view.apply(&event.name, &payload);
+        }
+        if let Some(waiting) = &mut state.waiting {
+            waiting.push(event);
+        }
+    }
+
+    /// An event that no feed keeps, because the store has lost that the user is followed, says what it says nevertheless.
+    fn take_unkept(&self, event: Delivery) {
+        let mut state = self.state();
+        if let Some(payload) = MessageEvent::read(&event.payload) {
+            if event.name.as_ref() == "message.new" {
+                state.view.newest.insert(payload.conversation, payload.seq);
             }
             state.view.apply(&event.name, &payload);
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, ConversationId, MessageId, Seq, UserId};
+use roost_core::limits::FOLLOWED_TTL_MS;
 use roost_core::port::{ChangeKind, Changed, ReadMark};
 
 /// A violated invariant of the design.
@@ -48,6 +49,7 @@ pub(crate) struct StoredChange {
     pub(crate) message: MessageId,
     pub(crate) sender: UserId,
     pub(crate) members: Vec<UserId>,
+    pub(crate) stored_ms: u64,
 }
 
 /// A read position that has moved.
@@ -92,6 +94,13 @@ pub(crate) struct CastVote {
     pub(crate) counted_ms: Option<u64>,
 }
 
+/// A span of time in which the events of a user are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FollowedSpan {
+    since_ms: u64,
+    until_ms: u64,
+}
+
 /// Everything that the oracles compare with.
 #[derive(Default)]
 pub(crate) struct GroundTruth {
@@ -129,6 +138,10 @@ pub(crate) struct GroundTruth {
     pub(crate) generations: BTreeMap<(UserId, u64), bool>,
     /// The time of the last loss of the store.
     pub(crate) wiped_ms: Option<u64>,
+    /// The users whose events are kept, and since when without a break.
+    pub(crate) followed: BTreeMap<UserId, FollowedSpan>,
+    /// The pairs of users of whom one has blocked the other at some time, in both orders.
+    pub(crate) blocked: BTreeSet<(UserId, UserId)>,
     /// The votes that were cast.
     pub(crate) votes: BTreeMap<String, CastVote>,
 }
@@ -142,7 +155,7 @@ impl GroundTruth {
     }
 
     /// Records a stored change.
-    pub(crate) fn changed(&mut self, changed: &Changed) {
+    pub(crate) fn changed(&mut self, changed: &Changed, now_ms: u64) {
         if changed.repeated {
             return;
         }
@@ -153,6 +166,7 @@ impl GroundTruth {
             message: message.id,
             sender: message.sender,
             members: changed.members.clone(),
+            stored_ms: now_ms,
         });
     }
 
@@ -171,9 +185,25 @@ impl GroundTruth {
         self.counted.clear();
         self.counted_once.clear();
         self.versions.clear();
+        self.followed.clear();
         for observed in self.presence.values_mut() {
             *observed = ObservedPresence { highest: observed.highest, ..ObservedPresence::default() };
         }
+    }
+
+    /// Records that the events of this user are kept from now on.
+    pub(crate) fn followed(&mut self, user: UserId, now_ms: u64) {
+        let span = self.followed.entry(user).or_insert(FollowedSpan { since_ms: now_ms, until_ms: now_ms });
+        if span.until_ms < now_ms {
+            span.since_ms = now_ms;
+        }
+        span.until_ms = now_ms + FOLLOWED_TTL_MS;
+    }
+
+    /// Whether an event about what happened at this time is owed to the user: the user has been followed since before, and the
+    /// store was not lost. Nobody else gets an event that is kept.
+    pub(crate) fn is_owed(&self, user: UserId, happened_ms: u64, now_ms: u64) -> bool {
+        self.followed.get(&user).is_some_and(|span| span.since_ms < happened_ms && now_ms <= span.until_ms)
     }
 
     /// Whether the store was lost after this time.

@@ -7,8 +7,8 @@ use roost_core::event::PresenceView;
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::key::{Key, Owner, Space};
-use roost_core::limits::{HEARTBEAT_INTERVAL_MS, PENDING_AFTER_MS};
-use roost_core::port::{KeyValue, PubSub, Query, Records, Value};
+use roost_core::limits::{HEARTBEAT_INTERVAL_MS, PENDING_AFTER_MS, SWEEP_NOTE_INTERVAL_MS};
+use roost_core::port::{KeyValue, PendingQuery, PubSub, Query, Records, Value};
 use roost_core::{messaging, presence, unread};
 
 use super::executor::{Group, complete_now};
@@ -79,10 +79,10 @@ pub(crate) async fn open(port: Port, opening: Opening) -> Result<Vec<PresenceVie
 
 /// The start position of a connection, and its first frames.
 async fn start_position(port: &Port, user: UserId, since: Option<&Position>) -> Result<(Position, Vec<Frame>), Error> {
+    let (position, start_position) = port.follow(user).await?;
     if let Some(since) = since {
         return Ok((since.clone(), fill(port, user, since).await?));
     }
-    let (position, start_position) = port.positions(user).await?;
     Ok((position.clone(), vec![Frame::Resync(position, start_position)]))
 }
 
@@ -112,11 +112,12 @@ async fn run_heartbeats(port: Port) {
     loop {
         port.world.kernel.pause(HEARTBEAT_INTERVAL_MS).await;
         close_cut_connections(&port).await;
-        for _ in 0..3 {
-            if send_heartbeats(&port).await.is_ok() {
-                break;
-            }
-            port.world.kernel.pause(1_000).await;
+        // Heartbeats that were missed are tried again until they succeed.
+        let mut pause_ms = 500;
+        while send_heartbeats(&port).await.is_err() {
+            port.world.kernel.pause(pause_ms).await;
+            pause_ms = (2 * pause_ms).min(4_000);
+            close_cut_connections(&port).await;
         }
     }
 }
@@ -161,7 +162,7 @@ async fn run_sweeps(port: Port) {
         let span_ms = port.world.kernel.draw(|rng| rng.between(1_500, 6_000));
         port.world.kernel.pause(span_ms).await;
         for shard in &shards {
-            if is_due(&port, *shard) {
+            if needs_sweep(&port, *shard) {
                 presence::sweep(&port, *shard).await.ok();
             }
         }
@@ -175,23 +176,43 @@ fn shard_of(user: UserId) -> Option<u32> {
     }
 }
 
-/// Skips sweeps that would find nothing: they only read.
-fn is_due(port: &Port, shard: u32) -> bool {
-    let key = Key::new(Space::PresenceDue, Owner::Shard(shard));
-    let maximum = port.world.now().plus(SKEW_MS_MAX).score();
-    let range = Query::OrderedRange { key, minimum: i64::MIN, maximum, limit: 1 };
-    complete_now(port.world.store.read(vec![range])).is_ok_and(|values| values != [Value::Ordered(Vec::new())])
+/// Skips sweeps that would find nothing and note nothing, and those that could not reach the store.
+fn needs_sweep(port: &Port, shard: u32) -> bool {
+    let world = &port.world;
+    if world.store_is_away() || world.is_cut_off(port.host) {
+        return false;
+    }
+    let key = |space| Key::new(space, Owner::Shard(shard));
+    let maximum = world.now().plus(SKEW_MS_MAX).score();
+    let range = Query::OrderedRange { key: key(Space::PresenceDue), minimum: i64::MIN, maximum, limit: 1 };
+    let noted = Query::NamedFields(key(Space::PresenceSweep), ["swept_at".to_owned()].into());
+    let Ok(values) = complete_now(world.store.read(vec![range, noted])) else { return false };
+    let noted_ms = match values.get(1) {
+        Some(Value::NamedFields(fields)) => fields.first().and_then(|text| text.as_deref()?.parse::<u64>().ok()),
+        _ => None,
+    };
+    let is_noted = noted_ms.is_some_and(|at| at + SWEEP_NOTE_INTERVAL_MS > world.now().0);
+    !is_noted || values.first() != Some(&Value::Ordered(Vec::new()))
 }
 
 async fn run_recovery(port: Port) {
     loop {
         port.world.kernel.pause(PENDING_AFTER_MS).await;
         let before = port.world.now().plus(SKEW_MS_MAX);
-        let pending = complete_now(port.world.records.pending(before, 1)).is_ok_and(|pending| !pending.is_empty());
-        if pending && !port.world.has_bug(PlantedBug::NeverRecover) {
+        if port.world.has_bug(PlantedBug::NeverRecover) {
+            continue;
+        }
+        if is_pending(&port, PendingQuery::untried(before)) {
             messaging::recover(&port).await.ok();
         }
+        if is_pending(&port, PendingQuery::tried(before)) {
+            messaging::retry(&port).await.ok();
+        }
     }
+}
+
+fn is_pending(port: &Port, query: PendingQuery) -> bool {
+    complete_now(port.world.records.pending(query)).is_ok_and(|page| !page.items.is_empty())
 }
 
 /// A verification must never report a divergence, whatever happens at the same time.

@@ -12,6 +12,7 @@
 mod actions;
 mod bus;
 mod client;
+mod deletions;
 mod executor;
 mod ground_truth;
 mod host;
@@ -28,6 +29,7 @@ mod view;
 mod votes;
 mod world;
 
+pub use deletions::DeletionOutcomes;
 pub use ground_truth::Violation;
 pub use planted_bug::PlantedBug;
 pub use run::{Passed, SimulationFailure, replay, simulate};

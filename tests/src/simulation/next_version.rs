@@ -34,5 +34,5 @@ pub(crate) fn rewrite(world: &World, transactions: &mut [Transaction]) {
 
 /// Whether the fields of this hash have the names that the rules give them. The fields of the other hashes are ids.
 fn has_named_fields(space: Space) -> bool {
-    matches!(space, Space::Presence | Space::LastMessage)
+    matches!(space, Space::Presence | Space::PresenceSweep | Space::LastMessage)
 }

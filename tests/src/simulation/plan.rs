@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) skew: u64,
     /// Seconds after which a deployment or a rollback reaches a host.
     pub(crate) deploy: u64,
+    /// Users mostly write, read and delete, so that deletions meet reading in every order.
+    pub(crate) deletes_often: bool,
 }
 
 impl Plan {
@@ -78,6 +80,7 @@ impl Plan {
             outage,
             skew,
             deploy,
+            deletes_often: rng.chance(300),
         }
     }
 }

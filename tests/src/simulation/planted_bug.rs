@@ -13,6 +13,7 @@ use roost_core::port::{
 };
 use roost_core::unread::Totals;
 
+use super::deletions::{announces_deletion, is_about_reading, takes_unread};
 use super::executor::complete_now;
 use super::port::Port;
 use super::world::World;
@@ -58,11 +59,17 @@ pub enum PlantedBug {
     NotifyInASecondStep,
     /// An entry of the outbox is delivered without a receipt.
     DeliverWithoutReceipt,
+    /// A deletion takes one from the counters, whatever was counted before.
+    DeletionCountsTwice,
+    /// A deletion does not check what the member has read by now.
+    DeletionIgnoresReading,
+    /// A sweep after an outage of the store takes everybody offline who could not send a heartbeat.
+    DepartAfterOutage,
 }
 
 impl PlantedBug {
     /// All planted bugs.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::BlindIncrement,
         Self::SetZeroOnRead,
         Self::SnapshotWithoutPositions,
@@ -82,6 +89,9 @@ impl PlantedBug {
         Self::RenamedField,
         Self::NotifyInASecondStep,
         Self::DeliverWithoutReceipt,
+        Self::DeletionCountsTwice,
+        Self::DeletionIgnoresReading,
+        Self::DepartAfterOutage,
     ];
 }
 
@@ -95,6 +105,12 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
     for (index, transaction) in transactions.iter_mut().enumerate() {
         match planted_bug {
             PlantedBug::BlindIncrement if adds_unread(transaction) => transaction.checks.clear(),
+            PlantedBug::DeletionCountsTwice if takes_unread(transaction) => {
+                drop_checks(transaction, Space::UnreadSequence);
+            }
+            PlantedBug::DeletionIgnoresReading if announces_deletion(transaction) => {
+                transaction.checks.retain(|check| !is_about_reading(check));
+            }
             PlantedBug::SnapshotWithoutPositions if sets_unread(transaction) => transaction.checks.clear(),
             PlantedBug::LastMessageWithoutNewerWins => drop_checks(transaction, Space::LastMessage),
             PlantedBug::OfflineWithoutGeneration if goes_offline(transaction) => without_generation(transaction),
@@ -128,8 +144,7 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
 }
 
 fn adds_unread(transaction: &Transaction) -> bool {
-    let adds =
-        |mutation: &Mutation| matches!(mutation, Mutation::Add { key, .. } if key.space == Space::UnreadConversation);
+    let adds = |mutation: &Mutation| matches!(mutation, Mutation::Add { key, delta, .. } if key.space == Space::UnreadConversation && *delta > 0);
     transaction.mutations.iter().any(adds)
 }
 
@@ -166,9 +181,16 @@ pub(crate) fn answered(world: &World, asked: &[Query], values: &mut [Value]) {
             Query::Fields(key) if world.has_bug(PlantedBug::OfflineWithoutRecheck) && key.space == Space::Devices => {
                 *value = Value::Missing;
             }
+            Query::NamedFields(key, _) if world.has_bug(PlantedBug::DepartAfterOutage) && is_note(key) => {
+                *value = Value::NamedFields(vec![Some(world.now().0.to_string()), None]);
+            }
             _ => {}
         }
     }
+}
+
+fn is_note(key: &Key) -> bool {
+    key.space == Space::PresenceSweep
 }
 
 fn pop(world: &World, key: &Key, members: &Value) {

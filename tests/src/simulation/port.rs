@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use roost_core::feed::Position;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::key::{Owner, Space};
 use roost_core::port::{
-    Answer, Changed, Clock, Confirmation, Created, Draft, Edit, Feeds, KeyValue, MemberChange, NewConversation,
-    Outcome, PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay, StoreError, Telemetry, Transaction,
-    UnreadRequest, UnreadSnapshot, Value, validate_commit,
+    Answer, Changed, Clock, Confirmation, Created, Draft, Edit, Feeds, KeyValue, MemberChange, Mutation,
+    NewConversation, Outcome, PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay, ScreenedCall,
+    StoreError, Telemetry, Transaction, UnreadRequest, UnreadSnapshot, Value,
 };
 use roost_core::time::Timestamp;
 
@@ -62,7 +63,7 @@ impl Port {
         }
         self.delay().await;
         let away = match kind {
-            PortKind::Store => world.store_is_away(),
+            PortKind::Store => world.store_is_away() || world.is_cut_off(self.host),
             PortKind::Records => world.records_are_away(),
         };
         let fail = world.plan.fail;
@@ -112,7 +113,9 @@ impl Port {
         let refused = u64::from(matches!(outcome, Outcome::Refused(_)));
         let host = self.host;
         world.kernel.note("commit", [host as u64, refused], || describe(host, &seen, &outcome));
+        world.deletions().note(&seen, &outcome);
         if let Outcome::Committed(_) = outcome {
+            note_followed(world, &seen);
             super::bus::spread(world);
             counters::committed(world, &seen);
             addressed::committed(world, &seen);
@@ -160,12 +163,13 @@ impl Port {
         Ok(values)
     }
 
-    /// The positions of these users, each with its index in the ground truth, which cannot change later.
-    pub(crate) async fn positions(&self, user: UserId) -> Result<(Position, usize), StoreError> {
-        if self.enter(PortKind::Store, "positions").await == CallOutcome::LostBefore {
+    /// Follows a user. Returns the user's position with its index in the ground truth, which cannot change later.
+    pub(crate) async fn follow(&self, user: UserId) -> Result<(Position, usize), StoreError> {
+        if self.enter(PortKind::Store, "follow").await == CallOutcome::LostBefore {
             return Err(store_away());
         }
-        let position = complete_now(self.world.store.positions(&[user]))?.pop().ok_or(store_away())?;
+        let position = complete_now(self.world.store.follow(&[user]))?.pop().ok_or(store_away())?;
+        self.world.ground_truth().followed(user, self.world.kernel.now_ms());
         let index = self.world.ground_truth().feeds.get(&user).map_or(0, Vec::len);
         self.delay().await;
         Ok((position, index))
@@ -179,6 +183,14 @@ impl Port {
         let replay = complete_now(self.world.store.replay(user, since))?;
         self.delay().await;
         Ok(replay)
+    }
+}
+
+/// Records that a transaction lets the events of its owner be kept.
+fn note_followed(world: &Shared, transaction: &Transaction) {
+    let follows = |mutation: &Mutation| matches!(mutation, Mutation::Set(key, ..) if key.space == Space::Followed);
+    if let (Owner::User(user), true) = (transaction.owner, transaction.mutations.iter().any(follows)) {
+        world.ground_truth().followed(user, world.kernel.now_ms());
     }
 }
 
@@ -222,7 +234,10 @@ impl KeyValue for Port {
         if outcome == CallOutcome::LostBefore {
             return Err(store_away());
         }
-        validate_commit(&transactions).inspect_err(|error| self.misused(error))?;
+        let screened = ScreenedCall::of(transactions.clone()).inspect_err(|error| self.misused(error))?;
+        for index in screened.refused() {
+            self.misused(&StoreError::TooLarge(format!("the transaction at {index}")));
+        }
         let outcomes = if transactions.len() > 1 && self.is_split() {
             self.apply_separately(transactions).await
         } else {
@@ -416,6 +431,7 @@ impl Records for Port {
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
         self.ask("block", |world| {
+            world.ground_truth().blocked.extend([(user, blocked), (blocked, user)]);
             complete_now(world.records.block(user, blocked))
                 .inspect(|()| membership::contacts_changed(world, user, blocked))
         })
@@ -445,6 +461,6 @@ fn changed(world: &Shared, answer: Answer<Changed>) -> Answer<Changed> {
         world.kernel.note("stored", [change.seq.0, changed.members.len() as u64], || {
             format!("{:?} {} at {} of {}", change.kind, change.message.content, change.seq, change.message.conversation)
         });
-        world.ground_truth().changed(changed);
+        world.ground_truth().changed(changed, world.kernel.now_ms());
     })
 }

@@ -9,6 +9,7 @@ use roost_core::testing::ManualClock;
 
 use super::actions;
 use super::client::Client;
+use super::deletions::DeletionOutcomes;
 use super::executor::{Executor, Group, Kernel, complete_now};
 use super::ground_truth::Violation;
 use super::oracle::{final_state, membership};
@@ -22,6 +23,8 @@ use super::{bus, host};
 
 /// Faults end after this many steps at the latest, so that a run stays short.
 const STEPS_MAX: u64 = 8_000;
+/// The longest outage.
+const OUTAGE_MS_MAX: u64 = 600_000;
 /// Then this much time passes until everything must be in order: the lifetime of a device, a sweep, a heartbeat, a
 /// recovery, and some reserve.
 const REST_MS: u64 = 150_000;
@@ -37,6 +40,8 @@ pub struct Passed {
     pub degraded: Degraded,
     /// Commits of the next version of the functions while another host ran the present one.
     pub mixed: u64,
+    /// How deletions reached the counters.
+    pub deletions: DeletionOutcomes,
 }
 
 /// A run with a violation.
@@ -172,19 +177,31 @@ impl Run {
             bus::wipe(&self.world);
         }
         if outage {
-            let (store, span_ms) = self.world.kernel.draw(|rng| (rng.chance(600), rng.between(500, 40_000)));
-            self.world.kernel.note("outage", [u64::from(store), span_ms], || format!("store: {store}, {span_ms} ms"));
-            if store {
-                self.world.take_store_away(span_ms);
-            } else {
-                self.world.take_records_away(span_ms);
-            }
+            self.begin_outage();
         }
         if skew {
             self.skew();
         }
         if deploy {
             self.deploy();
+        }
+    }
+
+    /// Takes the store away, or the records, or the store from one host alone; usually for seconds, sometimes for minutes.
+    fn begin_outage(&self) {
+        let hosts = self.world.hosts_count() as u64;
+        let (part, index, span_ms) = self.world.kernel.draw(|rng| {
+            let longest_ms = if rng.chance(200) { OUTAGE_MS_MAX } else { 40_000 };
+            (rng.below(10), rng.below(hosts), rng.between(500, longest_ms))
+        });
+        self.world.kernel.note("outage", [part, span_ms], || {
+            let of = ["store", "records", "store of one host"][usize::from(part >= 5) + usize::from(part >= 8)];
+            format!("{of} (h{index}), {span_ms} ms")
+        });
+        match part {
+            0..5 => self.world.take_store_away(span_ms),
+            5..8 => self.world.take_records_away(span_ms),
+            _ => self.world.cut_off(index as usize, span_ms),
         }
     }
 
@@ -234,7 +251,13 @@ impl Run {
     }
 
     fn passed(&self, hash: u64) -> Passed {
-        Passed { steps: self.steps, hash, degraded: *self.world.degraded(), mixed: self.world.mixed_commits() }
+        Passed {
+            steps: self.steps,
+            hash,
+            degraded: *self.world.degraded(),
+            mixed: self.world.mixed_commits(),
+            deletions: *self.world.deletions(),
+        }
     }
 
     fn outcome(self) -> Result<Passed, Box<SimulationFailure>> {

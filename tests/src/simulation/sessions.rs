@@ -24,6 +24,8 @@ pub(crate) struct Host {
     pub(crate) runs_next_version: bool,
     /// The difference between its clock and the clock of the store.
     pub(crate) skew_ms: i64,
+    /// Until when it alone cannot reach the store.
+    pub(crate) cut_off_until_ms: u64,
     /// The users whose deliveries it receives.
     pub(crate) joined: BTreeSet<UserId>,
     /// The sessions by connection.
@@ -245,7 +247,7 @@ pub(crate) async fn fill(
             Ok(events.into_iter().map(Frame::Event).collect())
         }
         Replay::Gap => {
-            let (position, feed_index) = port.positions(user).await?;
+            let (position, feed_index) = port.follow(user).await?;
             Ok(vec![Frame::Resync(position, feed_index)])
         }
     }

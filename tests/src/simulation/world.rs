@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use roost_core::ids::{ConversationId, MessageId, UserId};
+use roost_core::key::{Key, Owner, Space};
+use roost_core::port::{KeyValue, Query, Value};
 use roost_core::testing::{FakeRecords, FakeStore, ManualClock};
 use roost_core::time::Timestamp;
 
-use super::executor::Kernel;
+use super::deletions::DeletionOutcomes;
+use super::executor::{Kernel, complete_now};
 use super::ground_truth::GroundTruth;
 use super::plan::Plan;
 use super::planted_bug::PlantedBug;
@@ -26,6 +29,8 @@ pub(crate) struct World {
     hosts: Vec<Mutex<Host>>,
     ground_truth: Mutex<GroundTruth>,
     faults_stopped: AtomicBool,
+    store_away_since_ms: AtomicU64,
+    swept_before_outage: AtomicBool,
     store_back_ms: AtomicU64,
     records_back_ms: AtomicU64,
     names: AtomicU64,
@@ -33,6 +38,7 @@ pub(crate) struct World {
     records_asked: AtomicU64,
     degraded: Mutex<Degraded>,
     mixed_commits: AtomicU64,
+    deletions: Mutex<DeletionOutcomes>,
 }
 
 /// Work that was done while the store was unavailable.
@@ -61,6 +67,8 @@ impl World {
             hosts,
             ground_truth: Mutex::default(),
             faults_stopped: AtomicBool::new(false),
+            store_away_since_ms: AtomicU64::new(0),
+            swept_before_outage: AtomicBool::new(false),
             store_back_ms: AtomicU64::new(0),
             records_back_ms: AtomicU64::new(0),
             names: AtomicU64::new(0),
@@ -68,6 +76,7 @@ impl World {
             records_asked: AtomicU64::new(0),
             degraded: Mutex::default(),
             mixed_commits: AtomicU64::new(0),
+            deletions: Mutex::default(),
         }
     }
 
@@ -89,6 +98,11 @@ impl World {
     /// The work done without the store so far.
     pub(crate) fn degraded(&self) -> MutexGuard<'_, Degraded> {
         self.degraded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How deletions reached the counters so far.
+    pub(crate) fn deletions(&self) -> MutexGuard<'_, DeletionOutcomes> {
+        self.deletions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a commit of the next version of the functions, if another running host has the present one.
@@ -121,7 +135,10 @@ impl World {
     /// Stops all faults.
     pub(crate) fn stop_faults(&self) {
         self.faults_stopped.store(true, Ordering::SeqCst);
-        self.store_back_ms.store(0, Ordering::SeqCst);
+        self.store_back_ms.fetch_min(self.kernel.now_ms(), Ordering::SeqCst);
+        for index in 0..self.hosts.len() {
+            self.host(index).cut_off_until_ms = 0;
+        }
         self.records_back_ms.store(0, Ordering::SeqCst);
     }
 
@@ -132,7 +149,32 @@ impl World {
 
     /// Makes the store unavailable for this time.
     pub(crate) fn take_store_away(&self, span_ms: u64) {
+        if !self.store_is_away() {
+            self.store_away_since_ms.store(self.kernel.now_ms(), Ordering::SeqCst);
+            self.swept_before_outage.store(self.is_every_shard_swept(), Ordering::SeqCst);
+        }
         self.store_back_ms.store(self.kernel.now_ms() + span_ms, Ordering::SeqCst);
+    }
+
+    /// Makes the store unavailable for one host alone.
+    pub(crate) fn cut_off(&self, index: usize, span_ms: u64) {
+        self.host(index).cut_off_until_ms = self.kernel.now_ms() + span_ms;
+    }
+
+    /// Whether every shard had been swept when the last outage of the store began. Otherwise no sweep can notice it.
+    pub(crate) fn was_swept_before_outage(&self) -> bool {
+        self.swept_before_outage.load(Ordering::SeqCst)
+    }
+
+    fn is_every_shard_swept(&self) -> bool {
+        let note = |user: &UserId| Query::Presence(Key::new(Space::PresenceSweep, Owner::presence_shard(*user)));
+        let notes = complete_now(self.store.read(self.users.iter().map(note).collect()));
+        notes.is_ok_and(|notes| notes.iter().all(|note| *note == Value::Presence(true)))
+    }
+
+    /// When the last outage of the store began and ended; for all hosts, that is.
+    pub(crate) fn last_store_outage_ms(&self) -> (u64, u64) {
+        (self.store_away_since_ms.load(Ordering::SeqCst), self.store_back_ms.load(Ordering::SeqCst))
     }
 
     /// Makes the records unavailable for this time.
@@ -143,6 +185,11 @@ impl World {
     /// Whether the store is unavailable now.
     pub(crate) fn store_is_away(&self) -> bool {
         self.kernel.now_ms() < self.store_back_ms.load(Ordering::SeqCst)
+    }
+
+    /// Whether this host alone cannot reach the store now.
+    pub(crate) fn is_cut_off(&self, index: usize) -> bool {
+        self.kernel.now_ms() < self.host(index).cut_off_until_ms
     }
 
     /// Whether the records are unavailable now.

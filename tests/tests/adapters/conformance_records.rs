@@ -14,11 +14,12 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::key::Owner;
 use roost_core::port::{
     ChangeRange, Confirmation, ConversationQuery, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit,
-    HistoryQuery, MemberChange, MessagesQuery, NewConversation, Pending, Records, RecordsError, UnreadRequest,
+    HistoryQuery, MemberChange, MessagesQuery, NewConversation, PendingId, PendingQuery, Postponement, Records,
+    RecordsError, UnreadRequest,
 };
 use roost_core::testing::conformance::records::{
-    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, documents, finding, listing, members,
-    paging, sending,
+    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, deleting, documents, finding, listing,
+    members, paging, receipts, recovering, sending,
 };
 use roost_core::testing::{FakeRecords, block_on};
 use roost_core::time::Timestamp;
@@ -138,7 +139,7 @@ async fn all_data_is_present_after_reopening() {
     records.close().await;
 
     let records = in_file(folder.path()).await;
-    let everywhere = vec![UnreadRequest { user: BOB, conversations: None }];
+    let everywhere = vec![UnreadRequest::all(BOB)];
     let counter = records.unread(everywhere).await.unwrap()[0].counters[0];
     assert_eq!((counter.count, counter.read, counter.seq, counter.announced), (1, Seq(1), Seq(2), Seq(1)));
     let history = HistoryQuery { user: BOB, conversation: CONVERSATION, before: Some(Seq(2)), limit: 10 };
@@ -146,10 +147,9 @@ async fn all_data_is_present_after_reopening() {
     assert_eq!(records.contacts(ANN).await.unwrap(), [BOB]);
     let document = Some(Document { version: 1, json: "{}".to_owned() });
     assert_eq!(records.read_documents(vec![key]).await.unwrap(), [document]);
-    let pending = records.pending(LATER, 100).await.unwrap();
-    assert!(
-        matches!(&pending[..], [Pending::Change(changed), Pending::Member(CONVERSATION, BOB)] if changed.change.seq == Seq(2))
-    );
+    let pending = records.pending(PendingQuery::untried(LATER)).await.unwrap().items;
+    let pending: Vec<PendingId> = pending.iter().map(|item| PendingId::from(&item.pending)).collect();
+    assert_eq!(pending, [PendingId::Change(CONVERSATION, Seq(2)), PendingId::Member(CONVERSATION, BOB)]);
     assert_eq!(records.append_message(draft(BOB, None, "three")).await.unwrap().change.seq, Seq(3));
 }
 
@@ -191,7 +191,7 @@ async fn several_writers_of_one_file_leave_no_gap() {
     }
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=4 * EACH).collect::<Vec<_>>());
-    let counter = stores[3].unread(vec![UnreadRequest { user: BOB, conversations: None }]).await.unwrap();
+    let counter = stores[3].unread(vec![UnreadRequest::all(BOB)]).await.unwrap();
     assert_eq!(counter[0].counters[0].count, 4 * EACH);
 }
 
@@ -274,6 +274,7 @@ enum RecordsOperation {
     Contact { user: u128, other: u128, there: bool },
     Block { user: u128, other: u128, there: bool },
     Announce { conversation: u128, seq: u64, user: u128 },
+    Postpone { conversation: u128, seq: u64, user: u128, attempts: u32 },
     Put { owner: u32, name: u8, json: u8, expected: Option<u64> },
     DeleteDocument { owner: u32, name: u8, expected: u64 },
 }
@@ -304,6 +305,8 @@ fn operation() -> impl Strategy<Value = RecordsOperation> {
             |(user, other, there)| RecordsOperation::Block { user, other, there }),
         2 => (conversation(), 1_u64..12, user()).prop_map(
             |(conversation, seq, user)| RecordsOperation::Announce { conversation, seq, user }),
+        2 => (conversation(), 1_u64..12, user(), 0_u32..3).prop_map(
+            |(conversation, seq, user, attempts)| RecordsOperation::Postpone { conversation, seq, user, attempts }),
         4 => (0_u32..2, 0_u8..3, any::<u8>(), prop::option::of(0_u64..4)).prop_map(
             |(owner, name, json, expected)| RecordsOperation::Put { owner, name, json, expected }),
         1 => (0_u32..2, 0_u8..3, 0_u64..4).prop_map(
@@ -376,8 +379,14 @@ async fn perform<R: Records>(records: &R, operation: RecordsOperation) -> String
         }
         RecordsOperation::Announce { conversation, seq, user: whom } => {
             let change = Confirmation::Change(conversation_id(conversation), Seq(seq));
-            let member = Confirmation::Member(conversation_id(conversation), user(whom));
+            let member = Confirmation::Member(conversation_id(conversation), user(whom), 1 + seq % 2);
             answer_text(records.announced(vec![change, member]).await)
+        }
+        RecordsOperation::Postpone { conversation, seq, user: whom, attempts } => {
+            let conversation = conversation_id(conversation);
+            let items = [PendingId::Change(conversation, Seq(seq)), PendingId::Member(conversation, user(whom))];
+            let postponement = |item| Postponement { item, attempts, next_time: at(seq) };
+            answer_text(records.postpone(items.map(postponement).into()).await)
         }
         RecordsOperation::Put { owner, name, json, expected } => {
             let (key, json) = (document_key(owner, name), json.to_string());
@@ -395,8 +404,8 @@ async fn read_everything<R: Records>(records: &R) -> Vec<String> {
     let conversations: Vec<ConversationId> = (1..4).map(ConversationId::from_u128).collect();
     let mut answers = Vec::new();
     for &user in &users {
-        let everywhere = UnreadRequest { user, conversations: None };
-        let named = UnreadRequest { user, conversations: Some(conversations.clone()) };
+        let everywhere = UnreadRequest::all(user);
+        let named = UnreadRequest::named(user, conversations.clone());
         answers.push(answer_text(records.unread(vec![everywhere, named]).await));
         answers.push(answer_text(records.contacts(user).await));
         let first = records.conversations(user, ConversationQuery::Page { cursor: None, limit: 2 }).await.unwrap();
@@ -425,10 +434,12 @@ async fn read_everything<R: Records>(records: &R) -> Vec<String> {
     let keys = (0..2).flat_map(|owner| (0..3).map(move |name| document_key(owner, name)));
     answers.push(answer_text(records.read_documents(keys.collect()).await));
     answers.push(answer_text(records.document_names(DocumentScope::new(Owner::Shard(1))).await));
-    let mut pending: Vec<String> =
-        records.pending(LATER, 100).await.unwrap().iter().map(|pending| format!("{pending:?}")).collect();
-    pending.sort();
-    answers.extend(pending);
+    for query in [PendingQuery::untried(LATER), PendingQuery::tried(LATER)] {
+        let items = records.pending(query).await.unwrap().items.into_iter();
+        let mut pending: Vec<String> = items.map(|item| format!("{:?} {}", item.pending, item.attempts)).collect();
+        pending.sort();
+        answers.extend(pending);
+    }
     answers
 }
 

@@ -1,5 +1,5 @@
-//! The contract of the store, checked on Redis: every case of the suite on one server and on a Cluster of three
-//! primaries, and from a compiled function. All cases share one server of each kind.
+//! The contract of the store, checked on Redis: every case of the suite on one server, on a Cluster of three primaries, and
+//! from a compiled function; and on Valkey where it is installed. All cases share one server of each kind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use roost_tests::redis::{RedisCluster, RedisServer};
 use tokio::sync::OnceCell;
 
 static SERVER: OnceCell<RedisServer> = OnceCell::const_new();
+static VALKEY: OnceCell<Option<RedisServer>> = OnceCell::const_new();
 static CLUSTER: OnceCell<RedisCluster> = OnceCell::const_new();
 
 /// A store on a server that other cases use too. Its time passes by itself.
@@ -27,6 +28,12 @@ impl Real {
     async fn standalone() -> Self {
         let server = SERVER.get_or_init(RedisServer::start).await;
         Self { store: open(&server.url()).await, app_items_beyond_max: 0 }
+    }
+
+    /// A store on Valkey; `None` if that is not installed.
+    async fn valkey() -> Option<Self> {
+        let server = VALKEY.get_or_init(RedisServer::start_valkey).await.as_ref()?;
+        Some(Self { store: open(&server.url()).await, app_items_beyond_max: 0 })
     }
 
     async fn cluster() -> Self {
@@ -88,15 +95,36 @@ mod cluster {
     each_store_case!(tests, cluster);
 }
 
-/// Not the cases of deliveries, which functions do not have, of expiry, which functions cannot wait for, and of other
-/// functions and of quotas, which a function cannot name.
+macro_rules! tests_if_installed {
+    ([$make:ident] $($group:ident::$case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                if let Some(real) = Real::$make().await {
+                    roost_core::testing::conformance::key_value::$group::$case(&real).await;
+                }
+            }
+        )*
+    };
+}
+
+mod valkey {
+    use super::*;
+
+    each_store_case!(tests_if_installed, valkey);
+}
+
+/// Not the cases of deliveries and of who is followed, which functions do not have, of expiry, which functions cannot
+/// wait for, and of other functions and of quotas, which a function cannot name.
 fn is_for_functions(group: &str, case: &str) -> bool {
     let others = [
         "an_invalid_publication_is_refused",
         "a_refused_call_changes_nothing",
+        "a_transaction_beyond_a_limit_fails_alone",
         "functions_do_not_see_each_others_items",
     ];
-    !matches!(group, "feeds" | "bus" | "expiry" | "quota" | "addressed") && !others.contains(&case)
+    let deliveries = ["feeds", "feed_bytes", "followed", "bus", "addressed"];
+    !deliveries.contains(&group) && !matches!(group, "expiry" | "quota") && !others.contains(&case)
 }
 
 macro_rules! names {

@@ -102,6 +102,7 @@ enum StoreOperation {
     Join(UserId),
     Leave(UserId),
     Positions,
+    Follow,
     /// A replay from one of the positions seen so far.
     Replay(UserId, prop::sample::Index),
 }
@@ -153,7 +154,8 @@ fn keys(owner: Owner, function: Option<Arc<str>>) -> impl Strategy<Value = Key> 
     let of_function = move |item: String| Key { function: function.clone(), ..Key::app(owner, item) };
     // Only the space `app` has what is about a message.
     let other = Key::new(Space::Online, owner.partition());
-    prop_oneof![4 => items().prop_map(of_function), 1 => Just(other)]
+    let followed = Key::new(Space::Followed, owner.partition());
+    prop_oneof![8 => items().prop_map(of_function), 2 => Just(other), 1 => Just(followed)]
 }
 
 fn any_keys() -> impl Strategy<Value = Key> {
@@ -269,6 +271,7 @@ fn operations() -> impl Strategy<Value = StoreOperation> {
         2 => prop::collection::vec(publications, 0..4).prop_map(StoreOperation::Publish),
         2 => (users(), any::<prop::sample::Index>()).prop_map(|(user, since)| StoreOperation::Replay(user, since)),
         1 => Just(StoreOperation::Positions),
+        3 => Just(StoreOperation::Follow),
         1 => Just(StoreOperation::Evict),
         1 => users().prop_map(StoreOperation::Join),
         1 => users().prop_map(StoreOperation::Leave),
@@ -325,7 +328,7 @@ impl Subscriber for RecordingSubscriber {
         self.0.lock().unwrap().push((user, delivery));
     }
 
-    fn interrupted(&self) {}
+    fn interrupted(&self, _: &[UserId]) {}
 }
 
 /// One of the two stores, with its deliveries and positions.
@@ -356,9 +359,12 @@ impl<S: KeyValue + PubSub + Bus + Feeds> StoreUnderTest<S> {
             StoreOperation::Publish(publications) => format!("{:?}", self.store.publish(publications.clone()).await),
             StoreOperation::Join(user) => format!("{:?}", self.store.join(*user, self.subscriber.clone()).await),
             StoreOperation::Leave(user) => format!("{:?}", self.store.leave(*user).await),
-            StoreOperation::Positions => {
+            StoreOperation::Positions | StoreOperation::Follow => {
                 let users = [UserId::from_u128(2), UserId::from_u128(1)];
-                let positions = self.store.positions(&users).await.unwrap();
+                let positions = match operation {
+                    StoreOperation::Follow => self.store.follow(&users[1..]).await.unwrap(),
+                    _ => self.store.positions(&users).await.unwrap(),
+                };
                 self.positions.extend(positions.iter().cloned());
                 let normalized = positions.iter().map(|position| self.normalized.position(position));
                 format!("{:?}", normalized.collect::<Vec<_>>())
@@ -410,6 +416,7 @@ fn many_threads_on_one_owner_keep_totals_and_offsets_exact() {
     let key = |item: &str| Key::app(Owner::User(user), item);
     let subscriber = Arc::new(RecordingSubscriber::default());
     block_on(store.join(user, subscriber.clone())).unwrap();
+    block_on(store.follow(&[user])).unwrap();
     let add = |item: &str| Mutation::Add { key: key(item), delta: 1, floor: None };
     let event = Event { name: "round".into(), payload: "0".into(), durable: true };
     std::thread::scope(|scope| {

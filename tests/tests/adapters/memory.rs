@@ -101,11 +101,14 @@ async fn store(redis: &RedisServer) -> Store {
         url,
         prefix: String::new(),
         ca_file: None,
+        sentinel_username: None,
+        sentinel_password: None,
+        sentinel_tls: None,
         connect_timeout: Duration::from_secs(10),
         response_timeout: Duration::from_secs(10),
         commands_max: 16_384,
     };
-    Store::open(StoreUrl::Redis(config)).await.unwrap()
+    Store::open(StoreUrl::Redis(Box::new(config))).await.unwrap()
 }
 
 async fn used_memory(redis: &RedisServer) -> f64 {

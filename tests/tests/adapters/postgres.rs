@@ -83,7 +83,7 @@ async fn thirty_two_writers_on_two_hosts_leave_no_gap() {
     let mut sequence_numbers: Vec<u64> = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
     sequence_numbers.sort_unstable();
     assert_eq!(sequence_numbers, (1..=32 * EACH).collect::<Vec<_>>());
-    let counters = hosts[1].unread(vec![UnreadRequest { user: BOB, conversations: None }]).await.unwrap();
+    let counters = hosts[1].unread(vec![UnreadRequest::all(BOB)]).await.unwrap();
     assert_eq!(counters[0].counters[0].count, 32 * EACH);
 }
 
@@ -187,7 +187,7 @@ async fn mix(records: &RecordStore, worker: usize, round: usize) {
     let conversation = if (worker + round).is_multiple_of(2) { CONVERSATION } else { OTHER };
     let third = UserId::from_u128(9);
     let change = MemberChange { conversation, actor: None, user: third, at: AT };
-    let confirmations = [CONVERSATION, OTHER].map(|conversation| Confirmation::Member(conversation, BOB));
+    let confirmations = [CONVERSATION, OTHER].map(|conversation| Confirmation::Member(conversation, BOB, 1));
     let answer = match (worker + round) % 7 {
         0 => records.add_member(change).await.map(|_| ()),
         1 => records.remove_member(change).await.map(|_| ()),
@@ -373,11 +373,11 @@ async fn a_database_whose_schema_cannot_be_updated_is_explained_in_one_sentence(
     let newer = PostgresServer::shared().database().await;
     let config = PostgresConfig { url: Secret(newer.clone()), ..PostgresServer::shared().fresh().await };
     open(&config).await.close().await;
-    let later = "INSERT INTO _sqlx_migrations VALUES (2, 'later', now(), true, '', 0)";
+    let later = "INSERT INTO _sqlx_migrations VALUES (99, 'later', now(), true, '', 0)";
     PgConnection::connect(&newer).await.unwrap().execute(later).await.unwrap();
     assert_eq!(
         after_place(&problem(newer).await),
-        "up to date: the schema has migration 2, but this version of Roost knows migrations up to 1; start the newer \
+        "up to date: the schema has migration 99, but this version of Roost knows migrations up to 4; start the newer \
          version that wrote the schema"
     );
     let read_only = "DO $$ BEGIN

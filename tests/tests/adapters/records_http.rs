@@ -18,7 +18,8 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::key::Owner;
 use roost_core::port::{
     ChangeRange, Confirmation, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
-    MemberChange, MessagesQuery, NewConversation, Operation, Records, RecordsError, UnreadRequest,
+    MemberChange, MembersQuery, MessagesQuery, NewConversation, Operation, PendingId, PendingQuery, Postponement,
+    Records, RecordsError, UnreadRequest,
 };
 use roost_core::testing::FakeRecords;
 use roost_core::time::Timestamp;
@@ -62,8 +63,8 @@ async fn ask_everything(records: &RecordStore) {
     let edit = Edit { conversation, message, editor: ANN, content: "See you at 9?".into(), at: AT.plus(1_000) };
     records.edit_message(edit).await.unwrap();
     records.delete_message(CONVERSATION, MessageId::from_u128(0xE6), ANN, AT.plus(2_000)).await.unwrap();
-    records.pending(AT.plus(5_000), 1).await.unwrap();
-    records.unread(vec![UnreadRequest { user: BEN, conversations: None }]).await.unwrap();
+    records.pending(PendingQuery { limit: 1, ..PendingQuery::untried(AT.plus(5_000)) }).await.unwrap();
+    records.unread(vec![UnreadRequest::all(BEN)]).await.unwrap();
     records.mark_read(BEN, CONVERSATION, Some(Seq(1))).await.unwrap();
     records.changes(vec![ChangeRange { conversation, after: Seq(2), up_to: Seq(3) }]).await.unwrap();
     records.last_messages(vec![CONVERSATION]).await.unwrap();
@@ -74,8 +75,13 @@ async fn ask_everything(records: &RecordStore) {
     records.messages(MessagesQuery { user: BEN, conversation, messages }).await.unwrap();
     records.add_member(service).await.unwrap();
     records.remove_member(MemberChange { actor: Some(CAT), ..service }).await.unwrap();
-    let confirmations = vec![Confirmation::Change(CONVERSATION, Seq(1)), Confirmation::Member(CONVERSATION, BEN)];
+    records.members(MembersQuery { conversation, actor: Some(ANN), after: None, limit: 1 }).await.unwrap();
+    let confirmations = vec![Confirmation::Change(CONVERSATION, Seq(1)), Confirmation::Member(CONVERSATION, BEN, 1)];
     records.announced(confirmations).await.unwrap();
+    let later = |item| Postponement { item, attempts: 1, next_time: AT.plus(7_000) };
+    let items = [PendingId::Change(CONVERSATION, Seq(2)), PendingId::Member(CONVERSATION, CAT)];
+    records.postpone(items.map(later).into()).await.unwrap();
+    records.pending(PendingQuery { limit: 2, ..PendingQuery::tried(AT.plus(9_000)) }).await.unwrap();
     records.add_contact(ANN, BEN).await.unwrap();
     records.add_contact(BEN, ANN).await.unwrap();
     records.contacts(ANN).await.unwrap();
@@ -285,6 +291,7 @@ async fn each_error_code_maps_to_its_refusal() {
         (wire::ProblemCode::Conflict, RecordsError::Conflict(text())),
         (wire::ProblemCode::VersionMismatch, RecordsError::VersionMismatch { present: None }),
         (wire::ProblemCode::TooLarge, RecordsError::TooLarge(text())),
+        (wire::ProblemCode::TooManyConversations, RecordsError::TooManyConversations(text())),
         (wire::ProblemCode::Denied, RecordsError::Denied(text())),
         (wire::ProblemCode::Unauthenticated, unavailable.clone()),
         (wire::ProblemCode::Unavailable, unavailable),

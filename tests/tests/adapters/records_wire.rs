@@ -66,8 +66,23 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn changed()(change in change(), members in users(), repeated in any::<bool>()) -> Changed {
-        Changed { change, members, repeated }
+    fn read_position()(user in user(), joined in seq(), read in seq()) -> ReadPosition {
+        ReadPosition { user, joined, read }
+    }
+}
+
+prop_compose! {
+    fn last_message()(conversation in conversation_id(), version in seq(), message in maybe(message())) -> LastMessage {
+        LastMessage { conversation, version, message }
+    }
+}
+
+prop_compose! {
+    fn changed()(
+        change in change(), members in users(), repeated in any::<bool>(), positions in few(read_position()),
+        last in maybe(last_message()),
+    ) -> Changed {
+        Changed { change, members, repeated, positions, last }
     }
 }
 
@@ -80,8 +95,12 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn conversation()(id in conversation_id(), members in users(), joined in seq(), updated_at in at()) -> Conversation {
-        Conversation { id, members, joined, updated_at }
+    fn conversation()(
+        id in conversation_id(), members in users(), reads in prop::collection::vec(seq(), 5), others in 0..9_u64,
+        (read, joined) in (seq(), seq()), updated_at in at(),
+    ) -> Conversation {
+        let reads = reads.into_iter().take(members.len()).collect();
+        Conversation { id, member_count: members.len() as u64 + others, members, reads, read, joined, updated_at }
     }
 }
 
@@ -95,14 +114,16 @@ fn query() -> impl Strategy<Value = ConversationQuery> {
 fn pending() -> impl Strategy<Value = Pending> {
     prop_oneof![
         changed().prop_map(Pending::Change),
-        (conversation_id(), user()).prop_map(|(conversation, user)| Pending::Member(conversation, user)),
+        (conversation_id(), user(), any::<u64>())
+            .prop_map(|(conversation, user, moves)| { Pending::Member(conversation, user, moves) }),
     ]
 }
 
 fn confirmation() -> impl Strategy<Value = Confirmation> {
     prop_oneof![
         (conversation_id(), seq()).prop_map(|(conversation, seq)| Confirmation::Change(conversation, seq)),
-        (conversation_id(), user()).prop_map(|(conversation, user)| Confirmation::Member(conversation, user)),
+        (conversation_id(), user(), any::<u64>())
+            .prop_map(|(conversation, user, moves)| { Confirmation::Member(conversation, user, moves) }),
     ]
 }
 
@@ -149,14 +170,15 @@ proptest! {
 
     #[test]
     fn counter_states_survive(
-        counters in few(counter()), one in counter(), moved in any::<bool>(), members in users(), user in user(),
-        conversations in maybe(few(conversation_id())),
+        counters in few(counter()), one in counter(), moved in any::<bool>(), audience in users(), user in user(),
+        member_count in any::<u32>(),
+        conversations in maybe(few(conversation_id())), after in maybe(conversation_id()),
     ) {
         let mut counters = counters;
         counters.sort_by_key(|counter| counter.conversation);
-        survives::<wire::UnreadSnapshot, _>(UnreadSnapshot { user, counters });
-        survives::<wire::ReadMark, _>(ReadMark { counter: one, moved, members });
-        survives::<wire::UnreadRequest, _>(UnreadRequest { user, conversations });
+        survives::<wire::UnreadSnapshot, _>(UnreadSnapshot { user, counters, more: moved });
+        survives::<wire::ReadMark, _>(ReadMark { counter: one, moved, member_count, audience });
+        survives::<wire::UnreadRequest, _>(UnreadRequest { user, conversations, after });
         survives::<wire::ChangeRange, _>(ChangeRange { conversation: one.conversation, after: one.read, up_to: one.seq });
     }
 
@@ -167,6 +189,10 @@ proptest! {
     ) {
         survives::<wire::Membership, _>(Membership { joined: one.joined, members: one.members.clone(), blocked: flag });
         survives::<wire::CreateConversation, _>(NewConversation { id, creator: user, members, at: one.updated_at });
+        let member = Member { user, joined: one.joined, read: one.read };
+        survives::<wire::MembersPage, _>(MembersPage { members: vec![member], next: id.map(|_| user) });
+        let listed = MembersQuery { conversation: one.id, actor: id.map(|_| user), after: Some(user), limit: 7 };
+        survives::<wire::ListMembers, _>(listed);
         survives::<wire::Created, _>(Created { conversation: one, repeated: flag });
         survives::<wire::ConversationPage, _>(ConversationPage { conversations: list, next });
         survives::<wire::ListConversations, _>((user, query));

@@ -37,6 +37,7 @@ async fn leave_traces(store: &RedisStore, user: UserId, conversation: Conversati
         .mutate(add(key(Space::UnreadTotal)))
         .mutate(add(counter))
         .mutate(field(key(Space::UnreadSequence), conversation.to_string().into(), "2"))
+        .mutate(Mutation::Set(key(Space::Followed), Vec::new(), Some(600_000)))
         .publish(durable("{\"n\":1}"));
     committed(store, message).await;
     let last = Key::last_message(conversation);
@@ -76,8 +77,10 @@ async fn any_redis_client_reads_the_documented_keys() {
     assert_eq!(last, BTreeMap::from([("content".into(), "hello".into()), ("seq".into(), "2".into())]));
     let left: i64 = server.ask(&format!("TTL last_msg:{conversation}")).await;
     assert!((3_000..=3_600).contains(&left), "{left}");
+    let left: i64 = server.ask(&format!("TTL followed:{user}")).await;
+    assert!((500..=600).contains(&left), "{left}");
     let keys: Vec<String> = server.ask("KEYS *").await;
-    assert_eq!(keys.len(), 9, "nothing else: {keys:?}");
+    assert_eq!(keys.len(), 10, "nothing else: {keys:?}");
 }
 
 #[tokio::test]
@@ -107,9 +110,9 @@ async fn a_feed_entry_shows_the_event_fields_to_any_client() {
     let entries: Vec<(String, Vec<String>)> = server.ask(&format!("XRANGE feed:{user} - +")).await;
     let process: String = server.info("run_id").await.chars().take(16).collect();
     let first = format!("test.durable@{process}");
-    let members = ["", "content", "See you", "seq:json", "3", "quoted:json", r#""\"a\"""#];
+    let members = ["58 58 0", "content", "See you", "seq:json", "3", "quoted:json", r#""\"a\"""#];
     assert_eq!(entries[0].1, [&[first.as_str()], &members[..]].concat());
-    assert_eq!(entries[1].1, [&first, "", "", "[1]"]);
+    assert_eq!(entries[1].1, [&first, "73 15 0", "", "[1]"]);
 }
 
 #[tokio::test]

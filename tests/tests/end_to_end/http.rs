@@ -8,8 +8,9 @@ use futures_util::stream;
 use jsonwebtoken::Algorithm;
 use reqwest::Body;
 use roost_tests::client::{Client, send};
+use roost_tests::events::Events;
 use roost_tests::server::{self, Server};
-use roost_tests::socket::{Socket, position};
+use roost_tests::socket::{Socket, position, request};
 use roost_tests::token::{SERVICE_KEY, Token};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,6 +25,8 @@ fn has_exactly(value: &Value, names: &[&str]) {
     assert_eq!(keys(value), names.iter().copied().collect(), "{value}");
 }
 
+const CONVERSATION: &[&str] =
+    &["id", "members", "member_count", "reads", "last_message", "unread", "read", "updated_at"];
 const MESSAGE: &[&str] = &["id", "conversation", "seq", "sender_id", "type", "content", "created_at"];
 
 #[tokio::test]
@@ -35,7 +38,9 @@ async fn messages_change_counters_and_last_messages_together() {
     let id = Uuid::new_v4();
     let new = json!({ "id": id, "members": [bob_id] });
     let created = ann.post("/v1/conversations", new.clone()).await.json(201);
-    has_exactly(&created, &["id", "members", "updated_at"]);
+    has_exactly(&created, CONVERSATION);
+    let reads = json!({ ann_id.to_string(): 0, bob_id.to_string(): 0 });
+    assert_eq!((&created["member_count"], &created["reads"], &created["read"]), (&json!(2), &reads, &json!(0)));
     assert_eq!(ann.post("/v1/conversations", new).await.json(200), created);
     let mut members = [ann_id, bob_id];
     members.sort();
@@ -82,7 +87,7 @@ async fn messages_change_counters_and_last_messages_together() {
     ann.conversation(&[bob_id]).await;
     let page = bob.get("/v1/conversations?limit=1").await.json(200);
     has_exactly(&page, &["conversations", "next_cursor"]);
-    has_exactly(&page["conversations"][0], &["id", "members", "last_message", "unread", "updated_at"]);
+    has_exactly(&page["conversations"][0], CONVERSATION);
     assert!(page["conversations"][0]["last_message"].is_null(), "{page}");
     let cursor = page["next_cursor"].as_str().unwrap();
     let page = bob.get(&format!("/v1/conversations?cursor={cursor}")).await.json(200);
@@ -291,10 +296,20 @@ async fn configured_limits_are_enforced() {
     let paged = client.request("GET", "/v1/socket").header("origin", "https://evil.example.com");
     send(paged).await.problem(403, "origin_not_allowed");
     let _ann = Socket::with(&server, &token(ann), "").await;
-    client.get("/v1/events").await.problem(429, "too_many_connections_of_user");
+    let refused = async |user: Uuid| {
+        let handshake = request(server.listen, &format!("?token={}", token(user)));
+        let (status, problem) = Socket::handshake(server.listen, handshake).await.err().unwrap();
+        assert!(problem["retry"] == true && problem["retry_after_ms"].is_u64(), "{problem}");
+        (status, problem["code"].clone())
+    };
+    assert_eq!(refused(ann).await, (429, json!("too_many_connections_of_user")));
     let _bob = Socket::with(&server, &token(bob), "").await;
-    let full = server.bearer(&token(eve)).get("/v1/events").await;
-    assert_eq!(full.problem(503, "too_many_connections")["retry"], true);
+    assert_eq!(refused(eve).await, (503, json!("too_many_connections")));
+    // A browser's event source gives up on any other status.
+    let mut stream = Events::open(server.bearer(&token(eve)).request("GET", "/v1/events")).await;
+    let error = stream.next().await.unwrap();
+    assert_eq!((error.name.as_str(), &error.data["code"]), ("error", &json!("too_many_connections")));
+    assert_eq!(stream.next().await, None);
 
     let mut stream = TcpStream::connect(server.listen).await.unwrap();
     let head = format!("POST /v1/presence HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", token(ann));

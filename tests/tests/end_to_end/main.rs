@@ -7,11 +7,15 @@
     reason = "an unexpected value fails the test"
 )]
 
+mod additions;
+mod big_answers;
 mod deployments;
 mod deployments_cluster;
 mod deployments_under_load;
 mod documents;
 mod events;
+mod fairness;
+mod fairness_slow;
 mod faults;
 mod function_tests;
 mod grants;
@@ -23,8 +27,10 @@ mod new_function;
 mod one_group;
 mod openapi;
 mod other_languages;
+mod outages;
 mod plain_forms;
 mod quotas;
+mod recovery;
 mod redis_host;
 mod reuse;
 mod socket;

@@ -84,7 +84,7 @@ impl Fixture {
             let call = Call { user: number, kind: get("/v1/unread") };
             let answer = &self.ask(&call).await[0][1];
             let answered: BTreeMap<String, u64> = serde_json::from_value(answer["conversations"].clone()).unwrap();
-            let request = UnreadRequest { user: user(number), conversations: None };
+            let request = UnreadRequest::all(user(number));
             let snapshot = self.records.unread(vec![request]).await.unwrap().remove(0);
             let counted: BTreeMap<String, u64> =
                 snapshot.counters.iter().map(|counter| (counter.conversation.to_string(), counter.count)).collect();
@@ -136,6 +136,16 @@ fn http(method: &'static str, path: String, body: Value) -> CallKind {
     CallKind::Http { method, path, query: Vec::new(), body }
 }
 
+fn conversation(number: u64) -> String {
+    format!("00000000-0000-4000-8000-00000000000{number}")
+}
+
+/// Creates a conversation of all users.
+fn create(conversation: &str) -> CallKind {
+    let members: Vec<String> = (0..USERS).map(|number| user(number).to_string()).collect();
+    http("POST", "/v1/conversations".to_owned(), json!({ "id": conversation, "members": members }))
+}
+
 fn get(path: &str) -> CallKind {
     http("GET", path.to_owned(), Value::Null)
 }
@@ -154,16 +164,13 @@ impl SeededRandom {
     fn call(&mut self) -> Call {
         let user = u128::from(self.below(USERS as u64));
         let other = self::user(u128::from(self.below(USERS as u64)));
-        let conversation = format!("00000000-0000-4000-8000-00000000000{}", self.below(CONVERSATIONS));
+        let conversation = conversation(self.below(CONVERSATIONS));
         // The ids are few, so the same message is often sent, edited and deleted again.
         let message = format!("00000000-0000-4000-9000-0000000000{:02}", self.below(40));
         let within = |rest: &str| format!("/v1/conversations/{conversation}/{rest}");
         let content = format!("content {}", self.below(1_000));
         let kind = match self.below(24) {
-            0 => {
-                let members: Vec<String> = (0..USERS).map(|number| self::user(number).to_string()).collect();
-                http("POST", "/v1/conversations".to_owned(), json!({ "id": conversation, "members": members }))
-            }
+            0 => create(&conversation),
             1..=6 => http("POST", within("messages"), json!({ "id": message, "content": content })),
             7 => http("PATCH", within(&format!("messages/{message}")), json!({ "content": content })),
             8 => http("DELETE", within(&format!("messages/{message}")), Value::Null),
@@ -225,6 +232,11 @@ async fn reused_instances_answer_like_fresh_ones_and_counters_match_the_records(
         let reused = Fixture::build(engine.clone(), true).await;
         let mut random = SeededRandom(seed);
         let mut statuses = BTreeSet::new();
+        // At the beginning, because nobody is put into a conversation with whoever blocked them.
+        for number in 0..CONVERSATIONS {
+            let call = Call { user: 0, kind: create(&conversation(number)) };
+            assert_eq!(fresh.ask(&call).await, reused.ask(&call).await);
+        }
         for number in 0..CALLS {
             let call = random.call();
             let (one, other) = tokio::join!(fresh.ask(&call), reused.ask(&call));

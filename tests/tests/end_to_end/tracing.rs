@@ -194,7 +194,7 @@ async fn a_collector_that_does_not_answer_fills_the_queue_and_delays_neither_req
     let mut server = traced(silent.local_addr().unwrap()).await;
     let client = server.user(Uuid::new_v4());
     eventually_within(4 * DEADLINE, "the queue is full", async || {
-        join_all((0..200).map(async |_| client.get("/v1/unread").await.json(200))).await;
+        join_all((0..100).map(async |_| client.get("/v1/unread").await.json(200))).await;
         spans(&server, "queue_full").await > 0.0
     })
     .await;

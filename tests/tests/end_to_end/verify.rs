@@ -58,7 +58,7 @@ async fn diverge(server: &Server, sender: Uuid, reader: Uuid, id: &str) {
     let change = records.append_message(draft).await.unwrap().change;
     records.announced(vec![Confirmation::Change(conversation, change.seq)]).await.unwrap();
     assert!(records.mark_read(reader, conversation, Some(Seq(2))).await.unwrap().moved);
-    records.announced(vec![Confirmation::Member(conversation, reader)]).await.unwrap();
+    records.announced(vec![Confirmation::Member(conversation, reader, 1)]).await.unwrap();
     records.flush().await;
     records.close().await;
 }

@@ -7,5 +7,6 @@
     reason = "an unexpected value fails the test"
 )]
 
+mod answers;
 mod fuzz_corpus;
 mod properties;

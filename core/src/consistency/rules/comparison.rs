@@ -2,7 +2,7 @@
 //!
 //! The records are always read before the store, so their side is the older one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::consistency::{Finding, FindingKind};
 use crate::ids::{ConversationId, Seq, UserId};
@@ -63,8 +63,9 @@ pub(crate) fn compare_user(user: UserId, stored: &StoredCounters, counters: &[Co
             }
         }
     }
+    let member_of: BTreeSet<ConversationId> = counters.iter().map(|counter| counter.conversation).collect();
     for (conversation, seq) in &stored.seqs {
-        if !counters.iter().any(|counter| counter.conversation == *conversation) {
+        if !member_of.contains(conversation) {
             let finding = finding(FindingKind::Membership, Some(*conversation), Some(signed(seq.0)), None);
             suspicions.push(Suspicion { finding, explanation: Explanation::StoreBehind });
         }

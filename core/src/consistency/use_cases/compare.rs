@@ -1,17 +1,18 @@
 //! Reads both sides once and compares them: the records first, then the store.
 
+use std::collections::BTreeSet;
+
 use crate::consistency::rules::{self, StoredCounters, Suspicion};
 use crate::consistency::{Report, Subjects};
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
-use crate::last_message;
-use crate::limits::PENDING_PAGE;
-use crate::port::{Pending, Query, UnreadRequest, Value, World};
-use crate::{store_answers, store_calls};
+use crate::port::{PendingId, PendingQuery, Query, UnreadRequest, UnreadSnapshot, Value, World};
+use crate::time::Timestamp;
+use crate::{last_message, store_answers, store_calls, unread};
 
-/// A day: everything pending is older than one day from now.
-const DAY_MS: u64 = 86_400_000;
+/// The number of pages of pending announcements that are read: of those that recovery has tried, and of the others.
+const PENDING_PAGES_MAX: usize = 20;
 /// The number of queries for one user.
 const QUERIES: usize = 4;
 
@@ -26,23 +27,51 @@ pub(crate) async fn compare<W: World>(world: &W, subjects: &Subjects) -> Result<
     match subjects {
         Subjects::Users(users) => compare_users(world, users).await,
         Subjects::Conversations(conversations) => compare_conversations(world, conversations).await,
+        Subjects::Announcements => Ok(ComparisonResult::default()),
     }
 }
 
+/// Compares as many users at a time as the records answer in one call, so that users with many conversations take no more
+/// memory than others.
 async fn compare_users<W: World>(world: &W, users: &[UserId]) -> Result<ComparisonResult, Error> {
-    let requests = users.iter().map(|user| UnreadRequest { user: *user, conversations: None }).collect();
-    let snapshots = world.unread(requests).await?;
-    let queries = users.iter().flat_map(|user| {
-        let index = Key::of_user(Space::UnreadSequence, *user);
+    let mut result = ComparisonResult::default();
+    let mut rest = users;
+    while !rest.is_empty() {
+        let snapshots = next_snapshots(world, rest).await?;
+        rest = rest.get(snapshots.len()..).unwrap_or_default();
+        compare_snapshots(world, snapshots, &mut result).await?;
+    }
+    Ok(result)
+}
+
+/// The counters of the first of these users as the records hold them; at least one user.
+async fn next_snapshots<W: World>(world: &W, users: &[UserId]) -> Result<Vec<UnreadSnapshot>, Error> {
+    let mut snapshots = world.unread(users.iter().map(|user| UnreadRequest::all(*user)).collect()).await?;
+    let whole = snapshots.iter().take_while(|snapshot| !snapshot.more).count();
+    snapshots.truncate(whole.max(1));
+    if whole == 0 {
+        for snapshot in &mut snapshots {
+            snapshot.counters = unread::recorded(world, snapshot.user, None).await?;
+        }
+    }
+    Ok(snapshots)
+}
+
+async fn compare_snapshots<W: World>(
+    world: &W,
+    snapshots: Vec<UnreadSnapshot>,
+    result: &mut ComparisonResult,
+) -> Result<(), Error> {
+    let queries = snapshots.iter().flat_map(|snapshot| {
+        let index = Key::of_user(Space::UnreadSequence, snapshot.user);
         [
-            Query::Counter(Key::of_user(Space::UnreadTotal, *user)),
+            Query::Counter(Key::of_user(Space::UnreadTotal, snapshot.user)),
             Query::IndexedCounters { index: index.clone(), space: Space::UnreadConversation },
             Query::Fields(index),
-            Query::Fields(Key::of_user(Space::UnreadRead, *user)),
+            Query::Fields(Key::of_user(Space::UnreadRead, snapshot.user)),
         ]
     });
     let mut values = store_calls::read_all(world, queries.collect(), QUERIES).await?.into_iter();
-    let mut result = ComparisonResult::default();
     for snapshot in snapshots {
         match stored_counters(&mut values)? {
             None => result.tally.cold += 1,
@@ -54,7 +83,7 @@ async fn compare_users<W: World>(world: &W, users: &[UserId]) -> Result<Comparis
             }
         }
     }
-    Ok(result)
+    Ok(())
 }
 
 /// The counters of the next user; `None` if the user is uncached.
@@ -90,52 +119,115 @@ async fn compare_conversations<W: World>(
 }
 
 /// The changes that are stored and not announced to every member yet.
+#[derive(Default)]
 pub(crate) struct PendingAnnouncements {
-    pending: Vec<Pending>,
+    /// Conversations with a pending change, and members with a pending move.
+    changed: BTreeSet<ConversationId>,
+    moved: BTreeSet<(ConversationId, UserId)>,
+    truncated: bool,
 }
 
 impl PendingAnnouncements {
     pub(crate) async fn read<W: World>(world: &W) -> Result<Self, Error> {
-        Ok(Self { pending: world.pending(world.now().plus(DAY_MS), PENDING_PAGE).await? })
+        let mut found = Self::default();
+        let everything = Timestamp(u64::MAX);
+        for query in [PendingQuery::untried(everything), PendingQuery::tried(everything)] {
+            found.walk(world, query).await?;
+        }
+        Ok(found)
+    }
+
+    async fn walk<W: World>(&mut self, world: &W, mut query: PendingQuery) -> Result<(), Error> {
+        for _ in 0..PENDING_PAGES_MAX {
+            let page = world.pending(query.clone()).await?;
+            page.items.iter().for_each(|item| self.add(PendingId::from(&item.pending)));
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                return Ok(());
+            }
+        }
+        self.truncated = true;
+        Ok(())
+    }
+
+    fn add(&mut self, item: PendingId) {
+        match item {
+            PendingId::Change(conversation, _) => self.changed.insert(conversation),
+            PendingId::Member(conversation, user) => self.moved.insert((conversation, user)),
+        };
     }
 
     /// Whether there may be more pending changes than could be read.
-    pub(crate) fn is_truncated(&self) -> bool {
-        self.pending.len() >= PENDING_PAGE as usize
+    pub(crate) const fn is_truncated(&self) -> bool {
+        self.truncated
     }
 
     /// Whether a change that concerns this user (`None`: any user) in this conversation is pending.
     pub(crate) fn contains(&self, user: Option<UserId>, conversation: Option<ConversationId>) -> bool {
-        self.pending.iter().any(|pending| match pending {
-            Pending::Change(changed) => Some(changed.change.message.conversation) == conversation,
-            Pending::Member(of, member) => Some(*of) == conversation && Some(*member) == user,
-        })
+        let Some(conversation) = conversation else { return false };
+        self.changed.contains(&conversation) || user.is_some_and(|user| self.moved.contains(&(conversation, user)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Seq;
+    use crate::limits::PENDING_PAGE;
+    use crate::port::{NewConversation, Records};
+    use crate::testing::{FakeWorld, block_on};
 
     const USER: UserId = UserId::from_u128(1);
     const CONVERSATION: ConversationId = ConversationId::from_u128(2);
 
-    fn pending(count: usize) -> PendingAnnouncements {
-        PendingAnnouncements { pending: vec![Pending::Member(CONVERSATION, USER); count] }
-    }
-
     #[test]
     fn a_pending_member_concerns_one_user_in_one_conversation() {
         let other = (Some(UserId::from_u128(3)), Some(ConversationId::from_u128(3)));
-        assert!(pending(1).contains(Some(USER), Some(CONVERSATION)));
-        assert!(!pending(1).contains(other.0, Some(CONVERSATION)));
-        assert!(!pending(1).contains(Some(USER), other.1));
-        assert!(!pending(1).contains(None, None) && !pending(0).contains(Some(USER), Some(CONVERSATION)));
+        let mut pending = PendingAnnouncements::default();
+        assert!(!pending.contains(Some(USER), Some(CONVERSATION)));
+        pending.add(PendingId::Member(CONVERSATION, USER));
+        assert!(pending.contains(Some(USER), Some(CONVERSATION)));
+        assert!(!pending.contains(other.0, Some(CONVERSATION)));
+        assert!(!pending.contains(Some(USER), other.1));
+        assert!(!pending.contains(None, None));
     }
 
     #[test]
-    fn a_full_page_may_not_be_everything() {
-        assert!(!pending(PENDING_PAGE as usize - 1).is_truncated());
-        assert!(pending(PENDING_PAGE as usize).is_truncated());
+    fn a_pending_change_concerns_everybody_in_its_conversation() {
+        let mut pending = PendingAnnouncements::default();
+        pending.add(PendingId::Change(CONVERSATION, Seq(1)));
+        assert!(pending.contains(Some(USER), Some(CONVERSATION)) && pending.contains(None, Some(CONVERSATION)));
+        assert!(!pending.contains(Some(USER), Some(ConversationId::from_u128(3))) && !pending.contains(None, None));
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_may_not_be_everything() {
+        let pages = |moves: u128| {
+            let world = FakeWorld::new();
+            let new = |number| NewConversation {
+                id: Some(ConversationId::from_u128(number)),
+                creator: USER,
+                members: Vec::new(),
+                at: Timestamp(1),
+            };
+            block_on(async {
+                for number in 1..=moves {
+                    world.create_conversation(new(number)).await.unwrap();
+                    let draft = crate::port::Draft {
+                        conversation: ConversationId::from_u128(number),
+                        sender: USER,
+                        id: None,
+                        kind: "text".into(),
+                        content: String::new(),
+                        at: Timestamp(1),
+                    };
+                    world.append_message(draft).await.unwrap();
+                }
+                PendingAnnouncements::read(&world).await.unwrap()
+            })
+        };
+        let most = PENDING_PAGES_MAX as u128 * u128::from(PENDING_PAGE);
+        assert!(!pages(most - 1).is_truncated() && pages(most + 1).is_truncated());
+        assert!(pages(150).contains(None, Some(ConversationId::from_u128(150))));
     }
 }

@@ -2,6 +2,7 @@
 
 mod compare;
 mod repair;
+mod unannounced;
 mod verify;
 
 pub use repair::repair;

@@ -1,6 +1,8 @@
 //! Repairs divergences with the transactions of the live code: counters are deleted and filled again; a cached message is
-//! deleted if it has not changed, and filled again. Pending announcements are left to recovery.
+//! deleted if it has not changed, and filled again. Pending announcements are left to recovery, which is made to try again
+//! what it has failed to announce.
 
+use super::unannounced;
 use super::verify::verify;
 use crate::consistency::{Finding, Report, Subjects};
 use crate::error::Error;
@@ -10,6 +12,9 @@ use crate::unread;
 
 /// Compares, repairs what is found, and compares again; see [`Finding::repaired`].
 pub async fn repair<W: World>(world: &W, subjects: &Subjects) -> Result<Report, Error> {
+    if matches!(subjects, Subjects::Announcements) {
+        return unannounced::list(world, true).await;
+    }
     let mut report = verify(world, subjects).await?;
     if report.divergences.is_empty() {
         return Ok(report);
@@ -28,6 +33,7 @@ pub async fn repair<W: World>(world: &W, subjects: &Subjects) -> Result<Report, 
                 last_message::renew(world, *conversation).await?;
             }
         }
+        Subjects::Announcements => {}
     }
     let after = verify(world, &affected).await?;
     for finding in &mut report.divergences {

@@ -49,12 +49,14 @@ fn a_long_message_takes_one_round_trip_for_each_8_mib() {
 }
 
 #[test]
-fn marking_as_read_takes_two_round_trips_for_any_number_of_members() {
+fn marking_as_read_takes_as_many_round_trips_for_any_number_of_members() {
     for count in [12, MEMBERS_MAX as u128] {
         let (world, members) = cached_group(count);
         block_on(send(&world, draft(1))).unwrap();
         let reader = members[0];
-        assert_eq!(cost_of(&world, mark_read(&world, reader, CONVERSATION, None)), READ_AND_COMMIT, "{count} members");
+        // The author of the message is told in a third one, because the conversation is large.
+        let all = Calls { publishes: 1, ..READ_AND_COMMIT };
+        assert_eq!(cost_of(&world, mark_read(&world, reader, CONVERSATION, None)), all, "{count} members");
         assert_eq!(cost_of(&world, mark_read(&world, reader, CONVERSATION, None)), READ, "nothing moved");
     }
 }
@@ -71,7 +73,9 @@ fn queries_about_cached_users_take_one_round_trip() {
 #[test]
 fn a_full_page_of_the_inbox_takes_one_round_trip() {
     let world = FakeWorld::new();
-    block_on(unread::totals(&world, BEN)).unwrap();
+    for user in [ADA, BEN] {
+        block_on(unread::totals(&world, user)).unwrap();
+    }
     for number in 1..=u128::from(PAGE_MAX) {
         let id = ConversationId::from_u128(number);
         block_on(create(&world, NewConversation { id: Some(id), ..group(&[ADA, BEN]) })).unwrap();

@@ -2,10 +2,14 @@
 //! the round trips, the queue of announcements, an unavailable store, and recovery.
 
 mod cost;
+mod deletions;
 mod edge_cases;
+mod followed;
 mod outage;
 mod queue;
+mod receipts;
 mod recovery;
+mod stuck;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +19,7 @@ use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::key::{Key, Space};
 use crate::limits::CONTENT_BYTES_MAX;
-use crate::port::{Draft, Edit, KeyValue, MemberChange, NewConversation, Query, Records, Value, World};
+use crate::port::{Draft, Edit, Feeds, KeyValue, MemberChange, NewConversation, Query, Records, Value, World};
 use crate::source::Sourced;
 use crate::testing::{BoxFuture, FakeRecords, FakeWorld, TestWorld, block_on, join_all};
 use crate::time::Timestamp;
@@ -29,6 +33,7 @@ const CONVERSATION: ConversationId = ConversationId::from_u128(0x77);
 fn world() -> FakeWorld {
     let world = FakeWorld::new();
     block_on(create(&world, group(&[ADA, BEN, CLEO]))).unwrap();
+    block_on(world.follow(&[ADA, BEN, CLEO])).unwrap();
     world.store.take_published();
     world
 }

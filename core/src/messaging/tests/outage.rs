@@ -18,6 +18,7 @@ pub(super) fn outage_world() -> OutageWorld {
         telemetry: FakeTelemetry::new(),
     };
     block_on(create(&world, group(&[ADA, BEN, CLEO]))).unwrap();
+    block_on(world.store.store.follow(&[ADA, BEN, CLEO])).unwrap();
     for number in 1..=3 {
         block_on(send(&world, draft_now(&world, number))).unwrap();
     }
@@ -117,7 +118,7 @@ fn reading_moves_the_position_at_once_and_is_announced_later() {
 
     world.store.set_available();
     world.clock.advance(60_000);
-    assert_eq!(block_on(recover(&world)), Ok(2));
+    assert_eq!(block_on(recover(&world)), Ok(1), "a member is one item, however often it moved");
     assert_eq!((events(&world, BEN, "unread.update"), events(&world, ADA, "message.read_update")), (1, 1));
     assert_eq!(block_on(recover(&world)), Ok(0));
     assert_counters_equal_records(&world, &world.records);

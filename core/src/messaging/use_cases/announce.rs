@@ -38,35 +38,64 @@ async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
     let change = &changed.change;
     let conversation = change.message.conversation;
     let Remaining { members, overtaken } = match change.kind {
+        ChangeKind::Sent if change.message.deleted => Remaining::everybody(changed),
         ChangeKind::Sent => announce_in_order(world, changed).await?,
-        ChangeKind::Edited | ChangeKind::Deleted => Remaining { members: changed.members.clone(), overtaken: true },
+        ChangeKind::Edited | ChangeKind::Deleted => announce_later_change(world, changed).await?,
     };
     let targets = members.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
-    reconcile(world, targets, Uncached::Fill).await?;
-    if overtaken || change.message.deleted {
+    reconcile(world, targets, Uncached::FillFollowed).await?;
+    if overtaken {
         last_message::refresh(world, vec![conversation]).await?;
     }
     confirm(world, vec![Confirmation::Change(conversation, change.seq)]).await;
     Ok(())
 }
 
-/// What remains to be done after announcing a new message in order.
+/// What remains to be done after a change was announced to whoever needs no snapshot.
 #[derive(Default)]
 struct Remaining {
     /// Members who need a snapshot.
     members: Vec<UserId>,
-    /// Whether some member had received the change already, or was uncached. Then a newer change may have been announced, and
-    /// the cached last message may be missing or older.
+    /// Whether some member had received the change already, or was uncached, or the change was announced to nobody. Then a
+    /// newer change may have been announced, and the cached last message may be missing or older. Also if the newest message is
+    /// not known.
     overtaken: bool,
+}
+
+impl Remaining {
+    /// Nobody has received the change yet, and every member needs a snapshot.
+    fn everybody(changed: &Changed) -> Self {
+        Self { members: changed.members.clone(), overtaken: true }
+    }
+}
+
+/// Announces an edit or a deletion to every member whose position in the store is the one in the records, and caches the
+/// newest message, in one round trip.
+async fn announce_later_change<W: World>(world: &W, changed: &Changed) -> Result<Remaining, Error> {
+    let Some(last) = changed.last.as_ref().filter(|_| !changed.positions.is_empty()) else {
+        return Ok(Remaining::everybody(changed));
+    };
+    let event = event::change(&changed.change);
+    let positions = changed.positions.iter();
+    let mut transactions: Vec<Transaction> =
+        positions.clone().map(|member| rules::announce_later_change(&changed.change, event.as_ref(), member)).collect();
+    transactions.push(last_message::put(last));
+    let outcomes = store_calls::commit_all(world, transactions).await?;
+    if let Some(error) = store_calls::failure(&outcomes) {
+        return Err(error);
+    }
+    let Attempt { notified, refused } = Attempt::new(positions.map(|member| member.user), &outcomes);
+    Ok(Remaining { overtaken: notified == 0 || !refused.is_empty(), members: refused })
 }
 
 /// Announces a new message to every member who needs no snapshot, in as many attempts as other senders make necessary.
 async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Remaining, Error> {
     let change = &changed.change;
     let mut remaining = Remaining::default();
-    let mut refused = announce_at_once(world, changed, &changed.members).await?;
+    let Attempt { notified, mut refused } = announce_at_once(world, changed, &changed.members).await?;
     if refused.is_empty() {
-        return Ok(remaining);
+        // A member to whom it was announced in place had received no newer change, so the store has lost nothing since.
+        return Ok(Remaining { overtaken: notified == 0, ..remaining });
     }
     let queue = ConversationQueue::new(world, change.message.conversation, change.seq);
     let mut retried = false;
@@ -92,7 +121,7 @@ async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Rem
         };
         ready.extend(early);
         refused = match outcome {
-            WaitOutcome::Ready => announce_at_once(world, changed, &ready).await?,
+            WaitOutcome::Ready => announce_at_once(world, changed, &ready).await?.refused,
             WaitOutcome::Passed => ready,
             WaitOutcome::Stalled => {
                 remaining.overtaken |= !ready.is_empty();
@@ -105,9 +134,32 @@ async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Rem
     Err(Error::Contended)
 }
 
-/// Tries to announce a new message to these members, and to cache it, in one round trip. Returns the members who were not
-/// ready.
-async fn announce_at_once<W: World>(world: &W, changed: &Changed, members: &[UserId]) -> Result<Vec<UserId>, Error> {
+/// What became of one attempt to announce a change to several members.
+struct Attempt {
+    /// The number of members to whom it was announced.
+    notified: usize,
+    /// The members who were not ready. Those to whom nothing is owed, because they are uncached and nobody follows them, are
+    /// not among them.
+    refused: Vec<UserId>,
+}
+
+impl Attempt {
+    /// Sorts the members by the outcomes of their transactions, none of which failed.
+    fn new(members: impl Iterator<Item = UserId>, outcomes: &[Outcome]) -> Self {
+        let mut attempt = Self { notified: 0, refused: Vec::new() };
+        for (member, outcome) in members.zip(outcomes) {
+            match outcome {
+                Outcome::Refused(rules::OWED_CHECK) => {}
+                Outcome::Refused(_) => attempt.refused.push(member),
+                Outcome::Committed(_) | Outcome::Failed(_) => attempt.notified += 1,
+            }
+        }
+        attempt
+    }
+}
+
+/// Tries to announce a new message to these members, and to cache it, in one round trip.
+async fn announce_at_once<W: World>(world: &W, changed: &Changed, members: &[UserId]) -> Result<Attempt, Error> {
     let change = &changed.change;
     let event = event::change(change);
     let mut transactions: Vec<Transaction> =
@@ -119,8 +171,7 @@ async fn announce_at_once<W: World>(world: &W, changed: &Changed, members: &[Use
     if let Some(error) = store_calls::failure(&outcomes) {
         return Err(error);
     }
-    let refused = members.iter().zip(&outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Refused(_)));
-    Ok(refused.map(|(member, _)| *member).collect())
+    Ok(Attempt::new(members.iter().copied(), &outcomes))
 }
 
 /// The newest message of the conversation after this change; later changes have higher versions.

@@ -1,9 +1,12 @@
-//! Creates conversations and changes their members.
+//! Creates conversations, lists and changes their members.
 
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::limits::MEMBERS_MAX;
-use crate::port::{Created, MemberChange, NewConversation, RecordsError, World};
+use crate::messaging::rules::validation::validate_page;
+use crate::port::{
+    Created, MemberChange, MembersPage, MembersQuery, NewConversation, RecordsError, World, records_bounds,
+};
 use crate::unread::{Target, Uncached, reconcile};
 
 /// Creates a conversation. With the id and the members of an existing one, the existing conversation is returned.
@@ -13,10 +16,16 @@ pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Resul
         let text = format!("a conversation has at most {MEMBERS_MAX} members, not {members}");
         return Err(RecordsError::TooLarge(text).into());
     }
+    let members = records_bounds::members(&conversation)?;
     let created = world.create_conversation(conversation).await?;
-    let id = created.conversation.id;
-    reconcile_members(world, id, &created.conversation.members).await?;
+    reconcile_members(world, created.conversation.id, &members).await?;
     Ok(created)
+}
+
+/// A page of a conversation's members.
+pub async fn members<W: World>(world: &W, query: MembersQuery) -> Result<MembersPage, Error> {
+    validate_page(query.limit)?;
+    Ok(world.members(query).await?)
 }
 
 /// Adds a member, who sees the messages sent from now on. Returns all members.

@@ -3,31 +3,63 @@
 use std::collections::BTreeMap;
 
 use crate::error::Error;
-use crate::ids::{ConversationId, UserId};
+use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Space};
-use crate::last_message;
-use crate::limits::LIST_MAX;
+use crate::limits::{LIST_MAX, PAGE_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX, SYNC_PART_BYTES_MAX};
 use crate::messaging::rules::validation::validate_page;
 use crate::port::{Conversation, ConversationQuery, LastMessage, Message, Query, RecordsError, Value, World};
-use crate::source::{Sourced, or_from_records};
+use crate::source::{Source, Sourced, or_from_records};
 use crate::time::Timestamp;
 use crate::unread::{self, Target, Uncached, reconcile};
-use crate::{store_answers, store_calls};
+use crate::{json_size, last_message, store_answers, store_calls};
 
 /// One conversation of the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboxEntry {
     /// The id of the conversation.
     pub id: ConversationId,
-    /// All members of the conversation.
+    /// The first members of the conversation, at most [`crate::limits::MEMBERS_SHOWN_MAX`].
     pub members: Vec<UserId>,
+    /// The number of all members.
+    pub member_count: u64,
+    /// The read position of every member, if there are at most [`crate::limits::READS_SHOWN_MAX`].
+    pub reads: BTreeMap<UserId, Seq>,
     /// The newest message that the user may see, if there is one.
     pub last_message: Option<Message>,
     /// The number of messages that the user has not read.
     pub unread: u64,
+    /// The user's own read position.
+    pub read: Seq,
     /// The time of the last change, or of the creation if there was none.
     pub updated_at: Timestamp,
 }
+
+impl InboxEntry {
+    /// A conversation with nothing in it but what the records hold of it.
+    pub fn of(conversation: Conversation) -> Self {
+        Self {
+            id: conversation.id,
+            reads: conversation.members.iter().copied().zip(conversation.reads).collect(),
+            members: conversation.members,
+            member_count: conversation.member_count,
+            last_message: None,
+            unread: 0,
+            read: conversation.read,
+            updated_at: conversation.updated_at,
+        }
+    }
+
+    /// A bound on the size of the entry as JSON.
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES
+            + self.members.len() * json_size::ID_BYTES
+            + self.reads.len() * (json_size::ID_BYTES + json_size::NUMBER_BYTES)
+            + self.last_message.as_ref().map_or(0, json_size::message_bytes)
+    }
+}
+
+/// The largest size of everything of an entry but its members, their positions and its last message.
+const ENTRY_BYTES: usize = 300;
 
 /// One page of conversations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,26 +70,95 @@ pub struct InboxPage {
     pub next: Option<String>,
 }
 
-/// The user's conversations; one round trip to the store if everything is cached.
+/// The user's conversations; one round trip to the store if everything is cached. A page ends at its limit or at
+/// [`PAGE_BYTES_MAX`] of JSON. Named conversations that do not fit are answered with the first page of all of them, whose
+/// cursor goes on.
 pub async fn inbox<W: World>(world: &W, user: UserId, query: ConversationQuery) -> Result<Sourced<InboxPage>, Error> {
-    match &query {
-        ConversationQuery::Page { limit, .. } => validate_page(*limit)?,
-        ConversationQuery::Named(ids) if ids.len() > LIST_MAX => {
-            let text = format!("at most {LIST_MAX} conversations at a time, not {}", ids.len());
-            return Err(RecordsError::TooLarge(text).into());
+    match query {
+        ConversationQuery::Page { cursor, limit } => {
+            validate_page(limit)?;
+            page(world, user, (cursor, limit), PAGE_BYTES_MAX).await
         }
-        ConversationQuery::Named(_) => {}
+        ConversationQuery::Named(ids) => named(world, user, ids, PAGE_BYTES_MAX).await,
     }
-    let page = world.conversations(user, query).await?;
-    let ids: Vec<_> = page.conversations.iter().map(|conversation| conversation.id).collect();
+}
+
+/// The conversations in which a client missed events or, if those are unknown (`None`), the newest ones, in an answer that
+/// has other parts. As with [`inbox`], a cursor goes on where they do not fit.
+pub async fn sync<W: World>(
+    world: &W,
+    user: UserId,
+    conversations: Option<Vec<ConversationId>>,
+) -> Result<Sourced<InboxPage>, Error> {
+    match conversations {
+        Some(ids) => named(world, user, ids, SYNC_PART_BYTES_MAX).await,
+        None => page(world, user, (None, PAGE_DEFAULT), SYNC_PART_BYTES_MAX).await,
+    }
+}
+
+/// A page whose entries fit. The records know the cursor behind an entry only for the last one of a page, so that they are
+/// asked again for the number of entries that fitted.
+async fn page<W: World>(
+    world: &W,
+    user: UserId,
+    (cursor, mut limit): (Option<String>, u32),
+    bytes_max: usize,
+) -> Result<Sourced<InboxPage>, Error> {
+    loop {
+        let query = ConversationQuery::Page { cursor: cursor.clone(), limit };
+        let page = world.conversations(user, query).await?;
+        let entries = entries(world, user, page.conversations).await?;
+        let fitting = json_size::fitting(entries.value.iter().map(InboxEntry::bytes), bytes_max);
+        if fitting >= entries.value.len() {
+            return Ok(entries.map(|conversations| InboxPage { conversations, next: page.next }));
+        }
+        limit = u32::try_from(fitting).unwrap_or(PAGE_MAX);
+    }
+}
+
+/// The named conversations if all of them fit, otherwise the first page.
+async fn named<W: World>(
+    world: &W,
+    user: UserId,
+    ids: Vec<ConversationId>,
+    bytes_max: usize,
+) -> Result<Sourced<InboxPage>, Error> {
+    if ids.len() > LIST_MAX {
+        let text = format!("at most {LIST_MAX} conversations at a time, not {}", ids.len());
+        return Err(RecordsError::TooLarge(text).into());
+    }
+    let found = world.conversations(user, ConversationQuery::Named(ids)).await?.conversations;
+    let mut source = Source::Store;
+    let mut conversations = Vec::with_capacity(found.len());
+    for chunk in found.chunks(PAGE_MAX as usize) {
+        let entries = entries(world, user, chunk.to_vec()).await?;
+        if entries.source == Source::Records {
+            source = Source::Records;
+        }
+        conversations.extend(entries.value);
+        let fitting = json_size::fitting(conversations.iter().map(InboxEntry::bytes), bytes_max);
+        if fitting < conversations.len() {
+            return page(world, user, (None, PAGE_DEFAULT), bytes_max).await;
+        }
+    }
+    Ok(Sourced { value: InboxPage { conversations, next: None }, source })
+}
+
+/// The conversations with their counters and last messages; at most a page of them.
+async fn entries<W: World>(
+    world: &W,
+    user: UserId,
+    conversations: Vec<Conversation>,
+) -> Result<Sourced<Vec<InboxEntry>>, Error> {
+    let ids: Vec<_> = conversations.iter().map(|conversation| conversation.id).collect();
     let cached = cached(world, user, &ids).await;
     let known = or_from_records(world, "inbox", cached, recorded(world, user, &ids)).await?;
     Ok(known.map(|(counts, last)| {
-        let conversations = page.conversations.into_iter().zip(last).map(|(conversation, last)| {
+        let entries = conversations.into_iter().zip(last).map(|(conversation, last)| {
             let unread = counts.get(&conversation.id).copied().unwrap_or(0);
             entry(conversation, last.message, unread)
         });
-        InboxPage { conversations: conversations.collect(), next: page.next }
+        entries.collect()
     }))
 }
 
@@ -105,13 +206,8 @@ async fn recorded<W: World>(
 }
 
 fn entry(conversation: Conversation, last: Option<Message>, unread: u64) -> InboxEntry {
-    InboxEntry {
-        id: conversation.id,
-        last_message: last.filter(|message| message.seq > conversation.joined),
-        members: conversation.members,
-        unread,
-        updated_at: conversation.updated_at,
-    }
+    let last_message = last.filter(|message| message.seq > conversation.joined);
+    InboxEntry { last_message, unread, ..InboxEntry::of(conversation) }
 }
 
 /// The counters that were read if the user is cached and none is missing, otherwise the counters after filling them; and

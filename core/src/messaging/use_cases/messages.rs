@@ -3,6 +3,8 @@
 use super::announce::announce_or_delay;
 use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, UserId};
+use crate::json_size;
+use crate::limits::PAGE_BYTES_MAX;
 use crate::messaging::rules::validation::{validate_content, validate_kind, validate_page};
 use crate::port::{Changed, Draft, Edit, HistoryPage, HistoryQuery, Message, World};
 
@@ -53,8 +55,17 @@ pub async fn delete<W: World>(
     Ok(DeletedMessage { delayed: announce_or_delay(world, &changed).await? })
 }
 
-/// A page of messages, newest first.
+/// A page of messages, newest first. It ends at its limit or at [`PAGE_BYTES_MAX`] of JSON.
 pub async fn history<W: World>(world: &W, query: HistoryQuery) -> Result<HistoryPage, Error> {
     validate_page(query.limit)?;
-    Ok(world.history(query).await?)
+    Ok(cut(world.history(query).await?))
+}
+
+fn cut(mut page: HistoryPage) -> HistoryPage {
+    let fitting = json_size::fitting(page.messages.iter().map(json_size::message_bytes), PAGE_BYTES_MAX);
+    if fitting < page.messages.len() {
+        page.messages.truncate(fitting);
+        page.next_before = page.messages.last().map(|message| message.seq);
+    }
+    page
 }

@@ -10,8 +10,8 @@ mod recover;
 
 #[cfg(test)]
 pub(super) use announce::announce_or_delay;
-pub use conversations::{add_member, create, remove_member};
-pub use inbox::{InboxEntry, InboxPage, inbox};
+pub use conversations::{add_member, create, members, remove_member};
+pub use inbox::{InboxEntry, InboxPage, inbox, sync};
 pub use messages::{DeletedMessage, StoredMessage, delete, edit, history, send};
 pub use read::{ReadReply, mark_read};
-pub use recover::recover;
+pub use recover::{recover, retry};

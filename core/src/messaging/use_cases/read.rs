@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::announce;
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
-use crate::limits::{LEASE_WAIT_MS, TRIES_MAX};
-use crate::messaging::rules::reading::{new_total, notify_others, notify_reader};
-use crate::port::{Confirmation, Outcome, ReadMark, RecordsError, World};
+use crate::key::{Key, Space};
+use crate::limits::TRIES_MAX;
+use crate::messaging::rules::reading::{Receipts, new_total, notify_others, notify_reader};
+use crate::port::{Confirmation, Outcome, Query, ReadMark, RecordsError, Value, World};
 use crate::source::{Sourced, or_from_records};
 use crate::store_calls;
 use crate::unread::rules::{self, CounterState, Reconciliation};
@@ -59,7 +60,17 @@ async fn record<W: World>(
 }
 
 /// Tells the reader's devices and the other members the read position once more, because a crash may have prevented it.
+///
+/// A reader who is uncached, and whom nobody follows, is owed nothing; then only the others are told.
 pub(super) async fn notify_again<W: World>(world: &W, user: UserId, conversation: ConversationId) -> Result<(), Error> {
+    let keys = [Key::of_user(Space::UnreadTotal, user), Key::followed(user)];
+    let present = world.read(keys.map(Query::Presence).into()).await?;
+    if !present.contains(&Value::Presence(true)) {
+        let mark = world.mark_read(user, conversation, Some(Seq::ZERO)).await?;
+        let Receipts::Durable(receipts) = notify_others(user, &mark) else { return Ok(()) };
+        let outcomes = store_calls::commit_all(world, receipts).await?;
+        return store_calls::failure(&outcomes).map_or(Ok(()), Err);
+    }
     move_and_notify(world, user, conversation, Some(Seq::ZERO), Unnotified::EVERYBODY).await.map(|_| ())
 }
 
@@ -71,7 +82,7 @@ async fn move_and_notify<W: World>(
     mut unnotified: Unnotified,
 ) -> Result<ReadReply, Error> {
     let mut moved_here = false;
-    for _ in 0..TRIES_MAX {
+    for attempt in 0..TRIES_MAX {
         let state = read_one(world, user, conversation).await?;
         let mark = world.mark_read(user, conversation, up_to).await?;
         moved_here |= mark.moved;
@@ -82,14 +93,14 @@ async fn move_and_notify<W: World>(
         }
         if state.total.is_none() {
             if !fill(world, &[user]).await?.is_empty() {
-                world.wait(LEASE_WAIT_MS).await;
+                world.wait(rules::lease_wait_ms(attempt)).await;
             }
             continue;
         }
         if let Some(total) = apply(world, user, &state, &mark, &mut unnotified).await? {
             // Only this call's own change is confirmed; another call's change that was not announced stays pending.
             if moved_here {
-                announce::confirm(world, vec![Confirmation::Member(conversation, user)]).await;
+                announce::confirm(world, vec![Confirmation::Member(conversation, user, 1)]).await;
             }
             return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
         }
@@ -127,13 +138,24 @@ async fn apply<W: World>(
     let total = new_total(stored, counter);
     let Some(own) = own else { return Ok(Some(total)) };
     let mut transactions = vec![notify_reader(own, user, stored, counter)];
-    if unnotified.others {
-        transactions.extend(notify_others(counter.conversation, user, counter.read, &mark.members));
+    let mut ephemeral = Vec::new();
+    match notify_others(user, mark) {
+        Receipts::Durable(receipts) if unnotified.others => transactions.extend(receipts),
+        Receipts::Ephemeral { gate, publications } if unnotified.others => {
+            transactions.push(gate);
+            ephemeral = publications;
+        }
+        _ => {}
     }
     let mut outcomes = store_calls::commit_all(world, transactions).await?.into_iter();
     let own = outcomes.next();
-    if let Some(Outcome::Failed(error)) = outcomes.find(|outcome| matches!(outcome, Outcome::Failed(_))) {
-        return Err(error.into());
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    if let Some(error) = store_calls::failure(&outcomes) {
+        return Err(error);
+    }
+    if !ephemeral.is_empty() && matches!(outcomes[..], [Outcome::Committed(_)]) {
+        // If this fails nobody is told this time; everything else was done.
+        let _ = world.publish(ephemeral).await;
     }
     unnotified.others = false;
     match own {

@@ -2,121 +2,253 @@
 //! unavailable.
 //!
 //! This happens in rounds. Each round is limited in pages and time, so that thousands of changes are announced without
-//! keeping other callers from the store. The changes of a page are announced together, by conversation. A change that
-//! cannot be announced is left for the next round and does not delay the others.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! keeping other callers from the store. It walks through the outbox with a cursor, and the changes of a page are
+//! announced together, by conversation.
+//!
+//! What cannot be announced delays nothing else. Before an attempt, its items are noted as tried, and only a
+//! confirmation removes them. So items that fail, or that end the whole call, leave the ones that were never tried;
+//! [`retry`] tries them again, later and later, in rounds of their own. A batch that fails is halved until the items
+//! that are the reason are alone.
 
 use super::announce::confirm;
 use super::read;
 use crate::error::Error;
-use crate::ids::{ConversationId, UserId};
 use crate::last_message;
-use crate::limits::{CONFIRMATION_WAIT_MS, PENDING_AFTER_MS, PENDING_PAGE, RECOVERY_MS_MAX, RECOVERY_PAGES_MAX};
-use crate::messaging::rules::recovery::{PendingConversation, PendingId, PendingWork, batches, group};
-use crate::port::{Confirmation, Pending, UnreadRequest, UnreadSnapshot, World};
+use crate::limits::{
+    LIST_MAX, PENDING_AFTER_MS, RECOVERY_ATTEMPTS_REPORTED, RECOVERY_MS_MAX, RECOVERY_PAGES_MAX,
+    RECOVERY_UNAVAILABLE_MAX,
+};
+use crate::messaging::rules::recovery::{
+    PendingConversation, PendingMember, PendingWork, Recoverable, TriedItem, batches, group,
+};
+use crate::port::{
+    Confirmation, PendingId, PendingItem, PendingQuery, Postponement, UnreadRequest, UnreadSnapshot, World,
+};
+use crate::time::Timestamp;
 use crate::unread::{Target, Uncached, reconcile};
 
-/// Runs one round. Returns the number of announcements that were made.
+/// What the operator is told about an announcement that fails again and again.
+const ADVICE: &str = "an announcement keeps failing: its members are not told of a stored change; it is tried again, at \
+    most once a minute. Remove the cause that `problem` names; `roost verify` lists all of them, and `roost repair` \
+    tries them at once";
+
+/// Runs one round for what was never tried. Returns the number of announcements that were made.
 ///
 /// # Errors
-/// The first error, after everything else was announced; immediately if the store or the records are unavailable.
+/// If the store or the records are unavailable. An announcement that fails for another reason is counted, postponed and
+/// reported, and is no error of the round.
 pub async fn recover<W: World>(world: &W) -> Result<usize, Error> {
-    let began = world.now();
-    let mut round = RecoveryRound::default();
-    for _ in 0..RECOVERY_PAGES_MAX {
-        let page = world.pending(began.minus(PENDING_AFTER_MS), PENDING_PAGE).await?;
-        let last = page.len() < PENDING_PAGE as usize;
-        let fresh: Vec<_> = page.into_iter().filter(|pending| !round.seen.contains(&PendingId::of(pending))).collect();
-        if fresh.is_empty() && !last {
-            // The whole page was announced a moment ago; the confirmations have not taken effect yet.
-            world.wait(CONFIRMATION_WAIT_MS).await;
-        }
-        round.process(world, fresh).await?;
-        if last || world.now() > began.plus(RECOVERY_MS_MAX) {
-            break;
-        }
-    }
-    round.failure.map_or(Ok(round.recovered), Err)
+    let before = world.now().minus(PENDING_AFTER_MS);
+    RecoveryRound::new(world).run(PendingQuery::untried(before)).await
 }
 
-#[derive(Default)]
-struct RecoveryRound {
-    seen: BTreeSet<PendingId>,
+/// As [`recover`], for what was tried before and is due again.
+///
+/// # Errors
+/// As [`recover`].
+pub async fn retry<W: World>(world: &W) -> Result<usize, Error> {
+    let now = world.now();
+    RecoveryRound::new(world).run(PendingQuery::tried(now)).await
+}
+
+/// Whether a round goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RoundState {
+    Continue,
+    /// The time of the round is over.
+    End,
+}
+
+struct RecoveryRound<'w, W> {
+    world: &'w W,
+    began: Timestamp,
     recovered: usize,
-    failure: Option<Error>,
+    /// The attempts since the last one that found the store and the records available.
+    unavailable_in_a_row: u32,
 }
 
-impl RecoveryRound {
-    async fn process<W: World>(&mut self, world: &W, page: Vec<Pending>) -> Result<(), Error> {
-        self.seen.extend(page.iter().map(PendingId::of));
-        let PendingWork { conversations, members } = group(page);
-        for batch in batches(conversations) {
-            self.announce(world, &batch).await?;
-        }
-        self.restore_members(world, &members).await
+impl<'w, W: World> RecoveryRound<'w, W> {
+    fn new(world: &'w W) -> Self {
+        Self { world, began: world.now(), recovered: 0, unavailable_in_a_row: 0 }
     }
 
-    /// Announces the whole batch together. If that fails, announces each conversation on its own, so that one conversation
-    /// does not delay the others.
-    async fn announce<W: World>(&mut self, world: &W, batch: &[PendingConversation]) -> Result<(), Error> {
-        let outcome = announce(world, batch).await;
-        if outcome.as_ref().is_err_and(|error| !is_unavailable(error)) && batch.len() > 1 {
-            for conversation in batch.chunks(1) {
-                let outcome = announce(world, conversation).await;
-                self.note(world, outcome, changes(conversation))?;
+    async fn run(mut self, mut query: PendingQuery) -> Result<usize, Error> {
+        for _ in 0..RECOVERY_PAGES_MAX {
+            let page = self.world.pending(query.clone()).await?;
+            self.check_store(&page.items).await?;
+            query.cursor = page.next;
+            let next = self.announce_page(page.items).await?;
+            if query.cursor.is_none() || next == RoundState::End || self.is_over() {
+                break;
             }
-            return Ok(());
         }
-        self.note(world, outcome, changes(batch))
+        Ok(self.recovered)
+    }
+
+    fn is_over(&self) -> bool {
+        self.world.now() > self.began.plus(RECOVERY_MS_MAX)
+    }
+
+    /// Ends the round, before it notes anything as tried, if the store is unavailable. It asks for any one of the
+    /// conversations: a part of the store may be unavailable while the rest works.
+    async fn check_store(&self, items: &[PendingItem]) -> Result<(), Error> {
+        let index = usize::try_from(self.began.0).unwrap_or(0) % items.len().max(1);
+        let Some(item) = items.get(index) else { return Ok(()) };
+        let query = last_message::query(PendingId::from(&item.pending).conversation());
+        match self.world.read(vec![query]).await.map_err(Error::from) {
+            Err(error) if is_unavailable(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn announce_page(&mut self, items: Vec<PendingItem>) -> Result<RoundState, Error> {
+        let PendingWork { conversations, members } = group(items);
+        for batch in batches(conversations) {
+            if self.is_over() || self.announce(batch).await? == RoundState::End {
+                return Ok(RoundState::End);
+            }
+        }
+        for batch in batches(members) {
+            if self.is_over() || self.restore(batch).await? == RoundState::End {
+                return Ok(RoundState::End);
+            }
+        }
+        Ok(RoundState::Continue)
+    }
+
+    /// Announces conversations together. A batch that fails is halved.
+    async fn announce(&mut self, batch: Vec<PendingConversation>) -> Result<RoundState, Error> {
+        self.claim(&batch).await?;
+        let mut waiting = vec![batch];
+        while let Some(mut batch) = waiting.pop() {
+            if self.is_over() {
+                waiting.push(batch);
+                self.release(&waiting).await;
+                return Ok(RoundState::End);
+            }
+            let outcome = announce(self.world, &batch).await;
+            if outcome.is_err() && batch.len() > 1 && !self.gives_up(&outcome) {
+                let half = batch.split_off(batch.len() / 2);
+                waiting.extend([half, batch]);
+                continue;
+            }
+            if let Err(error) = self.note(outcome, &batch).await {
+                waiting.push(batch);
+                self.release(&waiting).await;
+                return Err(error);
+            }
+        }
+        Ok(RoundState::Continue)
     }
 
     /// Repeats what should have followed from changed read positions and memberships. Each member is announced once,
-    /// however often the member changed.
-    async fn restore_members<W: World>(
-        &mut self,
-        world: &W,
-        members: &BTreeMap<(ConversationId, UserId), usize>,
-    ) -> Result<(), Error> {
-        if members.is_empty() {
-            return Ok(());
-        }
-        let request = |(conversation, user): &(ConversationId, UserId)| UnreadRequest {
-            user: *user,
-            conversations: Some(vec![*conversation]),
-        };
-        let snapshots = world.unread(members.keys().map(request).collect()).await?;
-        for (((conversation, user), times), snapshot) in members.iter().zip(&snapshots) {
-            let outcome = restore_member(world, *conversation, *user, snapshot).await;
-            if outcome.is_ok() {
-                confirm(world, vec![Confirmation::Member(*conversation, *user); *times]).await;
+    /// however often the member moved.
+    async fn restore(&mut self, batch: Vec<PendingMember>) -> Result<RoundState, Error> {
+        self.claim(&batch).await?;
+        let mut waiting = vec![batch];
+        while let Some(mut batch) = waiting.pop() {
+            let snapshots = snapshots(self.world, &batch).await;
+            if snapshots.is_err() && batch.len() > 1 && !self.gives_up(&snapshots) {
+                let half = batch.split_off(batch.len() / 2);
+                waiting.extend([half, batch]);
+                continue;
             }
-            self.note(world, outcome, *times)?;
+            let outcomes = match snapshots {
+                Ok(snapshots) => snapshots.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error); batch.len()],
+            };
+            let mut remaining = batch.as_slice();
+            for snapshot in outcomes {
+                let Some((member, others)) = remaining.split_first() else { break };
+                if self.is_over() {
+                    waiting.push(remaining.to_vec());
+                    self.release(&waiting).await;
+                    return Ok(RoundState::End);
+                }
+                let outcome = restore_member(self.world, member, snapshot).await;
+                if let Err(error) = self.note(outcome, std::slice::from_ref(member)).await {
+                    waiting.push(remaining.to_vec());
+                    self.release(&waiting).await;
+                    return Err(error);
+                }
+                remaining = others;
+            }
+        }
+        Ok(RoundState::Continue)
+    }
+
+    /// Notes everything in the batch as tried, before it is tried: the attempt may be the last thing that this call does.
+    async fn claim<I: Recoverable>(&self, batch: &[I]) -> Result<(), Error> {
+        let now = self.world.now();
+        self.postpone(items(batch).into_iter().map(|item| item.claimed(now)).collect()).await
+    }
+
+    /// Puts items back that were not tried. If that fails, they are tried again after a short pause.
+    async fn release<I: Recoverable>(&self, batches: &[Vec<I>]) {
+        let now = self.world.now();
+        let items = batches.iter().flat_map(|batch| items(batch));
+        let released = self.postpone(items.map(|item| item.released(now)).collect()).await;
+        if released.is_err() {
+            self.world.count("announcements", &[("outcome", "unreleased")], 1);
+        }
+    }
+
+    async fn postpone(&self, postponements: Vec<Postponement>) -> Result<(), Error> {
+        for chunk in postponements.chunks(LIST_MAX) {
+            self.world.postpone(chunk.to_vec()).await?;
         }
         Ok(())
     }
 
-    /// Counts an outcome. Only a store or records that are unavailable end the round.
-    fn note<W: World>(&mut self, world: &W, outcome: Result<(), Error>, amount: usize) -> Result<(), Error> {
+    /// Whether this failure is one too many of those that only say that the store or the records are unavailable.
+    fn gives_up<T>(&mut self, outcome: &Result<T, Error>) -> bool {
+        let unavailable = outcome.as_ref().is_err_and(is_unavailable);
+        self.unavailable_in_a_row = if unavailable { self.unavailable_in_a_row + 1 } else { 0 };
+        self.unavailable_in_a_row >= RECOVERY_UNAVAILABLE_MAX
+    }
+
+    /// Counts an outcome. Only a store or records that stay unavailable end the round.
+    async fn note<I: Recoverable>(&mut self, outcome: Result<(), Error>, batch: &[I]) -> Result<(), Error> {
+        let gives_up = self.gives_up(&outcome);
+        let items = items(batch);
         let label = match outcome {
             Ok(()) => {
-                self.recovered += amount;
+                self.recovered += items.len();
                 "recovered"
             }
-            Err(error) if is_unavailable(&error) => return Err(error),
+            Err(error) if gives_up => return Err(error),
+            Err(error) if error.is_store_unavailable() => {
+                let now = self.world.now();
+                self.postpone(items.iter().map(|item| item.postponed_without_fault(now)).collect()).await?;
+                "postponed"
+            }
             Err(error) => {
-                self.failure.get_or_insert(error);
+                items.iter().for_each(|item| self.report(*item, &error));
                 "failed"
             }
         };
-        world.count("announcements", &[("outcome", label)], amount as u64);
+        self.world.count("announcements", &[("outcome", label)], items.len() as u64);
         Ok(())
+    }
+
+    /// Tells the operator, once, about an item that was tried in vain several times.
+    fn report(&self, item: TriedItem, error: &Error) {
+        if item.attempts.saturating_add(1) != RECOVERY_ATTEMPTS_REPORTED {
+            return;
+        }
+        self.world.count("announcements", &[("outcome", "stuck")], 1);
+        let (conversation, what, of) = match item.id {
+            PendingId::Change(conversation, seq) => (conversation, "seq", seq.to_string()),
+            PendingId::Member(conversation, user) => (conversation, "user", user.to_string()),
+        };
+        let (conversation, problem) = (conversation.to_string(), error.to_string());
+        self.world.warn(ADVICE, &[("conversation", &conversation), (what, &of), ("problem", &problem)]);
     }
 }
 
-/// The number of pending changes in these conversations.
-fn changes(conversations: &[PendingConversation]) -> usize {
-    conversations.iter().map(|conversation| conversation.changes.len()).sum()
+/// The items of everything in a batch.
+fn items<I: Recoverable>(batch: &[I]) -> Vec<TriedItem> {
+    batch.iter().flat_map(Recoverable::items).collect()
 }
 
 /// Reconciles every member, which publishes the missed changes, and confirms.
@@ -125,28 +257,34 @@ async fn announce<W: World>(world: &W, batch: &[PendingConversation]) -> Result<
         let newest = pending.newest();
         pending.members.iter().map(move |user| Target::counted(*user, pending.conversation, newest))
     });
-    reconcile(world, targets.collect(), Uncached::Fill).await?;
+    reconcile(world, targets.collect(), Uncached::FillFollowed).await?;
     last_message::refresh(world, batch.iter().map(|pending| pending.conversation).collect()).await?;
     let confirmations = batch
         .iter()
-        .flat_map(|pending| pending.changes.iter().map(|seq| Confirmation::Change(pending.conversation, *seq)))
-        .collect();
-    confirm(world, confirmations).await;
+        .flat_map(|pending| pending.changes.iter().map(|(seq, _)| Confirmation::Change(pending.conversation, *seq)));
+    confirm(world, confirmations.collect()).await;
     Ok(())
+}
+
+async fn snapshots<W: World>(world: &W, batch: &[PendingMember]) -> Result<Vec<UnreadSnapshot>, Error> {
+    let request = |member: &PendingMember| UnreadRequest::named(member.user, vec![member.conversation]);
+    Ok(world.unread(batch.iter().map(request).collect()).await?)
 }
 
 async fn restore_member<W: World>(
     world: &W,
-    conversation: ConversationId,
-    user: UserId,
-    snapshot: &UnreadSnapshot,
+    member: &PendingMember,
+    snapshot: Result<UnreadSnapshot, Error>,
 ) -> Result<(), Error> {
-    let has_read = snapshot.counters.first().is_some_and(|counter| counter.read > counter.joined);
+    let PendingMember { conversation, user, moves, .. } = *member;
+    let has_read = snapshot?.counters.first().is_some_and(|counter| counter.read > counter.joined);
     if has_read {
-        read::notify_again(world, user, conversation).await
+        read::notify_again(world, user, conversation).await?;
     } else {
-        reconcile(world, vec![Target::latest(user, conversation)], Uncached::Skip).await
+        reconcile(world, vec![Target::latest(user, conversation)], Uncached::Skip).await?;
     }
+    confirm(world, vec![Confirmation::Member(conversation, user, moves)]).await;
+    Ok(())
 }
 
 /// Whether the store or the records are unavailable: these errors name a time for a retry.

@@ -7,7 +7,7 @@ use crate::limits::OUTBOX_GRACE_MS;
 use crate::outbox::entry::OutboxEntry;
 use crate::outbox::mark::OutboxMark;
 use crate::outbox::{OutboxStore, rules};
-use crate::port::{AddressedEvent, Outcome, StoreError, Transaction, validate_commit};
+use crate::port::{AddressedEvent, Outcome, ScreenedCall, StoreError, Transaction};
 use crate::store_calls;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
@@ -45,9 +45,19 @@ struct PlannedEntry {
 /// A transaction that was carried out is delivered to every user, now or by [`crate::outbox::recover`]. If it is unknown whether
 /// it was carried out, then it is either carried out and delivered, or neither.
 pub async fn commit<S: OutboxStore>(store: &S, requests: Vec<OutboxRequest>) -> Result<Vec<Outcome>, StoreError> {
-    let (mut transactions, triggers): (Vec<_>, Vec<_>) =
+    let (transactions, mut triggers): (Vec<_>, Vec<_>) =
         requests.into_iter().map(|request| (request.transaction, request.triggers)).unzip();
-    validate_commit(&transactions)?;
+    let mut call = ScreenedCall::of(transactions)?;
+    call.refused().rev().for_each(|index| drop(triggers.remove(index)));
+    let outcomes = commit_accepted(store, call.take_accepted(), triggers).await?;
+    Ok(call.outcomes(outcomes))
+}
+
+async fn commit_accepted<S: OutboxStore>(
+    store: &S,
+    mut transactions: Vec<Transaction>,
+    triggers: Vec<Vec<Trigger>>,
+) -> Result<Vec<Outcome>, StoreError> {
     let planned = plan(store, &mut transactions, triggers);
     let due = store.now().plus(OUTBOX_GRACE_MS);
     let refused = put_marks(store, &planned, due).await?;

@@ -30,7 +30,7 @@ impl Check {
     fn bytes(&self) -> usize {
         self.key().bytes()
             + match self {
-                Self::Absent(_) | Self::Present(_) => 0,
+                Self::Absent(_) | Self::Present(_) | Self::PresentEither(..) => 0,
                 Self::Equals(_, value) => value.len(),
                 Self::FieldEquals(_, field, value) => field.len() + value.as_ref().map_or(0, |value| value.len()),
                 Self::FieldBelow(_, name, _) | Self::ScoreEquals(_, name, _) => name.len() + NUMBER_BYTES,

@@ -36,8 +36,25 @@ fn read(query: Query) -> &'static str {
     kind(validate_read(&[query]))
 }
 
+/// The kind of the first error of a call: its own, or that of one of its transactions.
+fn screen(transactions: Vec<Transaction>) -> &'static str {
+    let count = transactions.len();
+    kind(ScreenedCall::of(transactions).and_then(|mut screened| {
+        let accepted = vec![Outcome::Committed(Vec::new()); screened.take_accepted().len()];
+        let outcomes = screened.outcomes(accepted);
+        assert_eq!(outcomes.len(), count);
+        outcomes
+            .into_iter()
+            .find_map(|outcome| match outcome {
+                Outcome::Failed(error) => Some(Err(error)),
+                _ => None,
+            })
+            .unwrap_or(Ok(()))
+    }))
+}
+
 fn commit(transaction: Transaction) -> &'static str {
-    kind(validate_commit(&[transaction]))
+    screen(vec![transaction])
 }
 
 fn mutate(mutation: Mutation) -> &'static str {
@@ -76,7 +93,7 @@ fn named_fields_have_names_and_indexed_counters_have_items() {
 
 #[test]
 fn a_commit_has_at_most_1024_transactions_of_at_most_4096_items() {
-    let transactions = |count| kind(validate_commit(&vec![Transaction::new(OWNER); count]));
+    let transactions = |count| screen(vec![Transaction::new(OWNER); count]);
     assert_eq!((transactions(CALL_ITEMS_MAX), transactions(CALL_ITEMS_MAX + 1)), ("ok", "too large"));
     let items = |checks, mutations, publications| {
         commit(Transaction {
@@ -100,7 +117,7 @@ fn the_bytes_of_a_call_are_the_sum_of_checks_mutations_and_publications() {
     let values = |count: usize, rest: Transaction| {
         let value = || Check::Equals(key(), vec![0; VALUE_BYTES_MAX]);
         let large = (0..count).fold(Transaction::new(OWNER), |transaction, _| transaction.check(value()));
-        kind(validate_commit(&[large, rest]))
+        screen(vec![large, rest])
     };
     let empty = Transaction::new(OWNER);
     assert_eq!(values(full, empty.clone()), "ok", "exactly the limit");
@@ -162,6 +179,10 @@ fn values_and_names_of_checks_are_counted() {
     let size = |check: &Check| validate_check(check);
     assert_eq!(size(&Check::Absent(key())), Ok(0));
     assert_eq!(size(&Check::Present(key())), Ok(0));
+    let total = || Key::of_user(Space::UnreadTotal, USER);
+    assert_eq!(size(&Check::PresentEither(total(), Space::Followed)), Ok(0));
+    assert_eq!(check(Check::PresentEither(total(), Space::UnreadConversation)), "invalid");
+    assert_eq!(check(Check::PresentEither(Key::app(OWNER, "item"), Space::Followed)), "invalid");
     assert_eq!(size(&Check::Equals(key(), vec![0; 5])), Ok(5));
     assert_eq!(size(&Check::FieldEquals(key(), text(3), Some(text(4)))), Ok(7));
     assert_eq!(size(&Check::FieldEquals(key(), text(3), None)), Ok(3));

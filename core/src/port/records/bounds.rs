@@ -6,13 +6,13 @@
 use serde::de::IgnoredAny;
 
 use super::{
-    Answer, ChangeRange, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
-    MessagesQuery, NewConversation, RecordsError, UnreadRequest,
+    Answer, Change, ChangeRange, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
+    MembersQuery, MessagesQuery, NewConversation, PendingQuery, Postponement, RecordsError, UnreadRequest,
 };
 use crate::ids::UserId;
 use crate::limits::{
-    CONTACTS_MAX, CONTENT_BYTES_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX, DOCUMENTS_MAX, FUNCTION_NAME_BYTES_MAX,
-    KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, NAME_BYTES_MAX, PAGE_MAX, PENDING_PAGE,
+    CONTACTS_MAX, CONTENT_BYTES_MAX, CONVERSATIONS_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX, DOCUMENTS_MAX,
+    FUNCTION_NAME_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, NAME_BYTES_MAX, PAGE_MAX, PENDING_PAGE,
 };
 use crate::time::Timestamp;
 
@@ -80,8 +80,14 @@ pub fn messages(query: &MessagesQuery) -> Answer<()> {
 }
 
 /// Checks the length of a page of unconfirmed announcements.
-pub fn pending(limit: u32) -> Answer<()> {
-    page(limit, PENDING_PAGE)
+pub fn pending(query: &PendingQuery) -> Answer<()> {
+    page(query.limit, PENDING_PAGE)
+}
+
+/// Checks the number of postponed announcements, and their times.
+pub fn postponements(postponements: &[Postponement]) -> Answer<()> {
+    list(postponements)?;
+    postponements.iter().try_for_each(|postponement| timestamp(postponement.next_time))
 }
 
 /// Checks the length of a page of the directory.
@@ -103,6 +109,44 @@ pub fn members(conversation: &NewConversation) -> Answer<Vec<UserId>> {
 /// Checks the number of members that a conversation would have.
 pub fn member_count(count: usize) -> Answer<()> {
     at_most("members of a conversation", count, MEMBERS_MAX)
+}
+
+/// Checks a query of members.
+pub fn members_page(query: &MembersQuery) -> Answer<()> {
+    page(query.limit, PAGE_MAX)
+}
+
+/// Checks the number of conversations that a user would be in.
+pub fn conversation_count(user: UserId, count: u64) -> Answer<()> {
+    if count > CONVERSATIONS_MAX as u64 {
+        return Err(too_many_conversations(user));
+    }
+    Ok(())
+}
+
+/// The refusal of a conversation that would be one too many for this user.
+pub fn too_many_conversations(user: UserId) -> RecordsError {
+    RecordsError::TooManyConversations(format!(
+        "user {user} is in {CONVERSATIONS_MAX} conversations, and no more are allowed; the user must leave one first"
+    ))
+}
+
+/// The newest of these changes whose contents fit into the bytes that are left of an answer; they are oldest first. If not
+/// all of them fit, nothing is left for the ranges behind.
+pub fn newest_changes(mut changes: Vec<Change>, bytes_left: &mut usize) -> Vec<Change> {
+    if *bytes_left == 0 {
+        return Vec::new();
+    }
+    let too_many = changes.iter().rposition(|change| {
+        let left = bytes_left.checked_sub(change.message.content.len());
+        *bytes_left = left.unwrap_or(0);
+        left.is_none()
+    });
+    if let Some(last) = too_many {
+        changes.drain(..=last);
+        *bytes_left = 0;
+    }
+    changes
 }
 
 /// Checks the number of contacts or of blocked users that a user would have.
@@ -171,4 +215,50 @@ fn at_most(what: &str, found: usize, allowed: usize) -> Answer<()> {
         return Err(RecordsError::TooLarge(format!("{found} {what}, at most {allowed} are allowed")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ConversationId, MessageId, Seq};
+    use crate::port::{ChangeKind, Message};
+
+    fn change(seq: u64, bytes: usize) -> Change {
+        let message = Message {
+            id: MessageId::from_u128(1),
+            conversation: ConversationId::from_u128(2),
+            seq: Seq(seq),
+            sender: UserId::from_u128(3),
+            kind: "text".into(),
+            content: "x".repeat(bytes),
+            created_at: Timestamp(1),
+            edited_at: None,
+            deleted: false,
+        };
+        Change { seq: Seq(seq), kind: ChangeKind::Sent, message }
+    }
+
+    #[test]
+    fn the_newest_changes_that_fit_are_kept() {
+        let mut left = 10;
+        let kept = |sizes: &[usize], left: &mut usize| -> Vec<u64> {
+            let changes = (1..).zip(sizes).map(|(seq, bytes)| change(seq, *bytes)).collect();
+            newest_changes(changes, left).iter().map(|change| change.seq.0).collect()
+        };
+        assert_eq!((kept(&[4, 0, 2], &mut left), left), (vec![1, 2, 3], 4));
+        assert_eq!((kept(&[1, 3, 2, 2], &mut left), left), (vec![3, 4], 0), "the next one is too large");
+        assert_eq!(kept(&[1, 0], &mut left), [0; 0], "nothing is left");
+        let mut more = 5;
+        assert_eq!((kept(&[], &mut more), kept(&[9], &mut more), more), (vec![], vec![], 0));
+    }
+
+    #[test]
+    fn a_user_is_in_at_most_20000_conversations() {
+        let user = UserId::from_u128(7);
+        assert_eq!(conversation_count(user, CONVERSATIONS_MAX as u64), Ok(()));
+        let RecordsError::TooManyConversations(text) = conversation_count(user, 20_001).unwrap_err() else {
+            panic!("another error")
+        };
+        assert!(text.contains(&user.to_string()) && text.contains("20000"), "{text}");
+    }
 }

@@ -21,15 +21,18 @@ pub mod bounds;
 mod directory;
 mod documents;
 mod operation;
+mod pending;
 mod types;
 
 pub use directory::Directory;
 pub use documents::{Document, DocumentKey, DocumentPut, DocumentScope};
 pub use operation::Operation;
+pub use pending::{Pending, PendingCursor, PendingId, PendingItem, PendingPage, PendingQuery, Postponement};
 pub use types::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
-    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
-    Message, MessagesQuery, NewConversation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
+    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange,
+    MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, ReadMark, ReadPosition,
+    RecordsError, UnreadRequest, UnreadSnapshot,
 };
 
 /// The list of all operations of the records, in the order of the contract `wit/records.wit`.
@@ -71,11 +74,13 @@ macro_rules! records_operations {
 
             /// Changes the content of a message. Only the sender may, while a member. The same content again is a
             /// repetition, answered with the change that set it. A deleted message is not found. New content between
-            /// two members of whom one has blocked the other is refused, like a message.
+            /// two members of whom one has blocked the other is refused, like a message. Answers the positions of all
+            /// members and the newest message, if the records know them.
             EditMessage "edit-message" edit_message(edit: $crate::port::Edit) -> $crate::port::Changed;
 
             /// Deletes a message, also between two members of whom one has blocked the other. Only the sender may,
-            /// while a member. Deleting a message again is a repetition.
+            /// while a member. Deleting a message again is a repetition. Answers positions and the newest message, like an
+            /// edit.
             DeleteMessage "delete-message" delete_message(
                 conversation: $crate::ids::ConversationId,
                 message: $crate::ids::MessageId,
@@ -84,18 +89,25 @@ macro_rules! records_operations {
             ) -> $crate::port::Changed;
 
             /// Moves the read position forward: never back, and not past the newest sequence number. `None` moves it
-            /// to the newest.
+            /// to the newest. The answer names the users who are told.
             MarkRead "mark-read" mark_read(
                 user: $crate::ids::UserId,
                 conversation: $crate::ids::ConversationId,
                 up_to: Option<$crate::ids::Seq>
             ) -> $crate::port::ReadMark;
 
-            /// Answers counters, in the order asked. Each request is answered from one consistent snapshot.
+            /// Answers counters, in the order asked. Each request is answered from one consistent snapshot. All requests
+            /// without named conversations are together answered with at most
+            /// [`COUNTERS_MAX`](crate::limits::COUNTERS_MAX) counters: the first requests whole, the next one in part, and
+            /// those behind it with nothing yet. The caller goes on with
+            /// [`UnreadRequest::after`](crate::port::UnreadRequest::after). What a counter
+            /// costs depends neither on the number of unread messages nor on that of deleted ones.
             Unread "unread" unread(requests: Vec<$crate::port::UnreadRequest>) -> Vec<$crate::port::UnreadSnapshot>;
 
             /// Answers the changes of each range, in the order asked, oldest change first. Of more than
-            /// [`CHANGES_MAX`](crate::limits::CHANGES_MAX) changes the newest are answered.
+            /// [`CHANGES_MAX`](crate::limits::CHANGES_MAX) changes the newest are answered. The contents of a whole answer
+            /// take at most [`CHANGES_BYTES_MAX`](crate::limits::CHANGES_BYTES_MAX): of the first range that exceeds this
+            /// the newest changes that fit, of those behind it nothing.
             Changes "changes" changes(ranges: Vec<$crate::port::ChangeRange>) -> Vec<Vec<$crate::port::Change>>;
 
             /// Answers the newest message of each conversation, in the order asked.
@@ -126,21 +138,29 @@ macro_rules! records_operations {
             Messages "messages" messages(query: $crate::port::MessagesQuery) -> Vec<Option<$crate::port::Message>>;
 
             /// Creates a conversation. With two users of whom one has blocked the other it is
-            /// [`RecordsError::Blocked`](crate::port::RecordsError::Blocked). An id that exists with the same creator
-            /// and, now, the same members is a repetition; with others it is a
-            /// [`RecordsError::Conflict`](crate::port::RecordsError::Conflict).
+            /// [`RecordsError::Blocked`](crate::port::RecordsError::Blocked), however many members there are. An id that
+            /// exists with the same creator and, now, the same members is a repetition; with others it is a
+            /// [`RecordsError::Conflict`](crate::port::RecordsError::Conflict). A user is in at most
+            /// [`CONVERSATIONS_MAX`](crate::limits::CONVERSATIONS_MAX) conversations: one more is
+            /// [`RecordsError::TooManyConversations`](crate::port::RecordsError::TooManyConversations).
             CreateConversation "create-conversation" create_conversation(
                 conversation: $crate::port::NewConversation
             ) -> $crate::port::Created;
 
-            /// Adds a member, who sees what comes after. A member or a service may. An actor cannot add a user when
-            /// one of the two has blocked the other. Adding a member again changes nothing. Answers the members
-            /// afterwards.
+            /// Adds a member, who sees what comes after. A member or a service may. Nobody is added, by whomever, when
+            /// one of the members has blocked them or is blocked by them:
+            /// [`RecordsError::Blocked`](crate::port::RecordsError::Blocked). Too many conversations as for a creation.
+            /// Adding a member again changes nothing. Answers the members afterwards.
             AddMember "add-member" add_member(change: $crate::port::MemberChange) -> Vec<$crate::ids::UserId>;
 
             /// Removes a member, who sees nothing any more. Members may leave; the creator and services may remove
             /// others. Removing a non-member changes nothing. Answers the members that remain.
             RemoveMember "remove-member" remove_member(change: $crate::port::MemberChange) -> Vec<$crate::ids::UserId>;
+
+            /// Answers a page of a conversation's members, in ascending order.
+            /// [`RecordsError::NotAMember`](crate::port::RecordsError::NotAMember) for a user who is none; only a
+            /// service learns that there is no such conversation.
+            Members "members" members(query: $crate::port::MembersQuery) -> $crate::port::MembersPage;
 
             /// Answers the users that the user has added as contacts, in ascending order.
             Contacts "contacts" contacts(user: $crate::ids::UserId) -> Vec<$crate::ids::UserId>;
@@ -163,15 +183,18 @@ macro_rules! records_operations {
             /// Ends a block, if there is one.
             Unblock "unblock" unblock(user: $crate::ids::UserId, blocked: $crate::ids::UserId) -> ();
 
-            /// Answers what was stored before `before` and is not confirmed, oldest first; `limit` is 1 to
-            /// [`PENDING_PAGE`](crate::limits::PENDING_PAGE). Changes name the present members. A read mark has no
-            /// timestamp of its own; the records give it one. A member that moved several times may be answered as
-            /// often, so that all moves are announced and confirmed at once.
-            Pending "pending" pending(before: $crate::time::Timestamp, limit: u32) -> Vec<$crate::port::Pending>;
+            /// Answers a page of what is stored and not confirmed. Changes name the present members. A read mark has
+            /// no timestamp of its own; the records give it one. A member is one item, however often it moved. A walk
+            /// through all pages answers every item that stays as it is once.
+            Pending "pending" pending(query: $crate::port::PendingQuery) -> $crate::port::PendingPage;
 
             /// Confirms announcements. A confirmation is a hint: it may take effect late or be lost. Then the
             /// announcement is repeated, which is harmless.
             Announced "announced" announced(confirmations: Vec<$crate::port::Confirmation>) -> ();
+
+            /// Sets how often recovery has tried items of the outbox, and when it tries them again. It takes effect
+            /// before it is answered. Items that are not pending any more are ignored.
+            Postpone "postpone" postpone(postponements: Vec<$crate::port::Postponement>) -> ();
 
             /// Answers the documents, in the order asked; `None` for one that does not exist. Each document is answered
             /// as it is at one point in time, several of them not at the same one. At most
@@ -207,7 +230,7 @@ macro_rules! define_port {
         ///   happened. Repeating it is harmless: appends, edits, deletions, marks and memberships are idempotent, and
         ///   a repeated put of a document is refused by its version.
         /// - A change is *pending* from the moment it is stored until [`Records::announced`] confirms it, and so is a
-        ///   member whose read position or membership moved. Each move needs a confirmation of its own, so that a
+        ///   member whose read position or membership moved. A confirmation names the number of moves, so that a
         ///   slow announcer never confirms a move that it did not know of. Creating a conversation moves nobody.
         /// - What a member may not see does not exist for them: a message from before they joined is not found, even
         ///   if it is their own from an earlier membership.

@@ -57,6 +57,30 @@ pub struct Changed {
     pub members: Vec<UserId>,
     /// The change had been stored before; this call changed nothing.
     pub repeated: bool,
+    /// Where each member stood when an edit or a deletion was stored or repeated, in the order of `members`. A member
+    /// whose live state is at the same position needs no snapshot. Empty for a new message, for a pending change, and
+    /// from records that do not know; then members take snapshots.
+    pub positions: Vec<ReadPosition>,
+    /// The newest message at that time, to be cached. `None` where `positions` is empty.
+    pub last: Option<LastMessage>,
+}
+
+impl Changed {
+    /// A change whose announcement needs no positions.
+    pub const fn without_positions(change: Change, members: Vec<UserId>, repeated: bool) -> Self {
+        Self { change, members, repeated, positions: Vec::new(), last: None }
+    }
+}
+
+/// What a member of a conversation may see and has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadPosition {
+    /// The member whose position this is.
+    pub user: UserId,
+    /// Messages up to this sequence number are not visible to the member.
+    pub joined: Seq,
+    /// Everything up to this sequence number is read. Never below `joined`.
+    pub read: Seq,
 }
 
 /// A message to store.
@@ -115,6 +139,20 @@ pub struct UnreadRequest {
     pub user: UserId,
     /// `None`: all conversations of the user. Conversations that the user is no member of are left out of the answer.
     pub conversations: Option<Vec<ConversationId>>,
+    /// Without named conversations: only those above this one, which is the last one of an earlier answer.
+    pub after: Option<ConversationId>,
+}
+
+impl UnreadRequest {
+    /// Asks for all conversations of the user, from the first one on.
+    pub const fn all(user: UserId) -> Self {
+        Self { user, conversations: None, after: None }
+    }
+
+    /// Asks for these conversations.
+    pub const fn named(user: UserId, conversations: Vec<ConversationId>) -> Self {
+        Self { user, conversations: Some(conversations), after: None }
+    }
 }
 
 /// The answer to an [`UnreadRequest`], from one consistent snapshot.
@@ -124,6 +162,9 @@ pub struct UnreadSnapshot {
     pub user: UserId,
     /// By conversation, in ascending order.
     pub counters: Vec<Counter>,
+    /// Whether the user has further conversations, above the last one that is answered: the answer was cut at
+    /// [`COUNTERS_MAX`](crate::limits::COUNTERS_MAX).
+    pub more: bool,
 }
 
 /// Changes with `after < seq <= up_to`.
@@ -144,8 +185,14 @@ pub struct ReadMark {
     pub counter: Counter,
     /// Whether the read position moved; `false`: it was that far already.
     pub moved: bool,
-    /// All members, including the reader.
-    pub members: Vec<UserId>,
+    /// The number of all members, including the reader.
+    pub member_count: u32,
+    /// The users who are told, without the reader and without anybody between whom and the reader there is a block in either
+    /// direction. In a conversation of at most [`crate::limits::DURABLE_RECEIPT_MEMBERS_MAX`] members all others, whether the
+    /// position moved or not, in ascending order. In a larger one those members who are authors of what was newly read, of
+    /// its newest [`crate::limits::RECEIPT_MESSAGES_MAX`] messages; at most [`crate::limits::RECEIPT_AUTHORS_MAX`], those
+    /// with the newest messages first.
+    pub audience: Vec<UserId>,
 }
 
 /// The newest message of a conversation.
@@ -175,12 +222,52 @@ pub struct Membership {
 pub struct Conversation {
     /// The conversation's id.
     pub id: ConversationId,
-    /// All members, in ascending order.
+    /// The first members in ascending order, at most [`MEMBERS_SHOWN_MAX`](crate::limits::MEMBERS_SHOWN_MAX).
     pub members: Vec<UserId>,
+    /// The number of all members.
+    pub member_count: u64,
+    /// The read position of every member, in the order of `members`. Empty if there are more than
+    /// [`READS_SHOWN_MAX`](crate::limits::READS_SHOWN_MAX) members.
+    pub reads: Vec<Seq>,
+    /// The read position of the member who asked.
+    pub read: Seq,
     /// Messages up to this sequence number are not visible to the member who asked.
     pub joined: Seq,
     /// The time of the last change, or of the creation.
     pub updated_at: Timestamp,
+}
+
+/// A member of a conversation, as other members see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The user who is a member.
+    pub user: UserId,
+    /// Messages up to this sequence number are not visible to the member.
+    pub joined: Seq,
+    /// The member's read position.
+    pub read: Seq,
+}
+
+/// The members asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MembersQuery {
+    /// The conversation whose members are asked for.
+    pub conversation: ConversationId,
+    /// The member who asks; `None`: a service, which may ask about every conversation.
+    pub actor: Option<UserId>,
+    /// Only members above this one; `None`: from the first.
+    pub after: Option<UserId>,
+    /// 1 to [`crate::limits::PAGE_MAX`].
+    pub limit: u32,
+}
+
+/// A page of members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembersPage {
+    /// In ascending order.
+    pub members: Vec<Member>,
+    /// The `after` of the next page; `None`: this was the last.
+    pub next: Option<UserId>,
 }
 
 /// The conversations asked for.
@@ -283,22 +370,13 @@ pub struct ContactAudience {
     pub visible: Vec<UserId>,
 }
 
-/// A stored change or move whose announcement is not confirmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pending {
-    /// A change of a conversation.
-    Change(Changed),
-    /// The read position or the membership of this user moved.
-    Member(ConversationId, UserId),
-}
-
 /// A change or move that has been announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
     /// A change, announced to all members.
     Change(ConversationId, Seq),
-    /// One move of a user's read position or membership.
-    Member(ConversationId, UserId),
+    /// So many moves of a user's read position or membership.
+    Member(ConversationId, UserId, u64),
 }
 
 /// The reason why the records did not do what was asked.
@@ -331,6 +409,9 @@ pub enum RecordsError {
     /// A size in the call exceeds its bound.
     #[error("too large: {0}")]
     TooLarge(String),
+    /// A user is in as many conversations as are allowed. The text names the user.
+    #[error("too many conversations: {0}")]
+    TooManyConversations(String),
     /// A quota of the function is used up. The text names it.
     #[error("quota exceeded: {0}")]
     QuotaExceeded(String),

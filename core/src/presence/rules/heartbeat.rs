@@ -9,7 +9,7 @@ use std::iter::repeat_n;
 use super::record::{ANNOUNCED, LAST_SEEN, PresenceAnnouncement, PresenceRecord, Status};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
-use crate::limits::PRESENCE_TTL_MS;
+use crate::limits::{FOLLOWED_TTL_MS, PRESENCE_TTL_MS};
 use crate::port::{Check, Mutation, Text, Transaction};
 use crate::time::Timestamp;
 
@@ -114,6 +114,8 @@ fn heartbeat_mutations(heartbeat: &Heartbeat<'_>, now: Timestamp, mut fields: Ve
         Mutation::SetFields(key(Space::Presence), fields),
         Mutation::SetFields(key(Space::Devices), devices),
         Mutation::Expire(key(Space::Devices), PRESENCE_TTL_MS),
+        // Whoever is connected may resume: the events of the next minutes are worth keeping.
+        Mutation::Set(Key::followed(heartbeat.user), Vec::new(), Some(FOLLOWED_TTL_MS)),
     ];
     Transaction { mutations, ..Transaction::new(Owner::User(heartbeat.user)) }
 }
@@ -146,6 +148,15 @@ mod tests {
 
     fn renews_online_key(transaction: &Transaction) -> bool {
         matches!(transaction.mutations.first(), Some(Mutation::Set(key, _, Some(PRESENCE_TTL_MS))) if key.space == Space::Online)
+    }
+
+    #[test]
+    fn every_heartbeat_renews_the_key_by_which_events_are_kept() {
+        let followed = Mutation::Set(Key::followed(USER), Vec::new(), Some(FOLLOWED_TTL_MS));
+        let decided = decide(&heartbeat(), &record(Status::Offline, Status::Online), NOW).transaction;
+        for transaction in [refresh(&heartbeat(), NOW), decided] {
+            assert!(transaction.mutations.contains(&followed), "{transaction:?}");
+        }
     }
 
     #[test]

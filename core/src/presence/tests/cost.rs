@@ -1,7 +1,7 @@
 //! The number of round trips of the use cases of presence.
 
 use super::*;
-use crate::limits::{LIST_MAX, PRESENCE_SHARDS, PRESENCE_TTL_MS, SWEEP_PAGE};
+use crate::limits::{LIST_MAX, PRESENCE_TTL_MS, SWEEP_PAGE};
 use crate::presence::{Viewer, query};
 use crate::testing::Calls;
 

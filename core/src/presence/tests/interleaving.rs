@@ -1,12 +1,10 @@
 //! Two hosts at the same time: every order in which the port calls of two use cases can be interleaved.
 
-use std::task::{Context, Poll, Waker};
-
 use super::faulty_host::{Fault, FaultyHost};
 use super::*;
 use crate::error::Error;
 use crate::limits::{PRESENCE_GRACE_MS, PRESENCE_TTL_MS};
-use crate::testing::BoxFuture;
+use crate::testing::{BoxFuture, Interleavings};
 
 /// A use case that a host runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,65 +85,18 @@ async fn act(host: &FaultyHost, action: HostAction) -> Result<(), Error> {
     }
 }
 
-/// The number of switches between the two tasks. Without a limit there are millions of orders.
-const SWITCHES_MAX: usize = 3;
-
-/// Enumerates the orders in which the calls of two tasks can be interleaved with at most [`SWITCHES_MAX`] switches. An order
-/// is a list of choices: switch to the other task, or continue.
-#[derive(Default)]
-struct Interleavings {
-    choices: Vec<bool>,
-    next: usize,
-}
-
-impl Interleavings {
-    /// Whether to switch now.
-    fn choose(&mut self) -> bool {
-        let made = &self.choices[..self.next];
-        if made.iter().filter(|switched| **switched).count() == SWITCHES_MAX {
-            return false;
-        }
-        if self.next == self.choices.len() {
-            self.choices.push(false);
-        }
-        self.next += 1;
-        self.choices[self.next - 1]
-    }
-
-    /// Selects the next order, if there is one.
-    fn advance(&mut self) -> bool {
-        self.next = 0;
-        while self.choices.last() == Some(&true) {
-            self.choices.pop();
-        }
-        self.choices.last_mut().is_some_and(|last| {
-            *last = true;
-            true
-        })
-    }
-}
-
 fn run(fixture: &Fixture, actions: [HostAction; 2], orders: &mut Interleavings) {
     let hosts = actions.map(|_| FaultyHost::yielding(&fixture.world));
-    let mut context = Context::from_waker(Waker::noop());
     let mut tasks: Vec<BoxFuture<'_, Result<(), Error>>> = Vec::new();
     for (host, action) in hosts.iter().zip(actions) {
         tasks.push(Box::pin(act(host, action)));
     }
-    let mut current = 0;
-    while !tasks.is_empty() {
-        if tasks.len() > 1 && orders.choose() {
-            current = 1 - current;
-        }
-        if let Poll::Ready(result) = tasks[current].as_mut().poll(&mut context) {
-            result.unwrap();
-            drop(tasks.remove(current));
-            current = 0;
-        }
+    let results = orders.run(tasks, || {
         fixture.check_swept();
         // The clock advances, so that two first transitions cannot get the same generation by chance.
         fixture.pass(1);
-    }
+    });
+    results.into_iter().for_each(|result| result.unwrap());
 }
 
 /// Runs two actions in every order from every start. `is_live` says whether a device is still connected in the end.
@@ -155,7 +106,7 @@ fn in_every_order(actions: [HostAction; 2], is_live: impl Fn(StartState) -> bool
         loop {
             let fixture = begin(start);
             run(&fixture, actions, &mut orders);
-            let case = || format!("{start:?}, {actions:?}, order {:?}", orders.choices);
+            let case = || format!("{start:?}, {actions:?}, order {:?}", orders.choices());
             check_live(&fixture, is_live(start), &case());
             check_received(&fixture, &case());
             if !orders.advance() {
@@ -233,7 +184,7 @@ fn two_last_devices_that_disconnect_together_start_one_grace_period() {
         fixture.heartbeat("b");
         run(&fixture, [HostAction::Disconnect("a"), HostAction::Disconnect("b")], &mut orders);
         fixture.pass(PRESENCE_GRACE_MS);
-        assert_eq!(fixture.sweep().offline, 1, "order {:?}", orders.choices);
+        assert_eq!(fixture.sweep().offline, 1, "order {:?}", orders.choices());
         if !orders.advance() {
             break;
         }

@@ -2,8 +2,10 @@
 
 mod cost;
 mod crash;
+mod devices;
 mod faulty_host;
 mod interleaving;
+mod outage;
 mod query;
 mod transitions;
 
@@ -11,11 +13,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::rules::outage::SWEPT_AT;
 use super::rules::record::{ANNOUNCED, GENERATION, STATUS};
 use super::{SweepSummary, disconnect, heartbeat, sweep};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
-use crate::port::{KeyValue, Query, Records, Value};
+use crate::limits::PRESENCE_SHARDS;
+use crate::port::{Clock, KeyValue, Mutation, Query, Records, Transaction, Value};
 use crate::testing::{FakeWorld, block_on};
 
 const ANN: UserId = UserId::from_u128(0xa11);
@@ -57,8 +61,15 @@ impl Fixture {
         block_on(sweep(&self.world, shard(ANN))).unwrap()
     }
 
+    /// Lets time pass in which sweeps run, find nobody, and note it.
     fn pass(&self, span_ms: u64) {
         self.world.clock.advance(span_ms);
+        let note = |shard| {
+            let key = Key::new(Space::PresenceSweep, Owner::Shard(shard));
+            let swept_at = self.world.now().0.to_string();
+            Transaction::new(key.owner).mutate(Mutation::SetFields(key, vec![(SWEPT_AT.into(), swept_at.into())]))
+        };
+        block_on(self.world.commit((0..PRESENCE_SHARDS).map(note).collect())).unwrap();
     }
 
     /// The events that Bob has received since this was last called.

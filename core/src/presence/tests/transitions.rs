@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::error::Error;
-use crate::key::Space;
-use crate::limits::{LIST_MAX, PRESENCE_GRACE_MS, PRESENCE_SHARDS, PRESENCE_TTL_MS};
-use crate::port::{Clock, Mutation, Transaction};
+use crate::limits::{LIST_MAX, PRESENCE_GRACE_MS, PRESENCE_TTL_MS};
 use crate::presence::connected;
 
 #[test]

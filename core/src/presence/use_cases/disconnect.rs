@@ -41,7 +41,7 @@ pub(super) async fn prune<W: World>(world: &W, user: UserId) -> Result<(), Error
     Ok(())
 }
 
-async fn remaining_devices<W: World>(world: &W, user: UserId) -> Result<RemainingDevices, Error> {
+pub(super) async fn remaining_devices<W: World>(world: &W, user: UserId) -> Result<RemainingDevices, Error> {
     let key = |space| Key::of_user(space, user);
     let queries = vec![Query::Fields(key(Space::Devices)), Query::TimeToLive(key(Space::Online))];
     let mut values = read_all(world, queries, 2).await?.into_iter();
@@ -59,7 +59,7 @@ pub(super) fn online_ttl_ms(value: Option<&Value>) -> Result<Option<u64>, StoreE
 }
 
 /// Treats a refusal as success: it means that a heartbeat came first.
-fn committed(outcome: Outcome) -> Result<(), Error> {
+pub(super) fn committed(outcome: Outcome) -> Result<(), Error> {
     match outcome {
         Outcome::Committed(_) | Outcome::Refused(_) => Ok(()),
         Outcome::Failed(error) => Err(error.into()),

@@ -1,11 +1,13 @@
 //! The use cases of presence: they read, ask the rules, commit, publish, and try again after a lost race.
 
 mod announce;
+mod client_device;
 mod disconnect;
 mod heartbeat;
 mod query;
 mod sweep;
 
+pub use client_device::client_heartbeat;
 pub use disconnect::disconnect;
 pub use heartbeat::{connected, heartbeat};
 pub use query::{Viewer, of_contacts, query};

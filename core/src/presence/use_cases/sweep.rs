@@ -1,4 +1,5 @@
-//! Takes users offline whose deadline has passed, page by page, and repeats announcements that a crash prevented.
+//! Takes users offline whose deadline has passed, page by page, and repeats announcements that a crash prevented. After an
+//! outage of the store it takes nobody offline for a while.
 //!
 //! The entry of a deadline is removed only after the announcement. Several hosts may sweep the same shard.
 
@@ -10,10 +11,11 @@ use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{PRESENCE_SHARDS, SWEEP_PAGE, SWEEP_PAGES_MAX};
 use crate::port::{Outcome, Query, Transaction, Value, World};
+use crate::presence::rules::outage::{Departures, SweepNote};
 use crate::presence::rules::record::{PresenceAnnouncement, PresenceRecord};
 use crate::presence::rules::sweep::{self as rule, DueEntry, SweepDecision};
 use crate::store_answers::unexpected;
-use crate::store_calls::{commit_all, read_all};
+use crate::store_calls::{commit_all, is_committed, read_all};
 
 /// The numbers of users that a sweep handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,14 @@ pub struct SweepSummary {
     pub repeated: usize,
     /// Users who are still connected, or still in the grace period.
     pub kept: usize,
+    /// Users who would have gone offline, if the store had not been away shortly before.
+    pub held: usize,
+}
+
+/// Due entries, and whether their users may depart.
+struct DuePage {
+    entries: Vec<DueEntry>,
+    departures: Departures,
 }
 
 /// A user whose deadline has passed, with the record and the `online` key read at one instant.
@@ -43,9 +53,9 @@ pub async fn sweep<W: World>(world: &W, shard: u32) -> Result<SweepSummary, Erro
     let mut swept = SweepSummary::default();
     let mut failures = FirstFailure::default();
     for _ in 0..SWEEP_PAGES_MAX {
-        let page = due_entries(world, shard).await?;
-        let last = page.len() < SWEEP_PAGE as usize;
-        if !page.is_empty() {
+        let page = due_page(world, shard).await?;
+        let last = page.entries.len() < SWEEP_PAGE as usize;
+        if !page.entries.is_empty() {
             sweep_page(world, page, &mut swept, &mut failures).await?;
         }
         if last {
@@ -59,14 +69,15 @@ pub async fn sweep<W: World>(world: &W, shard: u32) -> Result<SweepSummary, Erro
 
 async fn sweep_page<W: World>(
     world: &W,
-    page: Vec<DueEntry>,
+    page: DuePage,
     swept: &mut SweepSummary,
     failures: &mut FirstFailure,
 ) -> Result<(), Error> {
     let (entries, invalid): (Vec<DueEntry>, Vec<DueEntry>) =
-        page.into_iter().partition(|entry| entry.member.parse::<UserId>().is_ok());
+        page.entries.into_iter().partition(|entry| entry.member.parse::<UserId>().is_ok());
     let users = read_users(world, entries).await?;
     let now = world.now();
+    let held_until = page.departures.held_until(now);
     swept.repeated += repeat_announcements(world, &users).await?;
 
     let mut entry_changes: Vec<Transaction> = invalid.into_iter().map(DueEntry::remove).collect();
@@ -78,7 +89,13 @@ async fn sweep_page<W: World>(
                 entry_changes.push(entry.postpone(until));
             }
             SweepDecision::RemoveEntry => entry_changes.push(entry.remove()),
-            SweepDecision::GoOffline(transaction, announcement) => leaving.push((entry, transaction, announcement)),
+            SweepDecision::GoOffline(transaction, announcement) => match held_until {
+                None => leaving.push((entry, transaction, announcement)),
+                Some(until) => {
+                    swept.held += 1;
+                    entry_changes.push(entry.postpone(until));
+                }
+            },
         }
     }
     let offline = take_offline(world, leaving, failures).await?;
@@ -125,16 +142,20 @@ async fn take_offline<W: World>(
     Ok(offline)
 }
 
-async fn due_entries<W: World>(world: &W, shard: u32) -> Result<Vec<DueEntry>, Error> {
+/// Reads the next due entries, and notes that the shard is swept.
+async fn due_page<W: World>(world: &W, shard: u32) -> Result<DuePage, Error> {
     let key = Key::new(Space::PresenceDue, Owner::Shard(shard));
-    let maximum = world.now().score();
-    let range = Query::OrderedRange { key, minimum: i64::MIN, maximum, limit: SWEEP_PAGE };
-    match read_all(world, vec![range], 1).await?.into_iter().next() {
-        Some(Value::Ordered(entries)) => {
-            Ok(entries.into_iter().map(|(member, score)| DueEntry { shard, member, score }).collect())
-        }
-        _ => Err(unexpected("an ordered range").into()),
+    let now = world.now();
+    let range = Query::OrderedRange { key, minimum: i64::MIN, maximum: now.score(), limit: SWEEP_PAGE };
+    let mut values = read_all(world, vec![range, SweepNote::query(shard)], 2).await?.into_iter();
+    let Some(Value::Ordered(entries)) = values.next() else { return Err(unexpected("an ordered range").into()) };
+    let (departures, noted) = SweepNote::parse(shard, values.next())?.decide(!entries.is_empty(), now);
+    if let Some(noted) = noted {
+        // Refused if another sweep has noted it meanwhile, which comes to the same.
+        is_committed(world, noted).await?;
     }
+    let entries = entries.into_iter().map(|(member, score)| DueEntry { shard, member, score }).collect();
+    Ok(DuePage { entries, departures })
 }
 
 async fn read_users<W: World>(world: &W, page: Vec<DueEntry>) -> Result<Vec<DueUser>, Error> {
@@ -153,7 +174,8 @@ async fn read_users<W: World>(world: &W, page: Vec<DueEntry>) -> Result<Vec<DueU
 }
 
 fn count<W: World>(world: &W, swept: SweepSummary) {
-    for (result, amount) in [("offline", swept.offline), ("repeated", swept.repeated), ("kept", swept.kept)] {
+    let SweepSummary { offline, repeated, kept, held } = swept;
+    for (result, amount) in [("offline", offline), ("repeated", repeated), ("kept", kept), ("held", held)] {
         if amount > 0 {
             world.count("presence_swept", &[("result", result)], amount as u64);
         }

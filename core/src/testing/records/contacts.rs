@@ -28,6 +28,12 @@ impl ContactsAndBlocks {
         self.blocks.contains(&(one, other)) || self.blocks.contains(&(other, one))
     }
 
+    /// Whether one of these users has blocked another one of them.
+    pub(super) fn is_any_blocked(&self, users: &[UserId]) -> bool {
+        let users: BTreeSet<UserId> = users.iter().copied().collect();
+        users.iter().any(|user| related(&self.blocks, *user).any(|blocked| users.contains(&blocked)))
+    }
+
     pub(super) fn add_contact(&mut self, user: UserId, contact: UserId) -> Answer<()> {
         add(&mut self.contacts, user, contact)
     }

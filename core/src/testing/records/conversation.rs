@@ -1,9 +1,12 @@
 //! One conversation of the fake: its members, its messages, its changes, and which of them are not announced yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
-use crate::port::{Change, ChangeKind, Changed, Conversation, Counter, Message, RecordsError};
+use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, MEMBERS_SHOWN_MAX, READS_SHOWN_MAX, RECEIPT_MESSAGES_MAX};
+use crate::port::{
+    Change, ChangeKind, Changed, Conversation, Counter, LastMessage, Message, ReadPosition, RecordsError,
+};
 use crate::time::Timestamp;
 
 /// A member's position: what the member may see, and what is read.
@@ -21,6 +24,13 @@ pub(super) struct FakeChange {
     pub(super) since: Timestamp,
 }
 
+/// How often recovery has tried to announce an item of the outbox, and when it tries again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FakeTries {
+    pub(super) attempts: u32,
+    pub(super) next_time: Timestamp,
+}
+
 /// A conversation with its members, messages and changes.
 #[derive(Debug)]
 pub(super) struct FakeConversation {
@@ -29,7 +39,7 @@ pub(super) struct FakeConversation {
     pub(super) members: BTreeMap<UserId, FakeMember>,
     pub(super) messages: BTreeMap<MessageId, Message>,
     pub(super) changes: Vec<FakeChange>,
-    pub(super) unannounced: BTreeSet<Seq>,
+    pub(super) unannounced: BTreeMap<Seq, FakeTries>,
     pub(super) updated_at: Timestamp,
 }
 
@@ -58,9 +68,13 @@ impl FakeConversation {
     /// The conversation as a member sees it.
     pub(super) fn view(&self, user: UserId) -> Option<Conversation> {
         let member = self.members.get(&user)?;
+        let all_reads = || self.members.values().map(|member| member.read).collect();
         Some(Conversation {
             id: self.id,
-            members: self.member_ids(),
+            members: self.members.keys().copied().take(MEMBERS_SHOWN_MAX).collect(),
+            member_count: self.members.len() as u64,
+            reads: if self.members.len() <= READS_SHOWN_MAX { all_reads() } else { Vec::new() },
+            read: member.read,
             joined: member.joined,
             updated_at: self.updated_at,
         })
@@ -75,7 +89,7 @@ impl FakeConversation {
             seq: self.seq(),
             joined: member.joined,
             read: member.read,
-            announced: self.unannounced.first().map_or(self.seq(), |oldest| oldest.previous()),
+            announced: self.unannounced.keys().next().map_or(self.seq(), |oldest| oldest.previous()),
         })
     }
 
@@ -83,7 +97,7 @@ impl FakeConversation {
     pub(super) fn add_change(&mut self, kind: ChangeKind, message: MessageId, at: Timestamp) -> Seq {
         self.updated_at = self.updated_at.max(at);
         self.changes.push(FakeChange { kind, message, since: self.updated_at });
-        self.unannounced.insert(self.seq());
+        self.unannounced.insert(self.seq(), FakeTries::default());
         self.seq()
     }
 
@@ -100,13 +114,45 @@ impl FakeConversation {
 
     pub(super) fn changed(&self, seq: Seq, repeated: bool) -> Result<Changed, RecordsError> {
         let change = self.change(seq).ok_or_else(|| RecordsError::NotFound("no such change".into()))?;
-        Ok(Changed { change, members: self.member_ids(), repeated })
+        Ok(Changed::without_positions(change, self.member_ids(), repeated))
+    }
+
+    /// A change with the present positions of the members and the newest message, as edits and deletions are answered.
+    pub(super) fn changed_with_positions(&self, seq: Seq, repeated: bool) -> Result<Changed, RecordsError> {
+        let position = |(user, member): (&UserId, &FakeMember)| ReadPosition {
+            user: *user,
+            joined: member.joined,
+            read: member.read,
+        };
+        let positions = self.members.iter().map(position).collect();
+        Ok(Changed { positions, last: Some(self.last_message()), ..self.changed(seq, repeated)? })
+    }
+
+    pub(super) fn last_message(&self) -> LastMessage {
+        LastMessage { conversation: self.id, version: self.seq(), message: self.visible_messages().next().cloned() }
     }
 
     /// The sequence number of the newest change of a message.
     pub(super) fn latest_change(&self, message: MessageId) -> Seq {
         let index = self.changes.iter().rposition(|change| change.message == message);
         index.map_or(Seq::ZERO, |index| Seq(index as u64).next())
+    }
+
+    /// The users who would be told that the reader's position has moved from the first to the second sequence number, if nobody
+    /// had blocked anybody.
+    pub(super) fn receipt_audience(&self, reader: UserId, (before, read): (Seq, Seq)) -> Vec<UserId> {
+        if self.members.len() <= DURABLE_RECEIPT_MEMBERS_MAX {
+            return self.members.keys().copied().filter(|member| *member != reader).collect();
+        }
+        let read = self.visible_messages().filter(|message| message.seq > before && message.seq <= read);
+        let mut authors = Vec::new();
+        for message in read.take(RECEIPT_MESSAGES_MAX as usize) {
+            let is_notified = message.sender != reader && self.members.contains_key(&message.sender);
+            if is_notified && !authors.contains(&message.sender) {
+                authors.push(message.sender);
+            }
+        }
+        authors
     }
 
     /// The messages that are not deleted, newest first.

@@ -8,6 +8,7 @@ mod contacts;
 mod conversation;
 mod documents;
 mod oracle;
+mod outbox;
 mod state;
 
 use std::collections::BTreeSet;
@@ -17,8 +18,8 @@ use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
     Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, Membership, Message, MessagesQuery, NewConversation, Pending, ReadMark, Records, UnreadRequest,
-    UnreadSnapshot, records_bounds as bounds,
+    MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, PendingPage,
+    PendingQuery, Postponement, ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use crate::time::Timestamp;
 use state::FakeState;
@@ -66,14 +67,12 @@ impl Records for FakeRecords {
 
     async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
         bounds::unread(&requests)?;
-        let state = self.state();
-        Ok(requests.into_iter().map(|request| state.unread(request)).collect())
+        Ok(self.state().unread(requests))
     }
 
     async fn changes(&self, ranges: Vec<ChangeRange>) -> Answer<Vec<Vec<Change>>> {
         bounds::changes(&ranges)?;
-        let state = self.state();
-        Ok(ranges.into_iter().map(|range| state.changes(range)).collect())
+        Ok(self.state().changes(ranges))
     }
 
     async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
@@ -116,6 +115,11 @@ impl Records for FakeRecords {
         self.state().remove_member(change)
     }
 
+    async fn members(&self, query: MembersQuery) -> Answer<MembersPage> {
+        bounds::members_page(&query)?;
+        self.state().members(&query)
+    }
+
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
         Ok(self.state().relations.contacts(user))
     }
@@ -146,14 +150,20 @@ impl Records for FakeRecords {
         Ok(())
     }
 
-    async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
-        bounds::pending(limit)?;
-        Ok(self.state().pending(before, limit as usize))
+    async fn pending(&self, query: PendingQuery) -> Answer<PendingPage> {
+        bounds::pending(&query)?;
+        self.state().pending(&query)
     }
 
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
         bounds::list(&confirmations)?;
         self.state().announced(&confirmations);
+        Ok(())
+    }
+
+    async fn postpone(&self, postponements: Vec<Postponement>) -> Answer<()> {
+        bounds::postponements(&postponements)?;
+        self.state().postpone(&postponements);
         Ok(())
     }
 

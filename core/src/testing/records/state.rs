@@ -3,22 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::contacts::ContactsAndBlocks;
-use super::conversation::{FakeConversation, FakeMember};
+use super::conversation::{FakeConversation, FakeMember, FakeTries};
 use super::documents::FakeDocuments;
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
-use crate::limits::CHANGES_MAX;
+use crate::limits::{CHANGES_BYTES_MAX, CHANGES_MAX, COUNTERS_MAX, RECEIPT_AUTHORS_MAX};
 use crate::port::{
-    Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, Conversation, ConversationPage, ConversationQuery,
-    Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership, Message, MessagesQuery,
-    NewConversation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    Answer, Change, ChangeKind, ChangeRange, Changed, Conversation, ConversationPage, ConversationQuery, Created,
+    Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery, Membership,
+    Message, MessagesQuery, NewConversation, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
+    records_bounds as bounds,
 };
 use crate::time::Timestamp;
 
-/// The moves of a member that are not confirmed: the time of the oldest, and their number.
+/// The moves of a member that are not confirmed: the time of the oldest, their number, and the tries of recovery.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnconfirmedMoves {
     pub(super) since: Timestamp,
     pub(super) moves: u64,
+    pub(super) tries: FakeTries,
 }
 
 /// Everything that the fake stores.
@@ -32,7 +34,9 @@ pub(super) struct FakeState {
     conversation_of_message: BTreeMap<MessageId, ConversationId>,
     pub(super) relations: ContactsAndBlocks,
     pub(super) documents: FakeDocuments,
-    moves: BTreeMap<(ConversationId, UserId), UnconfirmedMoves>,
+    pub(super) moves: BTreeMap<(ConversationId, UserId), UnconfirmedMoves>,
+    /// The number of conversations of each user.
+    memberships: BTreeMap<UserId, u64>,
 }
 
 impl FakeState {
@@ -115,7 +119,7 @@ impl FakeState {
         }
         require_sender(message, edit.editor)?;
         if message.content == edit.content {
-            return found.changed(found.latest_change(edit.message), true);
+            return found.changed_with_positions(found.latest_change(edit.message), true);
         }
         self.refuse_blocked(found)?;
         self.note_time(edit.at);
@@ -125,7 +129,7 @@ impl FakeState {
             message.content = edit.content;
             message.edited_at = Some(edit.at);
         }
-        found.changed(seq, false)
+        found.changed_with_positions(seq, false)
     }
 
     pub(super) fn delete(
@@ -138,7 +142,7 @@ impl FakeState {
         let (found, message) = self.message(conversation, id, actor)?;
         require_sender(message, actor)?;
         if message.deleted {
-            return found.changed(found.latest_change(id), true);
+            return found.changed_with_positions(found.latest_change(id), true);
         }
         self.note_time(at);
         let found = self.conversation_mut(conversation)?;
@@ -147,7 +151,7 @@ impl FakeState {
             message.content = String::new();
             message.deleted = true;
         }
-        found.changed(seq, false)
+        found.changed_with_positions(seq, false)
     }
 
     pub(super) fn mark_read(
@@ -159,35 +163,59 @@ impl FakeState {
         let (found, member) = self.as_member(conversation, user)?;
         let read = member.read.max(up_to.map_or(found.seq(), |up_to| up_to.min(found.seq())));
         let moved = read > member.read;
+        let (member_count, before) = (found.members.len() as u32, member.read);
+        let audience = found.receipt_audience(user, (before, read));
+        let audience = audience.into_iter().filter(|other| !self.relations.is_blocked(user, *other));
+        let audience = audience.take(RECEIPT_AUTHORS_MAX).collect();
         let found = self.conversation_mut(conversation)?;
         if let Some(member) = found.members.get_mut(&user) {
             member.read = read;
         }
         let counter = found.counter(user).ok_or(RecordsError::NotAMember)?;
-        let members = found.member_ids();
         if moved {
             self.add_move(conversation, user, self.latest);
         }
-        Ok(ReadMark { counter, moved, members })
+        Ok(ReadMark { counter, moved, member_count, audience })
     }
 
     fn add_move(&mut self, conversation: ConversationId, user: UserId, since: Timestamp) {
-        let unconfirmed = self.moves.entry((conversation, user)).or_insert(UnconfirmedMoves { since, moves: 0 });
+        let unconfirmed = self.moves.entry((conversation, user)).or_insert(UnconfirmedMoves {
+            since,
+            moves: 0,
+            tries: FakeTries::default(),
+        });
         unconfirmed.moves += 1;
         unconfirmed.since = unconfirmed.since.min(since);
     }
 
-    pub(super) fn unread(&self, request: UnreadRequest) -> UnreadSnapshot {
-        let named = |found: &&FakeConversation| match &request.conversations {
-            Some(named) => named.contains(&found.id),
-            None => true,
+    /// Answers all requests, which share what one answer may hold.
+    pub(super) fn unread(&self, requests: Vec<UnreadRequest>) -> Vec<UnreadSnapshot> {
+        let mut left = COUNTERS_MAX;
+        let answer = |UnreadRequest { user, conversations, after }| match conversations {
+            Some(named) => {
+                let named: BTreeSet<ConversationId> = named.into_iter().collect();
+                let found = named.iter().filter_map(|id| self.conversations.get(id));
+                UnreadSnapshot { user, counters: found.filter_map(|found| found.counter(user)).collect(), more: false }
+            }
+            None => {
+                let of_user = self.conversations.values().filter(|found| found.members.contains_key(&user));
+                let mut above = of_user.filter(|found| Some(found.id) > after);
+                let counters: Vec<_> = above.by_ref().take(left).filter_map(|found| found.counter(user)).collect();
+                left -= counters.len();
+                UnreadSnapshot { user, counters, more: above.next().is_some() }
+            }
         };
-        let counters =
-            self.conversations.values().filter(named).filter_map(|found| found.counter(request.user)).collect();
-        UnreadSnapshot { user: request.user, counters }
+        requests.into_iter().map(answer).collect()
     }
 
-    pub(super) fn changes(&self, range: ChangeRange) -> Vec<Change> {
+    /// Answers all ranges, which share what one answer may hold.
+    pub(super) fn changes(&self, ranges: Vec<ChangeRange>) -> Vec<Vec<Change>> {
+        let mut bytes_left = CHANGES_BYTES_MAX;
+        let answer = |range| bounds::newest_changes(self.changes_of(range), &mut bytes_left);
+        ranges.into_iter().map(answer).collect()
+    }
+
+    fn changes_of(&self, range: ChangeRange) -> Vec<Change> {
         let Some(found) = self.conversations.get(&range.conversation) else {
             return Vec::new();
         };
@@ -197,11 +225,9 @@ impl FakeState {
     }
 
     pub(super) fn last_message(&self, conversation: ConversationId) -> LastMessage {
-        let found = self.conversations.get(&conversation);
-        LastMessage {
-            conversation,
-            version: found.map_or(Seq::ZERO, FakeConversation::seq),
-            message: found.and_then(|found| found.visible_messages().next().cloned()),
+        match self.conversations.get(&conversation) {
+            Some(found) => found.last_message(),
+            None => LastMessage { conversation, version: Seq::ZERO, message: None },
         }
     }
 
@@ -258,12 +284,12 @@ impl FakeState {
                 .map(|conversation| Created { conversation, repeated: true })
                 .ok_or_else(|| RecordsError::Conflict("the conversation's id is taken".into()));
         }
-        if let [one, other] = members
-            && self.relations.is_blocked(*one, *other)
-        {
+        if self.relations.is_any_blocked(members) {
             return Err(RecordsError::Blocked);
         }
+        members.iter().try_for_each(|member| self.check_one_more(*member))?;
         self.note_time(new.at);
+        members.iter().for_each(|member| *self.memberships.entry(*member).or_default() += 1);
         let id = new.id.unwrap_or_else(|| ConversationId::from_u128(self.generate_id()));
         let position = FakeMember { joined: Seq::ZERO, read: Seq::ZERO };
         let created = FakeConversation {
@@ -272,12 +298,34 @@ impl FakeState {
             members: members.iter().map(|&member| (member, position)).collect(),
             messages: BTreeMap::new(),
             changes: Vec::new(),
-            unannounced: BTreeSet::new(),
+            unannounced: BTreeMap::new(),
             updated_at: new.at,
         };
+        let conversation = created.view(new.creator).ok_or(RecordsError::NotAMember)?;
         self.conversations.insert(id, created);
-        let conversation = Conversation { id, members: members.to_vec(), joined: Seq::ZERO, updated_at: new.at };
         Ok(Created { conversation, repeated: false })
+    }
+
+    /// Checks that the user may be in one conversation more.
+    fn check_one_more(&self, user: UserId) -> Answer<()> {
+        bounds::conversation_count(user, self.memberships.get(&user).copied().unwrap_or_default() + 1)
+    }
+
+    pub(super) fn members(&self, query: &MembersQuery) -> Answer<MembersPage> {
+        let found = match (self.conversations.get(&query.conversation), query.actor) {
+            (Some(found), Some(actor)) => found.member(actor).map(|_| found)?,
+            (Some(found), None) => found,
+            (None, Some(_)) => return Err(RecordsError::NotAMember),
+            (None, None) => return Err(RecordsError::NotFound("no such conversation".into())),
+        };
+        let mut above = found.members.iter().filter(|(user, _)| Some(**user) > query.after);
+        let members: Vec<Member> = above
+            .by_ref()
+            .take(query.limit as usize)
+            .map(|(&user, &FakeMember { joined, read })| Member { user, joined, read })
+            .collect();
+        let next = above.next().and(members.last()).map(|last| last.user);
+        Ok(MembersPage { members, next })
     }
 
     /// The conversation whose members change. Only services learn that there is no such conversation.
@@ -295,13 +343,15 @@ impl FakeState {
         if found.members.contains_key(&change.user) {
             return Ok(found.member_ids());
         }
-        if change.actor.is_some_and(|actor| self.relations.is_blocked(actor, change.user)) {
+        if found.members.keys().any(|member| self.relations.is_blocked(*member, change.user)) {
             return Err(RecordsError::Blocked);
         }
         bounds::member_count(found.members.len() + 1)?;
+        self.check_one_more(change.user)?;
         let seq = found.seq();
         self.note_time(change.at);
         self.add_move(change.conversation, change.user, change.at);
+        *self.memberships.entry(change.user).or_default() += 1;
         let found = self.conversation_mut(change.conversation)?;
         found.members.insert(change.user, FakeMember { joined: seq, read: seq });
         Ok(found.member_ids())
@@ -316,45 +366,13 @@ impl FakeState {
         }
         let is_member = found.members.contains_key(&change.user);
         if is_member {
+            *self.memberships.entry(change.user).or_default() -= 1;
             self.note_time(change.at);
             self.add_move(change.conversation, change.user, change.at);
         }
         let found = self.conversation_mut(change.conversation)?;
         found.members.remove(&change.user);
         Ok(found.member_ids())
-    }
-
-    pub(super) fn pending(&self, before: Timestamp, limit: usize) -> Vec<Pending> {
-        let changes = self.conversations.values().flat_map(|found| {
-            found.unannounced.iter().filter_map(move |&seq| {
-                let since = found.stored_change(seq)?.since;
-                Some((since, Pending::Change(found.changed(seq, false).ok()?)))
-            })
-        });
-        let members = self.moves.iter().flat_map(|(&(conversation, user), unconfirmed)| {
-            (0..unconfirmed.moves).map(move |_| (unconfirmed.since, Pending::Member(conversation, user)))
-        });
-        let mut all: Vec<_> = changes.chain(members).filter(|(since, _)| *since < before).collect();
-        all.sort_by_key(|(since, _)| *since);
-        all.into_iter().map(|(_, pending)| pending).take(limit).collect()
-    }
-
-    pub(super) fn announced(&mut self, confirmations: &[Confirmation]) {
-        for confirmation in confirmations {
-            match *confirmation {
-                Confirmation::Change(conversation, seq) => {
-                    if let Some(found) = self.conversations.get_mut(&conversation) {
-                        found.unannounced.remove(&seq);
-                    }
-                }
-                Confirmation::Member(conversation, user) => {
-                    if let Some(unconfirmed) = self.moves.get_mut(&(conversation, user)) {
-                        unconfirmed.moves -= 1;
-                    }
-                    self.moves.retain(|_, unconfirmed| unconfirmed.moves > 0);
-                }
-            }
-        }
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::ids::UserId;
 use crate::key::{Key, Space};
+use crate::limits::FOLLOWED_TTL_MS;
 use crate::port::{
     Check, ITEM_BYTES, Item, Mutation, Query, SCORE_BYTES, StoreError, Transaction, Value, app_function, parse_number,
 };
@@ -64,6 +66,18 @@ impl KeyModel {
             Some((key.clone(), entry.stored.clone()))
         });
         live.collect()
+    }
+
+    /// The milliseconds for which this user is still followed; `None` if nobody follows the user.
+    pub(super) fn followed_ms(&self, user: UserId) -> Option<u64> {
+        let entry = self.entry(&Key::followed(user))?;
+        Some(entry.deadline.map_or(u64::MAX, |deadline| deadline.0 - self.now.0))
+    }
+
+    /// Writes the key by which events of this user are kept.
+    pub(super) fn follow(&mut self, user: UserId) {
+        let deadline = Some(self.now.plus(FOLLOWED_TTL_MS));
+        self.entries.insert(Key::followed(user), StoredEntry { stored: StoredValue::Text(Vec::new()), deadline });
     }
 
     pub(super) fn remove(&mut self, key: &Key) {
@@ -216,6 +230,9 @@ impl KeyModel {
         Ok(match check {
             Check::Absent(key) => self.entry(key).is_none(),
             Check::Present(key) => self.entry(key).is_some(),
+            Check::PresentEither(key, other) => {
+                self.entry(key).is_some() || self.entry(&Key::new(*other, key.owner)).is_some()
+            }
             Check::Equals(key, value) => self.text(key)? == Some(value),
             Check::FieldEquals(key, field, value) => self.field(key, field)? == value.as_deref(),
             Check::FieldBelow(key, field, limit) => self.number_field(key, field)?.is_none_or(|number| number < *limit),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::feed::Position;
 use crate::ids::UserId;
-use crate::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};
+use crate::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_TTL_MS};
 use crate::port::{Delivery, Event, Replay};
 use crate::time::Timestamp;
 
@@ -35,18 +35,28 @@ impl FeedModel {
         self.since = now.plus(1);
     }
 
-    /// Appends a durable event to the user's feed; an ephemeral event gets no position.
-    pub(super) fn publish(&mut self, now: Timestamp, user: UserId, event: &Event) -> Delivery {
+    /// Appends a durable event to the feed of a user who is followed for this time; an ephemeral event gets no position. A
+    /// durable event for a user whom nobody follows ends the user's feed.
+    pub(super) fn publish(
+        &mut self,
+        (now, followed_ms): (Timestamp, Option<u64>),
+        user: UserId,
+        event: &Event,
+    ) -> Delivery {
         let mut delivery = Delivery { name: event.name.clone(), payload: event.payload.clone(), position: None };
-        if event.durable {
-            let feed = self.open(now, user);
-            feed.newest += 1;
-            feed.deadline = now.plus(FEED_TTL_MS);
-            delivery.position = Some(feed.position());
-            feed.events.push_back(delivery.clone());
-            if feed.events.len() > FEED_EVENTS_MAX {
-                feed.events.pop_front();
+        match followed_ms {
+            Some(followed_ms) if event.durable => {
+                let feed = self.open(now, user);
+                feed.newest += 1;
+                feed.deadline = now.plus(FEED_TTL_MS.min(followed_ms));
+                delivery.position = Some(feed.position());
+                feed.events.push_back(delivery.clone());
+                while feed.events.len() > FEED_EVENTS_MAX || feed.bytes() > FEED_BYTES_MAX {
+                    feed.events.pop_front();
+                }
             }
+            None if event.durable => drop(self.feeds.remove(&user)),
+            _ => {}
         }
         delivery
     }
@@ -89,6 +99,10 @@ impl FeedModel {
 }
 
 impl StoredFeed {
+    fn bytes(&self) -> usize {
+        self.events.iter().map(|event| event.name.len() + event.payload.len()).sum()
+    }
+
     fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), offset: self.newest }
     }

@@ -16,8 +16,8 @@ use crate::feed::Position;
 use crate::ids::UserId;
 use crate::key::{Key, Owner};
 use crate::port::{
-    Bus, Clock, Delivery, Event, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber,
-    Transaction, Value, validate_commit, validate_publish, validate_read,
+    Bus, Clock, Delivery, Event, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, ScreenedCall,
+    StoreError, Subscriber, Transaction, Value, validate_publish, validate_read,
 };
 
 /// The number of calls of each operation, that is of round trips.
@@ -66,12 +66,29 @@ impl FakeStore {
         state.keys.clear();
         let now = state.keys.now();
         state.feeds.clear(now);
-        state.interrupt();
+        state.interrupt(|_| true);
+    }
+
+    /// Loses all feeds, as a server does that takes over with an older copy; new feeds have new epochs. Nobody is told.
+    pub fn wipe_feeds(&self) {
+        let mut state = self.state();
+        let now = state.keys.now();
+        state.feeds.clear(now);
     }
 
     /// Tells every subscriber about an interruption; nothing else happens.
     pub fn interrupt(&self) {
-        self.state().interrupt();
+        self.state().interrupt(|_| true);
+    }
+
+    /// Tells the subscribers of these users that their events may be missing from now on.
+    pub fn suspend_users(&self, users: &[UserId]) {
+        self.state().notify(|user| users.contains(&user), |subscriber, users| subscriber.suspended(users));
+    }
+
+    /// Tells the subscribers of these users about an interruption that concerns no others.
+    pub fn interrupt_users(&self, users: &[UserId]) {
+        self.state().interrupt(|user| users.contains(&user));
     }
 
     /// Removes one key, as a store that evicts keys does.
@@ -149,20 +166,27 @@ impl StoreState {
     }
 
     fn publish(&mut self, user: UserId, event: &Event) {
-        let delivery = self.feeds.publish(self.keys.now(), user, event);
+        let delivery = self.feeds.publish((self.keys.now(), self.keys.followed_ms(user)), user, event);
         if let Some(subscriber) = self.subscribers.get(&user) {
             subscriber.deliver(user, delivery.clone());
         }
         self.published.push((user, delivery));
     }
 
-    fn interrupt(&self) {
-        let mut interrupted: Vec<&Arc<dyn Subscriber>> = Vec::new();
-        for subscriber in self.subscribers.values() {
-            if !interrupted.iter().any(|other| Arc::ptr_eq(other, subscriber)) {
-                subscriber.interrupted();
-                interrupted.push(subscriber);
+    fn interrupt(&self, concerned: impl Fn(UserId) -> bool) {
+        self.notify(concerned, |subscriber, users| subscriber.interrupted(users));
+    }
+
+    fn notify(&self, concerned: impl Fn(UserId) -> bool, tell: impl Fn(&dyn Subscriber, &[UserId])) {
+        let mut interrupted: Vec<(&Arc<dyn Subscriber>, Vec<UserId>)> = Vec::new();
+        for (user, subscriber) in self.subscribers.iter().filter(|(user, _)| concerned(**user)) {
+            match interrupted.iter_mut().find(|(other, _)| Arc::ptr_eq(other, subscriber)) {
+                Some((_, users)) => users.push(*user),
+                None => interrupted.push((subscriber, vec![*user])),
             }
+        }
+        for (subscriber, users) in interrupted {
+            tell(subscriber.as_ref(), &users);
         }
     }
 }
@@ -178,9 +202,9 @@ impl KeyValue for FakeStore {
     async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
         let mut state = self.state();
         state.calls.commits += 1;
-        validate_commit(&transactions)?;
-        let outcomes = transactions.iter().map(|each| state.execute(each));
-        Ok(outcomes.collect())
+        let mut call = ScreenedCall::of(transactions)?;
+        let outcomes = call.take_accepted().iter().map(|each| state.execute(each)).collect();
+        Ok(call.outcomes(outcomes))
     }
 }
 
@@ -208,6 +232,13 @@ impl Bus for FakeStore {
 }
 
 impl Feeds for FakeStore {
+    async fn follow(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        let mut state = self.state();
+        users.iter().for_each(|user| state.keys.follow(*user));
+        let now = state.keys.now();
+        Ok(users.iter().map(|user| state.feeds.position(now, *user)).collect())
+    }
+
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         let state = self.state();
         let now = state.keys.now();

@@ -17,7 +17,7 @@ struct Listener {
 impl Subscriber for Listener {
     fn deliver(&self, _: UserId, _: Delivery) {}
 
-    fn interrupted(&self) {
+    fn interrupted(&self, _: &[UserId]) {
         self.interruptions.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::event;
 use crate::ids::{ConversationId, Seq};
-use crate::limits::{CATCH_UP_BYTES_MAX, FEED_EVENTS_MAX};
+use crate::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX};
 use crate::port::{Change, Counter, Event};
 
 /// A change with the event that announces it, encoded once for all members.
@@ -47,8 +47,32 @@ pub(super) fn unnotified_events(position: Option<Seq>, counter: &Counter, change
     passed.filter(|change| change.message > counter.joined).filter_map(|change| change.event.clone()).collect()
 }
 
-/// The same events if a feed can keep them and one call can carry them; otherwise a single `resync` event.
+/// The same events if a feed can keep them; otherwise a single `resync` event. With one
+/// `resync` the client asks for the whole state, so that it needs none of the other events.
 pub(super) fn bounded_events(events: Vec<Event>) -> Vec<Event> {
-    let bytes: usize = events.iter().map(|event| event.name.len() + event.payload.len()).sum();
-    if events.len() > FEED_EVENTS_MAX || bytes > CATCH_UP_BYTES_MAX { vec![event::resync()] } else { events }
+    let resync = event::resync();
+    let bytes: usize = events.iter().map(Event::bytes).sum();
+    let is_too_much = events.len() > FEED_EVENTS_MAX || bytes > FEED_BYTES_MAX;
+    if is_too_much || events.contains(&resync) { vec![resync] } else { events }
+}
+
+/// The newest of these changes of one conversation, oldest first, whose events take no more than `bytes`, and what is left
+/// of the bytes. Of a conversation whose changes do not reach back far enough, a `resync` is published.
+pub(crate) fn encode_newest(changes: &[Change], bytes: usize) -> (Vec<EncodedChange>, usize) {
+    let mut left = bytes;
+    let mut newest = Vec::with_capacity(changes.len());
+    for change in changes.iter().rev() {
+        let encoded = EncodedChange::from(change);
+        let size = encoded.event.as_ref().map_or(0, Event::bytes);
+        let Some(rest) = left.checked_sub(size) else { break };
+        left = rest;
+        newest.push(encoded);
+    }
+    newest.reverse();
+    (newest, left)
+}
+
+/// The number of changes after the position of a user who has missed some.
+pub(crate) fn missed(position: Option<Seq>, counter: &Counter) -> u64 {
+    counter.seq.0.saturating_sub(notified_up_to(position, counter).0)
 }

@@ -8,11 +8,12 @@ use super::reconcile::{Target, Uncached, reconcile};
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
-use crate::limits::{LEASE_WAIT_MS, TRIES_MAX};
+use crate::limits::TRIES_MAX;
 use crate::port::{Counter, Query, RecordsError, Telemetry, UnreadRequest, Value, World};
 use crate::source::{Sourced, or_from_records};
 use crate::store_answers;
 use crate::unread::Totals;
+use crate::unread::rules::lease_wait_ms;
 
 /// All unread counters of the user; one round trip to the store if the user is cached.
 ///
@@ -51,7 +52,7 @@ pub(crate) async fn stored_totals<W: World>(world: &W, user: UserId) -> Result<(
     for attempt in 0..TRIES_MAX {
         match read_totals(world, user).await? {
             Some(totals) => return Ok((totals, attempt == 0)),
-            None => fill_or_wait(world, user).await?,
+            None => fill_or_wait(world, user, attempt).await?,
         }
     }
     Err(Error::Contended)
@@ -65,7 +66,7 @@ async fn stored_count<W: World>(world: &W, user: UserId, conversation: Conversat
             return Ok((count.unsigned_abs(), attempt == 0));
         }
         match state.total {
-            None => fill_or_wait(world, user).await?,
+            None => fill_or_wait(world, user, attempt).await?,
             Some(_) if reconciled => return Err(RecordsError::NotAMember.into()),
             Some(_) => {
                 reconcile(world, vec![Target::latest(user, conversation)], Uncached::Fill).await?;
@@ -77,9 +78,9 @@ async fn stored_count<W: World>(world: &W, user: UserId, conversation: Conversat
 }
 
 /// Fills an uncached user's counters, or waits for a short time if another caller is filling them.
-pub(crate) async fn fill_or_wait<W: World>(world: &W, user: UserId) -> Result<(), Error> {
+async fn fill_or_wait<W: World>(world: &W, user: UserId, attempt: u32) -> Result<(), Error> {
     if !fill(world, &[user]).await?.is_empty() {
-        world.wait(LEASE_WAIT_MS).await;
+        world.wait(lease_wait_ms(attempt)).await;
     }
     Ok(())
 }
@@ -104,14 +105,23 @@ async fn read_totals<W: World>(world: &W, user: UserId) -> Result<Option<Totals>
     Ok(Some(Totals { total: total.unsigned_abs(), conversations }))
 }
 
-/// The user's counters as the records hold them at one instant; of all conversations if `conversations` is `None`.
+/// The user's counters as the records hold them; of all conversations if `conversations` is `None`.
 pub(crate) async fn recorded<W: World>(
     world: &W,
     user: UserId,
     conversations: Option<Vec<ConversationId>>,
 ) -> Result<Vec<Counter>, Error> {
-    let snapshots = world.unread(vec![UnreadRequest { user, conversations }]).await?;
-    Ok(snapshots.into_iter().next().map(|snapshot| snapshot.counters).unwrap_or_default())
+    let mut counters: Vec<Counter> = Vec::new();
+    loop {
+        let after = counters.last().map(|counter| counter.conversation);
+        let request = UnreadRequest { user, conversations: conversations.clone(), after };
+        let Some(page) = world.unread(vec![request]).await?.into_iter().next() else { return Ok(counters) };
+        let is_last = !page.more || page.counters.is_empty();
+        counters.extend(page.counters);
+        if is_last {
+            return Ok(counters);
+        }
+    }
 }
 
 async fn recorded_totals<W: World>(world: &W, user: UserId) -> Result<Totals, Error> {

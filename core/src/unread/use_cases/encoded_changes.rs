@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq};
-use crate::limits::LIST_MAX;
+use crate::limits::{FEED_BYTES_MAX, LIST_MAX};
 use crate::port::{ChangeRange, Counter, World};
-use crate::unread::rules::{EncodedChange, EncodedChanges, notified_up_to};
+use crate::unread::rules::{EncodedChanges, encode_newest, notified_up_to};
 
-/// Loads the changes between each stored position and its snapshot.
+/// Loads the changes between each stored position and its snapshot. If they are more than the records answer, or larger
+/// than one transaction carries, the oldest of some conversations are left out, and a `resync` takes their place.
 pub(crate) async fn encoded_changes<W: World>(
     world: &W,
     snapshots: Vec<(Option<Seq>, Counter)>,
@@ -25,9 +26,15 @@ pub(crate) async fn encoded_changes<W: World>(
     }
     let ranges: Vec<_> = ranges.into_values().collect();
     let mut encoded = EncodedChanges::new();
+    let mut bytes_left = FEED_BYTES_MAX;
     for chunk in ranges.chunks(LIST_MAX) {
+        if bytes_left == 0 {
+            break;
+        }
         for (range, changes) in chunk.iter().zip(world.changes(chunk.to_vec()).await?) {
-            encoded.insert(range.conversation, changes.iter().map(EncodedChange::from).collect());
+            let (changes, left) = encode_newest(&changes, bytes_left);
+            bytes_left = left;
+            encoded.insert(range.conversation, changes);
         }
     }
     Ok(encoded)

@@ -1,78 +1,282 @@
 //! Fills the counters of uncached users from the records. A lease lets one caller at a time do this for a user; other
-//! callers wait for it.
+//! callers wait for it. Every answer of the records is bounded, and so is every transaction, so that a user with any number
+//! of conversations is filled within the limits of a call.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::encoded_changes::encoded_changes;
 use crate::error::Error;
-use crate::ids::{ConversationId, Seq, UserId};
-use crate::key::{Key, Owner, Space};
-use crate::limits::LEASE_TTL_MS;
-use crate::port::{Check, Mutation, Outcome, Query, Transaction, UnreadRequest, World};
-use crate::unread::rules;
+use crate::ids::{Seq, UserId};
+use crate::key::{Key, Space};
+use crate::limits::{FEED_EVENTS_MAX, FILL_CHUNK, LEASE_TTL_MS};
+use crate::port::{Counter, Outcome, Query, StoreError, Transaction, UnreadRequest, UnreadSnapshot, World};
+use crate::time::Timestamp;
+use crate::unread::rules::{self, EncodedChanges, Fill, Positions, missed};
 use crate::{store_answers, store_calls};
 
 /// Fills the users whose lease is free. Returns the others: their counters exist already or will exist soon.
 ///
-/// At most [`crate::limits::LIST_MAX`] users.
+/// At most [`crate::limits::LIST_MAX`] users. A user who cannot be filled does not stop the others.
+///
+/// # Errors
+/// The first error, after all others were filled; immediately if the records fail.
 pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
     let token = world.now().to_string().into_bytes();
-    let (leased, mut waiting) = lease(world, users, &token).await?;
-    if leased.is_empty() {
-        return Ok(waiting);
+    let mut round = FillRound { token: &token, waiting: Vec::new(), failure: None };
+    let mut leased = round.lease(world, users).await?;
+    while !leased.is_empty() {
+        let since = world.now();
+        let requests = leased.iter().map(|user| UnreadRequest::all(*user)).collect();
+        let snapshots = match world.unread(requests).await {
+            Ok(snapshots) => snapshots,
+            Err(error) => {
+                round.give_up(world, &leased).await;
+                return Err(error.into());
+            }
+        };
+        leased = round.apply(world, snapshots, since).await?;
     }
-    let positions = positions(world, &leased).await?;
-    let requests = leased.iter().map(|user| UnreadRequest { user: *user, conversations: None }).collect();
-    let snapshots = world.unread(requests).await?;
-    let stored = snapshots.iter().zip(&positions).flat_map(|(snapshot, positions)| {
-        snapshot.counters.iter().map(|counter| (positions.get(&counter.conversation).copied(), *counter))
-    });
-    let changes = encoded_changes(world, stored.collect()).await?;
-    let transactions = snapshots
-        .iter()
-        .zip(&positions)
-        .map(|(snapshot, positions)| rules::fill(&token, positions, snapshot, &changes))
-        .collect();
-    for (user, outcome) in leased.into_iter().zip(store_calls::commit_all(world, transactions).await?) {
-        match outcome {
-            Outcome::Committed(_) => world.count("fill", &[("cache", "unread")], 1),
-            Outcome::Refused(_) => waiting.push(user),
-            Outcome::Failed(error) => return Err(error.into()),
-        }
-    }
-    Ok(waiting)
+    round.failure.map_or(Ok(round.waiting), Err)
 }
 
-/// Takes the lease of every user that is uncached and has none. Returns the users whose lease was taken, and the others.
-///
-/// The lease holds a token. A caller whose lease has expired may no longer fill, even if no other caller took the lease.
-async fn lease<W: World>(world: &W, users: &[UserId], token: &[u8]) -> Result<(Vec<UserId>, Vec<UserId>), Error> {
-    let transactions = users
-        .iter()
-        .map(|user| {
-            let lease = Key::of_user(Space::UnreadLease, *user);
-            Transaction::new(Owner::User(*user))
-                .check(Check::Absent(Key::of_user(Space::UnreadTotal, *user)))
-                .check(Check::Absent(lease.clone()))
-                .mutate(Mutation::Set(lease, token.to_vec(), Some(LEASE_TTL_MS)))
-        })
-        .collect();
-    let mut leased = Vec::new();
-    let mut others = Vec::new();
-    for (user, outcome) in users.iter().zip(store_calls::commit_all(world, transactions).await?) {
-        match outcome {
-            Outcome::Committed(_) => leased.push(*user),
-            Outcome::Refused(_) => others.push(*user),
-            Outcome::Failed(error) => return Err(error.into()),
-        }
-    }
-    Ok((leased, others))
+/// A part of a user's counters as the records hold them, and how far the user's counters are filled.
+type FillStep = (UnreadSnapshot, Fill);
+
+struct FillRound<'t> {
+    token: &'t [u8],
+    /// Users whom another caller fills or has filled.
+    waiting: Vec<UserId>,
+    failure: Option<Error>,
 }
 
-/// For each user and conversation, the sequence number up to which changes were published before the counters were
-/// deleted.
-async fn positions<W: World>(world: &W, users: &[UserId]) -> Result<Vec<BTreeMap<ConversationId, Seq>>, Error> {
+impl FillRound<'_> {
+    /// Takes the lease of every user that is uncached and has none. Returns the users whose lease was taken.
+    ///
+    /// The lease holds a token. A caller whose lease has expired may no longer fill, even if no other caller took the lease.
+    async fn lease<W: World>(&mut self, world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
+        let transactions = users.iter().map(|user| (*user, rules::take_lease(*user, self.token))).collect();
+        self.commit(world, transactions).await
+    }
+
+    /// Commits transactions of users. Returns the users for whom all of them were carried out.
+    ///
+    /// # Errors
+    /// Only if the store is unavailable.
+    async fn commit<W: World>(
+        &mut self,
+        world: &W,
+        transactions: Vec<(UserId, Transaction)>,
+    ) -> Result<Vec<UserId>, Error> {
+        let (users, transactions): (Vec<_>, Vec<_>) = transactions.into_iter().unzip();
+        let mut committed: BTreeSet<UserId> = users.iter().copied().collect();
+        let mut failed = Vec::new();
+        for (user, outcome) in users.into_iter().zip(store_calls::commit_all(world, transactions).await?) {
+            match outcome {
+                Outcome::Committed(_) => {}
+                Outcome::Refused(_) => {
+                    if committed.remove(&user) {
+                        self.waiting.push(user);
+                    }
+                }
+                Outcome::Failed(error @ StoreError::Unavailable { .. }) => return Err(error.into()),
+                Outcome::Failed(error) => {
+                    committed.remove(&user);
+                    failed.push(user);
+                    self.failure.get_or_insert(error.into());
+                }
+            }
+        }
+        if !failed.is_empty() {
+            self.give_up(world, &failed).await;
+        }
+        Ok(committed.into_iter().collect())
+    }
+
+    /// Fills the users whom this answer of the records is about. Their leases were renewed at `since`. Returns the users
+    /// whom the answer says nothing about yet.
+    async fn apply<W: World>(
+        &mut self,
+        world: &W,
+        snapshots: Vec<UnreadSnapshot>,
+        since: Timestamp,
+    ) -> Result<Vec<UserId>, Error> {
+        let (answered, unanswered): (Vec<_>, Vec<_>) =
+            snapshots.into_iter().partition(|snapshot| !snapshot.more || !snapshot.counters.is_empty());
+        let unanswered: Vec<UserId> = unanswered.into_iter().map(|snapshot| snapshot.user).collect();
+        let begun = self.begin(world, answered).await?;
+        let (whole, partial): (Vec<_>, Vec<_>) = begun.into_iter().partition(|(snapshot, _)| !snapshot.more);
+        self.finish_all(world, whole, since).await?;
+        for user in partial {
+            self.fill_in_pages(world, user, since).await?;
+        }
+        self.renew(world, unanswered).await
+    }
+
+    /// Reads the positions up to which changes were published before the counters were deleted. A user whose positions
+    /// cannot be read does not stop the others.
+    async fn begin<W: World>(&mut self, world: &W, snapshots: Vec<UnreadSnapshot>) -> Result<Vec<FillStep>, Error> {
+        let users: Vec<UserId> = snapshots.iter().map(|snapshot| snapshot.user).collect();
+        let all = match positions(world, &users).await {
+            Ok(all) => all.into_iter().map(Some).collect(),
+            Err(error) if error.retry() => return Err(error),
+            Err(_) => {
+                let mut each = Vec::with_capacity(users.len());
+                for user in &users {
+                    each.push(self.positions_of(world, *user).await?);
+                }
+                each
+            }
+        };
+        let begun = snapshots.into_iter().zip(all).filter_map(|(snapshot, positions)| {
+            let fill = Fill::new(snapshot.user, self.token, positions?);
+            Some((snapshot, fill))
+        });
+        Ok(begun.collect())
+    }
+
+    /// The positions of a user; `None` if they cannot be read.
+    async fn positions_of<W: World>(&mut self, world: &W, user: UserId) -> Result<Option<Positions>, Error> {
+        match positions(world, &[user]).await {
+            Ok(mut positions) => Ok(positions.pop()),
+            Err(error) if error.retry() => Err(error),
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                self.give_up(world, &[user]).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Fills users whose counters are known, all of them together.
+    async fn finish_all<W: World>(&mut self, world: &W, users: Vec<FillStep>, since: Timestamp) -> Result<(), Error> {
+        let (users, changes) = self.load_changes(world, users, since).await?;
+        let (mut chunks, mut last) = (Vec::new(), Vec::new());
+        for (snapshot, mut fill) in users {
+            let user = snapshot.user;
+            let (first, rest) = snapshot.counters.split_at(snapshot.counters.len().saturating_sub(FILL_CHUNK));
+            let transactions = fill.write(first, &changes).into_iter();
+            last.push((user, fill, rest.to_vec()));
+            chunks.extend(transactions.map(|transaction| (user, transaction)));
+        }
+        for (user, fill, rest) in &mut last {
+            chunks.extend(fill.remove_left(rest).into_iter().map(|transaction| (*user, transaction)));
+        }
+        if !chunks.is_empty() {
+            let chunked: Vec<UserId> = chunks.iter().map(|(user, _)| *user).collect();
+            let still = self.commit(world, chunks).await?;
+            last.retain(|(user, ..)| !chunked.contains(user) || still.contains(user));
+        }
+        let last = last.into_iter().map(|(user, fill, rest)| (user, fill.finish(&rest, &changes))).collect();
+        let filled = self.commit(world, last).await?;
+        if !filled.is_empty() {
+            world.count("fill", &[("cache", "unread")], filled.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Fills a user with more conversations than the records answer in one call.
+    async fn fill_in_pages<W: World>(
+        &mut self,
+        world: &W,
+        mut step: FillStep,
+        mut since: Timestamp,
+    ) -> Result<(), Error> {
+        let user = step.0.user;
+        while step.0.more {
+            let (kept, changes) = self.load_changes(world, vec![step], since).await?;
+            let Some((page, mut fill)) = kept.into_iter().next() else { return Ok(()) };
+            let chunks = fill.write(&page.counters, &changes).into_iter().map(|transaction| (user, transaction));
+            if self.commit(world, chunks.collect()).await?.is_empty() {
+                return Ok(());
+            }
+            since = world.now();
+            let after = page.counters.last().map(|counter| counter.conversation);
+            match world.unread(vec![UnreadRequest { after, ..UnreadRequest::all(user) }]).await {
+                Ok(snapshots) => {
+                    let none = UnreadSnapshot { user, counters: Vec::new(), more: false };
+                    step = (snapshots.into_iter().next().unwrap_or(none), fill);
+                }
+                Err(error) => {
+                    self.give_up(world, &[user]).await;
+                    return Err(error.into());
+                }
+            }
+        }
+        self.finish_all(world, vec![step], since).await
+    }
+
+    /// Loads the changes that these users have missed, and returns the users whose lease is still held. Their leases were
+    /// renewed at `since`, before the records answered.
+    async fn load_changes<W: World>(
+        &mut self,
+        world: &W,
+        users: Vec<FillStep>,
+        mut since: Timestamp,
+    ) -> Result<(Vec<FillStep>, EncodedChanges), Error> {
+        let users = self.keep_leases(world, users, &mut since).await?;
+        let stored = missed_positions(&users);
+        if stored.is_empty() {
+            return Ok((users, EncodedChanges::new()));
+        }
+        let changes = match encoded_changes(world, stored).await {
+            Ok(changes) => changes,
+            Err(error) => {
+                let users: Vec<UserId> = users.iter().map(|(snapshot, _)| snapshot.user).collect();
+                self.give_up(world, &users).await;
+                return Err(error);
+            }
+        };
+        Ok((self.keep_leases(world, users, &mut since).await?, changes))
+    }
+
+    /// Renews the leases of these users if much of their time has passed. Returns the users whose lease is still held.
+    async fn keep_leases<W: World>(
+        &mut self,
+        world: &W,
+        mut users: Vec<FillStep>,
+        since: &mut Timestamp,
+    ) -> Result<Vec<FillStep>, Error> {
+        if world.now() > since.plus(LEASE_TTL_MS / 3) {
+            let held = self.renew(world, users.iter().map(|(snapshot, _)| snapshot.user).collect()).await?;
+            users.retain(|(snapshot, _)| held.contains(&snapshot.user));
+            *since = world.now();
+        }
+        Ok(users)
+    }
+
+    /// Renews the leases of users who have to wait for others. Returns the users whose lease is still held.
+    async fn renew<W: World>(&mut self, world: &W, users: Vec<UserId>) -> Result<Vec<UserId>, Error> {
+        if users.is_empty() {
+            return Ok(users);
+        }
+        let renewals = users.into_iter().map(|user| (user, rules::renew(user, self.token))).collect();
+        self.commit(world, renewals).await
+    }
+
+    /// Gives leases back, so that nobody waits until they expire. That is what happens if this fails.
+    async fn give_up<W: World>(&self, world: &W, users: &[UserId]) {
+        let releases = users.iter().map(|user| rules::release(*user, self.token)).collect();
+        let _ = store_calls::commit_all(world, releases).await;
+    }
+}
+
+async fn positions<W: World>(world: &W, users: &[UserId]) -> Result<Vec<Positions>, Error> {
     let queries = users.iter().map(|user| Query::Fields(Key::of_user(Space::UnreadSequence, *user))).collect();
     let values = store_calls::read_all(world, queries, 1).await?;
     values.into_iter().map(|value| Ok(store_answers::positions(Some(value))?)).collect()
+}
+
+/// The counters and positions of the conversations in which users have missed changes. Those of a user who has missed more
+/// than a feed keeps are left out, because the user is told to load the state.
+fn missed_positions(users: &[FillStep]) -> Vec<(Option<Seq>, Counter)> {
+    let mut all = Vec::new();
+    for (snapshot, fill) in users {
+        let positions = snapshot.counters.iter().map(|counter| (fill.position(counter.conversation), *counter));
+        let behind: Vec<_> = positions.filter(|(position, counter)| missed(*position, counter) > 0).collect();
+        let sum = behind.iter().fold(0, |sum: u64, (position, counter)| sum.saturating_add(missed(*position, counter)));
+        if sum <= FEED_EVENTS_MAX as u64 {
+            all.extend(behind);
+        }
+    }
+    all
 }

@@ -16,4 +16,6 @@ pub use forget::forget;
 pub(crate) use reconcile::{Target, Uncached, reconcile};
 
 #[cfg(test)]
+mod big_user_tests;
+#[cfg(test)]
 mod tests;

@@ -8,8 +8,9 @@ use super::encoded_changes::encoded_changes;
 use super::fill::fill;
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
-use crate::limits::{LEASE_WAIT_MS, LIST_MAX, TRIES_MAX};
-use crate::port::{Outcome, Transaction, UnreadRequest, World};
+use crate::key::{Key, Space};
+use crate::limits::{LIST_MAX, TRIES_MAX};
+use crate::port::{Outcome, Query, Transaction, UnreadRequest, Value, World};
 use crate::store_calls;
 use crate::unread::rules::{self, CounterState, Reconciliation};
 
@@ -37,37 +38,73 @@ impl Target {
 /// What to do with a user who is uncached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Uncached {
-    /// Fill all their counters, because an event has to be published to them.
+    /// Fill all their counters, because somebody asks for them.
     Fill,
+    /// Fill all counters of those who are followed, because an event has to be published to them. The others are owed
+    /// nothing: whoever fills their counters later takes the state of that time.
+    FillFollowed,
     /// Do nothing: whoever fills the counters later takes the state of that time.
     Skip,
 }
 
-/// Reconciles every target, and publishes to each user the changes between the old and the new position.
+/// Reconciles every target, and publishes to each user the changes between the old and the new position. A user whose
+/// counters cannot be filled does not stop the others.
+///
+/// # Errors
+/// The first error, after every other target was reconciled. [`Error::Contended`] also if a user is to be skipped whose
+/// counters another caller is filling: that caller may have read the records before the change.
 pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, uncached: Uncached) -> Result<(), Error> {
-    let mut failure = None;
-    for _ in 0..TRIES_MAX {
+    let mut failure: Option<Error> = None;
+    for attempt in 0..TRIES_MAX {
         let (cached, unfilled) = partition(world, &targets).await?;
-        targets = match uncached {
-            Uncached::Skip => Vec::new(),
-            Uncached::Fill => fill_all(world, unfilled).await?,
-        };
-        let waiting = !targets.is_empty();
+        let mut refused = Vec::new();
         for outcome in apply(world, cached).await? {
             match outcome {
                 (_, Outcome::Committed(_)) => {}
-                (target, Outcome::Refused(_)) => targets.push(target),
-                (_, Outcome::Failed(error)) => failure = Some(error),
+                (target, Outcome::Refused(_)) => refused.push(target),
+                (_, Outcome::Failed(error)) => {
+                    failure.get_or_insert(error.into());
+                }
             }
         }
+        if let Some(unavailable) = failure.take_if(|failure| failure.is_store_unavailable()) {
+            return Err(unavailable);
+        }
+        let filling = match uncached {
+            Uncached::Skip => any_lease(world, &unfilled).await.map(|leased| {
+                if leased {
+                    failure.get_or_insert(Error::Contended);
+                }
+                Vec::new()
+            }),
+            Uncached::Fill => fill_all(world, unfilled).await,
+            Uncached::FillFollowed => match followed(world, unfilled).await {
+                Ok(followed) => fill_all(world, followed).await,
+                Err(error) => Err(error),
+            },
+        };
+        targets = filling.unwrap_or_else(|error| {
+            failure.get_or_insert(error);
+            Vec::new()
+        });
+        let waiting = !targets.is_empty();
+        targets.extend(refused);
         if targets.is_empty() {
-            return failure.map_or(Ok(()), |error| Err(error.into()));
+            return failure.map_or(Ok(()), Err);
         }
         if waiting {
-            world.wait(LEASE_WAIT_MS).await;
+            world.wait(rules::lease_wait_ms(attempt)).await;
         }
     }
     Err(Error::Contended)
+}
+
+/// Whether the counters of one of these uncached users are being filled.
+async fn any_lease<W: World>(world: &W, uncached: &[Target]) -> Result<bool, Error> {
+    let users: BTreeSet<_> = uncached.iter().map(|target| target.user).collect();
+    let queries = users.into_iter().map(|user| Query::Presence(Key::of_user(Space::UnreadLease, user))).collect();
+    let values = store_calls::read_all(world, queries, 1).await?;
+    Ok(values.contains(&Value::Presence(true)))
 }
 
 /// Drops the targets whose change is counted already, and separates cached users from uncached ones.
@@ -88,6 +125,14 @@ async fn partition<W: World>(
     Ok((cached, uncached))
 }
 
+/// Keeps the targets whose user is followed. One round trip for each 1,024 users.
+async fn followed<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Target>, Error> {
+    let queries = targets.iter().map(|target| Query::Presence(Key::followed(target.user))).collect();
+    let values = store_calls::read_all(world, queries, 1).await?;
+    let followed = targets.into_iter().zip(values).filter(|(_, value)| *value == Value::Presence(true));
+    Ok(followed.map(|(target, _)| target).collect())
+}
+
 /// Fills uncached users. Returns the targets of those whom another caller is filling.
 async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Target>, Error> {
     let users: BTreeSet<_> = targets.iter().map(|target| target.user).collect();
@@ -103,10 +148,8 @@ async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Targe
 async fn apply<W: World>(world: &W, cached: Vec<(Target, CounterState)>) -> Result<Vec<(Target, Outcome)>, Error> {
     let mut snapshots = Vec::with_capacity(cached.len());
     for chunk in cached.chunks(LIST_MAX) {
-        let requests = chunk
-            .iter()
-            .map(|(target, _)| UnreadRequest { user: target.user, conversations: Some(vec![target.conversation]) })
-            .collect();
+        let requests =
+            chunk.iter().map(|(target, _)| UnreadRequest::named(target.user, vec![target.conversation])).collect();
         snapshots.extend(world.unread(requests).await?.into_iter().map(|s| s.counters.into_iter().next()));
     }
     let stored = cached.iter().zip(&snapshots);

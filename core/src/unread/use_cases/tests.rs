@@ -73,7 +73,7 @@ fn store_message(world: &FakeWorld) {
 fn only_users_who_have_not_received_every_change_need_changes_from_the_records() {
     let world = world();
     store_message(&world);
-    let request = UnreadRequest { user: USER, conversations: Some(vec![CONVERSATION]) };
+    let request = UnreadRequest::named(USER, vec![CONVERSATION]);
     let counter = block_on(world.unread(vec![request])).unwrap()[0].counters[0];
     let loaded = |position| block_on(encoded_changes(&world, vec![(Some(position), counter)])).unwrap();
     assert_eq!(loaded(counter.seq).len(), 0);

@@ -21,12 +21,15 @@ export type Space =
   | "presence"
   | "devices"
   | "presence-due"
+  | "presence-sweep"
   | "unread-total"
   | "unread-conversation"
   | "unread-sequence"
   | "unread-read"
   | "unread-lease"
   | "last-message"
+  | "followed"
+  | "read-receipt"
   | "app";
 
 export interface Key {

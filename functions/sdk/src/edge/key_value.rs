@@ -26,12 +26,15 @@ impl From<Space> for wire::Space {
             Space::Presence => Self::Presence,
             Space::Devices => Self::Devices,
             Space::PresenceDue => Self::PresenceDue,
+            Space::PresenceSweep => Self::PresenceSweep,
             Space::UnreadTotal => Self::UnreadTotal,
             Space::UnreadConversation => Self::UnreadConversation,
             Space::UnreadSequence => Self::UnreadSequence,
             Space::UnreadRead => Self::UnreadRead,
             Space::UnreadLease => Self::UnreadLease,
             Space::LastMessage => Self::LastMessage,
+            Space::Followed => Self::Followed,
+            Space::ReadReceipt => Self::ReadReceipt,
             Space::App => Self::App,
             Space::Host => Self::Host,
         }
@@ -62,6 +65,9 @@ impl<'a> From<&'a Check> for wire::Check<'a> {
         match check {
             Check::Absent(key) => Self::Absent(key.into()),
             Check::Present(key) => Self::Present(key.into()),
+            Check::PresentEither(key, other) => {
+                Self::PresentEither(wire::PresentEither { key: key.into(), other: (*other).into() })
+            }
             Check::Equals(key, value) => Self::Equals(wire::Equals { key: key.into(), value }),
             Check::FieldEquals(key, field, value) => {
                 Self::FieldEquals(wire::FieldEquals { key: key.into(), field, value: value.as_deref() })

@@ -13,6 +13,7 @@ use roost_core::port::{Clock, Event, PubSub, Publication, StoreError, Telemetry}
 use roost_core::time::Timestamp;
 
 use crate::bindings::roost::edge::{clock, pub_sub, telemetry, types as wire};
+use crate::log::{Level, log};
 
 /// The host, as an implementation of the core's ports. It has no state, and every call returns when its answer is there.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,10 @@ impl PubSub for Edge {
 impl Telemetry for Edge {
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], amount: u64) {
         telemetry::count(name, labels, amount);
+    }
+
+    fn warn(&self, message: &str, fields: &[(&str, &str)]) {
+        log(Level::Warn, message, fields);
     }
 }
 

@@ -4,8 +4,9 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage,
-    HistoryQuery, LastMessage, MemberChange, Membership, Message, MessagesQuery, NewConversation, Operation, Pending,
-    ReadMark, Records, RecordsError, UnreadRequest, UnreadSnapshot,
+    HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery,
+    NewConversation, Operation, Pending, PendingId, PendingItem, PendingPage, PendingQuery, Postponement, ReadMark,
+    ReadPosition, Records, RecordsError, UnreadRequest, UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 
@@ -40,7 +41,11 @@ impl Records for Edge {
         let requests: Vec<_> = requests
             .iter()
             .zip(&lists)
-            .map(|(request, list)| wire::UnreadRequest { user: request.user.into(), conversations: list.as_deref() })
+            .map(|(request, list)| wire::UnreadRequest {
+                user: request.user.into(),
+                conversations: list.as_deref(),
+                after: request.after.map(Into::into),
+            })
             .collect();
         answers(wire::unread(&requests))
     }
@@ -98,6 +103,10 @@ impl Records for Edge {
         answers(wire::remove_member(change.into()))
     }
 
+    async fn members(&self, query: MembersQuery) -> Answer<MembersPage> {
+        answer(wire::members(query.into()))
+    }
+
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
         answers(wire::contacts(user.into()))
     }
@@ -122,12 +131,21 @@ impl Records for Edge {
         answer(wire::unblock(user.into(), blocked.into()))
     }
 
-    async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
-        answers(wire::pending(before.0, limit))
+    async fn pending(&self, query: PendingQuery) -> Answer<PendingPage> {
+        answer(wire::pending(wire::PendingQuery {
+            tried: query.tried,
+            before: query.before.0,
+            cursor: query.cursor.as_deref(),
+            limit: query.limit,
+        }))
     }
 
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
         answer(wire::announced(&list::<_, wire::Confirmation>(confirmations)))
+    }
+
+    async fn postpone(&self, postponements: Vec<Postponement>) -> Answer<()> {
+        answer(wire::postpone(&list::<_, wire::Postponement>(postponements)))
     }
 
     async fn read_documents(&self, keys: Vec<DocumentKey>) -> Answer<Vec<Option<Document>>> {
@@ -171,6 +189,7 @@ impl From<wire::Error> for RecordsError {
             wire::Error::Conflict(text) => Self::Conflict(text),
             wire::Error::VersionMismatch(present) => Self::VersionMismatch { present },
             wire::Error::TooLarge(text) => Self::TooLarge(text),
+            wire::Error::TooManyConversations(text) => Self::TooManyConversations(text),
             wire::Error::QuotaExceeded(text) => Self::QuotaExceeded(text),
             wire::Error::Invalid(text) => Self::Invalid(text),
             wire::Error::Unavailable(retry_after_ms) => Self::Unavailable { retry_after_ms },
@@ -232,7 +251,19 @@ impl From<wire::Change> for Change {
 
 impl From<wire::Changed> for Changed {
     fn from(changed: wire::Changed) -> Self {
-        Self { change: changed.change.into(), members: list(changed.members), repeated: changed.repeated }
+        Self {
+            change: changed.change.into(),
+            members: list(changed.members),
+            repeated: changed.repeated,
+            positions: list(changed.positions),
+            last: changed.last.map(Into::into),
+        }
+    }
+}
+
+impl From<wire::ReadPosition> for ReadPosition {
+    fn from(position: wire::ReadPosition) -> Self {
+        Self { user: position.user.into(), joined: Seq(position.joined), read: Seq(position.read) }
     }
 }
 
@@ -251,7 +282,7 @@ impl From<wire::Counter> for Counter {
 
 impl From<wire::UnreadSnapshot> for UnreadSnapshot {
     fn from(snapshot: wire::UnreadSnapshot) -> Self {
-        Self { user: snapshot.user.into(), counters: list(snapshot.counters) }
+        Self { user: snapshot.user.into(), counters: list(snapshot.counters), more: snapshot.more }
     }
 }
 
@@ -263,7 +294,12 @@ impl From<ChangeRange> for wire::ChangeRange {
 
 impl From<wire::ReadMark> for ReadMark {
     fn from(mark: wire::ReadMark) -> Self {
-        Self { counter: mark.counter.into(), moved: mark.moved, members: list(mark.members) }
+        Self {
+            counter: mark.counter.into(),
+            moved: mark.moved,
+            member_count: mark.member_count,
+            audience: list(mark.audience),
+        }
     }
 }
 
@@ -288,6 +324,9 @@ impl From<wire::Conversation> for Conversation {
         Self {
             id: conversation.id.into(),
             members: list(conversation.members),
+            member_count: conversation.member_count,
+            reads: conversation.reads.into_iter().map(Seq).collect(),
+            read: Seq(conversation.read),
             joined: Seq(conversation.joined),
             updated_at: Timestamp(conversation.updated_at),
         }
@@ -297,6 +336,28 @@ impl From<wire::Conversation> for Conversation {
 impl From<wire::ConversationPage> for ConversationPage {
     fn from(page: wire::ConversationPage) -> Self {
         Self { conversations: list(page.conversations), next: page.next }
+    }
+}
+
+impl From<MembersQuery> for wire::MembersQuery {
+    fn from(query: MembersQuery) -> Self {
+        Self {
+            conversation: query.conversation.into(),
+            actor: query.actor.map(Into::into),
+            after: query.after.map(Into::into),
+            limit: query.limit,
+        }
+    }
+}
+
+impl From<wire::MembersPage> for MembersPage {
+    fn from(page: wire::MembersPage) -> Self {
+        let member = |member: wire::Member| Member {
+            user: member.user.into(),
+            joined: Seq(member.joined),
+            read: Seq(member.read),
+        };
+        Self { members: page.members.into_iter().map(member).collect(), next: page.next.map(Into::into) }
     }
 }
 
@@ -344,8 +405,36 @@ impl From<wire::PendingItem> for Pending {
     fn from(item: wire::PendingItem) -> Self {
         match item {
             wire::PendingItem::Change(changed) => Self::Change(changed.into()),
-            wire::PendingItem::Member((conversation, user)) => Self::Member(conversation.into(), user.into()),
+            wire::PendingItem::Member((conversation, user, moves)) => {
+                Self::Member(conversation.into(), user.into(), moves)
+            }
         }
+    }
+}
+
+impl From<wire::PendingPage> for PendingPage {
+    fn from(page: wire::PendingPage) -> Self {
+        let item = |entry: wire::PendingEntry| PendingItem {
+            pending: entry.item.into(),
+            since: Timestamp(entry.since),
+            attempts: entry.attempts,
+        };
+        Self { items: page.entries.into_iter().map(item).collect(), next: page.next }
+    }
+}
+
+impl From<PendingId> for wire::PendingId {
+    fn from(id: PendingId) -> Self {
+        match id {
+            PendingId::Change(conversation, seq) => Self::Change((conversation.into(), seq.0)),
+            PendingId::Member(conversation, user) => Self::Member((conversation.into(), user.into())),
+        }
+    }
+}
+
+impl From<Postponement> for wire::Postponement {
+    fn from(postponement: Postponement) -> Self {
+        Self { item: postponement.item.into(), attempts: postponement.attempts, next_time: postponement.next_time.0 }
     }
 }
 
@@ -353,7 +442,7 @@ impl From<Confirmation> for wire::Confirmation {
     fn from(confirmation: Confirmation) -> Self {
         match confirmation {
             Confirmation::Change(conversation, seq) => Self::Change((conversation.into(), seq.0)),
-            Confirmation::Member(conversation, user) => Self::Member((conversation.into(), user.into())),
+            Confirmation::Member(conversation, user, moves) => Self::Member((conversation.into(), user.into(), moves)),
         }
     }
 }

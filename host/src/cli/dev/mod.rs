@@ -27,7 +27,12 @@ use swap::Swap;
 /// The defaults of `roost dev`: everything is within the source folder.
 pub(crate) fn defaults(root: &Path) -> Vec<(&'static str, String)> {
     let within = |path: &str| root.join(path).display().to_string();
-    vec![("data_dir", within(".roost")), ("functions_dir", within("target/functions"))]
+    vec![
+        ("data_dir", within(".roost")),
+        ("functions_dir", within("target/functions")),
+        // No load balancer has to notice that the host stops.
+        ("drain_delay_ms", "0".to_owned()),
+    ]
 }
 
 /// Serves until a signal; `false`: the process was ended before the stop was complete.

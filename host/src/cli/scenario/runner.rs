@@ -67,6 +67,8 @@ impl CaseRun {
 
     /// Carries out a step, and answers every mismatch with what it expects.
     pub(super) async fn step(&mut self, step: &CaseStep) -> anyhow::Result<Vec<Mismatch>> {
+        let users: Vec<UserId> = self.users.iter().map(|(_, user)| *user).collect();
+        self.host.renew_followed(&users).await?;
         self.host.take_events();
         self.names.set("now", json!(self.host.clock.now()));
         let answer = self.act(step).await?;

@@ -38,6 +38,14 @@ pub(super) const CONTRADICTIONS: &[(&str, &str)] = &[
         "store_response_timeout_ms (5001) must be at most function_defaults.deadline_ms (5000)",
     ),
     (
+        "store_url = \"redis://a\"\nstore_sentinel_tls = true",
+        "store_sentinel_tls is set, but store_url names no sentinels",
+    ),
+    (
+        "store_url = \"redis+sentinel://a/b\"\nstore_sentinel_username = \"roost\"",
+        "store_sentinel_username is set, but store_sentinel_password is not",
+    ),
+    (
         "records_url = \"postgres://a/b\"\npostgres.acquire_timeout_ms = 5001",
         "postgres.acquire_timeout_ms (5001) must be at most function_defaults.deadline_ms (5000)",
     ),
@@ -53,6 +61,8 @@ pub(super) const CONTRADICTIONS: &[(&str, &str)] = &[
         "function.a-b.grants = { all = true, records = [\"history\"] }",
         "function.a-b.grants.all allows everything already, so function.a-b.grants.records has no effect",
     ),
+    ("users.calls_max = 64", "users.calls_max (64) must be less than function_defaults.concurrency_max (64)"),
+    ("connects.at_once_max = 64", "connects.at_once_max (64) must be less than function_defaults.concurrency_max (64)"),
 ];
 
 #[test]
@@ -72,6 +82,15 @@ fn an_authority_needs_a_url_with_tls() {
         let reported = errors(sources(&format!("plain-{key}"), &settings));
         assert!(reported.len() == 1 && reported[0].contains("does not use TLS"), "{reported:#?}");
     }
+}
+
+#[test]
+fn an_authority_is_used_for_sentinels_alone() {
+    let settings = format!(
+        "store_ca_file = \"{}\"\nstore_url = \"redis+sentinel://a/b\"\nstore_sentinel_tls = true\n",
+        file("sentinels-authority", "any text").display()
+    );
+    assert!(sources("sentinels-tls", &settings).load().is_ok());
 }
 
 #[test]

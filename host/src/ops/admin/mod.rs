@@ -81,7 +81,7 @@ impl AdminState {
     /// Checks every part.
     pub async fn readiness(&self) -> Readiness {
         let store = self.world.store.ready().await;
-        let records = self.world.records.ready().await;
+        let records = self.world.records.readiness().await;
         let functions = match (self.started.load(Ordering::Acquire), (self.functions)()) {
             (false, _) => Err("still loading"),
             (true, 0) => Err("none is loaded"),

@@ -23,7 +23,8 @@ pub(super) const HELP: [(&str, &str); 7] = [
     ("repair", "Stale state put right, by function and what."),
     (
         "announcements",
-        "Announcements of changes that did not go out at once, by outcome: delayed, recovered, failed, unconfirmed.",
+        "Announcements of changes that did not go out at once, by outcome: delayed, recovered, failed (tried again later), \
+         postponed (the store is away for it), stuck (failed again and again), unconfirmed, unreleased.",
     ),
     ("presence_swept", "Users looked at because their deadline passed, by result."),
     ("presence_announced", "Transitions of presence announced to contacts, by state and kind."),

@@ -74,6 +74,9 @@ declare! {
     OUTBOX: Counters<1> = counters("roost_outbox_total",
         "Transactions whose addressed events were not delivered at once, by outcome: delivered (later), voided (not carried out), postponed, dropped; and users whose feed takes no event: user_skipped.",
         ["outcome"]);
+    IDLE_USERS: Counters<1> = counters("roost_idle_users_total",
+        "Users whose activity was noted long ago, by outcome: removed from the store, kept because they are active, failed.",
+        ["outcome"]);
     TASK_RESTARTS: Counters<1> = counters("roost_task_restarts_total",
         "Background tasks that ended unexpectedly and were started again, by task.", ["task"]);
     CONNECTIONS: Gauges<1> = gauges("roost_connections",
@@ -90,6 +93,9 @@ declare! {
         "Sockets that the host closed, by reason.", ["reason"]);
     RESYNCS: Counters<1> = counters("roost_resyncs_total",
         "Clients told to fetch the present state, by reason.", ["reason"]);
+    REFRESHES: Counters<1> = counters("roost_refreshes_total",
+        "Current states pushed to clients whose events the host may have missed, by outcome: sent, or failed (a resync is sent).",
+        ["outcome"]);
     HOLES: IntCounter = counter("roost_holes_total",
         "Gaps found in the events that a user's connections received.");
     HOLE_EVENTS: IntCounter = counter("roost_hole_events_total",
@@ -116,10 +122,19 @@ declare! {
         "Commands in those round trips.");
     REDIS_DISCONNECTS: IntCounter = counter("roost_redis_disconnects_total",
         "Connections to Redis that were lost.");
+    REDIS_REFUSALS: Counters<1> = counters("roost_redis_refusals_total",
+        "Requests that a server of Redis refused because it accepts no writes, by reason: full, not_persisted, too_few_replicas.",
+        ["reason"]);
+    REDIS_REFUSING: IntGauge = gauge("roost_redis_refusing",
+        "Servers of Redis that accept no writes at present.");
     RECORDS_SECONDS: Histograms<1> = histograms("roost_records_seconds",
         "Time of an operation of the records, by operation.", ["operation"]);
     CONFIRMATIONS_DROPPED: IntCounter = counter("roost_records_confirmations_dropped_total",
         "Confirmations of announcements that were given up; the announcement is repeated.");
+    RECORDS_CIRCUIT_OPEN: IntGauge = gauge("roost_records_circuit_open",
+        "1 while calls of the records are refused at once because PostgreSQL cannot be reached.");
+    RECORDS_REFUSED: IntCounter = counter("roost_records_refused_total",
+        "Calls of the records that were refused at once because PostgreSQL cannot be reached.");
     DRIFT: Counters<2> = counters("roost_drift_total",
         "Differences between store and records that a consistency check found, by what and whether it was repaired.",
         ["what", "repaired"]);
@@ -127,6 +142,20 @@ declare! {
         "Spans by outcome: sent, failed (the collector did not take them), queue_full.", ["outcome"]);
     DRAINING: IntGauge = gauge("roost_draining",
         "1 while the host is stopping.");
+    RATE_LIMITED: Counters<1> = counters("roost_rate_limited_total",
+        "What users were refused because they asked too much at once, by kind: requests, frames, sends, typing, connects, calls (in flight), replays (at once).",
+        ["kind"]);
+    LIMITED_USERS: Gauges<1> = gauges("roost_limited_users",
+        "Users with a token bucket that is not full, by kind: requests, frames, sends, typing, connects.", ["kind"]);
+    CONNECTS: Counters<1> = counters("roost_connects_total",
+        "Sockets and event streams by outcome: opened, or the code of the refusal.", ["outcome"]);
+    CONNECTS_WAITING: IntGauge = gauge("roost_connects_waiting",
+        "Clients that wait until they are connected.");
+    HTTP_CONNECTIONS: IntGauge = gauge("roost_http_connections",
+        "Connections to the listeners, event streams included and sockets not.");
+    HTTP_CONNECTIONS_CLOSED: Counters<1> = counters("roost_http_connections_closed_total",
+        "Connections that the host closed, by reason: write_timeout (an answer was not read), idle_shed (idle while there were too many), refused (there were too many).",
+        ["reason"]);
 }
 
 /// All metrics that were used so far, in Prometheus's text format.

@@ -2,12 +2,13 @@
 //! one entry for each entry that was asked, in the same order.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::limits::DOCUMENTS_MAX;
+use roost_core::limits::{CHANGES_BYTES_MAX, COUNTERS_MAX, DOCUMENTS_MAX};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
     Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, Membership, Message, MessagesQuery, NewConversation, Operation, Pending, ReadMark, Records,
-    UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, Operation,
+    PendingPage, PendingQuery, Postponement, ReadMark, Records, UnreadRequest, UnreadSnapshot,
+    records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -49,10 +50,14 @@ impl Records for HttpRecords {
     async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
         bounds::unread(&requests)?;
         let asked: Vec<UserId> = requests.iter().map(|request| request.user).collect();
+        let all = requests.iter().map(|request| request.conversations.is_none().then_some(request.after));
+        let from: Vec<CountersFrom> = all.collect();
         let question = wire::ReadUnread { requests: wire::list(requests) };
         let answer: wire::UnreadSnapshots = self.ask(Operation::Unread, question).await?;
         check_order(Operation::Unread, &asked, answer.snapshots.iter().map(|snapshot| snapshot.user))?;
-        Ok(wire::list(answer.snapshots))
+        let snapshots = wire::list(answer.snapshots);
+        check_counters(&from, &snapshots)?;
+        Ok(snapshots)
     }
 
     async fn changes(&self, ranges: Vec<ChangeRange>) -> Answer<Vec<Vec<Change>>> {
@@ -61,7 +66,10 @@ impl Records for HttpRecords {
         let question = wire::ReadChanges { ranges: wire::list(ranges) };
         let answer: wire::ChangeLists = self.ask(Operation::Changes, question).await?;
         check_order(Operation::Changes, &vec![(); asked], answer.changes.iter().map(|_| ()))?;
-        Ok(answer.changes.into_iter().map(wire::list).collect())
+        // A backend need not know this bound, which keeps the answer within the memory of a function.
+        let mut bytes_left = CHANGES_BYTES_MAX;
+        let bounded = |changes| bounds::newest_changes(wire::list(changes), &mut bytes_left);
+        Ok(answer.changes.into_iter().map(bounded).collect())
     }
 
     async fn last_messages(&self, conversations: Vec<ConversationId>) -> Answer<Vec<LastMessage>> {
@@ -123,6 +131,14 @@ impl Records for HttpRecords {
         Ok(answer.members)
     }
 
+    async fn members(&self, query: MembersQuery) -> Answer<MembersPage> {
+        bounds::members_page(&query)?;
+        let answer: wire::MembersPage = self.ask(Operation::Members, wire::ListMembers::from(query)).await?;
+        let users: Vec<UserId> = answer.members.iter().map(|member| member.user).collect();
+        check_page(Operation::Members.into(), query.after, &users, query.limit)?;
+        Ok(answer.into())
+    }
+
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
         let answer: wire::Contacts = self.ask(Operation::Contacts, wire::ReadContacts { user }).await?;
         Ok(answer.contacts)
@@ -154,17 +170,27 @@ impl Records for HttpRecords {
         self.command(Operation::Unblock, wire::Blocked { user, blocked }).await
     }
 
-    async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
-        bounds::pending(limit)?;
+    async fn pending(&self, query: PendingQuery) -> Answer<PendingPage> {
+        bounds::pending(&query)?;
         // A timestamp after the year 9999 has no wire form; the end of 9999 asks for the same.
-        let before = before.min(bounds::TIMESTAMP_MAX);
-        let answer: wire::PendingPage = self.ask(Operation::Pending, wire::ReadPending { before, limit }).await?;
-        Ok(wire::list(answer.pending))
+        let query = PendingQuery { before: query.before.min(bounds::TIMESTAMP_MAX), ..query };
+        let limit = query.limit as usize;
+        let answer: wire::PendingPage = self.ask(Operation::Pending, wire::ReadPending::from(query)).await?;
+        if answer.pending.len() <= limit {
+            return Ok(answer.into());
+        }
+        let problem = format!("its page has {} entries, at most {limit} were asked for", answer.pending.len());
+        Err(BackendError::Malformed(problem).into_records_error(Operation::Pending.name()))
     }
 
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
         bounds::list(&confirmations)?;
         self.command(Operation::Announced, wire::Announced { confirmations: wire::list(confirmations) }).await
+    }
+
+    async fn postpone(&self, postponements: Vec<Postponement>) -> Answer<()> {
+        bounds::postponements(&postponements)?;
+        self.command(Operation::Postpone, wire::Postpone { postponements: wire::list(postponements) }).await
     }
 
     async fn read_documents(&self, keys: Vec<DocumentKey>) -> Answer<Vec<Option<Document>>> {
@@ -229,6 +255,29 @@ impl Directory for HttpRecords {
         check_page(name, after, &conversations, limit)?;
         Ok(conversations)
     }
+}
+
+/// For each request for all counters of a user, the conversation above which they are asked for; `None` for a request that
+/// names its conversations.
+type CountersFrom = Option<Option<ConversationId>>;
+
+/// Checks answers about all counters of users. An answer that is larger than allowed would not fit into a function, and
+/// one that does not go on would be asked for without end.
+fn check_counters(from: &[CountersFrom], snapshots: &[UnreadSnapshot]) -> Answer<()> {
+    let all = || from.iter().zip(snapshots).filter_map(|(from, snapshot)| Some((*from.as_ref()?, snapshot)));
+    let count: usize = all().map(|(_, snapshot)| snapshot.counters.len()).sum();
+    let starts_above = |(after, snapshot): (Option<ConversationId>, &UnreadSnapshot)| {
+        snapshot.counters.first().is_none_or(|first| Some(first.conversation) > after)
+    };
+    let goes_on = all().find(|(_, snapshot)| snapshot.more).is_none_or(|_| count > 0);
+    let problem = if count > COUNTERS_MAX {
+        format!("it has {count} counters of users for whom all were asked, at most {COUNTERS_MAX} are allowed")
+    } else if !all().all(starts_above) || !goes_on {
+        "its counters do not continue above `after`, in ascending order of the conversations".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(BackendError::Malformed(problem).into_records_error(Operation::Unread.name()))
 }
 
 /// Checks a page of ids. A page that breaks its promise would end a walk through all ids too early, or never.

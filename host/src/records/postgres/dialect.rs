@@ -26,9 +26,18 @@ impl SqlConnection for PgConnection {
     }
 
     async fn rows(&mut self, statement: &'static str, parameters: Vec<Parameter>) -> QueryResult<Vec<PgRow>> {
-        let query = parameters.into_iter().fold(sqlx::query(statement), bind);
-        Ok(query.fetch_all(self).await?)
+        fetch(self, (statement, true), parameters).await
     }
+}
+
+/// Runs a statement. It is prepared under a name, and kept for the next time, if that is asked for.
+pub(super) async fn fetch(
+    connection: &mut PgConnection,
+    (statement, keep_prepared): (&'static str, bool),
+    parameters: Vec<Parameter>,
+) -> QueryResult<Vec<PgRow>> {
+    let query = sqlx::query(statement).persistent(keep_prepared);
+    Ok(parameters.into_iter().fold(query, bind).fetch_all(connection).await?)
 }
 
 type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;
@@ -53,6 +62,17 @@ fn bind(query: PgQuery<'_>, parameter: Parameter) -> PgQuery<'_> {
             let (conversations, users): (Vec<_>, Vec<_>) = members.unzip();
             let moves: Vec<i64> = moves.into_iter().map(|(_, _, moves)| moves).collect();
             query.bind(uuids(conversations)).bind(uuids(users)).bind(moves)
+        }
+        Parameter::ChangeAttempts(changes) => {
+            let conversations = changes.iter().map(|change| change.0).collect();
+            let seqs: Vec<i64> = changes.iter().map(|change| change.1).collect();
+            let (attempts, next): (Vec<i64>, Vec<i64>) = changes.iter().map(|change| (change.2, change.3)).unzip();
+            query.bind(uuids(conversations)).bind(seqs).bind(attempts).bind(next)
+        }
+        Parameter::MemberAttempts(members) => {
+            let (conversations, users) = members.iter().map(|member| (member.0, member.1)).unzip();
+            let (attempts, next): (Vec<i64>, Vec<i64>) = members.iter().map(|member| (member.2, member.3)).unzip();
+            query.bind(uuids(conversations)).bind(uuids(users)).bind(attempts).bind(next)
         }
         Parameter::Documents(keys) => {
             let kinds: Vec<i64> = keys.iter().map(|key| key.owner_kind).collect();
@@ -82,6 +102,10 @@ impl Columns for PgRow {
         self.try_get(column)
     }
 
+    fn numbers(&self, column: usize) -> ColumnResult<Vec<i64>> {
+        self.try_get(column)
+    }
+
     fn text(&self, column: usize) -> ColumnResult<String> {
         String::from_utf8(self.try_get(column)?).map_err(decode_error)
     }
@@ -97,9 +121,10 @@ impl Columns for PgRow {
 
 /// What an operator can do about an error, by its SQLSTATE:
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn advice(code: &str) -> Option<&'static str> {
+pub(super) fn advice(code: &str) -> Option<&'static str> {
     Some(match code {
         "25006" => "the server is read-only; name the primary server in records_url, not a standby",
+        "26000" | "42P05" => "a pooler gives sessions to several clients; set postgres.pooling = \"transaction\"",
         "28P01" | "28000" => "check the user and the password in records_url, and pg_hba.conf on the server",
         "3D000" => "create it with CREATE DATABASE, or name an existing database in records_url",
         "42501" => "grant the user of records_url the right to create and use tables in the database",
@@ -112,57 +137,6 @@ fn advice(code: &str) -> Option<&'static str> {
         "57P01" | "57P02" | "57P03" => "the server is starting or stopping; this host connects again by itself",
         _ => return None,
     })
-}
-
-macro_rules! message {
-    () => {
-        "m.id, m.conversation, m.seq, m.sender, m.kind, m.content, m.created_at, m.edited_at, m.deleted"
-    };
-}
-
-macro_rules! members {
-    ($conversation:literal) => {
-        concat!("ARRAY(SELECT user_id FROM members WHERE conversation = ", $conversation, " ORDER BY user_id)")
-    };
-}
-
-/// Whether the conversation has two members.
-macro_rules! two_members {
-    ($conversation:literal) => {
-        concat!(
-            "(SELECT count(*) FROM (SELECT 1 FROM members WHERE conversation = ",
-            $conversation,
-            " LIMIT 3) few) = 2"
-        )
-    };
-}
-
-/// Moves conversation $1 to sequence number $2 at timestamp $3. The change is not announced yet.
-macro_rules! advance {
-    () => {
-        "moved AS (UPDATE conversations SET seq = $2, updated_at = greatest(updated_at, $3) WHERE id = $1
-            RETURNING id, seq, updated_at)
-        INSERT INTO unannounced_changes (conversation, seq, since) SELECT id, seq, updated_at FROM moved"
-    };
-}
-
-/// Adds to the outbox that the positions of the members `moved` moved at timestamp $3.
-macro_rules! moved {
-    () => {
-        "INSERT INTO unannounced_members AS u (conversation, user_id, since, moves)
-            SELECT conversation, user_id, $3, 1 FROM moved
-            ON CONFLICT (conversation, user_id) DO UPDATE
-            SET moves = u.moves + 1, since = least(u.since, excluded.since)"
-    };
-}
-
-macro_rules! counter {
-    () => {
-        "m.user_id, m.conversation, m.joined, m.read, (SELECT c.seq FROM conversations c WHERE c.id = m.conversation),
-            (SELECT count(*) FROM messages s
-                WHERE s.conversation = m.conversation AND s.seq > m.read AND NOT s.deleted AND s.sender <> m.user_id),
-            (SELECT min(u.seq) FROM unannounced_changes u WHERE u.conversation = m.conversation)"
-    };
 }
 
 pub(super) static STATEMENTS: Statements = Statements {
@@ -181,7 +155,7 @@ pub(super) static STATEMENTS: Statements = Statements {
         ORDER BY c.id FOR NO KEY UPDATE"
     ),
     conversation_state: concat!(
-        "SELECT c.seq, c.creator, c.updated_at, me.joined, me.read, ",
+        "SELECT c.seq, c.creator, me.joined, me.read, ",
         members!("c.id"),
         ",
             CASE WHEN ",
@@ -198,42 +172,66 @@ pub(super) static STATEMENTS: Statements = Statements {
     ),
     message: concat!("SELECT ", message!(), ", m.changed FROM messages m WHERE m.id = $1"),
     append: concat!(
-        "WITH message AS (INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed)
-            VALUES ($4, $1, $2, $5, $6, $7, $3, $2)),
-        change AS (INSERT INTO changes (conversation, seq, kind, message) VALUES ($1, $2, 0, $4)),
+        "WITH message AS (
+            INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed, sender_ordinal)
+            VALUES ($4, $1, $2, $5, $6, $7, $3, $2, ",
+        sent_by!("$5", "$1", ""),
+        " + 1)),
         ",
-        advance!()
+        advance!("0", ", sent = sent + 1")
     ),
     edit: concat!(
         "WITH message AS (UPDATE messages SET content = $5, edited_at = $3, changed = $2 WHERE id = $4),
-        change AS (INSERT INTO changes (conversation, seq, kind, message) VALUES ($1, $2, 1, $4)),
         ",
-        advance!()
+        advance!("1", "")
     ),
     delete: concat!(
-        "WITH message AS (UPDATE messages SET content = '', deleted = true, changed = $2 WHERE id = $4),
-        change AS (INSERT INTO changes (conversation, seq, kind, message) VALUES ($1, $2, 2, $4)),
+        "WITH gone AS (UPDATE messages SET content = '', deleted = true, changed = $2 WHERE id = $4
+            RETURNING conversation, sender, seq),
+        ranges AS (",
+        count_deleted!("deleted_ranges", "conversation"),
+        "),
+        of_sender AS (",
+        count_deleted!("deleted_ranges_of_senders", "sender, conversation"),
+        "),
         ",
-        advance!()
+        advance!("2", ", last_deleted = greatest(last_deleted, (SELECT gone.seq FROM gone))")
     ),
+    read_positions: "SELECT user_id, joined, read FROM members WHERE conversation = $1 ORDER BY user_id",
+    // Both numbers grow with the position, so two marks at once leave those of the later position.
     mark_read: concat!(
-        "WITH moved AS (UPDATE members SET read = greatest(read, $4) WHERE conversation = $1 AND user_id = $2
+        "WITH moved AS (UPDATE members SET read = greatest(read, $4),
+                read_sent = greatest(read_sent,
+                    (SELECT c.sent FROM changes c WHERE c.conversation = $1 AND c.seq = $4)),
+                read_own = greatest(read_own, ",
+        sent_by!("$2", "$1", " AND s.seq <= $4"),
+        ")
+            WHERE conversation = $1 AND user_id = $2
             RETURNING conversation, user_id)
         ",
         moved!()
     ),
+    authors: "SELECT sender FROM messages WHERE conversation = $1 AND seq > $2 AND seq <= $3 AND NOT deleted
+        ORDER BY seq DESC LIMIT $4",
+    blocked_with: "SELECT asked.id FROM unnest($2::uuid[]) AS asked(id)
+        WHERE EXISTS (SELECT 1 FROM blocks WHERE user_id = $1 AND blocked = asked.id OFFSET 0)
+            OR EXISTS (SELECT 1 FROM blocks WHERE user_id = asked.id AND blocked = $1 OFFSET 0)",
     counters_of_users: concat!(
         "SELECT ",
         counter!(),
-        " FROM unnest($1::uuid[]) AS asked(id)
-            CROSS JOIN LATERAL (SELECT * FROM members WHERE user_id = asked.id OFFSET 0) m"
+        " FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS asked(first, id, place)
+            CROSS JOIN LATERAL (SELECT * FROM members WHERE user_id = asked.id AND conversation >= asked.first
+                ORDER BY conversation LIMIT $3) m
+            CROSS JOIN LATERAL (SELECT * FROM conversations WHERE id = m.conversation OFFSET 0) c
+        ORDER BY asked.place, m.conversation LIMIT $3"
     ),
     counters_of_members: concat!(
         "SELECT ",
         counter!(),
         " FROM unnest($1::uuid[], $2::uuid[]) AS asked(conversation, id)
             CROSS JOIN LATERAL (SELECT * FROM members
-                WHERE conversation = asked.conversation AND user_id = asked.id OFFSET 0) m"
+                WHERE conversation = asked.conversation AND user_id = asked.id OFFSET 0) m
+            CROSS JOIN LATERAL (SELECT * FROM conversations WHERE id = m.conversation OFFSET 0) c"
     ),
     changes: concat!(
         "SELECT ",
@@ -272,21 +270,21 @@ pub(super) static STATEMENTS: Statements = Statements {
         WHERE me.conversation = $1 AND me.user_id = $2"
     ),
     conversations: concat!(
-        "SELECT page.id, page.updated_at, page.joined, ",
-        members!("page.id"),
+        "SELECT page.id, page.updated_at, page.joined, page.read, ",
+        shown_members!("page.id"),
         " FROM (
-            SELECT c.id, c.updated_at, m.joined FROM members m
+            SELECT c.id, c.updated_at, m.joined, m.read FROM members m
                 CROSS JOIN LATERAL (SELECT id, updated_at FROM conversations WHERE id = m.conversation OFFSET 0) c
             WHERE m.user_id = $1 AND (c.updated_at, c.id) < ($2, $3)
             ORDER BY c.updated_at DESC, c.id DESC LIMIT $4) page
         ORDER BY page.updated_at DESC, page.id DESC"
     ),
     conversations_named: concat!(
-        "SELECT c.id, c.updated_at, m.joined, ",
-        members!("c.id"),
+        "SELECT c.id, c.updated_at, m.joined, m.read, ",
+        shown_members!("c.id"),
         "
         FROM (SELECT DISTINCT unnest($2::uuid[]) AS id) asked
-            CROSS JOIN LATERAL (SELECT joined FROM members
+            CROSS JOIN LATERAL (SELECT joined, read FROM members
                 WHERE conversation = asked.id AND user_id = $1 OFFSET 0) m
             CROSS JOIN LATERAL (SELECT id, updated_at FROM conversations WHERE id = asked.id OFFSET 0) c
         ORDER BY c.updated_at DESC, c.id DESC"
@@ -296,7 +294,10 @@ pub(super) static STATEMENTS: Statements = Statements {
         INSERT INTO members (conversation, user_id, joined, read)
             SELECT created.id, member.id, 0, 0 FROM created CROSS JOIN unnest($4::uuid[]) AS member(id)",
     add_member: concat!(
-        "WITH moved AS (INSERT INTO members (conversation, user_id, joined, read) VALUES ($1, $2, $4, $4)
+        "WITH moved AS (INSERT INTO members (conversation, user_id, joined, read, read_sent, read_own)
+            SELECT id, $2, $4, $4, sent, ",
+        sent_by!("$2", "$1", ""),
+        " FROM conversations WHERE id = $1
             RETURNING conversation, user_id)
         ",
         moved!()
@@ -321,24 +322,28 @@ pub(super) static STATEMENTS: Statements = Statements {
     block_count: "SELECT count(*), coalesce(bool_or(blocked = $2), false) FROM blocks WHERE user_id = $1",
     block: "INSERT INTO blocks (user_id, blocked) VALUES ($1, $2)",
     unblock: "DELETE FROM blocks WHERE user_id = $1 AND blocked = $2",
-    is_blocked: "SELECT EXISTS (SELECT 1 FROM blocks WHERE user_id = $1 AND blocked = $2)
-            OR EXISTS (SELECT 1 FROM blocks WHERE user_id = $2 AND blocked = $1)",
     users: "SELECT DISTINCT user_id FROM members WHERE user_id >= $1 ORDER BY user_id LIMIT $2",
     conversation_ids: "SELECT id FROM conversations WHERE id >= $1 ORDER BY id LIMIT $2",
-    pending_changes: concat!(
-        "SELECT ",
-        message!(),
-        ", c.seq, c.kind::bigint, u.since, ",
-        members!("u.conversation"),
-        "
-        FROM (SELECT * FROM unannounced_changes WHERE since < $1
-                ORDER BY since, conversation, seq LIMIT $2) u
-            CROSS JOIN LATERAL (SELECT * FROM changes WHERE conversation = u.conversation AND seq = u.seq OFFSET 0) c
-            CROSS JOIN LATERAL (SELECT * FROM messages WHERE id = c.message OFFSET 0) m
-        ORDER BY u.since, u.conversation, u.seq"
-    ),
-    pending_members: "SELECT conversation, user_id, since, moves FROM unannounced_members
-        WHERE since < $1 ORDER BY since, conversation, user_id LIMIT $2",
+    pending_changes: pending_changes!("= 0", "since"),
+    pending_members: pending_members!("= 0", "since"),
+    tried_changes: pending_changes!("> 0", "next_time"),
+    tried_members: pending_members!("> 0", "next_time"),
+    postpone_changes: "WITH held AS MATERIALIZED (
+            SELECT u.conversation, u.seq, asked.attempts, asked.next_time
+            FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])
+                    AS asked(conversation, seq, attempts, next_time)
+                JOIN unannounced_changes u ON u.conversation = asked.conversation AND u.seq = asked.seq
+            ORDER BY u.conversation, u.seq FOR UPDATE OF u SKIP LOCKED)
+        UPDATE unannounced_changes u SET attempts = held.attempts, next_time = held.next_time FROM held
+            WHERE u.conversation = held.conversation AND u.seq = held.seq",
+    postpone_members: "WITH held AS MATERIALIZED (
+            SELECT u.conversation, u.user_id, asked.attempts, asked.next_time
+            FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
+                    AS asked(conversation, user_id, attempts, next_time)
+                JOIN unannounced_members u ON u.conversation = asked.conversation AND u.user_id = asked.user_id
+            ORDER BY u.conversation, u.user_id FOR UPDATE OF u SKIP LOCKED)
+        UPDATE unannounced_members u SET attempts = held.attempts, next_time = held.next_time FROM held
+            WHERE u.conversation = held.conversation AND u.user_id = held.user_id",
     // A row that is locked is being confirmed by another transaction.
     announced_changes: "WITH done AS MATERIALIZED (
             SELECT u.conversation, u.seq FROM unnest($1::uuid[], $2::bigint[]) AS asked(conversation, seq)
@@ -373,5 +378,24 @@ pub(super) static STATEMENTS: Statements = Statements {
             ON CONFLICT (owner_kind, owner, function, name) DO UPDATE
             SET version = d.version + 1, json = excluded.json",
     delete_document: "DELETE FROM documents WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4",
-    probe: "SELECT 1 FROM conversations LIMIT 1",
+    join_conversation: "WITH joined AS (
+            INSERT INTO user_conversations AS u (user_id, conversations)
+            SELECT id, 1 FROM unnest($1::uuid[]) AS member(id) ORDER BY id
+            ON CONFLICT (user_id) DO UPDATE SET conversations = u.conversations + 1
+            RETURNING user_id, conversations)
+        SELECT user_id FROM joined WHERE conversations > $2 LIMIT 1",
+    leave_conversation: "UPDATE user_conversations SET conversations = greatest(conversations - 1, 0) WHERE user_id = $1",
+    lock_counts: "INSERT INTO user_conversations AS u (user_id, conversations)
+            SELECT id, 0 FROM unnest(ARRAY[$1, $2]::uuid[]) AS member(id) ORDER BY id
+            ON CONFLICT (user_id) DO UPDATE SET conversations = u.conversations",
+    is_any_blocked: "SELECT EXISTS (SELECT 1 FROM unnest($1::uuid[]) AS one(id)
+            CROSS JOIN LATERAL (SELECT blocked FROM blocks WHERE user_id = one.id OFFSET 0) b
+            WHERE b.blocked IN (SELECT id FROM unnest($1::uuid[]) AS other(id)))",
+    is_blocked_with_any: "SELECT EXISTS (SELECT 1 FROM unnest($2::uuid[]) AS other(id)
+            CROSS JOIN LATERAL (SELECT 1 FROM blocks WHERE user_id = $1 AND blocked = other.id
+                UNION ALL SELECT 1 FROM blocks WHERE user_id = other.id AND blocked = $1 OFFSET 0) b)",
+    members: "SELECT user_id, joined, read FROM members WHERE conversation = $1 AND user_id >= $2
+        ORDER BY user_id LIMIT $3",
+    // The setting is also on while the server is a standby.
+    probe: "SELECT current_setting('transaction_read_only')::boolean, EXISTS (SELECT 1 FROM conversations)",
 };

@@ -56,6 +56,8 @@ pub(super) async fn add<C: SqlConnection>(
     if matches!(relation, Relation::Block) {
         // Messages between the two that are being stored are stored before the block, and none is stored after it.
         lock(sql, C::STATEMENTS.lock_pair, both()).await?;
+        // The same holds for conversations that are being created with both of them.
+        lock(sql, C::STATEMENTS.lock_counts, both()).await?;
     }
     run(sql, relation.add(C::STATEMENTS), both()).await
 }
@@ -69,9 +71,19 @@ pub(super) async fn remove<C: SqlConnection>(
     run(sql, relation.remove(C::STATEMENTS), vec![user.into(), other.into()]).await
 }
 
-/// Whether one of the two users has blocked the other.
-pub(super) async fn is_blocked<C: SqlConnection>(sql: &mut C, one: UserId, other: UserId) -> QueryResult<bool> {
-    let rows = sql.rows(C::STATEMENTS.is_blocked, vec![one.into(), other.into()]).await?;
+/// Whether one of these users has blocked another one of them.
+pub(super) async fn is_any_blocked<C: SqlConnection>(sql: &mut C, users: &[UserId]) -> QueryResult<bool> {
+    let rows = sql.rows(C::STATEMENTS.is_any_blocked, vec![users.into()]).await?;
+    Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.flag(0)?)
+}
+
+/// Whether the user has blocked one of the others, or one of them has blocked the user.
+pub(super) async fn is_blocked_with_any<C: SqlConnection>(
+    sql: &mut C,
+    user: UserId,
+    others: &[UserId],
+) -> QueryResult<bool> {
+    let rows = sql.rows(C::STATEMENTS.is_blocked_with_any, vec![user.into(), others.into()]).await?;
     Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.flag(0)?)
 }
 

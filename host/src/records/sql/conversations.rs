@@ -3,16 +3,17 @@
 use std::fmt;
 
 use roost_core::ids::{ConversationId, Seq, UserId};
+use roost_core::limits::{CONVERSATIONS_MAX, MEMBERS_SHOWN_MAX, READS_SHOWN_MAX};
 use roost_core::port::{
-    Conversation, ConversationPage, ConversationQuery, Created, MemberChange, Membership, NewConversation,
-    RecordsError, records_bounds as bounds,
+    Conversation, ConversationPage, ConversationQuery, Created, MemberChange, MembersPage, MembersQuery, Membership,
+    NewConversation, RecordsError, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 use uuid::Uuid;
 
-use super::contacts::is_blocked;
-use super::values::{read_conversation, read_id, read_ids, read_seq, read_timestamp};
-use super::{ColumnResult, Columns, QueryResult, SqlConnection, lock, run};
+use super::contacts::{is_any_blocked, is_blocked_with_any};
+use super::values::{UuidId, read_conversation, read_id, read_ids, read_member, read_seq};
+use super::{ColumnResult, Columns, Parameter, QueryResult, SqlConnection, lock, run};
 
 /// A member's position in a conversation: what the member may see, and what is read.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,6 @@ pub(super) struct MemberPosition {
 pub(super) struct ConversationState {
     pub(super) seq: Seq,
     pub(super) creator: UserId,
-    pub(super) updated_at: Timestamp,
     /// The position of the user who asks; `None`: the user is no member.
     pub(super) position: Option<MemberPosition>,
     pub(super) members: Vec<UserId>,
@@ -81,18 +81,17 @@ impl ConversationState {
     }
 
     fn read(row: &impl Columns) -> ColumnResult<Self> {
-        let position = if row.is_null(3)? {
+        let position = if row.is_null(2)? {
             None
         } else {
-            Some(MemberPosition { joined: read_seq(row, 3)?, read: read_seq(row, 4)? })
+            Some(MemberPosition { joined: read_seq(row, 2)?, read: read_seq(row, 3)? })
         };
         Ok(Self {
             seq: read_seq(row, 0)?,
             creator: read_id(row, 1)?,
-            updated_at: read_timestamp(row, 2)?,
             position,
-            members: read_ids(row, 5)?,
-            blocked: row.flag(6)?,
+            members: read_ids(row, 4)?,
+            blocked: row.flag(5)?,
         })
     }
 
@@ -115,32 +114,51 @@ pub(super) async fn create<C: SqlConnection>(
     if let Some(id) = new.id
         && let Some(state) = ConversationState::find(sql, id, new.creator).await?
     {
-        return Ok(existing(id, state, &new, &members)?);
+        return existing(sql, id, &state, &new, &members).await;
     }
-    if let [one, other] = members.as_slice()
-        && is_blocked(sql, *one, *other).await?
-    {
+    let one_too_many = join(sql, &members).await?;
+    if is_any_blocked(sql, &members).await? {
         return Err(RecordsError::Blocked.into());
     }
+    one_too_many?;
     let id = new.id.unwrap_or_else(|| Uuid::now_v7().into());
     let stored = vec![id.into(), new.creator.into(), new.at.into(), members.as_slice().into()];
     run(sql, C::STATEMENTS.create_conversation, stored).await?;
-    let conversation = Conversation { id, members, joined: Seq::ZERO, updated_at: new.at };
+    let (member_count, reads) = (members.len(), members.len() <= READS_SHOWN_MAX);
+    let conversation = Conversation {
+        id,
+        member_count: member_count as u64,
+        reads: if reads { vec![Seq::ZERO; member_count] } else { Vec::new() },
+        read: Seq::ZERO,
+        members: members.into_iter().take(MEMBERS_SHOWN_MAX).collect(),
+        joined: Seq::ZERO,
+        updated_at: new.at,
+    };
     Ok(Created { conversation, repeated: false })
 }
 
+/// Counts one conversation more for users in ascending order, and locks their counts: from now on no block between two of
+/// them is stored until the transaction ends. The inner error says that one of them is in too many.
+async fn join<C: SqlConnection>(sql: &mut C, users: &[UserId]) -> QueryResult<Result<(), RecordsError>> {
+    let asked = vec![users.into(), (CONVERSATIONS_MAX as u64).into()];
+    let rows = sql.rows(C::STATEMENTS.join_conversation, asked).await?;
+    let too_many = rows.first().map(|row| read_id(row, 0)).transpose()?;
+    Ok(too_many.map_or(Ok(()), |user| Err(bounds::too_many_conversations(user))))
+}
+
 /// The conversation that has this id already: a repetition by the same creator with the same members, or a conflict.
-fn existing(
+async fn existing<C: SqlConnection>(
+    sql: &mut C,
     id: ConversationId,
-    state: ConversationState,
+    state: &ConversationState,
     new: &NewConversation,
     members: &[UserId],
-) -> Result<Created, RecordsError> {
-    let repeated = state.creator == new.creator && state.members == members;
+) -> QueryResult<Created> {
+    let is_repeated = state.creator == new.creator && state.members == members;
+    let named = ConversationQuery::Named(vec![id]);
+    let found = if is_repeated { page(sql, new.creator, named).await?.conversations } else { Vec::new() };
     let conflict = || RecordsError::Conflict("the conversation's id is taken".into());
-    let position = state.position.filter(|_| repeated).ok_or_else(conflict)?;
-    let conversation =
-        Conversation { id, members: state.members, joined: position.joined, updated_at: state.updated_at };
+    let conversation = found.into_iter().next().ok_or_else(conflict)?;
     Ok(Created { conversation, repeated: true })
 }
 
@@ -185,12 +203,12 @@ pub(super) async fn add_member<C: SqlConnection>(sql: &mut C, change: MemberChan
     let Err(index) = state.members.binary_search(&change.user) else {
         return Ok(state.members);
     };
-    if let Some(actor) = change.actor
-        && is_blocked(sql, actor, change.user).await?
-    {
+    let one_too_many = join(sql, &[change.user]).await?;
+    if is_blocked_with_any(sql, change.user, &state.members).await? {
         return Err(RecordsError::Blocked.into());
     }
     bounds::member_count(state.members.len() + 1)?;
+    one_too_many?;
     let stored = vec![change.conversation.into(), change.user.into(), change.at.into(), state.seq.into()];
     run(sql, C::STATEMENTS.add_member, stored).await?;
     state.members.insert(index, change.user);
@@ -210,8 +228,29 @@ pub(super) async fn remove_member<C: SqlConnection>(sql: &mut C, change: MemberC
     };
     let stored = vec![change.conversation.into(), change.user.into(), change.at.into()];
     run(sql, C::STATEMENTS.remove_member, stored).await?;
+    run(sql, C::STATEMENTS.leave_conversation, vec![change.user.into()]).await?;
     state.members.remove(index);
     Ok(state.members)
+}
+
+pub(super) async fn members<C: SqlConnection>(sql: &mut C, query: MembersQuery) -> QueryResult<MembersPage> {
+    // A service asks about nobody in particular; no member has this id, or it does not matter.
+    let asking = query.actor.unwrap_or(UserId::from_u128(0));
+    match (ConversationState::find(sql, query.conversation, asking).await?, query.actor) {
+        (Some(state), Some(_)) if state.position.is_none() => return Err(RecordsError::NotAMember.into()),
+        (Some(_), _) => {}
+        (None, Some(_)) => return Err(RecordsError::NotAMember.into()),
+        (None, None) => return Err(RecordsError::NotFound("no such conversation".into()).into()),
+    }
+    let Some(first) = query.after.map_or(Some(0), |after| after.bits().checked_add(1)) else {
+        return Ok(MembersPage { members: Vec::new(), next: None });
+    };
+    let limit = query.limit as usize;
+    let asked = vec![query.conversation.into(), Parameter::Id(first), (limit as u64 + 1).into()];
+    let rows = sql.rows(C::STATEMENTS.members, asked).await?;
+    let members = rows.iter().take(limit).map(read_member).collect::<ColumnResult<Vec<_>>>()?;
+    let next = members.last().filter(|_| rows.len() > limit).map(|last| last.user);
+    Ok(MembersPage { members, next })
 }
 
 /// The position where a page of conversations continues: the activity and the id of the last entry of the page before.

@@ -8,8 +8,9 @@ use roost_core::port::{Counter, ReadMark, RecordsError, UnreadRequest, UnreadSna
 use roost_core::time::Timestamp;
 
 use super::conversations::ConversationState;
+use super::counter_pages::counters_of_users;
 use super::values::{UuidId, read_counter};
-use super::{Parameter, QueryResult, SqlConnection, lock, run};
+use super::{Parameter, QueryResult, SqlConnection, lock, receipts, run};
 
 pub(super) async fn mark_read<C: SqlConnection>(
     sql: &mut C,
@@ -27,7 +28,9 @@ pub(super) async fn mark_read<C: SqlConnection>(
     let member = Parameter::Members(vec![(conversation.bits(), user.bits())]);
     let mut counters = counters(sql, C::STATEMENTS.counters_of_members, member).await?;
     let counter = counters.remove(&(user, conversation)).ok_or(RecordsError::NotAMember)?;
-    Ok(ReadMark { counter, moved, members: state.members })
+    let audience = receipts::audience(sql, (conversation, &state), user, (position.read, read)).await?;
+    let member_count = u32::try_from(state.members.len()).unwrap_or(u32::MAX);
+    Ok(ReadMark { counter, moved, member_count, audience })
 }
 
 /// A read mark has no timestamp of its own.
@@ -36,7 +39,8 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Runs at most two statements, each on one snapshot: all counters of the users that ask for all, and the named ones.
+/// Usually runs at most two statements, each on one snapshot: the counters of the users that ask for all, and the named
+/// ones.
 pub(super) async fn unread<C: SqlConnection>(
     sql: &mut C,
     requests: Vec<UnreadRequest>,
@@ -45,18 +49,21 @@ pub(super) async fn unread<C: SqlConnection>(
     let mut named = Vec::new();
     for request in &requests {
         match &request.conversations {
-            None => all_of.push(request.user.bits()),
+            None => all_of.push((request.user, request.after)),
             Some(ids) => named.extend(ids.iter().map(|id| (id.bits(), request.user.bits()))),
         }
     }
-    let (mut all, mut some) = (CountersByMember::new(), CountersByMember::new());
-    if !all_of.is_empty() {
-        all = counters(sql, C::STATEMENTS.counters_of_users, Parameter::Ids(all_of)).await?;
-    }
+    let mut some = CountersByMember::new();
     if !named.is_empty() {
         some = counters(sql, C::STATEMENTS.counters_of_members, Parameter::Members(named)).await?;
     }
-    Ok(requests.into_iter().map(|request| snapshot(request, &all, &some)).collect())
+    let mut all = counters_of_users(sql, &all_of).await?.into_iter();
+    let answer = |UnreadRequest { user, conversations, .. }| match conversations {
+        Some(ids) => of_named(user, ids, &some),
+        // There is an answer for each of these requests.
+        None => all.next().unwrap_or(UnreadSnapshot { user, counters: Vec::new(), more: false }),
+    };
+    Ok(requests.into_iter().map(answer).collect())
 }
 
 type CountersByMember = BTreeMap<(UserId, ConversationId), Counter>;
@@ -71,18 +78,9 @@ async fn counters<C: SqlConnection>(
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-fn snapshot(request: UnreadRequest, all: &CountersByMember, some: &CountersByMember) -> UnreadSnapshot {
-    let user = request.user;
-    let counters = match request.conversations {
-        None => {
-            let range = (user, ConversationId::from_u128(0))..=(user, ConversationId::from_u128(u128::MAX));
-            all.range(range).map(|(_, counter)| *counter).collect()
-        }
-        Some(mut ids) => {
-            ids.sort_unstable();
-            ids.dedup();
-            ids.into_iter().filter_map(|id| some.get(&(user, id)).copied()).collect()
-        }
-    };
-    UnreadSnapshot { user, counters }
+fn of_named(user: UserId, mut ids: Vec<ConversationId>, found: &CountersByMember) -> UnreadSnapshot {
+    ids.sort_unstable();
+    ids.dedup();
+    let counters = ids.into_iter().filter_map(|id| found.get(&(user, id)).copied()).collect();
+    UnreadSnapshot { user, counters, more: false }
 }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use roost_core::port::RecordsError;
 use sqlx::migrate::MigrateError;
@@ -54,6 +55,15 @@ pub(in crate::records) enum QueryError {
     NoConnection,
     /// The database did not answer in time.
     TimedOut,
+    /// The server cannot be reached, which an earlier call has found out.
+    Unreachable {
+        /// Why not. It contains no secret.
+        reason: String,
+        /// When the next attempt to connect is made.
+        retry_after: Duration,
+    },
+    /// The database answers, but it accepts no changes.
+    ReadOnly,
 }
 
 pub(in crate::records) type QueryResult<T> = Result<T, QueryError>;
@@ -78,7 +88,12 @@ impl QueryError {
     pub(super) fn into_records_error<C: SqlConnection>(self, operation: &str) -> RecordsError {
         match self {
             Self::Refused(error) => return error,
-            error @ Self::Failed(_) => {
+            // It was logged once, when it was found out.
+            Self::Unreachable { retry_after, .. } => {
+                let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(1);
+                return RecordsError::Unavailable { retry_after_ms };
+            }
+            error @ (Self::Failed(_) | Self::ReadOnly) => {
                 tracing::error!(operation, problem = error.problem::<C>(), "the records database failed");
             }
             error => tracing::warn!(operation, problem = error.problem::<C>(), "the records database is too slow"),
@@ -93,6 +108,20 @@ impl QueryError {
             Self::Failed(error) => describe::<C>(error),
             Self::NoConnection => "no connection became free in time; the database is overloaded or slow".to_owned(),
             Self::TimedOut => "the database did not answer in time; whether a write happened is unknown".to_owned(),
+            Self::Unreachable { reason, .. } => format!("the server cannot be reached: {reason}"),
+            Self::ReadOnly => {
+                "the server is read-only: a standby, or a primary that was demoted; this host goes on by itself when \
+                 records_url leads to a server that accepts changes"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// What was wrong, for answers that everybody may read: without the words of the database.
+    pub(in crate::records) fn public_problem<C: SqlConnection>(&self) -> String {
+        match self {
+            Self::Failed(error) => describe_publicly::<C>(error),
+            other => other.problem::<C>(),
         }
     }
 }
@@ -116,6 +145,20 @@ pub(in crate::records) fn describe<C: SqlConnection>(error: &sqlx::Error) -> Str
         sqlx::Error::Configuration(error) => format!("{error}; correct records_url"),
         sqlx::Error::PoolClosed => "the connection is closed, because this host is stopping".to_owned(),
         error => error.to_string(),
+    }
+}
+
+/// As [`describe`], without the words of the database, which can name users and tables.
+pub(in crate::records) fn describe_publicly<C: SqlConnection>(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            match C::advice(&code) {
+                Some(advice) => format!("{} {code}; {advice}", C::CODE_NAME),
+                None => format!("{} {code}", C::CODE_NAME),
+            }
+        }
+        other => describe::<C>(other),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::limits::CHANGES_MAX;
+use roost_core::limits::{CHANGES_BYTES_MAX, CHANGES_MAX};
 use roost_core::port::{
     Change, ChangeKind, ChangeRange, Changed, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Message,
-    MessagesQuery, RecordsError,
+    MessagesQuery, ReadPosition, RecordsError, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 use uuid::Uuid;
@@ -49,14 +49,14 @@ impl MessageRow {
         Err(RecordsError::Forbidden("only the sender may change a message".into()))
     }
 
-    /// The newest change of the message, answered again.
-    fn repeated(self, members: Vec<UserId>) -> Changed {
+    /// The newest change of the message.
+    fn newest_change(self) -> Change {
         let kind = match self.message {
             Message { deleted: true, .. } => ChangeKind::Deleted,
             Message { seq, .. } if seq == self.changed => ChangeKind::Sent,
             _ => ChangeKind::Edited,
         };
-        Changed { change: Change { seq: self.changed, kind, message: self.message }, members, repeated: true }
+        Change { seq: self.changed, kind, message: self.message }
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn append<C: SqlConnection>(sql: &mut C, draft: Draft) -> Query
     ];
     run(sql, C::STATEMENTS.append, parameters).await?;
     let change = Change { seq: message.seq, kind: ChangeKind::Sent, message };
-    Ok(Changed { change, members: state.members, repeated: false })
+    Ok(Changed::without_positions(change, state.members, false))
 }
 
 /// The message that has this id already: a repetition by the same sender, or a conflict.
@@ -99,7 +99,7 @@ fn repetition(stored: Message, draft: &Draft, members: Vec<UserId>) -> Result<Ch
         return Err(RecordsError::Conflict("the message's id is taken".into()));
     }
     let change = Change { seq: stored.seq, kind: ChangeKind::Sent, message: stored };
-    Ok(Changed { change, members, repeated: true })
+    Ok(Changed::without_positions(change, members, true))
 }
 
 pub(super) async fn edit<C: SqlConnection>(sql: &mut C, edit: Edit) -> QueryResult<Changed> {
@@ -110,7 +110,7 @@ pub(super) async fn edit<C: SqlConnection>(sql: &mut C, edit: Edit) -> QueryResu
     }
     stored.require_sender(edit.editor)?;
     if stored.message.content == edit.content {
-        return Ok(stored.repeated(state.members));
+        return with_positions(sql, stored.newest_change(), state.members, true).await;
     }
     state.refuse_blocked()?;
     let next = state.seq.next();
@@ -119,7 +119,7 @@ pub(super) async fn edit<C: SqlConnection>(sql: &mut C, edit: Edit) -> QueryResu
     run(sql, C::STATEMENTS.edit, parameters).await?;
     let message = Message { content: edit.content, edited_at: Some(edit.at), ..stored.message };
     let change = Change { seq: next, kind: ChangeKind::Edited, message };
-    Ok(Changed { change, members: state.members, repeated: false })
+    with_positions(sql, change, state.members, false).await
 }
 
 pub(super) async fn delete<C: SqlConnection>(
@@ -132,22 +132,44 @@ pub(super) async fn delete<C: SqlConnection>(
     let stored = MessageRow::visible(sql, conversation, id, position.joined).await?;
     stored.require_sender(actor)?;
     if stored.message.deleted {
-        return Ok(stored.repeated(state.members));
+        return with_positions(sql, stored.newest_change(), state.members, true).await;
     }
     let next = state.seq.next();
     run(sql, C::STATEMENTS.delete, vec![conversation.into(), next.into(), at.into(), id.into()]).await?;
     let message = Message { content: String::new(), deleted: true, ..stored.message };
     let change = Change { seq: next, kind: ChangeKind::Deleted, message };
-    Ok(Changed { change, members: state.members, repeated: false })
+    with_positions(sql, change, state.members, false).await
+}
+
+/// An edit or a deletion, with what announces it without snapshots: the positions of the members, and the newest message.
+async fn with_positions<C: SqlConnection>(
+    sql: &mut C,
+    change: Change,
+    members: Vec<UserId>,
+    repeated: bool,
+) -> QueryResult<Changed> {
+    let conversation = change.message.conversation;
+    let rows = sql.rows(C::STATEMENTS.read_positions, vec![conversation.into()]).await?;
+    let position =
+        |row| Ok(ReadPosition { user: read_id(row, 0)?, joined: read_seq(row, 1)?, read: read_seq(row, 2)? });
+    let positions = rows.iter().map(position).collect::<ColumnResult<Vec<ReadPosition>>>()?;
+    let last = last_messages(sql, vec![conversation]).await?.into_iter().next();
+    Ok(Changed { change, members, repeated, positions, last })
 }
 
 pub(super) async fn changes<C: SqlConnection>(sql: &mut C, ranges: Vec<ChangeRange>) -> QueryResult<Vec<Vec<Change>>> {
     let mut answers = Vec::with_capacity(ranges.len());
+    let mut bytes_left = CHANGES_BYTES_MAX;
     for range in ranges {
+        if bytes_left == 0 {
+            answers.push(Vec::new());
+            continue;
+        }
         let (conversation, limit) = (range.conversation, CHANGES_MAX as u64);
         let asked = vec![conversation.into(), range.after.into(), range.up_to.into(), limit.into()];
         let rows = sql.rows(C::STATEMENTS.changes, asked).await?;
-        answers.push(rows.iter().rev().map(read_change).collect::<ColumnResult<_>>()?);
+        let changes = rows.iter().rev().map(read_change).collect::<ColumnResult<_>>()?;
+        answers.push(bounds::newest_changes(changes, &mut bytes_left));
     }
     Ok(answers)
 }

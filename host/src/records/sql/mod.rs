@@ -5,12 +5,14 @@
 
 mod contacts;
 mod conversations;
+mod counter_pages;
 mod counters;
 mod documents;
 mod error;
 mod messages;
 mod outbox;
 mod port;
+mod receipts;
 mod statements;
 mod values;
 
@@ -22,7 +24,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 pub use self::error::DatabaseOpenError;
-pub(super) use self::error::{QueryError, QueryResult, describe, describe_migration};
+pub(super) use self::error::{QueryError, QueryResult, describe, describe_migration, describe_publicly};
 use self::outbox::ConfirmationQueue;
 pub use self::statements::Statements;
 pub(super) use self::values::{ColumnResult, Columns, ListedDocument, Parameter, decode_error};
@@ -104,6 +106,17 @@ impl<D: Database> SqlRecords<D> {
     /// Checks that the database answers.
     pub async fn ready(&self) -> Answer<()> {
         Self::answer("ready", self.database.probe().await)
+    }
+
+    /// Checks that the database answers and accepts changes. The error says what is wrong, and contains no secret.
+    pub async fn readiness(&self) -> Result<(), String> {
+        let probed = self.database.probe().await;
+        probed.map_err(|error| {
+            let problem = error.public_problem::<D::Connection>();
+            // Logs what everybody must not read.
+            let _ = error.into_records_error::<D::Connection>("ready");
+            problem
+        })
     }
 
     /// Writes the waiting confirmations and closes the connections. Every later operation is

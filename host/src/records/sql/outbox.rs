@@ -1,4 +1,5 @@
-//! The outbox: changes and moves that are not announced yet, and the confirmations that remove them.
+//! The outbox: changes and moves that are not announced yet, the attempts of recovery, and the confirmations that remove
+//! them.
 //!
 //! A confirmation is a hint, so its caller does not wait for it: it waits in a bounded queue until a task writes many of
 //! them in one transaction. When the queue is full the confirmation is dropped, and the announcement is repeated later.
@@ -7,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_core::port::{Changed, Confirmation, Pending};
-use roost_core::time::Timestamp;
+use roost_core::port::{
+    Changed, Confirmation, Pending, PendingCursor, PendingId, PendingItem, PendingPage, PendingQuery, Postponement,
+};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::values::{UuidId, read_change, read_id, read_ids, read_number, read_timestamp, signed};
-use super::{ColumnResult, Database, Parameter, QueryResult, SqlConnection, run};
+use super::{ColumnResult, Columns, Database, Parameter, QueryResult, SqlConnection, run};
 use crate::ops::metrics;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
 
@@ -24,23 +26,96 @@ const BATCH_MAX: usize = 512;
 /// The first confirmation of a batch waits this long for more.
 const GATHER_TIME: Duration = Duration::from_millis(20);
 
-pub(super) async fn pending<C: SqlConnection>(sql: &mut C, before: Timestamp, limit: u32) -> QueryResult<Vec<Pending>> {
-    let asked = || vec![before.into(), u64::from(limit).into()];
-    let rows = sql.rows(C::STATEMENTS.pending_changes, asked()).await?;
-    let changes = rows.iter().map(|row| {
-        let changed = Changed { change: read_change(row)?, members: read_ids(row, 12)?, repeated: false };
-        Ok((read_timestamp(row, 11)?, Pending::Change(changed)))
+/// The least and the greatest id.
+const NO_ID: u128 = 0;
+const LAST_ID: u128 = u128::MAX;
+
+pub(super) async fn pending<C: SqlConnection>(sql: &mut C, query: PendingQuery) -> QueryResult<PendingPage> {
+    let after = query.cursor.as_deref().map(PendingCursor::parse).transpose()?;
+    let statements = C::STATEMENTS;
+    let (changes, members) = if query.tried {
+        (statements.tried_changes, statements.tried_members)
+    } else {
+        (statements.pending_changes, statements.pending_members)
+    };
+    let asked = |position: [Parameter; 3]| {
+        let mut parameters = vec![query.before.into(), u64::from(query.limit).into()];
+        parameters.extend(position);
+        parameters
+    };
+    let changes = sql.rows(changes, asked(after_changes(after))).await?;
+    let members = sql.rows(members, asked(after_members(after))).await?;
+    let changes = changes.iter().map(|row| {
+        let changed = Changed::without_positions(read_change(row)?, read_ids(row, 12)?, false);
+        listed(row, Pending::Change(changed), [11, 13, 14])
     });
-    let mut all = changes.collect::<ColumnResult<Vec<(Timestamp, Pending)>>>()?;
-    let rows = sql.rows(C::STATEMENTS.pending_members, asked()).await?;
-    for row in &rows {
-        let member = (read_timestamp(row, 2)?, Pending::Member(read_id(row, 0)?, read_id(row, 1)?));
-        let moves = read_number(row, 3)?.min(limit.into());
-        all.extend((0..moves).map(|_| member.clone()));
+    let members = members.iter().map(|row| {
+        let pending = Pending::Member(read_id(row, 0)?, read_id(row, 1)?, read_number(row, 3)?);
+        listed(row, pending, [2, 4, 5])
+    });
+    let mut all = changes.chain(members).collect::<ColumnResult<Vec<(PendingCursor, PendingItem)>>>()?;
+    all.sort_by_key(|(position, _)| *position);
+    all.truncate(query.limit as usize);
+    let is_full = all.len() == query.limit as usize;
+    let next = all.last().filter(|_| is_full).map(|(position, _)| position.to_string());
+    Ok(PendingPage { items: all.into_iter().map(|(_, item)| item).collect(), next })
+}
+
+/// An item with its position; `columns` are those of the time at which it was stored, of the attempts, and of the time
+/// by which the items are ordered.
+fn listed(row: &impl Columns, pending: Pending, columns: [usize; 3]) -> ColumnResult<(PendingCursor, PendingItem)> {
+    let [since, attempts, at] = columns;
+    let position = PendingCursor { at: read_timestamp(row, at)?, item: PendingId::from(&pending) };
+    let attempts = u32::try_from(read_number(row, attempts)?).unwrap_or(u32::MAX);
+    Ok((position, PendingItem { pending, since: read_timestamp(row, since)?, attempts }))
+}
+
+/// Where the changes continue: a time, a conversation and a sequence number that the page before has passed.
+fn after_changes(after: Option<PendingCursor>) -> [Parameter; 3] {
+    match after {
+        None => [Parameter::Number(-1), Parameter::Id(NO_ID), Parameter::Number(0)],
+        Some(PendingCursor { at, item: PendingId::Change(conversation, seq) }) => {
+            [at.into(), conversation.into(), seq.into()]
+        }
+        // Members come after all changes of the same time.
+        Some(PendingCursor { at, item: PendingId::Member(..) }) => {
+            [at.into(), Parameter::Id(LAST_ID), Parameter::Number(i64::MAX)]
+        }
     }
-    all.sort_by_key(|(since, _)| *since);
-    all.truncate(limit as usize);
-    Ok(all.into_iter().map(|(_, pending)| pending).collect())
+}
+
+/// Where the members continue: a time, a conversation and a user that the page before has passed.
+fn after_members(after: Option<PendingCursor>) -> [Parameter; 3] {
+    match after {
+        None => [Parameter::Number(-1), Parameter::Id(NO_ID), Parameter::Id(NO_ID)],
+        Some(PendingCursor { at, item: PendingId::Member(conversation, user) }) => {
+            [at.into(), conversation.into(), user.into()]
+        }
+        // No member of the same time was passed.
+        Some(PendingCursor { at, item: PendingId::Change(..) }) => {
+            [Parameter::Number(at.score() - 1), Parameter::Id(LAST_ID), Parameter::Id(LAST_ID)]
+        }
+    }
+}
+
+pub(super) async fn postpone<C: SqlConnection>(sql: &mut C, postponements: Vec<Postponement>) -> QueryResult<()> {
+    let (mut changes, mut members) = (BTreeMap::new(), BTreeMap::new());
+    for Postponement { item, attempts, next_time } in postponements {
+        let next = (i64::from(attempts), next_time.score());
+        match item {
+            PendingId::Change(conversation, seq) => changes.insert((conversation.bits(), signed(seq.0)), next),
+            PendingId::Member(conversation, user) => members.insert((conversation.bits(), user.bits()), next),
+        };
+    }
+    if !changes.is_empty() {
+        let rows = changes.into_iter().map(|((id, seq), (attempts, next))| (id, seq, attempts, next));
+        run(sql, C::STATEMENTS.postpone_changes, vec![Parameter::ChangeAttempts(rows.collect())]).await?;
+    }
+    if !members.is_empty() {
+        let rows = members.into_iter().map(|((id, user), (attempts, next))| (id, user, attempts, next));
+        run(sql, C::STATEMENTS.postpone_members, vec![Parameter::MemberAttempts(rows.collect())]).await?;
+    }
+    Ok(())
 }
 
 enum QueueCommand {
@@ -136,8 +211,9 @@ impl ConfirmationBatch {
                 Confirmation::Change(conversation, seq) => {
                     batch.changes.insert((conversation.bits(), signed(seq.0)));
                 }
-                Confirmation::Member(conversation, user) => {
-                    *batch.moves.entry((conversation.bits(), user.bits())).or_default() += 1;
+                Confirmation::Member(conversation, user, moves) => {
+                    let confirmed = batch.moves.entry((conversation.bits(), user.bits())).or_default();
+                    *confirmed = confirmed.saturating_add(signed(moves));
                 }
             }
         }

@@ -5,8 +5,9 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
     Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, Membership, Message, MessagesQuery, NewConversation, Operation, Pending, ReadMark, Records,
-    UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, Operation,
+    PendingPage, PendingQuery, Postponement, ReadMark, Records, UnreadRequest, UnreadSnapshot,
+    records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -101,6 +102,11 @@ impl<D: Database> Records for SqlRecords<D> {
         self.write(Operation::RemoveMember, move |sql| Box::pin(conversations::remove_member(sql, change))).await
     }
 
+    async fn members(&self, query: MembersQuery) -> Answer<MembersPage> {
+        bounds::members_page(&query)?;
+        self.read(Operation::Members, move |sql| Box::pin(conversations::members(sql, query))).await
+    }
+
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
         self.read(Operation::Contacts, move |sql| Box::pin(contacts::contacts(sql, user))).await
     }
@@ -132,15 +138,20 @@ impl<D: Database> Records for SqlRecords<D> {
         self.write(Operation::Unblock, move |sql| Box::pin(contacts::remove(sql, Relation::Block, user, blocked))).await
     }
 
-    async fn pending(&self, before: Timestamp, limit: u32) -> Answer<Vec<Pending>> {
-        bounds::pending(limit)?;
-        self.read(Operation::Pending, move |sql| Box::pin(outbox::pending(sql, before, limit))).await
+    async fn pending(&self, query: PendingQuery) -> Answer<PendingPage> {
+        bounds::pending(&query)?;
+        self.read(Operation::Pending, move |sql| Box::pin(outbox::pending(sql, query.clone()))).await
     }
 
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
         bounds::list(&confirmations)?;
         self.confirmations.accept(confirmations);
         Ok(())
+    }
+
+    async fn postpone(&self, postponements: Vec<Postponement>) -> Answer<()> {
+        bounds::postponements(&postponements)?;
+        self.write(Operation::Postpone, move |sql| Box::pin(outbox::postpone(sql, postponements.clone()))).await
     }
 
     async fn read_documents(&self, keys: Vec<DocumentKey>) -> Answer<Vec<Option<Document>>> {

@@ -33,7 +33,7 @@ statements! {
     /// Locks, like `lock_conversation`, every conversation whose only members are users 1 and 2. Empty for a database
     /// with one writer.
     lock_pair,
-    /// Reads conversation 1 and the position of user 2: sequence number, creator, updated at, joined, read, members,
+    /// Reads conversation 1 and the position of user 2: sequence number, creator, joined, read, members,
     /// blocked.
     conversation_state,
     /// Reads message 1: message, sequence number of its newest change.
@@ -44,10 +44,19 @@ statements! {
     edit,
     /// Deletes in conversation 1, at sequence number 2 and timestamp 3, message 4.
     delete,
+    /// Reads the positions of the members of conversation 1, by user in ascending order: user, joined, read.
+    read_positions,
     /// Moves in conversation 1 the read position of user 2, at timestamp 3, to sequence number 4.
     mark_read,
-    /// Reads the counters of users 1, a list: user, conversation, joined, read, sequence number, count, sequence number
-    /// of the oldest change that is not announced.
+    /// Reads the senders of the messages of conversation 1 above sequence number 2 and up to 3 that are not deleted, newest
+    /// first, at most 4: user.
+    authors,
+    /// Reads those of users 2, a list, between whom and user 1 there is a block in either direction: user.
+    blocked_with,
+    /// Reads the counters of users 1, a list of pairs of a conversation and a user, each user once: those from the
+    /// conversation on, at most 2, user after user, by conversation in ascending order: user, conversation, joined, read,
+    /// sequence number, count, sequence number of the oldest change that is not announced. What
+    /// a counter costs depends neither on the number of unread messages nor on that of deleted ones.
     counters_of_users,
     /// Reads the counters of members 1, a list of pairs; the columns of `counters_of_users`.
     counters_of_members,
@@ -62,7 +71,8 @@ statements! {
     /// Reads those of messages 3, a list, that are in conversation 1 and that user 2 may see: message. A member who may
     /// see none of them gets one row of nulls.
     messages,
-    /// Reads the conversations of user 1 below activity 2 and id 3, at most 4: id, updated at, joined, members.
+    /// Reads the conversations of user 1 below activity 2 and id 3, at most 4: id, updated at, joined, read, number of
+    /// members, the first members, the read positions of the first members.
     conversations,
     /// Reads those of conversations 2, a list, that user 1 is a member of; the columns of `conversations`.
     conversations_named,
@@ -92,14 +102,20 @@ statements! {
     block,
     /// Ends, for user 1, the block of user 2.
     unblock,
-    /// Checks whether one of users 1 and 2 has blocked the other.
-    is_blocked,
-    /// Reads the changes stored before timestamp 1 and not announced, at most 2: message, sequence number, kind, since,
-    /// members.
+    /// Reads the changes stored before timestamp 1, not announced and never tried, after timestamp 3, conversation 4 and
+    /// sequence number 5, at most 2: message, sequence number, kind, since, members, attempts, and since once more.
     pending_changes,
-    /// Reads the members who moved before timestamp 1 and are not announced, at most 2: conversation, user, since,
-    /// number of moves.
+    /// Reads the members who moved before timestamp 1, are not announced and were never tried, after timestamp 3,
+    /// conversation 4 and user 5, at most 2: conversation, user, since, number of moves, attempts, and since once more.
     pending_members,
+    /// As `pending_changes`, those that were tried, by the time of the next attempt, which is also the last column.
+    tried_changes,
+    /// As `pending_members`, those that were tried, by the time of the next attempt, which is also the last column.
+    tried_members,
+    /// Sets for changes 1, a list, the number of attempts and the time of the next one.
+    postpone_changes,
+    /// Sets for members 1, a list, the number of attempts and the time of the next one.
+    postpone_members,
     /// Confirms that changes 1, a list, are announced.
     announced_changes,
     /// Confirms that moves 1, a list, are announced.
@@ -119,6 +135,21 @@ statements! {
     put_document,
     /// Deletes of the owner of kind 1 with id 2, kept by function 3, the document with name 4.
     delete_document,
-    /// Asks the smallest question that needs the schema.
+    /// Counts one conversation more for users 1, a list in ascending order, and locks their counts until the transaction
+    /// ends. Reads who is in more than 2 conversations then, at most one of them: user.
+    join_conversation,
+    /// Counts one conversation fewer for user 1.
+    leave_conversation,
+    /// Locks the counts of users 1 and 2 until the transaction ends, whether or not they exist. Empty for a database with
+    /// one writer.
+    lock_counts,
+    /// Checks whether one of users 1, a list, has blocked another one of them.
+    is_any_blocked,
+    /// Checks whether user 1 has blocked one of users 2, a list, or one of them has blocked user 1.
+    is_blocked_with_any,
+    /// Reads the members of conversation 1 from user 2 on, at most 3: user, joined, read.
+    members,
+    /// Asks the smallest question that needs the schema. If the database can be read-only, the first column says whether
+    /// it is.
     probe,
 }

@@ -2,7 +2,8 @@
 //! the way out.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::port::{Change, ChangeKind, Conversation, Counter, Message};
+use roost_core::limits::READS_SHOWN_MAX;
+use roost_core::port::{Change, ChangeKind, Conversation, Counter, Member, Message};
 use roost_core::time::Timestamp;
 
 /// One parameter of a statement. Ids are the 128 bits of a UUID.
@@ -18,6 +19,10 @@ pub(in crate::records) enum Parameter {
     Changes(Vec<(u128, i64)>),
     /// Moves of members: conversation, user, and the number of moves.
     Moves(Vec<(u128, u128, i64)>),
+    /// Attempts of changes: conversation, sequence number, attempts, and the time of the next one.
+    ChangeAttempts(Vec<(u128, i64, i64, i64)>),
+    /// Attempts of members: conversation, user, attempts, and the time of the next one.
+    MemberAttempts(Vec<(u128, u128, i64, i64)>),
     /// Documents by their keys.
     Documents(Vec<ListedDocument>),
 }
@@ -104,6 +109,8 @@ pub(in crate::records) trait Columns {
     /// A list of ids, each as 128 bits, in ascending order.
     fn all_bits(&self, column: usize) -> ColumnResult<Vec<u128>>;
     fn number(&self, column: usize) -> ColumnResult<i64>;
+    /// A list of numbers.
+    fn numbers(&self, column: usize) -> ColumnResult<Vec<i64>>;
     fn text(&self, column: usize) -> ColumnResult<String>;
     fn flag(&self, column: usize) -> ColumnResult<bool>;
     fn is_null(&self, column: usize) -> ColumnResult<bool>;
@@ -171,12 +178,27 @@ pub(super) fn read_counter(row: &impl Columns) -> ColumnResult<(UserId, Counter)
 
 /// A conversation as one member sees it.
 pub(super) fn read_conversation(row: &impl Columns) -> ColumnResult<Conversation> {
+    let member_count = read_number(row, 4)?;
+    let seq = |number: i64| u64::try_from(number).map(Seq).map_err(decode_error);
+    let reads = if member_count > READS_SHOWN_MAX as u64 {
+        Vec::new()
+    } else {
+        row.numbers(6)?.into_iter().map(seq).collect::<ColumnResult<_>>()?
+    };
     Ok(Conversation {
         id: read_id(row, 0)?,
         updated_at: read_timestamp(row, 1)?,
         joined: read_seq(row, 2)?,
-        members: read_ids(row, 3)?,
+        read: read_seq(row, 3)?,
+        member_count,
+        members: read_ids(row, 5)?,
+        reads,
     })
+}
+
+/// A member of a conversation.
+pub(super) fn read_member(row: &impl Columns) -> ColumnResult<Member> {
+    Ok(Member { user: read_id(row, 0)?, joined: read_seq(row, 1)?, read: read_seq(row, 2)? })
 }
 
 /// The error of a column whose content is not what the schema promises.

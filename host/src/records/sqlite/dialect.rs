@@ -48,6 +48,15 @@ fn bind(query: SqliteQuery<'_>, parameter: Parameter) -> SqliteQuery<'_> {
         Parameter::Moves(moves) => {
             moves.into_iter().map(|(conversation, user, moves)| json!([hex(conversation), hex(user), moves])).collect()
         }
+        Parameter::ChangeAttempts(changes) => {
+            let change = |(id, seq, attempts, next): (u128, i64, i64, i64)| json!([hex(id), seq, attempts, next]);
+            changes.into_iter().map(change).collect()
+        }
+        Parameter::MemberAttempts(members) => {
+            let member =
+                |(id, user, attempts, next): (u128, u128, i64, i64)| json!([hex(id), hex(user), attempts, next]);
+            members.into_iter().map(member).collect()
+        }
         Parameter::Documents(keys) => {
             let key = |key: ListedDocument| json!([key.owner_kind, hex(key.owner), key.function, key.name]);
             keys.into_iter().map(key).collect()
@@ -78,6 +87,16 @@ impl Columns for SqliteRow {
         self.try_get(column)
     }
 
+    fn numbers(&self, column: usize) -> ColumnResult<Vec<i64>> {
+        let text: Option<&str> = self.try_get(column)?;
+        let digits = text.unwrap_or_default().as_bytes().chunks(16);
+        let read = |digits| {
+            let digits = std::str::from_utf8(digits).map_err(decode_error)?;
+            i64::from_str_radix(digits, 16).map_err(decode_error)
+        };
+        digits.map(read).collect()
+    }
+
     fn text(&self, column: usize) -> ColumnResult<String> {
         self.try_get(column)
     }
@@ -106,52 +125,13 @@ fn advice(code: &str) -> Option<&'static str> {
     })
 }
 
-macro_rules! message {
-    () => {
-        "m.id, m.conversation, m.seq, m.sender, m.kind, m.content, m.created_at, m.edited_at, m.deleted"
-    };
-}
-
-macro_rules! members {
-    ($conversation:literal) => {
-        concat!("(SELECT group_concat(hex(user), '') FROM members WHERE conversation = ", $conversation, ")")
-    };
-}
-
-/// Moves conversation ?1 to sequence number ?2 at timestamp ?3. The change is not announced yet.
-macro_rules! advance {
-    () => {
-        "UPDATE conversations SET seq = ?2, updated_at = max(updated_at, ?3) WHERE id = ?1;
-        INSERT INTO unannounced_changes (conversation, seq, since)
-            SELECT id, seq, updated_at FROM conversations WHERE id = ?1"
-    };
-}
-
-/// Adds to the outbox that the position of user ?2 in conversation ?1 moved at timestamp ?3.
-macro_rules! moved {
-    () => {
-        "INSERT INTO unannounced_members (conversation, user, since, moves) VALUES (?1, ?2, ?3, 1)
-            ON CONFLICT (conversation, user) DO UPDATE
-            SET moves = moves + 1, since = min(since, excluded.since)"
-    };
-}
-
-macro_rules! counter {
-    () => {
-        "m.user, m.conversation, m.joined, m.read, c.seq,
-            (SELECT count(*) FROM messages s
-                WHERE s.conversation = m.conversation AND s.seq > m.read AND s.deleted = 0 AND s.sender <> m.user),
-            (SELECT min(u.seq) FROM unannounced_changes u WHERE u.conversation = m.conversation)"
-    };
-}
-
 pub(super) static STATEMENTS: Statements = Statements {
     lock_conversation: "",
     lock_member: "",
     lock_user: "",
     lock_pair: "",
     conversation_state: concat!(
-        "SELECT c.seq, c.creator, c.updated_at, me.joined, me.read, ",
+        "SELECT c.seq, c.creator, me.joined, me.read, ",
         members!("c.id"),
         ",
             CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM members WHERE conversation = c.id LIMIT 3) AS few) = 2
@@ -165,30 +145,50 @@ pub(super) static STATEMENTS: Statements = Statements {
     ),
     message: concat!("SELECT ", message!(), ", m.changed FROM messages m WHERE m.id = ?1"),
     append: concat!(
-        "INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed)
-            VALUES (?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2);
-        INSERT INTO changes (conversation, seq, kind, message) VALUES (?1, ?2, 0, last_insert_rowid());
+        "INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed, sender_ordinal)
+            SELECT ?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2, coalesce((SELECT s.sender_ordinal FROM messages s
+                WHERE s.sender = ?5 AND s.conversation = ?1 ORDER BY s.seq DESC LIMIT 1), 0) + 1;
         ",
-        advance!()
+        "INSERT INTO changes (conversation, seq, kind, message, sent)
+            SELECT id, ?2, 0, last_insert_rowid(), sent + 1 FROM conversations WHERE id = ?1;
+        ",
+        advance!(", sent = sent + 1")
     ),
     edit: concat!(
         "UPDATE messages SET content = ?5, edited_at = ?3, changed = ?2 WHERE id = ?4;
-        INSERT INTO changes (conversation, seq, kind, message) SELECT ?1, ?2, 1, number FROM messages WHERE id = ?4;
         ",
-        advance!()
+        change!("1", "(SELECT number FROM messages WHERE id = ?4)"),
+        advance!("")
     ),
     delete: concat!(
         "UPDATE messages SET content = '', deleted = 1, changed = ?2 WHERE id = ?4;
-        INSERT INTO changes (conversation, seq, kind, message) SELECT ?1, ?2, 2, number FROM messages WHERE id = ?4;
         ",
-        advance!()
+        change!("2", "(SELECT number FROM messages WHERE id = ?4)"),
+        count_deleted!("deleted_ranges", "conversation", "m.conversation"),
+        count_deleted!("deleted_ranges_of_senders", "sender, conversation", "m.sender, m.conversation"),
+        advance!(", last_deleted = max(last_deleted, (SELECT seq FROM messages WHERE messages.id = ?4))")
     ),
-    mark_read: concat!("UPDATE members SET read = ?4 WHERE conversation = ?1 AND user = ?2; ", moved!()),
+    read_positions: "SELECT user, joined, read FROM members WHERE conversation = ?1 ORDER BY user",
+    mark_read: concat!(
+        "UPDATE members SET read = ?4,
+            read_sent = (SELECT c.sent FROM changes c WHERE c.conversation = ?1 AND c.seq = ?4),
+            read_own = coalesce((SELECT s.sender_ordinal FROM messages s
+                WHERE s.sender = ?2 AND s.conversation = ?1 AND s.seq <= ?4 ORDER BY s.seq DESC LIMIT 1), 0)
+        WHERE conversation = ?1 AND user = ?2; ",
+        moved!()
+    ),
+    authors: "SELECT sender FROM messages WHERE conversation = ?1 AND seq > ?2 AND seq <= ?3 AND deleted = 0
+        ORDER BY seq DESC LIMIT ?4",
+    blocked_with: "SELECT unhex(asked.value) FROM json_each(?2) AS asked
+        WHERE EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = unhex(asked.value))
+            OR EXISTS (SELECT 1 FROM blocks WHERE user = unhex(asked.value) AND blocked = ?1)",
     counters_of_users: concat!(
         "SELECT ",
         counter!(),
-        " FROM members m CROSS JOIN conversations c ON c.id = m.conversation
-        WHERE m.user IN (SELECT unhex(value) FROM json_each(?1))"
+        " FROM json_each(?1) AS pair
+            CROSS JOIN members m ON m.user = unhex(pair.value ->> 1) AND m.conversation >= unhex(pair.value ->> 0)
+            CROSS JOIN conversations c ON c.id = m.conversation
+        LIMIT ?2"
     ),
     counters_of_members: concat!(
         "SELECT ",
@@ -227,17 +227,17 @@ pub(super) static STATEMENTS: Statements = Statements {
         WHERE me.conversation = ?1 AND me.user = ?2"
     ),
     conversations: concat!(
-        "SELECT id, updated_at, joined, ",
-        members!("page.id"),
+        "SELECT id, updated_at, joined, read, ",
+        shown_members!("page.id"),
         " FROM (
-            SELECT c.id, c.updated_at, m.joined FROM members m CROSS JOIN conversations c ON c.id = m.conversation
+            SELECT c.id, c.updated_at, m.joined, m.read FROM members m CROSS JOIN conversations c ON c.id = m.conversation
             WHERE m.user = ?1 AND (c.updated_at, c.id) < (?2, ?3)
             ORDER BY c.updated_at DESC, c.id DESC LIMIT ?4) AS page
         ORDER BY updated_at DESC, id DESC"
     ),
     conversations_named: concat!(
-        "SELECT c.id, c.updated_at, m.joined, ",
-        members!("c.id"),
+        "SELECT c.id, c.updated_at, m.joined, m.read, ",
+        shown_members!("c.id"),
         "
         FROM members m CROSS JOIN conversations c ON c.id = m.conversation
         WHERE m.conversation IN (SELECT unhex(value) FROM json_each(?2)) AND m.user = ?1
@@ -248,7 +248,13 @@ pub(super) static STATEMENTS: Statements = Statements {
     create_conversation: "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
         INSERT INTO members (conversation, user, joined, read)
             SELECT ?1, unhex(value), 0, 0 FROM json_each(?4)",
-    add_member: concat!("INSERT INTO members (conversation, user, joined, read) VALUES (?1, ?2, ?4, ?4); ", moved!()),
+    add_member: concat!(
+        "INSERT INTO members (conversation, user, joined, read, read_sent, read_own)
+            SELECT id, ?2, ?4, ?4, sent, coalesce((SELECT s.sender_ordinal FROM messages s
+                WHERE s.sender = ?2 AND s.conversation = ?1 ORDER BY s.seq DESC LIMIT 1), 0)
+            FROM conversations WHERE id = ?1; ",
+        moved!()
+    ),
     remove_member: concat!("DELETE FROM members WHERE conversation = ?1 AND user = ?2; ", moved!()),
     contacts: "SELECT group_concat(hex(contact), '') FROM contacts WHERE user = ?1",
     audience: "SELECT c.user, group_concat(hex(c.contact), '') FROM contacts c
@@ -263,21 +269,16 @@ pub(super) static STATEMENTS: Statements = Statements {
     block_count: "SELECT count(*), total(blocked = ?2) > 0 FROM blocks WHERE user = ?1",
     block: "INSERT INTO blocks (user, blocked) VALUES (?1, ?2)",
     unblock: "DELETE FROM blocks WHERE user = ?1 AND blocked = ?2",
-    is_blocked: "SELECT EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = ?2)
-            OR EXISTS (SELECT 1 FROM blocks WHERE user = ?2 AND blocked = ?1)",
-    pending_changes: concat!(
-        "SELECT ",
-        message!(),
-        ", c.seq, c.kind, u.since, ",
-        members!("u.conversation"),
-        "
-        FROM unannounced_changes u
-            CROSS JOIN changes c ON c.conversation = u.conversation AND c.seq = u.seq
-            CROSS JOIN messages m ON m.number = c.message
-        WHERE u.since < ?1 ORDER BY u.since, u.conversation, u.seq LIMIT ?2"
-    ),
-    pending_members: "SELECT conversation, user, since, moves FROM unannounced_members
-        WHERE since < ?1 ORDER BY since, conversation, user LIMIT ?2",
+    pending_changes: pending_changes!("= 0", "since"),
+    pending_members: pending_members!("= 0", "since"),
+    tried_changes: pending_changes!("> 0", "next_time"),
+    tried_members: pending_members!("> 0", "next_time"),
+    postpone_changes: "UPDATE unannounced_changes SET attempts = asked.value ->> 2, next_time = asked.value ->> 3
+            FROM json_each(?1) AS asked
+            WHERE conversation = unhex(asked.value ->> 0) AND seq = (asked.value ->> 1)",
+    postpone_members: "UPDATE unannounced_members SET attempts = asked.value ->> 2, next_time = asked.value ->> 3
+            FROM json_each(?1) AS asked
+            WHERE conversation = unhex(asked.value ->> 0) AND user = unhex(asked.value ->> 1)",
     announced_changes: "DELETE FROM unannounced_changes WHERE (conversation, seq) IN (
             SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1))",
     announced_members: "UPDATE unannounced_members SET moves = moves - (pair.value ->> 2)
@@ -298,67 +299,19 @@ pub(super) static STATEMENTS: Statements = Statements {
             ON CONFLICT (owner_kind, owner, function, name) DO UPDATE
             SET version = version + 1, json = excluded.json",
     delete_document: "DELETE FROM documents WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3 AND name = ?4",
+    join_conversation: "INSERT INTO user_conversations (user, conversations)
+            SELECT unhex(value), 1 FROM json_each(?1) WHERE true
+            ON CONFLICT (user) DO UPDATE SET conversations = conversations + 1;
+        SELECT user FROM user_conversations
+            WHERE user IN (SELECT unhex(value) FROM json_each(?1)) AND conversations > ?2 LIMIT 1",
+    leave_conversation: "UPDATE user_conversations SET conversations = max(conversations - 1, 0) WHERE user = ?1",
+    lock_counts: "",
+    is_any_blocked: "SELECT EXISTS (SELECT 1 FROM json_each(?1) AS one CROSS JOIN blocks b ON b.user = unhex(one.value)
+            WHERE b.blocked IN (SELECT unhex(value) FROM json_each(?1)))",
+    is_blocked_with_any: "SELECT EXISTS (SELECT 1 FROM blocks
+                WHERE user = ?1 AND blocked IN (SELECT unhex(value) FROM json_each(?2)))
+            OR EXISTS (SELECT 1 FROM blocks
+                WHERE user IN (SELECT unhex(value) FROM json_each(?2)) AND blocked = ?1)",
+    members: "SELECT user, joined, read FROM members WHERE conversation = ?1 AND user >= ?2 ORDER BY user LIMIT ?3",
     probe: "SELECT 1 FROM conversations LIMIT 1",
 };
-
-/// Checks that every statement uses the indexes: none reads a table from end to end.
-#[cfg(test)]
-mod tests {
-    use sqlx::{Connection, Executor};
-
-    use super::super::MIGRATIONS;
-    use super::*;
-
-    /// What a plan may scan: the caller's list, the page just selected, the three rows of a count.
-    const SMALL_SCANS: [&str; 6] =
-        ["SCAN json_each", "SCAN pair", "SCAN asked", "SCAN page", "SCAN few", "SCAN CONSTANT ROW"];
-
-    async fn plan(connection: &mut SqliteConnection, statement: &str) -> Vec<String> {
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-        let rows = connection.fetch_all(explain).await.unwrap_or_else(|error| panic!("{error} in {statement}"));
-        rows.iter().map(|row| row.get::<String, _>("detail")).collect()
-    }
-
-    async fn all_plans() -> Vec<(&'static str, Vec<String>)> {
-        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        MIGRATIONS.run(&mut connection).await.unwrap();
-        let mut plans = Vec::new();
-        for (name, sql) in STATEMENTS.all() {
-            for statement in sql.split(';') {
-                plans.push((name, plan(&mut connection, statement).await));
-            }
-        }
-        plans
-    }
-
-    #[tokio::test]
-    async fn no_statement_scans_a_table() {
-        for (name, steps) in all_plans().await {
-            for step in &steps {
-                // The probe reads the first row only.
-                let scans = name != "probe"
-                    && step.starts_with("SCAN")
-                    && !SMALL_SCANS.iter().any(|small| step.starts_with(small));
-                assert!(!scans, "{name}: {step} in {steps:#?}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn counting_unread_reads_only_an_index() {
-        let plans = all_plans().await;
-        let counts = plans.iter().filter(|(name, _)| name.starts_with("counters"));
-        for (name, steps) in counts {
-            let counting = "SEARCH s USING COVERING INDEX messages_standing (conversation=? AND seq>?)";
-            assert!(steps.iter().any(|step| step == counting), "{name}: {steps:#?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn history_and_changes_need_no_sorting() {
-        for (name, steps) in all_plans().await {
-            let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
-            assert!(!sorts || name.starts_with("conversations"), "{name}: {steps:#?}");
-        }
-    }
-}

@@ -3,8 +3,13 @@
 //! One connection writes, each operation in one transaction; a few read beside it. An acknowledged write survives the
 //! end of the process. With `synchronous = NORMAL` the last writes before a power failure may be lost.
 
+#[macro_use]
+mod fragments;
+
 mod connections;
 mod dialect;
+#[cfg(test)]
+mod plans;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,11 +27,16 @@ use super::sql::{
 use crate::config::SqliteLocation;
 
 /// The newest migration.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 4;
 
 /// All migrations, embedded, so that the binary brings its database up to date by itself.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    migrator(&[(SCHEMA_VERSION, "records", include_str!("../../../migrations/sqlite/0001_records.sql"))])
+    migrator(&[
+        (1, "records", include_str!("../../../migrations/sqlite/0001_records.sql")),
+        (2, "counting", include_str!("../../../migrations/sqlite/0002_counting.sql")),
+        (3, "outbox", include_str!("../../../migrations/sqlite/0003_outbox.sql")),
+        (SCHEMA_VERSION, "user conversations", include_str!("../../../migrations/sqlite/0004_user_conversations.sql")),
+    ])
 });
 
 /// The number of connections that read.
@@ -123,9 +133,7 @@ fn in_file(file: &Path) -> Result<SqliteConnectOptions, DatabaseOpenError> {
 async fn migrate(writer: &ConnectionSlot) -> Result<(), MigrateError> {
     let failed = |error| match error {
         QueryError::Failed(error) => MigrateError::Execute(error),
-        QueryError::Refused(_) | QueryError::NoConnection | QueryError::TimedOut => {
-            MigrateError::Execute(sqlx::Error::PoolTimedOut)
-        }
+        _ => MigrateError::Execute(sqlx::Error::PoolTimedOut),
     };
     let mut connection = writer.acquire().await.map_err(failed)?;
     let mut transaction = begin_write(&mut connection).await.map_err(failed)?;

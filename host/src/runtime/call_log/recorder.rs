@@ -58,7 +58,7 @@ impl Origin {
 
     fn caller(&self) -> (&'static str, Option<UserId>) {
         match (self.caller, self.cause) {
-            (Caller::User(user), _) => ("user", Some(user)),
+            (Caller::User(user) | Caller::ServiceFor(user), _) => ("user", Some(user)),
             (Caller::Service, _) => ("service", None),
             (Caller::Anonymous, _) => ("none", None),
             (Caller::Host, Cause::Hook(_, user)) => ("host", user),

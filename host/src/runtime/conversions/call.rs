@@ -72,7 +72,7 @@ impl From<wit::Grants> for Grants {
 impl From<Caller> for wit::Caller {
     fn from(caller: Caller) -> Self {
         match caller {
-            Caller::User(user) => Self::User(user.into()),
+            Caller::User(user) | Caller::ServiceFor(user) => Self::User(user.into()),
             Caller::Service => Self::Service,
             Caller::Anonymous => Self::Anonymous,
             Caller::Host => Self::Host,

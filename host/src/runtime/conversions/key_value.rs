@@ -16,12 +16,15 @@ impl From<wit::Space> for Space {
             wit::Space::Presence => Self::Presence,
             wit::Space::Devices => Self::Devices,
             wit::Space::PresenceDue => Self::PresenceDue,
+            wit::Space::PresenceSweep => Self::PresenceSweep,
             wit::Space::UnreadTotal => Self::UnreadTotal,
             wit::Space::UnreadConversation => Self::UnreadConversation,
             wit::Space::UnreadSequence => Self::UnreadSequence,
             wit::Space::UnreadRead => Self::UnreadRead,
             wit::Space::UnreadLease => Self::UnreadLease,
             wit::Space::LastMessage => Self::LastMessage,
+            wit::Space::Followed => Self::Followed,
+            wit::Space::ReadReceipt => Self::ReadReceipt,
             wit::Space::App => Self::App,
             wit::Space::Host => Self::Host,
         }
@@ -57,6 +60,7 @@ impl KeysOf<'_> {
         match check {
             wit::Check::Absent(of) => Check::Absent(key(of)),
             wit::Check::Present(of) => Check::Present(key(of)),
+            wit::Check::PresentEither(of) => Check::PresentEither(key(of.key), of.other.into()),
             wit::Check::Equals(of) => Check::Equals(key(of.key), of.value),
             wit::Check::FieldEquals(of) => Check::FieldEquals(key(of.key), of.field.into(), of.value.map(Into::into)),
             wit::Check::FieldBelow(of) => Check::FieldBelow(key(of.key), of.field.into(), of.limit),
@@ -91,6 +95,18 @@ impl KeysOf<'_> {
             publications: list(transaction.publications),
             addressed: list(transaction.addressed),
             app_bound: None,
+        }
+    }
+}
+
+/// Lets events with the same content share it. A guest sends the event of a message once for each member; the host keeps it in
+/// memory once, and the stores handle it once.
+pub(crate) fn share_events(transactions: &mut [Transaction]) {
+    let mut last: Option<Event> = None;
+    for event in transactions.iter_mut().flat_map(|transaction| &mut transaction.publications) {
+        match &last {
+            Some(same) if *same == *event => *event = same.clone(),
+            _ => last = Some(event.clone()),
         }
     }
 }
@@ -154,6 +170,19 @@ mod tests {
         assert_eq!(key.function.as_deref(), Some("weather"));
         assert_eq!(key.physical(), "app:weather:shard:0:polls%3Auser%3A1%3Avotes");
         assert_eq!(KeysOf(&function).key(wit_key(wit::Space::UnreadConversation)).function, None);
+    }
+
+    #[test]
+    fn equal_events_share_their_payload() {
+        let user = |number| Transaction::new(Owner::User(roost_core::ids::UserId::from_u128(number)));
+        let event = |payload: &str| Event { name: "a".into(), payload: payload.into(), durable: true };
+        let mut transactions =
+            vec![user(1).publish(event("1")), user(2).publish(event("1")), user(3).publish(event("2"))];
+        let before = transactions.clone();
+        share_events(&mut transactions);
+        assert_eq!(transactions, before);
+        let payload = |index: usize| &transactions[index].publications[0].payload;
+        assert!(Arc::ptr_eq(payload(0), payload(1)) && !Arc::ptr_eq(payload(1), payload(2)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod reading;
 mod records;
 
 pub(super) use documents::{document_key, document_put, document_scope};
-pub(super) use key_value::KeysOf;
+pub(super) use key_value::{KeysOf, share_events};
 pub(super) use reading::ReadRequest;
 use roost_core::ids::{ConversationId, MessageId, UserId};
 

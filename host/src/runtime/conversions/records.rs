@@ -3,8 +3,10 @@
 use roost_core::ids::Seq;
 use roost_core::port::{
     Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
-    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, MemberChange, Membership,
-    Message, MessagesQuery, NewConversation, Operation, Pending, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
+    ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange,
+    MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, Operation, Pending, PendingId,
+    PendingItem, PendingPage, PendingQuery, Postponement, ReadMark, ReadPosition, RecordsError, UnreadRequest,
+    UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 
@@ -37,6 +39,7 @@ impl From<RecordsError> for wit::Error {
             RecordsError::Conflict(text) => Self::Conflict(text),
             RecordsError::VersionMismatch { present } => Self::VersionMismatch(present),
             RecordsError::TooLarge(text) => Self::TooLarge(text),
+            RecordsError::TooManyConversations(text) => Self::TooManyConversations(text),
             RecordsError::QuotaExceeded(text) => Self::QuotaExceeded(text),
             RecordsError::Invalid(text) => Self::Invalid(text),
             RecordsError::Unavailable { retry_after_ms } => Self::Unavailable(retry_after_ms),
@@ -101,7 +104,19 @@ impl From<Change> for wit::Change {
 
 impl From<Changed> for wit::Changed {
     fn from(changed: Changed) -> Self {
-        Self { change: changed.change.into(), members: list(changed.members), repeated: changed.repeated }
+        Self {
+            change: changed.change.into(),
+            members: list(changed.members),
+            repeated: changed.repeated,
+            positions: list(changed.positions),
+            last: changed.last.map(Into::into),
+        }
+    }
+}
+
+impl From<ReadPosition> for wit::ReadPosition {
+    fn from(position: ReadPosition) -> Self {
+        Self { user: position.user.into(), joined: position.joined.0, read: position.read.0 }
     }
 }
 
@@ -120,13 +135,17 @@ impl From<Counter> for wit::Counter {
 
 impl From<wit::UnreadRequest> for UnreadRequest {
     fn from(request: wit::UnreadRequest) -> Self {
-        Self { user: request.user.into(), conversations: request.conversations.map(list) }
+        Self {
+            user: request.user.into(),
+            conversations: request.conversations.map(list),
+            after: request.after.map(Into::into),
+        }
     }
 }
 
 impl From<UnreadSnapshot> for wit::UnreadSnapshot {
     fn from(snapshot: UnreadSnapshot) -> Self {
-        Self { user: snapshot.user.into(), counters: list(snapshot.counters) }
+        Self { user: snapshot.user.into(), counters: list(snapshot.counters), more: snapshot.more }
     }
 }
 
@@ -138,7 +157,12 @@ impl From<wit::ChangeRange> for ChangeRange {
 
 impl From<ReadMark> for wit::ReadMark {
     fn from(mark: ReadMark) -> Self {
-        Self { counter: mark.counter.into(), moved: mark.moved, members: list(mark.members) }
+        Self {
+            counter: mark.counter.into(),
+            moved: mark.moved,
+            member_count: mark.member_count,
+            audience: list(mark.audience),
+        }
     }
 }
 
@@ -159,6 +183,9 @@ impl From<Conversation> for wit::Conversation {
         Self {
             id: conversation.id.into(),
             members: list(conversation.members),
+            member_count: conversation.member_count,
+            reads: conversation.reads.iter().map(|read| read.0).collect(),
+            read: conversation.read.0,
             joined: conversation.joined.0,
             updated_at: conversation.updated_at.0,
         }
@@ -177,6 +204,29 @@ impl From<wit::ConversationQuery> for ConversationQuery {
 impl From<ConversationPage> for wit::ConversationPage {
     fn from(page: ConversationPage) -> Self {
         Self { conversations: list(page.conversations), next: page.next }
+    }
+}
+
+impl From<wit::MembersQuery> for MembersQuery {
+    fn from(query: wit::MembersQuery) -> Self {
+        Self {
+            conversation: query.conversation.into(),
+            actor: query.actor.map(Into::into),
+            after: query.after.map(Into::into),
+            limit: query.limit,
+        }
+    }
+}
+
+impl From<Member> for wit::Member {
+    fn from(member: Member) -> Self {
+        Self { user: member.user.into(), joined: member.joined.0, read: member.read.0 }
+    }
+}
+
+impl From<MembersPage> for wit::MembersPage {
+    fn from(page: MembersPage) -> Self {
+        Self { members: list(page.members), next: page.next.map(Into::into) }
     }
 }
 
@@ -241,8 +291,42 @@ impl From<Pending> for wit::PendingItem {
     fn from(pending: Pending) -> Self {
         match pending {
             Pending::Change(changed) => Self::Change(changed.into()),
-            Pending::Member(conversation, user) => Self::Member((conversation.into(), user.into())),
+            Pending::Member(conversation, user, moves) => Self::Member((conversation.into(), user.into(), moves)),
         }
+    }
+}
+
+impl From<wit::PendingQuery> for PendingQuery {
+    fn from(query: wit::PendingQuery) -> Self {
+        let (before, cursor) = (Timestamp(query.before), query.cursor);
+        Self { tried: query.tried, before, cursor, limit: query.limit }
+    }
+}
+
+impl From<PendingPage> for wit::PendingPage {
+    fn from(page: PendingPage) -> Self {
+        let entry = |item: PendingItem| wit::PendingEntry {
+            item: item.pending.into(),
+            since: item.since.0,
+            attempts: item.attempts,
+        };
+        Self { entries: page.items.into_iter().map(entry).collect(), next: page.next }
+    }
+}
+
+impl From<wit::PendingId> for PendingId {
+    fn from(id: wit::PendingId) -> Self {
+        match id {
+            wit::PendingId::Change((conversation, seq)) => Self::Change(conversation.into(), Seq(seq)),
+            wit::PendingId::Member((conversation, user)) => Self::Member(conversation.into(), user.into()),
+        }
+    }
+}
+
+impl From<wit::Postponement> for Postponement {
+    fn from(postponement: wit::Postponement) -> Self {
+        let next_time = Timestamp(postponement.next_time);
+        Self { item: postponement.item.into(), attempts: postponement.attempts, next_time }
     }
 }
 
@@ -250,7 +334,9 @@ impl From<wit::Confirmation> for Confirmation {
     fn from(confirmation: wit::Confirmation) -> Self {
         match confirmation {
             wit::Confirmation::Change((conversation, seq)) => Self::Change(conversation.into(), Seq(seq)),
-            wit::Confirmation::Member((conversation, user)) => Self::Member(conversation.into(), user.into()),
+            wit::Confirmation::Member((conversation, user, moves)) => {
+                Self::Member(conversation.into(), user.into(), moves)
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use roost_core::port::{AppBound, KeyValue, Outcome, Publication, StoreError, Transaction, Value};
 
 use super::super::bindings::{clock, key_value, pub_sub};
-use super::super::conversions::{KeysOf, ReadRequest, list};
+use super::super::conversions::{KeysOf, ReadRequest, list, share_events};
 use super::super::quota::{APP_BYTES_KEY, Resource};
 use super::super::state::InstanceState;
 
@@ -36,6 +36,7 @@ impl InstanceState {
         self.take_live(Resource::Publications, transactions.iter().map(Transaction::deliveries).sum())?;
         self.take_live(Resource::StoreWrittenBytes, transactions.iter().map(Transaction::bytes).sum())?;
         self.store_round_trips += 1;
+        self.identity.world.activity.note(&self.identity.world.store, &transactions).await;
         let outcomes = self.publisher().commit(transactions).await?;
         if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(StoreError::QuotaExceeded(_)))) {
             self.note_refusal(APP_BYTES_KEY);
@@ -71,7 +72,9 @@ impl key_value::Host for InstanceState {
     async fn commit(&mut self, transactions: Vec<key_value::Transaction>) -> ImportResult<Vec<key_value::Outcome>> {
         self.refuse_in_describe("key-value.commit")?;
         let keys = KeysOf(&self.identity.name);
-        let transactions = transactions.into_iter().map(|transaction| keys.transaction(transaction)).collect();
+        let mut transactions: Vec<Transaction> =
+            transactions.into_iter().map(|transaction| keys.transaction(transaction)).collect();
+        share_events(&mut transactions);
         let answer = self.commit_granted(transactions).await;
         Ok(answer.map(list).map_err(Into::into))
     }
@@ -93,7 +96,12 @@ impl clock::Host for InstanceState {
     async fn wait(&mut self, milliseconds: u32) -> wasmtime::Result<()> {
         self.refuse_in_describe("clock.wait")?;
         let span = Duration::from_millis(u64::from(milliseconds.min(WAIT_MS_MAX)));
-        self.identity.world.store.wait(span).await;
+        let wait = self.identity.world.store.wait(span);
+        match &self.place {
+            // Functions wait for what other calls do.
+            Some(place) => place.pause(wait).await,
+            None => wait.await,
+        }
         Ok(())
     }
 }

@@ -1,9 +1,11 @@
 //! Implements `records`: the system of record. Grants, the lengths of lists and what the call may use are checked here, and
 //! documents are those of the function that calls.
 
-use roost_core::ids::Seq;
+use roost_core::ids::{Seq, UserId};
 use roost_core::limits::{DOCUMENT_KEYS_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX};
-use roost_core::port::{Changed, Confirmation, Operation, Records, RecordsError};
+use roost_core::port::{
+    Answer, Changed, Confirmation, MemberChange, NewConversation, Operation, Records, RecordsError,
+};
 use roost_core::time::Timestamp;
 
 use super::super::bindings::records as wit;
@@ -31,6 +33,20 @@ impl InstanceState {
             ))));
         }
         Ok(self.take(Resource::RecordsOperations, 1).map_err(RecordsError::QuotaExceeded))
+    }
+
+    /// Whether the caller, if it is a user, may put these users into a conversation.
+    async fn check_additions(&self, adder: UserId, added: &[UserId]) -> Answer<()> {
+        let policy = self.identity.world.additions();
+        if !self.is_users {
+            return Ok(());
+        }
+        let mut contacts = Vec::new();
+        if policy.needs_contacts(adder, added) {
+            let audiences = self.identity.world.records.audience(vec![adder]).await?;
+            contacts.extend(audiences.into_iter().flat_map(|audience| audience.visible));
+        }
+        policy.check(adder, added, &contacts)
     }
 
     /// Remembers who made a change, and translates the answer.
@@ -153,19 +169,33 @@ impl wit::Host for InstanceState {
 
     async fn create_conversation(&mut self, conversation: wit::NewConversation) -> ImportResult<wit::Created> {
         let bound = (conversation.members.len(), MEMBERS_MAX);
+        let conversation: NewConversation = conversation.into();
+        if let Err(error) = self.check_additions(conversation.creator, &conversation.members).await {
+            return Ok(Err(error.into()));
+        }
         ask!(
             self,
             CreateConversation,
-            create_conversation(conversation.into()), at_most bound => Into::into
+            create_conversation(conversation), at_most bound => Into::into
         )
     }
 
     async fn add_member(&mut self, change: wit::MemberChange) -> ImportResult<Vec<Id>> {
-        ask!(self, AddMember, add_member(change.into()) => list)
+        let change: MemberChange = change.into();
+        if let Some(actor) = change.actor
+            && let Err(error) = self.check_additions(actor, &[change.user]).await
+        {
+            return Ok(Err(error.into()));
+        }
+        ask!(self, AddMember, add_member(change) => list)
     }
 
     async fn remove_member(&mut self, change: wit::MemberChange) -> ImportResult<Vec<Id>> {
         ask!(self, RemoveMember, remove_member(change.into()) => list)
+    }
+
+    async fn members(&mut self, query: wit::MembersQuery) -> ImportResult<wit::MembersPage> {
+        ask!(self, Members, members(query.into()) => Into::into)
     }
 
     async fn contacts(&mut self, user: Id) -> ImportResult<Vec<Id>> {
@@ -193,8 +223,8 @@ impl wit::Host for InstanceState {
         ask!(self, Unblock, unblock(user.into(), blocked.into()) => |()| ())
     }
 
-    async fn pending(&mut self, before: u64, limit: u32) -> ImportResult<Vec<wit::PendingItem>> {
-        ask!(self, Pending, pending(Timestamp(before), limit) => list)
+    async fn pending(&mut self, query: wit::PendingQuery) -> ImportResult<wit::PendingPage> {
+        ask!(self, Pending, pending(query.into()) => Into::into)
     }
 
     async fn announced(&mut self, confirmations: Vec<wit::Confirmation>) -> ImportResult<()> {
@@ -207,6 +237,11 @@ impl wit::Host for InstanceState {
             return Ok(Err(error.into()));
         }
         Ok(self.identity.world.records.announced(confirmations).await.map_err(Into::into))
+    }
+
+    async fn postpone(&mut self, postponements: Vec<wit::Postponement>) -> ImportResult<()> {
+        let bound = (postponements.len(), LIST_MAX);
+        ask!(self, Postpone, postpone(list(postponements)), at_most bound => |()| ())
     }
 
     async fn read_documents(&mut self, keys: Vec<wit::DocumentKey>) -> ImportResult<Vec<Option<wit::Document>>> {

@@ -276,7 +276,7 @@ mod tests {
     async fn what_cannot_be_found_causes_no_call_and_no_error() {
         let world = world().await;
         confirm(&world, &[Seq(77)]).await;
-        let member = Confirmation::Member(GROUP, ANN);
+        let member = Confirmation::Member(GROUP, ANN, 1);
         publisher(&world, "messaging", 0).announce(&[member]).await.unwrap();
         assert!(calls(&world, "bot").await.is_empty());
     }

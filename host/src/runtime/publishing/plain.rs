@@ -59,7 +59,7 @@ impl EventBatch {
 #[cfg(test)]
 mod tests {
     use roost_core::limits::PAYLOAD_BYTES_MAX;
-    use roost_core::port::{Event, validate_commit};
+    use roost_core::port::{Event, ScreenedCall};
 
     use super::*;
 
@@ -94,7 +94,7 @@ mod tests {
         let large = batches((1..6).map(large).collect());
         assert_eq!(large.iter().map(|batch| batch.addressed.len()).collect::<Vec<_>>(), [1; 5]);
         for batch in many.into_iter().chain(large) {
-            assert_eq!(validate_commit(&[batch]), Ok(()));
+            assert_eq!(ScreenedCall::of(vec![batch]).unwrap().refused().count(), 0);
         }
     }
 }

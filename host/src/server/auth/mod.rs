@@ -71,7 +71,7 @@ impl Identity {
             (Access::Service, Self::User { .. }) => Err(ErrorCode::ServiceOnly.into()),
             (Access::Service, Self::Service { .. }) => Ok(Caller::Service),
             (_, Self::User { user, .. }) => Ok(Caller::User(*user)),
-            (_, Self::Service { acting_for: Some(user) }) => Ok(Caller::User(*user)),
+            (_, Self::Service { acting_for: Some(user) }) => Ok(Caller::ServiceFor(*user)),
             (Access::User, Self::Service { acting_for: None }) => Err(ErrorCode::UserRequired.into()),
             (_, Self::Service { acting_for: None }) => Ok(Caller::Service),
         }
@@ -80,7 +80,7 @@ impl Identity {
     /// The user, for routes that need one.
     pub(crate) fn require_user(&self) -> Result<UserId, ApiError> {
         match self.authorize(Access::User)? {
-            Caller::User(user) => Ok(user),
+            Caller::User(user) | Caller::ServiceFor(user) => Ok(user),
             _ => Err(ErrorCode::UserRequired.into()),
         }
     }

@@ -315,7 +315,7 @@ fn every_access_admits_the_right_callers() {
     let service = Identity::Service { acting_for: None };
     let named = Identity::Service { acting_for: Some(OTHER.parse().unwrap()) };
     let authorized = |identity: Identity, access| match identity.authorize(access) {
-        Ok(Caller::User(id)) => format!("user {}", id.to_string().chars().last().unwrap()),
+        Ok(Caller::User(id) | Caller::ServiceFor(id)) => format!("user {}", id.to_string().chars().last().unwrap()),
         Ok(caller) => format!("{caller:?}"),
         Err(error) => error.code.into_owned(),
     };

@@ -3,7 +3,10 @@
 //! Every error is answered as a problem document with a trace id. The composition root makes one `HttpService`.
 
 mod body;
+mod bounded_stream;
 pub(crate) mod builtin;
+mod connection_places;
+mod connection_state;
 mod head_timer;
 mod metrics;
 pub mod query;

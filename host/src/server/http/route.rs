@@ -10,6 +10,7 @@ use super::body::{self, Incoming};
 use super::{query, response};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{self, Cohort, HttpRequest, Invocation, MatchedRoute, Method, RouteLookup};
+use crate::server::limits::Limited;
 use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError};
 use crate::server::state::AppState;
 
@@ -73,15 +74,21 @@ where
     S: Bus + Feeds + 'static,
     B: Incoming,
 {
-    let MatchedRoute { target, access, index, parameters, .. } = matched;
+    let MatchedRoute { target, access, index, parameters, route } = matched;
     // The caller is checked before the request is read: an unknown caller learns nothing and costs little.
-    let caller = state.identify(request.headers())?.authorize(access)?;
+    let identity = state.identify(request.headers())?;
+    let caller = identity.authorize(access)?;
+    let limited = [Limited::Requests].into_iter().chain(Limited::of_request(request.method().as_str(), &route));
+    state.limits.count_request(&identity, limited).await?;
     let query = query::parse(request.uri().query().unwrap_or_default())?;
+    let call = state.limits.begin_call(&identity).await?;
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, &state.http).await?;
+    // Taken when the body has arrived: a slow one takes nothing that others need.
+    let _request = state.begin_request()?;
     let request = HttpRequest { route: index, parameters, query, body };
     let request = runtime::Request::Http(request);
     let invocation = Invocation { caller, trace: Arc::clone(&trace.0), request };
     let reply = state.functions.call(&target, invocation).await?;
-    Ok(response::json(reply.status, reply.body))
+    Ok(response::until_written(response::json(reply.status, reply.body), call))
 }

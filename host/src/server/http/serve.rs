@@ -1,5 +1,5 @@
-//! The connections of a listener, plain or with TLS: a handshake and a request's head must arrive in time, and a stop lets the
-//! open requests finish.
+//! The connections of a listener, plain or with TLS: they are bounded, a handshake and a request's head must arrive in time,
+//! answers must be read in time, and a stop lets the open requests finish.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -26,10 +28,17 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::HttpService;
+use super::bounded_stream::BoundedStream;
+use super::connection_places::{ConnectionPlace, ConnectionPlaces};
+use super::connection_state::ConnectionState;
 use super::head_timer::HeadTimer;
 use crate::config::HttpConfig;
+use crate::ops::{metrics, trace};
 use crate::runtime::dispatcher::Dispatcher;
+use crate::server::problem::{ApiError, ErrorCode};
 
+/// What a client waits for which there is no place.
+const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The pause after an error of the listener itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -63,6 +72,7 @@ pub(crate) async fn serve<A: Answerer>(
 ) {
     // Every connection holds a receiver: it is told of the stop, and the stop waits until it is dropped.
     let stop = watch::Sender::new(());
+    let places = ConnectionPlaces::new(bounds.connections_max);
     let mut shutdown = pin!(shutdown);
     loop {
         let (stream, peer) = tokio::select! {
@@ -75,6 +85,7 @@ pub(crate) async fn serve<A: Answerer>(
             },
             () = &mut shutdown => break,
         };
+        let Some(place) = places.take() else { continue };
         // Frames and answers are small, and are already sent together.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps delaying small packets");
@@ -82,8 +93,10 @@ pub(crate) async fn serve<A: Answerer>(
         let connection = AcceptedConnection {
             answerer: answerer.clone(),
             peer,
-            read_timeout: bounds.read_timeout,
+            times: ConnectionTimes::of(bounds),
+            place,
             stop: stop.subscribe(),
+            idle_shed: places.idle_shed.subscribe(),
         };
         match listener.tls.clone() {
             Some(tls) => tokio::spawn(connection.encrypt(stream, tls)),
@@ -109,15 +122,33 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 struct AcceptedConnection<A> {
     answerer: A,
     peer: SocketAddr,
-    /// The time for the handshake of TLS, and for the head of each request.
-    read_timeout: Duration,
+    times: ConnectionTimes,
+    place: ConnectionPlace,
     stop: watch::Receiver<()>,
+    idle_shed: watch::Receiver<()>,
+}
+
+/// How long the parts of a connection may take.
+#[derive(Clone, Copy)]
+struct ConnectionTimes {
+    /// The handshake of TLS, and the head of each request.
+    read: Duration,
+    /// The wait for the next request.
+    idle: Duration,
+    /// The writing of an answer.
+    write: Duration,
+}
+
+impl ConnectionTimes {
+    const fn of(bounds: &HttpConfig) -> Self {
+        Self { read: bounds.read_timeout, idle: bounds.idle_timeout, write: bounds.write_timeout }
+    }
 }
 
 impl<A: Answerer> AcceptedConnection<A> {
     /// Serves a connection with TLS.
     async fn encrypt(mut self, stream: TcpStream, tls: TlsAcceptor) {
-        let handshake = timeout(self.read_timeout, tls.accept(stream));
+        let handshake = timeout(self.times.read, tls.accept(stream));
         let encrypted = tokio::select! {
             encrypted = handshake => encrypted,
             _ = self.stop.changed() => return,
@@ -131,17 +162,27 @@ impl<A: Answerer> AcceptedConnection<A> {
 
     /// Serves a connection, plain or decrypted.
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self { answerer, peer, read_timeout, mut stop } = self;
+        let Self { answerer, peer, times, place, mut stop, mut idle_shed } = self;
+        let state = Arc::<ConnectionState>::default();
         let mut builder = http1::Builder::new();
-        builder.timer(HeadTimer::default()).header_read_timeout(read_timeout);
+        // A first head has `times.read` from the start, and each further one from its first byte on.
+        builder.timer(HeadTimer::new(times.read, state.clone())).header_read_timeout(times.idle);
+        let (answering, refuses) = (state.clone(), place.refuses);
         let service = service_fn(move |request| {
-            let answerer = answerer.clone();
-            async move { Ok::<_, Infallible>(answerer.answer(request, Peer(peer)).await) }
+            let (answerer, state) = (answerer.clone(), answering.clone());
+            async move {
+                state.begin_answer();
+                let mut response = if refuses { refusal() } else { answerer.answer(request, Peer(peer)).await };
+                let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                state.end_answer(response.extensions_mut().remove(), upgraded);
+                Ok::<_, Infallible>(response)
+            }
         });
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        let stream = TokioIo::new(BoundedStream::new(stream, times.write, state.clone()));
+        let mut connection = pin!(builder.serve_connection(stream, service).with_upgrades());
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = stop.changed() => {
+            () = must_close(&mut stop, &mut idle_shed, &state) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -149,8 +190,35 @@ impl<A: Answerer> AcceptedConnection<A> {
         if let Err(error) = ended {
             tracing::trace!(%error, "a connection ended before its request did");
         }
-        drop(stop);
+        drop((place, stop));
     }
+}
+
+/// Returns when the connection shall close: the host stops, or too many connections are open and this one is idle.
+async fn must_close(stop: &mut watch::Receiver<()>, idle_shed: &mut watch::Receiver<()>, state: &ConnectionState) {
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            changed = idle_shed.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                // A request that has begun to arrive is answered.
+                if !state.is_busy() && !state.bytes_arrived() {
+                    metrics::HTTP_CONNECTIONS_CLOSED.of(["idle_shed"]).inc();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The answer to the first request of a connection for which there is no place.
+fn refusal() -> Response {
+    let refusal = ApiError::from(ErrorCode::TooManyConnections).after(REFUSED_RETRY_AFTER);
+    let mut response = refusal.response(&trace::new_id());
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 impl Answerer for Router {

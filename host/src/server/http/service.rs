@@ -1,15 +1,14 @@
-//! The HTTP service: gives every request its trace id and its span, bounds the requests in flight, and counts them.
+//! The HTTP service: gives every request its trace id and its span, has it answered, and counts it.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Request};
 use axum::response::Response;
 use roost_core::port::{Bus, Feeds};
-use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tracing::Instrument;
 
@@ -20,11 +19,10 @@ use crate::ops::log::microseconds;
 use crate::ops::trace;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::host_paths;
-use crate::server::problem::{ApiError, ErrorCode, TraceId};
+use crate::server::problem::TraceId;
 use crate::server::state::AppState;
 
 const TRACE_HEADER: HeaderName = HeaderName::from_static("roost-trace");
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The label of paths without a route. The path itself is no label, because a client can make up any number of them.
 const NO_ROUTE: &str = "none";
 
@@ -33,26 +31,19 @@ const NO_ROUTE: &str = "none";
 pub(crate) struct HttpService<F, S> {
     state: Arc<AppState<F, S>>,
     builtin: Router,
-    counters: Arc<RequestCounters>,
-}
-
-/// Shared by all clones of the service.
-struct RequestCounters {
-    in_flight: Semaphore,
-    metrics: RequestMetrics,
+    /// Shared by all clones of the service.
+    metrics: Arc<RequestMetrics>,
 }
 
 impl<F, S> Clone for HttpService<F, S> {
     fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state), builtin: self.builtin.clone(), counters: Arc::clone(&self.counters) }
+        Self { state: Arc::clone(&self.state), builtin: self.builtin.clone(), metrics: Arc::clone(&self.metrics) }
     }
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> HttpService<F, S> {
     pub(crate) fn new(state: Arc<AppState<F, S>>) -> Self {
-        let in_flight = Semaphore::new(state.http.requests_max);
-        let counters = RequestCounters { in_flight, metrics: RequestMetrics::default() };
-        Self { builtin: builtin::router(Arc::clone(&state)), state, counters: Arc::new(counters) }
+        Self { builtin: builtin::router(Arc::clone(&state)), state, metrics: Arc::default() }
     }
 
     /// Answers one request. Errors are answered as problem documents.
@@ -62,11 +53,11 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> HttpService<F, S> {
         let method = method_label(request.method().as_str());
         let span = trace::request_span(request.headers(), method, &trace.0);
         // Pinned here, because `instrument` moves what it takes, and this future is large.
-        let admitted = pin!(self.admit(request, &trace));
-        let (mut response, route) = admitted.instrument(span.clone()).await;
+        let answered = pin!(self.call(request, &trace));
+        let (mut response, route) = answered.instrument(span.clone()).await;
         let (status, took) = (response.status().as_u16(), began.elapsed());
         trace::end_request(&span, method, &route, status);
-        self.counters.metrics.count(RequestLabels { route, method, status }, took);
+        self.metrics.count(RequestLabels { route, method, status }, took);
         if let Ok(value) = HeaderValue::from_str(&trace.0) {
             response.headers_mut().insert(TRACE_HEADER, value);
         }
@@ -74,13 +65,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> HttpService<F, S> {
         response
     }
 
-    /// Answers a request if not too many are in flight. The second value is the label of its route.
-    async fn admit<B: Incoming>(&self, request: Request<B>, trace: &TraceId) -> (Response, Arc<str>) {
-        // Streams and sockets are no longer in flight once their response has begun; the hub bounds them.
-        let Ok(_in_flight) = self.counters.in_flight.try_acquire() else {
-            let refusal = ApiError::from(ErrorCode::TooManyRequests).after(RETRY_AFTER);
-            return (refusal.response(&trace.0), NO_ROUTE.into());
-        };
+    /// Has a request answered. The second value is the label of its route.
+    async fn call<B: Incoming>(&self, request: Request<B>, trace: &TraceId) -> (Response, Arc<str>) {
         match host_paths::ALL.into_iter().find(|path| *path == request.uri().path()) {
             Some(path) => (Box::pin(self.call_builtin(request, trace)).await, path.into()),
             None => {

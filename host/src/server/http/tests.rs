@@ -118,7 +118,7 @@ async fn callers_without_access_get_the_reason() {
     problem(send(&host, empty(service())).await, 400, "user_required").await;
     let named = service().header("roost-user", user(2).to_string());
     assert_eq!(send(&host, empty(named)).await.status(), StatusCode::OK);
-    assert_eq!(host.functions.invocations().pop().unwrap().caller, Caller::User(user(2)));
+    assert_eq!(host.functions.invocations().pop().unwrap().caller, Caller::ServiceFor(user(2)));
     assert_eq!(send(&host, empty(get("/v1/open"))).await.status(), StatusCode::OK);
     // Only streams accept a token in the address.
     let in_address = get(&format!("/v1/things/7?token={}", token(user(1), DAY)));
@@ -220,9 +220,9 @@ async fn sync_answers_from_the_records_while_the_store_is_unavailable() {
     assert_eq!(response.status(), StatusCode::OK, "a part that needs the store is left out");
     host.functions.answer("sync", failure(FailureKind::Unavailable, "records_unavailable"));
     problem(send(&host, empty(as_user(get("/v1/sync")))).await, 503, "records_unavailable").await;
-    let response = send(&host, empty(as_user(get("/v1/events")))).await;
-    assert_eq!(header(&response, "retry-after"), "1");
-    problem(response, 503, "store_unavailable").await;
+    let refused = events(&mut stream(&host, get("/v1/events")).await, 2).await;
+    assert_eq!(refused.len(), 1, "the stream ends: {refused:?}");
+    assert!(refused[0].starts_with("retry: 10\nevent: error\ndata: {\"code\":\"store_unavailable\""), "{refused:?}");
 }
 
 #[tokio::test]

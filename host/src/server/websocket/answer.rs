@@ -12,6 +12,7 @@ use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{Caller, Cohort, Invocation, Request};
 use crate::server::problem::{ApiError, ErrorCode};
+use crate::server::refresh::RefreshPermit;
 use crate::server::session::ClientSession;
 use crate::server::state::AppState;
 use crate::server::sync;
@@ -24,8 +25,15 @@ where
 {
     let state = client.state.clone();
     let (user, connection) = (client.connection.user, client.connection.id.clone());
-    let frame = frame.clone();
-    Box::pin(async move { SocketAnswer::Frame(answer_frame(&state, (user, connection), frame, &trace).await) })
+    let (frame, limited) = (frame.clone(), client.limited);
+    Box::pin(async move {
+        // Waiting for the user's other calls takes nothing that others need.
+        let place = match limited {
+            Some(user) => state.limits.begin_frame(user).await,
+            None => None,
+        };
+        SocketAnswer::Frame(answer_frame(&state, (user, connection), frame, &trace).await, place)
+    })
 }
 
 /// The answer to the text of one frame, for a client without a socket.
@@ -59,7 +67,7 @@ where
     let answer = if frame.name == SYNC {
         metrics::FRAMES_IN.of([SYNC]).inc();
         match since_of(&frame.payload) {
-            Ok(since) => sync::current_state(state, user, since, trace).await.map(|current| current.to_string()),
+            Ok(since) => sync_state(state, user, since, trace).await,
             Err(error) => Err(error),
         }
     } else {
@@ -71,8 +79,22 @@ where
     }
 }
 
+async fn sync_state<F, S>(
+    state: &AppState<F, S>,
+    user: UserId,
+    since: Option<Position>,
+    trace: &str,
+) -> Result<String, ApiError>
+where
+    F: Dispatcher,
+    S: Bus + Feeds + 'static,
+{
+    let _replay = sync::begin_replay(state, user, since.as_ref()).await?;
+    sync::current_state(state, user, since, trace).await.map(|current| current.to_string())
+}
+
 /// A pushed frame with the current state, after the host may have missed ephemeral events.
-pub(super) fn refresh<F, S>(client: &ClientSession<F, S>, trace: String) -> PendingAnswer
+pub(super) fn refresh<F, S>(client: &ClientSession<F, S>, trace: String, permit: RefreshPermit) -> PendingAnswer
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -80,7 +102,8 @@ where
     let (state, user) = (client.state.clone(), client.connection.user);
     Box::pin(async move {
         let current = sync::refresh(&state, user, &trace).await;
-        current.map_or(SocketAnswer::StateUnavailable, |current| SocketAnswer::Frame(current.encode_text()))
+        drop(permit);
+        current.map_or(SocketAnswer::StateUnavailable, |current| SocketAnswer::Frame(current.encode_text(), None))
     })
 }
 
@@ -105,7 +128,7 @@ async fn call<F: Dispatcher, S>(
 
 fn cohort(caller: &Caller, functions: &impl Dispatcher) -> Cohort {
     match caller {
-        Caller::User(user) if functions.has_canaries() => Cohort::of_user(*user),
+        Caller::User(user) | Caller::ServiceFor(user) if functions.has_canaries() => Cohort::of_user(*user),
         _ => Cohort::STABLE,
     }
 }

@@ -2,6 +2,11 @@
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 
+use crate::server::problem::ApiError;
+
+/// When to come back if a refusal does not know better.
+const DEFAULT_RETRY_MS: u128 = 1_000;
+
 /// One reason for which the host closes a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CloseReason {
@@ -31,15 +36,16 @@ pub(crate) const TOO_LARGE: CloseReason = CloseReason {
     reason: "frame_too_large",
     advice: "send smaller frames; connecting again does not help",
 };
-/// The host failed.
-pub(crate) const INTERNAL: CloseReason =
-    CloseReason { code: 1011, reason: "internal", advice: "connect again after a pause, with `since`" };
 /// The host is stopping.
 pub(crate) const DRAINING: CloseReason =
     CloseReason { code: 1012, reason: "server_draining", advice: "connect again at once, with `since`" };
-/// The store did not answer.
-pub(crate) const TRY_LATER: CloseReason =
-    CloseReason { code: 1013, reason: "store_unavailable", advice: "connect again after a pause, with `since`" };
+/// The client of a page could not be connected. In place of `refused` stands the code of the refusal, and how many
+/// milliseconds to wait.
+pub(crate) const TRY_LATER: CloseReason = CloseReason {
+    code: 1013,
+    reason: "refused",
+    advice: "the reason is `<code> retry_after_ms=<n>`: connect again after that time, with `since`",
+};
 /// The client's token has expired.
 pub(crate) const TOKEN_EXPIRED: CloseReason =
     CloseReason { code: 4001, reason: "token_expired", advice: "connect again with a new token and `since`" };
@@ -52,18 +58,15 @@ pub(crate) const SLOW_CLIENT: CloseReason =
 
 /// Every reason, by code.
 #[cfg(test)]
-pub(crate) const ALL: [CloseReason; 10] = [
-    PROTOCOL_ERROR,
-    BINARY_REFUSED,
-    NOT_UTF8,
-    TOO_LARGE,
-    INTERNAL,
-    DRAINING,
-    TRY_LATER,
-    TOKEN_EXPIRED,
-    IDLE,
-    SLOW_CLIENT,
-];
+pub(crate) const ALL: [CloseReason; 9] =
+    [PROTOCOL_ERROR, BINARY_REFUSED, NOT_UTF8, TOO_LARGE, DRAINING, TRY_LATER, TOKEN_EXPIRED, IDLE, SLOW_CLIENT];
+
+/// The close frame for a client of a page that could not be connected.
+pub(crate) fn refused(error: &ApiError) -> Message {
+    let retry_after_ms = error.retry_after.map_or(DEFAULT_RETRY_MS, |span| span.as_millis());
+    let reason = format!("{} retry_after_ms={retry_after_ms}", error.code);
+    Message::Close(Some(CloseFrame { code: TRY_LATER.code, reason: reason.into() }))
+}
 
 impl CloseReason {
     /// The close frame with this reason.

@@ -1,5 +1,8 @@
 //! The answers of one socket that are being worked on. Answers with the same ordering key are given in the order of
 //! their frames; answers with different keys do not wait for each other.
+//!
+//! Each answer is a task of its own: while the session waits for a client that does not read, its calls end and give their
+//! places back.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -8,11 +11,15 @@ use std::pin::Pin;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use crate::ops::supervisor::propagate_panic;
+use crate::server::limits::CallOfUser;
+
 /// What a pending answer has become.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum SocketAnswer {
-    /// The frame that answers a client's frame, or a pushed `sync`.
-    Frame(String),
+    /// The frame that answers a client's frame, or a pushed `sync`; and its place among the calls of the user, which is held
+    /// until the frame is written.
+    Frame(String, Option<CallOfUser>),
     /// The current state was to be pushed and cannot be read. The session sends a `resync` instead: only it knows the
     /// position of the client at that time.
     StateUnavailable,
@@ -22,7 +29,7 @@ pub(super) enum SocketAnswer {
 pub(super) type PendingAnswer = Pin<Box<dyn Future<Output = SocketAnswer> + Send>>;
 
 /// An ordering key and the answer that runs under it.
-type RunningAnswer = Pin<Box<dyn Future<Output = (String, SocketAnswer)> + Send>>;
+type RunningAnswer = Pin<Box<dyn Future<Output = (String, Option<SocketAnswer>)> + Send>>;
 
 /// Running and waiting answers.
 #[derive(Default)]
@@ -52,13 +59,17 @@ impl PendingAnswers {
 
     /// The next answer that is ready; `None` if none is pending.
     pub(super) async fn next(&mut self) -> Option<SocketAnswer> {
-        let (ordering_key, answer) = self.running.next().await?;
-        self.count = self.count.saturating_sub(1);
-        match self.waiting.get_mut(&ordering_key).and_then(VecDeque::pop_front) {
-            Some(next) => self.start(ordering_key, next),
-            None => drop(self.waiting.remove(&ordering_key)),
+        loop {
+            let (ordering_key, answer) = self.running.next().await?;
+            self.count = self.count.saturating_sub(1);
+            match self.waiting.get_mut(&ordering_key).and_then(VecDeque::pop_front) {
+                Some(next) => self.start(ordering_key, next),
+                None => drop(self.waiting.remove(&ordering_key)),
+            }
+            if answer.is_some() {
+                return answer;
+            }
         }
-        Some(answer)
     }
 
     /// Completes every pending answer and drops it: what a client sent before it disconnected is still done.
@@ -67,7 +78,17 @@ impl PendingAnswers {
     }
 
     fn start(&self, ordering_key: String, answer: PendingAnswer) {
-        self.running.push(Box::pin(async move { (ordering_key, answer.await) }));
+        let task = tokio::spawn(answer);
+        self.running.push(Box::pin(async move {
+            match task.await {
+                Ok(answer) => (ordering_key, Some(answer)),
+                Err(error) => {
+                    propagate_panic(Err(error));
+                    // The runtime is ending.
+                    (ordering_key, None)
+                }
+            }
+        }));
     }
 }
 
@@ -80,14 +101,14 @@ mod tests {
         let (open, gate) = oneshot::channel::<()>();
         let answer = async move {
             let _ = gate.await;
-            SocketAnswer::Frame(name.to_owned())
+            SocketAnswer::Frame(name.to_owned(), None)
         };
         (open, Box::pin(answer))
     }
 
     async fn next(answers: &mut PendingAnswers) -> Option<String> {
         answers.next().await.map(|answer| match answer {
-            SocketAnswer::Frame(frame) => frame,
+            SocketAnswer::Frame(frame, _) => frame,
             SocketAnswer::StateUnavailable => panic!("no test submits a refresh"),
         })
     }
@@ -97,12 +118,28 @@ mod tests {
         let mut answers = PendingAnswers::default();
         let (first, answer) = gated("first");
         answers.submit("message", answer);
-        answers.submit("message", Box::pin(async { SocketAnswer::Frame("second".to_owned()) }));
-        answers.submit("typing", Box::pin(async { SocketAnswer::Frame("other key".to_owned()) }));
+        answers.submit("message", Box::pin(async { SocketAnswer::Frame("second".to_owned(), None) }));
+        answers.submit("typing", Box::pin(async { SocketAnswer::Frame("other key".to_owned(), None) }));
         assert_eq!(next(&mut answers).await.as_deref(), Some("other key"));
         first.send(()).unwrap();
         assert_eq!(next(&mut answers).await.as_deref(), Some("first"));
         assert_eq!(next(&mut answers).await.as_deref(), Some("second"));
         assert_eq!((next(&mut answers).await, answers.len()), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn an_answer_goes_on_while_nobody_takes_answers() {
+        let mut answers = PendingAnswers::default();
+        let (done, is_done) = oneshot::channel();
+        answers.submit(
+            "message",
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                let _ = done.send(());
+                SocketAnswer::Frame("first".to_owned(), None)
+            }),
+        );
+        is_done.await.unwrap();
+        assert_eq!(next(&mut answers).await.as_deref(), Some("first"));
     }
 }

@@ -1,8 +1,8 @@
 //! The loop of one socket: `hello`, the missed events, then frames in both directions until one side ends it.
 //!
 //! It is generic over a sink and stream of messages, so that tests can use channels in place of a socket. Writes are
-//! batched. Reading pauses while a write is blocked or too many answers are pending, so that a client which floods or
-//! does not read delays only itself.
+//! batched. Reading pauses while a write is blocked, too many answers are pending or the user has sent too many frames, so
+//! that a client which floods or does not read delays only itself.
 
 use std::time::Duration;
 
@@ -23,11 +23,15 @@ use crate::delivery::event::{DRAINING, HELLO, PushedFrame, SYNC};
 use crate::delivery::{OutboxBatch, OutboxItem};
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
-use crate::server::problem::ErrorCode;
+use crate::server::limits::{CallOfUser, Limited};
+use crate::server::problem::{ApiError, ErrorCode};
+use crate::server::refresh::{self, RefreshAdmission, RefreshPermit};
 use crate::server::session::{ClientSession, FirstFrames};
 
 /// How long the client may take to read the close frame and to answer it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest time for which nothing is read after too many frames.
+const READ_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A refresh by the host and the client's own `sync` frames are answered in order.
 const REFRESH_ORDERING_KEY: &str = SYNC;
 
@@ -87,6 +91,10 @@ struct SocketSession<F: Dispatcher, S> {
     client: ClientSession<F, S>,
     answers: PendingAnswers,
     timers: Timers,
+    /// Nothing is read before this time, because the user has sent too many frames.
+    read_at: Option<Instant>,
+    /// The current state is to be pushed once this is admitted.
+    refresh: Option<RefreshAdmission>,
     /// How many trace ids this session has made: the connection's id with this number is a trace id.
     traces: u64,
 }
@@ -95,6 +103,7 @@ struct SocketSession<F: Dispatcher, S> {
 enum SocketInput {
     Events(OutboxBatch),
     Answers(Vec<SocketAnswer>),
+    Refresh(RefreshPermit),
     Message(Message),
     Draining(Duration),
     Timer,
@@ -103,7 +112,7 @@ enum SocketInput {
 impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
     fn new(client: ClientSession<F, S>) -> Self {
         let timers = Timers::new(&client.state.socket, client.expires_at);
-        Self { client, answers: PendingAnswers::default(), timers, traces: 0 }
+        Self { client, answers: PendingAnswers::default(), timers, read_at: None, refresh: None, traces: 0 }
     }
 
     async fn serve<T: Transport>(&mut self, first: FirstFrames, transport: &mut T) -> SessionEnd {
@@ -127,15 +136,19 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
     }
 
     async fn next_input<T: Transport>(&mut self, transport: &mut T, draining: bool) -> Result<SocketInput, SessionEnd> {
-        let may_read = self.answers.len() < self.client.state.socket.calls_max;
-        let due = self.timers.next();
-        let Self { client, answers, .. } = self;
+        if self.read_at.is_some_and(|at| at <= Instant::now()) {
+            self.read_at = None;
+        }
+        let may_read = self.read_at.is_none() && self.answers.len() < self.client.state.socket.calls_max;
+        let due = self.read_at.map_or(self.timers.next(), |at| at.min(self.timers.next()));
+        let Self { client, answers, refresh, .. } = self;
         let (registration, connection) = client.split();
         Ok(tokio::select! {
             batch = connection.outbox.take() => {
                 SocketInput::Events(batch.map_err(|_| SessionEnd::Closed(close::SLOW_CLIENT))?)
             }
             Some(answer) = answers.next(), if answers.len() > 0 => SocketInput::Answers(vec![answer]),
+            permit = refresh::admitted(refresh), if refresh.is_some() => SocketInput::Refresh(permit),
             message = transport.next(), if may_read => SocketInput::Message(received(message)?),
             drain = registration.draining(), if !draining => SocketInput::Draining(drain.spread),
             () = sleep_until(due) => SocketInput::Timer,
@@ -150,8 +163,16 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 while let Some(Some(answer)) = self.answers.next().now_or_never() {
                     answers.push(answer);
                 }
-                let messages = answers.into_iter().map(|answer| self.message(answer)).collect();
-                self.write(transport, messages).await
+                let (messages, places): (_, Vec<_>) = answers.into_iter().map(|answer| self.message(answer)).unzip();
+                let written = self.write(transport, messages).await;
+                drop(places);
+                written
+            }
+            SocketInput::Refresh(permit) => {
+                self.refresh = None;
+                let trace = self.next_trace();
+                self.answers.submit(REFRESH_ORDERING_KEY, answer::refresh(&self.client, trace, permit));
+                Ok(())
             }
             SocketInput::Message(message) => match self.handle_message(message)? {
                 Some(refusal) => self.write(transport, vec![Message::Text(refusal.into())]).await,
@@ -175,7 +196,6 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
     async fn push<T: Transport>(&mut self, batch: OutboxBatch, transport: &mut T) -> Result<(), SessionEnd> {
         let OutboxBatch { items, usage } = batch;
         let mut messages = Vec::with_capacity(items.len());
-        let mut refresh = false;
         for item in items {
             match item {
                 OutboxItem::Frame(frame) if self.client.already_has(&frame) => {}
@@ -183,23 +203,23 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                     self.client.note_sent(&frame);
                     messages.push(Message::Text(frame.text()));
                 }
-                OutboxItem::Refresh => refresh = true,
+                // One that has not begun yet shows what this one would.
+                OutboxItem::Refresh => {
+                    self.refresh.get_or_insert_with(|| self.client.state.refreshes.admit());
+                }
             }
-        }
-        if refresh {
-            let trace = self.next_trace();
-            self.answers.submit(REFRESH_ORDERING_KEY, answer::refresh(&self.client, trace));
         }
         let written = self.write(transport, messages).await;
         self.client.connection.outbox.release(usage);
         written
     }
 
-    fn message(&self, answer: SocketAnswer) -> Message {
-        Message::Text(match answer {
-            SocketAnswer::Frame(frame) => frame.into(),
-            SocketAnswer::StateUnavailable => self.client.resync_from_here().text(),
-        })
+    /// The message of an answer, and what is held until it is written.
+    fn message(&self, answer: SocketAnswer) -> (Message, Option<CallOfUser>) {
+        match answer {
+            SocketAnswer::Frame(frame, place) => (Message::Text(frame.into()), place),
+            SocketAnswer::StateUnavailable => (Message::Text(self.client.resync_from_here().text()), None),
+        }
     }
 
     /// Handles a message of the client. Returns the frame that refuses it, if it is not valid.
@@ -212,15 +232,27 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
             }
             Message::Text(text) => Ok(self.handle_frame(&text)),
             Message::Binary(_) => Err(SessionEnd::Closed(close::BINARY_REFUSED)),
-            Message::Ping(_) | Message::Pong(_) => Ok(None),
+            Message::Ping(_) | Message::Pong(_) => {
+                // A flood of them costs as much as one of frames. There is no frame to refuse; reading pauses.
+                let _ = self.count_frame();
+                Ok(None)
+            }
             Message::Close(_) => Err(SessionEnd::Disconnected),
         }
     }
 
     fn handle_frame(&mut self, text: &str) -> Option<String> {
         let trace = self.next_trace();
-        match ClientFrame::parse(text) {
+        let parsed = ClientFrame::parse(text);
+        if let Err(error) = self.count_frame() {
+            let id = parsed.as_ref().map_or_else(|invalid| invalid.id.as_deref(), |frame| Some(frame.id.as_str()));
+            return Some(frame::error(id, &error, &trace));
+        }
+        match parsed {
             Ok(frame) => {
+                if let Err(error) = self.count(Limited::of_frame(&frame.name)) {
+                    return Some(frame::error(Some(&frame.id), &error, &trace));
+                }
                 let answer = answer::answer(&self.client, &frame, trace);
                 self.answers.submit(frame.ordering_key(), answer);
                 None
@@ -229,6 +261,22 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 metrics::FRAMES_IN.of(["invalid"]).inc();
                 Some(frame::error(invalid.id.as_deref(), &invalid.error, &trace))
             }
+        }
+    }
+
+    /// Counts a frame. After a refusal nothing is read until the user may send a frame again: to refuse each frame of a flood
+    /// would cost more than to leave them unread.
+    fn count_frame(&mut self) -> Result<(), ApiError> {
+        self.count(Some(Limited::Frames)).inspect_err(|error| {
+            metrics::FRAMES_IN.of(["rate_limited"]).inc();
+            self.read_at = error.retry_after.map(|span| Instant::now() + span.min(READ_PAUSE_MAX));
+        })
+    }
+
+    fn count(&self, limited: Option<Limited>) -> Result<(), ApiError> {
+        match (self.client.limited, limited) {
+            (Some(user), Some(limited)) => self.client.state.limits.count(user, limited),
+            _ => Ok(()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The session over channels: hello, answers, order, pushes, and every way to end. Time is paused and advances only
 //! while a test waits.
 
+mod refresh;
 mod resume;
 
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use axum::extract::ws::Message;
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
+use roost_core::ids::UserId;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -78,10 +80,14 @@ impl Default for Options {
 }
 
 async fn connect(host: &FakeHost, options: Options) -> Client {
-    let identity = Identity::User { user: user(1), expires_at: SystemTime::now() + options.token_life };
+    connect_as(host, user(1), options).await
+}
+
+async fn connect_as(host: &FakeHost, user: UserId, options: Options) -> Client {
+    let identity = Identity::User { user, expires_at: SystemTime::now() + options.token_life };
     let since = options.since.map(|since| since.parse().unwrap());
     let request = OpenRequest { identity, kind: SessionKind::Socket, since, trace: "trace".into() };
-    let registration = host.hub.register(user(1)).unwrap();
+    let registration = host.hub.register(user).unwrap();
     let (session, first) = ClientSession::open(host.state.clone(), registration, request).await.unwrap();
     let (to_host, incoming) = mpsc::channel(64);
     let (outgoing, from_host) = mpsc::channel(options.capacity);
@@ -155,6 +161,49 @@ async fn a_failed_hook_leaves_out_only_its_part_of_hello() {
     host.functions.answer("connected", Err(CallError::Trapped));
     let mut client = connect(&host, Options::default()).await;
     assert!(client.frame().await["payload"]["connection"].is_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_without_a_part_that_clients_rely_on_is_refused_with_a_time() {
+    let host = FakeHost::start();
+    host.functions.required.store(true, std::sync::atomic::Ordering::SeqCst);
+    for (failure, code, seconds) in [
+        (Err(CallError::Trapped), "function_failed", 5),
+        (Err(CallError::DeadlineExceeded), "function_timeout", 1),
+        (Err(CallError::Busy { retry_after: Duration::from_secs(2) }), "busy", 2),
+    ] {
+        host.functions.answer("connected", failure);
+        let identity = Identity::User { user: user(1), expires_at: SystemTime::now() + Duration::from_secs(60) };
+        let request = OpenRequest { identity, kind: SessionKind::Socket, since: None, trace: "trace".into() };
+        let registration = host.hub.register(user(1)).unwrap();
+        let error = ClientSession::connect(&host.state, registration, request).await.err().unwrap();
+        assert_eq!((error.code.as_ref(), error.retry), (code, true));
+        assert_eq!(error.retry_after, Some(Duration::from_secs(seconds)));
+    }
+    host.hub.drain(Duration::ZERO);
+    host.hub.drained().await;
+    assert_eq!(host.functions.names().last().unwrap(), "disconnected", "the functions are told that it is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_beyond_the_limit_are_refused_and_the_socket_is_read_later() {
+    let host = FakeHost::with_bounds(|bounds| {
+        (bounds.users.frames_per_second_max, bounds.users.frames_burst_max) = (1, 2);
+    });
+    let mut client = connect(&host, Options::default()).await.after_hello().await;
+    for id in 1..=3 {
+        client.send(&format!(r#"{{"id":"{id}","type":"echo"}}"#)).await;
+    }
+    let mut answers = [client.frame().await, client.frame().await, client.frame().await];
+    answers.sort_by_key(|answer| answer["id"].to_string());
+    assert_eq!([&answers[0]["type"], &answers[1]["type"]], ["ok", "ok"]);
+    let error = &answers[2]["error"];
+    assert_eq!((&error["code"], &error["retry"]), (&json!("rate_limited"), &json!(true)));
+    assert!(error["retry_after_ms"].as_u64().is_some_and(|after| after > 0 && after <= 1_000), "{error}");
+    let began = tokio::time::Instant::now();
+    client.send("nonsense").await;
+    client.frame().await;
+    assert!(!began.elapsed().is_zero(), "the next frame is read only after a pause");
 }
 
 #[tokio::test(start_paused = true)]

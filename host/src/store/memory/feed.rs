@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foldhash::HashMap;
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
-use roost_core::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};
+use roost_core::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_TTL_MS};
 use roost_core::port::{Delivery, Event, Replay};
 use roost_core::time::Timestamp;
 use uuid::Uuid;
 
 use super::content::NEVER;
 use super::expiry::ExpiryQueue;
+use super::payloads::{KeptPayload, Payloads};
 
 /// Makes the epochs of feeds. No epoch is made twice, not even after a restart.
 #[derive(Debug)]
@@ -35,12 +36,25 @@ impl Epochs {
     }
 }
 
+/// What the feeds of all shards share.
+#[derive(Debug)]
+pub(super) struct FeedParts {
+    pub(super) epochs: Epochs,
+    pub(super) payloads: Payloads,
+}
+
+impl FeedParts {
+    pub(super) fn new() -> Self {
+        Self { epochs: Epochs::new(), payloads: Payloads::default() }
+    }
+}
+
 /// All feeds of a shard, including those that expired and are not evicted yet.
 #[derive(Debug, Default)]
 pub(super) struct ShardFeeds {
     feeds: HashMap<UserId, StoredFeed>,
-    /// The sum of [`StoredFeed::event_bytes`].
-    event_bytes: usize,
+    /// The number of events in all feeds.
+    events: usize,
     expiring: ExpiryQueue<UserId>,
     /// When the store was made. A position that was taken before is not one of these feeds'.
     created_at: Timestamp,
@@ -50,13 +64,20 @@ pub(super) struct ShardFeeds {
 struct StoredFeed {
     epoch: Arc<str>,
     newest: u64,
-    events: VecDeque<Delivery>,
-    /// An estimate of the bytes that the events take.
-    event_bytes: usize,
+    events: VecDeque<KeptEvent>,
+    /// The bytes of the names and payloads of the events.
+    bytes: usize,
     /// The first millisecond of Unix time at which the feed is expired.
     deadline: u64,
     /// The time of the feed's valid entry in the expiry queue; [`NEVER`] if it has none.
     queued_for: u64,
+}
+
+/// An event of a feed. The sum of all payloads counts its payload for as long as a feed has the event.
+#[derive(Debug)]
+struct KeptEvent {
+    delivery: Delivery,
+    _payload: Arc<KeptPayload>,
 }
 
 impl ShardFeeds {
@@ -69,36 +90,61 @@ impl ShardFeeds {
         self.feeds.len()
     }
 
-    /// An estimate of the bytes that all feeds take. A payload that went to several users counts for each of them.
-    /// Takes constant time.
+    /// An estimate of the bytes that all feeds take beside the payloads, which feeds of all shards share. Takes constant time.
     pub(super) fn bytes(&self) -> usize {
-        self.feeds.capacity() * size_of::<(UserId, StoredFeed)>() + self.event_bytes
+        self.feeds.capacity() * size_of::<(UserId, StoredFeed)>() + self.events * size_of::<KeptEvent>()
     }
 
     /// The same as [`ShardFeeds::bytes`], from a walk over all events.
     #[cfg(test)]
     pub(super) fn walked_bytes(&self) -> usize {
-        let events = self.feeds.values().flat_map(|feed| &feed.events);
-        self.feeds.capacity() * size_of::<(UserId, StoredFeed)>() + events.map(event_bytes).sum::<usize>()
+        let events = self.feeds.values().map(|feed| feed.events.len()).sum::<usize>();
+        self.feeds.capacity() * size_of::<(UserId, StoredFeed)>() + events * size_of::<KeptEvent>()
     }
 
-    /// The event as it is delivered. A durable event gets the next position of its user's feed.
-    pub(super) fn publish(&mut self, now: u64, epochs: &Epochs, user: UserId, event: &Event) -> Delivery {
+    /// The payloads of all events.
+    #[cfg(test)]
+    pub(super) fn payloads(&self) -> Vec<Arc<str>> {
+        let events = self.feeds.values().flat_map(|feed| &feed.events);
+        events.map(|event| Arc::clone(&event.delivery.payload)).collect()
+    }
+
+    /// The event as it is delivered. A durable event gets the next position of the feed of a user who is followed for this time.
+    /// For a user whom nobody follows it is not kept, and neither is what is left of the feed.
+    pub(super) fn publish(
+        &mut self,
+        (now, followed_ms): (u64, Option<u64>),
+        parts: &FeedParts,
+        user: UserId,
+        event: &Event,
+    ) -> Delivery {
         let mut delivery = Delivery { name: event.name.clone(), payload: event.payload.clone(), position: None };
-        if event.durable {
-            let feed = self.feeds.entry(user).or_insert_with(|| StoredFeed::new(epochs));
-            let bytes_before = feed.event_bytes;
-            if !feed.is_live(now) {
-                *feed = StoredFeed { queued_for: feed.queued_for, ..StoredFeed::new(epochs) };
-            }
-            feed.append(now, &mut delivery);
-            self.event_bytes = self.event_bytes + feed.event_bytes - bytes_before;
-            if feed.queued_for == NEVER {
-                feed.queued_for = feed.deadline;
-                self.expiring.push(feed.deadline, user);
-            }
+        match followed_ms {
+            Some(followed_ms) if event.durable => self.keep((now, followed_ms), parts, user, &mut delivery),
+            None if event.durable => self.remove(user),
+            _ => {}
         }
         delivery
+    }
+
+    fn keep(&mut self, (now, followed_ms): (u64, u64), parts: &FeedParts, user: UserId, delivery: &mut Delivery) {
+        let feed = self.feeds.entry(user).or_insert_with(|| StoredFeed::new(&parts.epochs));
+        let events_before = feed.events.len();
+        if !feed.is_live(now) {
+            *feed = StoredFeed { queued_for: feed.queued_for, ..StoredFeed::new(&parts.epochs) };
+        }
+        feed.append(delivery, parts.payloads.keep(&delivery.payload));
+        feed.deadline = now.saturating_add(FEED_TTL_MS.min(followed_ms));
+        self.events = self.events + feed.events.len() - events_before;
+        if feed.deadline < feed.queued_for {
+            feed.queued_for = feed.deadline;
+            self.expiring.push(feed.deadline, user);
+        }
+    }
+
+    fn remove(&mut self, user: UserId) {
+        let removed = self.feeds.remove(&user);
+        self.events -= removed.map_or(0, |feed| feed.events.len());
     }
 
     /// The position of the newest event.
@@ -127,18 +173,17 @@ impl ShardFeeds {
         let before = self.feeds.len();
         let mut checks = 0;
         while checks < checks_max
-            && let Some((_, user)) = self.expiring.pop(now)
+            && let Some((time, user)) = self.expiring.pop(now)
         {
             checks += 1;
             match self.feeds.get_mut(&user) {
+                // Another entry of the queue is the valid one.
+                Some(feed) if feed.queued_for != time => {}
                 Some(feed) if feed.is_live(now) => {
                     feed.queued_for = feed.deadline;
                     self.expiring.push(feed.deadline, user);
                 }
-                _ => {
-                    let removed = self.feeds.remove(&user);
-                    self.event_bytes -= removed.map_or(0, |feed| feed.event_bytes);
-                }
+                _ => self.remove(user),
             }
         }
         (checks, before - self.feeds.len())
@@ -152,22 +197,21 @@ impl ShardFeeds {
 impl StoredFeed {
     fn new(epochs: &Epochs) -> Self {
         let (epoch, events) = (epochs.next(), VecDeque::new());
-        Self { epoch, newest: 0, events, event_bytes: 0, deadline: NEVER, queued_for: NEVER }
+        Self { epoch, newest: 0, events, bytes: 0, deadline: NEVER, queued_for: NEVER }
     }
 
     const fn is_live(&self, now: u64) -> bool {
         now < self.deadline
     }
 
-    fn append(&mut self, now: u64, delivery: &mut Delivery) {
+    fn append(&mut self, delivery: &mut Delivery, payload: Arc<KeptPayload>) {
         self.newest += 1;
-        self.deadline = now.saturating_add(FEED_TTL_MS);
         delivery.position = Some(self.position());
-        if self.events.len() == FEED_EVENTS_MAX {
-            self.event_bytes -= self.events.pop_front().as_ref().map_or(0, event_bytes);
+        self.bytes += event_bytes(delivery);
+        self.events.push_back(KeptEvent { delivery: delivery.clone(), _payload: payload });
+        while self.events.len() > FEED_EVENTS_MAX || self.bytes > FEED_BYTES_MAX {
+            self.bytes -= self.events.pop_front().map_or(self.bytes, |event| event_bytes(&event.delivery));
         }
-        self.event_bytes += event_bytes(delivery);
-        self.events.push_back(delivery.clone());
     }
 
     fn position(&self) -> Position {
@@ -180,12 +224,14 @@ impl StoredFeed {
         };
         let kept = self.events.len();
         match usize::try_from(missed) {
-            Ok(missed) if missed <= kept => Replay::Events(self.events.iter().skip(kept - missed).cloned().collect()),
+            Ok(missed) if missed <= kept => {
+                Replay::Events(self.events.iter().skip(kept - missed).map(|event| event.delivery.clone()).collect())
+            }
             _ => Replay::Gap,
         }
     }
 }
 
 fn event_bytes(event: &Delivery) -> usize {
-    size_of::<Delivery>() + event.payload.len()
+    event.name.len() + event.payload.len()
 }

@@ -6,7 +6,9 @@
 use std::collections::hash_map;
 
 use foldhash::HashMap;
+use roost_core::ids::UserId;
 use roost_core::key::{Key, Owner, Space};
+use roost_core::limits::FOLLOWED_TTL_MS;
 use roost_core::port::{Check, ITEM_BYTES, Item, Query, StoreError, Value};
 
 use super::app_usage::AppUsage;
@@ -40,6 +42,10 @@ impl KeyName {
             _ => key.item.as_deref().map(Item::from),
         };
         Self::new(key.owner, key.space, item)
+    }
+
+    fn followed(user: UserId) -> Self {
+        Self::new(Owner::User(user), Space::Followed, None)
     }
 
     fn new(owner: Owner, space: Space, item: Option<Item>) -> Self {
@@ -158,6 +164,18 @@ impl ShardKeys {
 
     pub(super) fn live(&self, now: u64, name: &KeyName) -> Option<&KeyEntry> {
         self.entries.get(name).filter(|entry| entry.is_live(now))
+    }
+
+    /// The milliseconds for which this user is still followed; `None` if nobody follows the user.
+    pub(super) fn followed_ms(&self, now: u64, user: UserId) -> Option<u64> {
+        let entry = self.live(now, &KeyName::followed(user))?;
+        Some(if entry.deadline == NEVER { NEVER } else { entry.deadline.saturating_sub(now) })
+    }
+
+    /// Writes the key by which events of this user are kept.
+    pub(super) fn follow(&mut self, now: u64, user: UserId) {
+        let deadline = now.saturating_add(FOLLOWED_TTL_MS);
+        self.replace(&KeyName::followed(user), KeyEntry::new(KeyContent::Bytes(Box::default()), deadline));
     }
 
     /// Puts a key in place of the present one, whether that is expired or not; returns the present one.
@@ -327,6 +345,10 @@ impl ShardKeys {
         match check {
             Check::Absent(_) => Ok(content.is_none()),
             Check::Present(_) => Ok(content.is_some()),
+            Check::PresentEither(key, other) => {
+                let other = || self.live(now, &KeyName::new(key.owner, *other, None));
+                Ok(content.is_some() || other().is_some())
+            }
             Check::Equals(_, value) => content.map_or(Ok(false), |content| content.equals(value)),
             Check::FieldEquals(_, field, value) => {
                 let hash = content.map(KeyContent::hash).transpose()?;

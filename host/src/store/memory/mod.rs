@@ -9,6 +9,7 @@ mod expiry;
 mod feed;
 mod growth;
 mod keys;
+mod payloads;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -24,13 +25,13 @@ use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::port::{
-    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
-    validate_commit, validate_publish, validate_read,
+    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, ScreenedCall, StoreError, Subscriber,
+    Transaction, Value, validate_publish, validate_read,
 };
 use roost_core::time::Timestamp;
 
 use self::app_usage::AppUsage;
-use self::feed::Epochs;
+use self::feed::FeedParts;
 use self::growth::may_grow;
 use self::shard::StoreShard;
 use super::StoreStats;
@@ -51,7 +52,7 @@ const RETRY_AFTER_MS: u32 = 1_000;
 /// A store in memory.
 pub struct MemoryStore {
     clock: StoreClock,
-    epochs: Epochs,
+    feeds: FeedParts,
     shards: [Mutex<StoreShard>; SHARDS],
     evicted: AtomicU64,
     bytes_max: u64,
@@ -80,7 +81,7 @@ impl MemoryStore {
         let app_usage = AppUsage::default();
         Self {
             clock,
-            epochs: Epochs::new(),
+            feeds: FeedParts::new(),
             shards: std::array::from_fn(|_| Mutex::new(StoreShard::new(created_at, app_usage.clone()))),
             evicted: AtomicU64::new(0),
             bytes_max: u64::MAX,
@@ -108,7 +109,8 @@ impl MemoryStore {
 
     /// The size of the store, including what has expired since the last eviction. Takes the same time for any size.
     pub fn stats(&self) -> StoreStats {
-        let mut stats = StoreStats { evicted: self.evicted.load(Ordering::Relaxed), ..StoreStats::default() };
+        let (evicted, bytes) = (self.evicted.load(Ordering::Relaxed), self.feeds.payloads.bytes() as u64);
+        let mut stats = StoreStats { evicted, bytes, ..StoreStats::default() };
         for shard in &self.shards {
             lock(shard).add_to(&mut stats);
         }
@@ -117,7 +119,7 @@ impl MemoryStore {
 
     /// Compares the size of the store with its bound.
     pub fn check_size(&self) {
-        let bytes: u64 = self.shards.iter().map(|shard| lock(shard).bytes()).sum();
+        let bytes = self.stats().bytes;
         let is_full = bytes > self.bytes_max;
         if is_full == self.is_full.swap(is_full, Ordering::Relaxed) {
             return;
@@ -163,11 +165,11 @@ impl MemoryStore {
     /// Carries out a valid transaction. Before it is refused because the items of a function take too much, those that have
     /// expired are evicted.
     fn carry_out(&self, now: u64, transaction: &Transaction) -> Outcome {
-        let outcome = self.shard(transaction.owner).carry_out(now, &self.epochs, transaction);
+        let outcome = self.shard(transaction.owner).carry_out(now, &self.feeds, transaction);
         match outcome {
             Outcome::Failed(StoreError::QuotaExceeded(_)) => {
                 while !self.evict() {}
-                self.shard(transaction.owner).carry_out(now, &self.epochs, transaction)
+                self.shard(transaction.owner).carry_out(now, &self.feeds, transaction)
             }
             outcome => outcome,
         }
@@ -238,14 +240,15 @@ impl PlainStore for MemoryStore {
     }
 
     async fn commit_plain(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        validate_commit(&transactions)?;
+        let mut call = ScreenedCall::of(transactions)?;
         let now = self.now().0;
         let is_full = self.is_full();
-        let outcomes = transactions.iter().map(|each| match is_full && may_grow(each) {
+        let accepted = call.take_accepted();
+        let outcomes = accepted.iter().map(|each| match is_full && may_grow(each) {
             true => Outcome::Failed(NO_ROOM),
             false => self.carry_out(now, each),
         });
-        Ok(outcomes.collect())
+        Ok(call.outcomes(outcomes.collect()))
     }
 }
 
@@ -257,7 +260,7 @@ impl PubSub for MemoryStore {
         }
         let now = self.now().0;
         for Publication { user, event } in &publications {
-            self.shard(Owner::User(*user)).publish(now, &self.epochs, *user, event);
+            self.shard(Owner::User(*user)).publish(now, &self.feeds, *user, event);
         }
         Ok(())
     }
@@ -275,6 +278,21 @@ impl Bus for MemoryStore {
 }
 
 impl Feeds for MemoryStore {
+    async fn follow(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        let now = self.now().0;
+        let is_full = self.is_full();
+        let follow = |user: &UserId| {
+            let mut shard = self.shard(Owner::User(*user));
+            // A position that nothing is kept after would hide what is missed.
+            if is_full && shard.keys.followed_ms(now, *user).is_none() {
+                return Err(NO_ROOM);
+            }
+            shard.keys.follow(now, *user);
+            Ok(shard.feeds.position(now, *user))
+        };
+        users.iter().map(follow).collect()
+    }
+
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         let now = self.now().0;
         Ok(users.iter().map(|user| self.shard(Owner::User(*user)).feeds.position(now, *user)).collect())

@@ -9,7 +9,7 @@ use roost_core::port::{Event, Outcome, Subscriber, Transaction};
 use roost_core::time::Timestamp;
 
 use super::app_usage::AppUsage;
-use super::feed::{Epochs, ShardFeeds};
+use super::feed::{FeedParts, ShardFeeds};
 use super::keys::ShardKeys;
 use super::transaction::MutationRun;
 use crate::store::StoreStats;
@@ -29,7 +29,7 @@ impl StoreShard {
     }
 
     /// Carries out a valid transaction of one of this shard's owners.
-    pub(super) fn carry_out(&mut self, now: u64, epochs: &Epochs, transaction: &Transaction) -> Outcome {
+    pub(super) fn carry_out(&mut self, now: u64, parts: &FeedParts, transaction: &Transaction) -> Outcome {
         for (index, check) in (0..).zip(&transaction.checks) {
             match self.keys.holds(now, check) {
                 Ok(true) => {}
@@ -43,16 +43,17 @@ impl StoreShard {
         };
         if let Owner::User(user) = transaction.owner {
             for event in &transaction.publications {
-                self.publish(now, epochs, user, event);
+                self.publish(now, parts, user, event);
             }
         }
         Outcome::Committed(results)
     }
 
-    /// Appends the event to the feed if it is durable, and delivers it. This happens under the shard's lock, so that
+    /// Appends the event to the feed if it is durable and the user is followed, and delivers it. This happens under the shard's lock, so that
     /// subscribers receive the events of a user in their order.
-    pub(super) fn publish(&mut self, now: u64, epochs: &Epochs, user: UserId, event: &Event) {
-        let delivery = self.feeds.publish(now, epochs, user, event);
+    pub(super) fn publish(&mut self, now: u64, parts: &FeedParts, user: UserId, event: &Event) {
+        let followed_ms = if event.durable { self.keys.followed_ms(now, user) } else { None };
+        let delivery = self.feeds.publish((now, followed_ms), parts, user, event);
         if let Some(subscriber) = self.subscribers.get(&user) {
             subscriber.deliver(user, delivery);
         }
@@ -66,7 +67,7 @@ impl StoreShard {
         (key_checks.max(feed_checks), keys + feeds)
     }
 
-    /// An estimate of the bytes that the shard takes. Takes constant time.
+    /// An estimate of the bytes that the shard takes beside the payloads of events. Takes constant time.
     pub(super) fn bytes(&self) -> u64 {
         (self.keys.bytes() + self.feeds.bytes()) as u64
     }

@@ -39,20 +39,21 @@ async fn expired_keys_and_feeds_release_their_memory_in_bounded_steps() {
         change(&store, Mutation::Set(key(number), vec![0; 10_000], Some(100))).await;
     }
     let event = Event { name: "event".into(), payload: "0".into(), durable: true };
+    store.follow(&[USER]).await.unwrap();
     store.publish(vec![Publication { user: USER, event }]).await.unwrap();
     let full = store.stats();
-    assert_eq!((full.keys, full.feeds), (EVICTIONS_MAX as u64 + 1, 1));
+    assert_eq!((full.keys, full.feeds), (EVICTIONS_MAX as u64 + 2, 1));
     assert!(full.bytes > empty + 2_500_000, "{full:?}");
     assert!(store.evict(), "nothing has expired yet");
     assert_eq!(store.stats(), full);
     time.fetch_add(100, Ordering::Relaxed);
     assert!(!store.evict(), "more than one step can evict");
-    assert_eq!(store.stats().keys, 1);
+    assert_eq!(store.stats().keys, 2);
     assert!(store.evict());
     time.fetch_add(600_000, Ordering::Relaxed);
     assert!(store.evict());
     let stats = store.stats();
-    assert_eq!((stats.keys, stats.feeds, stats.evicted), (0, 0, EVICTIONS_MAX as u64 + 2));
+    assert_eq!((stats.keys, stats.feeds, stats.evicted), (0, 0, EVICTIONS_MAX as u64 + 3));
     assert!(stats.bytes < empty + 100_000, "{stats:?}");
 }
 
@@ -106,6 +107,7 @@ async fn two_stores_never_share_an_epoch() {
     for _ in 0..4 {
         let store = MemoryStore::new();
         let event = Event { name: "event".into(), payload: "0".into(), durable: true };
+        store.follow(&[USER]).await.unwrap();
         store.publish(vec![Publication { user: USER, event }]).await.unwrap();
         epochs.insert(store.positions(&[USER]).await.unwrap()[0].epoch.clone());
     }
@@ -156,6 +158,44 @@ async fn a_full_store_refuses_to_grow_until_something_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_payload_that_many_feeds_keep_counts_once() {
+    const USERS: u128 = 1_000;
+    let store = with_manual_clock().0;
+    let users: Vec<UserId> = (1..=USERS).map(UserId::from_u128).collect();
+    store.follow(&users).await.unwrap();
+    let publish = async |payload: &str| {
+        let event = Event { name: "event".into(), payload: payload.into(), durable: true };
+        let transaction = |user: &UserId| Transaction::new(Owner::User(*user)).publish(event.clone());
+        store.commit(users.iter().map(transaction).collect()).await.unwrap();
+    };
+    publish("\"first\"").await;
+    let small = store.stats().bytes;
+    publish(&format!("\"{}\"", "x".repeat(100_000))).await;
+    let growth = store.stats().bytes - small;
+    assert!((100_000..100_000 + 200 * USERS as u64).contains(&growth), "{growth} bytes for 100,000 kept {USERS} times");
+    assert_eq!(store.stats().bytes, walked_bytes(&store));
+    let bounded = store.with_bytes_max(small + growth);
+    bounded.check_size();
+    assert!(!bounded.is_full(), "the bound is about what is really kept");
+}
+
+#[tokio::test]
+async fn a_full_store_follows_nobody_new() {
+    let store = with_manual_clock().0;
+    let (known, new) = (USER, UserId::from_u128(2));
+    store.follow(&[known]).await.unwrap();
+    let bytes_max = store.stats().bytes - 1;
+    let store = store.with_bytes_max(bytes_max);
+    store.check_size();
+    assert!(store.follow(&[known]).await.is_ok(), "what is there can be renewed");
+    assert_eq!(
+        store.follow(&[new]).await,
+        Err(NO_ROOM),
+        "a position after which nothing is kept would hide what is missed"
+    );
+}
+
+#[tokio::test]
 async fn a_full_store_takes_no_new_work_of_the_host_and_lets_it_end_what_has_begun() {
     let store = with_manual_clock().0;
     let bytes_max = store.stats().bytes;
@@ -182,6 +222,7 @@ enum StoreOperation {
     Commit(Vec<Mutation>),
     /// A payload, and how often it is published.
     Publish(String, usize),
+    Follow,
     Advance(u64),
     Evict,
 }
@@ -224,6 +265,7 @@ fn any_operation() -> impl Strategy<Value = StoreOperation> {
         3 => ("[a-z]{0,40}", any_count()).prop_map(|(text, count)| StoreOperation::Publish(format!("\"{text}\""), count)),
         2 => prop_oneof![1_u64..60, Just(600_000)].prop_map(StoreOperation::Advance),
         1 => Just(StoreOperation::Evict),
+        3 => Just(StoreOperation::Follow),
     ]
 }
 
@@ -246,13 +288,19 @@ async fn carry_out(store: &MemoryStore, time: &AtomicU64, operation: StoreOperat
         }
         StoreOperation::Advance(span_ms) => drop(time.fetch_add(span_ms, Ordering::Relaxed)),
         StoreOperation::Evict => drop(store.evict()),
+        StoreOperation::Follow => drop(store.follow(&[USER]).await.unwrap()),
     }
 }
 
 /// The bytes that a walk over every key and every event finds.
 fn walked_bytes(store: &MemoryStore) -> u64 {
-    let shards = store.shards.iter().map(lock);
-    shards.map(|shard| (shard.keys.walked_bytes() + shard.feeds.walked_bytes()) as u64).sum()
+    let mut payloads = std::collections::BTreeMap::new();
+    let mut bytes = 0;
+    for shard in store.shards.iter().map(lock) {
+        bytes += shard.keys.walked_bytes() + shard.feeds.walked_bytes();
+        payloads.extend(shard.feeds.payloads().into_iter().map(|text| (text.as_ptr().addr(), text.len())));
+    }
+    (bytes + payloads.values().sum::<usize>()) as u64
 }
 
 /// What the store has counted that the items of each function take.

@@ -142,7 +142,8 @@ async fn give_back(requests: &RequestSender, names: &RedisNames, function: &str)
         let units: Vec<RequestUnit> = slots.iter().map(|slot| give_back_in(names, function, *slot)).collect();
         let Ok(replies) = requests.send(&units).await else { return states };
         for (slot, reply) in slots.iter().zip(replies) {
-            let Ok(Reply::Array(parts)) = reply.map(|reply| reply.last()) else { continue };
+            let Ok(Reply::Array(transactions)) = reply.map(|reply| reply.last()) else { continue };
+            let Some(Reply::Array(parts)) = transactions.into_iter().next() else { continue };
             let state = parts.into_iter().filter_map(text).find_map(|part| LedgerState::parse(&part));
             states.extend(state.map(|state| (*slot, state)));
         }
@@ -153,6 +154,8 @@ async fn give_back(requests: &RequestSender, names: &RedisNames, function: &str)
 /// A call of `commit.lua` that changes nothing but the ledger.
 fn give_back_in(names: &RedisNames, function: &str, slot: u16) -> RequestUnit {
     let mut call = scripts::commit().call(names.ledger_of(function, slot).iter());
+    // One transaction with two keys and eight arguments.
+    call.arg(1).arg(2).arg(8);
     // No checks, no mutations, no publications; the ledger begins at the first key, and there is no bound.
     call.arg(0).arg(0).arg(0).arg(1).arg(names.items_of(function)).arg("").arg(ITEM_BYTES).arg(SCORE_BYTES);
     RequestUnit { slot, commands: vec![call], is_signed: true }

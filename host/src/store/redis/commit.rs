@@ -1,23 +1,21 @@
 //! Turns transactions into commands, and replies into outcomes.
 //!
 //! A single mutation without a check, except of an item of the space `app`, and a single ephemeral event are one plain
-//! command. Every other transaction is one call of `commit.lua`, whose header describes its keys and arguments.
+//! command. All other transactions are carried out by `commit.lua`: `script_calls` writes its arguments, and puts transactions
+//! of one slot that differ in nothing but their keys into one call.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use redis::{Cmd, Value as Reply, cmd};
 use roost_core::key::{Key, Owner, Space, feed_physical};
-use roost_core::limits::{FEED_EVENTS_MAX, FEED_TTL_MS};
-use roost_core::port::{
-    Check, Event, ITEM_BYTES, Mutation, Outcome, Publication, SCORE_BYTES, StoreError, Transaction, app_function,
-};
+use roost_core::port::{Check, Event, Mutation, Outcome, Publication, StoreError, Transaction, app_function};
 
 use super::connections::requests::{RequestSender, RequestUnit};
+use super::errors;
 use super::ledger::LedgerState;
 use super::names::RedisNames;
 use super::read::{number, text};
-use super::{errors, feed, scripts};
+use super::script_calls::ScriptCalls;
 
 /// Redis keeps scores as doubles, which hold whole numbers exactly up to this one.
 const SCORE_MAX: u64 = 1 << 53;
@@ -42,32 +40,88 @@ pub(super) fn outcomes_of(answers: Vec<CommitAnswer>) -> Vec<Outcome> {
     answers.into_iter().map(|answer| answer.outcome).collect()
 }
 
+/// Where the reply to a transaction is found.
+enum Planned {
+    /// Nothing is sent for it.
+    Known(CommitAnswer),
+    /// It is the reply to this unit.
+    Unit(usize),
+    /// It is a part of the reply to this call of the script: the number of the call, and the place in it.
+    Call(usize, usize),
+}
+
 /// Carries out valid transactions; returns their answers in the order given.
 pub(super) async fn commit(
     requests: &RequestSender,
     names: &RedisNames,
     transactions: &[Transaction],
 ) -> Result<Vec<CommitAnswer>, StoreError> {
-    let (mut units, mut planned) = (Vec::new(), Vec::with_capacity(transactions.len()));
+    let (mut units, mut calls) = (Vec::new(), ScriptCalls::new(names));
+    let mut planned = Vec::with_capacity(transactions.len());
     for transaction in transactions {
         planned.push(match plan(transaction, names) {
-            Ok(None) => Some(Outcome::Committed(Vec::new()).into()),
-            Ok(Some(unit)) => {
-                units.push(unit);
-                None
+            Ok(Plan::Nothing) => Planned::Known(Outcome::Committed(Vec::new()).into()),
+            Ok(Plan::Command(command)) => {
+                units.push(RequestUnit::single(names.slot(transaction.owner), command));
+                Planned::Unit(units.len() - 1)
             }
-            Err(error) => Some(Outcome::Failed(error).into()),
+            Ok(Plan::Script) => {
+                let (call, place) = calls.add(transaction);
+                Planned::Call(call, place)
+            }
+            Err(error) => Planned::Known(Outcome::Failed(error).into()),
         });
     }
-    let mut results = requests.send(&units).await?.into_iter();
-    let answers = planned.into_iter().zip(transactions).map(|(known, transaction)| {
-        known.unwrap_or_else(|| match results.next() {
-            Some(Ok(reply)) => answer(transaction, reply.last()),
+    let commands = units.len();
+    units.extend(calls.into_units());
+    let mut replies: Vec<UnitReplies> = requests
+        .send(&units)
+        .await?
+        .into_iter()
+        .map(|result| UnitReplies::from(result.map(|reply| reply.last())))
+        .collect();
+    let answers = planned.into_iter().zip(transactions).map(|(planned, transaction)| {
+        let (unit, place) = match planned {
+            Planned::Known(answer) => return answer,
+            Planned::Unit(unit) => (unit, None),
+            Planned::Call(call, place) => (commands + call, Some(place)),
+        };
+        match replies.get_mut(unit).map(|replies| replies.take(place)) {
+            Some(Ok(reply)) => answer(transaction, reply),
             Some(Err(error)) => Outcome::Failed(error).into(),
             None => Outcome::Failed(errors::unavailable()).into(),
-        })
+        }
     });
     Ok(answers.collect())
+}
+
+/// The replies to the transactions of one unit.
+enum UnitReplies {
+    /// The only reply, or those of a call of the script.
+    Reply(Reply),
+    /// None of the transactions was answered.
+    Failed(StoreError),
+}
+
+impl From<Result<Reply, StoreError>> for UnitReplies {
+    fn from(result: Result<Reply, StoreError>) -> Self {
+        result.map_or_else(Self::Failed, Self::Reply)
+    }
+}
+
+impl UnitReplies {
+    /// Takes the whole reply, or the one at this place in the reply of the script. A reply that is not a list, such as an
+    /// error, is the reply to every transaction of the call.
+    fn take(&mut self, place: Option<usize>) -> Result<Reply, StoreError> {
+        match (self, place) {
+            (Self::Failed(error), _) => Err(error.clone()),
+            (Self::Reply(Reply::Array(replies)), Some(place)) => {
+                replies.get_mut(place).map(std::mem::take).ok_or_else(errors::unavailable)
+            }
+            (Self::Reply(reply), Some(_)) => Ok(reply.clone()),
+            (Self::Reply(reply), None) => Ok(std::mem::take(reply)),
+        }
+    }
 }
 
 /// Publishes events, for each user in the order given; returns the first error.
@@ -95,20 +149,23 @@ pub(super) async fn publish(
     failure.map_or(Ok(()), Err)
 }
 
-/// What must be sent for a transaction; `None` if it does nothing.
-fn plan(transaction: &Transaction, names: &RedisNames) -> Result<Option<RequestUnit>, StoreError> {
+/// What must be sent for a transaction.
+enum Plan {
+    Nothing,
+    Command(Cmd),
+    Script,
+}
+
+fn plan(transaction: &Transaction, names: &RedisNames) -> Result<Plan, StoreError> {
     transaction.mutations.iter().try_for_each(check_score)?;
-    let slot = names.slot(transaction.owner);
     let Transaction { checks, mutations, publications, .. } = transaction;
     Ok(match (checks.as_slice(), mutations.as_slice(), publications.as_slice()) {
-        ([], [], []) => None,
+        ([], [], []) => Plan::Nothing,
         ([], [only], []) if is_plain(only) && only.key().space != Space::App => {
-            Some(RequestUnit::single(slot, plain_command(only, names)))
+            Plan::Command(plain_command(only, names))
         }
-        ([], [], [only]) if !only.durable => {
-            Some(RequestUnit::single(slot, publish_ephemeral(transaction.owner, only, names)))
-        }
-        _ => Some(RequestUnit { slot, commands: vec![script_call(transaction, names)], is_signed: true }),
+        ([], [], [only]) if !only.durable => Plan::Command(publish_ephemeral(transaction.owner, only, names)),
+        _ => Plan::Script,
     })
 }
 
@@ -176,183 +233,11 @@ fn publish_ephemeral(owner: Owner, event: &Event, names: &RedisNames) -> Cmd {
 }
 
 /// The channel of the owner.
-fn channel(owner: Owner, names: &RedisNames) -> String {
+pub(super) fn channel(owner: Owner, names: &RedisNames) -> String {
     match owner {
         Owner::User(user) => names.channel(user),
         // Only users' transactions publish; validation has refused all others.
         Owner::Conversation(_) | Owner::Message { .. } | Owner::Shard(_) => String::new(),
-    }
-}
-
-/// The call of `commit.lua` for a transaction. The id of the serving process is appended when the call is sent.
-fn script_call(transaction: &Transaction, names: &RedisNames) -> Cmd {
-    let Transaction { checks, mutations, publications, .. } = transaction;
-    let mut keys = ScriptKeys { names, physical: Vec::new(), places: HashMap::new() };
-    let mut arguments: Vec<ScriptArgument<'_>> =
-        [checks.len(), mutations.len(), publications.len()].map(|count| ScriptArgument::Number(count as i64)).into();
-    checks.iter().for_each(|check| write_check(check, &mut keys, &mut arguments));
-    mutations.iter().for_each(|mutation| write_mutation(mutation, &mut keys, &mut arguments));
-    write_ledger(transaction, &mut keys, &mut arguments);
-    if !publications.is_empty() {
-        arguments.extend([
-            ScriptArgument::Bytes(names.publish_command().as_bytes()),
-            ScriptArgument::Text(channel(transaction.owner, names)),
-            ScriptArgument::Number(FEED_EVENTS_MAX as i64),
-            ScriptArgument::Number(FEED_TTL_MS as i64),
-        ]);
-    }
-    publications.iter().for_each(|event| write_publication(event, &mut arguments));
-    if let (Owner::User(user), true) = (transaction.owner, publications.iter().any(|event| event.durable)) {
-        keys.physical.push(names.feed(user));
-    }
-    let mut call = scripts::commit().call(keys.physical.iter());
-    for argument in arguments {
-        match argument {
-            ScriptArgument::Bytes(bytes) => call.arg(bytes),
-            ScriptArgument::Number(number) => call.arg(number),
-            ScriptArgument::Text(text) => call.arg(text),
-        };
-    }
-    call
-}
-
-enum ScriptArgument<'t> {
-    Bytes(&'t [u8]),
-    Number(i64),
-    Text(String),
-}
-
-impl<'t> ScriptArgument<'t> {
-    fn of(text: Cow<'t, str>) -> Self {
-        match text {
-            Cow::Borrowed(text) => Self::Bytes(text.as_bytes()),
-            Cow::Owned(text) => Self::Text(text),
-        }
-    }
-}
-
-/// The keys of a call, each once.
-struct ScriptKeys<'t, 'n> {
-    names: &'n RedisNames,
-    physical: Vec<String>,
-    places: HashMap<&'t Key, i64>,
-}
-
-impl<'t> ScriptKeys<'t, '_> {
-    /// The place of the key in `KEYS`, counted from 1.
-    fn place(&mut self, key: &'t Key) -> i64 {
-        let Self { names, physical, places } = self;
-        *places.entry(key).or_insert_with(|| {
-            physical.push(names.key(key));
-            physical.len() as i64
-        })
-    }
-}
-
-fn write_check<'t>(check: &'t Check, keys: &mut ScriptKeys<'t, '_>, arguments: &mut Vec<ScriptArgument<'t>>) {
-    use ScriptArgument::{Bytes, Number};
-    arguments.extend([Bytes(check_word(check).as_bytes()), Number(keys.place(check.key()))]);
-    match check {
-        Check::Absent(_) | Check::Present(_) => {}
-        Check::Equals(_, bytes) => arguments.push(Bytes(bytes)),
-        Check::FieldEquals(_, field, text) => {
-            arguments.push(Bytes(field.as_bytes()));
-            arguments.extend(text.as_ref().map(|text| Bytes(text.as_bytes())));
-        }
-        Check::FieldBelow(_, field, limit) => arguments.extend([Bytes(field.as_bytes()), Number(*limit)]),
-        Check::ScoreEquals(_, member, score) => {
-            arguments.push(Bytes(member.as_bytes()));
-            arguments.extend(score.map(Number));
-        }
-    }
-}
-
-fn write_mutation<'t>(mutation: &'t Mutation, keys: &mut ScriptKeys<'t, '_>, arguments: &mut Vec<ScriptArgument<'t>>) {
-    use ScriptArgument::{Bytes, Number};
-    arguments.extend([Bytes(mutation_word(mutation).as_bytes()), Number(keys.place(mutation.key()))]);
-    let lifetime = |life_ms: u64| ScriptArgument::Text(life_ms.to_string());
-    match mutation {
-        Mutation::Delete(_) | Mutation::Persist(_) => {}
-        Mutation::Set(_, value, life_ms) => {
-            arguments.push(Bytes(value));
-            arguments.extend(life_ms.map(lifetime));
-        }
-        Mutation::Add { delta, floor, .. } => {
-            arguments.push(Number(*delta));
-            arguments.extend(floor.map(Number));
-        }
-        Mutation::SetFields(_, fields) => {
-            arguments.push(Number(fields.len() as i64));
-            arguments.extend(fields.iter().flat_map(|(name, text)| [Bytes(name.as_bytes()), Bytes(text.as_bytes())]));
-        }
-        Mutation::DeleteFields(_, fields) => {
-            arguments.push(Number(fields.len() as i64));
-            arguments.extend(fields.iter().map(|field| Bytes(field.as_bytes())));
-        }
-        Mutation::AddField(_, field, delta) => arguments.extend([Bytes(field.as_bytes()), Number(*delta)]),
-        Mutation::Expire(_, life_ms) => arguments.push(lifetime(*life_ms)),
-        Mutation::OrderedPut(_, member, score) => arguments.extend([Bytes(member.as_bytes()), Number(*score)]),
-        Mutation::OrderedRemove(_, member) => arguments.push(Bytes(member.as_bytes())),
-    }
-}
-
-/// Writes where the bytes of the function's items are counted, and the bound on them.
-fn write_ledger<'t>(
-    transaction: &'t Transaction,
-    keys: &mut ScriptKeys<'t, '_>,
-    arguments: &mut Vec<ScriptArgument<'t>>,
-) {
-    use ScriptArgument::{Number, Text};
-    let Some(function) = app_function(transaction) else { return arguments.push(Number(0)) };
-    arguments.push(Number(keys.physical.len() as i64 + 1));
-    keys.physical.extend(keys.names.ledger(function, transaction.owner));
-    let bound = transaction.app_bound.map(|bound| bound.0.to_string()).unwrap_or_default();
-    arguments.extend([Text(keys.names.items_of(function)), Text(bound)]);
-    arguments.extend([ITEM_BYTES, SCORE_BYTES].map(|bytes| Number(bytes as i64)));
-}
-
-fn write_publication<'t>(event: &'t Event, arguments: &mut Vec<ScriptArgument<'t>>) {
-    use ScriptArgument::{Bytes, Number};
-    if !event.durable {
-        arguments.extend(["ephemeral", &event.name, &event.payload].map(|text| Bytes(text.as_bytes())));
-        return;
-    }
-    let fields = feed::payload_fields(&event.payload);
-    arguments.extend([Bytes(b"durable"), Bytes(event.name.as_bytes()), Number(fields.len() as i64)]);
-    for (name, text) in fields {
-        arguments.extend([ScriptArgument::of(name), Bytes(text.as_bytes())]);
-    }
-}
-
-/// The word by which `commit.lua` knows a check.
-const fn check_word(check: &Check) -> &'static str {
-    match check {
-        Check::Absent(_) => "absent",
-        Check::Present(_) => "present",
-        Check::Equals(..) => "equals",
-        Check::FieldEquals(_, _, Some(_)) => "field-equals",
-        Check::FieldEquals(_, _, None) => "field-missing",
-        Check::FieldBelow(..) => "field-below",
-        Check::ScoreEquals(_, _, Some(_)) => "score-equals",
-        Check::ScoreEquals(_, _, None) => "score-missing",
-    }
-}
-
-/// The word by which `commit.lua` knows a mutation.
-const fn mutation_word(mutation: &Mutation) -> &'static str {
-    match mutation {
-        Mutation::Set(_, _, None) => "set",
-        Mutation::Set(_, _, Some(_)) => "set-for",
-        Mutation::Delete(_) => "delete",
-        Mutation::Add { floor: None, .. } => "add",
-        Mutation::Add { floor: Some(_), .. } => "add-floor",
-        Mutation::SetFields(..) => "set-fields",
-        Mutation::DeleteFields(..) => "delete-fields",
-        Mutation::AddField(..) => "add-field",
-        Mutation::Expire(..) => "expire",
-        Mutation::Persist(_) => "persist",
-        Mutation::OrderedPut(..) => "ordered-put",
-        Mutation::OrderedRemove(..) => "ordered-remove",
     }
 }
 
@@ -411,7 +296,7 @@ fn script_outcome(transaction: &Transaction, parts: Vec<Reply>) -> Outcome {
     }
 }
 
-/// The key at a place of the call's `KEYS`, as messages show it. Behind the last key stands the owner's feed.
+/// The key at a place among the keys of the transaction, as messages show it. Behind the last key stands the owner's feed.
 fn key_at(transaction: &Transaction, place: i64) -> String {
     let keys = transaction.checks.iter().map(Check::key).chain(transaction.mutations.iter().map(Mutation::key));
     let mut places: Vec<&Key> = Vec::new();

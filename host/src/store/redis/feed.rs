@@ -1,8 +1,8 @@
 //! Feeds as streams of Redis: what is read from them, and the form in which an event is an entry.
 //!
-//! The id of an entry is `<epoch>-<offset>`. Its first field, which has no text, is named `<type>@<the process that
-//! appended it>`; the other fields are the members of the payload: a string as it is, any other value as
-//! `<member>:json`. A stream stores the field names of similar entries once for all of them, so that an entry takes
+//! The id of an entry is `<epoch>-<offset>`. Its first field is named `<type>@<the process that appended it>`, and its
+//! text may count bytes for `commit_events.lua`; the other fields are the members of the payload: a string as it is, any
+//! other value as `<member>:json`. A stream stores the field names of similar entries once for all of them, so that an entry takes
 //! little more space than the texts that differ. Entries of another process belong to another feed: after a failover, or
 //! when a server reads a snapshot, they may be an older copy.
 
@@ -12,7 +12,8 @@ use std::fmt;
 use redis::{Cmd, Value as Reply, cmd};
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
-use roost_core::key::{Owner, feed_physical};
+use roost_core::key::{Key, Owner, feed_physical};
+use roost_core::limits::FOLLOWED_TTL_MS;
 use roost_core::port::{Delivery, Replay, StoreError};
 use roost_core::time::Timestamp;
 use serde::Deserializer;
@@ -38,12 +39,44 @@ pub(super) async fn positions(
     (users, now): (&[UserId], Timestamp),
 ) -> Result<Vec<Position>, StoreError> {
     let newest = |user: &UserId| RequestUnit::single(names.slot(Owner::User(*user)), newest_entry(&names.feed(*user)));
-    let units: Vec<RequestUnit> = users.iter().map(newest).collect();
+    positions_from(requests, users.iter().map(newest).collect(), (users, now)).await
+}
+
+/// Lets the events of these users be kept for a while, in the same step as each user's position is read.
+pub(super) async fn follow(
+    requests: &RequestSender,
+    names: &RedisNames,
+    (users, now): (&[UserId], Timestamp),
+) -> Result<Vec<Position>, StoreError> {
+    let units = users.iter().map(|user| {
+        let mut renew = cmd("SET");
+        renew.arg(names.key(&Key::followed(*user))).arg("").arg("PX").arg(FOLLOWED_TTL_MS);
+        RequestUnit::atomic(names.slot(Owner::User(*user)), vec![renew, newest_entry(&names.feed(*user))])
+    });
+    positions_from(requests, units.collect(), (users, now)).await
+}
+
+/// The positions from the replies to these units, of which each ends with the newest entry of a user's feed.
+async fn positions_from(
+    requests: &RequestSender,
+    units: Vec<RequestUnit>,
+    (users, now): (&[UserId], Timestamp),
+) -> Result<Vec<Position>, StoreError> {
     let mut positions = Vec::with_capacity(users.len());
     for (result, user) in requests.send(&units).await?.into_iter().zip(users) {
         let reply = result?;
+        if let Some(error) = errors::refused_write(&reply.values) {
+            return Err(error);
+        }
         let connection = reply.connection.clone();
-        let newest = entries(reply.last(), *user)?.into_iter().next();
+        let newest = match reply.last() {
+            // The reply to a transaction of Redis is the list of replies to its commands.
+            Reply::Array(mut replies) if matches!(replies.first(), Some(Reply::Okay)) => {
+                replies.pop().unwrap_or_default()
+            }
+            only => only,
+        };
+        let newest = entries(newest, *user)?.into_iter().next();
         let own = newest.filter(|entry| entry.was_appended_by(&connection.process));
         positions.push(own.map_or_else(|| Position::without_feed(now), |entry| entry.position()));
     }
@@ -168,7 +201,7 @@ impl FeedEntry {
 }
 
 /// The name and the text of a field.
-type PayloadField<'p> = (Cow<'p, str>, &'p str);
+pub(super) type PayloadField<'p> = (Cow<'p, str>, &'p str);
 
 /// The fields that hold a payload: one for each member, or one for the whole payload.
 pub(super) fn payload_fields(payload: &str) -> Vec<PayloadField<'_>> {

@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod ledger;
 mod names;
 mod read;
+mod script_calls;
 mod scripts;
 mod subscriptions;
 
@@ -32,8 +33,8 @@ use redis::Value as Answer;
 use roost_core::feed::Position;
 use roost_core::ids::UserId;
 use roost_core::port::{
-    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, StoreError, Subscriber, Transaction, Value,
-    validate_commit, validate_publish, validate_read,
+    Bus, Feeds, KeyValue, Outcome, PubSub, Publication, Query, Replay, ScreenedCall, StoreError, Subscriber,
+    Transaction, Value, validate_publish, validate_read,
 };
 use roost_core::time::Timestamp;
 use tokio::sync::watch;
@@ -157,7 +158,7 @@ impl RedisStore {
         }
     }
 
-    /// Checks that every server can be asked.
+    /// Checks that every server can be asked and accepts writes.
     ///
     /// # Errors
     /// Which server cannot, and why, for the operator.
@@ -166,6 +167,9 @@ impl RedisStore {
         let problem = primaries.iter().find_map(|node| node.problem()).or_else(|| self.subscriptions.problem());
         if let Some(problem) = problem {
             return Err(format!("{}: {problem}", self.url));
+        }
+        if let Some((node, refusal)) = primaries.iter().find_map(|node| Some((node, node.write_refusal()?))) {
+            return Err(format!("{}: {}: {}", self.url, node.address, refusal.advice()));
         }
         for node in primaries {
             let pinged = match node.connection().await {
@@ -205,7 +209,10 @@ impl RedisStore {
 
     async fn collect_stats(&self) {
         let (mut keys, mut bytes, mut evicted) = (0, 0, 0);
-        for node in self.topology.primaries() {
+        let primaries = self.topology.primaries();
+        let refusing = primaries.iter().filter(|node| node.write_refusal().is_some()).count();
+        metrics::REDIS_REFUSING.set(i64::try_from(refusing).unwrap_or(i64::MAX));
+        for node in primaries {
             let Ok(connection) = node.connection().await else { return };
             let mut pipeline = redis::pipe();
             pipeline.cmd("DBSIZE").cmd("INFO").arg("memory").cmd("INFO").arg("stats");
@@ -247,11 +254,13 @@ impl PlainStore for RedisStore {
     }
 
     async fn commit_plain(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        validate_commit(&transactions)?;
-        match &self.app_totals {
-            Some(totals) => cluster_commit::commit((&self.requests, totals), &self.names, &transactions).await,
-            None => commit::commit(&self.requests, &self.names, &transactions).await.map(commit::outcomes_of),
-        }
+        let mut call = ScreenedCall::of(transactions)?;
+        let accepted = call.take_accepted();
+        let outcomes = match &self.app_totals {
+            Some(totals) => cluster_commit::commit((&self.requests, totals), &self.names, &accepted).await?,
+            None => commit::outcomes_of(commit::commit(&self.requests, &self.names, &accepted).await?),
+        };
+        Ok(call.outcomes(outcomes))
     }
 }
 
@@ -273,6 +282,10 @@ impl Bus for RedisStore {
 }
 
 impl Feeds for RedisStore {
+    async fn follow(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        feed::follow(&self.requests, &self.names, (users, self.now())).await
+    }
+
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {
         feed::positions(&self.requests, &self.names, (users, self.now())).await
     }

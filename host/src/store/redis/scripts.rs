@@ -30,7 +30,11 @@ impl LuaScript {
 /// All scripts that the host sends.
 pub(super) static SCRIPTS: LazyLock<[LuaScript; 4]> = LazyLock::new(|| {
     [
-        LuaScript::new(include_str!("commit.lua")),
+        LuaScript::new(concat!(
+            include_str!("commit.lua"),
+            include_str!("commit_ledger.lua"),
+            include_str!("commit_events.lua")
+        )),
         LuaScript::new(include_str!("indexed_counters.lua")),
         LuaScript::new(include_str!("replace_deployments.lua")),
         LuaScript::new(include_str!("app_total.lua")),

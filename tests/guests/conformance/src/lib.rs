@@ -129,6 +129,10 @@ impl Bus for Imports {
 }
 
 impl Feeds for Imports {
+    async fn follow(&self, _: &[UserId]) -> Result<Vec<Position>, StoreError> {
+        not_available()
+    }
+
     async fn positions(&self, _: &[UserId]) -> Result<Vec<Position>, StoreError> {
         not_available()
     }

@@ -11,6 +11,7 @@ use roost_core::unread::Totals;
 
 use crate::simulation::executor::complete_now;
 use crate::simulation::ground_truth::{CountedPositions, GroundTruth};
+use crate::simulation::oracle::exact;
 use crate::simulation::world::World;
 
 /// Checks the state after a transaction.
@@ -19,6 +20,7 @@ pub(crate) fn committed(world: &World, transaction: &Transaction) {
     match transaction.owner {
         Owner::User(user) if touched.contains(&Space::UnreadTotal) || touched.contains(&Space::UnreadSequence) => {
             counters(world, user);
+            exact::committed(world, user, transaction);
         }
         Owner::Conversation(conversation) if touched.contains(&Space::LastMessage) => version(world, conversation),
         _ => {}

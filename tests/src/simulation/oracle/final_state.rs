@@ -67,8 +67,9 @@ fn nothing_acknowledged_was_lost(world: &World) {
     }
 }
 
-/// Invariant 9: every message that still exists was announced to every member who may see it.
+/// Invariant 9: every message that still exists was announced to every member who may see it and was followed.
 fn messages_were_announced(world: &World) {
+    let now_ms = world.kernel.now_ms();
     let mut ground_truth = world.ground_truth();
     let mut unnotified = None;
     for (conversation, changes) in &ground_truth.changes {
@@ -84,7 +85,8 @@ fn messages_were_announced(world: &World) {
         {
             for member in &change.members {
                 let joined = world.records.counters_of(*member).get(conversation).map(|counter| counter.joined);
-                let sees = joined.is_some_and(|joined| joined < change.seq);
+                let sees = joined.is_some_and(|joined| joined < change.seq)
+                    && ground_truth.is_owed(*member, change.stored_ms, now_ms);
                 if sees && !ground_truth.announced.contains(&(*member, *conversation, change.seq)) {
                     unnotified = Some((*member, *conversation, change.seq));
                 }
@@ -97,7 +99,8 @@ fn messages_were_announced(world: &World) {
     }
 }
 
-/// Invariant 9: when a read position moved, the reader's devices and the other members were notified.
+/// Invariant 9: when a read position moved, the reader's devices and the other members were notified, as far as they were
+/// followed; not across a block.
 fn read_updates_were_sent(world: &World) {
     let moved = world.ground_truth().moved_read.clone();
     for ((reader, conversation), moved) in moved {
@@ -109,8 +112,12 @@ fn read_updates_were_sent(world: &World) {
         }
         for member in members {
             let came_later = came_ms(member) >= moved.moved_ms;
+            let now_ms = world.kernel.now_ms();
             let mut ground_truth = world.ground_truth();
-            let notified = came_later || ground_truth.was_notified_of_read(member, reader, conversation, moved);
+            let is_owed = ground_truth.is_owed(member, moved.moved_ms, now_ms)
+                && !ground_truth.blocked.contains(&(reader, member));
+            let notified =
+                came_later || !is_owed || ground_truth.was_notified_of_read(member, reader, conversation, moved);
             if !notified {
                 let (reader, member) = (world.label(reader), world.label(member));
                 ground_truth.violate(9, || {

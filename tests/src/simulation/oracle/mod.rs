@@ -5,6 +5,7 @@
 pub(crate) mod addressed;
 pub(crate) mod counters;
 pub(crate) mod delivery;
+pub(crate) mod exact;
 pub(crate) mod final_state;
 pub(crate) mod membership;
 pub(crate) mod presence;

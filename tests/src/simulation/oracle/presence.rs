@@ -1,5 +1,5 @@
-//! Invariant 7 during a run: no user with a live device goes offline, generations only grow, and each one means one
-//! state and is announced to every user who may see it before the next one.
+//! Invariant 7 during a run: no user with a live device goes offline, and nobody shortly after an outage of the store;
+//! generations only grow, and each one means one state and is announced to every user who may see it before the next one.
 //!
 //! The tolerances follow from the bound on clock differences: a device's own deadline can be early by the difference of
 //! two clocks, and after a loss of the store, a first generation can lag by as much. `online:<user>` follows the
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use roost_core::event::PresenceView;
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::key::{Key, Owner, Space};
-use roost_core::limits::{PRESENCE_GRACE_MS, PRESENCE_TTL_MS};
+use roost_core::limits::{HEARTBEAT_INTERVAL_MS, PRESENCE_GRACE_MS, PRESENCE_TTL_MS, SWEEP_GAP_MS};
 use roost_core::port::{Delivery, KeyValue, Query, Transaction, Value};
 
 use crate::simulation::executor::complete_now;
@@ -19,6 +19,8 @@ use crate::simulation::plan::SKEW_MS_MAX;
 use crate::simulation::world::World;
 
 const CLOCKS_APART_MS: u64 = 2 * SKEW_MS_MAX;
+/// After an outage of this length nobody departs for a while, whichever clocks the sweeps before and after it had.
+const OUTAGE_MS_MIN: u64 = SWEEP_GAP_MS + CLOCKS_APART_MS + 1;
 
 /// Checks the state after a transaction.
 pub(crate) fn committed(world: &World, transaction: &Transaction) {
@@ -92,7 +94,23 @@ fn transition(
     if !online && before.state.is_some() && online_until_ms > now_ms {
         ground_truth.violate(7, || format!("{name} went offline with a device that lives until {online_until_ms} ms"));
     }
+    if !online && before.state.is_some() {
+        check_outage(world, ground_truth, &name);
+    }
     one_meaning(ground_truth, &name, user, generation, online);
+}
+
+/// Nobody departs before a whole interval of heartbeats has passed since the store answered again. Sweeps do not notice an
+/// outage before the first of them, and none that ended with the loss of their notes.
+fn check_outage(world: &World, ground_truth: &mut GroundTruth, name: &str) {
+    let (now_ms, (since_ms, back_ms)) = (world.kernel.now_ms(), world.last_store_outage_ms());
+    let is_noticed = world.was_swept_before_outage() && !ground_truth.wiped_since(since_ms);
+    let is_long = back_ms.saturating_sub(since_ms) >= OUTAGE_MS_MIN;
+    if is_noticed && is_long && (back_ms..back_ms + HEARTBEAT_INTERVAL_MS).contains(&now_ms) {
+        ground_truth.violate(7, || {
+            format!("{name} went offline {} ms after an outage of {} ms", now_ms - back_ms, back_ms - since_ms)
+        });
+    }
 }
 
 fn one_meaning(ground_truth: &mut GroundTruth, name: &str, user: UserId, generation: u64, online: bool) {

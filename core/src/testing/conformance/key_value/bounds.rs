@@ -123,7 +123,30 @@ pub async fn another_owners_key_is_refused<H: Harness>(harness: &H) {
     assert!(!fixture.exists("any").await);
 }
 
-/// Too many items in a call or a transaction, or too long a value or name.
+/// Too many items in a transaction, or too long a value or name: the outcome of that transaction alone.
+pub async fn a_transaction_beyond_a_limit_fails_alone<H: Harness>(harness: &H) {
+    let fixtures = [Fixture::new(harness), Fixture::new(harness), Fixture::new(harness), Fixture::new(harness)];
+    let good =
+        |fixture: &Fixture<'_, H>| fixture.transaction().mutate(add(&fixture.key("any"), 1)).publish(durable("1"));
+    for fixture in &fixtures {
+        fixture.follow().await;
+    }
+    let [first, second, third, fourth] = &fixtures;
+    let long = "a".repeat(VALUE_BYTES_MAX + 1);
+    let long = good(second).mutate(set(&second.key("long"), &long, None));
+    let many = (0..TRANSACTION_ITEMS_MAX).fold(good(third), |all, _| all.mutate(add(&third.key("any"), 1)));
+    let outcomes = harness.store().commit(vec![good(first), long, many, good(fourth)]).await.unwrap();
+    let is_too_large = |outcome: &Outcome| matches!(outcome, Outcome::Failed(StoreError::TooLarge(_)));
+    assert_eq!(outcomes.iter().map(is_too_large).collect::<Vec<_>>(), [false, true, true, false], "{outcomes:?}");
+    assert_eq!((&outcomes[0], &outcomes[3]), (&Outcome::Committed(vec![1]), &Outcome::Committed(vec![1])));
+    for (fixture, happened) in fixtures.iter().zip([true, false, false, true]) {
+        assert_eq!(fixture.exists("any").await, happened);
+        assert_eq!(fixture.position().await.without_feed_since().is_none(), happened, "the event");
+    }
+}
+
+/// Too many queries in a call, or too long a name. Transactions beyond the limits of a call fail alone, and so does one
+/// that does not fit into the call any more, while a smaller one behind it does.
 pub async fn a_call_beyond_a_limit_is_refused<H: Harness>(harness: &H) {
     let fixture = Fixture::new(harness);
     let key = fixture.key("any");
@@ -148,12 +171,24 @@ pub async fn a_call_beyond_a_limit_is_refused<H: Harness>(harness: &H) {
     assert!(is_too_large(&fixture.commit_error(items).await));
     let queries = vec![Query::Presence(key.clone()); CALL_ITEMS_MAX + 1];
     assert!(is_too_large(&fixture.store().read(queries).await.unwrap_err()));
-    let transactions = vec![single(add(&key, 1)); CALL_ITEMS_MAX + 1];
-    assert!(is_too_large(&fixture.store().commit(transactions).await.unwrap_err()));
-    let value = "a".repeat(VALUE_BYTES_MAX);
-    let transactions = vec![single(set(&key, &value, None)); CALL_BYTES_MAX / VALUE_BYTES_MAX + 1];
-    assert!(is_too_large(&fixture.store().commit(transactions).await.unwrap_err()));
     assert!(!fixture.exists("any").await, "nothing happened");
+    let too_large = async |transactions: Vec<Transaction>| -> Vec<usize> {
+        let outcomes = fixture.store().commit(transactions).await.unwrap();
+        let failed = outcomes.iter().enumerate().filter(|(_, outcome)| match outcome {
+            Outcome::Committed(_) => false,
+            Outcome::Failed(error) => is_too_large(error),
+            Outcome::Refused(_) => panic!("no check was made"),
+        });
+        failed.map(|(index, _)| index).collect()
+    };
+    assert_eq!(too_large(vec![single(add(&key, 1)); CALL_ITEMS_MAX + 1]).await, [CALL_ITEMS_MAX]);
+    assert_eq!(fixture.counter("any").await, Some(CALL_ITEMS_MAX as i64));
+    let value = "a".repeat(VALUE_BYTES_MAX);
+    let full = CALL_BYTES_MAX / VALUE_BYTES_MAX;
+    let mut transactions = vec![single(set(&key, &value, None)); full - 1];
+    transactions.push(single(set(&key, &value[1..], None)));
+    transactions.extend([single(set(&key, &value, None)), single(set(&key, "a", None))]);
+    assert_eq!(too_large(transactions).await, [full]);
 }
 
 /// The valid transactions of the call are not carried out either.

@@ -8,7 +8,7 @@ use crate::testing::task::{BoxFuture, join_all, yield_now};
 
 /// This holds for durable and ephemeral events, with and without a transaction.
 pub async fn a_joined_subscriber_receives_everything_in_order<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     fixture.publish(&[durable("before")]).await;
     let listener = fixture.join().await;
     fixture.publish(&[durable("1"), ephemeral("2")]).await;
@@ -83,7 +83,7 @@ pub async fn joining_again_replaces_the_subscriber<H: Harness>(harness: &H) {
 
 /// No subscriber receives a later offset first.
 pub async fn concurrent_publications_arrive_in_the_order_of_their_offsets<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     let listener = fixture.join().await;
     let writer = |number: usize| {
         let fixture = &fixture;

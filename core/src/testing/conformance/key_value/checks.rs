@@ -2,6 +2,7 @@
 
 use super::Harness;
 use super::fixture::{Fixture, add, bytes, is_wrong_type, set, set_field};
+use crate::key::{Key, Space};
 use crate::port::{Check, Mutation, Outcome, Query};
 
 /// Both checks accept every type.
@@ -14,6 +15,27 @@ pub async fn absent_and_present_hold_for_every_type<H: Harness>(harness: &H) {
     }
     assert!(fixture.holds(Check::Absent(fixture.key("missing"))).await);
     assert!(!fixture.holds(Check::Present(fixture.key("missing"))).await);
+}
+
+/// Of whatever type the two keys are.
+pub async fn present_either_holds_if_one_of_two_keys_exists<H: Harness>(harness: &H) {
+    let either = |fixture: &Fixture<'_, H>| {
+        Check::PresentEither(Key::of_user(Space::UnreadTotal, fixture.user), Space::Followed)
+    };
+    for (first, second) in [(false, false), (true, false), (false, true), (true, true)] {
+        let fixture = Fixture::new(harness);
+        if first {
+            fixture.change([set_field(&Key::of_user(Space::UnreadTotal, fixture.user), "a", "hash")]).await;
+        }
+        if second {
+            fixture.change([set(&Key::followed(fixture.user), "", Some(60_000))]).await;
+        }
+        assert_eq!(fixture.holds(either(&fixture)).await, first || second, "{first} {second}");
+    }
+    let fixture = Fixture::new(harness);
+    let refused = fixture.transaction().check(either(&fixture)).mutate(add(&fixture.key("count"), 1));
+    assert_eq!(fixture.commit(refused).await, Outcome::Refused(0));
+    assert!(!fixture.exists("count").await);
 }
 
 /// A counter is compared as its decimal text; a missing key equals no value.

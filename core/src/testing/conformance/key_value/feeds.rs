@@ -8,7 +8,7 @@ use crate::port::{Check, Feeds, Outcome, Replay};
 
 /// Offsets have no gaps, with and without a transaction.
 pub async fn a_durable_publication_takes_the_next_offset<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     let start = fixture.position().await;
     assert!(start.without_feed_since().is_some() && start.offset == 0, "{start}");
     let change = |payload: &str| fixture.transaction().mutate(add(&fixture.key("n"), 1)).publish(durable(payload));
@@ -31,7 +31,7 @@ pub async fn a_durable_publication_takes_the_next_offset<H: Harness>(harness: &H
 
 /// It is never replayed.
 pub async fn an_ephemeral_publication_takes_no_offset<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     fixture.publish(&[ephemeral("1")]).await;
     assert!(fixture.position().await.without_feed_since().is_some(), "it does not begin a feed");
     fixture.publish(&[durable("2"), ephemeral("3"), durable("4")]).await;
@@ -49,6 +49,7 @@ pub async fn an_ephemeral_publication_takes_no_offset<H: Harness>(harness: &H) {
 pub async fn each_user_has_a_separate_feed<H: Harness>(harness: &H) {
     let fixtures: Vec<_> = (0..5).map(|_| Fixture::new(harness)).collect();
     for (number, fixture) in fixtures.iter().enumerate() {
+        fixture.follow().await;
         for _ in 0..number {
             fixture.publish(&[durable("0")]).await;
         }
@@ -63,7 +64,7 @@ pub async fn each_user_has_a_separate_feed<H: Harness>(harness: &H) {
 
 /// This holds for refused and for failed transactions.
 pub async fn a_transaction_that_is_not_committed_publishes_nothing<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     let key = fixture.key("n");
     let refused = fixture.transaction().check(Check::Present(key.clone())).publish(durable("1"));
     assert_eq!(fixture.commit(refused).await, Outcome::Refused(0));
@@ -76,7 +77,7 @@ pub async fn a_transaction_that_is_not_committed_publishes_nothing<H: Harness>(h
 
 /// Epochs are short and plain, and differ from those of positions without a feed.
 pub async fn a_position_survives_its_text<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     for _ in 0..2 {
         let position = fixture.position().await;
         assert_eq!(position.to_string().parse(), Ok(position));
@@ -87,7 +88,7 @@ pub async fn a_position_survives_its_text<H: Harness>(harness: &H) {
 
 /// A reader who is further behind never receives only some of the events.
 pub async fn a_feed_keeps_the_newest_256<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     let start = fixture.position().await;
     let events: Vec<_> = (1..=FEED_EVENTS_MAX).map(|number| durable(&number.to_string())).collect();
     fixture.publish(&events).await;
@@ -105,7 +106,7 @@ pub async fn a_feed_keeps_the_newest_256<H: Harness>(harness: &H) {
 
 /// An epoch that the feed never had, and an offset that was not used yet.
 pub async fn a_position_unknown_to_the_feed_is_a_gap<H: Harness>(harness: &H) {
-    let (fixture, other) = (Fixture::new(harness), Fixture::new(harness));
+    let (fixture, other) = (Fixture::new(harness).followed().await, Fixture::new(harness).followed().await);
     let foreign = Position { epoch: "zzz".into(), offset: 0 };
     assert_eq!(fixture.replay(&foreign).await, Replay::Gap, "the user has no feed");
     fixture.publish(&[durable("1")]).await;
@@ -121,7 +122,7 @@ pub async fn a_position_unknown_to_the_feed_is_a_gap<H: Harness>(harness: &H) {
 
 /// A reader who connected before the feed began misses none of its events.
 pub async fn a_position_without_a_feed_replays_a_whole_feed_or_nothing<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     let start = fixture.position().await;
     assert_eq!(fixture.replay(&start).await, Replay::Events(vec![]));
     harness.advance(5).await;
@@ -134,13 +135,13 @@ pub async fn a_position_without_a_feed_replays_a_whole_feed_or_nothing<H: Harnes
 
 /// A feed could have begun and expired since.
 pub async fn an_old_position_without_a_feed_is_a_gap<H: Harness>(harness: &H) {
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     let old = Position { epoch: "n1".into(), offset: 0 };
     assert_eq!(fixture.replay(&old).await, Replay::Gap, "the user has no feed now");
     fixture.publish(&[durable("1")]).await;
     assert_eq!(fixture.replay(&old).await, Replay::Gap);
     if harness.advance_max_ms() > FEED_TTL_MS {
-        let unused = Fixture::new(harness);
+        let unused = Fixture::new(harness).followed().await;
         let start = unused.position().await;
         harness.advance(FEED_TTL_MS).await;
         assert_eq!(unused.replay(&start).await, Replay::Gap);
@@ -152,10 +153,11 @@ pub async fn a_feed_expires_after_its_last_durable_event<H: Harness>(harness: &H
     if harness.advance_max_ms() < FEED_TTL_MS {
         return;
     }
-    let fixture = Fixture::new(harness);
+    let fixture = Fixture::new(harness).followed().await;
     fixture.publish(&[durable("1")]).await;
     let first = fixture.position().await;
     harness.advance(FEED_TTL_MS / 2).await;
+    fixture.follow().await;
     fixture.publish(&[durable("2")]).await;
     harness.advance(FEED_TTL_MS / 2).await;
     assert_eq!(fixture.offsets_after(&first).await, Some(vec![2]), "every durable event prolongs the feed");
@@ -163,6 +165,7 @@ pub async fn a_feed_expires_after_its_last_durable_event<H: Harness>(harness: &H
     harness.advance(FEED_TTL_MS / 2).await;
     assert_eq!(fixture.replay(&first).await, Replay::Gap);
     assert!(fixture.position().await.without_feed_since().is_some());
+    fixture.follow().await;
     fixture.publish(&[durable("4")]).await;
     let second = fixture.position().await;
     assert_eq!(second.offset, 1);

@@ -23,6 +23,18 @@ impl<'h, H: Harness> Fixture<'h, H> {
         Self { harness, user: UserId::from_u128(harness.fresh()) }
     }
 
+    /// Follows the user, so that events are kept.
+    pub(super) async fn followed(self) -> Self {
+        self.follow().await;
+        self
+    }
+
+    pub(super) async fn follow(&self) -> Position {
+        let mut positions = self.store().follow(&[self.user]).await.expect("the store follows a user");
+        assert_eq!(positions.len(), 1, "one position for one user");
+        positions.remove(0)
+    }
+
     pub(super) fn owner(&self) -> Owner {
         Owner::User(self.user)
     }
@@ -68,8 +80,18 @@ impl<'h, H: Harness> Fixture<'h, H> {
         outcomes.remove(0)
     }
 
+    /// The error of a transaction: that it is too large is its own outcome, everything else fails the call.
     pub(super) async fn commit_error(&self, transaction: Transaction) -> StoreError {
-        self.store().commit(vec![transaction]).await.expect_err("the transaction is invalid")
+        match self.store().commit(vec![transaction]).await {
+            Ok(outcomes) => match outcomes.as_slice() {
+                [Outcome::Failed(error @ StoreError::TooLarge(_))] => error.clone(),
+                other => panic!("the transaction is invalid: {other:?}"),
+            },
+            Err(error) => {
+                assert!(!matches!(error, StoreError::TooLarge(_)), "a call is never too large: {error}");
+                error
+            }
+        }
     }
 
     /// Commits mutations that must succeed. Returns their results.
@@ -165,7 +187,7 @@ impl Subscriber for Listener {
         self.received.lock().unwrap().push((user, delivery));
     }
 
-    fn interrupted(&self) {}
+    fn interrupted(&self, _: &[UserId]) {}
 }
 
 pub(super) fn set(key: &Key, value: &str, ttl_ms: Option<u64>) -> Mutation {

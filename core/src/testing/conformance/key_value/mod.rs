@@ -9,8 +9,10 @@ pub mod bounds;
 pub mod bus;
 pub mod checks;
 pub mod expiry;
+pub mod feed_bytes;
 pub mod feeds;
 mod fixture;
+pub mod followed;
 pub mod quota;
 pub mod races;
 pub mod reads;
@@ -74,6 +76,7 @@ macro_rules! each_store_case {
             writes::a_transaction_that_fails_half_way_leaves_no_trace
             writes::transactions_of_one_call_are_independent
             checks::absent_and_present_hold_for_every_type
+            checks::present_either_holds_if_one_of_two_keys_exists
             checks::equals_compares_bytes
             checks::field_equals_tells_missing_from_empty
             checks::field_below_compares_numbers
@@ -111,6 +114,17 @@ macro_rules! each_store_case {
             feeds::a_position_without_a_feed_replays_a_whole_feed_or_nothing
             feeds::an_old_position_without_a_feed_is_a_gap
             feeds::a_feed_expires_after_its_last_durable_event
+            followed::events_are_kept_while_the_user_is_followed
+            followed::an_event_that_is_not_kept_deletes_the_feed
+            followed::an_event_that_is_not_kept_is_published_without_a_position
+            followed::the_state_after_the_mutations_decides
+            followed::an_ephemeral_event_leaves_the_feed_alone
+            followed::following_again_renews_the_time
+            followed::a_feed_ends_no_later_than_its_user_is_followed
+            followed::positions_are_in_the_order_of_the_users
+            feed_bytes::a_feed_keeps_at_most_256_kib
+            feed_bytes::small_events_after_large_ones_push_them_out_one_by_one
+            feed_bytes::more_bytes_than_a_feed_keeps_leave_the_newest
             bus::a_joined_subscriber_receives_everything_in_order
             bus::events_arrive_unchanged
             bus::other_users_receive_nothing
@@ -132,6 +146,7 @@ macro_rules! each_store_case {
             bounds::an_invalid_transaction_is_refused
             bounds::an_invalid_publication_is_refused
             bounds::another_owners_key_is_refused
+            bounds::a_transaction_beyond_a_limit_fails_alone
             bounds::a_call_beyond_a_limit_is_refused
             bounds::a_refused_call_changes_nothing
             bounds::the_limits_themselves_are_allowed

@@ -1,6 +1,7 @@
-//! Conversations of two users of whom one has blocked the other, and groups, where a block has no effect.
+//! Conversations of two users of whom one has blocked the other, groups that exist already, where a block has no effect, and
+//! who is put into a conversation with whom.
 
-use super::{ANN, AT, BOB, CAT, Subject, by, by_service, draft, draft_as, edit};
+use super::{ANN, AT, BOB, CAT, DAN, Subject, by, by_service, draft, draft_as, edit};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::port::{NewConversation, Records, RecordsError};
 
@@ -26,7 +27,7 @@ pub async fn a_block_in_either_direction_stops_two_users<R: Records>(subject: &S
     assert_eq!(subject.counter(ANN, conversation).await.seq, Seq(5));
 }
 
-/// In a conversation of three members a block has no effect.
+/// In a conversation of three members that existed before, a block has no effect.
 pub async fn a_block_does_not_stop_a_group<R: Records>(subject: &Subject<R>) {
     let group = subject.create(&[ANN, BOB, CAT]).await;
     subject.block(ANN, BOB).await.unwrap();
@@ -35,8 +36,6 @@ pub async fn a_block_does_not_stop_a_group<R: Records>(subject: &Subject<R>) {
     assert!(!refused(subject, group, ANN).await);
     assert_eq!(subject.counter(ANN, group).await.count, 1);
     assert!(!subject.membership(group, ANN).await.unwrap().blocked);
-    let new = NewConversation { id: None, creator: BOB, members: vec![ANN, CAT], at: AT };
-    subject.create_conversation(new).await.unwrap();
 }
 
 /// The present number of members decides.
@@ -62,20 +61,40 @@ pub async fn blocked_users_create_no_conversation<R: Records>(subject: &Subject<
     subject.create_conversation(new(None, ANN, CAT)).await.unwrap();
 }
 
-/// The direction of the block does not matter. Services and other members may still add the user.
-pub async fn a_member_cannot_add_a_user_when_one_has_blocked_the_other<R: Records>(subject: &Subject<R>) {
+/// However many members there are, whoever creates it, and in whichever direction the block is.
+pub async fn nobody_is_put_into_a_group_with_whoever_blocked_them<R: Records>(subject: &Subject<R>) {
+    let many: Vec<UserId> = (1..=40).map(|n| UserId::from_u128(n << 32)).collect();
+    let new = |creator, members: &[UserId]| NewConversation { id: None, creator, members: members.to_vec(), at: AT };
+    let crowd = [&many[..], &[ANN, BOB]].concat();
+    for (user, blocked) in [(ANN, BOB), (BOB, ANN)] {
+        subject.block(user, blocked).await.unwrap();
+        for new in [new(ANN, &[BOB, CAT]), new(BOB, &[ANN, CAT]), new(CAT, &[ANN, BOB]), new(CAT, &crowd)] {
+            assert_eq!(subject.create_conversation(new).await, Err(RecordsError::Blocked));
+        }
+        subject.create_conversation(new(CAT, &[ANN, DAN])).await.unwrap();
+        subject.create_conversation(new(CAT, &many)).await.unwrap();
+        subject.unblock(user, blocked).await.unwrap();
+    }
+    subject.block(DAN, ANN).await.unwrap();
+    subject.create_conversation(new(CAT, &crowd)).await.unwrap();
+}
+
+/// The direction of the block does not matter, and neither does who adds: the actor, another member or a service.
+pub async fn nobody_is_added_to_a_group_with_whoever_blocked_them<R: Records>(subject: &Subject<R>) {
     let group = subject.create(&[ANN, CAT]).await;
     for (user, blocked) in [(ANN, BOB), (BOB, ANN)] {
         subject.block(user, blocked).await.unwrap();
-        assert_eq!(subject.add_member(by(ANN, group, BOB)).await, Err(RecordsError::Blocked));
-        assert_eq!(subject.add_member(by(CAT, group, BOB)).await.unwrap(), [ANN, BOB, CAT]);
-        assert_eq!(subject.add_member(by(ANN, group, BOB)).await.unwrap(), [ANN, BOB, CAT]);
-        subject.remove_member(by_service(group, BOB)).await.unwrap();
-        subject.add_member(by_service(group, BOB)).await.unwrap();
-        subject.remove_member(by_service(group, BOB)).await.unwrap();
+        for change in [by(ANN, group, BOB), by(CAT, group, BOB), by_service(group, BOB)] {
+            assert_eq!(subject.add_member(change).await, Err(RecordsError::Blocked));
+        }
+        assert_eq!(subject.membership(group, ANN).await.unwrap().members, [ANN, CAT]);
         subject.unblock(user, blocked).await.unwrap();
     }
     assert_eq!(subject.add_member(by(ANN, group, BOB)).await.unwrap(), [ANN, BOB, CAT]);
+    subject.block(ANN, BOB).await.unwrap();
+    assert_eq!(subject.add_member(by(CAT, group, BOB)).await.unwrap(), [ANN, BOB, CAT], "a member already");
+    subject.remove_member(by(ANN, group, ANN)).await.unwrap();
+    assert_eq!(subject.add_member(by(BOB, group, ANN)).await, Err(RecordsError::Blocked), "a return, too");
 }
 
 /// Both members see it.

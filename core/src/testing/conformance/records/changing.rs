@@ -2,7 +2,7 @@
 
 use super::{ANN, AT, BOB, CAT, DAN, NOWHERE, Subject, draft, edit};
 use crate::ids::{ConversationId, MessageId, Seq};
-use crate::limits::CHANGES_MAX;
+use crate::limits::{CHANGES_BYTES_MAX, CHANGES_MAX, CONTENT_BYTES_MAX};
 use crate::port::{ChangeKind, ChangeRange, Edit, Records, RecordsError};
 use crate::testing::{BoxFuture, join_all};
 
@@ -193,4 +193,24 @@ pub async fn too_many_changes_are_cut_to_the_newest<R: Records>(subject: &Subjec
     let found: Vec<u64> =
         kinds_of_changes(subject, range(conversation, 0, total - 5)).await.into_iter().map(|(seq, _)| seq).collect();
     assert_eq!(found, (6..=total - 5).collect::<Vec<u64>>());
+}
+
+/// The contents of a whole answer are bounded: of the first list that exceeds it the newest changes, and nothing of the
+/// lists behind it.
+pub async fn too_many_bytes_of_changes_are_cut_to_the_newest<R: Records>(subject: &Subject<R>) {
+    let (large, small) = (subject.create(&[ANN, BOB]).await, subject.create(&[ANN, BOB]).await);
+    let content = "x".repeat(CONTENT_BYTES_MAX);
+    let most = CHANGES_BYTES_MAX / CONTENT_BYTES_MAX;
+    for _ in 0..=most {
+        subject.send(large, ANN, &content).await;
+    }
+    subject.send(small, ANN, "hello").await;
+    let range = |conversation, after| range(conversation, after, 1_000);
+    let lengths = async |ranges: Vec<ChangeRange>| -> Vec<usize> {
+        subject.changes(ranges).await.unwrap().iter().map(Vec::len).collect()
+    };
+    assert_eq!(lengths(vec![range(small, 0), range(large, 2), range(small, 0)]).await, [1, most - 1, 1]);
+    assert_eq!(lengths(vec![range(large, 0), range(small, 0)]).await, [most, 0]);
+    let changes = subject.changes(vec![range(large, 0)]).await.unwrap().remove(0);
+    assert_eq!((changes[0].seq, changes[most - 1].seq), (Seq(2), Seq(most as u64 + 1)));
 }

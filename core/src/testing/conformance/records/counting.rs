@@ -2,6 +2,7 @@
 
 use super::{ANN, BOB, CAT, DAN, NOWHERE, Subject};
 use crate::ids::{ConversationId, Seq};
+use crate::limits::{COUNTERS_MAX, LIST_MAX};
 use crate::port::{Records, RecordsError, UnreadRequest};
 
 /// The user's own messages are not counted.
@@ -26,7 +27,7 @@ pub async fn marking_moves_forward_only<R: Records>(subject: &Subject<R>) {
     }
     let two = subject.read_to(BOB, conversation, 2).await;
     assert_eq!((two.moved, two.counter.read, two.counter.count, two.counter.seq), (true, Seq(2), 1, Seq(3)));
-    assert_eq!(two.members, [ANN, BOB]);
+    assert_eq!(two.member_count, 2);
     for earlier in [0, 1, 2] {
         let mark = subject.read_to(BOB, conversation, earlier).await;
         assert_eq!((mark.moved, mark.counter), (false, two.counter));
@@ -74,7 +75,7 @@ pub async fn counters_are_answered_in_the_order_asked<R: Records>(subject: &Subj
     subject.send(both, BOB, "1").await;
     subject.send(anns, CAT, "2").await;
     subject.send(anns, CAT, "3").await;
-    let request = |user, conversations| UnreadRequest { user, conversations };
+    let request = |user, conversations| UnreadRequest { user, conversations, after: None };
     let asked = vec![
         request(BOB, None),
         request(ANN, Some(vec![anns, NOWHERE, both, anns])),
@@ -114,4 +115,52 @@ pub async fn last_messages_are_the_newest_that_are_not_deleted<R: Records>(subje
     subject.delete(&first).await;
     let nothing = subject.last_messages(vec![conversation]).await.unwrap().remove(0);
     assert_eq!((nothing.version, nothing.message), (Seq(4), None));
+}
+
+/// Conversations are in ascending order; named ones are not affected.
+pub async fn counters_of_all_conversations_go_on_after_the_last_one<R: Records>(subject: &Subject<R>) {
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(subject.create(&[ANN, BOB]).await);
+    }
+    subject.create(&[BOB]).await;
+    all.sort_unstable();
+    for (at, after) in all.iter().enumerate() {
+        let request = UnreadRequest { after: Some(*after), ..UnreadRequest::all(ANN) };
+        let answers = subject.unread(vec![request, UnreadRequest::named(BOB, vec![all[0]])]).await.unwrap();
+        let ids: Vec<_> = answers[0].counters.iter().map(|counter| counter.conversation).collect();
+        assert_eq!((ids.as_slice(), answers[0].more), (&all[at + 1..], false));
+        assert_eq!((answers[1].counters.len(), answers[1].more), (1, false));
+    }
+    let beyond = UnreadRequest { after: Some(ConversationId::from_u128(u128::MAX)), ..UnreadRequest::all(ANN) };
+    assert!(subject.unread(vec![beyond]).await.unwrap()[0].counters.is_empty());
+}
+
+/// The first requests are answered whole, the next one in part, and those behind it with nothing yet. Named conversations
+/// do not count.
+pub async fn an_answer_has_at_most_4000_counters_of_all_conversations<R: Records>(subject: &Subject<R>) {
+    let mut all = Vec::new();
+    for _ in 0..9 {
+        all.push(subject.create(&[ANN, BOB]).await);
+    }
+    all.sort_unstable();
+    let mut asked = vec![UnreadRequest::all(ANN); LIST_MAX - 1];
+    asked.push(UnreadRequest::named(BOB, all.clone()));
+    let answers = subject.unread(asked).await.unwrap();
+    let whole = COUNTERS_MAX / 9;
+    let rest = COUNTERS_MAX - whole * 9;
+    for (index, answer) in answers.iter().enumerate() {
+        let expected = match index {
+            _ if index < whole => (9, false),
+            _ if index == whole => (rest, true),
+            _ if index == LIST_MAX - 1 => (9, false),
+            _ => (0, true),
+        };
+        assert_eq!((answer.counters.len(), answer.more), expected, "{index}");
+    }
+    let last = answers[whole].counters.last().map(|counter| counter.conversation);
+    let next = UnreadRequest { after: last, ..UnreadRequest::all(ANN) };
+    let others = subject.unread(vec![next]).await.unwrap().remove(0);
+    let ids: Vec<_> = others.counters.iter().map(|counter| counter.conversation).collect();
+    assert_eq!((ids.as_slice(), others.more), (&all[rest..], false));
 }

@@ -2,7 +2,7 @@
 
 use super::{ANN, BOB, CAT, DAN, NOWHERE, Subject, by, by_service, draft, edit};
 use crate::ids::{ConversationId, Seq, UserId};
-use crate::port::{ConversationQuery, HistoryQuery, Records, RecordsError};
+use crate::port::{ConversationQuery, HistoryQuery, Member, MembersQuery, Records, RecordsError};
 
 fn history(user: UserId, conversation: ConversationId) -> HistoryQuery {
     HistoryQuery { user, conversation, before: None, limit: 10 }
@@ -135,5 +135,46 @@ pub async fn a_non_member_cannot_tell_whether_a_conversation_exists<R: Records>(
     let removed = subject.remove_member(by_service(NOWHERE, ANN)).await;
     for answer in [added, removed] {
         assert!(matches!(answer, Err(RecordsError::NotFound(_))), "{answer:?}");
+    }
+}
+
+/// In ascending order, each once, with what they may see and what they have read.
+pub async fn members_are_listed_in_pages_with_their_positions<R: Records>(subject: &Subject<R>) {
+    let conversation = subject.create(&[ANN, BOB, DAN]).await;
+    subject.send(conversation, ANN, "one").await;
+    subject.send(conversation, ANN, "two").await;
+    subject.add_member(by(ANN, conversation, CAT)).await.unwrap();
+    subject.read_to(BOB, conversation, 1).await;
+    let member = |user, joined, read| Member { user, joined: Seq(joined), read: Seq(read) };
+    let all = [member(ANN, 0, 0), member(BOB, 0, 1), member(CAT, 2, 2), member(DAN, 0, 0)];
+    for limit in 1..=5 {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let query = MembersQuery { conversation, actor: Some(BOB), after, limit };
+            let page = subject.members(query).await.unwrap();
+            assert!(page.members.len() <= limit as usize);
+            found.extend(page.members);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, all, "pages of {limit}");
+    }
+}
+
+/// Others do not learn whether there is such a conversation. A page has 1 to 100 entries.
+pub async fn only_members_and_services_list_members<R: Records>(subject: &Subject<R>) {
+    let conversation = subject.create(&[ANN]).await;
+    let query = |actor, conversation| MembersQuery { conversation, actor, after: None, limit: 10 };
+    for (actor, of) in [(BOB, conversation), (BOB, NOWHERE), (ANN, NOWHERE)] {
+        assert_eq!(subject.members(query(Some(actor), of)).await, Err(RecordsError::NotAMember));
+    }
+    assert_eq!(subject.members(query(None, conversation)).await.unwrap().members.len(), 1);
+    let nowhere = subject.members(query(None, NOWHERE)).await;
+    assert!(matches!(nowhere, Err(RecordsError::NotFound(_))), "{nowhere:?}");
+    for limit in [0, 101] {
+        let answer = subject.members(MembersQuery { limit, ..query(None, conversation) }).await;
+        assert!(matches!(answer, Err(RecordsError::Invalid(_))), "{answer:?}");
     }
 }

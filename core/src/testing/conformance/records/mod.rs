@@ -10,19 +10,22 @@ pub mod changing;
 pub mod contacts;
 pub mod counting;
 pub mod creating;
+pub mod deleting;
 pub mod documents;
 pub mod finding;
 pub mod listing;
 pub mod members;
 pub mod paging;
+pub mod receipts;
+pub mod recovering;
 pub mod sending;
 
 use std::ops::Deref;
 
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::{
-    Changed, Counter, Draft, Edit, HistoryQuery, MemberChange, Message, NewConversation, Pending, ReadMark, Records,
-    UnreadRequest,
+    Changed, Counter, Draft, Edit, HistoryQuery, MemberChange, Message, NewConversation, Pending, PendingQuery,
+    ReadMark, Records, UnreadRequest,
 };
 use crate::testing::BoxFuture;
 use crate::time::Timestamp;
@@ -97,12 +100,12 @@ impl<R: Records> Subject<R> {
     }
 
     pub(super) async fn counter(&self, user: UserId, conversation: ConversationId) -> Counter {
-        let request = UnreadRequest { user, conversations: Some(vec![conversation]) };
+        let request = UnreadRequest::named(user, vec![conversation]);
         self.unread(vec![request]).await.unwrap()[0].counters[0]
     }
 
     pub(super) async fn counters(&self, user: UserId) -> Vec<Counter> {
-        let request = UnreadRequest { user, conversations: None };
+        let request = UnreadRequest::all(user);
         let mut snapshots = self.unread(vec![request]).await.unwrap();
         assert_eq!(snapshots.len(), 1);
         snapshots.remove(0).counters
@@ -116,7 +119,8 @@ impl<R: Records> Subject<R> {
     }
 
     pub(super) async fn unconfirmed(&self) -> Vec<Pending> {
-        self.pending(LATER, 100).await.unwrap()
+        let page = self.pending(PendingQuery::untried(LATER)).await.unwrap();
+        page.items.into_iter().map(|item| item.pending).collect()
     }
 }
 
@@ -155,7 +159,7 @@ macro_rules! each_records_case {
             announcing::a_change_is_pending_until_it_is_confirmed,
             announcing::a_moved_read_position_is_pending_until_it_is_confirmed,
             announcing::a_repetition_is_not_pending_again,
-            announcing::a_member_is_pending_at_most_as_often_as_it_moved,
+            announcing::a_member_that_moved_often_is_one_item,
             announcing::announced_moves_only_over_confirmed_changes_without_a_gap,
             announcing::confirming_what_is_not_pending_is_harmless,
             announcing::each_move_needs_its_own_confirmation,
@@ -168,7 +172,8 @@ macro_rules! each_records_case {
             blocks::blocked_users_create_no_conversation,
             blocks::a_block_does_not_stop_a_group,
             blocks::membership_shows_a_block_between_two_users,
-            blocks::a_member_cannot_add_a_user_when_one_has_blocked_the_other,
+            blocks::nobody_is_added_to_a_group_with_whoever_blocked_them,
+            blocks::nobody_is_put_into_a_group_with_whoever_blocked_them,
             blocks::messages_from_before_a_block_can_be_deleted_but_not_edited,
             bounds::a_conversation_has_at_most_1000_members,
             bounds::content_is_bounded_in_bytes,
@@ -183,6 +188,7 @@ macro_rules! each_records_case {
             changing::an_edit_takes_a_sequence_number_and_keeps_that_of_the_message,
             changing::changes_are_answered_by_range,
             changing::too_many_changes_are_cut_to_the_newest,
+            changing::too_many_bytes_of_changes_are_cut_to_the_newest,
             changing::changes_show_messages_as_they_are_now,
             changing::concurrent_changes_of_all_kinds_leave_no_gap,
             changing::deleting_again_is_a_repetition,
@@ -196,11 +202,20 @@ macro_rules! each_records_case {
             counting::only_messages_of_others_count,
             counting::counters_are_answered_in_the_order_asked,
             counting::non_members_cannot_mark_as_read,
+            counting::counters_of_all_conversations_go_on_after_the_last_one,
+            counting::an_answer_has_at_most_4000_counters_of_all_conversations,
             creating::a_conversation_has_its_creator_and_every_member_once,
             creating::concurrent_creations_of_one_id_make_one,
             creating::creating_again_is_a_repetition,
             creating::generated_conversation_ids_differ,
             creating::the_same_id_with_other_members_is_a_conflict,
+            deleting::a_deleted_message_of_ones_own_changes_no_count,
+            deleting::deletions_before_and_behind_a_position_count_once,
+            deleting::edits_and_deletions_answer_positions_and_the_newest_message,
+            deleting::many_deletions_are_counted_exactly,
+            deleting::members_who_join_count_only_later_messages,
+            deleting::members_who_rejoin_count_only_later_messages,
+            deleting::the_last_deletion_answers_no_newest_message,
             documents::a_document_has_a_name_of_1_to_128_bytes_without_control_characters,
             documents::a_document_is_at_most_16_kib_of_json,
             documents::a_function_has_at_most_100_documents_for_an_owner,
@@ -229,6 +244,8 @@ macro_rules! each_records_case {
             members::a_non_member_cannot_tell_whether_a_conversation_exists,
             members::former_members_see_nothing,
             members::members_who_rejoin_see_only_what_comes_after,
+            members::members_are_listed_in_pages_with_their_positions,
+            members::only_members_and_services_list_members,
             paging::a_cursor_remains_valid_while_conversations_get_new_activity,
             paging::activity_never_steps_back,
             paging::conversations_come_newest_activity_first,
@@ -237,6 +254,21 @@ macro_rules! each_records_case {
             paging::named_conversations_are_those_of_the_user,
             paging::pages_list_every_conversation_once,
             paging::text_that_is_no_cursor_is_refused,
+            receipts::at_most_100_authors_of_the_newest_messages_are_notified,
+            receipts::authors_of_what_was_newly_read_are_notified_in_a_larger_conversation,
+            receipts::authors_who_have_left_are_not_notified,
+            receipts::everybody_else_in_a_small_conversation_is_notified,
+            receipts::nobody_is_notified_across_a_block,
+            recovering::a_confirmation_removes_a_tried_item,
+            recovering::a_further_move_of_a_tried_member_keeps_its_attempts,
+            recovering::a_tried_item_is_not_announced,
+            recovering::a_walk_through_the_outbox_answers_every_item_once,
+            recovering::an_item_that_is_put_back_is_as_it_was,
+            recovering::at_most_500_items_are_postponed_in_one_call,
+            recovering::postponing_what_is_not_pending_is_harmless,
+            recovering::text_that_is_no_cursor_of_the_outbox_is_refused,
+            recovering::tried_items_are_answered_by_their_next_time,
+            paging::conversations_carry_at_most_20_members_and_the_positions_of_8,
             contacts::a_block_hides_both_from_each_other,
             contacts::contacts_are_directed_and_in_order,
             contacts::only_mutual_contacts_see_each_other,
@@ -286,11 +318,14 @@ mod tests {
             include_str!("changing.rs"),
             include_str!("counting.rs"),
             include_str!("creating.rs"),
+            include_str!("deleting.rs"),
             include_str!("documents.rs"),
             include_str!("finding.rs"),
             include_str!("listing.rs"),
             include_str!("members.rs"),
             include_str!("paging.rs"),
+            include_str!("recovering.rs"),
+            include_str!("receipts.rs"),
             include_str!("contacts.rs"),
             include_str!("sending.rs"),
         ];

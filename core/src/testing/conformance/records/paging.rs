@@ -1,7 +1,8 @@
 //! Pages of conversations and of history.
 
 use super::{ANN, AT, BOB, CAT, NOWHERE, Subject, draft, edit};
-use crate::ids::{ConversationId, Seq};
+use crate::ids::{ConversationId, Seq, UserId};
+use crate::limits::{MEMBERS_SHOWN_MAX, READS_SHOWN_MAX};
 use crate::port::{ConversationPage, ConversationQuery, Draft, HistoryQuery, NewConversation, Records, RecordsError};
 
 async fn page<R: Records>(subject: &Subject<R>, cursor: Option<String>, limit: u32) -> ConversationPage {
@@ -160,4 +161,28 @@ pub async fn history_leaves_out_deleted_messages<R: Records>(subject: &Subject<R
     assert_eq!(page.messages, [messages[4].clone(), messages[2].clone()]);
     let rest = subject.history(query(page.next_before, 1)).await.unwrap();
     assert_eq!((rest.messages, rest.next_before), (vec![messages[1].clone()], None));
+}
+
+/// The first members in ascending order, and the number of all. This holds for pages, named conversations and creations.
+pub async fn conversations_carry_at_most_20_members_and_the_positions_of_8<R: Records>(subject: &Subject<R>) {
+    for count in [1, READS_SHOWN_MAX, READS_SHOWN_MAX + 1, MEMBERS_SHOWN_MAX, MEMBERS_SHOWN_MAX + 1, 50] {
+        let others: Vec<UserId> = (1..count as u128).map(|n| UserId::from_u128(n << 32)).collect();
+        let id = Some(ConversationId::from_u128(count as u128));
+        let new = NewConversation { id, creator: ANN, members: others.clone(), at: AT };
+        let created = subject.create_conversation(new.clone()).await.unwrap().conversation;
+        subject.send(created.id, ANN, "hello").await;
+        subject.mark_read(ANN, created.id, None).await.unwrap();
+        let shown: Vec<UserId> = std::iter::once(ANN).chain(others).take(MEMBERS_SHOWN_MAX).collect();
+        assert_eq!((&created.members, created.member_count, created.read), (&shown, count as u64, Seq(0)));
+        let are_shown = count <= READS_SHOWN_MAX;
+        assert_eq!(created.reads, if are_shown { vec![Seq(0); count] } else { Vec::new() });
+        let named = subject.conversations(ANN, ConversationQuery::Named(vec![created.id])).await.unwrap();
+        let paged = page(subject, None, 1).await;
+        let repeated = subject.create_conversation(new).await.unwrap().conversation;
+        for found in [&named.conversations[0], &paged.conversations[0], &repeated] {
+            assert_eq!((&found.members, found.member_count, found.read), (&shown, count as u64, Seq(1)));
+            let reads = std::iter::once(Seq(1)).chain(std::iter::repeat_n(Seq(0), count - 1));
+            assert_eq!(found.reads, if are_shown { reads.collect() } else { Vec::new() });
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! Conversations and their members, pages of conversations and of their messages, and the directory.
 
+use std::collections::BTreeMap;
+
 use roost_core::ids::{ConversationId, Seq, UserId};
-use roost_core::limits::PAGE_DEFAULT;
+use roost_core::limits::{MEMBERS_SHOWN_MAX, PAGE_DEFAULT, READS_SHOWN_MAX};
 use roost_core::port;
 use roost_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,13 +37,92 @@ both_ways!(Membership, port::Membership { joined: joined, members: members, bloc
 #[allow(missing_docs, reason = "as `roost_core::port::Conversation`")]
 pub struct Conversation {
     pub id: ConversationId,
-    #[serde(deserialize_with = "in_order")]
     pub members: Vec<UserId>,
+    pub member_count: u64,
+    #[serde(default)]
+    pub reads: BTreeMap<UserId, Seq>,
+    pub read: Seq,
     pub joined: Seq,
     pub updated_at: Timestamp,
 }
 
-both_ways!(Conversation, port::Conversation { id: id, members: members, joined: joined, updated_at: updated_at });
+impl From<port::Conversation> for Conversation {
+    fn from(conversation: port::Conversation) -> Self {
+        Self {
+            id: conversation.id,
+            reads: conversation.members.iter().copied().zip(conversation.reads).collect(),
+            members: conversation.members,
+            member_count: conversation.member_count,
+            read: conversation.read,
+            joined: conversation.joined,
+            updated_at: conversation.updated_at,
+        }
+    }
+}
+
+impl From<Conversation> for port::Conversation {
+    /// Sorts the members and leaves out those that are too many, because a backend need not.
+    fn from(conversation: Conversation) -> Self {
+        let mut members = conversation.members;
+        members.sort_unstable();
+        members.dedup();
+        members.truncate(MEMBERS_SHOWN_MAX);
+        let reads: Vec<Seq> = members.iter().filter_map(|member| conversation.reads.get(member).copied()).collect();
+        let are_all = members.len() <= READS_SHOWN_MAX && reads.len() == members.len();
+        Self {
+            id: conversation.id,
+            member_count: conversation.member_count.max(members.len() as u64),
+            members,
+            reads: if are_all { reads } else { Vec::new() },
+            read: conversation.read,
+            joined: conversation.joined,
+            updated_at: conversation.updated_at,
+        }
+    }
+}
+
+/// The question of `members`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::MembersQuery`")]
+pub struct ListMembers {
+    pub conversation: ConversationId,
+    pub actor: Option<UserId>,
+    pub after: Option<UserId>,
+    pub limit: u32,
+}
+
+both_ways!(ListMembers, port::MembersQuery { conversation: conversation, actor: actor, after: after, limit: limit });
+
+/// A member of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::Member`")]
+pub struct Member {
+    pub user: UserId,
+    pub joined: Seq,
+    pub read: Seq,
+}
+
+both_ways!(Member, port::Member { user: user, joined: joined, read: read });
+
+/// The answer to `members`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::MembersPage`")]
+pub struct MembersPage {
+    pub members: Vec<Member>,
+    pub next_after: Option<UserId>,
+}
+
+impl From<port::MembersPage> for MembersPage {
+    fn from(page: port::MembersPage) -> Self {
+        Self { members: list(page.members), next_after: page.next }
+    }
+}
+
+impl From<MembersPage> for port::MembersPage {
+    fn from(page: MembersPage) -> Self {
+        Self { members: list(page.members), next: page.next_after }
+    }
+}
 
 /// The question of `conversations`: the named ones, or otherwise a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

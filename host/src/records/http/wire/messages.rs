@@ -1,4 +1,4 @@
-//! Messages, their changes, and the outbox: what is not announced yet, and the confirmations.
+//! Messages and their changes.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::limits::{CONTENT_BYTES_MAX, KIND_BYTES_MAX};
@@ -6,7 +6,7 @@ use roost_core::port;
 use roost_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{both_ways, bounded, in_order};
+use super::{both_ways, bounded, in_order, list};
 
 /// A message as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,9 +92,46 @@ pub struct Changed {
     pub members: Vec<UserId>,
     #[serde(default)]
     pub repeated: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub positions: Vec<ReadPosition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastMessage>,
 }
 
-both_ways!(Changed, port::Changed { change: change, members: members, repeated: repeated });
+impl From<port::Changed> for Changed {
+    fn from(changed: port::Changed) -> Self {
+        Self {
+            change: changed.change.into(),
+            members: changed.members,
+            repeated: changed.repeated,
+            positions: list(changed.positions),
+            last: changed.last.map(Into::into),
+        }
+    }
+}
+
+impl From<Changed> for port::Changed {
+    fn from(changed: Changed) -> Self {
+        Self {
+            change: changed.change.into(),
+            members: changed.members,
+            repeated: changed.repeated,
+            positions: list(changed.positions),
+            last: changed.last.map(Into::into),
+        }
+    }
+}
+
+/// Where a member stood when an edit or a deletion was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::ReadPosition`")]
+pub struct ReadPosition {
+    pub user: UserId,
+    pub joined: Seq,
+    pub read: Seq,
+}
+
+both_ways!(ReadPosition, port::ReadPosition { user: user, joined: joined, read: read });
 
 /// The question of `append-message`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,80 +253,4 @@ both_ways!(ReadMessages, port::MessagesQuery { user: user, conversation: convers
 #[allow(missing_docs, reason = "in the order asked; `None` for a message that the user may not see")]
 pub struct Messages {
     pub messages: Vec<Option<Message>>,
-}
-
-/// The question of `pending`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "as the arguments of `Records::pending`")]
-pub struct ReadPending {
-    pub before: Timestamp,
-    pub limit: u32,
-}
-
-/// The answer to `pending`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "oldest first")]
-pub struct PendingPage {
-    pub pending: Vec<Pending>,
-}
-
-/// A stored change or move whose announcement is not confirmed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "as `roost_core::port::Pending`, described in docs/records-http.md")]
-pub enum Pending {
-    Changed(Changed),
-    Member { conversation: ConversationId, user: UserId },
-}
-
-impl From<port::Pending> for Pending {
-    fn from(pending: port::Pending) -> Self {
-        match pending {
-            port::Pending::Change(changed) => Self::Changed(changed.into()),
-            port::Pending::Member(conversation, user) => Self::Member { conversation, user },
-        }
-    }
-}
-
-impl From<Pending> for port::Pending {
-    fn from(pending: Pending) -> Self {
-        match pending {
-            Pending::Changed(changed) => Self::Change(changed.into()),
-            Pending::Member { conversation, user } => Self::Member(conversation, user),
-        }
-    }
-}
-
-/// The question of `announced`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "as the argument of `Records::announced`")]
-pub struct Announced {
-    pub confirmations: Vec<Confirmation>,
-}
-
-/// A change or move that has been announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "as `roost_core::port::Confirmation`")]
-pub enum Confirmation {
-    Change { conversation: ConversationId, seq: Seq },
-    Member { conversation: ConversationId, user: UserId },
-}
-
-impl From<port::Confirmation> for Confirmation {
-    fn from(confirmation: port::Confirmation) -> Self {
-        match confirmation {
-            port::Confirmation::Change(conversation, seq) => Self::Change { conversation, seq },
-            port::Confirmation::Member(conversation, user) => Self::Member { conversation, user },
-        }
-    }
-}
-
-impl From<Confirmation> for port::Confirmation {
-    fn from(confirmation: Confirmation) -> Self {
-        match confirmation {
-            Confirmation::Change { conversation, seq } => Self::Change(conversation, seq),
-            Confirmation::Member { conversation, user } => Self::Member(conversation, user),
-        }
-    }
 }

@@ -7,6 +7,7 @@
 mod conversations;
 mod documents;
 mod messages;
+mod outbox;
 mod users;
 
 use roost_core::ids::UserId;
@@ -15,16 +16,18 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use conversations::{
     Conversation, ConversationIds, ConversationPage, CreateConversation, Created, HistoryPage, ListConversations,
-    MemberChange, Members, Membership, ReadHistory, ReadIds, ReadMembership, Users,
+    ListMembers, Member, MemberChange, Members, MembersPage, Membership, ReadHistory, ReadIds, ReadMembership, Users,
 };
 pub use documents::{
     DeleteDocument, Document, DocumentKey, DocumentNames, DocumentScope, DocumentVersion, Documents, Owner,
     PutDocument, ReadDocuments,
 };
 pub use messages::{
-    Announced, AppendMessage, Change, ChangeKind, ChangeLists, ChangeRange, Changed, Confirmation, DeleteMessage,
-    EditMessage, LastMessage, LastMessages, Message, Messages, Pending, PendingPage, ReadChanges, ReadLastMessages,
-    ReadMessages, ReadPending,
+    AppendMessage, Change, ChangeKind, ChangeLists, ChangeRange, Changed, DeleteMessage, EditMessage, LastMessage,
+    LastMessages, Message, Messages, ReadChanges, ReadLastMessages, ReadMessages, ReadPosition,
+};
+pub use outbox::{
+    Announced, Confirmation, Pending, PendingId, PendingItem, PendingPage, Postpone, Postponement, ReadPending,
 };
 pub use users::{
     Audience, Audiences, Blocked, Contact, Contacts, Counter, MarkRead, ReadAudience, ReadContacts, ReadMark,
@@ -110,6 +113,7 @@ pub enum ProblemCode {
     Conflict,
     VersionMismatch,
     TooLarge,
+    TooManyConversations,
     Denied,
     Unauthenticated,
     Unavailable,
@@ -117,7 +121,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code that a backend may answer with.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Invalid,
         Self::NotAMember,
         Self::Forbidden,
@@ -126,6 +130,7 @@ impl ProblemCode {
         Self::Conflict,
         Self::VersionMismatch,
         Self::TooLarge,
+        Self::TooManyConversations,
         Self::Denied,
         Self::Unauthenticated,
         Self::Unavailable,
@@ -138,7 +143,7 @@ impl ProblemCode {
             Self::Unauthenticated => 401,
             Self::NotAMember | Self::Forbidden | Self::Blocked | Self::Denied => 403,
             Self::NotFound => 404,
-            Self::Conflict | Self::VersionMismatch => 409,
+            Self::Conflict | Self::VersionMismatch | Self::TooManyConversations => 409,
             Self::TooLarge => 413,
             Self::Unavailable => 503,
         }
@@ -178,6 +183,7 @@ impl Problem {
             ProblemCode::Conflict => RecordsError::Conflict(self.detail),
             ProblemCode::VersionMismatch => RecordsError::VersionMismatch { present: self.version },
             ProblemCode::TooLarge => RecordsError::TooLarge(self.detail),
+            ProblemCode::TooManyConversations => RecordsError::TooManyConversations(self.detail),
             ProblemCode::Denied => RecordsError::Denied(self.detail),
             ProblemCode::Unauthenticated | ProblemCode::Unavailable => return None,
         })
@@ -197,6 +203,7 @@ impl From<RecordsError> for Problem {
                 return Self { version: present, ..Self::new(ProblemCode::VersionMismatch, String::new()) };
             }
             RecordsError::TooLarge(detail) => (ProblemCode::TooLarge, detail),
+            RecordsError::TooManyConversations(detail) => (ProblemCode::TooManyConversations, detail),
             // Quotas are the host's own: a backend does not know which function asks.
             RecordsError::Denied(detail) | RecordsError::QuotaExceeded(detail) => (ProblemCode::Denied, detail),
             RecordsError::Unavailable { retry_after_ms } => {

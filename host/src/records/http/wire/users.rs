@@ -101,11 +101,11 @@ pub struct MarkRead {
 pub struct ReadMark {
     pub counter: Counter,
     pub moved: bool,
-    #[serde(deserialize_with = "in_order")]
-    pub members: Vec<UserId>,
+    pub member_count: u32,
+    pub audience: Vec<UserId>,
 }
 
-both_ways!(ReadMark, port::ReadMark { counter: counter, moved: moved, members: members });
+both_ways!(ReadMark, port::ReadMark { counter: counter, moved: moved, member_count: member_count, audience: audience });
 
 /// The question of `unread`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,9 +120,11 @@ pub struct ReadUnread {
 pub struct UnreadRequest {
     pub user: UserId,
     pub conversations: Option<Vec<ConversationId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ConversationId>,
 }
 
-both_ways!(UnreadRequest, port::UnreadRequest { user: user, conversations: conversations });
+both_ways!(UnreadRequest, port::UnreadRequest { user: user, conversations: conversations, after: after });
 
 /// The answer to `unread`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,11 +139,13 @@ pub struct UnreadSnapshots {
 pub struct UnreadSnapshot {
     pub user: UserId,
     pub counters: Vec<Counter>,
+    #[serde(default)]
+    pub more: bool,
 }
 
 impl From<port::UnreadSnapshot> for UnreadSnapshot {
     fn from(snapshot: port::UnreadSnapshot) -> Self {
-        Self { user: snapshot.user, counters: list(snapshot.counters) }
+        Self { user: snapshot.user, counters: list(snapshot.counters), more: snapshot.more }
     }
 }
 
@@ -150,6 +154,6 @@ impl From<UnreadSnapshot> for port::UnreadSnapshot {
     fn from(snapshot: UnreadSnapshot) -> Self {
         let mut counters: Vec<port::Counter> = list(snapshot.counters);
         counters.sort_by_key(|counter| counter.conversation);
-        Self { user: snapshot.user, counters }
+        Self { user: snapshot.user, counters, more: snapshot.more }
     }
 }

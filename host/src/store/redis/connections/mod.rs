@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::node::NodeConnection;
 pub(crate) use self::server::{ServerProcess, UnusableServer};
-use crate::config::{RedisConfig, RedisMode};
+use crate::config::{RedisConfig, RedisMode, Secret};
 
 /// Requests that wait for one connection; when there are more, their senders wait.
 const REQUEST_QUEUE_MAX: usize = 4_096;
@@ -112,7 +112,7 @@ impl ConnectionFactory {
             on_push(push);
             Ok::<(), std::convert::Infallible>(())
         });
-        let client = self.client(address, true)?;
+        let client = self.server_client(address)?;
         // The crate limits the time of the TCP connection, but not of a server that accepts it and never answers.
         let limit = self.config.connect_timeout + self.config.response_timeout;
         within(limit, client.get_multiplexed_async_connection_with_config(&config)).await
@@ -125,7 +125,7 @@ impl ConnectionFactory {
             match self.ask_sentinel(&sentinel, service).await {
                 Ok(Some((host, port))) => return Ok(Address { host, port }),
                 Ok(None) => {}
-                Err(error) => failure = error.into(),
+                Err(error) => failure = UnusableServer::of_sentinel(error),
             }
         }
         Err(failure)
@@ -133,7 +133,7 @@ impl ConnectionFactory {
 
     async fn ask_sentinel(&self, sentinel: &Address, service: &str) -> Result<Option<(String, u16)>, RedisError> {
         let config = self.timeouts();
-        let client = self.client(sentinel, false)?;
+        let client = self.sentinel_client(sentinel)?;
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = within(self.config.connect_timeout, connecting).await?;
         redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(service).query_async(&mut connection).await
@@ -145,21 +145,24 @@ impl ConnectionFactory {
             .set_response_timeout(Some(self.config.response_timeout))
     }
 
-    /// A sentinel has neither the databases nor the users of a server, so it gets neither from the URL.
-    fn client(&self, address: &Address, is_server: bool) -> RedisResult<Client> {
-        let (host, port) = (address.host.clone(), address.port);
+    /// A client of a server.
+    fn server_client(&self, address: &Address) -> RedisResult<Client> {
         let url = &self.config.url;
-        let mut settings = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
-        if is_server {
-            settings = settings.set_db(if url.mode == RedisMode::Cluster { 0 } else { url.database });
-            if let Some(username) = &url.username {
-                settings = settings.set_username(username);
-            }
-            if let Some(password) = &url.password {
-                settings = settings.set_password(&password.0);
-            }
-        }
-        if !url.tls {
+        let database = if url.mode == RedisMode::Cluster { 0 } else { url.database };
+        let settings = credentials(url.username.as_ref(), url.password.as_ref()).set_db(database);
+        self.client(address, url.tls, settings)
+    }
+
+    /// A client of a sentinel, which has neither the databases nor the users of a server.
+    fn sentinel_client(&self, address: &Address) -> RedisResult<Client> {
+        let RedisConfig { sentinel_username, sentinel_password, sentinel_tls, url, .. } = &self.config;
+        let settings = credentials(sentinel_username.as_ref(), sentinel_password.as_ref());
+        self.client(address, sentinel_tls.unwrap_or(url.tls), settings)
+    }
+
+    fn client(&self, address: &Address, uses_tls: bool, settings: RedisConnectionInfo) -> RedisResult<Client> {
+        let (host, port) = (address.host.clone(), address.port);
+        if !uses_tls {
             let info = ConnectionAddr::Tcp(host, port).into_connection_info()?;
             return Client::open(info.set_redis_settings(settings));
         }
@@ -167,6 +170,17 @@ impl ConnectionFactory {
         let info = tls.into_connection_info()?.set_redis_settings(settings);
         Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: self.authority.clone() })
     }
+}
+
+fn credentials(username: Option<&String>, password: Option<&Secret>) -> RedisConnectionInfo {
+    let mut settings = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+    if let Some(username) = username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = password {
+        settings = settings.set_password(&password.0);
+    }
+    settings
 }
 
 async fn within<T>(limit: Duration, connecting: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {

@@ -4,7 +4,7 @@
 //! row did not come, they fail at once until a background task has connected again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Address, Backoff, ConnectionFactory, ServerProcess, UnusableServer};
 use crate::ops::metrics;
 use crate::ops::supervisor::{Supervisor, TaskHealth};
-use crate::store::redis::{count_round_trip, errors};
+use crate::store::redis::count_round_trip;
+use crate::store::redis::errors::{self, WriteObservation, WriteRefusal};
 
 /// A server that leaves so many requests in a row unanswered is taken for hanging.
 const TIMEOUTS_MAX: u32 = 3;
@@ -31,9 +32,28 @@ pub(crate) struct NodeConnection {
     connection: MultiplexedConnection,
     closed: CancellationToken,
     timeouts_in_a_row: AtomicU32,
+    /// Why the server accepts no writes at present, as [`WriteRefusal`] numbers it.
+    write_refusal: AtomicU8,
 }
 
 impl NodeConnection {
+    /// Notes whether the server accepts writes.
+    pub(in crate::store::redis) fn observed(&self, writes: WriteObservation) {
+        let number = match writes {
+            WriteObservation::Nothing => return,
+            WriteObservation::Accepted => 0,
+            WriteObservation::Refused(refusal) => refusal.number(),
+        };
+        if self.write_refusal.swap(number, Ordering::Relaxed) != 0 && number == 0 {
+            tracing::info!(server = %self.address, "Redis accepts writes again");
+        }
+    }
+
+    /// Why the server accepts no writes at present; `None` if it does.
+    pub(in crate::store::redis) fn write_refusal(&self) -> Option<WriteRefusal> {
+        WriteRefusal::numbered(self.write_refusal.load(Ordering::Relaxed))
+    }
+
     /// Closes the connection: requests that wait for an answer fail, and the node opens another connection.
     pub(crate) fn close(&self) {
         self.closed.cancel();
@@ -122,6 +142,14 @@ impl Node {
         self.problem().map_or(Ok(()), |problem| Err(UnusableServer::NotConnected(problem)))
     }
 
+    /// Why this server accepts no writes at present; `None` if it does, or cannot be reached.
+    pub(in crate::store::redis) fn write_refusal(&self) -> Option<WriteRefusal> {
+        match &*self.state.borrow() {
+            NodeState::Connected(connection) => connection.write_refusal(),
+            NodeState::Connecting(_) | NodeState::Down { .. } => None,
+        }
+    }
+
     /// Why requests cannot be sent to this server; `None` if they can.
     pub(crate) fn problem(&self) -> Option<String> {
         match &*self.state.borrow() {
@@ -181,5 +209,12 @@ async fn open(factory: &ConnectionFactory, configured: &Address) -> Result<NodeC
     let mut connection = factory.connect(&address, on_push).await?;
     let mut process = ServerProcess::identify(&mut connection, &factory.config().url.mode).await?;
     process.serving_since = factory.serving_since(&process.id, process.serving_since);
-    Ok(NodeConnection { address, process, connection, closed, timeouts_in_a_row: AtomicU32::new(0) })
+    Ok(NodeConnection {
+        address,
+        process,
+        connection,
+        closed,
+        timeouts_in_a_row: AtomicU32::new(0),
+        write_refusal: AtomicU8::new(0),
+    })
 }

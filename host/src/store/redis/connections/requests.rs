@@ -13,10 +13,10 @@ use roost_core::port::StoreError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
-use super::NodeConnection;
 use super::node::Node;
 use super::topology::Topology;
-use crate::store::redis::errors::{self, ReplyVerdict, judge};
+use super::{Address, NodeConnection};
+use crate::store::redis::errors::{self, ReplyVerdict, WriteObservation, judge};
 use crate::store::redis::scripts::SCRIPTS;
 
 /// A request that was not carried out is sent at most so often.
@@ -124,17 +124,24 @@ impl RequestSender {
         results: &mut [Option<UnitResult>],
     ) -> Vec<(usize, Destination)> {
         let batches = self.batch(units, unsent, results);
-        let mut again = Vec::new();
+        let mut unanswered = Unanswered::default();
         for (batch, sent) in join_all(batches.into_iter().map(|batch| batch.send(units))).await {
             match sent {
                 Ok((connection, replies)) => {
+                    let mut writes = WriteObservation::default();
                     for ((index, _), values) in batch.units.iter().zip(replies) {
-                        let reply = UnitReply { values, connection: connection.clone() };
-                        match self.evaluate(reply, may_resend).await {
-                            Ok(result) => put(results, *index, result),
-                            Err(destination) => again.push((*index, destination)),
+                        let is_write = units.get(*index).is_some_and(|unit| unit.is_signed);
+                        let verdict = judge(&values, &connection.address);
+                        if verdict == ReplyVerdict::Answer {
+                            writes.observe(is_write, &values);
+                            put(results, *index, Ok(UnitReply { values, connection: connection.clone() }));
+                        } else if may_resend {
+                            unanswered.add(*index, verdict, &connection);
+                        } else {
+                            put(results, *index, Err(errors::unavailable()));
                         }
                     }
+                    connection.observed(writes);
                 }
                 Err(error) => {
                     self.topology.request_refresh();
@@ -142,7 +149,42 @@ impl RequestSender {
                 }
             }
         }
+        self.prepare_resend(unanswered, results).await
+    }
+
+    /// Does once what the unanswered units need before they are sent again, however many they are.
+    async fn prepare_resend(
+        &self,
+        unanswered: Unanswered,
+        results: &mut [Option<UnitResult>],
+    ) -> Vec<(usize, Destination)> {
+        let Unanswered { redirected, without_scripts, postponed, needs_refresh } = unanswered;
+        if needs_refresh {
+            self.topology.request_refresh();
+        }
+        let redirected = redirected.into_iter().map(|(index, redirection)| (index, self.destination(&redirection)));
+        let mut again: Vec<(usize, Destination)> = redirected.collect();
+        let loads = without_scripts
+            .into_iter()
+            .map(|(connection, indices)| async move { (connection.send(&load_scripts()).await, indices) });
+        for (loaded, indices) in join_all(loads).await {
+            match loaded {
+                Ok(_) => again.extend(indices.into_iter().map(|index| (index, Destination::Leader))),
+                Err(error) => indices.into_iter().for_each(|index| put(results, index, Err(error.clone()))),
+            }
+        }
+        if !postponed.is_empty() {
+            sleep(RESEND_PAUSE).await;
+            again.extend(postponed.into_iter().map(|index| (index, Destination::Leader)));
+        }
         again
+    }
+
+    fn destination(&self, redirection: &Redirection) -> Destination {
+        match redirection {
+            Redirection::Moved(address) => Destination::Node(self.topology.node_at(address)),
+            Redirection::Ask(address) => Destination::Asking(self.topology.node_at(address)),
+        }
     }
 
     /// Groups units by the server that they go to. A unit whose slot has no leader fails here.
@@ -171,35 +213,49 @@ impl RequestSender {
         }
         batches
     }
+}
 
-    /// Returns the unit's result, or where it must be sent next.
-    async fn evaluate(&self, reply: UnitReply, may_resend: bool) -> Result<UnitResult, Destination> {
-        let verdict = judge(&reply.values, &reply.connection.address);
-        if verdict == ReplyVerdict::Answer {
-            return Ok(Ok(reply));
-        }
-        if !may_resend {
-            return Ok(Err(errors::unavailable()));
-        }
-        match &verdict {
-            ReplyVerdict::Answer => Ok(Ok(reply)),
+/// Where a server sends a unit instead.
+#[derive(Debug, PartialEq, Eq)]
+enum Redirection {
+    Moved(Address),
+    Ask(Address),
+}
+
+/// The units of one sending that were not carried out, by what they need before they are sent again.
+#[derive(Default)]
+struct Unanswered {
+    redirected: Vec<(usize, Redirection)>,
+    /// By the connection to the server that does not have the scripts.
+    without_scripts: Vec<(Arc<NodeConnection>, Vec<usize>)>,
+    /// To be sent again after a pause.
+    postponed: Vec<usize>,
+    /// The topology may be outdated.
+    needs_refresh: bool,
+}
+
+impl Unanswered {
+    fn add(&mut self, index: usize, verdict: ReplyVerdict, connection: &Arc<NodeConnection>) {
+        match verdict {
+            ReplyVerdict::Answer => {}
             ReplyVerdict::ScriptsMissing => {
-                let loaded = reply.connection.send(&load_scripts()).await;
-                loaded.map_or_else(|error| Ok(Err(error)), |_| Err(Destination::Leader))
+                match self.without_scripts.iter_mut().find(|(known, _)| Arc::ptr_eq(known, connection)) {
+                    Some((_, indices)) => indices.push(index),
+                    None => self.without_scripts.push((connection.clone(), vec![index])),
+                }
             }
             ReplyVerdict::Moved(address) => {
-                self.topology.request_refresh();
-                Err(Destination::Node(self.topology.node_at(address)))
+                self.needs_refresh = true;
+                self.redirected.push((index, Redirection::Moved(address)));
             }
-            ReplyVerdict::Ask(address) => Err(Destination::Asking(self.topology.node_at(address))),
+            ReplyVerdict::Ask(address) => self.redirected.push((index, Redirection::Ask(address))),
             ReplyVerdict::Demoted | ReplyVerdict::TryLater => {
                 // The next connection leads to the server that took over, or finds out what this one has become.
                 if verdict == ReplyVerdict::Demoted {
-                    reply.connection.close();
+                    connection.close();
                 }
-                self.topology.request_refresh();
-                sleep(RESEND_PAUSE).await;
-                Err(Destination::Leader)
+                self.needs_refresh = true;
+                self.postponed.push(index);
             }
         }
     }

@@ -30,6 +30,11 @@ pub(crate) enum UnusableServer {
     Redis(RedisError),
     #[error("the server refuses the user or the password ({0}); the URL names them as redis://user:password@host:port")]
     AccessDenied(String),
+    #[error(
+        "the sentinels refuse the user or the password ({0}); set store_sentinel_username and store_sentinel_password, which are \
+         not those of the URL"
+    )]
+    SentinelAccessDenied(String),
     #[error("this is Redis {0}; Redis {MAJOR_VERSION_MIN}.0 or newer is needed")]
     TooOld(String),
     #[error("this is a Redis Cluster; its URL begins with redis+cluster:// or rediss+cluster://")]
@@ -49,11 +54,23 @@ pub(crate) enum UnusableServer {
 }
 
 impl UnusableServer {
+    /// Why a sentinel could not be asked.
+    pub(crate) fn of_sentinel(error: RedisError) -> Self {
+        match error.code() {
+            Some(code @ ("NOAUTH" | "WRONGPASS" | "NOPERM")) => Self::SentinelAccessDenied(code.to_owned()),
+            _ => Self::Redis(error),
+        }
+    }
+
     /// Whether the configuration or the server must be changed first, so that trying again does not help.
     pub(crate) fn is_permanent(&self) -> bool {
         match self {
             Self::Redis(error) => errors::is_permanent(error),
-            Self::AccessDenied(_) | Self::TooOld(_) | Self::IsCluster | Self::NoCluster => true,
+            Self::AccessDenied(_)
+            | Self::SentinelAccessDenied(_)
+            | Self::TooOld(_)
+            | Self::IsCluster
+            | Self::NoCluster => true,
             Self::Replica | Self::UnknownService(_) | Self::NoSlots | Self::NotConnected(_) => false,
             Self::UnexpectedAnswer(_) => false,
         }
@@ -92,7 +109,9 @@ impl ServerProcess {
         if major.is_none_or(|major| major < MAJOR_VERSION_MIN) {
             return Err(UnusableServer::TooOld(version.to_owned()));
         }
-        match (info_value(server, "redis_mode")? == "cluster", *mode == RedisMode::Cluster) {
+        // Valkey has named this line `server_mode` since version 8.
+        let server_mode = info_value(server, "redis_mode").or_else(|_| info_value(server, "server_mode"))?;
+        match (server_mode == "cluster", *mode == RedisMode::Cluster) {
             (true, false) => return Err(UnusableServer::IsCluster),
             (false, true) => return Err(UnusableServer::NoCluster),
             _ => {}
@@ -130,6 +149,19 @@ mod tests {
         );
         let replication = format!("role:{role}\r\nmaster_replid2:{}\r\n", "0".repeat(40));
         ServerProcess::from_info(&server, &replication, NOW, expected)
+    }
+
+    #[test]
+    fn valkey_is_a_redis_of_its_compatible_version() {
+        let run_id = "0123456789abcdef".repeat(2);
+        let server = format!(
+            "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nserver_mode:standalone\r\nrun_id:{run_id}\r\n\
+             uptime_in_seconds:5\r\n"
+        );
+        let replication = format!("role:master\r\nmaster_replid2:{}\r\n", "0".repeat(40));
+        assert!(ServerProcess::from_info(&server, &replication, NOW, &RedisMode::Standalone).is_ok());
+        let refused = ServerProcess::from_info(&server, &replication, NOW, &RedisMode::Cluster).unwrap_err();
+        assert!(matches!(refused, UnusableServer::NoCluster));
     }
 
     #[test]

@@ -40,8 +40,6 @@ struct SharedState {
     changed: Notify,
     /// Users should be subscribed, and the server cannot be reached.
     is_down: AtomicBool,
-    /// A connection was open before, so events may have been missed when the next one opens.
-    was_connected: AtomicBool,
 }
 
 impl SharedState {
@@ -99,13 +97,12 @@ impl ConnectionTask {
                     backoff = Backoff::new();
                     self.shared.is_down.store(false, Ordering::Relaxed);
                     let resubscribing = self.shared.desired().start_over();
-                    let resubscribing =
-                        self.shared.was_connected.swap(true, Ordering::Relaxed).then_some(resubscribing);
-                    let was_connected = self.serve(connection, &closed, resubscribing).await;
-                    self.shared.was_connected.store(was_connected, Ordering::Relaxed);
-                    if was_connected {
+                    if self.serve(connection, &closed, resubscribing).await {
                         metrics::REDIS_DISCONNECTS.inc();
                         tracing::warn!(server = %self.address, "a subscription connection to Redis was lost");
+                        // Before anything arrives over the next connection, or from another server.
+                        let lost = self.shared.desired().subscribed();
+                        self.context.listeners.notify_suspended(&lost);
                     }
                     self.context.topology.request_refresh();
                 }
@@ -151,14 +148,15 @@ impl ConnectionTask {
 
     /// Sends commands until the connection is lost (`true`) or not needed any more (`false`).
     ///
-    /// `resubscribing` is the number of subscriptions that a lost connection had. When they are confirmed again, the
-    /// subscribers are notified of the interruption.
+    /// `resubscribing` is the number of subscriptions that are desired from the start. When they are confirmed, the subscribers
+    /// of those that a lost connection had are notified of the interruption.
     async fn serve(
         &self,
         mut connection: MultiplexedConnection,
         closed: &CancellationToken,
-        mut resubscribing: Option<usize>,
+        resubscribing: usize,
     ) -> bool {
+        let mut resubscribing = Some(resubscribing);
         loop {
             let commands = self.shared.desired().next_commands(COMMANDS_MAX);
             if !commands.is_empty() {
@@ -173,7 +171,8 @@ impl ConnectionTask {
             }
             // New subscriptions stand behind these in the queue.
             if resubscribing.is_some_and(|left| left == 0 || commands.is_empty()) {
-                self.context.listeners.notify_interrupted();
+                let resumed = self.shared.desired().take_resumed();
+                self.context.listeners.notify_interrupted(&resumed);
                 resubscribing = None;
             }
             if !commands.is_empty() {

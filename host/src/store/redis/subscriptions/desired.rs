@@ -23,6 +23,8 @@ pub(super) type SubscriptionConfirmation = oneshot::Sender<Result<(), SubscribeE
 struct ChannelState {
     is_desired: bool,
     is_subscribed: bool,
+    /// The subscription was lost with its connection, so events may have been missed.
+    was_interrupted: bool,
     waiting: Vec<SubscriptionConfirmation>,
 }
 
@@ -75,9 +77,28 @@ impl DesiredSubscriptions {
     pub(super) fn start_over(&mut self) -> usize {
         self.unsubscribing.clear();
         self.channels.retain(|_, channel| channel.is_desired);
-        self.channels.values_mut().for_each(|channel| channel.is_subscribed = false);
+        for channel in self.channels.values_mut() {
+            channel.was_interrupted |= channel.is_subscribed;
+            channel.is_subscribed = false;
+        }
         self.changed = self.channels.keys().copied().collect();
         self.changed.len()
+    }
+
+    /// The users whose subscription is confirmed.
+    pub(super) fn subscribed(&self) -> Vec<UserId> {
+        self.channels.iter().filter(|(_, channel)| channel.is_subscribed).map(|(user, _)| *user).collect()
+    }
+
+    /// The users whose subscription was lost and is confirmed again. Each is returned once.
+    pub(super) fn take_resumed(&mut self) -> Vec<UserId> {
+        let resumed = self.channels.iter_mut().filter(|(_, channel)| channel.was_interrupted && channel.is_subscribed);
+        resumed
+            .map(|(user, channel)| {
+                channel.was_interrupted = false;
+                *user
+            })
+            .collect()
     }
 
     /// The next commands to send, at most `max`.
@@ -183,6 +204,26 @@ mod tests {
             Subscribe(user) | Unsubscribe(user) => *user,
         });
         assert_eq!(commands, [Subscribe(user(1)), Subscribe(user(3))]);
+    }
+
+    #[test]
+    fn only_users_whose_subscription_was_lost_were_interrupted() {
+        let mut desired = DesiredSubscriptions::default();
+        let confirm_all = |desired: &mut DesiredSubscriptions| {
+            desired.next_commands(9).into_iter().for_each(|command| desired.answered(command, Ok(())));
+        };
+        desired.subscribe(user(1), oneshot::channel().0);
+        desired.start_over();
+        confirm_all(&mut desired);
+        assert_eq!((desired.take_resumed(), desired.subscribed()), (vec![], vec![user(1)]), "the first connection");
+        desired.subscribe(user(2), oneshot::channel().0);
+        // The connection is lost, and so is the next one, before anybody is subscribed again.
+        desired.start_over();
+        desired.start_over();
+        assert_eq!(desired.take_resumed(), [], "not confirmed yet");
+        confirm_all(&mut desired);
+        assert_eq!(desired.take_resumed(), [user(1)]);
+        assert_eq!(desired.take_resumed(), []);
     }
 
     #[test]

@@ -77,17 +77,27 @@ impl Listeners {
         }
     }
 
-    /// Notifies every subscriber once that it may have missed events.
-    pub(super) fn notify_interrupted(&self) {
-        let mut notified: Vec<Arc<dyn Subscriber>> = Vec::new();
-        for shard in &self.shards {
-            for listener in lock(shard).values() {
-                if !notified.iter().any(|known| Arc::ptr_eq(known, &listener.subscriber)) {
-                    notified.push(listener.subscriber.clone());
-                }
+    /// Notifies the subscribers of these users, each once, that it may miss their events from now on.
+    pub(super) fn notify_suspended(&self, users: &[UserId]) {
+        self.notify(users, |subscriber, users| subscriber.suspended(users));
+    }
+
+    /// Notifies the subscribers of these users, each once, that it may have missed their events.
+    pub(super) fn notify_interrupted(&self, users: &[UserId]) {
+        self.notify(users, |subscriber, users| subscriber.interrupted(users));
+    }
+
+    fn notify(&self, users: &[UserId], tell: impl Fn(&dyn Subscriber, &[UserId])) {
+        let mut notified: Vec<(Arc<dyn Subscriber>, Vec<UserId>)> = Vec::new();
+        for user in users {
+            let subscriber = self.shard(*user).get(user).map(|listener| listener.subscriber.clone());
+            let Some(subscriber) = subscriber else { continue };
+            match notified.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &subscriber)) {
+                Some((_, users)) => users.push(*user),
+                None => notified.push((subscriber, vec![*user])),
             }
         }
-        notified.iter().for_each(|subscriber| subscriber.interrupted());
+        notified.iter().for_each(|(subscriber, users)| tell(subscriber.as_ref(), users));
     }
 
     #[allow(clippy::indexing_slicing, reason = "a remainder of the length is below it")]

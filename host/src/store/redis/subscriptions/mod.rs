@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::port::{StoreError, Subscriber};
@@ -108,15 +109,22 @@ impl Subscriptions {
             return;
         }
         tracing::info!(users = moved.len(), "subscriptions move to the servers that lead their slots now");
-        join_all(moved.iter().map(|(user, old)| self.move_subscription(*user, old))).await;
-        self.context.listeners.notify_interrupted();
+        // Before anything arrives from the new servers.
+        let users: Vec<UserId> = moved.iter().map(|(user, _)| *user).collect();
+        self.context.listeners.notify_suspended(&users);
+        let moving: FuturesUnordered<_> = moved.iter().map(|(user, old)| self.move_subscription(*user, old)).collect();
+        let mut done = moving.ready_chunks(users.len());
+        while let Some(users) = done.next().await {
+            self.context.listeners.notify_interrupted(&users);
+        }
     }
 
-    async fn move_subscription(&self, user: UserId, old: &Address) {
+    /// Returns the user, whether or not the subscription has moved.
+    async fn move_subscription(&self, user: UserId, old: &Address) -> UserId {
         // A user who could not be subscribed elsewhere stays subscribed here until the topology changes again.
         if !matches!(timeout(self.confirm_timeout, self.subscribe(user)).await, Ok(Ok(()))) {
             self.context.topology.request_refresh();
-            return;
+            return user;
         }
         let connection = self.connections().get(old).cloned();
         if let Some(connection) = connection
@@ -124,6 +132,7 @@ impl Subscriptions {
         {
             connection.unsubscribe(user);
         }
+        user
     }
 
     /// Subscribes a user at the server that leads the user's slot, whichever that is by then.

@@ -1,0 +1,208 @@
+//! A user with as many conversations as are allowed: filling, reading, forgetting and checking the counters, a caller that
+//! stops in the middle, and records that are slow.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::consistency::{self, Subjects};
+use crate::error::Error;
+use crate::ids::{ConversationId, UserId};
+use crate::key::{Key, Owner, Space};
+use crate::limits::{CONVERSATIONS_MAX, FILL_CHUNK, LEASE_TTL_MS};
+use crate::messaging;
+use crate::port::*;
+use crate::testing::{FakeRecords, FakeWorld, ManualClock, TestWorld, block_on};
+use crate::unread::rules;
+
+const USER: UserId = UserId::from_u128(1);
+const OTHER: UserId = UserId::from_u128(2);
+
+fn id(number: usize) -> ConversationId {
+    ConversationId::from_u128(number as u128)
+}
+
+fn create(records: &FakeRecords, number: usize) -> Answer<Created> {
+    let at = ManualClock::START;
+    block_on(records.create_conversation(NewConversation {
+        id: Some(id(number)),
+        creator: OTHER,
+        members: vec![USER],
+        at,
+    }))
+}
+
+fn send(world: &FakeWorld, number: usize) {
+    let draft = Draft {
+        conversation: id(number),
+        sender: OTHER,
+        id: None,
+        kind: "text".into(),
+        content: "hello".into(),
+        at: world.now(),
+    };
+    block_on(messaging::send(world, draft)).unwrap();
+}
+
+fn world(conversations: usize) -> FakeWorld {
+    let world = FakeWorld::new();
+    for number in 1..=conversations {
+        create(&world.records, number).unwrap();
+    }
+    world
+}
+
+fn total(world: &FakeWorld) -> u64 {
+    block_on(totals(world, USER)).unwrap().value.total
+}
+
+#[test]
+fn the_20001st_conversation_is_refused_until_one_is_left() {
+    let world = world(CONVERSATIONS_MAX);
+    let refused = create(&world.records, CONVERSATIONS_MAX + 1).unwrap_err();
+    assert_eq!(Error::from(refused).code(), "too_many_conversations");
+    let change = |user| MemberChange { conversation: id(7), actor: None, user, at: ManualClock::START };
+    for user in [USER, OTHER] {
+        block_on(world.remove_member(change(user))).unwrap();
+    }
+    create(&world.records, CONVERSATIONS_MAX + 1).unwrap();
+    let refused = block_on(world.add_member(change(USER)));
+    assert!(matches!(refused, Err(RecordsError::TooManyConversations(_))), "{refused:?}");
+}
+
+#[test]
+fn a_user_with_20000_conversations_is_filled_read_forgotten_and_checked() {
+    let world = world(CONVERSATIONS_MAX);
+    for number in (1..=CONVERSATIONS_MAX).step_by(1_000) {
+        send(&world, number);
+    }
+    assert_eq!(total(&world), 20);
+    block_on(totals(&world, OTHER)).unwrap();
+    assert_eq!(block_on(totals(&world, OTHER)).unwrap().value.total, 0);
+    assert_eq!(block_on(totals(&world, USER)).unwrap().value.conversations.len(), CONVERSATIONS_MAX);
+    world.store.take_calls();
+    send(&world, 1);
+    assert_eq!(world.store.take_calls().commits, 1, "whoever writes to the user notices nothing");
+    let subjects = Subjects::Users(vec![OTHER, USER]);
+    let report = block_on(consistency::verify(&world, &subjects)).unwrap();
+    assert_eq!((report.users, report.divergences.len(), report.inconclusive.len()), (2, 0, 0));
+    block_on(forget(&world, USER)).unwrap();
+    let of_user = |space| world.store.entries().keys().filter(|key| key.space == space).count();
+    let counters = of_user(Space::UnreadConversation);
+    assert_eq!(counters, CONVERSATIONS_MAX, "only the other user's are left");
+    assert_eq!((of_user(Space::UnreadTotal), of_user(Space::UnreadLease)), (1, 0));
+    assert_eq!(total(&world), 21);
+    world.store.evict(&Key::unread_conversation(USER, id(1)));
+    let report = block_on(consistency::repair(&world, &subjects)).unwrap();
+    assert!(!report.divergences.is_empty() && report.divergences.iter().all(|finding| finding.repaired));
+    assert_eq!(total(&world), 21);
+}
+
+/// As if the host had stopped after the first chunk.
+#[test]
+fn a_caller_that_stops_in_the_middle_leaves_an_uncached_user_whom_the_next_one_fills() {
+    let world = world(3 * FILL_CHUNK);
+    total(&world);
+    block_on(forget(&world, USER)).unwrap();
+    // Stored and not announced: whoever fills the counters publishes it, once.
+    let draft = |number| Draft {
+        conversation: id(number),
+        sender: OTHER,
+        id: None,
+        kind: "text".into(),
+        content: "hello".into(),
+        at: world.now(),
+    };
+    block_on(world.append_message(draft(1))).unwrap();
+    block_on(world.append_message(draft(3 * FILL_CHUNK))).unwrap();
+    world.store.take_published();
+    let counters = world.records.counters_of(USER).into_values().collect::<Vec<_>>();
+    let value = block_on(world.read(vec![Query::Fields(Key::of_user(Space::UnreadSequence, USER))])).unwrap();
+    let positions = crate::store_answers::positions(value.into_iter().next()).unwrap();
+    let behind = counters.iter().map(|counter| (positions.get(&counter.conversation).copied(), *counter)).collect();
+    let changes = block_on(encoded_changes(&world, behind)).unwrap();
+    let mut fill = rules::Fill::new(USER, b"crashed", positions);
+    let chunks = fill.write(&counters[..FILL_CHUNK], &changes);
+    let steps = [vec![rules::take_lease(USER, b"crashed")], chunks].concat();
+    for outcome in block_on(world.commit(steps)).unwrap() {
+        assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");
+    }
+    assert_eq!(world.store.entry(&Key::of_user(Space::UnreadTotal, USER)), None);
+    assert_eq!(total(&world), 2, "after the lease has expired");
+    let events: Vec<_> = world.store.published().into_iter().filter(|(user, _)| *user == USER).collect();
+    assert_eq!(events.len(), 2, "{events:?}");
+}
+
+/// Records whose every answer takes the same time.
+struct SlowRecords {
+    records: FakeRecords,
+    clock: ManualClock,
+    answer_ms: u64,
+}
+
+macro_rules! delay {
+    ($($(#[$doc:meta])* $operation:ident $name:literal
+        $method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl Records for SlowRecords {
+            $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
+                let answer = self.records.$method($($argument),*).await;
+                self.clock.advance(self.answer_ms);
+                answer
+            })*
+        }
+    };
+}
+
+crate::records_operations!(delay);
+
+fn with_slow_records(world: &FakeWorld, answer_ms: u64) -> TestWorld<crate::testing::FakeStore, SlowRecords> {
+    let records = SlowRecords { records: (*world.records).clone(), clock: world.clock.clone(), answer_ms };
+    TestWorld {
+        store: Arc::clone(&world.store),
+        records: Arc::new(records),
+        clock: world.clock.clone(),
+        telemetry: world.telemetry.clone(),
+    }
+}
+
+#[test]
+fn slow_records_fill_the_counters_as_long_as_each_answer_comes_within_the_lease() {
+    for (answer_ms, filled) in [(1_500, true), (LEASE_TTL_MS - 1, true), (LEASE_TTL_MS, false)] {
+        let world = world(10);
+        let draft = Draft {
+            conversation: id(1),
+            sender: OTHER,
+            id: None,
+            kind: "text".into(),
+            content: "hello".into(),
+            at: world.now(),
+        };
+        block_on(world.records.append_message(draft)).unwrap();
+        let slow = with_slow_records(&world, answer_ms);
+        let waiting = block_on(fill(&slow, &[USER])).unwrap();
+        assert_eq!(waiting.is_empty(), filled, "{answer_ms} ms");
+        let total = world.store.entry(&Key::of_user(Space::UnreadTotal, USER));
+        assert_eq!(total.is_some(), filled, "{answer_ms} ms");
+    }
+}
+
+#[test]
+fn one_user_who_cannot_be_filled_does_not_stop_the_others() {
+    let world = world(2);
+    let text = Mutation::Set(Key::of_user(Space::UnreadSequence, USER), b"text".to_vec(), None);
+    block_on(world.commit(vec![Transaction::new(Owner::User(USER)).mutate(text)])).unwrap();
+    assert_eq!(block_on(fill(&world, &[USER, OTHER])).unwrap_err().code(), "internal");
+    assert_eq!(world.store.entry(&Key::of_user(Space::UnreadTotal, USER)), None);
+    assert!(world.store.entry(&Key::of_user(Space::UnreadTotal, OTHER)).is_some());
+    assert_eq!(world.store.entry(&Key::of_user(Space::UnreadLease, USER)), None, "the lease was given back");
+}
+
+#[test]
+fn a_change_of_members_waits_in_the_records_while_the_counters_are_filled() {
+    let world = world(2);
+    let lease = Mutation::Set(Key::of_user(Space::UnreadLease, USER), b"another".to_vec(), Some(100));
+    block_on(world.commit(vec![Transaction::new(Owner::User(USER)).mutate(lease)])).unwrap();
+    let target = || vec![Target::latest(USER, id(1))];
+    assert_eq!(block_on(reconcile(&world, target(), Uncached::Skip)), Err(Error::Contended));
+    world.clock.advance(100);
+    assert_eq!(block_on(reconcile(&world, target(), Uncached::Skip)), Ok(()));
+}

@@ -1,0 +1,64 @@
+//! Refreshes after an interruption of the bus: only for the users whom it concerns, few at a time, and without delay for
+//! what clients ask.
+
+use super::*;
+use crate::server::fake::REFRESHES_MAX;
+
+/// A host with one client of each of these users.
+async fn connected(users: std::ops::RangeInclusive<u128>) -> (FakeHost, Vec<Client>) {
+    let host = FakeHost::start();
+    let mut clients = Vec::new();
+    for number in users {
+        clients.push(connect_as(&host, user(number), Options::default()).await.after_hello().await);
+    }
+    (host, clients)
+}
+
+fn refreshes(host: &FakeHost) -> usize {
+    host.functions.names().iter().filter(|name| *name == "sync").count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_refreshes_run_at_a_time_and_clients_are_answered_meanwhile() {
+    let (host, mut clients) = connected(1..=40).await;
+    host.functions.hold("sync");
+    host.store.inner.interrupt();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(refreshes(&host), REFRESHES_MAX);
+    for client in &mut clients {
+        client.send(r#"{"id":"1","type":"echo"}"#).await;
+        assert_eq!(client.frame().await["type"], "ok");
+    }
+    host.functions.gate.add_permits(40);
+    for client in &mut clients {
+        assert_eq!(client.frame().await["type"], "sync");
+    }
+    assert_eq!(refreshes(&host), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_users_of_the_interruption_are_refreshed() {
+    let (host, mut clients) = connected(1..=6).await;
+    host.store.inner.interrupt_users(&[user(2), user(5)]);
+    for index in [1, 4] {
+        assert_eq!(clients[index].frame().await["type"], "sync");
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(refreshes(&host), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn interruptions_before_a_refresh_begins_cause_one_refresh() {
+    let (host, mut clients) = connected(1..=3).await;
+    host.functions.hold("sync");
+    host.store.inner.interrupt_users(&[user(1), user(2)]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..5 {
+        host.store.inner.interrupt_users(&[user(3)]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    host.functions.gate.add_permits(10);
+    assert_eq!(clients[2].frame().await["type"], "sync");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(refreshes(&host), 3);
+}

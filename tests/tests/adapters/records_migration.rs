@@ -1,0 +1,127 @@
+//! A database with messages that was written before counters were differences: the migration fills in what is missing, so
+//! that every counter is what it was, and what comes later counts on from there.
+
+use roost::config::{RecordsUrl, SqliteLocation};
+use roost::records::RecordStore;
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
+use roost_core::port::{Draft, Edit, MemberChange, NewConversation, Records, UnreadRequest, UnreadSnapshot};
+use roost_core::testing::FakeRecords;
+use roost_core::time::Timestamp;
+use roost_tests::postgres::PostgresServer;
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+
+const USERS: [UserId; 3] = [UserId::from_u128(1), UserId::from_u128(2), UserId::from_u128(3)];
+const CONVERSATIONS: [ConversationId; 2] = [ConversationId::from_u128(10), ConversationId::from_u128(11)];
+const AT: Timestamp = Timestamp(1_790_000_000_000);
+
+/// Takes back the second migration of an SQLite database.
+const SQLITE_BACK: &str = "DROP TABLE deleted_ranges; DROP TABLE deleted_ranges_of_senders;
+    DROP INDEX messages_of_sender; DROP INDEX messages_deleted;
+    ALTER TABLE conversations DROP COLUMN sent; ALTER TABLE conversations DROP COLUMN last_deleted;
+    ALTER TABLE changes DROP COLUMN sent; ALTER TABLE messages DROP COLUMN sender_ordinal;
+    ALTER TABLE members DROP COLUMN read_sent; ALTER TABLE members DROP COLUMN read_own;
+    DELETE FROM _sqlx_migrations WHERE version = 2";
+
+/// Takes back the second migration of a PostgreSQL database.
+const POSTGRES_BACK: &str = "DROP TABLE deleted_ranges, deleted_ranges_of_senders;
+    DROP INDEX messages_of_sender, messages_deleted;
+    ALTER TABLE conversations DROP COLUMN sent, DROP COLUMN last_deleted;
+    ALTER TABLE changes DROP COLUMN sent; ALTER TABLE messages DROP COLUMN sender_ordinal;
+    ALTER TABLE members DROP COLUMN read_sent, DROP COLUMN read_own;
+    DELETE FROM _sqlx_migrations WHERE version = 2";
+
+/// Messages, edits and deletions of three users, who read, leave and come back.
+async fn write<R: Records>(records: &R, first: u128) {
+    for (number, conversation) in (first..first + 90).zip(CONVERSATIONS.into_iter().cycle()) {
+        let sender = USERS[(number % 3) as usize];
+        let message = MessageId::from_u128(number);
+        let draft =
+            Draft { conversation, sender, id: Some(message), kind: "text".into(), content: "one".into(), at: AT };
+        records.append_message(draft).await.unwrap();
+        if number % 5 == 0 {
+            let edit = Edit { conversation, message, editor: sender, content: "two".into(), at: AT };
+            records.edit_message(edit).await.unwrap();
+        }
+        if number % 4 < 2 {
+            records.delete_message(conversation, message, sender, AT).await.unwrap();
+        }
+        if number % 37 == 0 {
+            let reader = USERS[((number / 2) % 3) as usize];
+            records.mark_read(reader, conversation, Some(Seq((number as u64) / 4))).await.unwrap();
+        }
+    }
+    let rejoining = MemberChange { conversation: CONVERSATIONS[0], actor: None, user: USERS[2], at: AT };
+    records.remove_member(rejoining).await.unwrap();
+    records.add_member(rejoining).await.unwrap();
+}
+
+async fn begin<R: Records>(records: &R) {
+    for id in CONVERSATIONS {
+        let new = NewConversation { id: Some(id), creator: USERS[0], members: USERS.to_vec(), at: AT };
+        records.create_conversation(new).await.unwrap();
+    }
+    write(records, 1_000).await;
+}
+
+async fn counters<R: Records>(records: &R) -> Vec<UnreadSnapshot> {
+    let request = |user| UnreadRequest::all(user);
+    records.unread(USERS.map(request).to_vec()).await.unwrap()
+}
+
+/// Compares every counter at every position that is left, from the present ones to the newest.
+async fn same_at_every_position(records: &RecordStore, fake: &FakeRecords) {
+    for user in USERS {
+        for conversation in CONVERSATIONS {
+            for up_to in (0..400).step_by(7).map(|up_to| Some(Seq(up_to))).chain([None]) {
+                let marked = records.mark_read(user, conversation, up_to).await.unwrap();
+                assert_eq!(marked, fake.mark_read(user, conversation, up_to).await.unwrap(), "{user} at {up_to:?}");
+            }
+        }
+    }
+}
+
+async fn counts_on(url: RecordsUrl, take_back: impl AsyncFnOnce()) {
+    let fake = FakeRecords::new(1);
+    begin(&fake).await;
+    let records = RecordStore::open(&url).await.unwrap();
+    begin(&records).await;
+    let before = counters(&records).await;
+    let unread: u64 = before.iter().flat_map(|snapshot| &snapshot.counters).map(|counter| counter.count).sum();
+    assert!(unread > 50, "{before:?}");
+    assert_eq!(before, counters(&fake).await);
+    records.close().await;
+    take_back().await;
+
+    let records = RecordStore::open(&url).await.unwrap();
+    assert_eq!(counters(&records).await, before);
+    write(&records, 2_000).await;
+    write(&fake, 2_000).await;
+    assert_eq!(counters(&records).await, counters(&fake).await);
+    same_at_every_position(&records, &fake).await;
+    records.close().await;
+}
+
+#[tokio::test]
+async fn counters_of_an_old_sqlite_file_count_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.db");
+    let address = format!("sqlite://{}", file.display());
+    counts_on(RecordsUrl::Sqlite(SqliteLocation::File(file)), async || {
+        let mut connection = SqliteConnection::connect(&address).await.unwrap();
+        connection.execute(SQLITE_BACK).await.unwrap();
+        connection.close().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn counters_of_an_old_postgres_database_count_on() {
+    let config = PostgresServer::shared().fresh().await;
+    let address = config.url.0.clone();
+    counts_on(RecordsUrl::Postgres(config), async || {
+        let mut connection = PgConnection::connect(&address).await.unwrap();
+        connection.execute(POSTGRES_BACK).await.unwrap();
+        connection.close().await.unwrap();
+    })
+    .await;
+}
