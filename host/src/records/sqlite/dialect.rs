@@ -146,8 +146,8 @@ pub(super) static STATEMENTS: Statements = Statements {
     message: concat!("SELECT ", message!(), ", m.changed FROM messages m WHERE m.id = ?1"),
     append: concat!(
         "INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed, sender_ordinal)
-            SELECT ?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2, coalesce((SELECT s.sender_ordinal FROM messages s
-                WHERE s.sender = ?5 AND s.conversation = ?1 ORDER BY s.seq DESC LIMIT 1), 0) + 1;
+            VALUES (?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2, coalesce((SELECT s.sender_ordinal FROM messages s
+                WHERE s.sender = ?5 AND s.conversation = ?1 ORDER BY s.seq DESC LIMIT 1), 0) + 1);
         ",
         "INSERT INTO changes (conversation, seq, kind, message, sent)
             SELECT id, ?2, 0, last_insert_rowid(), sent + 1 FROM conversations WHERE id = ?1;
