@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) skew: u64,
     /// Seconds after which a deployment or a rollback reaches a host.
     pub(crate) deploy: u64,
+    /// Outages of the store last longer than a device lives without heartbeats, and the store loses nothing.
+    pub(crate) long_outages: bool,
     /// Users mostly write, read and delete, so that deletions meet reading in every order.
     pub(crate) deletes_often: bool,
 }
@@ -60,6 +62,8 @@ impl Plan {
         let (lose, duplicate, unconfirmed) = (sometimes(80), sometimes(80), sometimes(300));
         let (crash, wipe, outage, skew) = (sometimes(25), sometimes(12), sometimes(20), sometimes(60));
         let deploy = sometimes(200);
+        let long_outages = rng.chance(150);
+        let (wipe, outage) = if long_outages { (0, 10) } else { (wipe, outage) };
         Self {
             hosts: rng.between(2, 3) as usize,
             users: rng.between(3, 6) as usize,
@@ -80,6 +84,7 @@ impl Plan {
             outage,
             skew,
             deploy,
+            long_outages,
             deletes_often: rng.chance(300),
         }
     }

@@ -11,6 +11,7 @@ use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{
     Check, KeyValue, Mutation, Outcome, Publication, Query, Records, StoreError, Transaction, Value,
 };
+use roost_core::time::Timestamp;
 use roost_core::unread::Totals;
 
 use super::deletions::{announces_deletion, is_about_reading, takes_unread};
@@ -182,10 +183,18 @@ pub(crate) fn answered(world: &World, asked: &[Query], values: &mut [Value]) {
                 *value = Value::Missing;
             }
             Query::NamedFields(key, _) if world.has_bug(PlantedBug::DepartAfterOutage) && is_note(key) => {
-                *value = Value::NamedFields(vec![Some(world.now().0.to_string()), None]);
+                seem_recent(value, world.now());
             }
             _ => {}
         }
+    }
+}
+
+/// Makes the note of a sweep look as if it had just been written, if there is one.
+fn seem_recent(note: &mut Value, now: Timestamp) {
+    let Value::NamedFields(fields) = note else { return };
+    if let Some(swept_at @ Some(_)) = fields.first_mut() {
+        *swept_at = Some(now.0.to_string());
     }
 }
 

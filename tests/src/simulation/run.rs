@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use roost_core::limits::PRESENCE_TTL_MS;
 use roost_core::port::{NewConversation, Records};
 use roost_core::testing::ManualClock;
 
@@ -189,6 +190,9 @@ impl Run {
 
     /// Takes the store away, or the records, or the store from one host alone; usually for seconds, sometimes for minutes.
     fn begin_outage(&self) {
+        if self.world.plan.long_outages {
+            return self.begin_long_outage();
+        }
         let hosts = self.world.hosts_count() as u64;
         let (part, index, span_ms) = self.world.kernel.draw(|rng| {
             let longest_ms = if rng.chance(200) { OUTAGE_MS_MAX } else { 40_000 };
@@ -203,6 +207,15 @@ impl Run {
             5..8 => self.world.take_records_away(span_ms),
             _ => self.world.cut_off(index as usize, span_ms),
         }
+    }
+
+    fn begin_long_outage(&self) {
+        if self.world.store_is_away() {
+            return;
+        }
+        let span_ms = self.world.kernel.draw(|rng| rng.between(PRESENCE_TTL_MS, 2 * PRESENCE_TTL_MS));
+        self.world.kernel.note("outage", [0, span_ms], || format!("store, {span_ms} ms"));
+        self.world.take_store_away(span_ms);
     }
 
     fn crash(&mut self, second: u64) {

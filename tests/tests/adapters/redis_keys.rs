@@ -107,12 +107,17 @@ async fn a_feed_entry_shows_the_event_fields_to_any_client() {
     let user = fresh_user();
     publish(&store, user, durable(r#"{"content":"See you","seq":3,"quoted":"\"a\""}"#)).await.unwrap();
     publish(&store, user, durable("[1]")).await.unwrap();
+    // The first event of more than 1 KiB, from which on the bytes are counted: 12 of its name, and 58 and 15 of the others.
+    let large = format!("[\"{}\"]", "x".repeat(1_100));
+    publish(&store, user, durable(&large)).await.unwrap();
     let entries: Vec<(String, Vec<String>)> = server.ask(&format!("XRANGE feed:{user} - +")).await;
     let process: String = server.info("run_id").await.chars().take(16).collect();
     let first = format!("test.durable@{process}");
-    let members = ["58 58 0", "content", "See you", "seq:json", "3", "quoted:json", r#""\"a\"""#];
+    let members = ["", "content", "See you", "seq:json", "3", "quoted:json", r#""\"a\"""#];
     assert_eq!(entries[0].1, [&[first.as_str()], &members[..]].concat());
-    assert_eq!(entries[1].1, [&first, "73 15 0", "", "[1]"]);
+    assert_eq!(entries[1].1, [&first, "", "", "[1]"]);
+    let size = 12 + large.len();
+    assert_eq!(entries[2].1, [&first, &format!("{} {size} 0", 58 + 15 + size), "", &large]);
 }
 
 #[tokio::test]
