@@ -149,7 +149,7 @@ pub const DURABLE_RECEIPT_MEMBERS_MAX: usize = 8;
 /// The number of authors who are told that a user has read their messages in a larger conversation.
 pub const RECEIPT_AUTHORS_MAX: usize = 100;
 /// The number of the newest messages among those newly read whose authors are told.
-pub const RECEIPT_MESSAGES_MAX: u32 = 500;
+pub const RECEIPT_MESSAGES_MAX: u32 = 100;
 /// The time in which the others are told once at most what a user has read in a larger conversation.
 pub const RECEIPT_INTERVAL_MS: u64 = 1_000;
 /// The number of ordered sets over which the users are distributed by their last activity.
