@@ -75,7 +75,7 @@ Handler = define_function(
     grants={
         "read": ["app"],
         "write": ["app"],
-        "publish": "members",
+        "publish": True,
         "records": ["messages", "membership", "read-documents", "put-document"],
     },
 )

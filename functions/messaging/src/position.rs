@@ -15,12 +15,10 @@ pub(crate) struct ReadBody {
     up_to: Option<Seq>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ReadPayload {
-    /// The conversation that was read.
+struct ReadPayload {
     conversation: ConversationId,
-    /// The sequence number up to which everything is read. Without it, everything is read.
     up_to: Option<Seq>,
 }
 

@@ -311,7 +311,6 @@ impl Loader {
             grants,
             bounds: CallBounds::of(config),
             app_bytes_max: config.app_bytes_max,
-            documents_bytes_max: config.documents_bytes_max,
             counters,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::limits::{MEMBERS_MAX, PENDING_PAGE, RECOVERY_BATCH_TRIED_ONCE, RECOVERY_RETRY_MS, RECOVERY_RETRY_MS_MAX};
-use crate::port::{Confirmation, Pending, PendingId, PendingItem, Postponement};
+use crate::port::{Pending, PendingId, PendingItem, Postponement};
 use crate::spread;
 use crate::time::Timestamp;
 
@@ -93,38 +93,23 @@ impl Recoverable for PendingConversation {
     }
 }
 
-/// Anything pending but changes: a read position, a membership, a creation, or a contact.
+/// A member whose read position or membership moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PendingMove {
-    pub(crate) id: PendingId,
+pub(crate) struct PendingMember {
+    pub(crate) conversation: ConversationId,
+    pub(crate) user: UserId,
     /// How often it moved.
     pub(crate) moves: u64,
     pub(crate) attempts: u32,
 }
 
-impl PendingMove {
-    /// What confirms these moves; `None` for a change.
-    pub(crate) const fn confirmation(&self) -> Option<Confirmation> {
-        Some(match self.id {
-            PendingId::Change(..) => return None,
-            PendingId::Member(conversation, user) => Confirmation::Member(conversation, user, self.moves),
-            PendingId::Membership(conversation, user) => Confirmation::Membership(conversation, user, self.moves),
-            PendingId::Creation(conversation) => Confirmation::Creation(conversation, self.moves),
-            PendingId::Contact(user, other) => Confirmation::Contact(user, other, self.moves),
-        })
-    }
-}
-
-impl Recoverable for PendingMove {
+impl Recoverable for PendingMember {
     fn users(&self) -> usize {
-        match self.id {
-            PendingId::Creation(_) => MEMBERS_MAX,
-            _ => 1,
-        }
+        1
     }
 
     fn items(&self) -> Vec<TriedItem> {
-        vec![TriedItem { id: self.id, attempts: self.attempts }]
+        vec![TriedItem { id: PendingId::Member(self.conversation, self.user), attempts: self.attempts }]
     }
 
     fn attempts(&self) -> u32 {
@@ -136,15 +121,14 @@ impl Recoverable for PendingMove {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PendingWork {
     pub(crate) conversations: Vec<PendingConversation>,
-    pub(crate) moves: Vec<PendingMove>,
+    pub(crate) members: Vec<PendingMember>,
 }
 
 /// Groups the changes by conversation.
 pub(crate) fn group(page: Vec<PendingItem>) -> PendingWork {
     let mut conversations: BTreeMap<ConversationId, PendingConversation> = BTreeMap::new();
-    let mut all = Vec::new();
+    let mut members = Vec::new();
     for PendingItem { pending, attempts, .. } in page {
-        let id = PendingId::from(&pending);
         match pending {
             Pending::Change(changed) => {
                 let conversation = changed.change.message.conversation;
@@ -152,13 +136,12 @@ pub(crate) fn group(page: Vec<PendingItem>) -> PendingWork {
                 let found = conversations.entry(conversation).or_insert(new);
                 found.changes.push((changed.change.seq, attempts));
             }
-            Pending::Member(_, _, moves)
-            | Pending::Membership(_, _, moves)
-            | Pending::Creation(_, moves)
-            | Pending::Contact(_, _, moves) => all.push(PendingMove { id, moves, attempts }),
+            Pending::Member(conversation, user, moves) => {
+                members.push(PendingMember { conversation, user, moves, attempts });
+            }
         }
     }
-    PendingWork { conversations: conversations.into_values().collect(), moves: all }
+    PendingWork { conversations: conversations.into_values().collect(), members }
 }
 
 /// Splits what has to be announced into batches whose users together are no more than one conversation may have.
@@ -231,8 +214,7 @@ mod tests {
     }
 
     fn tried(attempts: &[u32]) -> Vec<usize> {
-        let id = PendingId::Member(id(1), USER);
-        let member = |attempts: &u32| PendingMove { id, moves: 1, attempts: *attempts };
+        let member = |attempts: &u32| PendingMember { conversation: id(1), user: USER, moves: 1, attempts: *attempts };
         batches(attempts.iter().map(member).collect()).iter().map(Vec::len).collect()
     }
 
@@ -252,30 +234,9 @@ mod tests {
         let items =
             [(4, 0), (3, 1)].map(|(seq, attempts)| TriedItem { id: PendingId::Change(id(2), Seq(seq)), attempts });
         assert_eq!(second.items(), items);
-        let member = PendingMove { id: PendingId::Member(id(1), USER), moves: 7, attempts: 3 };
+        let member = PendingMember { conversation: id(1), user: USER, moves: 7, attempts: 3 };
         assert_eq!(member.items(), [TriedItem { id: PendingId::Member(id(1), USER), attempts: 3 }]);
-        assert_eq!(group(page), PendingWork { conversations: vec![first, second], moves: vec![member] });
-    }
-
-    #[test]
-    fn every_move_is_confirmed_as_what_it_is() {
-        let other = UserId::from_u128(2);
-        for pending in [
-            Pending::Member(id(1), USER, 7),
-            Pending::Membership(id(1), USER, 7),
-            Pending::Creation(id(1), 7),
-            Pending::Contact(USER, other, 7),
-        ] {
-            let moves = group(vec![item(pending.clone(), 0)]).moves;
-            let confirmed = match moves[0].confirmation().unwrap() {
-                Confirmation::Member(conversation, user, moves) => Pending::Member(conversation, user, moves),
-                Confirmation::Membership(conversation, user, moves) => Pending::Membership(conversation, user, moves),
-                Confirmation::Creation(conversation, moves) => Pending::Creation(conversation, moves),
-                Confirmation::Contact(user, other, moves) => Pending::Contact(user, other, moves),
-                Confirmation::Change(..) => panic!("a change"),
-            };
-            assert_eq!(confirmed, pending);
-        }
+        assert_eq!(group(page), PendingWork { conversations: vec![first, second], members: vec![member] });
     }
 
     #[test]

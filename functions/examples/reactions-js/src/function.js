@@ -40,7 +40,7 @@ export const handler = defineFunction({
   grants: {
     read: ["app"],
     write: ["app"],
-    publish: "members",
+    publish: true,
     records: ["messages", "membership", "read-documents", "put-document"],
   },
 });

@@ -4,7 +4,6 @@
 
 mod call;
 mod documents;
-mod erasing;
 mod key_value;
 mod reading;
 mod records;

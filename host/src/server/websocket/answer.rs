@@ -3,7 +3,6 @@
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::{Bus, Feeds};
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::frame::{self, ClientFrame};
@@ -18,14 +17,6 @@ use crate::server::session::ClientSession;
 use crate::server::state::AppState;
 use crate::server::sync;
 
-/// Who has sent a frame.
-struct Sender {
-    user: UserId,
-    connection: ConnectionId,
-    /// Whether a service has opened the socket for the user.
-    is_service: bool,
-}
-
 /// The answer to one frame. It always resolves to a frame, of success or of failure.
 pub(super) fn answer<F, S>(client: &ClientSession<F, S>, frame: &ClientFrame, trace: String) -> PendingAnswer
 where
@@ -33,27 +24,22 @@ where
     S: Bus + Feeds + 'static,
 {
     let state = client.state.clone();
+    let (user, connection) = (client.connection.user, client.connection.id.clone());
     let (frame, limited) = (frame.clone(), client.limited);
-    let sender = Sender {
-        user: client.connection.user,
-        connection: client.connection.id.clone(),
-        // Limits apply to whoever is no service.
-        is_service: limited.is_none(),
-    };
     Box::pin(async move {
         // Waiting for the user's other calls takes nothing that others need.
         let place = match limited {
             Some(user) => state.limits.begin_frame(user).await,
             None => None,
         };
-        SocketAnswer::Frame(answer_frame(&state, sender, frame, &trace).await, place)
+        SocketAnswer::Frame(answer_frame(&state, (user, connection), frame, &trace).await, place)
     })
 }
 
 /// The answer to the text of one frame, for a client without a socket.
 pub(crate) async fn answer_text<F, S>(
     state: &AppState<F, S>,
-    (user, connection): (UserId, ConnectionId),
+    from: (UserId, ConnectionId),
     text: &str,
     trace: &str,
 ) -> String
@@ -62,12 +48,17 @@ where
     S: Bus + Feeds + 'static,
 {
     match ClientFrame::parse(text) {
-        Ok(frame) => answer_frame(state, Sender { user, connection, is_service: false }, frame, trace).await,
+        Ok(frame) => answer_frame(state, from, frame, trace).await,
         Err(invalid) => frame::error(invalid.id.as_deref(), &invalid.error, trace),
     }
 }
 
-async fn answer_frame<F, S>(state: &AppState<F, S>, sender: Sender, frame: ClientFrame, trace: &str) -> String
+async fn answer_frame<F, S>(
+    state: &AppState<F, S>,
+    (user, connection): (UserId, ConnectionId),
+    frame: ClientFrame,
+    trace: &str,
+) -> String
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -76,11 +67,11 @@ where
     let answer = if frame.name == SYNC {
         metrics::FRAMES_IN.of([SYNC]).inc();
         match since_of(&frame.payload) {
-            Ok(since) => sync_state(state, sender.user, since, trace).await,
+            Ok(since) => sync_state(state, user, since, trace).await,
             Err(error) => Err(error),
         }
     } else {
-        call(state, sender, frame, trace).await
+        call(state, Caller::User(user), connection, frame, trace).await
     };
     match answer {
         Ok(payload) => frame::ok(&id, &payload),
@@ -118,12 +109,11 @@ where
 
 async fn call<F: Dispatcher, S>(
     state: &AppState<F, S>,
-    sender: Sender,
+    caller: Caller,
+    connection: ConnectionId,
     frame: ClientFrame,
     trace: &str,
 ) -> Result<String, ApiError> {
-    let Sender { user, connection, is_service } = sender;
-    let caller = if is_service { Caller::ServiceFor(user) } else { Caller::User(user) };
     let ClientFrame { name, payload, .. } = frame;
     let Some(target) = state.functions.message(&name, cohort(&caller, state.functions.as_ref())) else {
         metrics::FRAMES_IN.of(["unknown"]).inc();
@@ -150,22 +140,13 @@ fn unknown_type(name: &str) -> ApiError {
     ApiError::new(ErrorCode::UnknownType, detail)
 }
 
-/// The payload of a client's `sync`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SyncPayload {
-    /// The position of the last event that the client has. With it, the answer has the missed events or `resync`.
-    #[schemars(with = "Option<Position>")]
-    since: Option<String>,
-}
-
 fn since_of(payload: &str) -> Result<Option<Position>, ApiError> {
-    let detail = "the payload of `sync` must be `{}` or `{\"since\":\"<epoch>:<offset>\"}`";
-    let invalid = || ApiError::new(ErrorCode::InvalidPayload, detail);
-    // Checked here, because serde would read an array as an object's members in order.
-    if payload.starts_with('[') {
-        return Err(invalid());
+    #[derive(Default, Deserialize)]
+    struct SyncPayload {
+        since: Option<String>,
     }
-    let payload: Option<SyncPayload> = serde_json::from_str(payload).map_err(|_| invalid())?;
+    let detail = "the payload of `sync` must be `{}` or `{\"since\":\"<epoch>:<offset>\"}`";
+    let payload: Option<SyncPayload> =
+        serde_json::from_str(payload).map_err(|_| ApiError::new(ErrorCode::InvalidPayload, detail))?;
     payload.unwrap_or_default().since.as_deref().map(parse_since).transpose()
 }

@@ -11,7 +11,6 @@ use std::pin::Pin;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::renewal::Renewal;
 use crate::ops::supervisor::propagate_panic;
 use crate::server::limits::CallOfUser;
 
@@ -24,8 +23,6 @@ pub(super) enum SocketAnswer {
     /// The current state was to be pushed and cannot be read. The session sends a `resync` instead: only it knows the
     /// position of the client at that time.
     StateUnavailable,
-    /// The token of a frame `token`. The session decides whether it replaces the token in use, and answers.
-    Renewal(Renewal),
 }
 
 /// Resolves to an answer.
@@ -112,7 +109,7 @@ mod tests {
     async fn next(answers: &mut PendingAnswers) -> Option<String> {
         answers.next().await.map(|answer| match answer {
             SocketAnswer::Frame(frame, _) => frame,
-            other => panic!("no test submits {other:?}"),
+            SocketAnswer::StateUnavailable => panic!("no test submits a refresh"),
         })
     }
 

@@ -37,8 +37,6 @@ both_ways!(Membership, port::Membership { joined: joined, members: members, bloc
 #[allow(missing_docs, reason = "as `roost_core::port::Conversation`")]
 pub struct Conversation {
     pub id: ConversationId,
-    #[serde(default)]
-    pub direct: bool,
     pub members: Vec<UserId>,
     pub member_count: u64,
     #[serde(default)]
@@ -52,7 +50,6 @@ impl From<port::Conversation> for Conversation {
     fn from(conversation: port::Conversation) -> Self {
         Self {
             id: conversation.id,
-            direct: conversation.direct,
             reads: conversation.members.iter().copied().zip(conversation.reads).collect(),
             members: conversation.members,
             member_count: conversation.member_count,
@@ -74,7 +71,6 @@ impl From<Conversation> for port::Conversation {
         let are_all = members.len() <= READS_SHOWN_MAX && reads.len() == members.len();
         Self {
             id: conversation.id,
-            direct: conversation.direct,
             member_count: conversation.member_count.max(members.len() as u64),
             members,
             reads: if are_all { reads } else { Vec::new() },
@@ -224,19 +220,7 @@ pub struct CreateConversation {
 
 both_ways!(CreateConversation, port::NewConversation { id: id, creator: creator, members: members, at: at });
 
-/// The question of `create-direct`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "as `roost_core::port::DirectRequest`")]
-pub struct CreateDirect {
-    pub user: UserId,
-    pub other: UserId,
-    pub may_create: bool,
-    pub at: Timestamp,
-}
-
-both_ways!(CreateDirect, port::DirectRequest { user: user, other: other, may_create: may_create, at: at });
-
-/// The answer to `create-conversation` and `create-direct`.
+/// The answer to `create-conversation`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::Created`")]
 pub struct Created {
