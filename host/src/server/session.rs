@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::delivery::Connection;
 use crate::delivery::event::{PushedFrame, ResyncReason};
 use crate::delivery::hub::{DrainWatch, Registration};
-use crate::ops::metrics;
+use crate::ops::metrics::{self, GaugeGuard};
 use crate::runtime;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
@@ -72,7 +72,7 @@ pub(crate) struct ClientSession<F: Dispatcher, S> {
     registration: Registration<S>,
     /// Set when the functions have been told of the connection.
     _disconnect: Option<DisconnectGuard<F>>,
-    _open: OpenGauge,
+    _open: GaugeGuard,
 }
 
 /// The first frames of a session.
@@ -124,7 +124,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
         let sent_up_to = cursor.clone();
         let mut session = Self {
             _disconnect: None,
-            _open: OpenGauge::new(request.kind),
+            _open: GaugeGuard::new(&metrics::CONNECTIONS.of([request.kind.label()])),
             state,
             connection,
             expires_at: request.identity.expires_at().and_then(deadline),
@@ -257,22 +257,6 @@ fn new_connection_id() -> Result<ConnectionId, ApiError> {
 fn deadline(expires_at: SystemTime) -> Option<Instant> {
     let left = expires_at.duration_since(SystemTime::now()).unwrap_or_default();
     (left < TOKEN_LIFE_MAX).then(|| Instant::now() + left)
-}
-
-/// Counts the connection in the metrics while it exists.
-struct OpenGauge(SessionKind);
-
-impl OpenGauge {
-    fn new(kind: SessionKind) -> Self {
-        metrics::CONNECTIONS.of([kind.label()]).inc();
-        Self(kind)
-    }
-}
-
-impl Drop for OpenGauge {
-    fn drop(&mut self) {
-        metrics::CONNECTIONS.of([self.0.label()]).dec();
-    }
 }
 
 /// Tells the functions that the connection is gone, however the session ended.

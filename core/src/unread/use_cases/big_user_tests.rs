@@ -31,16 +31,19 @@ fn create(records: &FakeRecords, number: usize) -> Answer<Created> {
     }))
 }
 
-fn send(world: &FakeWorld, number: usize) {
-    let draft = Draft {
+fn draft(world: &FakeWorld, number: usize) -> Draft {
+    Draft {
         conversation: id(number),
         sender: OTHER,
         id: None,
         kind: "text".into(),
         content: "hello".into(),
         at: world.now(),
-    };
-    block_on(messaging::send(world, draft)).unwrap();
+    }
+}
+
+fn send(world: &FakeWorld, number: usize) {
+    block_on(messaging::send(world, draft(world, number))).unwrap();
 }
 
 fn world(conversations: usize) -> FakeWorld {
@@ -104,16 +107,9 @@ fn a_caller_that_stops_in_the_middle_leaves_an_uncached_user_whom_the_next_one_f
     total(&world);
     block_on(forget(&world, USER)).unwrap();
     // Stored and not announced: whoever fills the counters publishes it, once.
-    let draft = |number| Draft {
-        conversation: id(number),
-        sender: OTHER,
-        id: None,
-        kind: "text".into(),
-        content: "hello".into(),
-        at: world.now(),
-    };
-    block_on(world.append_message(draft(1))).unwrap();
-    block_on(world.append_message(draft(3 * FILL_CHUNK))).unwrap();
+    for number in [1, 3 * FILL_CHUNK] {
+        block_on(world.append_message(draft(&world, number))).unwrap();
+    }
     world.store.take_published();
     let counters = world.records.counters_of(USER).into_values().collect::<Vec<_>>();
     let value = block_on(world.read(vec![Query::Fields(Key::of_user(Space::UnreadSequence, USER))])).unwrap();

@@ -7,6 +7,7 @@
 
 mod family;
 mod function_counts;
+mod gauge_guard;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use prometheus::{IntCounter, IntGauge, TextEncoder};
 pub(crate) use self::family::{Counters, Gauges, Histograms};
 use self::family::{REGISTRY, counter, counters, gauge, gauges, histograms};
 pub(crate) use self::function_counts::function_counter;
+pub(crate) use self::gauge_guard::GaugeGuard;
 use crate::store::Store;
 
 /// The store's gauges are read this often.

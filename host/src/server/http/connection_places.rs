@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::ops::metrics;
+use crate::ops::metrics::{self, GaugeGuard};
 
 /// How many connections are refused with an answer at the same time.
 const REFUSED_MAX: usize = 64;
@@ -28,7 +28,7 @@ pub(super) struct ConnectionPlace {
     /// Whether the connection is there only to be refused.
     pub(super) refuses: bool,
     _permit: OwnedSemaphorePermit,
-    _open: OpenGauge,
+    _open: GaugeGuard,
 }
 
 impl ConnectionPlaces {
@@ -44,12 +44,16 @@ impl ConnectionPlaces {
     /// A place for a new connection; `None`: it is to be closed at once.
     pub(super) fn take(&self) -> Option<ConnectionPlace> {
         if let Ok(permit) = Arc::clone(&self.served).try_acquire_owned() {
-            return Some(ConnectionPlace { refuses: false, _permit: permit, _open: OpenGauge::new() });
+            return Some(ConnectionPlace {
+                refuses: false,
+                _permit: permit,
+                _open: GaugeGuard::new(&metrics::HTTP_CONNECTIONS),
+            });
         }
         self.shed_idle();
         metrics::HTTP_CONNECTIONS_CLOSED.of(["refused"]).inc();
         let permit = Arc::clone(&self.refused).try_acquire_owned().ok()?;
-        Some(ConnectionPlace { refuses: true, _permit: permit, _open: OpenGauge::new() })
+        Some(ConnectionPlace { refuses: true, _permit: permit, _open: GaugeGuard::new(&metrics::HTTP_CONNECTIONS) })
     }
 
     fn shed_idle(&self) {
@@ -59,22 +63,6 @@ impl ConnectionPlaces {
             *shed_at = Some(now);
             self.idle_shed.send_replace(());
         }
-    }
-}
-
-/// Counts a connection in the metrics while it exists.
-struct OpenGauge;
-
-impl OpenGauge {
-    fn new() -> Self {
-        metrics::HTTP_CONNECTIONS.inc();
-        Self
-    }
-}
-
-impl Drop for OpenGauge {
-    fn drop(&mut self) {
-        metrics::HTTP_CONNECTIONS.dec();
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::ConnectsConfig;
-use crate::ops::metrics;
+use crate::ops::metrics::{self, GaugeGuard};
 use crate::server::problem::{ApiError, ErrorCode};
 
 /// No client is told to come back later than after this time. A herd that is larger comes back in several rounds.
@@ -76,7 +76,7 @@ impl ConnectAdmission {
         match turn {
             ConnectTurn::At(at) if at <= Instant::now() => Ok(()),
             ConnectTurn::At(at) => {
-                let _waiting = WaitingGauge::new();
+                let _waiting = GaugeGuard::new(&metrics::CONNECTS_WAITING);
                 sleep_until(at).await;
                 Ok(())
             }
@@ -86,7 +86,7 @@ impl ConnectAdmission {
 
     /// A place among the clients that are being connected at the same time.
     pub(crate) async fn place(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        let _waiting = WaitingGauge::new();
+        let _waiting = GaugeGuard::new(&metrics::CONNECTS_WAITING);
         match timeout(self.wait_max, self.places.acquire()).await {
             Ok(Ok(place)) => Ok(place),
             // Connecting takes longer than it should: nobody gets a place sooner than those who wait.
@@ -104,22 +104,6 @@ pub(crate) fn counted(error: ApiError) -> ApiError {
 /// Counts a client that was connected.
 pub(crate) fn count_opened() {
     metrics::CONNECTS.of(["opened"]).inc();
-}
-
-/// Counts a client that waits in the metrics while it exists.
-struct WaitingGauge;
-
-impl WaitingGauge {
-    fn new() -> Self {
-        metrics::CONNECTS_WAITING.inc();
-        Self
-    }
-}
-
-impl Drop for WaitingGauge {
-    fn drop(&mut self) {
-        metrics::CONNECTS_WAITING.dec();
-    }
 }
 
 #[cfg(test)]
