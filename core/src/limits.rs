@@ -160,8 +160,6 @@ pub const ACTIVITY_RESOLUTION_MS: u64 = 3_600_000;
 pub const IDLE_PAGE: u32 = 100;
 /// The number of pages after which a sweep of one shard ends; the next sweep continues.
 pub const IDLE_PAGES_MAX: u32 = 10;
-/// The number of counters of one user that one transaction deletes.
-pub const IDLE_COUNTERS_MAX: usize = 1_000;
 /// The size of all values, names and payloads in one call.
 pub const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The number of users that the addressed events of one transaction name. A user counts once for each event.

@@ -1,13 +1,14 @@
 //! Which transactions show that a user is active, and what removing a user takes.
 //!
 //! A user's counters are removed in two steps. First the user becomes uncached, so that nobody adds to a counter any more; then
-//! the counters go that the positions name, some at a time. A counter that came in between is thus never left behind.
+//! the counters go that the positions name, some at a time. A counter that came in between is thus never left behind. Whoever
+//! comes back meanwhile is followed from then on, which stops the second step: counters are filled before the total is there.
 
 use std::collections::BTreeSet;
 
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Owner, Space};
-use crate::limits::{ACTIVITY_SHARDS, IDLE_COUNTERS_MAX};
+use crate::limits::{ACTIVITY_SHARDS, FILL_CHUNK};
 use crate::port::{Check, Mutation, Text, Transaction};
 use crate::spread;
 use crate::time::Timestamp;
@@ -83,13 +84,14 @@ pub(super) fn forget(user: UserId) -> Transaction {
     gone.into_iter().fold(still_away, |transaction, space| transaction.mutate(Mutation::Delete(key(space))))
 }
 
-/// Removes the counters of these conversations, and the positions that name them. It is refused if the counters were filled again.
+/// Removes the counters of these conversations, and the positions that name them. It is refused if the user has come back.
 pub(super) fn forget_counters(user: UserId, conversations: &[ConversationId]) -> Vec<Transaction> {
-    let each = conversations.chunks(IDLE_COUNTERS_MAX).map(|chunk| {
+    let each = conversations.chunks(FILL_CHUNK).map(|chunk| {
         let uncached = Check::Absent(Key::of_user(Space::UnreadTotal, user));
+        let still_away = Check::Absent(Key::of_user(Space::Followed, user));
         let names: Vec<Text> = chunk.iter().map(|conversation| (*conversation).into()).collect();
         let positions = Mutation::DeleteFields(Key::of_user(Space::UnreadSequence, user), names);
-        let transaction = Transaction::new(Owner::User(user)).check(uncached).mutate(positions);
+        let transaction = Transaction::new(Owner::User(user)).check(uncached).check(still_away).mutate(positions);
         chunk.iter().fold(transaction, |transaction, conversation| {
             transaction.mutate(Mutation::Delete(Key::unread_conversation(user, *conversation)))
         })
@@ -123,10 +125,10 @@ mod tests {
         let transaction = forget(USER);
         let absent = |space| Check::Absent(Key::of_user(space, USER));
         assert_eq!(transaction.checks, [absent(Space::Online), absent(Space::Followed)]);
-        let ids: Vec<ConversationId> = (0..2_500).map(ConversationId::from_u128).collect();
+        let ids: Vec<ConversationId> = (0..1_250).map(ConversationId::from_u128).collect();
         let counters = forget_counters(USER, &ids);
-        assert_eq!(counters.iter().map(|each| each.mutations.len()).collect::<Vec<_>>(), [1_001, 1_001, 501]);
-        assert!(counters.iter().all(|each| each.checks == [absent(Space::UnreadTotal)]));
+        assert_eq!(counters.iter().map(|each| each.mutations.len()).collect::<Vec<_>>(), [501, 501, 251]);
+        assert!(counters.iter().all(|each| each.checks == [absent(Space::UnreadTotal), absent(Space::Followed)]));
     }
 
     #[test]

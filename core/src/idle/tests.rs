@@ -3,9 +3,9 @@
 use super::*;
 use crate::ids::{ConnectionId, ConversationId, UserId};
 use crate::key::{Key, Owner, Space};
-use crate::limits::{ACTIVITY_SHARDS, FOLLOWED_TTL_MS, IDLE_COUNTERS_MAX, PRESENCE_SHARDS, PRESENCE_TTL_MS};
+use crate::limits::{ACTIVITY_SHARDS, FILL_CHUNK, FOLLOWED_TTL_MS, PRESENCE_SHARDS, PRESENCE_TTL_MS};
 use crate::messaging;
-use crate::port::{Clock, Draft, Feeds, KeyValue, Mutation, NewConversation, Transaction};
+use crate::port::{Clock, Draft, Feeds, KeyValue, Mutation, NewConversation, Outcome, Transaction};
 use crate::presence::{self, Viewer};
 use crate::testing::{FakeWorld, block_on};
 use crate::unread;
@@ -119,7 +119,7 @@ fn a_user_who_is_active_although_nobody_has_noted_it_is_kept() {
 #[test]
 fn any_number_of_counters_is_removed() {
     let world = FakeWorld::new();
-    let count = 2 * IDLE_COUNTERS_MAX as u128 + 10;
+    let count = 2 * FILL_CHUNK as u128 + 10;
     for number in 1..=count {
         conversation(&world, number);
     }
@@ -129,6 +129,21 @@ fn any_number_of_counters_is_removed() {
     world.clock.advance(IDLE_MS);
     assert_eq!(sweep_all(&world).removed, 1);
     assert_eq!(keys_of(&world, BOB), [""; 0]);
+}
+
+/// Counters are filled some at a time and the total last, so a user without a total may be one who has just come back.
+#[test]
+fn counters_that_are_being_filled_are_kept() {
+    let world = FakeWorld::new();
+    let group = conversation(&world, 1);
+    let commit = |transactions: Vec<Transaction>| block_on(world.commit(transactions)).unwrap();
+    assert!(matches!(commit(vec![rules::forget(BOB)])[..], [Outcome::Committed(_)]));
+    block_on(world.follow(&[BOB])).unwrap();
+    let counter = Key::unread_conversation(BOB, group);
+    commit(vec![Transaction::new(Owner::User(BOB)).mutate(Mutation::Set(counter, b"1".to_vec(), None))]);
+    let before = keys_of(&world, BOB);
+    assert!(matches!(commit(rules::forget_counters(BOB, &[group]))[..], [Outcome::Refused(_)]));
+    assert_eq!(keys_of(&world, BOB), before);
 }
 
 #[test]

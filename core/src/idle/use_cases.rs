@@ -101,7 +101,7 @@ async fn remove<S: KeyValue>(store: &S, user: UserId) -> Result<bool, Error> {
     let conversations: Vec<ConversationId> = store_answers::positions(value)?.into_keys().collect();
     let outcomes = commit_all(store, rules::forget_counters(user, &conversations)).await?;
     failure(&outcomes).map_or(Ok(()), Err)?;
-    // A refusal means that the user has come back and the counters were filled again.
+    // A refusal means that the user has come back.
     Ok(!outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_))))
 }
 

@@ -16,9 +16,10 @@ use crate::runtime::slots::{SlotClaims, StoreSlots};
 
 /// How often idle users are looked for, by one host of the cluster.
 const INTERVAL_MS: u64 = 60_000;
-/// A host that dies blocks the work for this time. A round takes at most half of it.
+/// A host that dies blocks the work for this time. A round begins no shard after half of it; should
+/// the last shard take longer, another host may begin meanwhile, which is harmless.
 const LEASE_MS: u64 = 60_000;
-/// A round looks at no further shard after this time; the next round begins with that shard.
+/// A round looks at no further shard after this time; the next round goes on. A shard that fails is left to its next turn.
 const ROUND_MS_MAX: u64 = 30_000;
 /// A host claims a slot after a random part of this time, so that all hosts share the work.
 const DELAY_MAX: Duration = Duration::from_millis(500);
@@ -56,18 +57,19 @@ async fn sweep_shards(world: &HostWorld, idle: Duration, next_shard: &mut u32) -
         if now > began.plus(ROUND_MS_MAX) {
             return Ok(());
         }
-        let IdleSummary { removed, kept, failed } = idle::sweep(&world.store, *next_shard, (now, idle_ms)).await?;
+        let shard = *next_shard;
+        *next_shard = (shard + 1) % ACTIVITY_SHARDS;
+        let IdleSummary { removed, kept, failed } = idle::sweep(&world.store, shard, (now, idle_ms)).await?;
         for (outcome, users) in [("removed", removed), ("kept", kept), ("failed", failed)] {
             metrics::IDLE_USERS.of([outcome]).inc_by(users as u64);
         }
         if failed > 0 {
             tracing::warn!(
                 failed,
-                shard = *next_shard,
+                shard,
                 "some idle users cannot be removed from the store; another program may have overwritten a key"
             );
         }
-        *next_shard = (*next_shard + 1) % ACTIVITY_SHARDS;
     }
     Ok(())
 }
