@@ -290,7 +290,9 @@ impl Feeds for MemoryStore {
             shard.keys.follow(now, *user);
             Ok(shard.feeds.position(now, *user))
         };
-        users.iter().map(follow).collect()
+        // A user who is refused does not keep the others from being renewed.
+        let positions: Vec<_> = users.iter().map(follow).collect();
+        positions.into_iter().collect()
     }
 
     async fn positions(&self, users: &[UserId]) -> Result<Vec<Position>, StoreError> {

@@ -57,11 +57,13 @@ local function below(one, other)
   return one < other
 end
 
--- The number that a short text is, if it is written as Redis writes it; exact, because it has at most 15 digits.
+-- The number that a short text is, if it is written as Redis writes it; exact, because it has at most 15 digits. Lua takes
+-- `inf` and `nan` for numbers, too.
 local function short_number(text)
   if #text > 15 then return nil end
   local number = tonumber(text)
-  if not number or string.format('%.0f', number) ~= text or (number == 0 and text ~= '0') then return nil end
+  if not number or number - number ~= 0 or string.format('%.0f', number) ~= text then return nil end
+  if number == 0 and text ~= '0' then return nil end
   return number
 end
 

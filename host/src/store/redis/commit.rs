@@ -74,19 +74,15 @@ pub(super) async fn commit(
     }
     let commands = units.len();
     units.extend(calls.into_units());
-    let mut replies: Vec<UnitReplies> = requests
-        .send(&units)
-        .await?
-        .into_iter()
-        .map(|result| UnitReplies::from(result.map(|reply| reply.last())))
-        .collect();
+    let mut replies: Vec<Result<Reply, StoreError>> =
+        requests.send(&units).await?.into_iter().map(|result| result.map(|reply| reply.last())).collect();
     let answers = planned.into_iter().zip(transactions).map(|(planned, transaction)| {
         let (unit, place) = match planned {
             Planned::Known(answer) => return answer,
             Planned::Unit(unit) => (unit, None),
             Planned::Call(call, place) => (commands + call, Some(place)),
         };
-        match replies.get_mut(unit).map(|replies| replies.take(place)) {
+        match replies.get_mut(unit).map(|reply| take(reply, place)) {
             Some(Ok(reply)) => answer(transaction, reply),
             Some(Err(error)) => Outcome::Failed(error).into(),
             None => Outcome::Failed(errors::unavailable()).into(),
@@ -95,32 +91,16 @@ pub(super) async fn commit(
     Ok(answers.collect())
 }
 
-/// The replies to the transactions of one unit.
-enum UnitReplies {
-    /// The only reply, or those of a call of the script.
-    Reply(Reply),
-    /// None of the transactions was answered.
-    Failed(StoreError),
-}
-
-impl From<Result<Reply, StoreError>> for UnitReplies {
-    fn from(result: Result<Reply, StoreError>) -> Self {
-        result.map_or_else(Self::Failed, Self::Reply)
-    }
-}
-
-impl UnitReplies {
-    /// Takes the whole reply, or the one at this place in the reply of the script. A reply that is not a list, such as an
-    /// error, is the reply to every transaction of the call.
-    fn take(&mut self, place: Option<usize>) -> Result<Reply, StoreError> {
-        match (self, place) {
-            (Self::Failed(error), _) => Err(error.clone()),
-            (Self::Reply(Reply::Array(replies)), Some(place)) => {
-                replies.get_mut(place).map(std::mem::take).ok_or_else(errors::unavailable)
-            }
-            (Self::Reply(reply), Some(_)) => Ok(reply.clone()),
-            (Self::Reply(reply), None) => Ok(std::mem::take(reply)),
+/// Takes the whole reply of a unit, or the one at this place in the reply of the script. A reply that is not a list, such as an
+/// error, is the reply to every transaction of the call.
+fn take(reply: &mut Result<Reply, StoreError>, place: Option<usize>) -> Result<Reply, StoreError> {
+    match (reply, place) {
+        (Err(error), _) => Err(error.clone()),
+        (Ok(Reply::Array(replies)), Some(place)) => {
+            replies.get_mut(place).map(std::mem::take).ok_or_else(errors::unavailable)
         }
+        (Ok(reply), Some(_)) => Ok(reply.clone()),
+        (Ok(reply), None) => Ok(std::mem::take(reply)),
     }
 }
 
@@ -296,7 +276,7 @@ fn script_outcome(transaction: &Transaction, parts: Vec<Reply>) -> Outcome {
     }
 }
 
-/// The key at a place among the keys of the transaction, as messages show it. Behind the last key stands the owner's feed.
+/// The key at a place among the keys of the transaction, as messages show it. Any other place is that of the owner's feed.
 fn key_at(transaction: &Transaction, place: i64) -> String {
     let keys = transaction.checks.iter().map(Check::key).chain(transaction.mutations.iter().map(Mutation::key));
     let mut places: Vec<&Key> = Vec::new();

@@ -17,10 +17,10 @@ use super::scripts;
 
 /// The number of transactions that share a call. Redis does nothing else while it carries them out.
 const TRANSACTIONS_MAX: usize = 32;
-/// A new transaction is compared with so many calls that are not full. Those of a message are of two kinds, for the sender and for
+/// A new transaction is compared with the newest so many calls. Those of a message are of two kinds, for the sender and for
 /// the others.
 const OPEN_CALLS_MAX: usize = 4;
-/// From this number of keys on they are found by a map.
+/// Beyond this number of checks and mutations, keys are found by a map.
 const FEW_KEYS: usize = 24;
 
 /// The calls for the transactions of one commit.

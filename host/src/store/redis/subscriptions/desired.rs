@@ -85,9 +85,10 @@ impl DesiredSubscriptions {
         self.changed.len()
     }
 
-    /// The users whose subscription is confirmed.
+    /// The users whose subscription is confirmed and still desired here.
     pub(super) fn subscribed(&self) -> Vec<UserId> {
-        self.channels.iter().filter(|(_, channel)| channel.is_subscribed).map(|(user, _)| *user).collect()
+        let subscribed = self.channels.iter().filter(|(_, channel)| channel.is_desired && channel.is_subscribed);
+        subscribed.map(|(user, _)| *user).collect()
     }
 
     /// The users whose subscription was lost and is confirmed again. Each is returned once.
@@ -169,6 +170,19 @@ mod tests {
         desired.answered(Subscribe(user(1)), Ok(()));
         assert_eq!(confirmed.try_recv(), Ok(Ok(())));
         assert_eq!(desired.next_commands(9), []);
+    }
+
+    /// Such a user has a subscription at another server, which a loss at this one does not concern.
+    #[test]
+    fn a_user_who_leaves_is_not_subscribed_although_the_server_has_not_answered() {
+        let mut desired = DesiredSubscriptions::default();
+        desired.subscribe(user(1), oneshot::channel().0);
+        desired.next_commands(9);
+        desired.answered(Subscribe(user(1)), Ok(()));
+        assert_eq!(desired.subscribed(), [user(1)]);
+        desired.unsubscribe(user(1));
+        assert_eq!(desired.next_commands(9), [Unsubscribe(user(1))]);
+        assert_eq!(desired.subscribed(), []);
     }
 
     #[test]
