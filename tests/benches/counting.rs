@@ -38,7 +38,7 @@ const AT: Timestamp = Timestamp(1_790_000_000_000);
 #[derive(Parser)]
 struct Arguments {
     /// The number of unread messages in the busy conversation
-    #[arg(long, default_value_t = 5_000_000, value_parser = value_parser!(u64).range(10_000..=100_000_000))]
+    #[arg(long, default_value_t = 5_000_000, value_parser = value_parser!(u64).range(20_000..=100_000_000))]
     messages: u64,
     /// The number of measurements of each operation
     #[arg(long, default_value_t = 200, value_parser = value_parser!(u64).range(1..=1_000))]

@@ -136,6 +136,10 @@ impl Records for HttpRecords {
         let answer: wire::MembersPage = self.ask(Operation::Members, wire::ListMembers::from(query)).await?;
         let users: Vec<UserId> = answer.members.iter().map(|member| member.user).collect();
         check_page(Operation::Members.into(), query.after, &users, query.limit)?;
+        if answer.next_after.is_some() && answer.next_after != users.last().copied() {
+            let problem = "its `next_after` is not the last member of the page".to_owned();
+            return Err(BackendError::Malformed(problem).into_records_error(Operation::Members.name()));
+        }
         Ok(answer.into())
     }
 
@@ -269,7 +273,7 @@ fn check_counters(from: &[CountersFrom], snapshots: &[UnreadSnapshot]) -> Answer
     let starts_above = |(after, snapshot): (Option<ConversationId>, &UnreadSnapshot)| {
         snapshot.counters.first().is_none_or(|first| Some(first.conversation) > after)
     };
-    let goes_on = all().find(|(_, snapshot)| snapshot.more).is_none_or(|_| count > 0);
+    let goes_on = count > 0 || !all().any(|(_, snapshot)| snapshot.more);
     let problem = if count > COUNTERS_MAX {
         format!("it has {count} counters of users for whom all were asked, at most {COUNTERS_MAX} are allowed")
     } else if !all().all(starts_above) || !goes_on {

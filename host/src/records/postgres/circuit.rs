@@ -144,6 +144,8 @@ async fn keep<P, F>(
             metrics::RECORDS_CIRCUIT_OPEN.set(0);
             tracing::info!("connected to PostgreSQL again");
         }
+        // Calls that fail all the time, as those of an overloaded pool do, do not make the host connect all the time.
+        sleep(PAUSE_MIN).await;
     }
 }
 
@@ -272,7 +274,7 @@ mod tests {
                 circuit.note_answer();
                 tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
+            sleep(2 * PAUSE_MIN).await;
             assert!(circuit.refusal().is_none());
         }
     }

@@ -129,7 +129,8 @@ impl ConnectionPool {
                 return (queries(&mut session).await, true);
             }
             if let Err(error) = session.execute(AssertSqlSafe(self.begin.clone()).into_sql_str()).await {
-                return (Err(error), true);
+                // A part of the text may have begun the transaction.
+                return (Err(error), false);
             }
             match queries(&mut session).await {
                 Ok(answer) => (session.execute("COMMIT".into_sql_str()).await.map(|()| answer), true),
@@ -137,8 +138,9 @@ impl ConnectionPool {
             }
         };
         let (answer, is_sound) = timeout(self.call_timeout, work).await.unwrap_or((Err(QueryError::TimedOut), false));
-        let is_sound = is_sound && answer.as_ref().err().is_none_or(|error| self.leaves_sound(error));
-        if is_sound {
+        // Asked about an unsound connection, too: the error may request a probe.
+        let leaves_sound = answer.as_ref().err().is_none_or(|error| self.leaves_sound(error));
+        if is_sound && leaves_sound {
             self.circuit.note_answer();
             session.release();
         }
@@ -275,10 +277,10 @@ fn is_retryable(error: &QueryError) -> bool {
     code.is_some_and(|code| RETRYABLE_CODES.contains(&code.as_ref()))
 }
 
-/// Whether the server, or a pooler in front of it, has ended the session: connection exceptions, and operator
-/// interventions other than a cancelled statement.
+/// Whether the session cannot be used any more: connection exceptions, operator interventions other than a cancelled
+/// statement, an idle transaction that was ended, and prepared statements that a pooler has mixed up.
 fn is_lost(code: &str) -> bool {
-    code.starts_with("08") || (code.starts_with("57P")) || matches!(code, "25P03" | "26000" | "42P05")
+    code.starts_with("08") || code.starts_with("57P") || matches!(code, "25P03" | "26000" | "42P05")
 }
 
 #[cfg(test)]
@@ -297,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_session_that_the_server_ended_is_lost_and_one_with_a_failed_statement_is_not() {
-        for code in ["08006", "08P01", "57P01", "57P02", "57P03", "25P03"] {
+        for code in ["08006", "08P01", "57P01", "57P02", "57P03", "25P03", "26000", "42P05"] {
             assert!(is_lost(code), "{code}");
         }
         for code in ["57014", "23505", "40001", "25006", "53100", "55P03"] {
