@@ -16,7 +16,7 @@ use roost_core::time::Timestamp;
 
 use crate::store::Store;
 
-/// Above this number of remembered users, those are forgotten whose activity may be noted again.
+/// Above twice this number of remembered users, those are forgotten whose activity may be noted again.
 const REMEMBERED_MAX: usize = 100_000;
 
 /// The activity that this host has noted. Clones share it.
@@ -66,12 +66,12 @@ impl EnabledLog {
     fn remember(&self, users: BTreeSet<UserId>, now: Timestamp) {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         noted.extend(users.into_iter().map(|user| (user, now)));
-        if noted.len() > REMEMBERED_MAX {
-            noted.retain(|_, at| !is_over(*at, now));
-        }
         if noted.len() > 2 * REMEMBERED_MAX {
-            // More users are active than this host remembers; their activity is noted again.
-            noted.clear();
+            noted.retain(|_, at| !is_over(*at, now));
+            if noted.len() > REMEMBERED_MAX {
+                // More users are active than this host remembers; their activity is noted again.
+                noted.clear();
+            }
         }
     }
 }

@@ -114,7 +114,7 @@ mod tests {
     fn only_calls_for_users_have_a_user() {
         let user = UserId::from_u128(3);
         assert_eq!(keys(Caller::User(user), frame("null")).user, Some(user));
-        for caller in [Caller::Service, Caller::Anonymous, Caller::Host] {
+        for caller in [Caller::ServiceFor(user), Caller::Service, Caller::Anonymous, Caller::Host] {
             assert_eq!(keys(caller, frame("null")), CallKeys::default(), "{caller:?}");
         }
     }

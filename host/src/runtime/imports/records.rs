@@ -169,25 +169,28 @@ impl wit::Host for InstanceState {
 
     async fn create_conversation(&mut self, conversation: wit::NewConversation) -> ImportResult<wit::Created> {
         let bound = (conversation.members.len(), MEMBERS_MAX);
+        if let Err(error) = self.allow_records(Operation::CreateConversation, bound)? {
+            return Ok(Err(error.into()));
+        }
         let conversation: NewConversation = conversation.into();
         if let Err(error) = self.check_additions(conversation.creator, &conversation.members).await {
             return Ok(Err(error.into()));
         }
-        ask!(
-            self,
-            CreateConversation,
-            create_conversation(conversation), at_most bound => Into::into
-        )
+        let created = self.identity.world.records.create_conversation(conversation).await;
+        Ok(created.map(Into::into).map_err(Into::into))
     }
 
     async fn add_member(&mut self, change: wit::MemberChange) -> ImportResult<Vec<Id>> {
+        if let Err(error) = self.allow_records(Operation::AddMember, (0, 0))? {
+            return Ok(Err(error.into()));
+        }
         let change: MemberChange = change.into();
         if let Some(actor) = change.actor
             && let Err(error) = self.check_additions(actor, &[change.user]).await
         {
             return Ok(Err(error.into()));
         }
-        ask!(self, AddMember, add_member(change) => list)
+        Ok(self.identity.world.records.add_member(change).await.map(list).map_err(Into::into))
     }
 
     async fn remove_member(&mut self, change: wit::MemberChange) -> ImportResult<Vec<Id>> {
