@@ -50,7 +50,7 @@ impl RefreshGate {
         Self::new((calls_max / PART_OF_CALLS).clamp(1, CONCURRENCY_MAX))
     }
 
-    /// Queues a refresh. Dropping the future leaves the queue.
+    /// Queues a refresh. If the future is dropped, its time of beginning is not given to another refresh.
     pub(crate) fn admit(&self) -> RefreshAdmission {
         let begin = {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

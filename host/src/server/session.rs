@@ -26,6 +26,7 @@ use crate::server::auth::Identity;
 use crate::server::limits::limited_user;
 use crate::server::problem::{ApiError, ErrorCode};
 use crate::server::state::AppState;
+use crate::server::sync;
 
 /// How often the functions are told of a disconnect if they fail.
 const DISCONNECT_TRIES: u32 = 3;
@@ -106,10 +107,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
     ) -> Result<(Self, FirstFrames), ApiError> {
         state.connects.turn().await?;
         // Taken before the place among all clients that connect: the user's other clients are waited for without it.
-        let _replay = match request.since {
-            Some(_) => Some(state.limits.begin_replay(request.identity.require_user()?).await?),
-            None => None,
-        };
+        let user = request.identity.require_user()?;
+        let _replay = sync::begin_replay(state, user, request.since.as_ref()).await?;
         let _place = state.connects.place().await?;
         Self::open(state.clone(), registration, request).await.map_err(with_time)
     }
@@ -285,11 +284,12 @@ impl<F: Dispatcher> Drop for DisconnectGuard<F> {
         let (trace, drain, places) = (std::mem::take(&mut self.trace), self.drain.clone(), self.places.clone());
         runtime.spawn(async move {
             let _drain = drain;
-            let _place = places.acquire().await;
             for _ in 0..DISCONNECT_TRIES {
+                let place = places.acquire().await;
                 if hooks::disconnected(functions.as_ref(), &trace, &connection).await.failures.is_empty() {
                     return;
                 }
+                drop(place);
                 tokio::time::sleep(DISCONNECT_PAUSE).await;
             }
         });

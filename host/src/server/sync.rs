@@ -26,7 +26,7 @@ use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
 use crate::runtime::keyed_places::KeyedPlace;
 use crate::server::http::{query, response};
-use crate::server::limits::Limited;
+use crate::server::limits::{Limited, event_bytes};
 use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError};
 use crate::server::state::AppState;
 
@@ -163,7 +163,9 @@ impl FeedStatus {
         let mut status = Self { position, events: None, resync: None, conversations: None, store_unavailable: false };
         let Some(since) = since else { return Ok(status) };
         match state.limits.replay(store, user, since).await? {
-            Replay::Events(events) if bytes(&events) > SYNC_PART_BYTES_MAX => status.resync = Some(ResyncReason::Gap),
+            Replay::Events(events) if event_bytes(&events) > SYNC_PART_BYTES_MAX => {
+                status.resync = Some(ResyncReason::Gap)
+            }
             Replay::Events(events) => {
                 // The replay includes events that came after the position was read: the position moves with them.
                 let last = events.last().and_then(|event| event.position.clone());
@@ -209,10 +211,6 @@ where
             None
         }
     }
-}
-
-fn bytes(events: &[Delivery]) -> usize {
-    events.iter().map(|event| event.name.len() + event.payload.len()).sum()
 }
 
 /// The conversations that these events are about; `None` if they are too many to name.

@@ -16,7 +16,8 @@ pub(super) struct ConnectionState {
     upgraded: AtomicBool,
     /// Whether an answer waits to be written completely.
     answered: AtomicBool,
-    held: Mutex<Option<HeldUntilWritten>>,
+    /// What is held by the answers that are not written yet: several, if the client sends on before it reads.
+    held: Mutex<Vec<HeldUntilWritten>>,
 }
 
 impl ConnectionState {
@@ -40,7 +41,7 @@ impl ConnectionState {
 
     /// The answer is made; `held` is held until it is written.
     pub(super) fn end_answer(&self, held: Option<HeldUntilWritten>, upgraded: bool) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(held);
         self.upgraded.store(upgraded, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
     }
@@ -48,7 +49,7 @@ impl ConnectionState {
     /// Everything that was to be written is written.
     pub(super) fn note_written(&self) {
         if self.answered.swap(false, Ordering::Relaxed) {
-            drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.busy.store(false, Ordering::Relaxed);
         }
     }

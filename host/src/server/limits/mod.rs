@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::buckets::{BucketRate, UserBuckets};
 pub(crate) use self::connects::ConnectAdmission;
+pub(crate) use self::replays::event_bytes;
 use crate::config::{ConnectsConfig, UsersConfig};
 use crate::ops::metrics;
 use crate::runtime::keyed_places::{KeyedPlace, KeyedPlaces};
@@ -100,8 +101,9 @@ impl Limited {
 
     /// What a request is counted as, besides a request. `route` is the path as its manifest writes it.
     pub(crate) fn of_request(method: &str, route: &str) -> Option<Self> {
-        let about_messages = route.starts_with("/v1/conversations/{") && route.contains("}/messages");
-        (about_messages && method != "GET").then_some(Self::Sends)
+        let about_messages =
+            matches!(route, "/v1/conversations/{id}/messages" | "/v1/conversations/{id}/messages/{message}");
+        (about_messages && !matches!(method, "GET" | "HEAD")).then_some(Self::Sends)
     }
 }
 
@@ -174,10 +176,10 @@ impl UserLimits {
     }
 
     /// A place for a frame, until its answer is written. Sockets bound how many frames wait.
-    pub(crate) async fn begin_frame(&self, user: UserId) -> Option<CallOfUser> {
+    pub(crate) async fn begin_frame(&self, user: UserId) -> CallOfUser {
         loop {
             if let Some(place) = self.calls.take(user).await {
-                return Some(place);
+                return place;
             }
             // The user's requests fill the queue.
             sleep(RETRY_AFTER).await;

@@ -31,10 +31,14 @@ impl UserLimits {
     }
 }
 
+/// The bytes of all names and payloads.
+pub(crate) fn event_bytes(events: &[Delivery]) -> usize {
+    events.iter().map(|event| event.name.len() + event.payload.len()).sum()
+}
+
 fn bounded(replay: Replay, bytes_max: usize) -> Replay {
-    let bytes = |events: &[Delivery]| events.iter().map(|event| event.name.len() + event.payload.len()).sum::<usize>();
     match replay {
-        Replay::Events(events) if bytes(&events) > bytes_max => Replay::Gap,
+        Replay::Events(events) if event_bytes(&events) > bytes_max => Replay::Gap,
         replay => replay,
     }
 }

@@ -66,6 +66,7 @@ async fn calls_of_a_user_wait_for_each_other_and_not_for_those_of_others() {
         async move { limits.begin_call(&identity(1)).await.is_ok() }
     });
     tokio::task::yield_now().await;
+    assert!(!waiting.is_finished(), "the first call has not ended");
     drop(first);
     assert!(waiting.await.unwrap());
 }
@@ -103,6 +104,9 @@ fn messages_are_counted_however_they_are_sent() {
     assert_eq!(Limited::of_request("POST", messages), Some(Limited::Sends));
     assert_eq!(Limited::of_request("PATCH", "/v1/conversations/{id}/messages/{message}"), Some(Limited::Sends));
     assert_eq!(Limited::of_request("GET", messages), None);
+    assert_eq!(Limited::of_request("HEAD", messages), None);
+    let reaction = "/v1/conversations/{conversation}/messages/{message}/reactions/{reaction}";
+    assert_eq!(Limited::of_request("PUT", reaction), None, "a function's own route");
     assert_eq!(Limited::of_request("POST", "/v1/conversations/{id}/read"), None);
     assert_eq!(Limited::of_frame("message.send"), Some(Limited::Sends));
     assert_eq!(Limited::of_frame("typing"), Some(Limited::Typing));

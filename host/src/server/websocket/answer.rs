@@ -29,10 +29,12 @@ where
     Box::pin(async move {
         // Waiting for the user's other calls takes nothing that others need.
         let place = match limited {
-            Some(user) => state.limits.begin_frame(user).await,
+            Some(user) => Some(state.limits.begin_frame(user).await),
             None => None,
         };
-        SocketAnswer::Frame(answer_frame(&state, (user, connection), frame, &trace).await, place)
+        // Only sockets that a service has opened are not limited.
+        let sender = Sender { user, connection, is_service: limited.is_none() };
+        SocketAnswer::Frame(answer_frame(&state, sender, frame, &trace).await, place)
     })
 }
 
@@ -48,17 +50,23 @@ where
     S: Bus + Feeds + 'static,
 {
     match ClientFrame::parse(text) {
-        Ok(frame) => answer_frame(state, from, frame, trace).await,
+        Ok(frame) => {
+            let sender = Sender { user: from.0, connection: from.1, is_service: false };
+            answer_frame(state, sender, frame, trace).await
+        }
         Err(invalid) => frame::error(invalid.id.as_deref(), &invalid.error, trace),
     }
 }
 
-async fn answer_frame<F, S>(
-    state: &AppState<F, S>,
-    (user, connection): (UserId, ConnectionId),
-    frame: ClientFrame,
-    trace: &str,
-) -> String
+/// Whose frame it is.
+struct Sender {
+    user: UserId,
+    connection: ConnectionId,
+    /// A service has opened the socket for the user.
+    is_service: bool,
+}
+
+async fn answer_frame<F, S>(state: &AppState<F, S>, sender: Sender, frame: ClientFrame, trace: &str) -> String
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -67,11 +75,11 @@ where
     let answer = if frame.name == SYNC {
         metrics::FRAMES_IN.of([SYNC]).inc();
         match since_of(&frame.payload) {
-            Ok(since) => sync_state(state, user, since, trace).await,
+            Ok(since) => sync_state(state, sender.user, since, trace).await,
             Err(error) => Err(error),
         }
     } else {
-        call(state, Caller::User(user), connection, frame, trace).await
+        call(state, sender, frame, trace).await
     };
     match answer {
         Ok(payload) => frame::ok(&id, &payload),
@@ -109,11 +117,12 @@ where
 
 async fn call<F: Dispatcher, S>(
     state: &AppState<F, S>,
-    caller: Caller,
-    connection: ConnectionId,
+    sender: Sender,
     frame: ClientFrame,
     trace: &str,
 ) -> Result<String, ApiError> {
+    let Sender { user, connection, is_service } = sender;
+    let caller = if is_service { Caller::ServiceFor(user) } else { Caller::User(user) };
     let ClientFrame { name, payload, .. } = frame;
     let Some(target) = state.functions.message(&name, cohort(&caller, state.functions.as_ref())) else {
         metrics::FRAMES_IN.of(["unknown"]).inc();
