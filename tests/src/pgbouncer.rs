@@ -20,8 +20,9 @@ use crate::postgres::{PASSWORD, PostgresServer, USER, as_account, lesser_account
 /// Server connections for each database. A host in session mode needs one for each of its own.
 const POOL_SIZE: u32 = 6;
 
-/// Ends with the test process, and ends the pooler with it.
-const GUARDIAN_SCRIPT: &str = r#""$0" "$1" 2> "$2" & cat > /dev/null; kill -TERM $!; wait"#;
+/// Ends the pooler with the test process, and ends when the pooler ends.
+const GUARDIAN_SCRIPT: &str = r#"exec 3<&0; "$0" "$1" 2> "$2" 3<&- & pooler=$!
+{ cat <&3 > /dev/null; kill -TERM $pooler 2> /dev/null; } & wait $pooler"#;
 
 /// What the pooler keeps for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

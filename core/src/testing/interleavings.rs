@@ -4,7 +4,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::BoxFuture;
 
-/// After this number of choices the tasks alternate, so that a task that waits for another one does not wait for ever.
+/// After this number of choices the tasks alternate, if switches are left, so that a task that waits for another one does not
+/// wait for ever. After the last switch such a task must give up by itself.
 const CHOICES_MAX: usize = 24;
 
 /// Enumerates the orders in which the steps of tasks can be interleaved with a limited number of switches. Without a limit

@@ -81,7 +81,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
                 missed = self.send(missed, CATCH_UP_SPREAD).await;
                 pause = PROBE_PAUSE_MIN;
             } else {
-                missed.extend(failed);
+                // Others are tried next, in case only these fail.
+                missed.splice(0..0, failed);
                 pause = (pause * 2).min(PROBE_PAUSE_MAX);
             }
         }

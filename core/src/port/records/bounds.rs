@@ -144,7 +144,6 @@ pub fn newest_changes(mut changes: Vec<Change>, bytes_left: &mut usize) -> Vec<C
     });
     if let Some(last) = too_many {
         changes.drain(..=last);
-        *bytes_left = 0;
     }
     changes
 }

@@ -14,7 +14,7 @@ pub(crate) enum Renewal {
     Known,
     /// The device was added.
     New,
-    /// The user is not online; nothing was written.
+    /// The user is not online; only the deadline of the user was written.
     Offline,
 }
 

@@ -102,7 +102,7 @@ fn own((user, name): (UserId, &str)) -> (UserId, String) {
     (user, name.to_owned())
 }
 
-/// Outages of ten seconds to ten minutes, and one that lasts exactly as long as a heartbeat.
+/// Outages of ten seconds to ten minutes, and one that lasts exactly as long as a device lives without heartbeats.
 const OUTAGES_MS: [u64; 6] =
     [10 * SECOND_MS, 26 * SECOND_MS, 45 * SECOND_MS, PRESENCE_TTL_MS, 120 * SECOND_MS, 600 * SECOND_MS];
 

@@ -19,9 +19,9 @@ pub async fn everybody_else_in_a_small_conversation_is_notified<R: Records>(subj
     for count in [2, 3, DURABLE_RECEIPT_MEMBERS_MAX] {
         let conversation = subject.create(&crowd(count)).await;
         subject.send(conversation, BOB, "hello").await;
-        let mark = subject.mark_read(CAT.min(crowd(count)[count - 1]), conversation, None).await.unwrap();
-        assert_eq!((mark.member_count as usize, mark.moved), (count, true));
         let reader = CAT.min(crowd(count)[count - 1]);
+        let mark = subject.mark_read(reader, conversation, None).await.unwrap();
+        assert_eq!((mark.member_count as usize, mark.moved), (count, true));
         let others: Vec<UserId> = crowd(count).into_iter().filter(|user| *user != reader).collect();
         assert_eq!(mark.audience, others, "{count} members");
         let again = subject.mark_read(reader, conversation, Some(Seq::ZERO)).await.unwrap();
