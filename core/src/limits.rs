@@ -32,7 +32,7 @@ pub const LAST_MESSAGE_TTL_MS: u64 = 3_600_000;
 pub const LEASE_TTL_MS: u64 = 3_000;
 /// The pause before a caller that waits for another caller's lease reads again.
 pub const LEASE_WAIT_MS: u32 = 40;
-/// The longest of these pauses; each is longer than the one before.
+/// The longest of these pauses; they grow with every fourth attempt.
 pub const LEASE_WAIT_MS_MAX: u32 = 160;
 /// The number of conversations whose counters one transaction writes or deletes while they are filled or forgotten. So
 /// many keep a store that carries out one transaction at a time busy for about a millisecond or two.
@@ -57,7 +57,7 @@ pub const RECOVERY_INTERVAL_MS: u32 = 1_000;
 pub const PENDING_PAGE: u32 = 100;
 /// The number of pages after which a round of recovery ends; the next round continues.
 pub const RECOVERY_PAGES_MAX: u32 = 50;
-/// The time after which a round of recovery reads no further page: half of a function's deadline.
+/// The time after which a round of recovery starts nothing further: half of a function's deadline.
 pub const RECOVERY_MS_MAX: u64 = 2_500;
 /// The pause before recovery tries an announcement again. Each further attempt doubles it.
 pub const RECOVERY_RETRY_MS: u64 = 2_000;

@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::limits::{CALL_BYTES_MAX, CALL_ITEMS_MAX};
-use crate::port::{AddressedEvent, Event, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
+use crate::port::{KeyValue, Outcome, Query, StoreError, Transaction, Value};
 use crate::store_answers::unexpected;
 
 /// Commits any number of transactions; the outcomes are in the order of the transactions.
@@ -90,35 +90,10 @@ fn append<T>(all: &mut Vec<T>, answers: Vec<T>) {
 fn fitting(transactions: &[Transaction]) -> usize {
     let mut bytes = 0;
     let too_large = transactions.iter().take(CALL_ITEMS_MAX).position(|transaction| {
-        bytes += size(transaction);
+        bytes += transaction.bytes();
         bytes > CALL_BYTES_MAX
     });
     too_large.unwrap_or(CALL_ITEMS_MAX).clamp(1, transactions.len().max(1))
-}
-
-/// The size of a transaction, never less than the port counts: large values by their length, small ones by their limit.
-fn size(transaction: &Transaction) -> usize {
-    let mutations: usize = transaction.mutations.iter().map(mutation_size).sum();
-    let publications: usize = transaction.publications.iter().map(Event::bytes).sum();
-    let addressed: usize = transaction.addressed.iter().map(addressed_size).sum();
-    transaction.checks.len() * SMALL_BYTES_MAX + mutations + publications + addressed
-}
-
-/// Counts an event once for each user who receives it.
-fn addressed_size(addressed: &AddressedEvent) -> usize {
-    addressed.event.bytes() * addressed.users.len()
-}
-
-/// The largest size of a check, or of a mutation without a value of its own.
-const SMALL_BYTES_MAX: usize = 256;
-
-fn mutation_size(mutation: &Mutation) -> usize {
-    match mutation {
-        Mutation::Set(_, value, _) => value.len(),
-        Mutation::SetFields(_, fields) => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
-        Mutation::DeleteFields(_, names) => names.iter().map(|name| name.len()).sum(),
-        _ => SMALL_BYTES_MAX,
-    }
 }
 
 #[cfg(test)]

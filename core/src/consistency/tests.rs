@@ -371,15 +371,15 @@ fn two_findings_are_about_the_same_only_with_equal_kind_user_and_conversation() 
     }
 }
 
-/// The items of the outbox that recovery has tried so often.
-fn tried(world: &FakeWorld, attempts: u32) {
-    let untried = block_on(world.pending(PendingQuery::untried(Timestamp(u64::MAX)))).unwrap().items;
+/// Notes these items of the outbox as tried so often.
+fn note_tried(world: &FakeWorld, query: PendingQuery, attempts: u32) {
+    let items = block_on(world.pending(query)).unwrap().items;
     let postponement = |item: &PendingItem| Postponement {
         item: PendingId::from(&item.pending),
         attempts,
         next_time: world.now().plus(60_000),
     };
-    block_on(world.postpone(untried.iter().map(postponement).collect())).unwrap();
+    block_on(world.postpone(items.iter().map(postponement).collect())).unwrap();
 }
 
 #[test]
@@ -393,17 +393,11 @@ fn what_recovery_tried_in_vain_is_listed_and_a_repair_makes_it_due() {
             .unwrap()
     };
     assert_eq!(listed(false), Report::default());
-    tried(&world, RECOVERY_ATTEMPTS_REPORTED - 1);
+    let latest = Timestamp(u64::MAX);
+    note_tried(&world, PendingQuery::untried(latest), RECOVERY_ATTEMPTS_REPORTED - 1);
     assert_eq!(listed(true), Report::default(), "a few attempts are nothing special");
 
-    let world_clock = world.now();
-    let items = block_on(world.pending(PendingQuery::tried(Timestamp(u64::MAX)))).unwrap().items;
-    let often = |item: &PendingItem| Postponement {
-        item: PendingId::from(&item.pending),
-        attempts: RECOVERY_ATTEMPTS_REPORTED,
-        next_time: world_clock.plus(60_000),
-    };
-    block_on(world.postpone(items.iter().map(often).collect())).unwrap();
+    note_tried(&world, PendingQuery::tried(latest), RECOVERY_ATTEMPTS_REPORTED);
     let found = listed(false);
     let (changes, members): (Vec<_>, Vec<_>) = found.unannounced.iter().partition(|item| item.seq.is_some());
     assert_eq!((changes[0].conversation, changes[0].seq, changes[0].user), (CONVERSATION, Some(Seq(4)), None));

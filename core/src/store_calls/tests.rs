@@ -5,8 +5,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
-use crate::limits::VALUE_BYTES_MAX;
-use crate::port::{Check, Event};
+use crate::port::Event;
 use crate::testing::block_on;
 
 /// A store that records the size of every call and answers from a script.
@@ -77,7 +76,7 @@ fn a_call_keeps_within_the_limits_of_items_and_bytes() {
 
     let large = vec![Transaction::new(OWNER).publish(event(100_000)); 100];
     let [first, second] = calls(&large)[..] else { panic!("two calls") };
-    let bytes = |transactions: &[Transaction]| transactions.iter().map(size).sum::<usize>();
+    let bytes = |transactions: &[Transaction]| transactions.iter().map(Transaction::bytes).sum::<usize>();
     assert!(bytes(&large[..first]) <= CALL_BYTES_MAX && bytes(&large[first..]) <= CALL_BYTES_MAX);
     assert!(bytes(&large[..=first]) > CALL_BYTES_MAX, "no more calls than necessary");
     assert_eq!(first + second, 100);
@@ -94,20 +93,8 @@ fn a_transaction_beyond_the_limit_goes_into_a_call_of_its_own() {
 fn transactions_of_exactly_the_limit_fit_into_one_call() {
     let name = "message.new".len();
     let half = Transaction::new(OWNER).publish(event(CALL_BYTES_MAX / 2 - name));
-    assert_eq!(size(&half), CALL_BYTES_MAX / 2);
+    assert_eq!(half.bytes(), CALL_BYTES_MAX / 2);
     assert_eq!(calls(&[half.clone(), half.clone(), half]), [2, 1]);
-}
-
-/// Each mutation counts with at least its own bytes, as the port counts them.
-#[test]
-fn the_size_counts_values_names_events_and_checks() {
-    let with = |mutation| size(&Transaction::new(OWNER).mutate(mutation));
-    assert_eq!(with(Mutation::Set(key(), vec![0; VALUE_BYTES_MAX], None)), VALUE_BYTES_MAX);
-    assert_eq!(with(Mutation::SetFields(key(), vec![("ab".into(), "cdef".into()), ("f".into(), "g".into())])), 8);
-    assert_eq!(with(Mutation::DeleteFields(key(), vec!["ab".into(), "c".into()])), 3);
-    assert_eq!(with(Mutation::Delete(key())), SMALL_BYTES_MAX);
-    let checked = Transaction::new(OWNER).check(Check::Absent(key())).check(Check::Present(key())).publish(event(10));
-    assert_eq!(size(&checked), 2 * SMALL_BYTES_MAX + "message.new".len() + 10);
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn a_long_edit_takes_one_round_trip_for_each_8_mib() {
     block_on(send(&world, draft(1))).unwrap();
     world.store.take_calls();
     block_on(edit(&world, edit_of(1, &"x".repeat(CONTENT_BYTES_MAX)))).unwrap();
-    assert_eq!(world.store.take_calls(), Calls { commits: 3, ..Calls::default() });
+    assert_eq!(world.store.take_calls(), Calls { commits: 2, ..Calls::default() });
 }
 
 #[test]

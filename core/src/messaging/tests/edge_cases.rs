@@ -87,7 +87,7 @@ fn a_conversation_has_at_most_1000_members() {
 }
 
 fn create_error() -> String {
-    let text = format!("a conversation has at most {MEMBERS_MAX} members, not {}", MEMBERS_MAX + 1);
+    let text = format!("{} members of a conversation, at most {MEMBERS_MAX} are allowed", MEMBERS_MAX + 2);
     Error::from(crate::port::RecordsError::TooLarge(text)).to_string()
 }
 

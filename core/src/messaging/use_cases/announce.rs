@@ -57,8 +57,8 @@ struct Remaining {
     /// Members who need a snapshot.
     members: Vec<UserId>,
     /// Whether some member had received the change already, or was uncached, or the change was announced to nobody. Then a
-    /// newer change may have been announced, and the cached last message may be missing or older. Also if the newest message is
-    /// not known.
+    /// newer change may have been announced, and the cached last message may be missing or older. It may also be so if the newest
+    /// message is not known.
     overtaken: bool,
 }
 

@@ -2,20 +2,12 @@
 
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
-use crate::limits::MEMBERS_MAX;
 use crate::messaging::rules::validation::validate_page;
-use crate::port::{
-    Created, MemberChange, MembersPage, MembersQuery, NewConversation, RecordsError, World, records_bounds,
-};
+use crate::port::{Created, MemberChange, MembersPage, MembersQuery, NewConversation, World, records_bounds};
 use crate::unread::{Target, Uncached, reconcile};
 
 /// Creates a conversation. With the id and the members of an existing one, the existing conversation is returned.
 pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Result<Created, Error> {
-    let members = conversation.members.len();
-    if members > MEMBERS_MAX {
-        let text = format!("a conversation has at most {MEMBERS_MAX} members, not {members}");
-        return Err(RecordsError::TooLarge(text).into());
-    }
     let members = records_bounds::members(&conversation)?;
     let created = world.create_conversation(conversation).await?;
     reconcile_members(world, created.conversation.id, &members).await?;

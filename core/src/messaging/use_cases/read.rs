@@ -81,11 +81,11 @@ async fn move_and_notify<W: World>(
     up_to: Option<Seq>,
     mut unnotified: Unnotified,
 ) -> Result<ReadReply, Error> {
-    let mut moved_here = false;
+    let mut moves_here = 0;
     for attempt in 0..TRIES_MAX {
         let state = read_one(world, user, conversation).await?;
         let mark = world.mark_read(user, conversation, up_to).await?;
-        moved_here |= mark.moved;
+        moves_here += u64::from(mark.moved);
         // Another call, such as an earlier attempt of the reader, may have moved the position without telling anybody.
         let left_behind = state.read.is_some_and(|read| read < mark.counter.read);
         if mark.moved || left_behind {
@@ -98,9 +98,9 @@ async fn move_and_notify<W: World>(
             continue;
         }
         if let Some(total) = apply(world, user, &state, &mark, &mut unnotified).await? {
-            // Only this call's own change is confirmed; another call's change that was not announced stays pending.
-            if moved_here {
-                announce::confirm(world, vec![Confirmation::Member(conversation, user, 1)]).await;
+            // Only this call's own moves are confirmed; another call's move that was not announced stays pending.
+            if moves_here > 0 {
+                announce::confirm(world, vec![Confirmation::Member(conversation, user, moves_here)]).await;
             }
             return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
         }

@@ -24,12 +24,13 @@ use crate::messaging::rules::recovery::{
 use crate::port::{
     Confirmation, PendingId, PendingItem, PendingQuery, Postponement, UnreadRequest, UnreadSnapshot, World,
 };
+use crate::spread;
 use crate::time::Timestamp;
 use crate::unread::{Target, Uncached, reconcile};
 
 /// What the operator is told about an announcement that fails again and again.
-const ADVICE: &str = "an announcement keeps failing: its members are not told of a stored change; it is tried again, at \
-    most once a minute. Remove the cause that `problem` names; `roost verify` lists all of them, and `roost repair` \
+const ADVICE: &str = "an announcement keeps failing: its members are not told of a stored change; it is tried again, \
+    later and later, at least once a minute. Remove the cause that `problem` names; `roost verify` lists all of them, and `roost repair` \
     tries them at once";
 
 /// Runs one round for what was never tried. Returns the number of announcements that were made.
@@ -92,8 +93,8 @@ impl<'w, W: World> RecoveryRound<'w, W> {
     /// Ends the round, before it notes anything as tried, if the store is unavailable. It asks for any one of the
     /// conversations: a part of the store may be unavailable while the rest works.
     async fn check_store(&self, items: &[PendingItem]) -> Result<(), Error> {
-        let index = usize::try_from(self.began.0).unwrap_or(0) % items.len().max(1);
-        let Some(item) = items.get(index) else { return Ok(()) };
+        let index = spread::hash(&self.began.to_string()) % items.len().max(1) as u64;
+        let Some(item) = items.get(usize::try_from(index).unwrap_or(0)) else { return Ok(()) };
         let query = last_message::query(PendingId::from(&item.pending).conversation());
         match self.world.read(vec![query]).await.map_err(Error::from) {
             Err(error) if is_unavailable(&error) => Err(error),
@@ -231,7 +232,8 @@ impl<'w, W: World> RecoveryRound<'w, W> {
         Ok(())
     }
 
-    /// Tells the operator, once, about an item that was tried in vain several times.
+    /// Tells the operator, once, about an item that was tried in vain several times. An item whose attempts end the whole call is
+    /// listed by `roost verify` only.
     fn report(&self, item: TriedItem, error: &Error) {
         if item.attempts.saturating_add(1) != RECOVERY_ATTEMPTS_REPORTED {
             return;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq};
-use crate::limits::{FEED_BYTES_MAX, LIST_MAX};
+use crate::limits::{CHANGES_BYTES_MAX, LIST_MAX};
 use crate::port::{ChangeRange, Counter, World};
 use crate::unread::rules::{EncodedChanges, encode_newest, notified_up_to};
 
 /// Loads the changes between each stored position and its snapshot. If they are more than the records answer, or larger
-/// than one transaction carries, the oldest of some conversations are left out, and a `resync` takes their place.
+/// than [`CHANGES_BYTES_MAX`], the oldest of some conversations are left out, and a `resync` takes their place.
 pub(crate) async fn encoded_changes<W: World>(
     world: &W,
     snapshots: Vec<(Option<Seq>, Counter)>,
@@ -26,7 +26,7 @@ pub(crate) async fn encoded_changes<W: World>(
     }
     let ranges: Vec<_> = ranges.into_values().collect();
     let mut encoded = EncodedChanges::new();
-    let mut bytes_left = FEED_BYTES_MAX;
+    let mut bytes_left = CHANGES_BYTES_MAX;
     for chunk in ranges.chunks(LIST_MAX) {
         if bytes_left == 0 {
             break;

@@ -19,22 +19,21 @@ use crate::{store_answers, store_calls};
 /// At most [`crate::limits::LIST_MAX`] users. A user who cannot be filled does not stop the others.
 ///
 /// # Errors
-/// The first error, after all others were filled; immediately if the records fail.
+/// The first error, after all others were filled; immediately if the store or the records fail.
 pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
     let token = world.now().to_string().into_bytes();
     let mut round = FillRound { token: &token, waiting: Vec::new(), failure: None };
     let mut leased = round.lease(world, users).await?;
     while !leased.is_empty() {
-        let since = world.now();
-        let requests = leased.iter().map(|user| UnreadRequest::all(*user)).collect();
-        let snapshots = match world.unread(requests).await {
-            Ok(snapshots) => snapshots,
+        leased = match round.fill_answered(world, &leased).await {
+            Ok(unanswered) => unanswered,
             Err(error) => {
-                round.give_up(world, &leased).await;
-                return Err(error.into());
+                if !error.is_store_unavailable() {
+                    round.give_up(world, &leased).await;
+                }
+                return Err(error);
             }
         };
-        leased = round.apply(world, snapshots, since).await?;
     }
     round.failure.map_or(Ok(round.waiting), Err)
 }
@@ -92,14 +91,11 @@ impl FillRound<'_> {
         Ok(committed.into_iter().collect())
     }
 
-    /// Fills the users whom this answer of the records is about. Their leases were renewed at `since`. Returns the users
-    /// whom the answer says nothing about yet.
-    async fn apply<W: World>(
-        &mut self,
-        world: &W,
-        snapshots: Vec<UnreadSnapshot>,
-        since: Timestamp,
-    ) -> Result<Vec<UserId>, Error> {
+    /// Asks the records about these users, whose leases were just renewed, and fills those whom the answer is about. Returns
+    /// the users whom the answer says nothing about yet.
+    async fn fill_answered<W: World>(&mut self, world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
+        let since = world.now();
+        let snapshots = world.unread(users.iter().map(|user| UnreadRequest::all(*user)).collect()).await?;
         let (answered, unanswered): (Vec<_>, Vec<_>) =
             snapshots.into_iter().partition(|snapshot| !snapshot.more || !snapshot.counters.is_empty());
         let unanswered: Vec<UserId> = unanswered.into_iter().map(|snapshot| snapshot.user).collect();
@@ -191,16 +187,9 @@ impl FillRound<'_> {
             }
             since = world.now();
             let after = page.counters.last().map(|counter| counter.conversation);
-            match world.unread(vec![UnreadRequest { after, ..UnreadRequest::all(user) }]).await {
-                Ok(snapshots) => {
-                    let none = UnreadSnapshot { user, counters: Vec::new(), more: false };
-                    step = (snapshots.into_iter().next().unwrap_or(none), fill);
-                }
-                Err(error) => {
-                    self.give_up(world, &[user]).await;
-                    return Err(error.into());
-                }
-            }
+            let snapshots = world.unread(vec![UnreadRequest { after, ..UnreadRequest::all(user) }]).await?;
+            let none = UnreadSnapshot { user, counters: Vec::new(), more: false };
+            step = (snapshots.into_iter().next().unwrap_or(none), fill);
         }
         self.finish_all(world, vec![step], since).await
     }
@@ -218,14 +207,7 @@ impl FillRound<'_> {
         if stored.is_empty() {
             return Ok((users, EncodedChanges::new()));
         }
-        let changes = match encoded_changes(world, stored).await {
-            Ok(changes) => changes,
-            Err(error) => {
-                let users: Vec<UserId> = users.iter().map(|(snapshot, _)| snapshot.user).collect();
-                self.give_up(world, &users).await;
-                return Err(error);
-            }
-        };
+        let changes = encoded_changes(world, stored).await?;
         Ok((self.keep_leases(world, users, &mut since).await?, changes))
     }
 

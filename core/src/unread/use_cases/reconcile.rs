@@ -52,7 +52,7 @@ pub(crate) enum Uncached {
 ///
 /// # Errors
 /// The first error, after every other target was reconciled. [`Error::Contended`] also if a user is to be skipped whose
-/// counters another caller is filling: that caller may have read the records before the change.
+/// counters another caller is filling or has just filled: that caller may have read the records before the change.
 pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, uncached: Uncached) -> Result<(), Error> {
     let mut failure: Option<Error> = None;
     for attempt in 0..TRIES_MAX {
@@ -71,8 +71,8 @@ pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, unc
             return Err(unavailable);
         }
         let filling = match uncached {
-            Uncached::Skip => any_lease(world, &unfilled).await.map(|leased| {
-                if leased {
+            Uncached::Skip => is_any_filled(world, &unfilled).await.map(|filled| {
+                if filled {
                     failure.get_or_insert(Error::Contended);
                 }
                 Vec::new()
@@ -99,11 +99,13 @@ pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, unc
     Err(Error::Contended)
 }
 
-/// Whether the counters of one of these uncached users are being filled.
-async fn any_lease<W: World>(world: &W, uncached: &[Target]) -> Result<bool, Error> {
+/// Whether the counters of one of these users, who were uncached a moment ago, are being filled or have been filled since. A
+/// fill writes the total and ends its lease in one step, so that one of the two is there.
+async fn is_any_filled<W: World>(world: &W, uncached: &[Target]) -> Result<bool, Error> {
     let users: BTreeSet<_> = uncached.iter().map(|target| target.user).collect();
-    let queries = users.into_iter().map(|user| Query::Presence(Key::of_user(Space::UnreadLease, user))).collect();
-    let values = store_calls::read_all(world, queries, 1).await?;
+    let spaces = [Space::UnreadLease, Space::UnreadTotal];
+    let keys = users.into_iter().flat_map(|user| spaces.map(|space| Key::of_user(space, user)));
+    let values = store_calls::read_all(world, keys.map(Query::Presence).collect(), spaces.len()).await?;
     Ok(values.contains(&Value::Presence(true)))
 }
 
@@ -133,13 +135,24 @@ async fn followed<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Targe
     Ok(followed.map(|(target, _)| target).collect())
 }
 
-/// Fills uncached users. Returns the targets of those whom another caller is filling.
+/// Fills uncached users. Returns the targets of those whom another caller is filling. A user who cannot be filled does not stop
+/// the others.
 async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Target>, Error> {
     let users: BTreeSet<_> = targets.iter().map(|target| target.user).collect();
     let users: Vec<_> = users.into_iter().collect();
     let mut waiting = BTreeSet::new();
+    let mut failure = None;
     for chunk in users.chunks(LIST_MAX) {
-        waiting.extend(fill(world, chunk).await?);
+        match fill(world, chunk).await {
+            Ok(others) => waiting.extend(others),
+            Err(error) if error.retry() => return Err(error),
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
     }
     Ok(targets.into_iter().filter(|target| waiting.contains(&target.user)).collect())
 }
