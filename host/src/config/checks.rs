@@ -172,7 +172,7 @@ fn store(reader: &mut Reader, config: &Config) {
     within_a_call(reader, config, response, "otherwise every call ends before Redis is given up");
     if redis.ca_file.is_some() && !redis.url.tls && redis.sentinel_tls != Some(true) {
         let problem = "store_ca_file is set, but store_url does not use TLS: write `rediss://`, `rediss+cluster://` or \
-                       `rediss+sentinel://`, or remove store_ca_file";
+                       `rediss+sentinel://`, set store_sentinel_tls, or remove store_ca_file";
         reader.note_conflict(&["store_ca_file", "store_url"], problem.to_owned());
     }
     sentinels(reader, redis);
