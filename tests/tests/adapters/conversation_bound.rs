@@ -29,9 +29,9 @@ async fn prepare(records: &RecordStore) -> Vec<ConversationId> {
     conversations
 }
 
-fn set_count(user: &str, one_below: bool) -> String {
-    let count = CONVERSATIONS_MAX - usize::from(one_below);
-    format!("UPDATE user_conversations SET conversations = {count} WHERE {user}")
+/// The statement that puts a user one below the bound.
+fn set_one_below(user: &str) -> String {
+    format!("UPDATE user_conversations SET conversations = {} WHERE {user}", CONVERSATIONS_MAX - 1)
 }
 
 /// Ann is one below the bound: of sixteen callers one may put her into a conversation.
@@ -60,7 +60,7 @@ async fn of_many_callers_at_the_bound_one_passes_in_sqlite() {
     let records = RecordStore::open(&RecordsUrl::Sqlite(SqliteLocation::File(file.clone()))).await.unwrap();
     let conversations = prepare(&records).await;
     let mut connection = SqliteConnection::connect(&format!("sqlite:{}", file.display())).await.unwrap();
-    let update = set_count("user = unhex('00000000000000000000000000000001')", true);
+    let update = set_one_below("user = unhex('00000000000000000000000000000001')");
     connection.execute(AssertSqlSafe(update)).await.unwrap();
     one_of_many_callers_passes(&records, &conversations).await;
     records.close().await;
@@ -72,7 +72,7 @@ async fn of_many_callers_at_the_bound_one_passes_in_postgresql() {
     let records = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap();
     let conversations = prepare(&records).await;
     let mut connection = PgConnection::connect(&config.url.0).await.unwrap();
-    let update = set_count("user_id = '00000000-0000-0000-0000-000000000001'", true);
+    let update = set_one_below("user_id = '00000000-0000-0000-0000-000000000001'");
     connection.execute(AssertSqlSafe(update)).await.unwrap();
     one_of_many_callers_passes(&records, &conversations).await;
 }

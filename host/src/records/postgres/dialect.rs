@@ -12,7 +12,9 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Row, ValueRef};
 use uuid::Uuid;
 
-use super::super::sql::{ColumnResult, Columns, Parameter, QueryResult, SqlConnection, Statements, decode_error};
+use super::super::sql::{
+    ColumnResult, Columns, Parameter, QueryResult, SqlConnection, Statements, decode_error, message, sent_by,
+};
 
 impl SqlConnection for PgConnection {
     type Row = PgRow;

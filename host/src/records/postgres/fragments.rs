@@ -1,11 +1,5 @@
 //! Fragments that several statements in PostgreSQL's dialect share.
 
-macro_rules! message {
-    () => {
-        "m.id, m.conversation, m.seq, m.sender, m.kind, m.content, m.created_at, m.edited_at, m.deleted"
-    };
-}
-
 macro_rules! members {
     ($conversation:literal) => {
         concat!("ARRAY(SELECT user_id FROM members WHERE conversation = ", $conversation, " ORDER BY user_id)")
@@ -54,20 +48,6 @@ macro_rules! advance {
             $kind,
             ", $4, sent FROM moved)
         INSERT INTO unannounced_changes (conversation, seq, since) SELECT id, seq, updated_at FROM moved"
-        )
-    };
-}
-
-/// The number of messages that a user has sent in a conversation, up to a position if one is named.
-macro_rules! sent_by {
-    ($user:literal, $conversation:literal, $up_to:literal) => {
-        concat!(
-            "coalesce((SELECT s.sender_ordinal FROM messages s WHERE s.sender = ",
-            $user,
-            " AND s.conversation = ",
-            $conversation,
-            $up_to,
-            " ORDER BY s.seq DESC LIMIT 1), 0)"
         )
     };
 }

@@ -9,6 +9,7 @@ mod counter_pages;
 mod counters;
 mod documents;
 mod error;
+mod fragments;
 mod messages;
 mod outbox;
 mod port;
@@ -25,6 +26,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr};
 
 pub use self::error::DatabaseOpenError;
 pub(super) use self::error::{QueryError, QueryResult, describe, describe_migration, describe_publicly};
+pub(super) use self::fragments::{message, sent_by};
 use self::outbox::ConfirmationQueue;
 pub use self::statements::Statements;
 pub(super) use self::values::{ColumnResult, Columns, ListedDocument, Parameter, decode_error};

@@ -10,7 +10,8 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row, SqliteConnection, ValueRef};
 
 use super::super::sql::{
-    ColumnResult, Columns, ListedDocument, Parameter, QueryResult, SqlConnection, Statements, decode_error,
+    ColumnResult, Columns, ListedDocument, Parameter, QueryResult, SqlConnection, Statements, decode_error, message,
+    sent_by,
 };
 
 impl SqlConnection for SqliteConnection {
@@ -146,8 +147,9 @@ pub(super) static STATEMENTS: Statements = Statements {
     message: concat!("SELECT ", message!(), ", m.changed FROM messages m WHERE m.id = ?1"),
     append: concat!(
         "INSERT INTO messages (id, conversation, seq, sender, kind, content, created_at, changed, sender_ordinal)
-            VALUES (?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2, coalesce((SELECT s.sender_ordinal FROM messages s
-                WHERE s.sender = ?5 AND s.conversation = ?1 ORDER BY s.seq DESC LIMIT 1), 0) + 1);
+            VALUES (?4, ?1, ?2, ?5, ?6, ?7, ?3, ?2, ",
+        sent_by!("?5", "?1", ""),
+        " + 1);
         ",
         "INSERT INTO changes (conversation, seq, kind, message, sent)
             SELECT id, ?2, 0, last_insert_rowid(), sent + 1 FROM conversations WHERE id = ?1;
@@ -172,8 +174,9 @@ pub(super) static STATEMENTS: Statements = Statements {
     mark_read: concat!(
         "UPDATE members SET read = ?4,
             read_sent = (SELECT c.sent FROM changes c WHERE c.conversation = ?1 AND c.seq = ?4),
-            read_own = coalesce((SELECT s.sender_ordinal FROM messages s
-                WHERE s.sender = ?2 AND s.conversation = ?1 AND s.seq <= ?4 ORDER BY s.seq DESC LIMIT 1), 0)
+            read_own = ",
+        sent_by!("?2", "?1", " AND s.seq <= ?4"),
+        "
         WHERE conversation = ?1 AND user = ?2; ",
         moved!()
     ),
@@ -250,8 +253,9 @@ pub(super) static STATEMENTS: Statements = Statements {
             SELECT ?1, unhex(value), 0, 0 FROM json_each(?4)",
     add_member: concat!(
         "INSERT INTO members (conversation, user, joined, read, read_sent, read_own)
-            SELECT id, ?2, ?4, ?4, sent, coalesce((SELECT s.sender_ordinal FROM messages s
-                WHERE s.sender = ?2 AND s.conversation = ?1 ORDER BY s.seq DESC LIMIT 1), 0)
+            SELECT id, ?2, ?4, ?4, sent, ",
+        sent_by!("?2", "?1", ""),
+        "
             FROM conversations WHERE id = ?1; ",
         moved!()
     ),

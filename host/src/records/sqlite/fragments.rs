@@ -1,11 +1,5 @@
 //! Fragments that several statements in SQLite's dialect share.
 
-macro_rules! message {
-    () => {
-        "m.id, m.conversation, m.seq, m.sender, m.kind, m.content, m.created_at, m.edited_at, m.deleted"
-    };
-}
-
 macro_rules! members {
     ($conversation:literal) => {
         concat!("(SELECT group_concat(hex(user), '') FROM members WHERE conversation = ", $conversation, ")")
@@ -115,8 +109,9 @@ macro_rules! unread {
     () => {
         concat!(
             "CASE WHEN c.sent = m.read_sent THEN 0 ELSE c.sent - m.read_sent + m.read_own
-                - coalesce((SELECT s.sender_ordinal FROM messages s
-                    WHERE s.sender = m.user AND s.conversation = m.conversation ORDER BY s.seq DESC LIMIT 1), 0)
+                - ",
+            sent_by!("m.user", "m.conversation", ""),
+            "
                 - CASE WHEN c.last_deleted <= m.read THEN 0 ELSE
                     (SELECT count(*) FROM messages s WHERE s.conversation = m.conversation AND s.deleted = 1
                         AND s.seq > m.read AND s.seq < (((m.read >> 6) + 1) << 6) AND s.sender <> m.user)

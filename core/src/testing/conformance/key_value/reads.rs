@@ -155,7 +155,7 @@ pub async fn a_query_of_the_wrong_type_fails_the_call<H: Harness>(harness: &H) {
 pub async fn a_number_has_one_text_form<H: Harness>(harness: &H) {
     let fixture = Fixture::new(harness);
     let key = fixture.key("text");
-    for text in ["", "01", "+1", "-0", " 1", "1 ", "1.0", "1e3", "9223372036854775808"] {
+    for text in ["", "01", "+1", "-0", " 1", "1 ", "1.0", "1e3", "0x1", "inf", "-inf", "nan", "9223372036854775808"] {
         fixture.change([set(&key, text, None), set_field(&fixture.key("hash"), "field", text)]).await;
         assert!(matches!(fixture.read_error(Query::Counter(key.clone())).await, StoreError::WrongType(_)), "{text:?}");
         assert!(super::fixture::is_wrong_type(&fixture.try_change(add(&key, 1)).await), "{text:?}");
