@@ -30,7 +30,7 @@ pub async fn update<R: Records>(
         let present = read(records, key.clone()).await?;
         let json = change(present.as_ref().map(|document| document.json.as_str()))?;
         let expected = present.map(|document| document.version);
-        match records.put_document(DocumentPut { key: key.clone(), json: json.clone(), expected }).await {
+        match records.put_document(DocumentPut::new(key.clone(), json.clone(), expected)).await {
             Ok(version) => return Ok(Document { version, json }),
             Err(RecordsError::VersionMismatch { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -66,6 +66,7 @@ impl Error {
             }
             Self::Records(
                 RecordsError::Conflict(_)
+                | RecordsError::Direct
                 | RecordsError::VersionMismatch { .. }
                 | RecordsError::TooManyConversations(_),
             ) => ErrorKind::Conflict,
@@ -99,6 +100,7 @@ impl Error {
             Self::Records(RecordsError::Forbidden(_)) => "forbidden",
             Self::Records(RecordsError::Blocked) => "blocked",
             Self::Records(RecordsError::Conflict(_)) => "conflict",
+            Self::Records(RecordsError::Direct) => "direct_conversation",
             Self::Records(RecordsError::VersionMismatch { .. }) => "version_mismatch",
             Self::Records(RecordsError::TooLarge(_)) => "too_large",
             Self::Records(RecordsError::TooManyConversations(_)) => "too_many_conversations",

@@ -3,12 +3,20 @@
 //! Functions make events of their own with [`Event::durable`] and [`Event::ephemeral`]; the other functions here are the
 //! events of Roost itself.
 
+mod conversation_view;
+mod payload;
+
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use self::conversation_view::ConversationView;
+pub use self::payload::{
+    ContactPayload, DeletedPayload, MembersPayload, PresencePayload, ReadUpdatePayload, RemovedPayload, ResyncPayload,
+    TypingPayload, UnreadUpdatePayload,
+};
 use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, Seq, UUID_BYTES, UserId};
 use crate::port::{Change, ChangeKind, Event, Message};
@@ -36,6 +44,10 @@ pub struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Timestamp")]
     pub edited_at: Option<Timestamp>,
+    /// `true` if the message was deleted; its content is empty then. Absent otherwise. Only the answer to a message that is sent
+    /// again shows a deleted message.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
 }
 
 impl<'a> From<&'a Message> for MessageView<'a> {
@@ -49,6 +61,7 @@ impl<'a> From<&'a Message> for MessageView<'a> {
             content: &message.content,
             created_at: message.created_at,
             edited_at: message.edited_at,
+            deleted: message.deleted,
         }
     }
 }
@@ -130,12 +143,6 @@ pub const CHANGES: [&str; 3] = ["message.new", "message.updated", "message.delet
 ///
 /// `None` for a message that has been deleted since it was sent or edited: only its deletion is announced.
 pub fn change(change: &Change) -> Option<Event> {
-    #[derive(Serialize)]
-    struct DeletedPayload {
-        conversation: ConversationId,
-        id: MessageId,
-        seq: Seq,
-    }
     let message = &change.message;
     match change.kind {
         ChangeKind::Sent if !message.deleted => Some(durable("message.new", &MessageView::from(message))),
@@ -150,54 +157,58 @@ pub fn change(change: &Change) -> Option<Event> {
 
 /// The event for the other members: a member has read up to this sequence number.
 pub fn read_update(conversation: ConversationId, reader: UserId, up_to: Seq) -> Event {
-    #[derive(Serialize)]
-    struct ReadUpdatePayload {
-        conversation: ConversationId,
-        reader: UserId,
-        up_to: Seq,
-    }
     durable("message.read_update", &ReadUpdatePayload { conversation, reader, up_to })
 }
 
-/// The event for the reader's own devices: how many messages are still unread.
-pub fn unread_update(conversation: ConversationId, unread: u64, total: u64) -> Event {
-    #[derive(Serialize)]
-    struct UnreadUpdatePayload {
-        conversation: ConversationId,
-        unread: u64,
-        total: u64,
-    }
-    durable("unread.update", &UnreadUpdatePayload { conversation, unread, total })
+/// The event for a user's own devices when a counter moved by anything but a `message.new` that the client counts itself.
+pub fn unread_update(update: &UnreadUpdatePayload) -> Event {
+    durable(UNREAD_UPDATE, update)
+}
+
+/// The name of the event that [`unread_update`] makes.
+pub const UNREAD_UPDATE: &str = "unread.update";
+
+/// The event for whoever became a member.
+pub fn conversation_added(conversation: &ConversationView<'_>) -> Event {
+    durable(CONVERSATION_ADDED, conversation)
+}
+
+/// The name of the event that [`conversation_added`] makes.
+pub const CONVERSATION_ADDED: &str = "conversation.added";
+
+/// The event for the other members: users became members, or are members no more.
+pub fn conversation_members(
+    conversation: ConversationId,
+    added: &[UserId],
+    removed: &[UserId],
+    member_count: u64,
+) -> Event {
+    durable("conversation.members", &MembersPayload { conversation, added, removed, member_count })
+}
+
+/// The event for whoever is no member any more. The total is the one without this conversation.
+pub fn conversation_removed(conversation: ConversationId, total: u64) -> Event {
+    durable("conversation.removed", &RemovedPayload { conversation, total })
+}
+
+/// The event for a user's own devices: what the user has said about another user.
+pub fn contact_update(user: UserId, contact: bool, blocked: bool) -> Event {
+    durable("contact.update", &ContactPayload { user, contact, blocked })
 }
 
 /// The event for a user who missed too many events to receive them all: the clients load the present state and continue
 /// from there.
 pub fn resync() -> Event {
-    #[derive(Serialize)]
-    struct ResyncPayload {
-        reason: &'static str,
-    }
     durable("resync", &ResyncPayload { reason: "behind" })
 }
 
 /// The event for contacts: `user.online` or `user.offline`.
 pub fn presence(user: UserId, online: bool, last_seen: Option<Timestamp>, generation: u64) -> Event {
-    #[derive(Serialize)]
-    struct PresencePayload {
-        user: UserId,
-        last_seen: Option<Timestamp>,
-        generation: u64,
-    }
     ephemeral(if online { "user.online" } else { "user.offline" }, &PresencePayload { user, last_seen, generation })
 }
 
 /// The event for the other members: a member is typing.
 pub fn typing(conversation: ConversationId, user: UserId) -> Event {
-    #[derive(Serialize)]
-    struct TypingPayload {
-        conversation: ConversationId,
-        user: UserId,
-    }
     ephemeral("typing", &TypingPayload { conversation, user })
 }
 
@@ -270,14 +281,17 @@ mod tests {
         let (conversation, user) = (ConversationId::from_u128(1), UserId::from_u128(2));
         let events = [
             read_update(conversation, user, Seq(1)),
-            unread_update(conversation, 1, 1),
+            unread_update(&UnreadUpdatePayload { conversation, unread: 1, total: 1, read: Seq(1), seq: Seq(1) }),
+            conversation_members(conversation, &[user], &[], 2),
+            conversation_removed(conversation, 0),
+            contact_update(user, true, false),
             resync(),
             presence(user, true, None, 1),
             presence(user, false, None, 2),
             typing(conversation, user),
         ];
         let made = events.iter().map(|event| event.name.as_ref());
-        let of_the_host = ["hello", "ok", "error", "presence.beat", "server.draining", "contact.update", "token"];
+        let of_the_host = ["hello", "ok", "error", "presence.beat", "server.draining", "conversation.added", "token"];
         for name in made.chain(CHANGES).chain(of_the_host) {
             assert!(is_reserved(name), "{name}");
         }

@@ -47,6 +47,15 @@ pub const ANNOUNCEMENT_STALL_MS: u64 = 150;
 /// The longest time that an announcement waits in total; after that the change is left to the next round of recovery.
 pub const ANNOUNCEMENT_WAIT_MS_MAX: u64 = 2_000;
 
+/// The number of conversations that one step of erasing a user leaves.
+pub const ERASED_CONVERSATIONS: usize = 100;
+/// The number of messages that one step of erasing a user deletes. Each is announced to up to [`MEMBERS_MAX`] members.
+pub const ERASED_MESSAGES: usize = 20;
+/// The number of other users' contacts, of their blocks, and of created conversations that one step of erasing a user changes.
+pub const ERASED_RELATIONS: usize = 500;
+/// The time after which a call that erases a user begins no further step: half of a function's deadline.
+pub const ERASE_MS_MAX: u64 = 2_500;
+
 /// The number of attempts after lost races before a use case fails with `contended`.
 pub const TRIES_MAX: u32 = 32;
 /// The age at which a stored change that nobody confirmed is announced again.
@@ -96,6 +105,11 @@ pub const CONVERSATIONS_MAX: usize = 20_000;
 pub const MEMBERS_SHOWN_MAX: usize = 20;
 /// The number of members up to which a conversation carries the read positions of all of them.
 pub const READS_SHOWN_MAX: usize = 8;
+/// The number of members up to which the others are told who becomes a member, and who is one no more. Not more than
+/// [`PAGE_MAX`].
+pub const MEMBERS_NOTIFIED_MAX: usize = 100;
+/// The number of times that new members are told what changed while they were told a conversation.
+pub const AMENDMENTS_MAX: u32 = 8;
 /// The number of contacts of one user, and of users that one user has blocked.
 pub const CONTACTS_MAX: usize = 1_000;
 /// The length of a list in a request, such as queried users or connections with a heartbeat.
@@ -106,6 +120,8 @@ pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024;
 pub const DOCUMENTS_MAX: usize = 100;
 /// The number of documents that are read in one call.
 pub const DOCUMENT_KEYS_MAX: usize = 100;
+/// What a document counts besides its name and its JSON text, in the bytes of all documents of a function.
+pub const DOCUMENT_OVERHEAD_BYTES: u64 = 512;
 /// The length of a function's name.
 pub const FUNCTION_NAME_BYTES_MAX: usize = 64;
 /// The number of entries of one page.
@@ -118,7 +134,7 @@ pub const PAGE_BYTES_MAX: usize = 512 * 1024;
 pub const SYNC_PART_BYTES_MAX: usize = 256 * 1024;
 /// The number of conversations that one answer with unread counters names; the others are on further pages. Their size is
 /// below [`SYNC_PART_BYTES_MAX`].
-pub const UNREAD_PAGE: usize = 4_000;
+pub const UNREAD_PAGE: usize = 1_400;
 /// The number of counters that the records answer in one call, apart from those that are asked for by name.
 pub const COUNTERS_MAX: usize = 4_000;
 /// The number of changes of one conversation that are read at a time.

@@ -79,6 +79,16 @@ pub(crate) fn seq_field(value: Option<Value>) -> Result<Option<Seq>, StoreError>
     }
 }
 
+/// The fields that were asked for, as sequence numbers.
+pub(crate) fn seq_fields(value: Option<Value>) -> Result<Vec<Option<Seq>>, StoreError> {
+    match value {
+        Some(Value::NamedFields(fields)) => {
+            fields.into_iter().map(|field| field.map(|text| seq(&text)).transpose()).collect()
+        }
+        _ => Err(unexpected("named fields")),
+    }
+}
+
 /// All fields of a hash that maps conversations to sequence numbers. Fields whose name is no conversation id are skipped.
 pub(crate) fn positions(value: Option<Value>) -> Result<BTreeMap<ConversationId, Seq>, StoreError> {
     let fields = fields(value)?.into_iter();
@@ -134,6 +144,9 @@ mod tests {
         assert_eq!(seq_field(named(None)), Ok(None));
         assert!(matches!(seq_field(named(Some("twelve"))), Err(StoreError::WrongType(_))));
         assert!(matches!(seq_field(Some(Value::Missing)), Err(StoreError::WrongType(_))));
+        let two = Value::NamedFields(vec![Some("12".into()), None]);
+        assert_eq!(seq_fields(Some(two)), Ok(vec![Some(Seq(12)), None]));
+        assert!(matches!(seq_fields(named(Some("twelve"))), Err(StoreError::WrongType(_))));
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Running {
     pub records: RecordStore,
     hub: Arc<Hub<Store>>,
     admin: Arc<AdminState>,
+    /// Set when the host is about to stop: every answer then says that its connection closes.
+    stopping: Arc<AtomicBool>,
     /// When it is dropped, no new requests are accepted and no new ticks begin.
     serving: DropGuard,
     /// The public listener, the schedules and the calls for publications. After the stop they end when they have finished
@@ -99,7 +101,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 
 /// As [`start`], with another policy.
 pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<Running> {
+    install_tls();
     let auth = Authenticator::new(&config.auth)?;
+    let token_keys = auth.keys().clone();
     prepare_data_dir(&config.data_dir)?;
     // The listeners are bound first, so that a port in use is reported before anything takes time.
     let (listener, admin_listener) =
@@ -108,7 +112,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     let admin_listener = with_admin_tls(admin_listener, &config)?;
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
 
-    install_tls();
+    token_keys.read_url().await;
     let store = Store::open(config.store.clone()).await?;
     let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
     let activity = ActivityLog::after_days(config.store_idle_days);
@@ -124,6 +128,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
         logs: functions.logs(),
         uploads: Arc::new(Semaphore::new(admin::UPLOADS_MAX)),
         tasks: tasks.clone(),
+        token_keys: token_keys.clone(),
         key: config.auth.admin_key.clone(),
         metrics_key: config.auth.metrics_key.clone(),
         started: AtomicBool::new(false),
@@ -147,9 +152,15 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     let state = AppState::start(dispatcher.clone(), hub.clone(), auth, (&config, tasks.clone()));
     let mut work = Supervisor::new(tasks);
     let listener = Arc::new(HttpListener::from(listener));
-    serve(&mut work, "public_listener", listener, http::HttpService::new(state), &config.http, &serving);
+    let service = http::HttpService::new(state);
+    let stopping = service.stopping();
+    serve(&mut work, "public_listener", listener, service, &config.http, &serving);
     let (followed, watched, reloaded) = (deployments.clone(), deployments.clone(), deployments);
     background.spawn("deployments", move || followed.clone().follow_cluster());
+    background.spawn("token_keys", move || {
+        let keys = token_keys.clone();
+        async move { keys.run().await }
+    });
     background.spawn("canaries", move || watched.clone().watch_canaries());
     background.spawn("reload", move || reload_on_hangup(reloaded.clone()));
     let (stop, scheduled) = (serving.clone(), dispatcher.clone());
@@ -170,6 +181,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
         records,
         hub,
         admin,
+        stopping,
         serving: serving.drop_guard(),
         work,
         background,
@@ -204,6 +216,7 @@ impl Running {
     /// Takes at most the configured times; what is not finished by then is ended.
     pub async fn shutdown(mut self) {
         self.admin.draining.store(true, Ordering::Release);
+        self.stopping.store(true, Ordering::Relaxed);
         self.admin.logs.wake();
         metrics::DRAINING.set(1);
         sleep(self.drain_delay).await;

@@ -179,6 +179,13 @@ async fn perform<R: Records + Directory>(records: &R, operation: &str, body: &[u
             let messages = records.messages(question::<wire::ReadMessages>(body)?.into()).await?;
             Ok(encode(&wire::Messages { messages: messages.into_iter().map(|found| found.map(Into::into)).collect() }))
         }
+        "create-direct" => {
+            reply!(wire::Created: records.create_direct(question::<wire::CreateDirect>(body)?.into()))
+        }
+        "erase-user" => {
+            let wire::EraseUser { user, at } = question(body)?;
+            reply!(wire::Erased: records.erase_user(user, at))
+        }
         "create-conversation" => {
             reply!(wire::Created: records.create_conversation(question::<wire::CreateConversation>(body)?.into()))
         }
@@ -237,6 +244,10 @@ async fn relate<R: Records + Directory>(records: &R, operation: &str, body: &[u8
         "contacts" => {
             let contacts = records.contacts(question::<wire::ReadContacts>(body)?.user).await?;
             return Ok(encode(&wire::Contacts { contacts }));
+        }
+        "relation" => {
+            let wire::ReadRelation { user, other } = question(body)?;
+            return Ok(encode(&wire::Relation::from(records.relation(user, other).await?)));
         }
         "add-contact" => {
             let wire::Contact { user, contact } = question(body)?;

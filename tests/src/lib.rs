@@ -9,6 +9,7 @@
 
 mod artifacts;
 pub mod backend;
+pub mod browser;
 pub mod client;
 pub mod deployment;
 pub mod events;
@@ -17,13 +18,18 @@ pub mod fan_out;
 pub mod fixture;
 pub mod fleet;
 pub mod fuzz;
+pub mod javascript;
+pub mod json_schema;
+pub mod key_server;
 pub mod ledger;
+pub mod markdown;
 pub mod metrics;
 pub mod native;
 pub mod pgbouncer;
 pub mod port;
 pub mod postgres;
 pub mod proxy;
+pub mod raw;
 pub mod redis;
 pub mod scenario;
 pub mod server;

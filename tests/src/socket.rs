@@ -60,6 +60,14 @@ impl Socket {
         Ok((socket, response))
     }
 
+    /// Opens a socket without credentials and with this query string. No frame has been read from it yet.
+    pub async fn without_token(server: &Server, query: &str) -> Self {
+        let stream = TcpStream::connect(server.listen).await.expect("the host accepts");
+        let opened = tokio_tungstenite::client_async(request(server.listen, query), stream);
+        let (wire, _) = timeout(DEADLINE, opened).await.expect("in time").expect("the socket opens");
+        Self { hello: Value::Null, wire, pending: VecDeque::new(), asked: 0 }
+    }
+
     /// Opens a socket over a connection with a small receive buffer, so that the host soon cannot send more.
     pub async fn narrow(server: &Server, user: Uuid) -> Self {
         let tcp = TcpSocket::new_v4().expect("a socket");

@@ -19,13 +19,15 @@ pub struct Token {
     claims: Map<String, Value>,
     secret: String,
     algorithm: Algorithm,
+    /// The key of a key set that signs in place of the secret.
+    kid: Option<String>,
 }
 
 impl Token {
     /// A token for this user.
     pub fn of(user: Uuid) -> Self {
         let claims = Map::from_iter([("sub".to_owned(), json!(user)), ("exp".to_owned(), json!(at(3_600.0)))]);
-        Self { claims, secret: SECRET.to_owned(), algorithm: Algorithm::HS256 }
+        Self { claims, secret: SECRET.to_owned(), algorithm: Algorithm::HS256, kid: None }
     }
 
     /// Expires after this time.
@@ -74,11 +76,35 @@ impl Token {
         self
     }
 
+    /// Signs with the key of [`key_set`] under this id.
+    #[must_use]
+    pub fn kid(mut self, kid: &str) -> Self {
+        self.kid = Some(kid.to_owned());
+        self.algorithm(Algorithm::ES256)
+    }
+
     /// The signed JSON Web Token.
     pub fn sign(&self) -> String {
-        let key = EncodingKey::from_secret(self.secret.as_bytes());
-        jsonwebtoken::encode(&Header::new(self.algorithm), &self.claims, &key).expect("claims encode")
+        let header = Header { kid: self.kid.clone(), ..Header::new(self.algorithm) };
+        let key = match &self.kid {
+            Some(_) => EncodingKey::from_ec_pem(PRIVATE_KEY).expect("a private key"),
+            None => EncodingKey::from_secret(self.secret.as_bytes()),
+        };
+        jsonwebtoken::encode(&header, &self.claims, &key).expect("claims encode")
     }
+}
+
+/// The private key that signs ES256 tokens.
+const PRIVATE_KEY: &[u8] = include_bytes!("../../host/src/server/auth/testdata/p256.pem");
+
+/// A JWKS document with the public key of that private key under this id.
+pub fn key_set(kid: &str) -> String {
+    let text = include_str!("../../host/src/server/auth/testdata/jwks.json");
+    let mut set: Value = serde_json::from_str(text).expect("a key set");
+    let keys = set["keys"].as_array_mut().expect("keys");
+    keys.retain(|key| key["kty"] == "EC");
+    keys.iter_mut().for_each(|key| key["kid"] = json!(kid));
+    set.to_string()
 }
 
 /// The time `seconds` from now, in seconds since the Unix epoch.

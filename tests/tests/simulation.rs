@@ -162,7 +162,7 @@ caught! {
     popping_before_processing_is_caught: PopBeforeProcess by 7;
     a_last_message_without_newer_wins_is_caught: LastMessageWithoutNewerWins by 6;
     going_offline_without_a_generation_is_caught: OfflineWithoutGeneration by 7;
-    a_snapshot_that_swallows_an_announcement_is_caught: SnapshotSwallowsAnnouncement by 9;
+    a_snapshot_that_swallows_an_announcement_is_caught: SnapshotSwallowsAnnouncement by 9 | 10;
     going_offline_without_another_look_is_caught: OfflineWithoutRecheck by 7;
     publishing_outside_the_transaction_is_caught: PublishOutsideTransaction by 9;
     filling_without_a_lease_is_caught: FillWithoutLease by 3 | 4 | 5;
@@ -171,11 +171,17 @@ caught! {
     delivering_past_a_hole_is_caught: DeliverPastAHole by 9;
     taking_the_state_before_the_position_is_caught: StateBeforePosition by 9;
     a_new_id_on_retry_is_caught: NewIdOnRetry by 5;
-    never_recovering_is_caught: NeverRecover by 3 | 7 | 9;
+    never_recovering_is_caught: NeverRecover by 3 | 7 | 9 | 10;
     renaming_a_field_is_caught: RenamedField by 7;
     notifying_in_a_second_step_is_caught: NotifyInASecondStep by 11;
     delivering_without_a_receipt_is_caught: DeliverWithoutReceipt by 11;
     a_deletion_that_counts_twice_is_caught: DeletionCountsTwice by 1 | 3 | 4;
     a_deletion_that_ignores_reading_is_caught: DeletionIgnoresReading by 3 | 4;
     departing_after_an_outage_is_caught: DepartAfterOutage by 7;
+    a_deletion_without_an_update_is_caught: DeletionWithoutUpdate by 10;
+    joining_without_an_event_is_caught: JoinWithoutEvent by 10;
+    leaving_without_an_event_is_caught: LeaveWithoutEvent by 10;
+    members_that_change_without_an_event_are_caught: MembersWithoutEvent by 10;
+    a_contact_without_an_event_is_caught: ContactWithoutEvent by 10;
+    a_block_without_an_event_is_caught: BlockWithoutEvent by 10;
 }

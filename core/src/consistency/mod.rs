@@ -89,18 +89,40 @@ impl Finding {
 /// [`crate::limits::RECOVERY_ATTEMPTS_REPORTED`] times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnannouncedItem {
-    /// The conversation concerned.
-    pub conversation: ConversationId,
+    /// What has to be announced.
+    pub kind: UnannouncedKind,
+    /// The conversation concerned, of anything but a contact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
     /// The sequence number of a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<Seq>,
-    /// The member whose read position or membership moved.
+    /// The member whose read position or membership moved, or the user whose contact or block changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
+    /// The user who is the contact, or blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<UserId>,
     /// When it was stored.
     pub since: Timestamp,
     /// How often recovery has tried to announce it.
     pub attempts: u32,
+}
+
+/// What an announcement is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnannouncedKind {
+    /// A change of a conversation.
+    Change,
+    /// A read position that moved.
+    Position,
+    /// A membership that began or ended.
+    Membership,
+    /// The creation of a conversation.
+    Creation,
+    /// A contact or a block.
+    Contact,
 }
 
 /// What was compared, and what was found.

@@ -1,9 +1,15 @@
-//! Changes and lists the contacts and blocks of a user.
+//! Changes and lists the contacts and blocks of a user, and tells the user's devices, and both users what they may now see
+//! of each other.
 
 use super::rules::different_users;
 use crate::error::Error;
+use crate::event;
 use crate::ids::UserId;
-use crate::port::Records;
+use crate::key::Owner;
+use crate::limits::TRIES_MAX;
+use crate::port::{Confirmation, Records, Relation, Transaction, World};
+use crate::presence;
+use crate::store_calls;
 
 /// The contacts that the user has added, in ascending order.
 pub async fn list<R: Records>(records: &R, user: UserId) -> Result<Vec<UserId>, Error> {
@@ -11,24 +17,77 @@ pub async fn list<R: Records>(records: &R, user: UserId) -> Result<Vec<UserId>, 
 }
 
 /// Adds a contact. Adding the same contact again changes nothing.
-pub async fn add<R: Records>(records: &R, user: UserId, contact: UserId) -> Result<(), Error> {
+pub async fn add<W: World>(world: &W, user: UserId, contact: UserId) -> Result<(), Error> {
     different_users(user, contact, "add")?;
-    Ok(records.add_contact(user, contact).await?)
+    let before = world.relation(user, contact).await?;
+    world.add_contact(user, contact).await?;
+    if before.contact { Ok(()) } else { announce_or_delay(world, user, contact, before).await }
 }
 
 /// Removes a contact. Removing a user who is no contact changes nothing.
-pub async fn remove<R: Records>(records: &R, user: UserId, contact: UserId) -> Result<(), Error> {
-    Ok(records.remove_contact(user, contact).await?)
+pub async fn remove<W: World>(world: &W, user: UserId, contact: UserId) -> Result<(), Error> {
+    let before = world.relation(user, contact).await?;
+    world.remove_contact(user, contact).await?;
+    if before.contact { announce_or_delay(world, user, contact, before).await } else { Ok(()) }
 }
 
 /// Blocks a user: neither sees the other's presence, and neither can write to the other in a conversation of the two.
 /// Blocking the same user again changes nothing.
-pub async fn block<R: Records>(records: &R, user: UserId, blocked: UserId) -> Result<(), Error> {
+pub async fn block<W: World>(world: &W, user: UserId, blocked: UserId) -> Result<(), Error> {
     different_users(user, blocked, "block")?;
-    Ok(records.block(user, blocked).await?)
+    let before = world.relation(user, blocked).await?;
+    world.block(user, blocked).await?;
+    if before.blocked { Ok(()) } else { announce_or_delay(world, user, blocked, before).await }
 }
 
 /// Ends a block. Unblocking a user who is not blocked changes nothing.
-pub async fn unblock<R: Records>(records: &R, user: UserId, blocked: UserId) -> Result<(), Error> {
-    Ok(records.unblock(user, blocked).await?)
+pub async fn unblock<W: World>(world: &W, user: UserId, blocked: UserId) -> Result<(), Error> {
+    let before = world.relation(user, blocked).await?;
+    world.unblock(user, blocked).await?;
+    if before.blocked { announce_or_delay(world, user, blocked, before).await } else { Ok(()) }
+}
+
+/// Announces the one change that a call has made, and confirms it. What cannot be announced now stays pending in the records,
+/// and [`crate::messaging::recover`] announces it.
+async fn announce_or_delay<W: World>(world: &W, user: UserId, other: UserId, before: Relation) -> Result<(), Error> {
+    match announce_since(world, user, other, Some(before)).await {
+        Ok(()) => {
+            // A confirmation that is lost makes the announcement again, which is harmless.
+            let _ = world.announced(vec![Confirmation::Contact(user, other, 1)]).await;
+            Ok(())
+        }
+        Err(error) if error.retry() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells the user's devices whether the other user is a contact and whether blocked, and both users what they see of each
+/// other. It is what the records say now, so that it may be told again.
+pub async fn announce<W: World>(world: &W, user: UserId, other: UserId) -> Result<(), Error> {
+    announce_since(world, user, other, None).await
+}
+
+/// Two changes of the same contact may be announced in another order than they were stored. Therefore the records are read
+/// again after each announcement, and what has changed in between is announced, too.
+async fn announce_since<W: World>(
+    world: &W,
+    user: UserId,
+    other: UserId,
+    before: Option<Relation>,
+) -> Result<(), Error> {
+    let mut relation = world.relation(user, other).await?;
+    for _ in 0..TRIES_MAX {
+        let update = event::contact_update(other, relation.contact, relation.blocked);
+        let transaction = Transaction::new(Owner::User(user)).publish(update);
+        if let Some(error) = store_calls::failure(&[store_calls::commit_one(world, transaction).await?]) {
+            return Err(error);
+        }
+        presence::show_change(world, (user, other), before).await?;
+        let after = world.relation(user, other).await?;
+        if (after.contact, after.blocked) == (relation.contact, relation.blocked) {
+            return Ok(());
+        }
+        relation = after;
+    }
+    Err(Error::Contended)
 }

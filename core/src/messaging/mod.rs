@@ -7,8 +7,9 @@ mod rules;
 mod use_cases;
 
 pub use use_cases::{
-    DeletedMessage, InboxEntry, InboxPage, ReadReply, StoredMessage, add_member, create, delete, edit, history, inbox,
-    mark_read, members, recover, remove_member, retry, send, sync,
+    DeletedMessage, InboxEntry, InboxPage, ReadReply, StoredMessage, add_member, announce_membership, conversation,
+    create, create_direct, delete, edit, erase, history, inbox, mark_read, members, recover, remove_member, retry,
+    send, sync,
 };
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ pub use key_value::{
 pub use number::parse_number;
 pub use records::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
-    ConversationQuery, Counter, Created, Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit,
-    HistoryPage, HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery, Membership, Message,
-    MessagesQuery, NewConversation, Operation, Pending, PendingCursor, PendingId, PendingItem, PendingPage,
-    PendingQuery, Postponement, ReadMark, ReadPosition, Records, RecordsError, UnreadRequest, UnreadSnapshot,
-    bounds as records_bounds,
+    ConversationQuery, Counter, Created, DirectRequest, Directory, Document, DocumentKey, DocumentPut, DocumentScope,
+    Draft, Edit, Erased, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery,
+    Membership, Message, MessagesQuery, NOBODY, NewConversation, Operation, Pending, PendingCursor, PendingId,
+    PendingItem, PendingPage, PendingQuery, Postponement, ReadMark, ReadPosition, Records, RecordsError, Relation,
+    UnreadRequest, UnreadSnapshot, bounds as records_bounds,
 };
 
 use std::future::Future;

@@ -1,9 +1,11 @@
 //! Contacts and blocks over HTTP. They decide who may see whose presence.
 
 use roost_core::contacts;
+use roost_core::event::ContactPayload;
 use roost_core::ids::UserId;
+use roost_core::key::Space;
 use roost_core::port::Operation;
-use roost_function::{Access, Answer, Edge, Grants, PathParameter, Reply, Request, Route, run};
+use roost_function::{Access, Answer, Edge, Grants, PathParameter, Recipients, Reply, Request, Route, run};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -30,15 +32,27 @@ roost_function::function! {
         Route::delete("/v1/blocks/{user}", Access::User, unblock)
             .described(|route| route.summary("Ends a block.").path(USER).no_content()),
     ],
+    socket: |socket| {
+        socket.durable::<ContactPayload>(
+            "contact.update",
+            "To the user's own devices: the user has added or removed a contact, or blocked or unblocked somebody.",
+        )
+    },
+    // What a contact or a block changes about who sees whom is told to both users.
     grants: Grants {
+        read: &[Space::Presence],
+        write: &[Space::Presence],
+        publish: Recipients::Anyone,
         records: &[
             Operation::Contacts,
+            Operation::Audience,
+            Operation::Relation,
+            Operation::Announced,
             Operation::AddContact,
             Operation::RemoveContact,
             Operation::Block,
             Operation::Unblock,
         ],
-        ..Grants::NONE
     },
 }
 

@@ -75,7 +75,7 @@ Handler = define_function(
     grants={
         "read": ["app"],
         "write": ["app"],
-        "publish": True,
+        "publish": "members",
         "records": ["messages", "membership", "read-documents", "put-document"],
     },
 )

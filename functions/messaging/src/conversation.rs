@@ -1,19 +1,19 @@
-//! Creating conversations and listing them: by page, or after a client missed events.
+//! Creating conversations and pairs, and reading them: one, by page, or after a client missed events.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::str::FromStr;
 
-use roost_core::event::MessageView;
-use roost_core::ids::{ConversationId, Seq, UserId};
+use roost_core::event::ConversationView;
+use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::MEMBERS_MAX;
 use roost_core::messaging::{self, InboxEntry, InboxPage};
-use roost_core::port::{Clock, ConversationQuery};
+use roost_core::port::{Clock, ConversationQuery, DirectRequest, NewConversation};
 use roost_core::source::Sourced;
-use roost_core::time::Timestamp;
-use roost_function::{Answer, Edge, QueryParameter, Reply, Request, SyncRequest, run};
+use roost_function::{Answer, Edge, Failure, QueryParameter, Reply, Request, SyncRequest, run};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::CONVERSATION;
 
 pub(crate) const CURSOR: QueryParameter<Cursor> = QueryParameter::new("cursor");
 
@@ -30,75 +30,61 @@ impl FromStr for Cursor {
     }
 }
 
+const NEITHER_GROUP_NOR_PAIR: &str = "a conversation has either `members`, a group, or `direct`, the other user of a pair; a pair \
+    takes no `id`";
+
 /// A conversation has one member more: its creator.
 const OTHER_MEMBERS_MAX: usize = MEMBERS_MAX - 1;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["members"], "properties": {"members": {"type": "array"}, "direct": {"type": "null"}}},
+    {
+        "required": ["direct"],
+        "properties": {"direct": {"type": "string"}, "members": {"type": "null"}, "id": {"type": "null"}}
+    }
+]))]
 pub(crate) struct NewConversationBody {
     /// The conversation's id. Without one the server chooses it; with one, repeating the request is harmless.
     id: Option<ConversationId>,
-    /// The other members, up to 999. The caller is a member too, named here or not.
+    /// The other members of a group, up to 999. The caller is a member too, named here or not.
     #[schemars(length(max = OTHER_MEMBERS_MAX))]
-    members: Vec<UserId>,
+    members: Option<Vec<UserId>>,
+    /// Instead of `members`: the other user of a pair. Two users have one pair, which takes no `id` of the caller's.
+    direct: Option<UserId>,
 }
 
 #[derive(JsonSchema, Serialize)]
 pub(crate) struct ConversationPage<'a> {
-    /// The conversations, newest activity first.
-    conversations: Vec<ConversationEntry<'a>>,
+    /// The conversations, newest message first.
+    conversations: Vec<ConversationView<'a>>,
     /// The cursor of the next page. `null` if this is the last page.
     next_cursor: Option<String>,
 }
 
-#[derive(JsonSchema, Serialize)]
-pub(crate) struct ConversationEntry<'a> {
-    /// The conversation's id.
-    id: ConversationId,
-    /// The first members of the conversation, at most 20, ordered by id.
-    members: &'a [UserId],
-    /// The number of all members.
-    member_count: u64,
-    /// The read position of every member, where there are at most 8. Empty otherwise.
-    reads: &'a BTreeMap<UserId, Seq>,
-    /// The newest message that the caller may see. `null` if there is none.
-    last_message: Option<MessageView<'a>>,
-    /// The messages that the caller has not read.
-    unread: u64,
-    /// The caller's own read position: every message up to this sequence number is read.
-    read: Seq,
-    /// The time of the newest activity.
-    updated_at: Timestamp,
-}
-
-impl<'a> From<&'a InboxEntry> for ConversationEntry<'a> {
-    fn from(entry: &'a InboxEntry) -> Self {
-        Self {
-            id: entry.id,
-            members: &entry.members,
-            member_count: entry.member_count,
-            reads: &entry.reads,
-            last_message: entry.last_message.as_ref().map(MessageView::from),
-            unread: entry.unread,
-            read: entry.read,
-            updated_at: entry.updated_at,
-        }
-    }
-}
-
 pub(crate) fn create(request: &Request) -> Answer {
-    use roost_core::port;
-    let NewConversationBody { id, members } = request.body()?;
     let user = request.user()?;
-    let new = port::NewConversation { id, creator: user, members, at: Edge.now() };
-    let created = run(messaging::create(&Edge, new))?;
+    let at = Edge.now();
+    let created = match request.body()? {
+        NewConversationBody { id, members: Some(members), direct: None } => {
+            run(messaging::create(&Edge, NewConversation { id, creator: user, members, at }))?
+        }
+        NewConversationBody { id: None, members: None, direct: Some(other) } => {
+            run(messaging::create_direct(&Edge, DirectRequest { user, other, may_create: true, at }))?
+        }
+        _ => return Err(Failure::invalid(NEITHER_GROUP_NOR_PAIR)),
+    };
     if !created.repeated {
-        return Reply::created(&ConversationEntry::from(&InboxEntry::of(created.conversation)));
+        return Reply::created(&InboxEntry::of(created.conversation).view());
     }
-    let named = ConversationQuery::Named(vec![created.conversation.id]);
-    let found = run(messaging::inbox(&Edge, user, named))?.value.conversations;
-    let entry = found.into_iter().next().unwrap_or_else(|| InboxEntry::of(created.conversation));
-    Reply::ok(&ConversationEntry::from(&entry))
+    let found = run(messaging::conversation(&Edge, user, created.conversation.id))?;
+    Reply::ok(&found.value.view())
+}
+
+pub(crate) fn get(request: &Request) -> Answer {
+    let Sourced { value, source } = run(messaging::conversation(&Edge, request.user()?, request.path(CONVERSATION)?))?;
+    Reply::ok(&Sourced { value: value.view(), source })
 }
 
 pub(crate) fn page(request: &Request) -> Answer {
@@ -114,6 +100,6 @@ pub(crate) fn sync(sync: &SyncRequest) -> Answer {
 
 fn reply(found: Sourced<InboxPage>) -> Answer {
     let Sourced { value: page, source } = found;
-    let conversations = page.conversations.iter().map(ConversationEntry::from).collect();
+    let conversations = page.conversations.iter().map(InboxEntry::view).collect();
     Reply::ok(&Sourced { value: ConversationPage { conversations, next_cursor: page.next }, source })
 }

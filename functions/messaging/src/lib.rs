@@ -5,15 +5,17 @@ mod conversation;
 mod member;
 mod message;
 mod position;
+mod socket;
+mod user;
 
-use roost_core::event::MessageView;
+use roost_core::event::{ConversationView, MessageView};
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::Space;
 use roost_core::limits::RECOVERY_INTERVAL_MS;
 use roost_core::messaging::{self, ReadReply};
 use roost_core::port::Operation;
 use roost_core::source::Sourced;
-use roost_function::{Access, Edge, Grants, Hook, LIMIT, PathParameter, Reply, Route, Schedule, run};
+use roost_function::{Access, Edge, Grants, Hook, LIMIT, PathParameter, Recipients, Reply, Route, Schedule, run};
 
 const CONVERSATION: PathParameter<ConversationId> = PathParameter::new("id");
 const USER: PathParameter<UserId> = PathParameter::new("user");
@@ -26,23 +28,37 @@ const SPACES: &[Space] = &[
     Space::LastMessage,
     Space::Followed,
     Space::ReadReceipt,
+    // Of users who are erased.
+    Space::Online,
+    Space::Presence,
+    Space::Devices,
+    Space::PresenceDue,
 ];
 
 roost_function::function! {
     routes: &[
         Route::post("/v1/conversations", Access::User, conversation::create).described(|route| {
             route
-                .summary("Creates a conversation. The same id with the same members again: 200 instead of 201.")
+                .summary(
+                    "Creates a conversation, or the one pair of two users. The same id with the same members, or a pair that \
+                     exists: 200 instead of 201.",
+                )
                 .body::<conversation::NewConversationBody>()
-                .reply::<conversation::ConversationEntry<'_>>(201)
-                .reply::<conversation::ConversationEntry<'_>>(200)
+                .reply::<ConversationView<'_>>(201)
+                .reply::<ConversationView<'_>>(200)
         }),
         Route::get("/v1/conversations", Access::User, conversation::page).described(|route| {
             route
-                .summary("The caller's conversations, newest activity first.")
+                .summary("The caller's conversations, newest message first.")
                 .query(conversation::CURSOR)
                 .query(LIMIT)
                 .reply::<Sourced<conversation::ConversationPage<'_>>>(200)
+        }),
+        Route::get("/v1/conversations/{id}", Access::User, conversation::get).described(|route| {
+            route
+                .summary("One of the caller's conversations.")
+                .path(CONVERSATION)
+                .reply::<Sourced<ConversationView<'_>>>(200)
         }),
         Route::get("/v1/conversations/{id}/members", Access::ServiceOrUser, member::list).described(|route| {
             route
@@ -86,9 +102,12 @@ roost_function::function! {
                 .body::<message::NewContentBody>()
                 .reply::<message::Stored<MessageView<'_>>>(200)
         }),
-        Route::delete("/v1/conversations/{id}/messages/{message}", Access::User, message::remove).described(|route| {
+        Route::delete("/v1/conversations/{id}/messages/{message}", Access::ServiceOrUser, message::remove).described(|route| {
             route
-                .summary("Deletes one of the caller's own messages. 200 if the members are notified later.")
+                .summary(
+                    "Deletes a message: one of the caller's own, as the creator of a group or as a service anybody's. 200 if the \
+                     members are notified later.",
+                )
                 .path(CONVERSATION)
                 .path(message::MESSAGE)
                 .no_content()
@@ -101,6 +120,13 @@ roost_function::function! {
                 .body::<position::ReadBody>()
                 .reply::<Sourced<ReadReply>>(200)
         }),
+        Route::delete("/v1/users/{user}", Access::Service, user::erase).described(|route| {
+            route
+                .summary("Erases a user. 202: there is more to erase; the same request again goes on.")
+                .path(USER)
+                .reply::<user::Erasing>(200)
+                .reply::<user::Erasing>(202)
+        }),
     ],
     frames: &[
         ("message.send", message::send),
@@ -108,6 +134,7 @@ roost_function::function! {
         ("message.delete", message::delete),
         ("conversation.read", position::read),
     ],
+    socket: socket::describe,
     hooks: &[Hook::Sync(conversation::sync)],
     schedules: &[
         Schedule {
@@ -133,7 +160,7 @@ roost_function::function! {
     grants: Grants {
         read: SPACES,
         write: SPACES,
-        publish: true,
+        publish: Recipients::Anyone,
         records: &[
             Operation::AppendMessage,
             Operation::EditMessage,
@@ -146,9 +173,13 @@ roost_function::function! {
             Operation::Conversations,
             Operation::History,
             Operation::CreateConversation,
+            Operation::CreateDirect,
             Operation::AddMember,
             Operation::RemoveMember,
             Operation::Members,
+            Operation::Audience,
+            Operation::Relation,
+            Operation::EraseUser,
             Operation::Pending,
             Operation::Announced,
             Operation::Postpone,

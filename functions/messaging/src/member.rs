@@ -60,7 +60,7 @@ fn change(request: &Request) -> Result<MemberChange, Failure> {
 }
 
 /// The user who asks; `None` for a service that acts for itself.
-fn actor(request: &Request) -> Result<Option<UserId>, Failure> {
+pub(crate) fn actor(request: &Request) -> Result<Option<UserId>, Failure> {
     match request.caller {
         Caller::Service => Ok(None),
         _ => request.user().map(Some),

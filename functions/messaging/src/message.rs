@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::CONVERSATION;
+use crate::member::actor;
 
 pub(crate) const MESSAGE: PathParameter<MessageId> = PathParameter::new("message");
 pub(crate) const BEFORE: QueryParameter<Seq> = QueryParameter::new("before");
@@ -31,13 +32,19 @@ pub(crate) struct NewMessageBody {
     content: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NewMessagePayload {
+pub(crate) struct NewMessagePayload {
+    /// The conversation that gets the message.
     conversation: ConversationId,
+    /// The message's id. Without one the server chooses it; with one, repeating the frame is harmless.
     id: Option<MessageId>,
+    /// The kind of content, `text` by default. The server does not interpret it.
     #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Za-z0-9._/-]+$"))]
     kind: Option<String>,
+    /// The content, at most 16 KiB.
+    #[schemars(length(min = 1, max = CONTENT_BYTES_MAX))]
     content: String,
 }
 
@@ -49,18 +56,24 @@ pub(crate) struct NewContentBody {
     content: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct EditPayload {
+pub(crate) struct EditPayload {
+    /// The conversation of the message.
     conversation: ConversationId,
+    /// The message to change.
     id: MessageId,
+    /// The new content, at most 16 KiB.
+    #[schemars(length(min = 1, max = CONTENT_BYTES_MAX))]
     content: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct DeletePayload {
+pub(crate) struct DeletePayload {
+    /// The conversation of the message.
     conversation: ConversationId,
+    /// The message to delete.
     id: MessageId,
 }
 
@@ -90,6 +103,14 @@ impl<T> Stored<T> {
 /// A reply to a deletion over HTTP has no value of its own.
 #[derive(JsonSchema, Serialize)]
 pub(crate) struct Deleted {}
+
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct DeletedMessage {
+    /// The conversation of the message.
+    conversation: ConversationId,
+    /// The message that was deleted.
+    id: MessageId,
+}
 
 #[derive(JsonSchema, Serialize)]
 pub(crate) struct History<'a> {
@@ -138,18 +159,13 @@ fn change(edit: Edit) -> Answer {
 
 pub(crate) fn remove(request: &Request) -> Answer {
     let (conversation, message) = (request.path(CONVERSATION)?, request.path(MESSAGE)?);
-    let deleted = run(messaging::delete(&Edge, request.user()?, conversation, message))?;
+    let deleted = run(messaging::delete(&Edge, actor(request)?, conversation, message))?;
     if deleted.delayed { Reply::ok(&Stored::new(Deleted {}, true)) } else { Ok(Reply::done()) }
 }
 
 pub(crate) fn delete(message: &SocketMessage) -> Answer {
-    #[derive(Serialize)]
-    struct DeletedMessage {
-        conversation: ConversationId,
-        id: MessageId,
-    }
     let DeletePayload { conversation, id } = message.payload()?;
-    let deleted = run(messaging::delete(&Edge, message.user, conversation, id))?;
+    let deleted = run(messaging::delete(&Edge, Some(message.user), conversation, id))?;
     Reply::ok(&Stored::new(DeletedMessage { conversation, id }, deleted.delayed))
 }
 

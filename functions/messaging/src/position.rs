@@ -15,10 +15,12 @@ pub(crate) struct ReadBody {
     up_to: Option<Seq>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ReadPayload {
+pub(crate) struct ReadPayload {
+    /// The conversation that was read.
     conversation: ConversationId,
+    /// The sequence number up to which everything is read. Without it, everything is read.
     up_to: Option<Seq>,
 }
 

@@ -4,13 +4,13 @@
 mod device;
 mod query;
 
-use roost_core::event::PresenceView;
+use roost_core::event::{PresencePayload, PresenceView};
 use roost_core::ids::UserId;
 use roost_core::key::Space;
 use roost_core::limits::{PRESENCE_SHARDS, SWEEP_INTERVAL_MS};
 use roost_core::port::Operation;
 use roost_core::presence;
-use roost_function::{Access, Edge, Grants, Hook, PathParameter, Reply, Route, Schedule, run};
+use roost_function::{Access, Edge, Grants, Hook, PathParameter, Recipients, Reply, Route, Schedule, run};
 
 const USER: PathParameter<UserId> = PathParameter::new("user");
 const SPACES: &[Space] =
@@ -41,6 +41,17 @@ roost_function::function! {
         }),
     ],
     frames: &[("presence.beat", device::socket_heartbeat)],
+    socket: |socket| {
+        socket
+            .frame::<(), device::NextHeartbeat>(
+                "presence.beat",
+                "A heartbeat. Not needed: the host sends heartbeats for every socket that answers pings.",
+            )
+            .ephemeral::<PresencePayload>("user.online", "A contact is online, or may be seen from now on.")
+            .ephemeral::<PresencePayload>("user.offline", "A contact is offline, or may not be seen any more.")
+            .hello::<query::PresenceList>()
+            .sync::<query::PresenceList>()
+    },
     hooks: &[
         Hook::Connected(device::connected),
         Hook::Heartbeat(device::heartbeats),
@@ -56,5 +67,5 @@ roost_function::function! {
             Ok(Reply::done())
         },
     }],
-    grants: Grants { read: SPACES, write: SPACES, publish: true, records: &[Operation::Audience] },
+    grants: Grants { read: SPACES, write: SPACES, publish: Recipients::Anyone, records: &[Operation::Audience] },
 }

@@ -38,11 +38,11 @@ impl ApiOperation {
         self.parameter(parameter.name, "query", read_schema::<T>())
     }
 
-    /// The request body, an object of this type. It may be left out if none of its fields is required.
+    /// The request body, an object of this type. It may be left out if none of its fields is required, nor one of several.
     #[must_use]
     pub fn body<T: JsonSchema>(mut self) -> Self {
         let schema = read_schema::<T>();
-        let required = schema.get("required").is_some();
+        let required = schema.get("required").is_some() || schema.get("oneOf").is_some();
         self.body = Some(json!({ "required": required, "content": { "application/json": { "schema": schema } } }));
         self
     }
@@ -91,12 +91,12 @@ impl ApiOperation {
 }
 
 /// How a type looks when it is read: a field of type `Option` may be missing or `null`.
-fn read_schema<T: JsonSchema>() -> Value {
+pub(crate) fn read_schema<T: JsonSchema>() -> Value {
     schema::<T>(SchemaSettings::draft2020_12().for_deserialize())
 }
 
 /// How a type looks when it is written: every field is there, unless the type says when it is skipped.
-fn written_schema<T: JsonSchema>() -> Value {
+pub(crate) fn written_schema<T: JsonSchema>() -> Value {
     schema::<T>(SchemaSettings::draft2020_12().for_serialize())
 }
 
@@ -108,6 +108,7 @@ fn schema<T: JsonSchema>(settings: SchemaSettings) -> Value {
 const fn status_text(status: u16) -> &'static str {
     match status {
         201 => "Created.",
+        202 => "Not finished yet; the same request again goes on.",
         204 => "Done; there is nothing to return.",
         _ => "Success.",
     }

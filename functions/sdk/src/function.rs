@@ -10,6 +10,7 @@ use crate::input::{Connection, Published, Request, SocketMessage, SyncRequest};
 use crate::invocation::{self, FunctionCall};
 use crate::log::{Level, log};
 use crate::panic::report_panics;
+use crate::socket_description::SocketDescription;
 
 /// Everything that a function offers and asks for. Declared with [`crate::function!`].
 pub struct Function {
@@ -21,6 +22,8 @@ pub struct Function {
     pub routes: &'static [Route],
     /// Messages that clients send over sockets, by their `type`.
     pub frames: &'static [(&'static str, Handler<SocketMessage>)],
+    /// Describes the frames, and the events that the function publishes, for `/v1/asyncapi.json`.
+    pub socket: fn(SocketDescription) -> SocketDescription,
     /// Events in the life of a connection.
     pub hooks: &'static [Hook],
     /// Work that is repeated at an interval.
@@ -141,6 +144,7 @@ impl Function {
             version,
             routes: &[],
             frames: &[],
+            socket: |socket| socket,
             hooks: &[],
             schedules: &[],
             publications: &[],
@@ -157,6 +161,7 @@ impl Function {
             version: self.version.to_owned(),
             routes: self.routes.iter().map(|route| route.manifest(self.name)).collect(),
             messages: self.frames.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            socket: (self.socket)(SocketDescription::default()).to_json(),
             hooks: self.hooks.iter().map(Hook::manifest).collect(),
             schedules: self.schedules.iter().map(Schedule::manifest).collect(),
             publications: self.publications.iter().map(|(name, _)| (*name).to_owned()).collect(),
@@ -241,6 +246,7 @@ mod tests {
             Route::delete("/v1/echo/{word}", Access::Service, |_| Ok(Reply::done())),
         ],
         frames: &[("echo", |message| Reply::ok(&message.connection))],
+        socket: |socket| socket.frame::<(), String>("echo", "Answers with the connection's id."),
         hooks: &[Hook::Disconnected(|_| Ok(Reply::done())), Hook::Connected(|connection| Reply::ok(&connection.id))],
         schedules: &[Schedule { name: "tidy", every_ms: 1_000, shards: 2, handler: |shard| Reply::ok(shard) }],
         publications: &[("poll.vote", |published| Reply::ok(&(&published.id, &published.users, published.attempt)))],
@@ -313,9 +319,10 @@ mod tests {
         assert_eq!(manifest.routes[1].access, handler::Access::Service);
         assert!(manifest.routes[0].operation.contains("Repeats the word."), "{}", manifest.routes[0].operation);
         assert_eq!(manifest.messages, ["echo"]);
+        assert!(manifest.socket.contains("Answers with the connection's id."), "{}", manifest.socket);
         assert_eq!(manifest.hooks, [handler::Hook::Disconnected, handler::Hook::Connected]);
         assert_eq!((manifest.schedules[0].every_ms, manifest.schedules[0].shards), (1_000, 2));
         assert_eq!(manifest.publications, ["poll.vote"]);
-        assert!(manifest.grants.read.is_empty() && !manifest.grants.publish);
+        assert!(manifest.grants.read.is_empty() && manifest.grants.publish == handler::Recipients::Nobody);
     }
 }

@@ -2,6 +2,7 @@
 
 use roost_core::key::Space;
 use roost_core::port::Operation;
+use roost_core::recipients::Recipients;
 
 /// What a function asks to be allowed. The operator may grant less; a call without a grant answers `denied`.
 #[derive(Clone, Copy, Debug)]
@@ -10,13 +11,13 @@ pub struct Grants {
     pub read: &'static [Space],
     /// The key spaces that it writes, or checks in a transaction.
     pub write: &'static [Space],
-    /// Whether it publishes events to users.
-    pub publish: bool,
+    /// To whom it publishes events.
+    pub publish: Recipients,
     /// The operations of the records that it calls.
     pub records: &'static [Operation],
 }
 
 impl Grants {
     /// A function that asks for nothing.
-    pub const NONE: Self = Self { read: &[], write: &[], publish: false, records: &[] };
+    pub const NONE: Self = Self { read: &[], write: &[], publish: Recipients::Nobody, records: &[] };
 }

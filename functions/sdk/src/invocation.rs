@@ -2,6 +2,7 @@
 
 use roost_core::error::ErrorKind;
 use roost_core::ids::ConnectionId;
+use roost_core::recipients::Recipients;
 
 use crate::bindings::exports::roost::edge::handler;
 use crate::edge::list;
@@ -101,11 +102,20 @@ pub(crate) fn failure(failure: Failure) -> handler::Failure {
     }
 }
 
+const fn recipients(recipients: Recipients) -> handler::Recipients {
+    match recipients {
+        Recipients::Nobody => handler::Recipients::Nobody,
+        Recipients::Caller => handler::Recipients::Caller,
+        Recipients::Members => handler::Recipients::Members,
+        Recipients::Anyone => handler::Recipients::Anyone,
+    }
+}
+
 pub(crate) fn grants(grants: &Grants) -> handler::Grants {
     handler::Grants {
         read: list(grants.read.to_vec()),
         write: list(grants.write.to_vec()),
-        publish: grants.publish,
+        publish: recipients(grants.publish),
         records: list(grants.records.to_vec()),
     }
 }

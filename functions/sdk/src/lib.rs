@@ -27,6 +27,7 @@ mod panic;
 mod parameter;
 mod reply;
 mod run;
+mod socket_description;
 
 pub use api_operation::ApiOperation;
 pub use edge::Edge;
@@ -36,8 +37,10 @@ pub use grants::Grants;
 pub use input::{Caller, Connection, Published, Request, SocketMessage, SyncRequest};
 pub use log::{Level, log};
 pub use parameter::{LIMIT, Limit, LimitError, PathParameter, QueryParameter};
-pub use reply::Reply;
+pub use reply::{EmptyReply, Reply};
+pub use roost_core::recipients::Recipients;
 pub use run::run;
+pub use socket_description::SocketDescription;
 
 /// What a handler returns.
 pub type Answer = Result<Reply, Failure>;

@@ -81,6 +81,7 @@ fn add_errors(messages: &mut Messages) {
         Error::Records(RecordsError::Forbidden(unspecific())),
         Error::Records(RecordsError::Blocked),
         Error::Records(RecordsError::Conflict(unspecific())),
+        Error::Records(RecordsError::Direct),
         Error::Records(RecordsError::VersionMismatch { present: Some(3) }),
         Error::Records(RecordsError::TooLarge(unspecific())),
         Error::Records(RecordsError::TooManyConversations(unspecific())),

@@ -1,8 +1,13 @@
 //! Replies: what a handler answers when it succeeds.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::failure::Failure;
+
+/// The answer to a frame has no content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+pub struct EmptyReply {}
 
 /// An HTTP status of 200 to 299 and a JSON value. For socket messages and hooks the status has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +30,11 @@ impl Reply {
     /// Status 201 with this value, which was created.
     pub fn created(value: &impl Serialize) -> Result<Self, Failure> {
         Self::with_status(201, value)
+    }
+
+    /// Status 202 with this value: what was asked for is not finished yet.
+    pub fn accepted(value: &impl Serialize) -> Result<Self, Failure> {
+        Self::with_status(202, value)
     }
 
     /// Status 204 without a body.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use roost_core::ids::{ConversationId, UserId};
+use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::key::Space;
 use roost_core::port::Operation;
 use roost_core::source::Sourced;
 use roost_core::unread::{self, UnreadPage};
 use roost_function::{
-    Access, Answer, Edge, Failure, Grants, Hook, PathParameter, QueryParameter, Reply, Request, Route, run,
+    Access, Answer, Edge, Failure, Grants, Hook, PathParameter, QueryParameter, Recipients, Reply, Request, Route, run,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -43,6 +43,7 @@ roost_function::function! {
             route.summary("Deletes the caller's cached counters; the next read rebuilds them.").no_content()
         }),
     ],
+    socket: |socket| socket.hello::<Counters>().sync::<Counters>(),
     hooks: &[
         Hook::Connected(|connection| counters(connection.user)),
         Hook::Sync(|sync| counters(sync.user)),
@@ -51,8 +52,14 @@ roost_function::function! {
     grants: Grants {
         read: SPACES,
         write: SPACES,
-        publish: true,
-        records: &[Operation::Unread, Operation::Changes],
+        publish: Recipients::Anyone,
+        records: &[
+            Operation::Unread,
+            Operation::Changes,
+            Operation::LastMessages,
+            Operation::Conversations,
+            Operation::Members,
+        ],
     },
 }
 
@@ -60,7 +67,7 @@ roost_function::function! {
 struct Totals {
     /// The unread messages in all conversations together.
     total: u64,
-    /// The unread messages of each conversation with something unread; at most 4,000 conversations.
+    /// The unread messages of each conversation with something unread; at most 1,400 conversations.
     conversations: BTreeMap<ConversationId, u64>,
     /// The cursor of the next page of conversations. Absent if there are no more.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,10 +85,12 @@ struct ConversationCounter {
 
 fn totals(user: UserId, after: Option<ConversationId>) -> Result<Sourced<Totals>, Failure> {
     let answer = run(unread::totals(&Edge, user))?;
-    Ok(answer.map(|totals| {
-        let UnreadPage { total, conversations, next } = unread::page(totals, after);
-        Totals { total, conversations, next_cursor: next }
-    }))
+    Ok(answer.map(|totals| page(totals, after)))
+}
+
+fn page(totals: unread::Totals, after: Option<ConversationId>) -> Totals {
+    let UnreadPage { total, conversations, next } = unread::page(totals, after);
+    Totals { total, conversations, next_cursor: next }
 }
 
 fn all(request: &Request) -> Answer {
@@ -99,11 +108,32 @@ fn forget(request: &Request) -> Answer {
     Ok(Reply::done())
 }
 
+#[derive(JsonSchema, Serialize)]
+struct Counters {
+    /// The user's unread counters.
+    unread: Sourced<Overview>,
+}
+
+#[derive(JsonSchema, Serialize)]
+struct Overview {
+    #[serde(flatten)]
+    totals: Totals,
+    /// The user's own read position in each of these conversations.
+    reads: BTreeMap<ConversationId, Seq>,
+    /// For each of these conversations: the changes up to this sequence number are included in its counter. A `message.new`
+    /// above it adds one.
+    seqs: BTreeMap<ConversationId, Seq>,
+}
+
 /// The counters as the member `unread` of `hello` and of the answer to `sync`.
 fn counters(user: UserId) -> Answer {
-    #[derive(Serialize)]
-    struct Counters {
-        unread: Sourced<Totals>,
-    }
-    Reply::ok(&Counters { unread: totals(user, None)? })
+    let overview = run(unread::overview(&Edge, user))?.map(|unread::Overview { totals, seqs, reads }| {
+        let totals = page(totals, None);
+        let named = |positions: BTreeMap<ConversationId, Seq>| {
+            let named = positions.into_iter().filter(|(id, _)| totals.conversations.contains_key(id));
+            named.collect()
+        };
+        Overview { reads: named(reads), seqs: named(seqs), totals }
+    });
+    Reply::ok(&Counters { unread: overview })
 }

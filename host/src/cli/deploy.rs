@@ -164,10 +164,12 @@ fn grant_names(grants: &Value) -> String {
         let names = grants.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         names.map(|name| format!("{key}.{name}")).collect::<Vec<_>>()
     };
-    let is_given = |key: &str| grants.get(key).and_then(Value::as_bool) == Some(true);
-    let switches = ["publish", "subscribe"].into_iter().filter(|key| is_given(key)).map(str::to_owned);
-    let names: Vec<String> =
-        listed("read").into_iter().chain(listed("write")).chain(switches).chain(listed("records")).collect();
+    let recipients = grants.get("publish").and_then(Value::as_str).filter(|recipients| *recipients != "nobody");
+    let publish = recipients.map(|recipients| format!("publish.{recipients}"));
+    let is_subscribed = grants.get("subscribe").and_then(Value::as_bool) == Some(true);
+    let subscribe = is_subscribed.then(|| "subscribe".to_owned());
+    let (read, write, records) = (listed("read"), listed("write"), listed("records"));
+    let names: Vec<String> = read.into_iter().chain(write).chain(publish).chain(subscribe).chain(records).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(",") }
 }
 
@@ -187,8 +189,8 @@ mod tests {
                 { "host": "c:8080", "done": false, "problem": null },
             ],
             "grants": {
-                "asked": { "read": ["app"], "write": [], "publish": true, "subscribe": false, "records": ["history"] },
-                "given": { "read": [], "write": [], "publish": false, "subscribe": false, "records": [] },
+                "asked": { "read": ["app"], "write": [], "publish": "members", "subscribe": false, "records": ["history"] },
+                "given": { "read": [], "write": [], "publish": "nobody", "subscribe": false, "records": [] },
             },
             "timings_ms": { "followed": 3, "prepared": 40, "serving": 1, "stored": 4, "total": 48 },
         });
@@ -196,7 +198,7 @@ mod tests {
 presence: revision 2 (version 0.2.0) serves 10 % of the users
 before: the component of the folder (version 0.1.0)
 digest: 0123
-grants asked: read.app,publish,records.history; given: none
+grants asked: read.app,publish.members,records.history; given: none
 routes added: GET /v1/x
 host a:8080: done
 host b:8080: presence: it does not compile

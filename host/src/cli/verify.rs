@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use roost_core::consistency::{Finding, Report, SubjectKind, UnannouncedItem};
+use roost_core::consistency::{Finding, Report, SubjectKind, UnannouncedItem, UnannouncedKind};
 use tokio::time::Instant;
 
 use super::args::{ReportFormat, VerifyArgs};
@@ -157,13 +157,27 @@ fn text(report: &Report, repair: bool) -> String {
 }
 
 fn unannounced(item: &UnannouncedItem) -> String {
-    let UnannouncedItem { conversation, seq, user, since, attempts } = item;
-    let what = match (seq, user) {
-        (Some(seq), _) => format!("change {seq}"),
-        (None, Some(user)) => format!("user {user}"),
-        (None, None) => "nothing".to_owned(),
+    let UnannouncedItem { kind, conversation, seq, user, other, since, attempts } = item;
+    let what = match kind {
+        UnannouncedKind::Change => "change",
+        UnannouncedKind::Position => "position",
+        UnannouncedKind::Membership => "membership",
+        UnannouncedKind::Creation => "creation",
+        UnannouncedKind::Contact => "contact",
     };
-    format!("conversation {conversation}  {what}  since {since}, {attempts} attempts")
+    let mut text = what.to_owned();
+    for (name, value) in [
+        ("conversation", conversation.map(|conversation| conversation.to_string())),
+        ("number", seq.map(|seq| seq.to_string())),
+        ("user", user.map(|user| user.to_string())),
+        ("other", other.map(|other| other.to_string())),
+    ] {
+        if let Some(value) = value {
+            let _ = write!(text, "  {name} {value}");
+        }
+    }
+    let _ = write!(text, "  since {since}, {attempts} attempts");
+    text
 }
 
 fn sentence(finding: &Finding) -> String {
@@ -239,25 +253,31 @@ divergence  position  user 00000000-0000-0000-0000-000000000001  conversation 00
     #[test]
     fn what_cannot_be_announced_is_listed_and_no_success() {
         let change = UnannouncedItem {
-            conversation: ConversationId::from_u128(2),
+            kind: UnannouncedKind::Change,
+            conversation: Some(ConversationId::from_u128(2)),
             seq: Some(Seq(7)),
             user: None,
+            other: None,
             since: Timestamp(1_790_000_000_123),
             attempts: 4,
         };
-        let member = UnannouncedItem { seq: None, user: Some(UserId::from_u128(1)), ..change.clone() };
-        let stuck = Report { unannounced: vec![change, member], ..Report::default() };
+        let user = Some(UserId::from_u128(1));
+        let member = UnannouncedItem { kind: UnannouncedKind::Membership, seq: None, user, ..change.clone() };
+        let other = Some(UserId::from_u128(3));
+        let contact = UnannouncedItem { kind: UnannouncedKind::Contact, conversation: None, other, ..member.clone() };
+        let stuck = Report { unannounced: vec![change, member, contact], ..Report::default() };
         let expected = "\
-cannot be announced  conversation 00000000-0000-0000-0000-000000000002  change 7  since 2026-09-21T14:13:20.123Z, 4 attempts
-cannot be announced  conversation 00000000-0000-0000-0000-000000000002  user 00000000-0000-0000-0000-000000000001  since 2026-09-21T14:13:20.123Z, 4 attempts
+cannot be announced  change  conversation 00000000-0000-0000-0000-000000000002  number 7  since 2026-09-21T14:13:20.123Z, 4 attempts
+cannot be announced  membership  conversation 00000000-0000-0000-0000-000000000002  user 00000000-0000-0000-0000-000000000001  since 2026-09-21T14:13:20.123Z, 4 attempts
+cannot be announced  contact  user 00000000-0000-0000-0000-000000000001  other 00000000-0000-0000-0000-000000000003  since 2026-09-21T14:13:20.123Z, 4 attempts
 0 users compared, 0 without counters
 0 last messages compared, 0 not cached
 0 divergences, 0 pending, 0 inconclusive
-2 announcements keep failing; the host's log says why";
+3 announcements keep failing; the host's log says why";
         assert_eq!(text(&stuck, false), expected);
-        assert!(text(&stuck, true).ends_with("2 announcements keep failing; each is tried again at once"));
+        assert!(text(&stuck, true).ends_with("3 announcements keep failing; each is tried again at once"));
         assert!(
-            metrics(&stuck).ends_with("\nroost_unannounced 2") && !is_clean(&stuck) && is_clean(&Report::default())
+            metrics(&stuck).ends_with("\nroost_unannounced 3") && !is_clean(&stuck) && is_clean(&Report::default())
         );
         assert!(!is_clean(&report()), "one of the divergences is not repaired");
     }

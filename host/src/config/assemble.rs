@@ -74,10 +74,11 @@ fn records(reader: &mut Reader, data_dir: &Path) -> RecordsUrl {
 }
 
 fn auth(reader: &mut Reader) -> AuthConfig {
-    let TokenKeys { secrets, public_keys, jwks } = TokenKeys::read(reader)();
+    let TokenKeys { secrets, public_keys, jwks, jwks_url } = TokenKeys::read(reader)();
     let secrets = secrets.into_iter().map(TokenKey::Secret);
     let files = public_keys.into_iter().map(TokenKey::PublicKey).chain(jwks.into_iter().map(TokenKey::Jwks));
-    AuthConfig::read(reader)(secrets.chain(files).collect())
+    let url = jwks_url.into_iter().map(TokenKey::JwksUrl);
+    AuthConfig::read(reader)(secrets.chain(files).chain(url).collect())
 }
 
 fn named_functions(reader: &Reader) -> BTreeSet<String> {

@@ -3,6 +3,7 @@
 
 use roost_core::key::Space;
 use roost_core::port::Operation;
+use roost_core::recipients::Recipients;
 
 use super::keys::GrantsConfig;
 
@@ -40,25 +41,42 @@ const PRESENCE: [Space; 6] =
 /// What a built-in function is allowed if the configuration does not name its grants; `None` for every other function.
 pub fn default_grants(function: &str) -> Option<GrantsConfig> {
     Some(match function {
-        "contacts" => allow(&[], false, &CONTACTS_OPERATIONS),
-        "last-message" => allow(&[Space::LastMessage], false, &[Operation::Membership, Operation::LastMessages]),
-        "messaging" => {
-            let spaces = [&COUNTERS[..], &[Space::LastMessage, Space::Followed, Space::ReadReceipt]].concat();
-            allow(&spaces, true, &MESSAGING_OPERATIONS)
+        "contacts" => allow(&[Space::Presence], Recipients::Anyone, &CONTACTS_OPERATIONS),
+        "last-message" => {
+            allow(&[Space::LastMessage], Recipients::Nobody, &[Operation::Membership, Operation::LastMessages])
         }
-        "presence" => allow(&PRESENCE, true, &[Operation::Audience]),
-        "typing" => allow(&[], true, &[Operation::Membership]),
+        "messaging" => {
+            let spaces = [&COUNTERS[..], &[Space::LastMessage, Space::ReadReceipt], &OF_A_USER[..]].concat();
+            allow(&spaces, Recipients::Anyone, &MESSAGING_OPERATIONS)
+        }
+        "presence" => allow(&PRESENCE, Recipients::Anyone, &[Operation::Audience]),
+        "typing" => allow(&[], Recipients::Anyone, &[Operation::Membership]),
         "unread" => {
-            allow(&[&COUNTERS[..], &[Space::Followed]].concat(), true, &[Operation::Unread, Operation::Changes])
+            let spaces = [&COUNTERS[..], &[Space::Followed]].concat();
+            allow(&spaces, Recipients::Anyone, &UNREAD_OPERATIONS)
         }
         _ => return None,
     })
 }
 
-const CONTACTS_OPERATIONS: [Operation; 5] =
-    [Operation::Contacts, Operation::AddContact, Operation::RemoveContact, Operation::Block, Operation::Unblock];
+/// What is erased with a user, beside the counters.
+const OF_A_USER: [Space; 5] = [Space::Online, Space::Presence, Space::Devices, Space::PresenceDue, Space::Followed];
 
-const MESSAGING_OPERATIONS: [Operation; 17] = [
+const CONTACTS_OPERATIONS: [Operation; 8] = [
+    Operation::Contacts,
+    Operation::Audience,
+    Operation::Relation,
+    Operation::Announced,
+    Operation::AddContact,
+    Operation::RemoveContact,
+    Operation::Block,
+    Operation::Unblock,
+];
+
+const UNREAD_OPERATIONS: [Operation; 5] =
+    [Operation::Unread, Operation::Changes, Operation::LastMessages, Operation::Conversations, Operation::Members];
+
+const MESSAGING_OPERATIONS: [Operation; 21] = [
     Operation::AppendMessage,
     Operation::EditMessage,
     Operation::DeleteMessage,
@@ -70,16 +88,20 @@ const MESSAGING_OPERATIONS: [Operation; 17] = [
     Operation::Conversations,
     Operation::History,
     Operation::CreateConversation,
+    Operation::CreateDirect,
     Operation::AddMember,
     Operation::RemoveMember,
     Operation::Members,
+    Operation::EraseUser,
+    Operation::Audience,
+    Operation::Relation,
     Operation::Pending,
     Operation::Announced,
     Operation::Postpone,
 ];
 
 /// A built-in function reads the key spaces that it writes, and no others.
-fn allow(spaces: &[Space], publish: bool, records: &[Operation]) -> GrantsConfig {
+fn allow(spaces: &[Space], publish: Recipients, records: &[Operation]) -> GrantsConfig {
     let spaces: Vec<String> = spaces.iter().map(|space| space.name().to_owned()).collect();
     GrantsConfig {
         all: false,

@@ -11,11 +11,11 @@ use super::reader::{KeyTable, Reader};
 use super::{RecordsUrl, RedisMode, StoreUrl};
 
 const SENTINEL_KEYS: [&str; 3] = ["store_sentinel_username", "store_sentinel_password", "store_sentinel_tls"];
-const TOKEN_KEYS: [&str; 3] = ["token_secret", "token_public_key", "token_jwks"];
+const TOKEN_KEYS: [&str; 4] = ["token_secret", "token_public_key", "token_jwks", "token_jwks_url"];
 
 pub(super) fn run(reader: &mut Reader, config: &Config, needs_keys: bool) {
     if needs_keys && config.auth.keys.is_empty() {
-        let problem = "no user could connect: set token_secret, token_public_key or token_jwks \
+        let problem = "no user could connect: set token_secret, token_public_key, token_jwks or token_jwks_url \
                        (`roost dev` generates a secret)";
         reader.note_conflict(&TOKEN_KEYS, problem.to_owned());
     }

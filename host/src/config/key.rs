@@ -58,6 +58,7 @@ pub(super) enum Allowed {
     Pooling,
     LogFilter,
     CollectorUrl,
+    KeySetUrl,
     Whole {
         unit: &'static str,
         minimum: u64,
@@ -74,6 +75,7 @@ pub(super) enum Allowed {
     /// A password of another server.
     Password,
     Additions,
+    Recipients,
 }
 
 impl Allowed {
@@ -125,6 +127,7 @@ impl fmt::Display for Allowed {
             Self::Pooling => f.write_str("`auto`, `session` or `transaction`"),
             Self::LogFilter => f.write_str("levels and targets, such as `info` or `warn,roost=debug`"),
             Self::CollectorUrl => f.write_str("`http://<host>:<port>` or `https://…` of a collector"),
+            Self::KeySetUrl => f.write_str("`https://<host>/<path>`, or `http://…` of this machine"),
             Self::Whole { unit, minimum, maximum } => write!(f, "a whole number of {unit} from {minimum} to {maximum}"),
             Self::Secrets => write!(f, "texts of at least {SECRET_BYTES_MIN} bytes each, without commas"),
             Self::BearerKey => write!(f, "at least {KEY_BYTES_MIN} printable ASCII characters, without spaces"),
@@ -137,6 +140,7 @@ impl fmt::Display for Allowed {
             Self::Origins => f.write_str("origins such as https://chat.example.com"),
             Self::Spaces => write!(f, "names of key spaces: {}", Space::ALL.map(Space::name).join(", ")),
             Self::Additions => f.write_str("`anyone`, `contacts` or `service`"),
+            Self::Recipients => f.write_str("`nobody` or `false`, `caller`, `members`, `anyone` or `true`"),
             Self::Operations => {
                 write!(f, "names of records operations: {}", Operation::ALL.map(Operation::name).join(", "))
             }

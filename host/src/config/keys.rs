@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use roost_core::additions::AdditionPolicy;
 use roost_core::limits::{PAYLOAD_BYTES_MAX, PRESENCE_TTL_MS};
+use roost_core::recipients::Recipients;
 
 use super::built_in::UNBOUNDED;
 use super::key::{Allowed, Key, bytes, count, milliseconds, section};
@@ -175,8 +176,11 @@ section! {
         "token_secret" => secrets: Vec<Secret> = "", Allowed::Secrets;
         /// PEM files with the public keys that verify users' RS256, ES256 or EdDSA tokens.
         "token_public_key" => public_keys: Vec<PathBuf> = "", Allowed::Files;
-        /// JWKS files with keys that verify users' tokens.
+        /// JWKS files with keys that verify users' tokens. They are read again when they change.
         "token_jwks" => jwks: Vec<PathBuf> = "", Allowed::Files;
+        /// The URL of a JWKS document with keys that verify users' tokens. It is read at the start, again and again, and when a
+        /// token names an unknown key.
+        "token_jwks_url" => jwks_url: Option<String> = "", Allowed::KeySetUrl;
     }
 }
 
@@ -187,6 +191,10 @@ section! {
             /// The keys that verify users' tokens; at least one.
             keys: Vec<TokenKey>,
         }
+        /// How often the document at `token_jwks_url` is read.
+        "token_jwks_refresh_ms" => jwks_refresh: Duration = "300000", milliseconds(1_000, 86_400_000);
+        /// The value that the `iss` of a token must have; unset: `iss` is not checked.
+        "token_issuer" => issuer: Option<String> = "", Allowed::Text;
         /// The value that the `aud` of a token must contain; unset: `aud` is not checked.
         "token_audience" => audience: Option<String> = "", Allowed::Text;
         /// The clock difference that is tolerated in `exp` and `nbf`.
@@ -198,7 +206,8 @@ section! {
         /// The bearer token for `/metrics` of the admin listener, which `admin_key` opens too; unset: `/metrics` needs no
         /// key.
         "metrics_key" => metrics_key: Option<Secret> = "", Allowed::BearerKey;
-        /// The origins whose pages may open WebSockets; unset: every origin.
+        /// The origins whose pages may call: HTTP, event streams and sockets. Unset: pages of every origin may open sockets, and
+        /// only pages of the listener's own origin may call over HTTP.
         "allowed_origins" => allowed_origins: Vec<String> = "", Allowed::Origins;
     }
 }
@@ -223,6 +232,10 @@ section! {
         "socket.ping_interval_ms" => ping_interval: Duration = "20000", milliseconds(100, 300_000);
         /// A socket from which nothing arrives for this long is closed.
         "socket.idle_timeout_ms" => idle_timeout: Duration = "60000", milliseconds(200, 900_000);
+        /// How long a client that opened a socket without a token may take to send one, as its first frame.
+        "socket.token_timeout_ms" => token_timeout: Duration = "5000", milliseconds(100, 60_000);
+        /// The most sockets that wait for the token of their client. They count as connections.
+        "socket.unauthenticated_max" => unauthenticated_max: usize = "500", count("sockets", 1_000_000);
         /// The interval of presence heartbeats. A device without a heartbeat is offline after 60 s.
         "socket.beat_interval_ms" => beat_interval: Duration = "25000", milliseconds(100, PRESENCE_TTL_MS / 2);
     }
@@ -366,6 +379,9 @@ section! {
         /// The most bytes that the function keeps in the key space `app`, over all owners. An item counts 512 bytes and its
         /// content. It is live state, which is lost with the store.
         "app_bytes_max" => app_bytes_max: u64 = "67108864", bytes(65_536, UNBOUNDED);
+        /// The most bytes that the function keeps in documents of the records, over all owners. A document counts 512 bytes,
+        /// its name and its content.
+        "documents_bytes_max" => documents_bytes_max: u64 = "1073741824", bytes(65_536, UNBOUNDED);
         /// Whether an instance serves several calls, one after the other. `true` for built-in functions.
         "reuse" => reuse: bool = "false", Allowed::Switch;
         /// A reused instance is dropped after this many calls.
@@ -388,8 +404,9 @@ section! {
         "grants.read" => read: Vec<String> = "", Allowed::Spaces;
         /// The key spaces that the function may write.
         "grants.write" => write: Vec<String> = "", Allowed::Spaces;
-        /// Whether the function may publish to users.
-        "grants.publish" => publish: bool = "", Allowed::Switch;
+        /// To whom the function may publish events: nobody, the users of the call, also the members of conversations of
+        /// these users that it has read in the call, or every user.
+        "grants.publish" => publish: Recipients = "", Allowed::Recipients;
         /// Whether the function may be called for the events that others publish, messages with their content among them.
         "grants.subscribe" => subscribe: bool = "", Allowed::Switch;
         /// The records operations that the function may use.

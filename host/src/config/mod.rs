@@ -90,6 +90,8 @@ pub enum TokenKey {
     PublicKey(PathBuf),
     /// A JWKS file. `token_jwks`
     Jwks(PathBuf),
+    /// A JWKS document behind a URL. `token_jwks_url`
+    JwksUrl(String),
 }
 
 /// Text that is never shown in logs.

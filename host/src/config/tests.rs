@@ -9,7 +9,9 @@ use crate::golden::{Messages, check};
 
 mod contradictions;
 mod fairness_samples;
+mod grants;
 mod samples;
+mod tokens;
 
 use samples::{required_settings, samples};
 
@@ -210,17 +212,6 @@ fn built_in_functions_are_reused_unless_configured_otherwise() {
 }
 
 #[test]
-fn a_grant_that_is_set_replaces_the_default_grants() {
-    let text = "[function.typing.grants]\npublish = true\n[function.polls]\nqueue_max = 7\n[function.weather]\ngrants.all = true";
-    let config = sources("grants", text).load().unwrap();
-    let grants = |name: &str| config.function(name).grants.clone();
-    assert_eq!(grants("typing"), Some(GrantsConfig { publish: true, ..GrantsConfig::default() }));
-    assert_eq!(grants("unread"), default_grants("unread"));
-    assert_eq!(grants("weather"), Some(GrantsConfig { all: true, ..GrantsConfig::default() }));
-    assert_eq!((grants("polls"), grants("never-named")), (None, None), "nothing is allowed by default");
-}
-
-#[test]
 fn a_backend_url_contains_no_secret_and_gets_the_version() {
     let load = |url: &str| sources("backend", &format!("records_url = \"{url}\"\n")).load();
     for (written, expected) in
@@ -306,7 +297,7 @@ fn the_samples_of_the_deployment_guide_are_refused() {
 #[test]
 fn the_listing_is_the_effective_configuration_without_secrets() {
     let text = "records_url = \"postgres://roost:hunter2@db/roost\"\nlog = \"warn\"\n[function.a-b]\nqueue_max = 7\n\
-                grants.publish = true\n";
+                grants.publish = \"members\"\n";
     let mut listed = sources("listing", text);
     let path = listed.file.clone().unwrap();
     listed.environment = vec![variable("ROOST_TOKEN_SECRET", &format!("{SECRET},{SECRET}x"))];
@@ -328,7 +319,7 @@ fn the_listing_is_the_effective_configuration_without_secrets() {
     assert!(listing.contains("\n# admin_key is not set\n"), "{listing}");
     let table: toml::Table = listing.parse().unwrap();
     assert_eq!(table["socket"]["calls_max"].as_integer(), Some(8));
-    assert_eq!(table["function"]["a-b"]["grants"]["publish"].as_bool(), Some(true));
+    assert_eq!(table["function"]["a-b"]["grants"]["publish"].as_str(), Some("members"));
     assert_eq!(table["function"]["typing"]["reuse"].as_bool(), Some(true));
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use roost_core::additions::AdditionPolicy;
 use roost_core::key::Space;
 use roost_core::port::Operation;
+use roost_core::recipients::Recipients;
 use sqlx::postgres::PgConnectOptions;
 
 use super::key::{Allowed, KEY_BYTES_MIN, Key, SECRET_BYTES_MIN};
@@ -100,6 +101,7 @@ impl SingleValue for String {
                 Err(error) => Err(quoted(text, &format!("not a filter ({error})"))),
             },
             Allowed::CollectorUrl => collector_url(text).map(|()| text.to_owned()),
+            Allowed::KeySetUrl => key_set_url(text).map(|()| text.to_owned()),
             Allowed::Origins => origin(text),
             Allowed::Spaces => known(text, &Space::ALL.map(Space::name), "not a key space"),
             Allowed::Operations => known(text, &Operation::ALL.map(Operation::name), "not a records operation"),
@@ -119,6 +121,20 @@ impl SingleValue for bool {
 
     fn placeholder() -> Self {
         false
+    }
+}
+
+impl SingleValue for Recipients {
+    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+        match text {
+            "true" => Ok(Self::Anyone),
+            "false" => Ok(Self::Nobody),
+            name => Self::parse(name).ok_or_else(|| quoted(name, "none of those whom a function may publish to")),
+        }
+    }
+
+    fn placeholder() -> Self {
+        Self::default()
     }
 }
 
@@ -323,6 +339,25 @@ fn collector_url(text: &str) -> Result<(), String> {
         "http" | "https" => Ok(()),
         _ => Err(unsupported(text, "spans are sent over HTTP")),
     }
+}
+
+/// Whoever could change the answer could sign tokens, so that plain HTTP is for this machine alone.
+fn key_set_url(text: &str) -> Result<(), String> {
+    let url = reqwest::Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err("contains a user name, a password or a fragment; Roost sends none of them".to_owned());
+    }
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if is_this_machine(&url) => Ok(()),
+        "http" => Err("is plain HTTP to another machine, where everybody on the way could replace the keys".to_owned()),
+        _ => Err(unsupported(text, "keys are read over HTTPS")),
+    }
+}
+
+fn is_this_machine(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A URL that gets a path appended. The error repeats nothing of the URL: it may contain a password.

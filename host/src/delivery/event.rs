@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 use roost_core::feed::Position;
 use roost_core::port::Delivery;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::ops::metrics;
 use crate::server::problem::{ApiError, ErrorCode, encode};
@@ -24,7 +25,8 @@ pub(crate) const HELLO: &str = "hello";
 pub(crate) const SYNC: &str = "sync";
 
 /// Why a client must fetch the current state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum ResyncReason {
     /// The feed no longer reaches back to the client's position.
     Gap,
@@ -65,6 +67,12 @@ impl PushedFrame {
         metrics::RESYNCS.of([reason.as_str()]).inc();
         let frame = Self::ephemeral(RESYNC, encode(&Resync::new(reason, from)));
         Self { resync_from: Some(from.clone()), ..frame }
+    }
+
+    /// A `server.draining`: the host closes the connection after this time.
+    pub(crate) fn draining(wait: Duration) -> Self {
+        let close_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        Self::ephemeral(DRAINING, encode(&Draining { close_in_ms }))
     }
 
     fn new(name: Arc<str>, payload: Arc<str>, position: Option<Position>) -> Self {
@@ -120,7 +128,7 @@ impl From<Delivery> for PushedFrame {
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct Resync<'a> {
     /// Why events are missing.
-    reason: &'static str,
+    reason: ResyncReason,
     /// The epoch of the position after which the next events come.
     epoch: &'a str,
     /// The offset of the position after which the next events come.
@@ -130,8 +138,15 @@ pub(crate) struct Resync<'a> {
 impl<'a> Resync<'a> {
     /// The next events come after this position.
     pub(crate) fn new(reason: ResyncReason, from: &'a Position) -> Self {
-        Self { reason: reason.as_str(), epoch: &from.epoch, offset: from.offset }
+        Self { reason, epoch: &from.epoch, offset: from.offset }
     }
+}
+
+/// The payload of `server.draining`.
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
+pub(crate) struct Draining {
+    /// The host is stopping, and closes this connection after this time.
+    close_in_ms: u64,
 }
 
 /// One server-sent event. The payload is JSON: it may hold line breaks between its tokens, never inside its strings.

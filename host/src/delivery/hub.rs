@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, UserId};
-use roost_core::port::{Bus, Feeds, StoreError, Subscriber};
+use roost_core::port::{Bus, Feeds, PubSub, Publication, StoreError, Subscriber};
 use tokio::sync::{Mutex, mpsc, watch};
 
+use super::disconnect::DisconnectReason;
 use super::gap_repair::GapRepair;
 use super::outbox::{Outbox, OutboxBounds};
 use super::registry::{ConnectionLimits, ConnectionRegistry, RepairRequest};
@@ -68,11 +69,25 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
 
     /// Registers a connection of this user, if the limits allow one and the host is not stopping.
     pub(crate) fn register(self: &Arc<Self>, user: UserId) -> Result<Registration<S>, ApiError> {
+        let drain = self.drain_watch()?;
+        let feed = self.registry.register(user)?;
+        let disconnects = feed.disconnects();
+        Ok(Registration { feed, hub: self.clone(), drain, disconnects, connection: None })
+    }
+
+    /// Takes a place among the connections for a client whose user is not known yet.
+    pub(crate) fn reserve(&self) -> Result<ConnectionPlace, ApiError> {
+        let drain = self.drain_watch()?;
+        self.registry.take_place()?;
+        Ok(ConnectionPlace { registry: self.registry.clone(), drain })
+    }
+
+    fn drain_watch(&self) -> Result<DrainWatch, ApiError> {
         let drain = self.drain.subscribe();
         if drain.borrow().is_some() {
             return Err(ApiError::from(ErrorCode::Draining).after(RETRY_AFTER));
         }
-        Ok(Registration { feed: self.registry.register(user)?, hub: self.clone(), drain, connection: None })
+        Ok(drain)
     }
 
     pub(crate) const fn store(&self) -> &Arc<S> {
@@ -121,12 +136,42 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
     }
 }
 
+impl<S: Bus + Feeds + PubSub + 'static> Hub<S> {
+    /// Has every host close the connections of this user. A host whose bus is interrupted at this time does not hear of it.
+    pub(crate) async fn disconnect(&self, user: UserId, reason: &DisconnectReason) -> Result<(), StoreError> {
+        self.store.publish(vec![Publication { user, event: reason.event() }]).await
+    }
+}
+
+/// A place among the connections of this host. Dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct ConnectionPlace {
+    registry: Arc<ConnectionRegistry>,
+    drain: DrainWatch,
+}
+
+impl ConnectionPlace {
+    /// Returns when the host begins to stop.
+    pub(crate) async fn draining(&mut self) {
+        // Without a hub there is nothing to wait for.
+        let _ = self.drain.wait_for(Option::is_some).await;
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.registry.give_place_back();
+    }
+}
+
 /// One registered connection. Dropping it unregisters the connection.
 #[derive(Debug)]
 pub(crate) struct Registration<S> {
     feed: Arc<UserFeed>,
     hub: Arc<Hub<S>>,
     drain: DrainWatch,
+    /// How often the connections of the user had been closed when this one was registered.
+    disconnects: u64,
     connection: Option<Arc<Connection>>,
 }
 
@@ -147,7 +192,7 @@ impl<S: Bus + Feeds + 'static> Registration<S> {
             }
         }
         let connection = Arc::new(Connection::new(self.feed.user, id, Outbox::new(self.hub.bounds)));
-        let position = self.feed.attach(connection.clone()).ok_or_else(unavailable)?;
+        let position = self.feed.attach(connection.clone(), self.disconnects).ok_or_else(unavailable)?;
         drop(joined);
         self.connection = Some(connection.clone());
         Ok((connection, position))

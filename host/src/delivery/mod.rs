@@ -1,6 +1,7 @@
 //! Delivery of events to the connections of this host: who is connected, what waits for each client, and how gaps in a
 //! feed are repaired. Nothing here knows sockets, HTTP or functions, except the heartbeats, which call a hook.
 
+pub(crate) mod disconnect;
 pub mod event;
 mod gap_repair;
 pub(crate) mod heartbeat;
@@ -11,5 +12,5 @@ mod registry;
 mod tests;
 mod user_feed;
 
-pub(crate) use outbox::{OutboxBatch, OutboxItem};
+pub(crate) use outbox::{OutboxBatch, OutboxClosed, OutboxItem};
 pub(crate) use user_feed::Connection;

@@ -1,11 +1,12 @@
 //! The queue of frames that wait for one client, bounded in frames and bytes. An overflow closes the queue at once, so
-//! that a slow client delays nobody else.
+//! that a slow client delays nobody else; so does a service that closes the connections of the user.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::disconnect::DisconnectReason;
 use crate::delivery::event::PushedFrame;
 use crate::ops::metrics;
 
@@ -25,9 +26,14 @@ pub(crate) struct OutboxBounds {
     pub(crate) bytes: usize,
 }
 
-/// The client did not read fast enough, and its outbox is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutboxOverflowed;
+/// Why an outbox is closed. Nothing more is sent to its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OutboxClosed {
+    /// The client did not read fast enough.
+    Overflowed,
+    /// A service closes the connections of the user.
+    Disconnected(DisconnectReason),
+}
 
 /// One client's queue. Many tasks push; one task takes.
 #[derive(Debug)]
@@ -42,7 +48,7 @@ struct OutboxQueue {
     waiting: VecDeque<OutboxItem>,
     /// What waits and what is being written: both take memory.
     usage: OutboxUsage,
-    overflowed: bool,
+    closed: Option<OutboxClosed>,
 }
 
 /// Items taken for writing, in order.
@@ -70,15 +76,14 @@ impl Outbox {
     pub(crate) fn push(&self, item: OutboxItem) {
         let bytes = item.bytes();
         let mut queue = self.lock();
-        if queue.overflowed {
+        if queue.closed.is_some() {
             return;
         }
         let OutboxUsage { frames: used_frames, bytes: used_bytes } = queue.usage;
         let full = used_frames >= self.bounds.frames
             || (used_frames > 0 && used_bytes.saturating_add(bytes) > self.bounds.bytes);
         if full {
-            queue.overflowed = true;
-            queue.waiting = VecDeque::new();
+            queue.close(OutboxClosed::Overflowed);
             metrics::OUTBOX_DROPS.inc();
         } else {
             queue.usage = OutboxUsage { frames: used_frames + 1, bytes: used_bytes + bytes };
@@ -88,8 +93,14 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// Closes the outbox, unless it is closed already. What waits in it is dropped.
+    pub(crate) fn close(&self, closed: OutboxClosed) {
+        self.lock().close(closed);
+        self.changed.notify_one();
+    }
+
     /// Waits for items and takes all that are there, so that they are written together.
-    pub(crate) async fn take(&self) -> Result<OutboxBatch, OutboxOverflowed> {
+    pub(crate) async fn take(&self) -> Result<OutboxBatch, OutboxClosed> {
         loop {
             if let Some(batch) = self.try_take()? {
                 return Ok(batch);
@@ -99,10 +110,10 @@ impl Outbox {
     }
 
     /// Takes all items that are there now; `None` if there are none.
-    pub(crate) fn try_take(&self) -> Result<Option<OutboxBatch>, OutboxOverflowed> {
+    pub(crate) fn try_take(&self) -> Result<Option<OutboxBatch>, OutboxClosed> {
         let mut queue = self.lock();
-        if queue.overflowed {
-            return Err(OutboxOverflowed);
+        if let Some(closed) = &queue.closed {
+            return Err(closed.clone());
         }
         if queue.waiting.is_empty() {
             return Ok(None);
@@ -119,15 +130,30 @@ impl Outbox {
         queue.usage.bytes = queue.usage.bytes.saturating_sub(written.bytes);
     }
 
-    /// Waits until the outbox overflows. For the task that takes, while it writes.
-    pub(crate) async fn overflowed(&self) {
-        while !self.lock().overflowed {
+    /// Waits until the outbox is closed. For the task that takes, while it writes.
+    pub(crate) async fn closed(&self) -> OutboxClosed {
+        loop {
+            if let Some(closed) = self.why_closed() {
+                return closed;
+            }
             self.changed.notified().await;
         }
     }
 
+    /// Why the outbox is closed, if it is.
+    pub(crate) fn why_closed(&self) -> Option<OutboxClosed> {
+        self.lock().closed.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, OutboxQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OutboxQueue {
+    fn close(&mut self, closed: OutboxClosed) {
+        self.closed.get_or_insert(closed);
+        self.waiting = VecDeque::new();
     }
 }
 
@@ -167,9 +193,9 @@ mod tests {
         let outbox = outbox(2, 10_000);
         outbox.push(frame(1));
         outbox.push(frame(1));
-        assert!(!outbox.lock().overflowed);
+        assert_eq!(outbox.why_closed(), None);
         outbox.push(frame(1));
-        assert_eq!(outbox.try_take().unwrap_err(), OutboxOverflowed);
+        assert_eq!(outbox.try_take().unwrap_err(), OutboxClosed::Overflowed);
     }
 
     #[test]
@@ -179,7 +205,19 @@ mod tests {
         outbox.release(outbox.try_take().unwrap().unwrap().usage);
         outbox.push(frame(500));
         outbox.push(frame(500));
-        assert_eq!(outbox.try_take().unwrap_err(), OutboxOverflowed);
+        assert_eq!(outbox.try_take().unwrap_err(), OutboxClosed::Overflowed);
+    }
+
+    #[test]
+    fn a_closed_outbox_drops_what_waits_and_keeps_its_first_reason() {
+        let outbox = outbox(2, 10_000);
+        outbox.push(frame(1));
+        let banned = OutboxClosed::Disconnected(DisconnectReason::of("banned").unwrap());
+        outbox.close(banned.clone());
+        outbox.close(OutboxClosed::Overflowed);
+        outbox.push(frame(1));
+        assert_eq!(outbox.try_take().unwrap_err(), banned);
+        assert!(outbox.lock().waiting.is_empty());
     }
 
     #[test]
@@ -189,7 +227,7 @@ mod tests {
         let batch = outbox.try_take().unwrap().unwrap();
         outbox.push(frame(1));
         outbox.push(frame(1));
-        assert!(outbox.lock().overflowed);
+        assert_eq!(outbox.why_closed(), Some(OutboxClosed::Overflowed));
         assert_eq!(batch.items.len(), 1);
     }
 
@@ -207,10 +245,10 @@ mod tests {
         let outbox = Arc::new(outbox(1, 10_000));
         let waiting = tokio::spawn({
             let outbox = outbox.clone();
-            async move { outbox.overflowed().await }
+            async move { outbox.closed().await }
         });
         outbox.push(frame(1));
         outbox.push(frame(1));
-        waiting.await.unwrap();
+        assert_eq!(waiting.await.unwrap(), OutboxClosed::Overflowed);
     }
 }

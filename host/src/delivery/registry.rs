@@ -11,6 +11,7 @@ use roost_core::ids::UserId;
 use roost_core::port::{Delivery, Subscriber};
 use tokio::sync::mpsc;
 
+use super::disconnect::{DISCONNECT, DisconnectReason};
 use super::user_feed::UserFeed;
 use crate::server::problem::{ApiError, ErrorCode};
 
@@ -57,18 +58,29 @@ impl ConnectionRegistry {
         Self { shards, connections: AtomicUsize::new(0), limits, requests }
     }
 
-    /// Registers one more connection of a user, if the limits allow it.
-    pub(super) fn register(&self, id: UserId) -> Result<Arc<UserFeed>, ApiError> {
+    /// Takes a place among all connections, for one of a user who may not be known yet.
+    pub(super) fn take_place(&self) -> Result<(), ApiError> {
         if self.connections.fetch_add(1, Ordering::AcqRel) >= self.limits.total {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             let detail = format!("this host has its {} connections already; connect again later", self.limits.total);
             return Err(ApiError::new(ErrorCode::TooManyConnections, detail).after(super::hub::RETRY_AFTER));
         }
+        Ok(())
+    }
+
+    /// Gives a place back that [`ConnectionRegistry::take_place`] has taken.
+    pub(super) fn give_place_back(&self) {
+        self.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Registers one more connection of a user, if the limits allow it.
+    pub(super) fn register(&self, id: UserId) -> Result<Arc<UserFeed>, ApiError> {
+        self.take_place()?;
         let mut shard = self.shard(id);
         let new = || RegisteredUser { feed: Arc::new(UserFeed::new(id)), registrations: 0 };
         let user = shard.entry(id).or_insert_with(new);
         if user.registrations >= self.limits.per_user {
-            self.connections.fetch_sub(1, Ordering::AcqRel);
+            self.give_place_back();
             let allowed = self.limits.per_user;
             let detail = format!("a user may have {allowed} connections to one host; close one first");
             let error = ApiError::new(ErrorCode::TooManyConnectionsOfUser, detail);
@@ -80,7 +92,7 @@ impl ConnectionRegistry {
 
     /// Removes one registration. After a user's last one, leaving the bus is requested.
     pub(super) fn unregister(&self, feed: &Arc<UserFeed>) {
-        self.connections.fetch_sub(1, Ordering::AcqRel);
+        self.give_place_back();
         let mut shard = self.shard(feed.user);
         let Some(user) = shard.get_mut(&feed.user) else { return };
         user.registrations = user.registrations.saturating_sub(1);
@@ -136,9 +148,10 @@ impl ConnectionRegistry {
 
 impl Subscriber for ConnectionRegistry {
     fn deliver(&self, user: UserId, delivery: Delivery) {
-        if let Some(feed) = self.feed(user)
-            && feed.deliver(delivery)
-        {
+        let Some(feed) = self.feed(user) else { return };
+        if *delivery.name == *DISCONNECT {
+            feed.disconnect(&DisconnectReason::of_payload(&delivery.payload));
+        } else if feed.deliver(delivery) {
             self.request(RepairRequest::FillGap(feed));
         }
     }

@@ -11,7 +11,7 @@ use roost_core::feed::Position;
 use roost_core::port::{Event, Feeds, PubSub, Publication};
 
 use super::hub::*;
-use super::outbox::OutboxOverflowed;
+use super::outbox::OutboxClosed;
 use super::*;
 use crate::config::SocketConfig;
 use crate::ops::supervisor::TaskHealth;
@@ -253,7 +253,7 @@ async fn a_slow_client_is_cut_off_and_does_not_delay_others() {
         store.publish(user(1), &number.to_string()).await;
         assert_eq!(quick.take(1).await, [number.to_string()]);
     }
-    assert_eq!(slow.connection.outbox.take().await.unwrap_err(), OutboxOverflowed);
+    assert_eq!(slow.connection.outbox.take().await.unwrap_err(), OutboxClosed::Overflowed);
 }
 
 #[tokio::test(start_paused = true)]

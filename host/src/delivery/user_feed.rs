@@ -10,7 +10,8 @@ use roost_core::feed::{Admission, Position, admit};
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::Delivery;
 
-use super::outbox::{Outbox, OutboxItem};
+use super::disconnect::DisconnectReason;
+use super::outbox::{Outbox, OutboxClosed, OutboxItem};
 use crate::delivery::event::{PushedFrame, ResyncReason};
 use crate::ops::metrics;
 
@@ -58,6 +59,9 @@ struct UserDelivery {
     cursor: Option<Position>,
     mode: DeliveryMode,
     connections: Vec<Arc<Connection>>,
+    /// How often a service has closed the connections, and the reason of the last time.
+    disconnects: u64,
+    disconnect_reason: DisconnectReason,
 }
 
 #[derive(Debug)]
@@ -84,7 +88,13 @@ struct PausedDelivery {
 impl UserFeed {
     pub(super) fn new(user: UserId) -> Self {
         let mode = DeliveryMode::Paused(PausedDelivery::default());
-        let delivery = UserDelivery { cursor: None, mode, connections: Vec::new() };
+        let delivery = UserDelivery {
+            cursor: None,
+            mode,
+            connections: Vec::new(),
+            disconnects: 0,
+            disconnect_reason: DisconnectReason::default(),
+        };
         Self { user, bus_joined: tokio::sync::Mutex::default(), delivery: Mutex::new(delivery) }
     }
 
@@ -114,10 +124,29 @@ impl UserFeed {
         }
     }
 
-    /// Adds a connection. Its events come after the returned position; `None` before the first join.
-    pub(super) fn attach(&self, connection: Arc<Connection>) -> Option<Position> {
+    /// How often a service has closed the connections of the user.
+    pub(super) fn disconnects(&self) -> u64 {
+        self.lock().disconnects
+    }
+
+    /// Closes every connection, and those that are about to open.
+    pub(super) fn disconnect(&self, reason: &DisconnectReason) {
+        let mut delivery = self.lock();
+        delivery.disconnects += 1;
+        delivery.disconnect_reason = reason.clone();
+        for connection in &delivery.connections {
+            connection.outbox.close(OutboxClosed::Disconnected(reason.clone()));
+        }
+    }
+
+    /// Adds a connection. Its events come after the returned position; `None` before the first join. It is closed at once if
+    /// the connections of the user were closed more often than `disconnects`, the number when it began to open.
+    pub(super) fn attach(&self, connection: Arc<Connection>, disconnects: u64) -> Option<Position> {
         let mut delivery = self.lock();
         let cursor = delivery.cursor.clone()?;
+        if delivery.disconnects != disconnects {
+            connection.outbox.close(OutboxClosed::Disconnected(delivery.disconnect_reason.clone()));
+        }
         delivery.connections.push(connection);
         Some(cursor)
     }
@@ -134,7 +163,7 @@ impl UserFeed {
     #[must_use]
     pub(super) fn deliver(&self, event: Delivery) -> bool {
         let mut delivery = self.lock();
-        let UserDelivery { cursor, mode, connections } = &mut *delivery;
+        let UserDelivery { cursor, mode, connections, .. } = &mut *delivery;
         match (mode, event.position.clone(), cursor) {
             (DeliveryMode::Live, None, _) => send(connections, event),
             (mode @ DeliveryMode::Live, Some(position), Some(cursor)) => match admit(cursor, &position) {

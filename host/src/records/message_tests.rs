@@ -104,10 +104,12 @@ fn add_refusals(messages: &mut Messages) {
         RecordsError::Forbidden(text()),
         RecordsError::Blocked,
         RecordsError::Conflict(text()),
+        RecordsError::Direct,
         RecordsError::VersionMismatch { present: Some(3) },
         RecordsError::VersionMismatch { present: None },
         RecordsError::TooLarge(text()),
         RecordsError::TooManyConversations(text()),
+        RecordsError::QuotaExceeded(text()),
         RecordsError::Invalid(text()),
         RecordsError::Unavailable { retry_after_ms: 200 },
     ] {
@@ -117,7 +119,7 @@ fn add_refusals(messages: &mut Messages) {
     let (ann, conversation) = (UserId::from_u128(1), ConversationId::from_u128(2));
     let history = HistoryQuery { user: ann, conversation, before: None, limit: 101 };
     let key = |name: &str| DocumentKey::new(Owner::User(ann), name);
-    let put = |json: &str| DocumentPut { key: key("settings"), json: json.to_owned(), expected: None };
+    let put = |json: &str| DocumentPut::new(key("settings"), json.to_owned(), None);
     let by_id = MessagesQuery { user: ann, conversation, messages: vec![MessageId::from_u128(3); 101] };
     let refused: [(&str, Answer<()>); 12] = [
         ("A page is too long", bounds::history(&history)),

@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use roost_core::key::Space;
 use roost_core::port::Operation;
+use roost_core::recipients::Recipients;
 
 use super::grants::{Grants, Operations, Spaces};
 use crate::config::GrantsConfig;
 
 /// The word that allows everything.
 const ALL: &str = "all";
+/// The word that allows publishing to everybody.
+const PUBLISH: &str = "publish";
 
 /// What a function is allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +32,7 @@ impl Allowance {
         grants: Grants {
             read: Spaces::NONE,
             write: Spaces::NONE,
-            publish: false,
+            publish: Recipients::Nobody,
             subscribe: false,
             records: Operations::NONE,
         },
@@ -50,7 +53,8 @@ impl Allowance {
         Self { everything: config.all, grants }
     }
 
-    /// Reads names of grants that commas separate, such as `read.app,write.app,publish,records.history`, or `all`.
+    /// Reads names of grants that commas separate, such as `read.app,write.app,publish.members,records.history`, or `all`.
+    /// `publish` alone is `publish.anyone`.
     ///
     /// # Errors
     /// The first name that is none, and which names there are.
@@ -64,7 +68,8 @@ impl Allowance {
         let mut grants = Grants::default();
         match name.split_once('.') {
             None if name == ALL => return Ok(Self::EVERYTHING),
-            None if name == "publish" => grants.publish = true,
+            None if name == PUBLISH => grants.publish = Recipients::Anyone,
+            Some((PUBLISH, name)) => grants.publish = recipients(name).ok_or_else(unknown)?,
             None if name == "subscribe" => grants.subscribe = true,
             Some(("read", name)) => grants.read = grants.read.with(space(name).ok_or_else(unknown)?),
             Some(("write", name)) => grants.write = grants.write.with(space(name).ok_or_else(unknown)?),
@@ -84,7 +89,7 @@ impl Allowance {
 /// The error for a name that no grant has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no grant; a grant is `publish`, `subscribe`, or `read.`, `write.` or `records.` with the name of a key space or of an operation of the records, such as `read.app`; `all` is everything that the function asks for"
+    "`{0}` is no grant; a grant is `publish.caller`, `publish.members`, `publish.anyone`, `subscribe`, or `read.`, `write.` or `records.` with the name of a key space or of an operation of the records, such as `read.app`; `all` is everything that the function asks for"
 )]
 pub struct UnknownGrant(pub String);
 
@@ -156,6 +161,11 @@ impl fmt::Debug for OwnSources {
     }
 }
 
+/// Nobody is no grant.
+fn recipients(name: &str) -> Option<Recipients> {
+    Recipients::parse(name).filter(|recipients| *recipients != Recipients::Nobody)
+}
+
 fn space(name: &str) -> Option<Space> {
     Space::ALL.into_iter().find(|space| space.name() == name)
 }
@@ -172,7 +182,7 @@ mod tests {
         Grants {
             read: [Space::Presence, Space::App].into_iter().collect(),
             write: [Space::App].into_iter().collect(),
-            publish: true,
+            publish: Recipients::Members,
             subscribe: false,
             records: [Operation::History].into_iter().collect(),
         }
@@ -197,7 +207,29 @@ mod tests {
         };
         let GrantDecision { given, refused } = effective(asked(), Allowance::of_config(&config));
         assert_eq!(given.names(), ["read.app", "records.history"]);
-        assert_eq!(refused.names(), ["read.presence", "write.app", "publish"]);
+        assert_eq!(refused.names(), ["read.presence", "write.app", "publish.members"]);
+    }
+
+    #[test]
+    fn a_function_may_publish_to_those_whom_it_asks_for_and_is_allowed() {
+        use Recipients::{Anyone, Caller, Members, Nobody};
+        let decide = |asked, allowed| {
+            let asked = Grants { publish: asked, ..Grants::default() };
+            let config = GrantsConfig { publish: allowed, ..GrantsConfig::default() };
+            let GrantDecision { given, refused } = effective(asked, Allowance::of_config(&config));
+            (given.publish, refused.publish)
+        };
+        for (asked, allowed, decision) in [
+            (Caller, Members, (Caller, Nobody)),
+            (Members, Members, (Members, Nobody)),
+            (Members, Anyone, (Members, Nobody)),
+            (Members, Caller, (Caller, Members)),
+            (Anyone, Members, (Members, Anyone)),
+            (Caller, Nobody, (Nobody, Caller)),
+            (Nobody, Anyone, (Nobody, Nobody)),
+        ] {
+            assert_eq!(decide(asked, allowed), decision, "{asked:?} {allowed:?}");
+        }
     }
 
     #[test]
@@ -216,24 +248,27 @@ mod tests {
             all: false,
             read: all(spaces.names()),
             write: all(spaces.names()),
-            publish: true,
+            publish: Recipients::Anyone,
             subscribe: true,
             records: all(operations.names()),
         };
-        let everything = Grants { read: spaces, write: spaces, publish: true, subscribe: true, records: operations };
+        let (publish, records) = (Recipients::Anyone, operations);
+        let everything = Grants { read: spaces, write: spaces, publish, subscribe: true, records };
         assert_eq!(effective(everything, Allowance::of_config(&config)).given, everything);
         assert_eq!(Allowance::parse(&everything.names().join(",")), Ok(Allowance::of_config(&config)));
     }
 
     #[test]
     fn the_names_of_a_deployment_add_to_the_configuration() {
-        let deployed = Allowance::parse(" read.presence, publish ,").unwrap();
+        let deployed = Allowance::parse(" read.presence, publish.caller, publish.members ,").unwrap();
         let config = GrantsConfig { read: vec!["app".into()], write: vec!["app".into()], ..GrantsConfig::default() };
         let decision = effective(asked(), Allowance::of_config(&config).or(deployed));
         assert_eq!(decision.refused.names(), ["records.history"]);
         assert_eq!(effective(asked(), Allowance::parse("all").unwrap()).refused, Grants::default());
         assert_eq!(Allowance::parse(""), Ok(Allowance::NOTHING));
-        for unknown in ["app", "read", "read.", "read.history", "records.app", "publish.all", "ALL", "write.app.x"] {
+        assert_eq!(Allowance::parse("publish"), Allowance::parse("publish.anyone"));
+        let unknown = ["app", "read", "read.", "read.history", "records.app", "ALL", "write.app.x"];
+        for unknown in unknown.into_iter().chain(["publish.", "publish.all", "publish.nobody", "publish.members.x"]) {
             assert_eq!(Allowance::parse(&format!("publish,{unknown}")), Err(UnknownGrant(unknown.to_owned())));
         }
     }
@@ -245,16 +280,18 @@ mod tests {
             effective(asked(), Allowance::parse("read.presence,read.app,records.history").unwrap()).refused;
         assert_eq!(
             refusal.to_string(),
-            "it asks for the grants `write.app`, `publish`, which are not allowed by configuration; allow what it asks \
+            "it asks for the grants `write.app`, `publish.members`, which are not allowed by configuration; allow what it asks \
              for with function.polls.grants.read = [\"presence\", \"app\"] and function.polls.grants.write = [\"app\"] and \
-             function.polls.grants.publish = true and function.polls.grants.records = [\"history\"], or everything that \
+             function.polls.grants.publish = \"members\" and function.polls.grants.records = [\"history\"], or everything that \
              it ever asks for with function.polls.grants.all = true; whoever deploys it can allow it for this deployment \
-             with --allow-grants write.app,publish"
+             with --allow-grants write.app,publish.members"
         );
-        refusal.asked = Grants { publish: true, ..Grants::default() };
-        refusal.refused = refusal.asked;
+        refusal.asked = Grants { publish: Recipients::Anyone, ..Grants::default() };
+        refusal.refused = effective(refusal.asked, Allowance::parse("publish.members").unwrap()).refused;
+        let text = refusal.to_string();
         assert!(
-            refusal.to_string().starts_with("it asks for the grant `publish`, which is not allowed by configuration")
+            text.starts_with("it asks for the grant `publish.anyone`, which is not allowed by configuration"),
+            "{text}"
         );
     }
 }

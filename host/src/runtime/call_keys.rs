@@ -53,6 +53,7 @@ mod tests {
     use super::super::call::HttpRequest;
     use super::super::grants::Grants;
     use super::super::manifest::{Access, Route};
+    use super::super::socket_description::SocketDescription;
     use super::*;
 
     const CONVERSATION: ConversationId = ConversationId::from_u128(7);
@@ -69,6 +70,7 @@ mod tests {
                 route(Method::Post, "/v1/things/{id}"),
             ],
             messages: Vec::new(),
+            socket: SocketDescription::default(),
             hooks: Vec::new(),
             schedules: Vec::new(),
             publications: Vec::new(),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::config::BUILT_IN;
 use crate::ops::log::milliseconds;
 use crate::runtime::{
-    CallError, Cohort, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Schedule, Target,
+    CallError, Cohort, Documented, Functions, Hook, Invocation, Reply, RouteLookup, Schedule, SocketDescription, Target,
 };
 
 /// Calls the live functions.
@@ -80,6 +80,10 @@ pub trait Dispatcher: Callable {
 
     /// Lists every route with its description.
     fn documented(&self) -> Vec<Documented>;
+
+    /// Lists the frames and events of every function with their descriptions. If two of them describe the same, the first
+    /// one counts.
+    fn socket_descriptions(&self) -> Vec<SocketDescription>;
 }
 
 impl Callable for Functions {
@@ -144,5 +148,9 @@ impl Dispatcher for Functions {
 
     fn documented(&self) -> Vec<Documented> {
         self.openapi()
+    }
+
+    fn socket_descriptions(&self) -> Vec<SocketDescription> {
+        Self::socket_descriptions(self)
     }
 }

@@ -1,10 +1,11 @@
 //! What a function may do, or asks for: key spaces, publishing, calls for publications, operations of the records.
 //!
 //! A use of an import outside the grants is answered `denied`, and the answer names what is missing. `allowance` decides
-//! which grants a function gets.
+//! which grants a function gets, and `call_recipients` to whom a call may publish.
 
 use roost_core::key::Space;
 use roost_core::port::{Check, Mutation, Operation, Query, Transaction};
+use roost_core::recipients::Recipients;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 /// A set of key spaces: one bit for each, in the order of the contract.
@@ -76,8 +77,8 @@ pub struct Grants {
     pub read: Spaces,
     /// The key spaces that the function writes.
     pub write: Spaces,
-    /// Whether the function publishes events to users.
-    pub publish: bool,
+    /// To whom the function publishes events.
+    pub publish: Recipients,
     /// Whether the function is called for what other functions publish.
     pub subscribe: bool,
     /// The records operations that the function uses.
@@ -91,7 +92,7 @@ impl Grants {
         Self {
             read: Spaces(self.read.0 & other.read.0),
             write: Spaces(self.write.0 & other.write.0),
-            publish: self.publish && other.publish,
+            publish: self.publish.intersection(other.publish),
             subscribe: self.subscribe && other.subscribe,
             records: Operations(self.records.0 & other.records.0),
         }
@@ -103,7 +104,7 @@ impl Grants {
         Self {
             read: Spaces(self.read.0 | other.read.0),
             write: Spaces(self.write.0 | other.write.0),
-            publish: self.publish || other.publish,
+            publish: self.publish.union(other.publish),
             subscribe: self.subscribe || other.subscribe,
             records: Operations(self.records.0 | other.records.0),
         }
@@ -115,7 +116,7 @@ impl Grants {
         Self {
             read: Spaces(self.read.0 & !other.read.0),
             write: Spaces(self.write.0 & !other.write.0),
-            publish: self.publish && !other.publish,
+            publish: self.publish.without(other.publish),
             subscribe: self.subscribe && !other.subscribe,
             records: Operations(self.records.0 & !other.records.0),
         }
@@ -126,12 +127,12 @@ impl Grants {
         self == Self::default()
     }
 
-    /// The name of each grant, such as `read.app`, `publish` or `records.history`.
+    /// The name of each grant, such as `read.app`, `publish.members` or `records.history`.
     pub fn names(self) -> Vec<String> {
         let prefixed = |prefix: &str, names: Vec<&str>| {
             names.into_iter().map(|name| format!("{prefix}.{name}")).collect::<Vec<String>>()
         };
-        let publish = self.publish.then(|| "publish".to_owned());
+        let publish = self.publishes().then(|| format!("publish.{}", self.publish.name()));
         let subscribe = self.subscribe.then(|| "subscribe".to_owned());
         let (read, write) = (prefixed("read", self.read.names()), prefixed("write", self.write.names()));
         read.into_iter()
@@ -147,7 +148,7 @@ impl Grants {
         let list = |key: &str, names: Vec<&str>| {
             (!names.is_empty()).then(|| format!("grants.{key} = [\"{}\"]", names.join("\", \"")))
         };
-        let publish = self.publish.then(|| "grants.publish = true".to_owned());
+        let publish = self.publishes().then(|| format!("grants.publish = \"{}\"", self.publish.name()));
         let subscribe = self.subscribe.then(|| "grants.subscribe = true".to_owned());
         let (read, write) = (list("read", self.read.names()), list("write", self.write.names()));
         [read, write, publish, subscribe, list("records", self.records.names())].into_iter().flatten().collect()
@@ -189,9 +190,13 @@ impl Grants {
         Ok(())
     }
 
-    /// Checks that the function may publish; the error names what is missing.
+    /// Checks that the function may publish at all; the error names what is missing.
     pub fn check_publish(&self) -> Result<(), String> {
-        if self.publish { Ok(()) } else { Err("publishing to users".to_owned()) }
+        if self.publishes() { Ok(()) } else { Err("publishing to users".to_owned()) }
+    }
+
+    fn publishes(self) -> bool {
+        self.publish != Recipients::Nobody
     }
 
     /// Checks that the function may use the operation; the error names what is missing.
@@ -209,7 +214,7 @@ impl Serialize for Grants {
         let mut grants = serializer.serialize_struct("Grants", 5)?;
         grants.serialize_field("read", &self.read.names())?;
         grants.serialize_field("write", &self.write.names())?;
-        grants.serialize_field("publish", &self.publish)?;
+        grants.serialize_field("publish", self.publish.name())?;
         grants.serialize_field("subscribe", &self.subscribe)?;
         grants.serialize_field("records", &self.records.names())?;
         grants.end()
@@ -235,7 +240,7 @@ mod tests {
         Grants {
             read: [Space::Online, Space::Presence].into_iter().collect(),
             write: [Space::Presence].into_iter().collect(),
-            publish: true,
+            publish: Recipients::Members,
             subscribe: false,
             records: [Operation::Unread, Operation::History].into_iter().collect(),
         }
@@ -245,12 +250,12 @@ mod tests {
     fn grants_are_named_like_their_settings() {
         assert_eq!(
             asked().names(),
-            ["read.online", "read.presence", "write.presence", "publish", "records.unread", "records.history"]
+            ["read.online", "read.presence", "write.presence", "publish.members", "records.unread", "records.history"]
         );
         let settings = [
             "grants.read = [\"online\", \"presence\"]",
             "grants.write = [\"presence\"]",
-            "grants.publish = true",
+            "grants.publish = \"members\"",
             "grants.records = [\"unread\", \"history\"]",
         ];
         assert_eq!(asked().settings(), settings);
@@ -266,7 +271,7 @@ mod tests {
         };
         let (common, rest) = (asked().intersection(other), asked().without(other));
         assert_eq!(common.names(), ["read.presence", "records.history"]);
-        assert_eq!(rest.names(), ["read.online", "write.presence", "publish", "records.unread"]);
+        assert_eq!(rest.names(), ["read.online", "write.presence", "publish.members", "records.unread"]);
         assert_eq!(common.union(rest), asked());
         assert!(common.intersection(rest).is_empty() && !asked().is_empty());
     }
@@ -294,7 +299,7 @@ mod tests {
         assert_eq!(checks(asked(), foreign_other).unwrap_err(), "reading the key space devices");
         let only_read = transaction().mutate(Mutation::Delete(key(Space::Online)));
         assert_eq!(checks(asked(), only_read).unwrap_err(), "writing the key space online");
-        let silent = Grants { publish: false, ..asked() };
+        let silent = Grants { publish: Recipients::Nobody, ..asked() };
         assert_eq!(checks(silent, transaction().publish(event.clone())).unwrap_err(), "publishing to users");
         assert_eq!(checks(silent, transaction().address(vec![user()], event)).unwrap_err(), "publishing to users");
         let of_host = Key::of_host(Owner::User(user()), "outbox.1".to_owned());

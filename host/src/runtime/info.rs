@@ -54,6 +54,7 @@ pub struct LimitsInfo {
     pub log_bytes_max: u64,
     pub recorded_calls_per_second_max: u32,
     pub app_bytes_max: u64,
+    pub documents_bytes_max: u64,
     pub reuse: bool,
 }
 
@@ -74,6 +75,7 @@ impl LimitsInfo {
             log_bytes_max: config.log_bytes_max,
             recorded_calls_per_second_max: config.recorded_calls_per_second_max,
             app_bytes_max: config.app_bytes_max,
+            documents_bytes_max: config.documents_bytes_max,
             reuse: config.reuse,
         }
     }

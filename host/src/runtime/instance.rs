@@ -93,7 +93,7 @@ impl Instance {
     ) -> wasmtime::Result<Result<Reply, Failure>> {
         let Invocation { caller, trace, request } = invocation;
         self.calls = self.calls.saturating_add(1);
-        self.store.data_mut().begin(trace.clone(), deadline, (caller, request.depth()));
+        self.store.data_mut().begin(trace.clone(), deadline, (caller, &request));
         self.store.set_epoch_deadline(1);
         let invocation = handler::Invocation {
             caller: caller.into(),

@@ -311,6 +311,7 @@ impl Loader {
             grants,
             bounds: CallBounds::of(config),
             app_bytes_max: config.app_bytes_max,
+            documents_bytes_max: config.documents_bytes_max,
             counters,
         }
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::grants::Grants;
 use super::host_paths;
+use super::socket_description::SocketDescription;
 
 /// How many entries of one kind a manifest may have.
 const ENTRIES_MAX: usize = 256;
@@ -29,7 +30,7 @@ const SHARDS_MAX: u32 = 64;
 /// The longest version, in bytes.
 const VERSION_BYTES_MAX: usize = 64;
 /// Frame types that the host itself answers or sends; no function may declare them.
-const HOST_MESSAGES: [&str; 6] = ["hello", "ok", "error", "sync", "resync", "server.draining"];
+const HOST_MESSAGES: [&str; 7] = ["hello", "ok", "error", "sync", "resync", "server.draining", "token"];
 
 /// The methods a route may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -151,6 +152,8 @@ pub struct Manifest {
     pub routes: Vec<Route>,
     /// The socket frame types that the function answers.
     pub messages: Vec<String>,
+    /// The description of its frames and events.
+    pub socket: SocketDescription,
     /// The life-cycle hooks.
     pub hooks: Vec<Hook>,
     /// The ticks that the function asks for.
@@ -185,6 +188,7 @@ pub(super) struct RawManifest {
     pub(super) version: String,
     pub(super) routes: Vec<RawRoute>,
     pub(super) messages: Vec<String>,
+    pub(super) socket: String,
     pub(super) hooks: Vec<Hook>,
     pub(super) schedules: Vec<RawSchedule>,
     pub(super) publications: Vec<String>,
@@ -206,6 +210,7 @@ impl RawManifest {
             }
         }
         check_messages(&self.messages)?;
+        let socket = SocketDescription::parse(&self.socket, &self.messages)?;
         check_publications(&self.publications)?;
         if self.asks.read.has(Space::Host) || self.asks.write.has(Space::Host) {
             return Err("it asks for the key space host, which is the host's own; use the space app".to_owned());
@@ -218,6 +223,7 @@ impl RawManifest {
             name: self.name,
             version: self.version,
             messages: self.messages,
+            socket,
             hooks: self.hooks,
             // The list itself is what asks for it.
             asks: Grants { subscribe: !self.publications.is_empty(), ..self.asks },
@@ -281,7 +287,7 @@ fn check_publications(events: &[String]) -> Result<(), String> {
     no_duplicates("publication", events.iter().cloned())
 }
 
-fn is_event_name(name: &str) -> bool {
+pub(super) fn is_event_name(name: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
     !name.is_empty() && name.len() <= EVENT_NAME_BYTES_MAX && name.bytes().all(is_plain)
 }
@@ -317,7 +323,7 @@ fn route(raw: RawRoute) -> Result<Route, String> {
             "the path of {method} {path} has a parameter over several segments; use parameters of one segment, such as {{user}}"
         ));
     }
-    if host_paths::ALL.contains(&path.as_str()) {
+    if host_paths::find(&path).is_some() {
         return Err(format!("the route {method} {path} belongs to the host; choose another path"));
     }
     if operation.len() > OPERATION_BYTES_MAX {
@@ -357,6 +363,7 @@ mod tests {
             version: "1.0.0".into(),
             routes: Vec::new(),
             messages: vec!["typing".into()],
+            socket: "{}".into(),
             hooks: vec![Hook::Heartbeat],
             schedules: Vec::new(),
             publications: vec!["message.new".into()],

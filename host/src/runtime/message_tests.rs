@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roost_core::key::Space;
 use roost_core::port::Operation;
+use roost_core::recipients::Recipients;
 
 use super::allowance::{Allowance, RefusedGrants, UnknownGrant, effective};
 use super::cache_key::CacheError;
@@ -20,6 +21,7 @@ fn raw() -> RawManifest {
         version: "1.0.0".into(),
         routes: vec![route("GET", "/v1/typing/{user}")],
         messages: vec!["typing".into()],
+        socket: "{}".into(),
         hooks: Vec::new(),
         schedules: Vec::new(),
         publications: Vec::new(),
@@ -112,6 +114,19 @@ fn add_manifests(messages: &mut Messages) {
     });
 }
 
+fn add_socket_descriptions(messages: &mut Messages) {
+    let mut add = |situation: &str, socket: &str| {
+        add_manifest(messages, situation, |manifest| manifest.socket = socket.to_owned());
+    };
+    add("A description of frames that is not an object", "[]");
+    add("A description of frames with an unknown field", r#"{"frames": {}}"#);
+    add("A described message that the function does not answer", r#"{"messages": {"poll.vote": {}}}"#);
+    add("A described event that is no type of an event", r#"{"events": {"Poll counted": {}}}"#);
+    let events: Vec<String> = (0..257).map(|number| format!(r#""poll.{number}":{{}}"#)).collect();
+    add("Too many described events", &format!(r#"{{"events":{{{}}}}}"#, events.join(",")));
+    add("A description of frames that is too long", &format!(r#"{{"hello":"{}"}}"#, "a".repeat(64 * 1024)));
+}
+
 fn add_grants(messages: &mut Messages) {
     messages.group("Grants");
     let refusal = |asked: Grants, allowed: &str| {
@@ -121,7 +136,7 @@ fn add_grants(messages: &mut Messages) {
     let records = Grants { records: [Operation::DeleteMessage].into_iter().collect(), ..Grants::default() };
     messages.add("One grant that is not allowed", refusal(records, ""));
     let app = [Space::App].into_iter().collect();
-    let asked = Grants { read: app, write: app, publish: true, ..records };
+    let asked = Grants { read: app, write: app, publish: Recipients::Anyone, ..records };
     messages.add("Several grants of which one is allowed", refusal(asked, "read.app"));
     messages.add("A name that no grant has", UnknownGrant("app".to_owned()));
 }
@@ -168,6 +183,7 @@ fn every_refusal_of_a_component_is_in_the_golden_file() {
     let mut messages = Messages::new("Why a component is refused");
     add_components(&mut messages);
     add_manifests(&mut messages);
+    add_socket_descriptions(&mut messages);
     add_grants(&mut messages);
     add_conflicts(&mut messages);
     add_cache_errors(&mut messages);

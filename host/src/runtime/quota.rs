@@ -1,7 +1,7 @@
 //! How much one call of a function may use of what all functions share, and how many calls a second a function may have.
 //!
 //! Rules only: `imports` takes what a call uses, `revision` asks whether a call may begin. The bytes that a function keeps in
-//! the key space `app` are counted by the store.
+//! the key space `app` are counted by the store, and those of its documents by the records.
 
 use std::num::NonZeroU32;
 
@@ -19,9 +19,12 @@ pub(super) const CALLS_KEY: &str = "calls_per_second_max";
 /// The key of the bound on what a function keeps in the key space `app`.
 pub(super) const APP_BYTES_KEY: &str = "app_bytes_max";
 
+/// The key of the bound on the documents that a function keeps in the records.
+pub(super) const DOCUMENTS_BYTES_KEY: &str = "documents_bytes_max";
+
 /// The keys of all quotas.
 pub(super) fn keys() -> impl Iterator<Item = &'static str> {
-    Resource::ALL.into_iter().map(Resource::key).chain([CALLS_KEY, APP_BYTES_KEY])
+    Resource::ALL.into_iter().map(Resource::key).chain([CALLS_KEY, APP_BYTES_KEY, DOCUMENTS_BYTES_KEY])
 }
 
 /// Something that a call uses up.

@@ -24,9 +24,11 @@ use super::manifest::{Access, Hook, Method, Schedule};
 use super::options::Options;
 use super::routes::{Conflict, RouteLookup};
 use super::serving::{Serving, Slots, remove_empty};
+use super::socket_description::SocketDescription;
 use super::state::HostWorld;
 use super::subscriptions::Subscriptions;
 use super::target::Target;
+use crate::config::BUILT_IN;
 use crate::ops::log::milliseconds;
 
 /// The result of a deployment.
@@ -376,6 +378,14 @@ impl Functions {
             })
         });
         routes.collect()
+    }
+
+    /// What the functions say of their frames and events, those that come with Roost first.
+    pub fn socket_descriptions(&self) -> Vec<SocketDescription> {
+        let serving = self.shared.serving.load();
+        let mut functions: Vec<_> = serving.stable().functions().map(|(manifest, _)| manifest).collect();
+        functions.sort_by_key(|manifest| !BUILT_IN.contains(&manifest.name.as_str()));
+        functions.into_iter().map(|manifest| manifest.socket.clone()).collect()
     }
 
     /// Makes one call within the limits of the function.

@@ -249,6 +249,7 @@ impl<T: Clone> Table<T> {
 mod tests {
     use super::super::grants::Grants;
     use super::super::manifest::Route;
+    use super::super::socket_description::SocketDescription;
     use super::*;
 
     fn manifest(name: &str, routes: &[(Method, &str)], messages: &[&str]) -> Arc<Manifest> {
@@ -265,6 +266,7 @@ mod tests {
                 })
                 .collect(),
             messages: messages.iter().map(|name| (*name).into()).collect(),
+            socket: SocketDescription::default(),
             hooks: vec![Hook::Connected],
             schedules: Vec::new(),
             publications: Vec::new(),

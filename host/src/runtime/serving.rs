@@ -104,6 +104,7 @@ mod tests {
 
     use super::super::grants::Grants;
     use super::super::manifest::{Hook, Manifest};
+    use super::super::socket_description::SocketDescription;
     use super::*;
 
     fn revision(name: &str, messages: &[&str], target: u8) -> Described<u8> {
@@ -112,6 +113,7 @@ mod tests {
             version: "1.0.0".into(),
             routes: Vec::new(),
             messages: messages.iter().map(|name| (*name).into()).collect(),
+            socket: SocketDescription::default(),
             hooks: vec![Hook::Connected],
             schedules: Vec::new(),
             publications: Vec::new(),

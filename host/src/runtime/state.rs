@@ -9,8 +9,9 @@ use roost_core::port::Event;
 
 use super::activity::ActivityLog;
 use super::admission::CallPlace;
-use super::call::Caller;
+use super::call::{Caller, Request};
 use super::call_log::{CallFigures, CallRecorder};
+use super::call_recipients::CallRecipients;
 use super::grants::Grants;
 use super::limits::MemoryLimit;
 use super::metrics::FunctionCounters;
@@ -86,6 +87,8 @@ pub(super) struct FunctionIdentity {
     pub(super) bounds: CallBounds,
     /// The most bytes that the function keeps in the key space `app`.
     pub(super) app_bytes_max: u64,
+    /// The most bytes that the function keeps in documents.
+    pub(super) documents_bytes_max: u64,
     pub(super) counters: FunctionCounters,
     pub(super) recorder: CallRecorder,
 }
@@ -118,6 +121,8 @@ pub(super) struct InstanceState {
     pub(super) place: Option<Arc<CallPlace>>,
     /// Whether the call was made by a user with their own token, so that what users may not do is refused.
     pub(super) is_users: bool,
+    /// To whom the call may publish.
+    pub(super) recipients: CallRecipients,
     pub(super) usage: CallUsage,
     /// How many publications led to the call.
     pub(super) depth: u32,
@@ -144,6 +149,7 @@ impl InstanceState {
             trace,
             deadline,
             is_users: false,
+            recipients: CallRecipients::default(),
             place: None,
             usage: CallUsage::default(),
             depth: 0,
@@ -155,12 +161,13 @@ impl InstanceState {
     }
 
     /// Resets what belongs to one call.
-    pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant, (caller, depth): (Caller, u32)) {
+    pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant, (caller, request): (Caller, &Request)) {
         self.trace = trace;
         self.is_users = matches!(caller, Caller::User(_));
+        self.recipients = CallRecipients::of(self.identity.grants.publish, caller, request);
         self.deadline = deadline;
         self.usage = CallUsage::default();
-        self.depth = depth;
+        self.depth = request.depth();
         self.store_round_trips = 0;
         self.refused_quota = None;
         self.lines = 0;

@@ -78,7 +78,7 @@ impl Subscriptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::Grants;
+    use crate::runtime::{Grants, SocketDescription};
 
     fn manifest(name: &str, publications: &[&str]) -> Manifest {
         Manifest {
@@ -86,6 +86,7 @@ mod tests {
             version: "1.0.0".to_owned(),
             routes: Vec::new(),
             messages: Vec::new(),
+            socket: SocketDescription::default(),
             hooks: Vec::new(),
             schedules: Vec::new(),
             publications: publications.iter().map(|event| (*event).to_owned()).collect(),

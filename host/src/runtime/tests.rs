@@ -48,6 +48,7 @@ fn config() -> FunctionConfig {
         log_bytes_max: 1 << 16,
         recorded_calls_per_second_max: 10,
         app_bytes_max: 1 << 20,
+        documents_bytes_max: 1 << 20,
         reuse: false,
         reuse_calls_max: 1,
         reuse_age: Duration::from_secs(1),

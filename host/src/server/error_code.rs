@@ -51,6 +51,14 @@ error_codes! {
         "the token's `nbf` lies in the future; use the token later, and check the clock of its issuer";
     TokenAudience = 401 "token_audience", retry false, "The token is meant for somebody else",
         "the token's `aud` does not name this service; ask the issuer for a token that does";
+    TokenIssuer = 401 "token_issuer", retry false, "The token comes from somebody else",
+        "the token's `iss` is not the issuer that this service trusts; use a token of that issuer";
+    TokenKeysUnavailable = 503 "token_keys_unavailable", retry true, "The keys that verify tokens cannot be read",
+        "the token names a key that is not known, and the issuer's keys cannot be read at present; try again later";
+    TokenOfAnotherUser = 403 "token_of_another_user", retry false, "The token is another user's",
+        "a socket belongs to one user; send a token of that user, or open another socket";
+    TokenEndsEarlier = 409 "token_ends_earlier", retry false, "The token ends before the one in use",
+        "a socket is only prolonged; send a token whose `exp` is later";
     UserRequired = 400 "user_required", retry false, "The request needs a user",
         "this route needs a user: send a user's token, or `Roost-User: <user id>` with the service key";
     UserHeaderInvalid = 400 "user_header_invalid", retry false, "The header Roost-User is no user id",
@@ -67,8 +75,12 @@ error_codes! {
         "the header `Allow` lists the methods of this path";
     UpgradeRequired = 426 "upgrade_required", retry false, "The route speaks WebSocket",
         "connect with a WebSocket client; GET /v1/events streams the same events without one";
+    InvalidHost = 400 "invalid_host", retry false, "The request must name its host once",
+        "send exactly one header `Host`, as HTTP/1.1 requires";
     InvalidUpgrade = 400 "invalid_upgrade", retry false, "The WebSocket handshake is not valid",
         "the WebSocket handshake is not complete; connect with a WebSocket client";
+    InvalidPath = 400 "invalid_path", retry false, "The path is not valid",
+        "a part of the path does not have the form that the route needs";
     InvalidQuery = 400 "invalid_query", retry false, "The query is not valid",
         "the query must be `name=value` pairs, percent-encoded, with `&` between them";
     InvalidSince = 400 "invalid_since", retry false, "The position is not valid",
@@ -99,6 +111,8 @@ error_codes! {
         "close another connection of this user first";
     SlowClient = 503 "slow_client", retry true, "The client does not read what it is sent",
         "too many events waited for the client; connect again with its last position, and read faster";
+    Disconnected = 403 "disconnected", retry false, "A service has closed the connections of this user",
+        "a service has closed the connections of this user; do not connect again before the user does so";
     Draining = 503 "draining", retry true, "The host is stopping",
         "the host is stopping; connect again with the last position";
     StoreUnavailable = 503 "store_unavailable", retry true, "The store does not answer",

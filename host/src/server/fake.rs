@@ -18,7 +18,7 @@ use crate::ops::supervisor::TaskHealth;
 use crate::runtime::dispatcher::{Callable, Dispatcher};
 use crate::runtime::{
     Access, CallError, Cohort, Documented, Failure, FailureKind, Hook, Invocation, MatchedRoute, Method, Reply,
-    Request, RouteLookup,
+    Request, RouteLookup, SocketDescription,
 };
 use crate::server::auth::Authenticator;
 use crate::server::refresh::RefreshGate;
@@ -143,6 +143,13 @@ impl Feeds for LossyStore {
         self.check()?;
         self.replays.fetch_add(1, Ordering::SeqCst);
         self.inner.replay(user, since).await
+    }
+}
+
+impl PubSub for LossyStore {
+    async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
+        self.check()?;
+        self.inner.publish(publications).await
     }
 }
 
@@ -298,6 +305,10 @@ impl Dispatcher for FakeFunctions {
         });
         documented.collect()
     }
+
+    fn socket_descriptions(&self) -> Vec<SocketDescription> {
+        Vec::new()
+    }
 }
 
 pub(crate) fn socket_config() -> SocketConfig {
@@ -310,6 +321,8 @@ pub(crate) fn socket_config() -> SocketConfig {
         calls_max: 4,
         ping_interval: Duration::from_secs(25),
         idle_timeout: Duration::from_secs(60),
+        token_timeout: Duration::from_secs(5),
+        unauthenticated_max: 2,
         beat_interval: Duration::from_secs(25),
     }
 }
@@ -357,7 +370,9 @@ pub(crate) fn connects_config() -> ConnectsConfig {
 pub(crate) fn auth_config() -> AuthConfig {
     AuthConfig {
         keys: vec![TokenKey::Secret(Secret(SECRET.into()))],
+        issuer: None,
         audience: None,
+        jwks_refresh: Duration::from_secs(300),
         leeway: Duration::ZERO,
         service_keys: vec![Secret(SERVICE_KEY.into())],
         admin_key: None,

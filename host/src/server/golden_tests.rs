@@ -1,11 +1,12 @@
 //! Compares frames, server-sent events, problem documents and close codes with golden files. A change there is a change
 //! for every client.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_core::event;
+use roost_core::event::{self, ConversationView, UnreadUpdatePayload};
 use roost_core::feed::Position;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{Change, ChangeKind, Delivery, Event, Message};
@@ -50,6 +51,21 @@ fn changed(kind: ChangeKind, message: Message) -> Event {
     event::change(&Change { seq: Seq(7), kind, message }).unwrap()
 }
 
+fn conversation_view(members: &[UserId]) -> ConversationView<'_> {
+    ConversationView {
+        id: ConversationId::from_u128(0xC1),
+        direct: false,
+        members,
+        member_count: 2,
+        reads: BTreeMap::from([(user(1), Seq(7)), (user(2), Seq(0))]),
+        last_message: None,
+        unread: 1,
+        seq: Seq(9),
+        read: Seq(7),
+        updated_at: Timestamp(1_790_000_000_123),
+    }
+}
+
 /// Every event that the core publishes.
 fn events() -> Vec<Event> {
     let conversation = ConversationId::from_u128(0xC1);
@@ -59,7 +75,11 @@ fn events() -> Vec<Event> {
         changed(ChangeKind::Edited, message("hello", true, false)),
         changed(ChangeKind::Deleted, message("", false, true)),
         event::read_update(conversation, user(2), Seq(7)),
-        event::unread_update(conversation, 0, 3),
+        event::unread_update(&UnreadUpdatePayload { conversation, unread: 0, total: 3, read: Seq(7), seq: Seq(9) }),
+        event::conversation_added(&conversation_view(&[user(1), user(2)])),
+        event::conversation_members(conversation, &[user(3)], &[], 3),
+        event::conversation_removed(conversation, 2),
+        event::contact_update(user(2), true, false),
         event::presence(user(1), true, seen, 4),
         event::presence(user(1), false, None, 5),
         event::typing(conversation, user(1)),
@@ -75,7 +95,7 @@ fn delivered(event: Event) -> PushedFrame {
 fn pushed_frames_keep_their_form() {
     let mut frames: Vec<PushedFrame> = events().into_iter().map(delivered).collect();
     frames.push(PushedFrame::resync(ResyncReason::Gap, &at()));
-    frames.push(PushedFrame::ephemeral("server.draining", r#"{"close_in_ms":1500}"#.into()));
+    frames.push(PushedFrame::draining(Duration::from_millis(1_500)));
     let found: String = frames.iter().map(|frame| format!("{}\n", frame.text().as_str())).collect();
     check("frames/pushed.jsonl", &found);
 }
@@ -128,25 +148,25 @@ fn close_codes_keep_their_meaning() {
     check("frames/close-codes.txt", &lines(table));
 }
 
-/// Every code, close code and frame is described in docs/api.md.
+/// Every code, close code and frame is described in docs/api.md or docs/socket.md.
 #[test]
 fn codes_and_frames_are_documented() {
-    let documentation = include_str!("../../../docs/api.md");
-    let (errors, closes) = documentation.split_once("### Why a socket closes").unwrap();
+    let documentation = concat!(include_str!("../../../docs/api.md"), include_str!("../../../docs/socket.md"));
+    let (errors, closes) = documentation.split_once("## Why a socket closes").unwrap();
     for code in ErrorCode::ALL.iter().copied() {
         let code = code.spec().code;
-        assert!(errors.contains(&format!("`{code}`")), "docs/api.md does not describe the error {code}");
+        assert!(errors.contains(&format!("`{code}`")), "the documents do not describe the error {code}");
     }
     for close in close::ALL {
         assert!(
             closes.contains(&close.code.to_string()),
-            "docs/api.md does not describe the close code {}",
+            "docs/socket.md does not describe the close code {}",
             close.code
         );
     }
     let of_host = ["hello", "resync", "server.draining", "message.send", "presence.beat", "sync"].map(Arc::from);
     for frame in events().into_iter().map(|event| event.name).chain(of_host) {
-        assert!(documentation.contains(&format!("`{frame}`")), "docs/api.md does not describe the frame {frame}");
+        assert!(documentation.contains(&format!("`{frame}`")), "docs/socket.md does not describe the frame {frame}");
     }
 }
 

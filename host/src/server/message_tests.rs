@@ -71,7 +71,8 @@ async fn add_credentials(messages: &mut Messages, host: &FakeHost) {
 /// Claims that are refused although the signature is valid.
 fn add_claims(messages: &mut Messages) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
-    let config = crate::config::AuthConfig { audience: Some("chat".into()), ..crate::server::fake::auth_config() };
+    let (issuer, audience) = (Some("https://login.example".into()), Some("chat".into()));
+    let config = crate::config::AuthConfig { issuer, audience, ..crate::server::fake::auth_config() };
     let authenticator = crate::server::auth::Authenticator::new(&config).unwrap();
     let uuid = user(1).to_string();
     for (situation, claims) in [
@@ -83,7 +84,14 @@ fn add_claims(messages: &mut Messages) {
             "A token that is not valid yet",
             serde_json::json!({ "sub": uuid, "exp": 1_790_000_060, "nbf": 1_790_000_030 }),
         ),
-        ("A token for another service", serde_json::json!({ "sub": uuid, "exp": 1_790_000_060, "aud": "shop" })),
+        (
+            "A token of another issuer",
+            serde_json::json!({ "sub": uuid, "exp": 1_790_000_060, "iss": "https://other.example" }),
+        ),
+        (
+            "A token for another service",
+            serde_json::json!({ "sub": uuid, "exp": 1_790_000_060, "iss": "https://login.example", "aud": "shop" }),
+        ),
     ] {
         let key = jsonwebtoken::EncodingKey::from_secret(crate::server::fake::SECRET.as_bytes());
         let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
@@ -218,12 +226,12 @@ fn add_calls(messages: &mut Messages) {
 }
 
 fn add_closes(messages: &mut Messages) {
-    messages.group("Why the host closes a socket (the advice is in docs/api.md)");
+    messages.group("Why the host closes a socket (the advice is in docs/socket.md)");
     for reason in close::ALL {
         messages.add(&format!("Close code {}", reason.code), format!("{}\n{}", reason.reason, reason.advice));
     }
     messages.group("Why the host ends a stream or announces a close");
-    for code in [ErrorCode::TokenExpired, ErrorCode::Draining, ErrorCode::SlowClient] {
+    for code in [ErrorCode::TokenExpired, ErrorCode::Disconnected, ErrorCode::Draining, ErrorCode::SlowClient] {
         messages.add(&format!("The event or frame `error` with {}", code.spec().code), error(&code.into()));
     }
 }

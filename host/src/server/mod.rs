@@ -2,7 +2,9 @@
 //!
 //! What is `pub` here is used by the tests and benchmarks of `roost-tests`; everything else is for this crate.
 
+pub(crate) mod asyncapi;
 pub mod auth;
+mod document_cache;
 mod error_code;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -15,6 +17,7 @@ mod message_tests;
 pub(crate) mod openapi;
 pub mod problem;
 pub(crate) mod refresh;
+mod schema;
 pub(crate) mod session;
 pub(crate) mod sse;
 pub(crate) mod state;

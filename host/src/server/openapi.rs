@@ -1,43 +1,25 @@
 //! `GET /v1/openapi.json`: the OpenAPI document, composed from the built-in routes and from what the functions say of
-//! theirs. It is composed once for each generation of the live functions.
-
-use std::sync::{Arc, Mutex, PoisonError};
+//! theirs.
 
 use roost_core::feed::Position;
+use roost_core::ids::UserId;
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::runtime::dispatcher::Dispatcher;
-use crate::runtime::{Access, Documented, host_paths};
+use crate::runtime::{Access, Documented, Method, SocketDescription, host_paths};
+use crate::server::http::connections::DisconnectBody;
 use crate::server::problem::ProblemDocument;
-use crate::server::sync::SyncAnswer;
-
-/// The document, and the generation of the functions that it describes.
-#[derive(Debug, Default)]
-pub(crate) struct DocumentCache(Mutex<Option<(u64, Arc<str>)>>);
-
-impl DocumentCache {
-    /// The current document.
-    pub(crate) fn get(&self, functions: &impl Dispatcher) -> Arc<str> {
-        // The generation is read first: if the functions change meanwhile, the document is composed once more.
-        let generation = *functions.changes().borrow();
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*cached {
-            Some((known, document)) if *known == generation => document.clone(),
-            _ => {
-                let document: Arc<str> = compose(functions.documented()).to_string().into();
-                *cached = Some((generation, document.clone()));
-                document
-            }
-        }
-    }
-}
+use crate::server::schema;
 
 /// Composes the whole document.
-fn compose(documented: Vec<Documented>) -> Value {
-    let mut paths = builtin_paths();
-    for route in documented {
+pub(crate) fn compose(functions: &impl Dispatcher) -> Value {
+    document(functions.documented(), &functions.socket_descriptions())
+}
+
+fn document(documented: Vec<Documented>, described: &[SocketDescription]) -> Value {
+    let mut paths = Map::new();
+    for route in builtin(described).chain(documented) {
         let path = paths.entry(route.path.clone()).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(methods) = path {
             methods.insert(route.method.as_str().to_ascii_lowercase(), operation(route));
@@ -56,7 +38,7 @@ fn compose(documented: Vec<Documented>) -> Value {
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": "A user's token, or a service key." },
             },
-            "schemas": { "Problem": schema::<ProblemDocument<'_>>() },
+            "schemas": { "Problem": schema::written::<ProblemDocument<'_>>() },
             "responses": { "Problem": {
                 "description": "What was wrong, with a stable code.",
                 "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
@@ -110,58 +92,70 @@ fn describe_head(paths: &mut Map<String, Value>) {
     }
 }
 
-/// How a type is written as JSON.
-fn schema<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().subschema_for::<T>().to_value()
-}
-
-/// The host's own paths.
-fn builtin_paths() -> Map<String, Value> {
-    host_paths::ALL.into_iter().map(|path| (path.to_owned(), json!({ "get": builtin_operation(path) }))).collect()
-}
-
-fn builtin_operation(path: &str) -> Value {
-    let since = query_parameter::<Position>("since", "The position of the last event that the client has.");
-    let token = query_parameter::<String>("token", "The user's token, for clients that cannot set headers.");
-    let (summary, parameters, status, response) = match path {
-        host_paths::SOCKET => (
-            "WebSocket with the subprotocol roost.v1",
-            json!([since, token]),
-            "101",
-            json!({ "description": "The socket is open." }),
-        ),
-        host_paths::EVENTS => (
-            "The same events as Server-Sent Events; Last-Event-ID resumes",
-            json!([since, token]),
-            "200",
-            json!({ "description": "The stream.", "content": { "text/event-stream": {} } }),
-        ),
-        host_paths::SYNC => (
-            "The current state, and what was missed since a position",
-            json!([since]),
-            "200",
-            json_response("Position, state, and `events` or `resync`.", &schema::<SyncAnswer>()),
-        ),
-        _ => (
-            "The description of this API",
-            json!([]),
-            "200",
-            json_response("This document.", &json!({ "type": "object" })),
-        ),
-    };
-    let public = path == host_paths::OPENAPI;
-    json!({
-        "tags": ["host"],
-        "summary": summary,
-        "parameters": parameters,
-        "responses": { status: response, "default": problem() },
-        "security": if public { json!([]) } else { json!([{ "bearer": [] }]) },
+/// The host's own routes.
+fn builtin(described: &[SocketDescription]) -> impl Iterator<Item = Documented> {
+    host_paths::ALL.into_iter().filter_map(move |path| {
+        Some(Documented {
+            function: "host".to_owned(),
+            method: Method::parse(host_paths::method(path))?,
+            path: path.to_owned(),
+            access: match path {
+                host_paths::OPENAPI | host_paths::ASYNCAPI => Access::Public,
+                host_paths::CONNECTIONS => Access::Service,
+                _ => Access::User,
+            },
+            operation: builtin_operation(path, described),
+        })
     })
 }
 
+/// An operation without what all operations have.
+fn builtin_operation(path: &str, described: &[SocketDescription]) -> Value {
+    let since = query_parameter::<Position>("since", "The position of the last event that the client has.");
+    let token = query_parameter::<String>("token", "The user's token, for clients that cannot set headers.");
+    match path {
+        host_paths::SOCKET => json!({
+            "summary": "WebSocket with the subprotocol roost.v1; /v1/asyncapi.json describes its frames",
+            "parameters": [since, token],
+            "responses": { "101": { "description": "The socket is open." } },
+        }),
+        host_paths::EVENTS => json!({
+            "summary": "The same events as Server-Sent Events; Last-Event-ID resumes",
+            "parameters": [since, token],
+            "responses": { "200": { "description": "The stream.", "content": { "text/event-stream": {} } } },
+        }),
+        host_paths::SYNC => json!({
+            "summary": "The current state, and what was missed since a position",
+            "parameters": [since],
+            "responses": {
+                "200": json_response("Position, state, and `events` or `resync`.", &schema::current_state(described)),
+            },
+        }),
+        host_paths::CONNECTIONS => json!({
+            "summary": "Closes every connection of a user on every host",
+            "parameters": [path_parameter::<UserId>("user")],
+            "requestBody": { "content": { "application/json": { "schema": schema::read::<DisconnectBody>() } } },
+            "responses": { "202": { "description": "The hosts close the connections." } },
+        }),
+        host_paths::ASYNCAPI => json!({
+            "summary": "The description of the socket's frames and events",
+            "parameters": [],
+            "responses": { "200": json_response("An AsyncAPI document.", &json!({ "type": "object" })) },
+        }),
+        _ => json!({
+            "summary": "The description of this API",
+            "parameters": [],
+            "responses": { "200": json_response("This document.", &json!({ "type": "object" })) },
+        }),
+    }
+}
+
+fn path_parameter<T: JsonSchema>(name: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": schema::read::<T>() })
+}
+
 fn query_parameter<T: JsonSchema>(name: &str, description: &str) -> Value {
-    json!({ "name": name, "in": "query", "required": false, "schema": schema::<T>(), "description": description })
+    json!({ "name": name, "in": "query", "required": false, "schema": schema::written::<T>(), "description": description })
 }
 
 fn json_response(description: &str, schema: &Value) -> Value {
@@ -173,33 +167,25 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::server::fake::FakeFunctions;
 
     #[test]
     fn the_document_and_the_documentation_have_every_path_of_the_host() {
-        let document = compose(Vec::new());
+        let document = document(Vec::new(), &[]);
         let mut paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         let mut expected = host_paths::ALL.to_vec();
         paths.sort_unstable();
         expected.sort_unstable();
         assert_eq!(paths, expected);
-        let summary = |path: &str| document["paths"][path]["get"]["summary"].as_str().unwrap().to_owned();
+        let summary = |path: &str| {
+            let method = host_paths::method(path).to_ascii_lowercase();
+            document["paths"][path][method]["summary"].as_str().unwrap().to_owned()
+        };
         let summaries: BTreeSet<String> = paths.iter().map(|path| summary(path)).collect();
         assert_eq!(summaries.len(), paths.len(), "every path has a description of its own");
         let documentation = include_str!("../../../docs/api.md");
         for path in host_paths::ALL {
-            assert!(documentation.contains(&format!("`GET {path}")), "docs/api.md does not describe GET {path}");
+            let route = format!("`{} {path}", host_paths::method(path));
+            assert!(documentation.contains(&route), "docs/api.md does not describe {route}`");
         }
-    }
-
-    #[test]
-    fn the_document_is_composed_again_when_the_functions_change() {
-        let (cache, functions) = (DocumentCache::default(), FakeFunctions::new());
-        let first = cache.get(functions.as_ref());
-        assert!(Arc::ptr_eq(&first, &cache.get(functions.as_ref())), "composed once");
-        functions.changes.send_replace(2);
-        let second = cache.get(functions.as_ref());
-        assert!(!Arc::ptr_eq(&first, &second));
-        assert_eq!(first, second);
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use axum::http::{Extensions, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use roost_core::port::StoreError;
@@ -89,6 +89,7 @@ impl ApiError {
         }
         if self.status == 426 {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         if self.status == 401 {
             headers.insert(WWW_AUTHENTICATE, self.challenge());
@@ -131,13 +132,19 @@ impl ApiError {
 }
 
 /// An error in a socket frame.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct SocketError<'a> {
+    /// The stable code of the error, for programs.
     code: &'a str,
+    /// What was wrong and what is allowed, for people.
     message: &'a str,
+    /// Whether the same frame can succeed later.
     retry: bool,
+    /// The time after which the same frame makes sense again, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     retry_after_ms: Option<u64>,
+    /// The trace id of the frame, as in the log of the host.
     trace: &'a str,
 }
 

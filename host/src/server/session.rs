@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::{Bus, Feeds, Replay, StoreError};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -62,6 +64,8 @@ pub(crate) struct ClientSession<F: Dispatcher, S> {
     pub(crate) connection: Arc<Connection>,
     /// The trace id of the request that opened the session.
     pub(crate) trace: String,
+    /// Whoever opened the session; with a later token, if the client has sent one.
+    pub(crate) identity: Identity,
     /// When the client's token ends.
     pub(crate) expires_at: Option<Instant>,
     /// The user whom limits apply to. They do not apply to services.
@@ -85,6 +89,22 @@ pub(crate) struct FirstFrames {
     pub(crate) position: Position,
     /// The events that the client missed, or a `resync`.
     pub(crate) missed: Vec<Arc<PushedFrame>>,
+}
+
+/// The connection, its position, and the state from which the client starts. The functions add the state.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct Hello<'a> {
+    /// The id of this connection.
+    #[schemars(with = "ConnectionId")]
+    connection: &'a str,
+    /// The user of this connection.
+    user: UserId,
+    /// The epoch of the position after which events follow.
+    epoch: &'a str,
+    /// The offset of the position after which events follow.
+    offset: u64,
+    /// The interval of heartbeats for clients that send their own.
+    beat_interval_ms: u64,
 }
 
 /// A request to open a session.
@@ -126,6 +146,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
             _open: GaugeGuard::new(&metrics::CONNECTIONS.of([request.kind.label()])),
             state,
             connection,
+            identity: request.identity,
             expires_at: request.identity.expires_at().and_then(deadline),
             limited: limited_user(&request.identity),
             trace: request.trace,
@@ -191,14 +212,16 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
         }
         let mut hello = gathered.members;
         let interval = u64::try_from(self.state.socket.beat_interval.as_millis()).unwrap_or(u64::MAX);
-        let members_of_host: [(&str, Value); 5] = [
-            ("connection", self.connection.id.as_str().into()),
-            ("user", user.to_string().into()),
-            ("epoch", position.epoch.as_ref().into()),
-            ("offset", position.offset.into()),
-            ("beat_interval_ms", interval.into()),
-        ];
-        hello.extend(members_of_host.map(|(name, value)| (name.to_owned(), value)));
+        let host = Hello {
+            connection: self.connection.id.as_str(),
+            user,
+            epoch: &position.epoch,
+            offset: position.offset,
+            beat_interval_ms: interval,
+        };
+        if let Ok(Value::Object(host)) = serde_json::to_value(host) {
+            hello.extend(host);
+        }
         Ok(Value::Object(hello).to_string())
     }
 }
@@ -210,6 +233,12 @@ fn with_time(error: ApiError) -> ApiError {
 }
 
 impl<F: Dispatcher, S> ClientSession<F, S> {
+    /// The client has a later token of the same user.
+    pub(crate) fn renew(&mut self, identity: Identity) {
+        self.identity = identity;
+        self.expires_at = identity.expires_at().and_then(deadline);
+    }
+
     /// Whether the client has this frame already.
     pub(crate) fn already_has(&self, frame: &PushedFrame) -> bool {
         matches!((&self.known_up_to, frame.position()), (Some(known), Some(at))

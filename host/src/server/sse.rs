@@ -12,25 +12,24 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::poll_fn;
 use rand::Rng;
 use roost_core::feed::Position;
 use roost_core::port::{Bus, Feeds};
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::delivery::event::{DRAINING, HELLO, PushedFrame, parse_since, server_sent};
-use crate::delivery::{OutboxBatch, OutboxItem};
+use crate::delivery::event::{HELLO, PushedFrame, parse_since, server_sent};
+use crate::delivery::{OutboxBatch, OutboxClosed, OutboxItem};
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::Credentials;
 use crate::server::http::query;
 use crate::server::limits::{Limited, connects};
-use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError, encode};
+use crate::server::problem::{ApiError, ErrorCode, TraceId, encode};
 use crate::server::refresh::{self, RefreshAdmission, RefreshPermit};
 use crate::server::session::{ClientSession, FirstFrames, OpenRequest, SessionKind};
 use crate::server::state::AppState;
@@ -43,17 +42,13 @@ const KEEP_ALIVE_COMMENT: &[u8] = b":\n\n";
 const RETRY_MS: u64 = 2_000;
 
 /// Answers `GET /v1/events`.
-pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, TracedError>
+pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Response
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let trace = TraceId::of(&parts.extensions);
-    match open(state, &parts, &trace.0).await {
-        Ok(response) => Ok(response),
-        Err(error) if can_pass(&error) => Ok(refused(&error, &trace.0)),
-        Err(error) => Err(TracedError(error, trace)),
-    }
+    open(state, &parts, &trace.0).await.unwrap_or_else(|error| refusal(&error, &trace.0))
 }
 
 async fn open<F, S>(state: Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<Response, ApiError>
@@ -64,8 +59,12 @@ where
     let headers = &parts.headers;
     let query = query::parse(parts.uri.query().unwrap_or_default())?;
     let since = position_of_client(headers, &query)?;
-    let identity = state.identify_credentials(&Credentials::of_stream(headers, &query)?)?;
+    let identity = state.identify_credentials(&Credentials::of_stream(headers, &query)?).await?;
     let user = identity.require_user()?;
+    if parts.method == Method::HEAD {
+        // It opens no stream: nobody would read it, and the user would seem to be online.
+        return Ok(stream_of(Body::empty()));
+    }
     state.limits.count_request(&identity, [Limited::Connects]).await.map_err(connects::counted)?;
     let registration = state.hub.register(user).map_err(connects::counted)?;
     let request = OpenRequest { identity, kind: SessionKind::Events, since, trace: trace.to_owned() };
@@ -83,8 +82,11 @@ const fn can_pass(error: &ApiError) -> bool {
     error.retry && error.status != 401
 }
 
-/// A stream that tells the client when to come back, and ends.
-fn refused(error: &ApiError, trace: &str) -> Response {
+/// A refusal: if it can pass, a stream that tells the client when to come back, and ends.
+pub(crate) fn refusal(error: &ApiError, trace: &str) -> Response {
+    if !can_pass(error) {
+        return error.response(trace);
+    }
     let retry_ms = error.retry_after.map_or(RETRY_MS, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
     let event = server_sent("error", &encode(&error.socket_form(trace)), None);
     stream_of(Body::from(format!("retry: {retry_ms}\n{event}")))
@@ -126,6 +128,7 @@ enum StreamInput {
     Refresh(RefreshPermit),
     Draining(Duration),
     KeepAlive,
+    Closed(OutboxClosed),
     End(ErrorCode),
     Disconnected,
 }
@@ -144,7 +147,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
                 StreamInput::Refresh(permit) => self.current_state(permit).await,
                 StreamInput::Draining(spread) => self.announce_drain(spread),
                 StreamInput::KeepAlive => Bytes::from_static(KEEP_ALIVE_COMMENT),
-                StreamInput::End(code) => return self.send_final_error(code),
+                StreamInput::Closed(closed) => return self.send_final_error(&error_of(closed)),
+                StreamInput::End(code) => return self.send_final_error(&code.into()),
                 StreamInput::Disconnected => return,
             };
         }
@@ -155,7 +159,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         let (registration, connection) = session.split();
         tokio::select! {
             batch = connection.outbox.take() => {
-                batch.map_or(StreamInput::End(ErrorCode::SlowClient), StreamInput::Events)
+                batch.map_or_else(StreamInput::Closed, StreamInput::Events)
             }
             permit = refresh::admitted(refresh), if refresh.is_some() => StreamInput::Refresh(permit),
             drain = registration.draining(), if !*draining => StreamInput::Draining(drain.spread),
@@ -173,7 +177,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         tokio::select! {
             biased;
             sent = self.chunks.send(chunk) => sent.is_ok(),
-            () = self.session.connection.outbox.overflowed() => false,
+            _ = self.session.connection.outbox.closed() => false,
         }
     }
 
@@ -215,14 +219,21 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         if self.end.is_none_or(|(earlier, _)| at < earlier) {
             self.end = Some((at, ErrorCode::Draining));
         }
-        let payload = json!({ "close_in_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) });
-        PushedFrame::ephemeral(DRAINING, payload.to_string()).server_sent()
+        PushedFrame::draining(wait).server_sent()
     }
 
     /// Sends the event `error` that says why the stream ends, unless the client reads nothing any more.
-    fn send_final_error(&self, code: ErrorCode) {
-        let error = encode(&ApiError::from(code).socket_form(&self.session.trace));
+    fn send_final_error(&self, error: &ApiError) {
+        let error = encode(&error.socket_form(&self.session.trace));
         let _ = self.chunks.try_send(server_sent("error", &error, None).into());
+    }
+}
+
+/// What the client is told of a stream whose outbox is closed.
+fn error_of(closed: OutboxClosed) -> ApiError {
+    match closed {
+        OutboxClosed::Overflowed => ErrorCode::SlowClient.into(),
+        OutboxClosed::Disconnected(reason) => ApiError::new(ErrorCode::Disconnected, reason.as_str()),
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct AppState<F, S> {
     pub(crate) disconnects: Arc<Semaphore>,
     /// Bounds the requests in flight, from the end of their body to their answer.
     requests: Semaphore,
+    /// Bounds the sockets that wait for the token of their client.
+    pub(crate) unauthenticated: Arc<Semaphore>,
     /// Spreads the refreshes of all connections over time.
     pub(crate) refreshes: RefreshGate,
     /// Ends with the state.
@@ -101,6 +103,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> AppState<F, S> {
             connects: ConnectAdmission::new(&connects),
             disconnects: Arc::new(Semaphore::new(connects.at_once_max)),
             requests: Semaphore::new(http.requests_max.min(Semaphore::MAX_PERMITS)),
+            unauthenticated: Arc::new(Semaphore::new(socket.unauthenticated_max)),
             refreshes,
             socket,
             http,
@@ -116,12 +119,17 @@ impl<F, S> AppState<F, S> {
     }
 
     /// Identifies the sender of these headers.
-    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Identity, ApiError> {
-        self.identify_credentials(&Credentials::of_headers(headers)?)
+    pub(crate) async fn identify(&self, headers: &HeaderMap) -> Result<Identity, ApiError> {
+        self.identify_credentials(&Credentials::of_headers(headers)?).await
     }
 
-    /// Identifies the holder of these credentials.
-    pub(crate) fn identify_credentials(&self, credentials: &Credentials) -> Result<Identity, ApiError> {
-        self.auth.identify(credentials, SystemTime::now())
+    /// Identifies the holder of these credentials. A token of an unknown key waits for the keys to be read again.
+    pub(crate) async fn identify_credentials(&self, credentials: &Credentials) -> Result<Identity, ApiError> {
+        self.auth.identify_or_ask(credentials, SystemTime::now()).await
+    }
+
+    /// Identifies the sender of these headers with the keys that are known.
+    pub(crate) fn identify_at_once(&self, headers: &HeaderMap) -> Result<Identity, ApiError> {
+        self.auth.identify(&Credentials::of_headers(headers)?, SystemTime::now())
     }
 }

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::response::Response;
+use roost_core::event::CONVERSATION_ADDED;
 use roost_core::feed::Position;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::{LIST_MAX, SYNC_PART_BYTES_MAX};
@@ -41,7 +42,7 @@ where
 {
     let trace = TraceId::of(&parts.extensions);
     let answer = async {
-        let identity = state.identify(&parts.headers)?;
+        let identity = state.identify(&parts.headers).await?;
         let user = identity.require_user()?;
         state.limits.count_request(&identity, [Limited::Requests]).await?;
         let query = query::parse(parts.uri.query().unwrap_or_default())?;
@@ -219,9 +220,17 @@ fn conversations_of(events: &[Delivery]) -> Option<Vec<ConversationId>> {
     struct ConversationEvent {
         conversation: ConversationId,
     }
-    let of_conversations =
-        events.iter().filter_map(|event| serde_json::from_str::<ConversationEvent>(&event.payload).ok());
-    let named: BTreeSet<ConversationId> = of_conversations.map(|event| event.conversation).collect();
+    #[derive(Deserialize)]
+    struct AddedConversation {
+        id: ConversationId,
+    }
+    let named = |event: &Delivery| {
+        if &*event.name == CONVERSATION_ADDED {
+            return serde_json::from_str::<AddedConversation>(&event.payload).ok().map(|added| added.id);
+        }
+        serde_json::from_str::<ConversationEvent>(&event.payload).ok().map(|event| event.conversation)
+    };
+    let named: BTreeSet<ConversationId> = events.iter().filter_map(named).collect();
     (named.len() <= LIST_MAX).then(|| named.into_iter().collect())
 }
 

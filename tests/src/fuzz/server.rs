@@ -36,7 +36,9 @@ fn authenticator() -> &'static Authenticator {
     AUTHENTICATOR.get_or_init(|| {
         Authenticator::new(&AuthConfig {
             keys: vec![TokenKey::Secret(Secret(SECRET.to_owned()))],
+            issuer: None,
             audience: None,
+            jwks_refresh: Duration::from_secs(300),
             leeway: Duration::from_secs(5),
             service_keys: vec![Secret(SERVICE_KEY.to_owned())],
             admin_key: None,

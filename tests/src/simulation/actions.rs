@@ -5,7 +5,7 @@ use std::future::Future;
 
 use roost_core::error::Error;
 use roost_core::ids::{ConversationId, MessageId, Seq};
-use roost_core::port::{Clock, ConversationQuery, Draft, Edit, MemberChange, NewConversation};
+use roost_core::port::{Clock, ConversationQuery, DirectRequest, Draft, Edit, MemberChange, NewConversation};
 use roost_core::source::Source;
 use roost_core::{contacts, last_message, messaging, typing, unread};
 
@@ -15,7 +15,7 @@ use super::planted_bug::{self, PlantedBug};
 use super::port::Port;
 use super::votes;
 
-const CHOICES: [(u64, Action); 21] = [
+const CHOICES: [(u64, Action); 24] = [
     (320, Action::Send),
     (60, Action::Edit),
     (50, Action::Delete),
@@ -31,6 +31,9 @@ const CHOICES: [(u64, Action); 21] = [
     (20, Action::AddMember),
     (20, Action::RemoveMember),
     (15, Action::Create),
+    (15, Action::CreateDirect),
+    (20, Action::Moderate),
+    (4, Action::Erase),
     (10, Action::AddContact),
     (10, Action::RemoveContact),
     (8, Action::Block),
@@ -56,6 +59,11 @@ enum Action {
     AddMember,
     RemoveMember,
     Create,
+    CreateDirect,
+    /// The creator of a group deletes somebody's message.
+    Moderate,
+    /// A service erases a user who has no device.
+    Erase,
     AddContact,
     RemoveContact,
     Block,
@@ -136,6 +144,9 @@ async fn act(client: &Client) {
         Action::Forget => forget(client, host).await,
         Action::AddMember | Action::RemoveMember => change_members(client, action).await,
         Action::Create => create(client).await,
+        Action::CreateDirect => create_direct(client).await,
+        Action::Moderate => moderate(client).await,
+        Action::Erase => erase(client, host).await,
         Action::AddContact | Action::RemoveContact | Action::Block | Action::Unblock => {
             change_contact(client, host, action).await;
         }
@@ -231,8 +242,31 @@ async fn edit(client: &Client) {
 async fn delete(client: &Client) {
     let Some((conversation, message)) = own_message(client) else { return };
     let user = client.user;
-    retry_until_acknowledged(client, |port| async move { messaging::delete(&port, user, conversation, message).await })
-        .await;
+    retry_until_acknowledged(client, |port| async move {
+        messaging::delete(&port, Some(user), conversation, message).await
+    })
+    .await;
+}
+
+/// Deletes one of the messages that the device shows in a group that its user has created.
+async fn moderate(client: &Client) {
+    let user = client.user;
+    let shown: Vec<(ConversationId, MessageId)> = {
+        let state = client.state();
+        let messages = state.view.messages.iter().map(|((conversation, _), (id, _))| (*conversation, *id));
+        messages.filter(|(conversation, _)| client.world.records.is_creator(*conversation, user)).collect()
+    };
+    let Some((conversation, message)) = client.kernel().draw(|rng| rng.pick(&shown)) else { return };
+    retry_until_acknowledged(client, |port| async move {
+        messaging::delete(&port, Some(user), conversation, message).await
+    })
+    .await;
+}
+
+/// A service erases the user without devices. It goes on until nothing is left, or gives up; another one goes on later.
+async fn erase(client: &Client, host: usize) {
+    let user = client.world.passive;
+    client.ask(host, move |port| async move { messaging::erase(&port, user).await.ok() }).await;
 }
 
 async fn read(client: &Client) {
@@ -368,6 +402,17 @@ async fn create(client: &Client) {
             let new = NewConversation { id: Some(id), creator, members, at: port.now() };
             messaging::create(&port, new).await
         }
+    })
+    .await;
+}
+
+/// Opens the pair with another user, at the same time as the other one may.
+async fn create_direct(client: &Client) {
+    let (user, others) = (client.user, client.world.users.clone());
+    let Some(other) = client.kernel().draw(|rng| rng.pick(&others)).filter(|other| *other != user) else { return };
+    retry_until_acknowledged(client, |port| async move {
+        let request = DirectRequest { user, other, may_create: true, at: port.now() };
+        messaging::create_direct(&port, request).await
     })
     .await;
 }

@@ -8,8 +8,9 @@ use roost_core::error::Error;
 use roost_core::event::PresenceView;
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, UserId};
-use roost_core::messaging;
 use roost_core::port::{ConversationQuery, Delivery, HistoryQuery};
+use roost_core::source::Source;
+use roost_core::{contacts, messaging, unread};
 
 use super::executor::{Group, Kernel, TaskId};
 use super::host;
@@ -18,7 +19,7 @@ use super::oracle::{delivery, presence};
 use super::planted_bug::PlantedBug;
 use super::port::Port;
 use super::sessions::{Frame, Wire};
-use super::view::View;
+use super::view::{FetchedState, ShownConversation, ShownCounter, View};
 use super::world::World;
 
 /// One device. Clones refer to the same device.
@@ -168,8 +169,8 @@ impl Client {
     fn take(&self, frame: Frame) {
         match frame {
             Frame::Event(event) if event.position.is_some() => self.take_durable(event),
-            Frame::Event(event) if event.name.starts_with("message.") => self.take_unkept(event),
-            Frame::Event(event) => self.take_ephemeral(&event),
+            Frame::Event(event) if event.name.starts_with("user.") => self.take_ephemeral(&event),
+            Frame::Event(event) => self.take_unkept(event),
             Frame::Resync(position, feed_index) => {
                 self.note(|| format!("{} resynchronises at {position}", self.name));
                 let knows = self.world.has_bug(PlantedBug::StateBeforePosition);
@@ -180,7 +181,12 @@ impl Client {
                 state.view.newest.clear();
                 state.waiting = (!knows).then(Vec::new);
             }
-            Frame::Presence(views) => self.show(views),
+            Frame::Refresh(views) => {
+                self.replace_presence(views);
+                let mut state = self.state();
+                state.resyncs += 1;
+                state.waiting.get_or_insert_default();
+            }
         }
     }
 
@@ -189,12 +195,12 @@ impl Client {
         let state = &mut *state;
         delivery::received(&self.world, self.user, &self.name, &mut state.feed_index, &event);
         state.since.clone_from(&event.position);
-        if let Some(payload) = MessageEvent::read(&event.payload) {
-            if event.name.as_ref() == "message.new" {
-                delivery::new_message(&self.world, self.user, &self.name, &mut state.view, &payload);
-            }
-            state.view.apply(&event.name, &payload);
+        if event.name.as_ref() == "message.new"
+            && let Some(payload) = MessageEvent::read(&event.payload)
+        {
+            delivery::new_message(&self.world, self.user, &self.name, &mut state.view, &payload);
         }
+        state.view.apply(self.user, &event);
         if let Some(waiting) = &mut state.waiting {
             waiting.push(event);
         }
@@ -203,12 +209,12 @@ impl Client {
     /// An event that no feed keeps, because the store has lost that the user is followed, says what it says nevertheless.
     fn take_unkept(&self, event: Delivery) {
         let mut state = self.state();
-        if let Some(payload) = MessageEvent::read(&event.payload) {
-            if event.name.as_ref() == "message.new" {
-                state.view.newest.insert(payload.conversation, payload.seq);
-            }
-            state.view.apply(&event.name, &payload);
+        if event.name.as_ref() == "message.new"
+            && let Some(payload) = MessageEvent::read(&event.payload)
+        {
+            state.view.newest.insert(payload.conversation, payload.seq);
         }
+        state.view.apply(self.user, &event);
         if let Some(waiting) = &mut state.waiting {
             waiting.push(event);
         }
@@ -230,6 +236,16 @@ impl Client {
                 *known = (online, payload.generation);
             }
         }
+    }
+
+    /// Applies the presence of all users whom this one may see. The others are hidden.
+    fn replace_presence(&self, views: Vec<PresenceView>) {
+        for (user, known) in &mut self.state().view.presence {
+            if !views.iter().any(|view| view.user == *user) {
+                known.0 = false;
+            }
+        }
+        self.show(views);
     }
 
     /// Applies a presence snapshot, which may be older than events received meanwhile.
@@ -259,7 +275,7 @@ impl Client {
     async fn synchronise(&self, host: usize) {
         let before = self.state().resyncs;
         let user = self.user;
-        let Some(Ok(messages)) = self.ask(host, move |port| fetch(port, user)).await else { return };
+        let Some(Ok(fetched)) = self.ask(host, move |port| fetch(port, user)).await else { return };
         self.drain();
         let mut state = self.state();
         let state = &mut *state;
@@ -267,11 +283,13 @@ impl Client {
         if state.resyncs != before {
             return;
         }
-        state.view.messages = messages;
-        for event in state.waiting.take().into_iter().flatten() {
-            if let Some(payload) = MessageEvent::read(&event.payload) {
-                state.view.apply(&event.name, &payload);
-            }
+        let is_provisional = fetched.is_provisional;
+        state.view.replace(fetched);
+        for event in state.waiting.iter().flatten() {
+            state.view.apply(self.user, event);
+        }
+        if !is_provisional {
+            state.waiting = None;
         }
     }
 
@@ -295,16 +313,29 @@ impl Client {
     }
 }
 
-type Messages = std::collections::BTreeMap<
-    (roost_core::ids::ConversationId, roost_core::ids::Seq),
-    (roost_core::ids::MessageId, String),
->;
-
-/// Fetches every message that the user may see.
-async fn fetch(port: Port, user: UserId) -> Result<Messages, Error> {
+/// Fetches what a client shows: the counters as `sync` names them, the conversations, every message that the user may see,
+/// and the contacts.
+async fn fetch(port: Port, user: UserId) -> Result<FetchedState, Error> {
+    let mut fetched = FetchedState::default();
+    let overview = unread::overview(&port, user).await?;
+    fetched.is_provisional = overview.source == Source::Records;
+    let overview = overview.value;
+    for (id, unread) in overview.totals.conversations.into_iter().filter(|(_, unread)| *unread > 0) {
+        let seq = overview.seqs.get(&id).copied();
+        let read = overview.reads.get(&id).copied().unwrap_or_default();
+        fetched.counters.insert(id, ShownCounter { unread, read, seq });
+    }
+    fetched.contacts = contacts::list(&port, user).await?.into_iter().collect();
     let page = ConversationQuery::Page { cursor: None, limit: 100 };
-    let mut messages = Messages::new();
-    for entry in messaging::inbox(&port, user, page).await?.value.conversations {
+    let inbox = messaging::inbox(&port, user, page).await?;
+    fetched.is_provisional |= inbox.source == Source::Records;
+    for entry in inbox.value.conversations {
+        let new = ShownCounter { read: entry.read, ..ShownCounter::default() };
+        let counter = fetched.counters.entry(entry.id).or_insert(new);
+        counter.read = entry.read.max(counter.read);
+        let members = entry.members.into_iter().collect();
+        let shown = ShownConversation { members, member_count: entry.member_count, reads: entry.reads };
+        fetched.conversations.insert(entry.id, shown);
         let mut before = None;
         loop {
             let query = HistoryQuery { user, conversation: entry.id, before, limit: 100 };
@@ -314,14 +345,14 @@ async fn fetch(port: Port, user: UserId) -> Result<Messages, Error> {
                 history => history?,
             };
             let page = history.messages.into_iter();
-            messages.extend(page.map(|message| ((entry.id, message.seq), (message.id, message.content))));
+            fetched.messages.extend(page.map(|message| ((entry.id, message.seq), (message.id, message.content))));
             before = history.next_before;
             if before.is_none() {
                 break;
             }
         }
     }
-    Ok(messages)
+    Ok(fetched)
 }
 
 /// The slot for an answer. Dropping it, with or without an answer, wakes the waiting task.

@@ -217,7 +217,7 @@ impl GroundTruth {
     }
 
     /// Whether the member was notified that the reader has read this far; the reader's own devices receive the
-    /// remaining count.
+    /// remaining count, or the conversation if they do not know it yet.
     pub(crate) fn was_notified_of_read(
         &self,
         member: UserId,
@@ -231,13 +231,22 @@ impl GroundTruth {
             reader: Option<UserId>,
             up_to: Option<Seq>,
         }
-        let (name, since) =
-            if member == reader { ("unread.update", moved.feed_index) } else { ("message.read_update", 0) };
-        let events =
-            self.feeds.get(&member).into_iter().flatten().skip(since).filter(|event| event.name.as_ref() == name);
-        events.filter_map(|event| serde_json::from_str::<ReadEvent>(&event.payload).ok()).any(|payload| {
-            let far = member == reader || (payload.reader == Some(reader) && payload.up_to >= Some(moved.up_to));
-            payload.conversation == conversation && far
+        #[derive(serde::Deserialize)]
+        struct AddedEvent {
+            id: ConversationId,
+            read: Seq,
+        }
+        let is_own = member == reader;
+        let (name, since) = if is_own { ("unread.update", moved.feed_index) } else { ("message.read_update", 0) };
+        let mut events = self.feeds.get(&member).into_iter().flatten().skip(since);
+        events.any(|event| match event.name.as_ref() {
+            "conversation.added" if is_own => serde_json::from_str::<AddedEvent>(&event.payload)
+                .is_ok_and(|added| added.id == conversation && added.read >= moved.up_to),
+            this if this == name => serde_json::from_str::<ReadEvent>(&event.payload).is_ok_and(|payload| {
+                let far = is_own || (payload.reader == Some(reader) && payload.up_to >= Some(moved.up_to));
+                payload.conversation == conversation && far
+            }),
+            _ => false,
         })
     }
 

@@ -62,7 +62,7 @@ pub(crate) async fn open(port: Port, opening: Opening) -> Result<Vec<PresenceVie
             break found;
         }
     };
-    let mut session = Session { user, position, wire };
+    let mut session = Session { user, position, wire, presence_events: 0 };
     frames.into_iter().for_each(|frame| session.take(frame));
     {
         let mut host = world.host(port.host);

@@ -66,11 +66,23 @@ pub enum PlantedBug {
     DeletionIgnoresReading,
     /// A sweep after an outage of the store takes everybody offline who could not send a heartbeat.
     DepartAfterOutage,
+    /// A deletion takes one from the counters, and no client is told.
+    DeletionWithoutUpdate,
+    /// Nobody is told that they became a member.
+    JoinWithoutEvent,
+    /// Nobody is told that they are a member no more.
+    LeaveWithoutEvent,
+    /// The other members are not told who came and who left.
+    MembersWithoutEvent,
+    /// The user's other devices are not told of a contact.
+    ContactWithoutEvent,
+    /// Whoever may not see a user any more is not told.
+    BlockWithoutEvent,
 }
 
 impl PlantedBug {
     /// All planted bugs.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 28] = [
         Self::BlindIncrement,
         Self::SetZeroOnRead,
         Self::SnapshotWithoutPositions,
@@ -93,6 +105,12 @@ impl PlantedBug {
         Self::DeletionCountsTwice,
         Self::DeletionIgnoresReading,
         Self::DepartAfterOutage,
+        Self::DeletionWithoutUpdate,
+        Self::JoinWithoutEvent,
+        Self::LeaveWithoutEvent,
+        Self::MembersWithoutEvent,
+        Self::ContactWithoutEvent,
+        Self::BlockWithoutEvent,
     ];
 }
 
@@ -128,6 +146,11 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
                     drop_checks(transaction, Space::UnreadTotal);
                 }
             }
+            PlantedBug::DeletionWithoutUpdate if takes_unread(transaction) => drop_event(transaction, "unread.update"),
+            PlantedBug::JoinWithoutEvent => drop_event(transaction, "conversation.added"),
+            PlantedBug::LeaveWithoutEvent => drop_event(transaction, "conversation.removed"),
+            PlantedBug::MembersWithoutEvent => drop_event(transaction, "conversation.members"),
+            PlantedBug::ContactWithoutEvent => drop_event(transaction, "contact.update"),
             PlantedBug::DeliverWithoutReceipt => {
                 let is_receipt = |item: &String| item.starts_with("receipt.");
                 transaction.checks.retain(|check| !check.key().item.as_ref().is_some_and(is_receipt));
@@ -142,6 +165,17 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
         }
     }
     loose
+}
+
+fn drop_event(transaction: &mut Transaction, name: &str) {
+    transaction.publications.retain(|event| event.name.as_ref() != name);
+}
+
+/// Whether the planted bug keeps this event from whoever may not see a user any more.
+pub(crate) fn is_about_hiding(world: &World, publication: &Publication) -> bool {
+    world.has_bug(PlantedBug::BlockWithoutEvent)
+        && publication.event.name.as_ref() == "user.offline"
+        && publication.event.payload.contains("\"last_seen\":null")
 }
 
 fn adds_unread(transaction: &Transaction) -> bool {

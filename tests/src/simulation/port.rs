@@ -11,9 +11,9 @@ use roost_core::feed::Position;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::key::{Owner, Space};
 use roost_core::port::{
-    Answer, Changed, Clock, Confirmation, Created, Draft, Edit, Feeds, KeyValue, MemberChange, Mutation,
-    NewConversation, Outcome, PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay, ScreenedCall,
-    StoreError, Telemetry, Transaction, UnreadRequest, UnreadSnapshot, Value,
+    Answer, Changed, Clock, Confirmation, Created, DirectRequest, Draft, Edit, Erased, Feeds, KeyValue, MemberChange,
+    Mutation, NewConversation, Outcome, PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay,
+    ScreenedCall, StoreError, Telemetry, Transaction, UnreadRequest, UnreadSnapshot, Value,
 };
 use roost_core::time::Timestamp;
 
@@ -272,7 +272,8 @@ impl PubSub for Port {
         let all = publications.len() as u64;
         let some =
             if outcome == CallOutcome::LostAfter { self.world.kernel.draw(|rng| rng.between(0, all)) } else { all };
-        let publications = publications.into_iter().take(some as usize).collect();
+        let hides = |publication: &Publication| planted_bug::is_about_hiding(&self.world, publication);
+        let publications = publications.into_iter().take(some as usize).filter(|one| !hides(one)).collect();
         complete_now(self.world.store.publish(publications)).inspect_err(|error| self.misused(error))?;
         super::bus::spread(&self.world);
         self.delay().await;
@@ -333,6 +334,8 @@ macro_rules! unobserved {
     (block $($rest:tt)*) => {};
     (unblock $($rest:tt)*) => {};
     (announced $($rest:tt)*) => {};
+    (create_direct $($rest:tt)*) => {};
+    (erase_user $($rest:tt)*) => {};
     ($method:ident($($argument:ident: $type:ty),*) -> $answer:ty) => {
         async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
             self.ask(stringify!($method), |world| complete_now(world.records.$method($($argument),*))).await
@@ -362,7 +365,7 @@ impl Records for Port {
         &self,
         conversation: ConversationId,
         message: MessageId,
-        actor: UserId,
+        actor: Option<UserId>,
         at: Timestamp,
     ) -> Answer<Changed> {
         let delete = |world: &Shared| complete_now(world.records.delete_message(conversation, message, actor, at));
@@ -393,6 +396,27 @@ impl Records for Port {
         self.ask("create", |world| {
             let answer = complete_now(world.records.create_conversation(conversation));
             answer.inspect(|created| membership::created(world, created))
+        })
+        .await
+    }
+
+    async fn create_direct(&self, request: DirectRequest) -> Answer<Created> {
+        self.ask("create_direct", |world| {
+            let answer = complete_now(world.records.create_direct(request));
+            answer.inspect(|created| membership::created(world, created))
+        })
+        .await
+    }
+
+    async fn erase_user(&self, user: UserId, at: Timestamp) -> Answer<Erased> {
+        self.ask("erase", |world| {
+            let answer = complete_now(world.records.erase_user(user, at));
+            answer.inspect(|erased| {
+                erased.left.iter().for_each(|conversation| membership::moved(world, *conversation, user));
+                erased.related.iter().for_each(|other| membership::contacts_changed(world, user, *other));
+                let now_ms = world.kernel.now_ms();
+                erased.deleted.iter().for_each(|deleted| world.ground_truth().changed(deleted, now_ms));
+            })
         })
         .await
     }

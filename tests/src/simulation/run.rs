@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use roost_core::limits::PRESENCE_TTL_MS;
-use roost_core::port::{NewConversation, Records};
+use roost_core::port::{Draft, NewConversation, Records};
 use roost_core::testing::ManualClock;
 
 use super::actions;
@@ -292,11 +292,29 @@ fn conversations(world: &World) {
     for _ in 0..world.plan.groups {
         let outside = world.kernel.draw(|rng| rng.below(world.users.len() as u64)) as usize;
         let inside = world.users.iter().enumerate().filter(|(index, _)| *index != outside || world.users.len() < 4);
-        members.push(inside.map(|(_, user)| *user).collect());
+        members.push(inside.map(|(_, user)| *user).chain([world.passive]).collect());
     }
     for members in members {
         let id = Some(world.conversation_id());
         let new = NewConversation { id, creator: members[0], members, at: ManualClock::START };
         complete_now(world.records.create_conversation(new)).ok();
+    }
+    write_as_passive(world);
+}
+
+/// The user without devices writes into every group, and is the contact of everybody.
+fn write_as_passive(world: &World) {
+    let sender = world.passive;
+    for user in &world.users {
+        complete_now(world.records.add_contact(*user, sender)).ok();
+    }
+    for conversation in world.records.conversations_of(sender) {
+        let content = format!("message {}", world.name());
+        world.ground_truth().contents.insert(content.clone(), conversation);
+        let id = Some(world.message_id());
+        let draft = Draft { conversation, sender, id, kind: "text".into(), content, at: ManualClock::START };
+        if let Ok(changed) = complete_now(world.records.append_message(draft)) {
+            world.ground_truth().changed(&changed, 0);
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Session {
     /// The position that the session was served up to.
     pub(crate) position: Position,
     pub(crate) wire: Wire,
+    /// The number of presence events that were sent.
+    pub(crate) presence_events: u64,
 }
 
 /// An item in the inbox of the pump.
@@ -63,8 +65,9 @@ pub(crate) enum Frame {
     /// Events are missing and the client must fetch the state. Holds the position of the feed and its index in the
     /// ground truth.
     Resync(Position, usize),
-    /// The current presence of contacts.
-    Presence(Vec<PresenceView>),
+    /// The bus was interrupted: the current presence of contacts. The host pushes the rest of the state as well, which a client
+    /// fetches here.
+    Refresh(Vec<PresenceView>),
 }
 
 /// The connection from a host to one client. Frames that the client has not taken are lost when it breaks.
@@ -156,7 +159,7 @@ pub(crate) async fn pump(port: Port) {
             Some(InboxItem::Check) => check(&port).await,
             Some(InboxItem::Interrupted) => {
                 check(&port).await;
-                show_presence(&port).await;
+                refresh(&port).await;
             }
         }
     }
@@ -181,6 +184,7 @@ fn hand_over(port: &Port, connection: &ConnectionId, delivery: &Delivery) -> boo
     let mut host = port.world.host(port.host);
     let Some(session) = host.sessions.get_mut(connection) else { return true };
     let Some(position) = &delivery.position else {
+        session.presence_events += u64::from(delivery.name.starts_with("user."));
         session.wire.send(Frame::Event(delivery.clone()));
         return true;
     };
@@ -227,7 +231,7 @@ impl Session {
             Frame::Event(Delivery { position: Some(position), .. }) | Frame::Resync(position, _) => {
                 self.position = position.clone();
             }
-            Frame::Event(_) | Frame::Presence(_) => {}
+            Frame::Event(_) | Frame::Refresh(_) => {}
         }
         self.wire.send(frame);
     }
@@ -253,16 +257,20 @@ pub(crate) async fn fill(
     }
 }
 
-/// Sends the current presence to every client, because presence events are ephemeral and may have been missed.
-async fn show_presence(port: &Port) {
+/// Sends the current state to every client, because presence events are ephemeral and may have been missed. What a client
+/// was told while the presence was read may be newer; then it is read again.
+async fn refresh(port: &Port) {
     for connection in connections(port, None) {
         loop {
-            let user = port.world.host(port.host).sessions.get(&connection).map(|session| session.user);
-            let Some(user) = user else { break };
+            let known = port.world.host(port.host).sessions.get(&connection).map(|s| (s.user, s.presence_events));
+            let Some((user, events)) = known else { break };
             let views = presence::of_contacts(port, user).await;
             if let (Ok(views), Some(session)) = (views, port.world.host(port.host).sessions.get_mut(&connection)) {
-                session.take(Frame::Presence(views));
-                break;
+                if session.presence_events == events {
+                    session.take(Frame::Refresh(views));
+                    break;
+                }
+                continue;
             }
             port.world.kernel.pause(300).await;
         }

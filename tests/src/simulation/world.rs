@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) store: FakeStore,
     pub(crate) records: FakeRecords,
     pub(crate) users: Vec<UserId>,
+    /// A user without devices, who is a member of groups and has written something there, until a service erases the user.
+    pub(crate) passive: UserId,
     hosts: Vec<Mutex<Host>>,
     ground_truth: Mutex<GroundTruth>,
     faults_stopped: AtomicBool,
@@ -64,6 +66,7 @@ impl World {
             store: FakeStore::new(clock),
             records: FakeRecords::new(1),
             users,
+            passive: UserId::from_u128(0xFA55_17E0),
             hosts,
             ground_truth: Mutex::default(),
             faults_stopped: AtomicBool::new(false),

@@ -48,9 +48,15 @@ impl Clock for RealClock {
 
 type World = TestWorld<Store, FakeRecords, RealClock>;
 
-/// Brings all users online with cached counters and creates conversations with this many members each; returns the
+/// Creates conversations with this many members each, and then brings all users online with cached counters, so that their
+/// feeds do not hold the beginnings of all conversations. Returns the conversations, each with a member.
 async fn fill(world: &World, members: usize) -> Vec<(ConversationId, UserId)> {
     let users: Vec<UserId> = (0..USERS).map(|_| UserId::from_u128(Uuid::new_v4().as_u128())).collect();
+    let conversations = stream::iter(memberships(&users, members)).map(async |members| {
+        let new = NewConversation { id: None, creator: members[0], members: members.clone(), at: world.now() };
+        (messaging::create(world, new).await.unwrap().conversation.id, members[0])
+    });
+    let conversations = conversations.buffer_unordered(CONCURRENT).collect().await;
     stream::iter(&users)
         .for_each_concurrent(CONCURRENT, async |user| {
             let device: ConnectionId = Uuid::new_v4().simple().to_string().parse().unwrap();
@@ -58,15 +64,9 @@ async fn fill(world: &World, members: usize) -> Vec<(ConversationId, UserId)> {
             unread::totals(world, *user).await.unwrap();
         })
         .await;
-    let conversations = stream::iter(memberships(&users, members)).map(async |members| {
-        let new = NewConversation { id: None, creator: members[0], members: members.clone(), at: world.now() };
-        (messaging::create(world, new).await.unwrap().conversation.id, members[0])
-    });
-    conversations.buffer_unordered(CONCURRENT).collect().await
+    conversations
 }
 
-/// conversations.
-///
 /// Sends a message in each of these conversations.
 async fn send_to_all(world: &World, conversations: impl Iterator<Item = &(ConversationId, UserId)>) {
     stream::iter(conversations)

@@ -187,7 +187,12 @@ async fn mix(records: &RecordStore, worker: usize, round: usize) {
     let conversation = if (worker + round).is_multiple_of(2) { CONVERSATION } else { OTHER };
     let third = UserId::from_u128(9);
     let change = MemberChange { conversation, actor: None, user: third, at: AT };
-    let confirmations = [CONVERSATION, OTHER].map(|conversation| Confirmation::Member(conversation, BOB, 1));
+    let confirmations = [
+        Confirmation::Member(CONVERSATION, BOB, 1),
+        Confirmation::Contact(BOB, ANN, 1),
+        Confirmation::Membership(OTHER, third, 1),
+        Confirmation::Member(OTHER, BOB, 1),
+    ];
     let answer = match (worker + round) % 7 {
         0 => records.add_member(change).await.map(|_| ()),
         1 => records.remove_member(change).await.map(|_| ()),
@@ -377,7 +382,7 @@ async fn a_database_whose_schema_cannot_be_updated_is_explained_in_one_sentence(
     PgConnection::connect(&newer).await.unwrap().execute(later).await.unwrap();
     assert_eq!(
         after_place(&problem(newer).await),
-        "up to date: the schema has migration 99, but this version of Roost knows migrations up to 4; start the newer \
+        "up to date: the schema has migration 99, but this version of Roost knows migrations up to 7; start the newer \
          version that wrote the schema"
     );
     let read_only = "DO $$ BEGIN

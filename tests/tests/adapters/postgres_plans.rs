@@ -36,8 +36,10 @@ const LOAD: &str = "
     INSERT INTO changes SELECT conversation, seq, 0, id, seq FROM messages;
     INSERT INTO unannounced_changes SELECT an_id(1, c), s, c, s % 2, c
         FROM generate_series(1, 4000, 4) c, generate_series(241, 250) s;
-    INSERT INTO unannounced_members SELECT conversation, user_id, 1, 1, get_byte(uuid_send(user_id), 15) % 2, 1
+    INSERT INTO unannounced_moves SELECT 0, conversation, user_id, 1, 1, get_byte(uuid_send(user_id), 15) % 2, 1
         FROM members;
+    INSERT INTO pairs SELECT least(an_id(2, c), an_id(2, c + 4000)), greatest(an_id(2, c), an_id(2, c + 4000)), an_id(1, c)
+        FROM generate_series(1, 4000) c;
     INSERT INTO contacts SELECT an_id(2, u), an_id(2, 1 + (u + n + 4000) % 4000)
         FROM generate_series(1, 4000) u, generate_series(-10, 10) n WHERE n <> 0;
     INSERT INTO blocks SELECT an_id(2, u), an_id(2, 1 + (u + n) % 4000)
@@ -45,6 +47,7 @@ const LOAD: &str = "
     INSERT INTO documents SELECT 0, an_id(2, u), convert_to(kept.function_name, 'UTF8'),
             convert_to('settings ' || n, 'UTF8'), 1, '{}'
         FROM generate_series(1, 4000) u, (VALUES ('polls'), ('reminders')) kept(function_name), generate_series(1, 5) n;
+    INSERT INTO function_documents SELECT convert_to('function ' || f, 'UTF8'), 1000 FROM generate_series(1, 1000) f;
     INSERT INTO user_conversations SELECT user_id, count(*) FROM members GROUP BY user_id;
     RESET session_replication_role;";
 
@@ -102,24 +105,27 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("users", "an_id(2, 50), 500"),
     ("conversation_ids", "an_id(1, 7), 500"),
     ("create_conversation", "an_id(1, 9000), an_id(2, 50), 1, ids(2, 20)"),
+    ("pair", "an_id(2, 50), an_id(2, 551)"),
+    ("make_direct", "an_id(1, 5001), an_id(2, 50), an_id(2, 551)"),
     ("add_member", "an_id(1, 7), an_id(2, 4001), 1, 250"),
     ("remove_member", "an_id(1, 7), an_id(2, 50), 1"),
     ("contacts", "an_id(2, 50)"),
     ("audience", "ids(2, 50)"),
     ("contact_count", "an_id(2, 50), an_id(2, 551)"),
-    ("add_contact", "an_id(2, 50), an_id(2, 4001)"),
-    ("remove_contact", "an_id(2, 50), an_id(2, 551)"),
+    ("add_contact", "an_id(2, 50), an_id(2, 4001), 1"),
+    ("remove_contact", "an_id(2, 50), an_id(2, 551), 1"),
     ("block_count", "an_id(2, 50), an_id(2, 551)"),
-    ("block", "an_id(2, 50), an_id(2, 4001)"),
-    ("unblock", "an_id(2, 50), an_id(2, 551)"),
+    ("block", "an_id(2, 50), an_id(2, 4001), 1"),
+    ("unblock", "an_id(2, 50), an_id(2, 551), 1"),
+    ("relation", "an_id(2, 50), an_id(2, 551)"),
     ("pending_changes", "9999, 100, 5, an_id(1, 5), 241"),
-    ("pending_members", "9999, 100, -1, an_id(1, 0), an_id(2, 0)"),
+    ("pending_moves", "9999, 100, -1, 0, an_id(1, 0), an_id(2, 0)"),
     ("tried_changes", "9999, 100, 5, an_id(1, 5), 241"),
-    ("tried_members", "9999, 100, -1, an_id(1, 0), an_id(2, 0)"),
+    ("tried_moves", "9999, 100, -1, 0, an_id(1, 0), an_id(2, 0)"),
     ("postpone_changes", "ids(1, 50), numbers(245, 50), numbers(1, 50), numbers(9999, 50)"),
-    ("postpone_members", "ids(1, 50), first_members(50), numbers(1, 50), numbers(9999, 50)"),
+    ("postpone_moves", "0, ids(1, 50), first_members(50), numbers(1, 50), numbers(9999, 50)"),
     ("announced_changes", "ids(1, 50), numbers(245, 50)"),
-    ("announced_members", "ids(1, 50), first_members(50), numbers(1, 50)"),
+    ("announced_moves", "0, ids(1, 50), first_members(50), numbers(1, 50)"),
     ("lock_documents", "0, an_id(2, 50), 'polls'"),
     ("document_state", "0, an_id(2, 50), 'polls', 'settings 3'"),
     (
@@ -129,12 +135,24 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("document_names", "0, an_id(2, 50), 'polls'"),
     ("put_document", "0, an_id(2, 50), 'polls', 'settings 3', '[]'"),
     ("delete_document", "0, an_id(2, 50), 'polls', 'settings 3'"),
+    ("count_document_bytes", "'function 7', -520"),
+    ("erase_documents", "0, an_id(2, 50)"),
     ("join_conversation", "ids(2, 20), 20000"),
     ("leave_conversation", "an_id(2, 50)"),
     ("lock_counts", "an_id(2, 50), an_id(2, 551)"),
     ("is_any_blocked", "ids(2, 50)"),
     ("is_blocked_with_any", "an_id(2, 50), ids(2, 50)"),
     ("members", "an_id(1, 7), an_id(2, 50), 101"),
+    ("erase_own_relations", "an_id(2, 50)"),
+    ("added_by", "an_id(2, 50), 500"),
+    ("blocked_by", "an_id(2, 50), 500"),
+    ("erase_from_relations", "an_id(2, 50), ids(2, 20), 1"),
+    ("conversations_of_user", "an_id(2, 50), 100"),
+    ("forget_pairs", "ids(1, 50)"),
+    ("kept_messages", "an_id(2, 50), 20"),
+    ("created_by", "an_id(2, 50), 500"),
+    ("set_creator", "ids(1, 50), an_id(2, 50)"),
+    ("forget_count", "an_id(2, 50)"),
     ("probe", ""),
 ];
 

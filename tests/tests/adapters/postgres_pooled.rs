@@ -11,8 +11,8 @@ use roost::records::RecordStore;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::port::{Draft, NewConversation, Records, RecordsError, UnreadRequest};
 use roost_core::testing::conformance::records::{
-    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, deleting, documents, finding, listing,
-    members, paging, receipts, recovering, sending,
+    Subject, announcing, blocks, bounds, changing, contacts, counting, creating, deleting, document_bytes, documents,
+    erasing, finding, listing, members, moderating, paging, pairs, receipts, recovering, sending,
 };
 use roost_core::time::Timestamp;
 use roost_tests::pgbouncer::{PgBouncer, PoolMode};

@@ -17,9 +17,9 @@ use roost::records::{RecordStore, wire};
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::key::Owner;
 use roost_core::port::{
-    ChangeRange, Confirmation, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
-    MemberChange, MembersQuery, MessagesQuery, NewConversation, Operation, PendingId, PendingQuery, Postponement,
-    Records, RecordsError, UnreadRequest,
+    ChangeRange, Confirmation, ConversationQuery, DirectRequest, DocumentKey, DocumentPut, DocumentScope, Draft, Edit,
+    HistoryQuery, MemberChange, MembersQuery, MessagesQuery, NewConversation, Operation, PendingId, PendingQuery,
+    Postponement, Records, RecordsError, UnreadRequest,
 };
 use roost_core::testing::FakeRecords;
 use roost_core::time::Timestamp;
@@ -62,7 +62,7 @@ async fn ask_everything(records: &RecordStore) {
     let (conversation, message) = (CONVERSATION, sent.id);
     let edit = Edit { conversation, message, editor: ANN, content: "See you at 9?".into(), at: AT.plus(1_000) };
     records.edit_message(edit).await.unwrap();
-    records.delete_message(CONVERSATION, MessageId::from_u128(0xE6), ANN, AT.plus(2_000)).await.unwrap();
+    records.delete_message(CONVERSATION, MessageId::from_u128(0xE6), Some(ANN), AT.plus(2_000)).await.unwrap();
     records.pending(PendingQuery { limit: 1, ..PendingQuery::untried(AT.plus(5_000)) }).await.unwrap();
     records.unread(vec![UnreadRequest::all(BEN)]).await.unwrap();
     records.mark_read(BEN, CONVERSATION, Some(Seq(1))).await.unwrap();
@@ -79,28 +79,47 @@ async fn ask_everything(records: &RecordStore) {
     let confirmations = vec![Confirmation::Change(CONVERSATION, Seq(1)), Confirmation::Member(CONVERSATION, BEN, 1)];
     records.announced(confirmations).await.unwrap();
     let later = |item| Postponement { item, attempts: 1, next_time: AT.plus(7_000) };
-    let items = [PendingId::Change(CONVERSATION, Seq(2)), PendingId::Member(CONVERSATION, CAT)];
+    let items = [PendingId::Change(CONVERSATION, Seq(2)), PendingId::Membership(CONVERSATION, CAT)];
     records.postpone(items.map(later).into()).await.unwrap();
     records.pending(PendingQuery { limit: 2, ..PendingQuery::tried(AT.plus(9_000)) }).await.unwrap();
     records.add_contact(ANN, BEN).await.unwrap();
     records.add_contact(BEN, ANN).await.unwrap();
     records.contacts(ANN).await.unwrap();
     records.audience(vec![ANN, CAT]).await.unwrap();
+    records.relation(ANN, BEN).await.unwrap();
+    let confirmations = vec![Confirmation::Creation(CONVERSATION, 1), Confirmation::Contact(ANN, BEN, 1)];
+    records.announced(confirmations).await.unwrap();
     records.remove_contact(BEN, ANN).await.unwrap();
     records.block(BEN, CAT).await.unwrap();
     records.unblock(BEN, CAT).await.unwrap();
     records.mark_read(CAT, CONVERSATION, None).await.unwrap_err();
     ask_documents(records).await;
+    ask_pairs_and_erasing(records).await;
+}
+
+/// Makes the pair of Ann and Cat, and erases Ben.
+async fn ask_pairs_and_erasing(records: &RecordStore) {
+    let pair = DirectRequest { user: ANN, other: CAT, may_create: true, at: AT.plus(10_000) };
+    let conversation = records.create_direct(pair).await.unwrap().conversation.id;
+    let leave = MemberChange { conversation, actor: Some(CAT), user: CAT, at: AT.plus(11_000) };
+    assert_eq!(records.remove_member(leave).await, Err(RecordsError::Direct));
+    let mut steps = 1;
+    while !records.erase_user(BEN, AT.plus(12_000)).await.unwrap().done {
+        steps += 1;
+    }
+    assert_eq!(steps, 3, "Ann's contact, the membership, and nothing more");
 }
 
 /// Uses every operation on documents, those of a function `polls` about Ann.
 async fn ask_documents(records: &RecordStore) {
     let scope = DocumentScope { function: "polls".to_owned(), owner: Owner::User(ANN) };
     let key = DocumentKey { scope: scope.clone(), name: "Lunch 🍜".to_owned() };
-    let put = |json: &str, expected| DocumentPut { key: key.clone(), json: json.to_owned(), expected };
+    let put = |json: &str, expected| DocumentPut::new(key.clone(), json.to_owned(), expected);
     records.put_document(put(r#"{"soup":1}"#, None)).await.unwrap();
     records.put_document(put(r#"{"soup":2}"#, Some(1))).await.unwrap();
     records.put_document(put(r#"{"soup":3}"#, Some(1))).await.unwrap_err();
+    let bounded = DocumentPut { bytes_max: Some(520), ..put(r#"{"soup":10}"#, Some(2)) };
+    records.put_document(bounded).await.unwrap_err();
     let missing = DocumentKey { name: "Dinner".to_owned(), ..key.clone() };
     records.read_documents(vec![key.clone(), missing]).await.unwrap();
     records.document_names(scope).await.unwrap();
@@ -124,7 +143,8 @@ async fn traffic_keeps_its_form_and_is_documented() {
     let expected = fs::read_to_string(root.join("golden/records-http/traffic.txt")).unwrap_or_default();
     assert_eq!(found, expected, "tests/golden/records-http/traffic.txt should hold:\n{found}");
 
-    let documentation = fs::read_to_string(root.join("../docs/records-http.md")).unwrap();
+    let page = |name: &str| fs::read_to_string(root.join("../docs").join(name)).unwrap();
+    let documentation = page("records-http.md") + &page("records-http-documents.md");
     for operation in Operation::ALL.map(Operation::name) {
         let exchange = traffic.iter().find(|exchange| exchange.operation == operation);
         let shown = line(exchange.unwrap_or_else(|| panic!("{operation} was not asked for")));
@@ -251,7 +271,7 @@ async fn an_invalid_answer_about_documents_counts_as_unavailable() {
     }
     let records = open(backend::config(stub(|| respond(200, r#"{"version":3}"#)).await)).await;
     for (expected, answer) in [(None, None), (Some(1), None), (Some(2), Some(3)), (Some(u64::MAX), None)] {
-        let answered = records.put_document(DocumentPut { key: key.clone(), json: "1".to_owned(), expected }).await;
+        let answered = records.put_document(DocumentPut::new(key.clone(), "1".to_owned(), expected)).await;
         match answer {
             Some(version) => assert_eq!(answered, Ok(version)),
             None => drop(is_unavailable(answered)),
@@ -292,6 +312,8 @@ async fn each_error_code_maps_to_its_refusal() {
         (wire::ProblemCode::VersionMismatch, RecordsError::VersionMismatch { present: None }),
         (wire::ProblemCode::TooLarge, RecordsError::TooLarge(text())),
         (wire::ProblemCode::TooManyConversations, RecordsError::TooManyConversations(text())),
+        (wire::ProblemCode::QuotaExceeded, RecordsError::QuotaExceeded(text())),
+        (wire::ProblemCode::DirectConversation, RecordsError::Direct),
         (wire::ProblemCode::Denied, RecordsError::Denied(text())),
         (wire::ProblemCode::Unauthenticated, unavailable.clone()),
         (wire::ProblemCode::Unavailable, unavailable),

@@ -43,7 +43,7 @@ async fn write<R: Records>(records: &R, first: u128) {
             records.edit_message(edit).await.unwrap();
         }
         if number % 4 < 2 {
-            records.delete_message(conversation, message, sender, AT).await.unwrap();
+            records.delete_message(conversation, message, Some(sender), AT).await.unwrap();
         }
         if number % 37 == 0 {
             let reader = USERS[((number / 2) % 3) as usize];

@@ -97,10 +97,11 @@ prop_compose! {
 prop_compose! {
     fn conversation()(
         id in conversation_id(), members in users(), reads in prop::collection::vec(seq(), 5), others in 0..9_u64,
-        (read, joined) in (seq(), seq()), updated_at in at(),
+        (read, joined) in (seq(), seq()), updated_at in at(), direct in any::<bool>(),
     ) -> Conversation {
         let reads = reads.into_iter().take(members.len()).collect();
-        Conversation { id, member_count: members.len() as u64 + others, members, reads, read, joined, updated_at }
+        let member_count = members.len() as u64 + others;
+        Conversation { id, direct, member_count, members, reads, read, joined, updated_at }
     }
 }
 
@@ -116,6 +117,10 @@ fn pending() -> impl Strategy<Value = Pending> {
         changed().prop_map(Pending::Change),
         (conversation_id(), user(), any::<u64>())
             .prop_map(|(conversation, user, moves)| { Pending::Member(conversation, user, moves) }),
+        (conversation_id(), user(), any::<u64>())
+            .prop_map(|(conversation, user, moves)| { Pending::Membership(conversation, user, moves) }),
+        (conversation_id(), any::<u64>()).prop_map(|(conversation, moves)| Pending::Creation(conversation, moves)),
+        (user(), user(), any::<u64>()).prop_map(|(user, other, moves)| Pending::Contact(user, other, moves)),
     ]
 }
 
@@ -124,6 +129,10 @@ fn confirmation() -> impl Strategy<Value = Confirmation> {
         (conversation_id(), seq()).prop_map(|(conversation, seq)| Confirmation::Change(conversation, seq)),
         (conversation_id(), user(), any::<u64>())
             .prop_map(|(conversation, user, moves)| { Confirmation::Member(conversation, user, moves) }),
+        (conversation_id(), user(), any::<u64>())
+            .prop_map(|(conversation, user, moves)| { Confirmation::Membership(conversation, user, moves) }),
+        (conversation_id(), any::<u64>()).prop_map(|(conversation, moves)| Confirmation::Creation(conversation, moves)),
+        (user(), user(), any::<u64>()).prop_map(|(user, other, moves)| Confirmation::Contact(user, other, moves)),
     ]
 }
 
@@ -208,7 +217,13 @@ proptest! {
         survives::<wire::HistoryPage, _>(HistoryPage { messages, next_before: before });
         survives::<wire::ReadHistory, _>(HistoryQuery { user, conversation, before, limit });
         survives::<wire::MemberChange, _>(MemberChange { conversation, actor, user, at });
+        survives::<wire::CreateDirect, _>(DirectRequest { user, other: user, may_create: before.is_some(), at });
         survives::<wire::Audience, _>(ContactAudience { user, visible });
+    }
+
+    #[test]
+    fn erasing_survives(left in few(conversation_id()), deleted in few(changed()), related in users(), done in any::<bool>()) {
+        survives::<wire::Erased, _>(Erased { left, deleted, related, done });
     }
 
     #[test]
@@ -220,12 +235,13 @@ proptest! {
     #[test]
     fn documents_survive(
         key in document_key(), text in ".{0,64}", version in any::<u64>(), expected in maybe(any::<u64>()),
+        bytes_max in maybe(any::<u64>()),
     ) {
         let json = serde_json::to_string(&text).unwrap();
         survives::<wire::Document, _>(Document { version, json: json.clone() });
         survives::<wire::DocumentKey, _>(key.clone());
         survives::<wire::DocumentScope, _>(key.scope.clone());
-        survives::<wire::PutDocument, _>(DocumentPut { key, json, expected });
+        survives::<wire::PutDocument, _>(DocumentPut { key, json, expected, bytes_max });
     }
 
     #[test]

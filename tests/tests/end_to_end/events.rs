@@ -28,7 +28,8 @@ async fn a_stream_delivers_the_feed_and_resumes_after_the_last_event() {
     assert_eq!(first.data, sent);
     bob.post(&format!("/v1/conversations/{conversation}/read"), json!({})).await.json(200);
     let update = stream.expect("unread.update").await;
-    assert_eq!(update.data, json!({ "conversation": conversation, "unread": 0, "total": 0 }));
+    let expected = json!({ "conversation": conversation, "unread": 0, "total": 0, "read": 1, "seq": 1 });
+    assert_eq!(update.data, expected);
     let mut ann_socket = Socket::open(&server, ann_id).await;
     ann_socket.ok("typing", json!({ "conversation": conversation })).await;
     let typing = stream.expect("typing").await;

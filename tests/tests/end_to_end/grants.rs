@@ -87,7 +87,7 @@ async fn a_host_starts_only_with_functions_whose_grants_are_allowed() {
     ] {
         let server = Server::serve(served.path(), &[setting]).await;
         let listed = server.operator().get("/functions").await.json(200);
-        let granted = json!({ "read": [], "write": [], "publish": false, "subscribe": false, "records": ["read-documents", "document-names"] });
+        let granted = json!({ "read": [], "write": [], "publish": "nobody", "subscribe": false, "records": ["read-documents", "document-names"] });
         assert_eq!(listed["functions"][0]["grants"], granted, "what is allowed and not asked for is not granted");
     }
 }

@@ -26,6 +26,8 @@ const WELL_BEHAVED: [&str; 3] = ["conformance", "polls", "watcher"];
 const MANY_VERSIONS: &str = "lifecycle";
 /// The guest that uses what it is granted without measure; `quotas` calls it.
 const GREEDY: &str = "greedy";
+/// The guest that publishes to whomever it is asked to; `publishing_grants` calls it.
+const GOSSIP: &str = "gossip";
 /// The expected refusal of deploying each of the other guests.
 const REFUSED: [(&str, &str); 4] = [
     (
@@ -284,7 +286,7 @@ fn every_test_guest_has_an_expectation() {
     let expected: BTreeSet<String> = REFUSED
         .iter()
         .map(|(guest, _)| *guest)
-        .chain([DEPLOYED, MANY_VERSIONS, GREEDY])
+        .chain([DEPLOYED, MANY_VERSIONS, GREEDY, GOSSIP])
         .chain(WELL_BEHAVED)
         .map(str::to_owned)
         .collect();

@@ -62,7 +62,8 @@ async fn chat(fleet: &Fleet, hosts: usize) {
     assert_eq!(ann.payload("message.read_update").await, receipt);
     for bob in &mut bobs {
         let update = bob.payload("unread.update").await;
-        assert_eq!(update, json!({ "conversation": conversation, "unread": 0, "total": 0 }));
+        let expected = json!({ "conversation": conversation, "unread": 0, "total": 0, "read": 1, "seq": 1 });
+        assert_eq!(update, expected);
     }
     for host in 0..hosts {
         let counted = fleet.host(host).user(bob_id).get("/v1/unread").await.json(200);

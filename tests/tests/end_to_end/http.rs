@@ -26,7 +26,7 @@ fn has_exactly(value: &Value, names: &[&str]) {
 }
 
 const CONVERSATION: &[&str] =
-    &["id", "members", "member_count", "reads", "last_message", "unread", "read", "updated_at"];
+    &["id", "direct", "members", "member_count", "reads", "last_message", "unread", "seq", "read", "updated_at"];
 const MESSAGE: &[&str] = &["id", "conversation", "seq", "sender_id", "type", "content", "created_at"];
 
 #[tokio::test]
@@ -345,7 +345,7 @@ async fn operators_see_health_metrics_and_functions() {
     let ready = operator.get("/readyz").await.json(200);
     assert_eq!(
         ready["parts"],
-        json!({ "functions": "ok", "host": "ok", "records": "ok", "store": "ok", "tasks": "ok" })
+        json!({ "functions": "ok", "host": "ok", "records": "ok", "store": "ok", "tasks": "ok", "token_keys": "ok" })
     );
     let metrics = operator.get("/metrics").await.text;
     for series in ["roost_function_calls_total{function=\"unread\"", "roost_store_seconds", "roost_records_seconds"] {

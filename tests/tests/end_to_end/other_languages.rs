@@ -125,7 +125,7 @@ impl Example {
         let keys = [
             ("grants.read", "app"),
             ("grants.write", "app"),
-            ("grants.publish", "true"),
+            ("grants.publish", "members"),
             ("grants.records", "messages,membership,read-documents,put-document"),
             ("memory_bytes_max", self.memory_bytes_max),
             ("deadline_ms", "10000"),

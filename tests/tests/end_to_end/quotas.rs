@@ -11,12 +11,18 @@ use roost_tests::redis::RedisServer;
 use roost_tests::server::Server;
 use roost_tests::{components, guests};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use uuid::Uuid;
 
 const BUILT_IN: [&str; 6] = ["contacts", "last-message", "messaging", "presence", "typing", "unread"];
 
 /// A host with the built-in functions, the greedy one, and one that keeps notes.
 async fn host(set: &[(&str, &str)]) -> Server {
+    host_in(tempfile::tempdir().unwrap(), set).await
+}
+
+/// As `host`, in a folder that may hold what another host has left.
+async fn host_in(data: TempDir, set: &[(&str, &str)]) -> Server {
     let folder = tempfile::tempdir().unwrap();
     for name in BUILT_IN {
         fs::copy(components().join(name).with_extension("wasm"), folder.path().join(name).with_extension("wasm"))
@@ -31,7 +37,7 @@ async fn host(set: &[(&str, &str)]) -> Server {
         ("function.greedy.deadline_ms", "20000"),
         ("shutdown_timeout_ms", "30000"),
     ];
-    Server::serve(folder.path(), &[&allowed, set].concat()).await
+    Server::serve_in(data, folder.path(), &[&allowed, set].concat()).await
 }
 
 async fn call(server: &Server, way: &str) -> Answer {
@@ -139,6 +145,28 @@ async fn a_function_fills_only_its_own_room_in_redis() {
     let redis = RedisServer::start().await;
     let server = host(&[("function.greedy.app_bytes_max", "1048576"), ("store_url", &redis.url())]).await;
     fills_up_and_recovers(&server).await;
+}
+
+#[tokio::test]
+async fn a_function_keeps_only_so_many_bytes_of_documents_over_all_owners() {
+    let server = host(&[("function.greedy.documents_bytes_max", "1048576")]).await;
+    let (succeeded, error) = spree(&server, "hoard").await;
+    assert_eq!(succeeded, 99, "99 documents of 10521 bytes fit into 1 MiB: {error}");
+    assert!(error.contains("let the operator raise function.greedy.documents_bytes_max"), "{error}");
+    let metrics = Metrics::of(&server.operator()).await;
+    let refused = ["function=\"greedy\"", "quota=\"documents_bytes_max\""];
+    assert_eq!(metrics.sum("roost_function_quota_refusals_total", &refused), 1.0);
+    let kept = server.anonymous().post("/v1/notes", json!({ "text": "kept" })).await.json(200);
+    assert_eq!(kept["document"], json!({ "text": "kept" }), "another function has room");
+
+    // Also a restart forgets nothing of it.
+    let folder = server.stop().await;
+    let server = host_in(folder, &[("function.greedy.documents_bytes_max", "1048576")]).await;
+    assert_eq!(call(&server, "discard").await.json(200), 10);
+    let (succeeded, error) = spree(&server, "hoard").await;
+    assert_eq!(succeeded, 10, "what was deleted was given back: {error}");
+    assert!(error.contains("VersionMismatch"), "{error}");
+    built_in_functions_answer(&server).await;
 }
 
 async fn items_of_two_functions_are_apart(server: &Server) {

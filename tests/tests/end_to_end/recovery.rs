@@ -104,7 +104,7 @@ async fn operators_see_what_cannot_be_announced_and_let_it_be_tried_at_once() {
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     let (code, printed) = run("verify").await;
-    let line = format!("cannot be announced  conversation {id}  change 1");
+    let line = format!("cannot be announced  change  conversation {id}  number 1");
     assert!(code == Some(1) && printed.contains(&line) && printed.contains("4 attempts"), "{code:?} {printed}");
     assert!(printed.contains("1 announcements keep failing"), "{printed}");
     let (code, printed) = run("repair").await;

@@ -80,11 +80,7 @@ fn world(groups: &[Group]) -> FakeWorld {
 }
 
 fn entry(entry: &InboxEntry) -> Value {
-    json!({
-        "id": entry.id, "members": entry.members, "member_count": entry.member_count, "reads": entry.reads,
-        "last_message": entry.last_message.as_ref().map(MessageView::from), "unread": entry.unread, "read": entry.read,
-        "updated_at": entry.updated_at,
-    })
+    json!(entry.view())
 }
 
 fn page_bytes(page: &InboxPage) -> usize {

@@ -131,7 +131,9 @@ proptest! {
 fn authenticator() -> Authenticator {
     Authenticator::new(&AuthConfig {
         keys: vec![TokenKey::Secret(Secret(SECRET.to_owned()))],
+        issuer: None,
         audience: None,
+        jwks_refresh: Duration::from_secs(300),
         leeway: Duration::from_secs(5),
         service_keys: vec![Secret("a-key-of-a-backend".to_owned())],
         admin_key: None,

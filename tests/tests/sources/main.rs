@@ -7,6 +7,7 @@
     reason = "an unexpected value fails the test"
 )]
 
+mod deploy;
 mod function_docs;
 mod style;
 mod test_command;

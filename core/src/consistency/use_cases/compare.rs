@@ -152,9 +152,14 @@ impl PendingAnnouncements {
 
     fn add(&mut self, item: PendingId) {
         match item {
-            PendingId::Change(conversation, _) => self.changed.insert(conversation),
-            PendingId::Member(conversation, user) => self.moved.insert((conversation, user)),
-        };
+            PendingId::Change(conversation, _) | PendingId::Creation(conversation) => {
+                self.changed.insert(conversation);
+            }
+            PendingId::Member(conversation, user) | PendingId::Membership(conversation, user) => {
+                self.moved.insert((conversation, user));
+            }
+            PendingId::Contact(..) => {}
+        }
     }
 
     /// Whether there may be more pending changes than could be read.
@@ -174,7 +179,7 @@ mod tests {
     use super::*;
     use crate::ids::Seq;
     use crate::limits::PENDING_PAGE;
-    use crate::port::{NewConversation, Records};
+    use crate::port::{Confirmation, NewConversation, Records};
     use crate::testing::{FakeWorld, block_on};
 
     const USER: UserId = UserId::from_u128(1);
@@ -212,7 +217,8 @@ mod tests {
             };
             block_on(async {
                 for number in 1..=moves {
-                    world.create_conversation(new(number)).await.unwrap();
+                    let created = world.create_conversation(new(number)).await.unwrap().conversation.id;
+                    world.announced(vec![Confirmation::Creation(created, 1)]).await.unwrap();
                     let draft = crate::port::Draft {
                         conversation: ConversationId::from_u128(number),
                         sender: USER,

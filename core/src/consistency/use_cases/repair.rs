@@ -1,4 +1,5 @@
-//! Repairs divergences with the transactions of the live code: counters are deleted and filled again; a cached message is
+//! Repairs divergences with the transactions of the live code: counters are deleted and filled again, and clients
+//! load the state, because they may have been told wrong ones; a cached message is
 //! deleted if it has not changed, and filled again. Pending announcements are left to recovery, which is made to try again
 //! what it has failed to announce.
 
@@ -24,7 +25,7 @@ pub async fn repair<W: World>(world: &W, subjects: &Subjects) -> Result<Report, 
     match &affected {
         Subjects::Users(users) => {
             for user in users {
-                unread::forget(world, *user).await?;
+                unread::repair(world, *user).await?;
                 unread::stored_totals(world, *user).await?;
             }
         }

@@ -1,22 +1,10 @@
-//! Who is told that a user has read messages, and with which numbers.
+//! Which others are told that a user has read messages.
 
 use crate::event;
 use crate::ids::UserId;
-use crate::key::{Key, Owner, Space};
+use crate::key::{Key, Owner};
 use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, RECEIPT_AUTHORS_MAX, RECEIPT_INTERVAL_MS};
-use crate::port::{Check, Counter, Event, Mutation, Publication, ReadMark, Transaction};
-use crate::unread::rules::CounterState;
-
-/// Publishes the new counters to the reader's own devices. The transaction checks that the stored total is still the one
-/// from which the published total was computed.
-pub(crate) fn notify_reader(own: Transaction, user: UserId, stored: &CounterState, counter: &Counter) -> Transaction {
-    let before = stored.total.unwrap_or(0).to_string().into_bytes();
-    own.check(Check::Equals(Key::of_user(Space::UnreadTotal, user), before)).publish(event::unread_update(
-        counter.conversation,
-        counter.count,
-        new_total(stored, counter),
-    ))
-}
+use crate::port::{Check, Event, Mutation, Publication, ReadMark, Transaction};
 
 /// How the others are told that a user has read messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,43 +53,17 @@ pub(crate) fn notify_others(reader: UserId, mark: &ReadMark) -> Receipts {
     Receipts::Ephemeral { gate, publications }
 }
 
-/// The total after the counter of this conversation has been replaced by the one of the snapshot.
-pub(crate) fn new_total(stored: &CounterState, counter: &Counter) -> u64 {
-    let others = stored.total.unwrap_or(0) - stored.count.unwrap_or(0);
-    others.max(0).unsigned_abs() + counter.count
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{ConversationId, Seq};
+    use crate::port::Counter;
 
     const READER: UserId = UserId::from_u128(1);
     const CONVERSATION: ConversationId = ConversationId::from_u128(9);
 
     fn counter(count: u64) -> Counter {
         Counter { conversation: CONVERSATION, count, seq: Seq(7), joined: Seq::ZERO, read: Seq(5), announced: Seq(7) }
-    }
-
-    fn stored(total: Option<i64>, count: Option<i64>) -> CounterState {
-        CounterState { total, seq: Some(Seq(7)), read: Some(Seq(1)), count }
-    }
-
-    #[test]
-    fn the_new_total_moves_by_the_difference_of_the_counter() {
-        assert_eq!(new_total(&stored(Some(10), Some(6)), &counter(2)), 6);
-        assert_eq!(new_total(&stored(Some(10), None), &counter(2)), 12);
-        assert_eq!(new_total(&stored(None, None), &counter(2)), 2);
-        assert_eq!(new_total(&stored(Some(1), Some(6)), &counter(2)), 2, "a total is never negative");
-    }
-
-    #[test]
-    fn the_reader_gets_a_total_that_the_transaction_checks() {
-        let own = Transaction::new(Owner::User(READER));
-        let transaction = notify_reader(own, READER, &stored(Some(10), Some(6)), &counter(2));
-        let total = Key::of_user(Space::UnreadTotal, READER);
-        assert_eq!(transaction.checks, [Check::Equals(total, b"10".to_vec())]);
-        assert_eq!(transaction.publications, [event::unread_update(CONVERSATION, 2, 6)]);
     }
 
     fn mark(member_count: u32, audience: Vec<UserId>) -> ReadMark {

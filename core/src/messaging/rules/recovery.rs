@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::limits::{MEMBERS_MAX, PENDING_PAGE, RECOVERY_BATCH_TRIED_ONCE, RECOVERY_RETRY_MS, RECOVERY_RETRY_MS_MAX};
-use crate::port::{Pending, PendingId, PendingItem, Postponement};
+use crate::port::{Confirmation, Pending, PendingId, PendingItem, Postponement};
 use crate::spread;
 use crate::time::Timestamp;
 
@@ -93,23 +93,38 @@ impl Recoverable for PendingConversation {
     }
 }
 
-/// A member whose read position or membership moved.
+/// Anything pending but changes: a read position, a membership, a creation, or a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PendingMember {
-    pub(crate) conversation: ConversationId,
-    pub(crate) user: UserId,
+pub(crate) struct PendingMove {
+    pub(crate) id: PendingId,
     /// How often it moved.
     pub(crate) moves: u64,
     pub(crate) attempts: u32,
 }
 
-impl Recoverable for PendingMember {
+impl PendingMove {
+    /// What confirms these moves; `None` for a change.
+    pub(crate) const fn confirmation(&self) -> Option<Confirmation> {
+        Some(match self.id {
+            PendingId::Change(..) => return None,
+            PendingId::Member(conversation, user) => Confirmation::Member(conversation, user, self.moves),
+            PendingId::Membership(conversation, user) => Confirmation::Membership(conversation, user, self.moves),
+            PendingId::Creation(conversation) => Confirmation::Creation(conversation, self.moves),
+            PendingId::Contact(user, other) => Confirmation::Contact(user, other, self.moves),
+        })
+    }
+}
+
+impl Recoverable for PendingMove {
     fn users(&self) -> usize {
-        1
+        match self.id {
+            PendingId::Creation(_) => MEMBERS_MAX,
+            _ => 1,
+        }
     }
 
     fn items(&self) -> Vec<TriedItem> {
-        vec![TriedItem { id: PendingId::Member(self.conversation, self.user), attempts: self.attempts }]
+        vec![TriedItem { id: self.id, attempts: self.attempts }]
     }
 
     fn attempts(&self) -> u32 {
@@ -121,14 +136,15 @@ impl Recoverable for PendingMember {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PendingWork {
     pub(crate) conversations: Vec<PendingConversation>,
-    pub(crate) members: Vec<PendingMember>,
+    pub(crate) moves: Vec<PendingMove>,
 }
 
 /// Groups the changes by conversation.
 pub(crate) fn group(page: Vec<PendingItem>) -> PendingWork {
     let mut conversations: BTreeMap<ConversationId, PendingConversation> = BTreeMap::new();
-    let mut members = Vec::new();
+    let mut all = Vec::new();
     for PendingItem { pending, attempts, .. } in page {
+        let id = PendingId::from(&pending);
         match pending {
             Pending::Change(changed) => {
                 let conversation = changed.change.message.conversation;
@@ -136,12 +152,13 @@ pub(crate) fn group(page: Vec<PendingItem>) -> PendingWork {
                 let found = conversations.entry(conversation).or_insert(new);
                 found.changes.push((changed.change.seq, attempts));
             }
-            Pending::Member(conversation, user, moves) => {
-                members.push(PendingMember { conversation, user, moves, attempts });
-            }
+            Pending::Member(_, _, moves)
+            | Pending::Membership(_, _, moves)
+            | Pending::Creation(_, moves)
+            | Pending::Contact(_, _, moves) => all.push(PendingMove { id, moves, attempts }),
         }
     }
-    PendingWork { conversations: conversations.into_values().collect(), members }
+    PendingWork { conversations: conversations.into_values().collect(), moves: all }
 }
 
 /// Splits what has to be announced into batches whose users together are no more than one conversation may have.
@@ -214,7 +231,8 @@ mod tests {
     }
 
     fn tried(attempts: &[u32]) -> Vec<usize> {
-        let member = |attempts: &u32| PendingMember { conversation: id(1), user: USER, moves: 1, attempts: *attempts };
+        let id = PendingId::Member(id(1), USER);
+        let member = |attempts: &u32| PendingMove { id, moves: 1, attempts: *attempts };
         batches(attempts.iter().map(member).collect()).iter().map(Vec::len).collect()
     }
 
@@ -234,9 +252,30 @@ mod tests {
         let items =
             [(4, 0), (3, 1)].map(|(seq, attempts)| TriedItem { id: PendingId::Change(id(2), Seq(seq)), attempts });
         assert_eq!(second.items(), items);
-        let member = PendingMember { conversation: id(1), user: USER, moves: 7, attempts: 3 };
+        let member = PendingMove { id: PendingId::Member(id(1), USER), moves: 7, attempts: 3 };
         assert_eq!(member.items(), [TriedItem { id: PendingId::Member(id(1), USER), attempts: 3 }]);
-        assert_eq!(group(page), PendingWork { conversations: vec![first, second], members: vec![member] });
+        assert_eq!(group(page), PendingWork { conversations: vec![first, second], moves: vec![member] });
+    }
+
+    #[test]
+    fn every_move_is_confirmed_as_what_it_is() {
+        let other = UserId::from_u128(2);
+        for pending in [
+            Pending::Member(id(1), USER, 7),
+            Pending::Membership(id(1), USER, 7),
+            Pending::Creation(id(1), 7),
+            Pending::Contact(USER, other, 7),
+        ] {
+            let moves = group(vec![item(pending.clone(), 0)]).moves;
+            let confirmed = match moves[0].confirmation().unwrap() {
+                Confirmation::Member(conversation, user, moves) => Pending::Member(conversation, user, moves),
+                Confirmation::Membership(conversation, user, moves) => Pending::Membership(conversation, user, moves),
+                Confirmation::Creation(conversation, moves) => Pending::Creation(conversation, moves),
+                Confirmation::Contact(user, other, moves) => Pending::Contact(user, other, moves),
+                Confirmation::Change(..) => panic!("a change"),
+            };
+            assert_eq!(confirmed, pending);
+        }
     }
 
     #[test]

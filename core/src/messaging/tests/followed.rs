@@ -71,7 +71,7 @@ fn an_edit_and_a_deletion_leave_members_alone_who_are_away_and_uncached() {
     world.clock.advance(FOLLOWED_TTL_MS);
     block_on(world.follow(&[ADA])).unwrap();
     block_on(send(&world, draft(2))).unwrap();
-    block_on(delete(&world, ADA, CONVERSATION, MessageId::from_u128(1))).unwrap();
+    block_on(delete(&world, Some(ADA), CONVERSATION, MessageId::from_u128(1))).unwrap();
     let counters = keys_of_others(&world).into_iter().filter(|key| key.starts_with("unread:total:"));
     assert_eq!(counters.count(), 0);
     assert_eq!(event_names(&world, ADA), ["message.new", "message.updated", "message.new", "message.deleted"]);

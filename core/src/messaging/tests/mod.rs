@@ -4,6 +4,8 @@
 mod cost;
 mod deletions;
 mod edge_cases;
+mod erasing;
+mod events;
 mod followed;
 mod outage;
 mod queue;
@@ -155,10 +157,11 @@ fn a_deletion_lowers_only_counters_that_included_the_message() {
     block_on(send(&world, draft(1))).unwrap();
     block_on(send(&world, draft(2))).unwrap();
     block_on(mark_read(&world, CLEO, CONVERSATION, Some(Seq(1)))).unwrap();
-    block_on(delete(&world, ADA, CONVERSATION, MessageId::from_u128(1))).unwrap();
+    block_on(delete(&world, Some(ADA), CONVERSATION, MessageId::from_u128(1))).unwrap();
     assert_eq!(block_on(unread::of_conversation(&world, BEN, CONVERSATION)).unwrap().value, 1);
     assert_eq!(block_on(unread::of_conversation(&world, CLEO, CONVERSATION)).unwrap().value, 1);
-    assert_eq!(event_names(&world, BEN).last().map(String::as_str), Some("message.deleted"));
+    assert_eq!(event_names(&world, BEN)[3..], ["message.deleted", "unread.update"]);
+    assert_eq!(event_names(&world, CLEO).last().map(String::as_str), Some("message.deleted"));
     assert_counters_equal_records(&world, &world.records);
 }
 
@@ -179,9 +182,9 @@ fn the_last_message_follows_edits_and_deletions() {
     };
     block_on(edit(&world, change)).unwrap();
     assert_eq!(last(), Ok("better".to_owned()));
-    block_on(delete(&world, ADA, CONVERSATION, MessageId::from_u128(2))).unwrap();
+    block_on(delete(&world, Some(ADA), CONVERSATION, MessageId::from_u128(2))).unwrap();
     assert_eq!(last(), Ok("message 1".to_owned()));
-    block_on(delete(&world, ADA, CONVERSATION, MessageId::from_u128(1))).unwrap();
+    block_on(delete(&world, Some(ADA), CONVERSATION, MessageId::from_u128(1))).unwrap();
     assert_eq!(last(), Err(Error::NoMessage));
 }
 
@@ -210,7 +213,7 @@ fn a_member_sees_only_messages_between_joining_and_leaving() {
     block_on(remove_member(&world, change)).unwrap();
     block_on(send(&world, draft(3))).unwrap();
     assert_eq!(block_on(unread::totals(&world, CLEO)).unwrap().value, unread::Totals::default());
-    assert_eq!(event_names(&world, CLEO), ["message.new"]);
+    assert_eq!(event_names(&world, CLEO), ["conversation.added", "message.new", "conversation.removed"]);
     assert_counters_equal_records(&world, &world.records);
 }
 

@@ -81,7 +81,7 @@ fn sent_edited_and_deleted_messages_are_stored_and_announced_later() {
         at: world.now(),
     };
     assert!(block_on(edit(&world, better)).unwrap().delayed);
-    assert!(block_on(delete(&world, ADA, CONVERSATION, MessageId::from_u128(1))).unwrap().delayed);
+    assert!(block_on(delete(&world, Some(ADA), CONVERSATION, MessageId::from_u128(1))).unwrap().delayed);
     let last = block_on(last_message::get(&world, BEN, CONVERSATION)).unwrap().value;
     assert_eq!(last.content, "better");
     let group = NewConversation { id: None, ..group(&[ADA, BEN]) };

@@ -124,6 +124,7 @@ fn store_message(world: &FaultyWorld, number: u128, with: UserId) {
     let draft = Draft { conversation: id(number), at: world.now(), ..draft(number) };
     block_on(async {
         world.records.inner.create_conversation(new).await.unwrap();
+        world.records.inner.announced(vec![Confirmation::Creation(id(number), 1)]).await.unwrap();
         world.records.inner.append_message(draft).await.unwrap();
     });
 }
@@ -218,7 +219,7 @@ fn an_item_that_ends_every_call_is_found_and_the_others_are_announced() {
         run_or_end(recover(&world));
         assert_eq!(messages(&world, CLEO), before + 1, "after {ticks} ticks");
     }
-    assert_eq!(PendingId::from(&left(&world)[0].pending).conversation(), id(40));
+    assert_eq!(PendingId::from(&left(&world)[0].pending).conversation(), Some(id(40)));
     assert_eq!(messages(&world, BEN), PENDING_PAGE as usize - 1);
 
     world.store.set(Fault::None);
@@ -322,6 +323,7 @@ fn members_that_cannot_be_restored_delay_no_others() {
     let leaving = [BEN, CLEO, POISON];
     let new = NewConversation { id: Some(id(1)), creator: ADA, members: leaving.to_vec(), at: world.now() };
     block_on(world.records.inner.create_conversation(new)).unwrap();
+    block_on(world.records.announced(vec![Confirmation::Creation(id(1), 1)])).unwrap();
     let change = |user| MemberChange { conversation: id(1), actor: None, user, at: world.now() };
     for user in leaving {
         block_on(unread::totals(&world, user)).unwrap();
@@ -330,5 +332,5 @@ fn members_that_cannot_be_restored_delay_no_others() {
     overwrite_positions(&world);
     world.clock.advance(PENDING_AFTER_MS);
     assert_eq!((tick(&world), left(&world).len()), (2, 1));
-    assert_eq!(PendingId::from(&left(&world)[0].pending), PendingId::Member(id(1), POISON));
+    assert_eq!(PendingId::from(&left(&world)[0].pending), PendingId::Membership(id(1), POISON));
 }

@@ -1,16 +1,28 @@
 //! Creates conversations, lists and changes their members.
 
+use super::announce::confirm;
+use super::membership::{announce_creation, announce_membership, joined};
 use crate::error::Error;
-use crate::ids::{ConversationId, UserId};
+use crate::ids::UserId;
 use crate::messaging::rules::validation::validate_page;
-use crate::port::{Created, MemberChange, MembersPage, MembersQuery, NewConversation, World, records_bounds};
-use crate::unread::{Target, Uncached, reconcile};
+use crate::port::{
+    Confirmation, Created, DirectRequest, MemberChange, MembersPage, MembersQuery, NewConversation, World,
+    records_bounds,
+};
 
 /// Creates a conversation. With the id and the members of an existing one, the existing conversation is returned.
 pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Result<Created, Error> {
     let members = records_bounds::members(&conversation)?;
     let created = world.create_conversation(conversation).await?;
-    reconcile_members(world, created.conversation.id, &members).await?;
+    delayed(announce_creation(world, created.conversation.id, &members).await)?;
+    Ok(created)
+}
+
+/// The pair of two users, created if there is none.
+pub async fn create_direct<W: World>(world: &W, request: DirectRequest) -> Result<Created, Error> {
+    records_bounds::direct(&request)?;
+    let created = world.create_direct(request).await?;
+    delayed(announce_creation(world, created.conversation.id, &request.users()).await)?;
     Ok(created)
 }
 
@@ -22,25 +34,38 @@ pub async fn members<W: World>(world: &W, query: MembersQuery) -> Result<Members
 
 /// Adds a member, who sees the messages sent from now on. Returns all members.
 pub async fn add_member<W: World>(world: &W, change: MemberChange) -> Result<Vec<UserId>, Error> {
+    let before = joined(world, change.conversation, change.user).await?;
     let members = world.add_member(change).await?;
-    reconcile_members(world, change.conversation, &[change.user]).await?;
+    if before.is_none() {
+        announce(world, change).await?;
+    }
     Ok(members)
 }
 
 /// Removes a member and the member's counters of the conversation. Returns the remaining members.
 pub async fn remove_member<W: World>(world: &W, change: MemberChange) -> Result<Vec<UserId>, Error> {
+    let before = joined(world, change.conversation, change.user).await?;
     let members = world.remove_member(change).await?;
-    reconcile_members(world, change.conversation, &[change.user]).await?;
+    if before.is_some() {
+        announce(world, change).await?;
+    }
     Ok(members)
 }
 
-/// Reconciles the counters of users whose membership has changed.
-///
-/// The change is not confirmed to the records: only they know whether another change of the same member is still pending.
-/// [`super::recover`] reconciles once more and confirms.
-async fn reconcile_members<W: World>(world: &W, conversation: ConversationId, users: &[UserId]) -> Result<(), Error> {
-    let targets = users.iter().map(|user| Target::latest(*user, conversation)).collect();
-    match reconcile(world, targets, Uncached::Skip).await {
+/// Tells whoever is concerned, and confirms the one move that this call has made. A repetition that moved nothing is not
+/// announced: what an earlier call left pending is left to [`super::recover`].
+async fn announce<W: World>(world: &W, change: MemberChange) -> Result<(), Error> {
+    let MemberChange { conversation, user, .. } = change;
+    let announced = announce_membership(world, conversation, user).await;
+    if announced.is_ok() {
+        confirm(world, vec![Confirmation::Membership(conversation, user, 1)]).await;
+    }
+    delayed(announced)
+}
+
+/// An announcement that is not possible now stays pending, and [`super::recover`] makes it.
+fn delayed(announced: Result<(), Error>) -> Result<(), Error> {
+    match announced {
         Err(error) if !error.retry() => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::error::Error;
+use crate::event::{ConversationView, MessageView};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{LIST_MAX, PAGE_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX, SYNC_PART_BYTES_MAX};
 use crate::messaging::rules::validation::validate_page;
-use crate::port::{Conversation, ConversationQuery, LastMessage, Message, Query, RecordsError, Value, World};
+use crate::port::{Conversation, ConversationQuery, Counter, LastMessage, Message, Query, RecordsError, Value, World};
 use crate::source::{Source, Sourced, or_from_records};
 use crate::time::Timestamp;
 use crate::unread::{self, Target, Uncached, reconcile};
@@ -18,6 +19,8 @@ use crate::{json_size, last_message, store_answers, store_calls};
 pub struct InboxEntry {
     /// The id of the conversation.
     pub id: ConversationId,
+    /// Whether this is the pair of two users.
+    pub direct: bool,
     /// The first members of the conversation, at most [`crate::limits::MEMBERS_SHOWN_MAX`].
     pub members: Vec<UserId>,
     /// The number of all members.
@@ -28,9 +31,11 @@ pub struct InboxEntry {
     pub last_message: Option<Message>,
     /// The number of messages that the user has not read.
     pub unread: u64,
+    /// The changes up to this sequence number are included in `unread`.
+    pub seq: Seq,
     /// The user's own read position.
     pub read: Seq,
-    /// The time of the last change, or of the creation if there was none.
+    /// The time of the newest message that was sent, or of the creation.
     pub updated_at: Timestamp,
 }
 
@@ -39,13 +44,31 @@ impl InboxEntry {
     pub fn of(conversation: Conversation) -> Self {
         Self {
             id: conversation.id,
+            direct: conversation.direct,
             reads: conversation.members.iter().copied().zip(conversation.reads).collect(),
             members: conversation.members,
             member_count: conversation.member_count,
             last_message: None,
             unread: 0,
+            seq: Seq::ZERO,
             read: conversation.read,
             updated_at: conversation.updated_at,
+        }
+    }
+
+    /// The entry on the wire.
+    pub fn view(&self) -> ConversationView<'_> {
+        ConversationView {
+            id: self.id,
+            direct: self.direct,
+            members: &self.members,
+            member_count: self.member_count,
+            reads: self.reads.clone(),
+            last_message: self.last_message.as_ref().map(MessageView::from),
+            unread: self.unread,
+            seq: self.seq,
+            read: self.read,
+            updated_at: self.updated_at,
         }
     }
 
@@ -64,7 +87,7 @@ const ENTRY_BYTES: usize = 300;
 /// One page of conversations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboxPage {
-    /// The conversations, newest activity first.
+    /// The conversations, newest message first.
     pub conversations: Vec<InboxEntry>,
     /// The cursor of the next page; `None` if this was the last one.
     pub next: Option<String>,
@@ -81,6 +104,17 @@ pub async fn inbox<W: World>(world: &W, user: UserId, query: ConversationQuery) 
         }
         ConversationQuery::Named(ids) => named(world, user, ids, PAGE_BYTES_MAX).await,
     }
+}
+
+/// One of the user's conversations.
+///
+/// # Errors
+/// [`RecordsError::NotAMember`] if the user is no member, also of a conversation that does not exist.
+pub async fn conversation<W: World>(world: &W, user: UserId, id: ConversationId) -> Result<Sourced<InboxEntry>, Error> {
+    let found = world.conversations(user, ConversationQuery::Named(vec![id])).await?.conversations;
+    let Sourced { value, source } = entries(world, user, found).await?;
+    let value = value.into_iter().next().ok_or(RecordsError::NotAMember)?;
+    Ok(Sourced { value, source })
 }
 
 /// The conversations in which a client missed events or, if those are unknown (`None`), the newest ones, in an answer that
@@ -155,15 +189,15 @@ async fn entries<W: World>(
     let known = or_from_records(world, "inbox", cached, recorded(world, user, &ids)).await?;
     Ok(known.map(|(counts, last)| {
         let entries = conversations.into_iter().zip(last).map(|(conversation, last)| {
-            let unread = counts.get(&conversation.id).copied().unwrap_or(0);
-            entry(conversation, last.message, unread)
+            let (unread, seq) = counts.get(&conversation.id).copied().unwrap_or_default();
+            entry(conversation, last.message, (unread, seq))
         });
         entries.collect()
     }))
 }
 
-/// Unread counters by conversation.
-type CountsById = BTreeMap<ConversationId, u64>;
+/// Unread counters by conversation, and the sequence numbers up to which they are counted.
+type CountsById = BTreeMap<ConversationId, (u64, Seq)>;
 
 async fn cached<W: World>(
     world: &W,
@@ -187,10 +221,14 @@ async fn look_up<W: World>(
     ids: &[ConversationId],
 ) -> Result<((CountsById, Vec<Value>), bool), Error> {
     let mut queries = vec![Query::Counter(Key::of_user(Space::UnreadTotal, user))];
+    if !ids.is_empty() {
+        let names = ids.iter().map(ConversationId::to_string).collect();
+        queries.push(Query::NamedFields(Key::of_user(Space::UnreadSequence, user), names));
+    }
     queries.extend(ids.iter().map(|id| Query::Counter(Key::unread_conversation(user, *id))));
     queries.extend(ids.iter().map(|id| last_message::query(*id)));
     let mut values = store_calls::read_all(world, queries, 1).await?;
-    let messages = values.split_off((ids.len() + 1).min(values.len()));
+    let messages = values.split_off(values.len().saturating_sub(ids.len()));
     let (counts, found) = counts(world, user, ids, values).await?;
     Ok(((counts, messages), found))
 }
@@ -201,13 +239,14 @@ async fn recorded<W: World>(
     ids: &[ConversationId],
 ) -> Result<(CountsById, Vec<LastMessage>), Error> {
     let counters = unread::recorded(world, user, Some(ids.to_vec())).await?;
-    let counts = counters.into_iter().map(|counter| (counter.conversation, counter.count)).collect();
+    let count = |counter: Counter| (counter.conversation, (counter.count, counter.seq));
+    let counts = counters.into_iter().map(count).collect();
     Ok((counts, world.last_messages(ids.to_vec()).await?))
 }
 
-fn entry(conversation: Conversation, last: Option<Message>, unread: u64) -> InboxEntry {
+fn entry(conversation: Conversation, last: Option<Message>, (unread, seq): (u64, Seq)) -> InboxEntry {
     let last_message = last.filter(|message| message.seq > conversation.joined);
-    InboxEntry { last_message, unread, ..InboxEntry::of(conversation) }
+    InboxEntry { last_message, unread, seq, ..InboxEntry::of(conversation) }
 }
 
 /// The counters that were read if the user is cached and none is missing, otherwise the counters after filling them; and
@@ -220,25 +259,54 @@ async fn counts<W: World>(
 ) -> Result<(CountsById, bool), Error> {
     let mut values = values.into_iter();
     if store_answers::counter(values.next())?.is_none() {
-        let (totals, _) = unread::stored_totals(world, user).await?;
-        return Ok((totals.conversations, false));
+        unread::stored_totals(world, user).await?;
+        let (counts, missing) = stored_counts(world, user, ids).await?;
+        return Ok((reconciled(world, user, counts, missing).await?, false));
     }
-    let mut counts = CountsById::new();
-    let mut missing = Vec::new();
-    for (id, value) in ids.iter().zip(values) {
-        match store_answers::counter(Some(value))? {
-            Some(count) => drop(counts.insert(*id, count.unsigned_abs())),
-            None => missing.push(*id),
+    if ids.is_empty() {
+        return Ok((CountsById::new(), true));
+    }
+    let positions = store_answers::seq_fields(values.next())?;
+    let (mut counts, mut missing) = (CountsById::new(), Vec::new());
+    for ((id, position), value) in ids.iter().zip(positions).zip(values) {
+        match (store_answers::counter(Some(value))?, position) {
+            (Some(count), Some(position)) => drop(counts.insert(*id, (count.unsigned_abs(), position))),
+            _ => missing.push(*id),
         }
     }
-    if missing.is_empty() {
-        return Ok((counts, true));
+    let found = missing.is_empty();
+    Ok((reconciled(world, user, counts, missing).await?, found))
+}
+
+/// The counters that the store has now, and the conversations of which it has none.
+async fn stored_counts<W: World>(
+    world: &W,
+    user: UserId,
+    ids: &[ConversationId],
+) -> Result<(CountsById, Vec<ConversationId>), Error> {
+    let states = unread::read_states(world, ids.iter().map(|id| (user, *id))).await?;
+    let (mut counts, mut missing) = (CountsById::new(), Vec::new());
+    for (id, state) in ids.iter().zip(states) {
+        match (state.count, state.seq) {
+            (Some(count), Some(seq)) => drop(counts.insert(*id, (count.unsigned_abs(), seq))),
+            _ => missing.push(*id),
+        }
     }
-    // Conversations without a message since the user joined them, and those that the user has just left.
-    let targets = missing.iter().map(|id| Target::latest(user, *id)).collect();
-    reconcile(world, targets, Uncached::Fill).await?;
-    let states = unread::read_states(world, missing.iter().map(|id| (user, *id))).await?;
-    let counted = missing.into_iter().zip(states);
-    counts.extend(counted.map(|(id, state)| (id, state.count.unwrap_or(0).unsigned_abs())));
-    Ok((counts, false))
+    Ok((counts, missing))
+}
+
+/// The counters after those that are missing were written: of conversations whose new member is not told yet. Those that the
+/// user has just left remain missing.
+async fn reconciled<W: World>(
+    world: &W,
+    user: UserId,
+    mut counts: CountsById,
+    missing: Vec<ConversationId>,
+) -> Result<CountsById, Error> {
+    if !missing.is_empty() {
+        let targets = missing.iter().map(|id| Target::latest(user, *id)).collect();
+        reconcile(world, targets, Uncached::Fill).await?;
+        counts.extend(stored_counts(world, user, &missing).await?.0);
+    }
+    Ok(counts)
 }

@@ -45,13 +45,14 @@ async fn announce<W: World>(world: &W, changed: Changed) -> Result<StoredMessage
 }
 
 /// Deletes a message and announces this to every member that could see it. Counters that included the message go down.
+/// `actor` is the user who deletes it; `None`: a service, which may delete every message.
 pub async fn delete<W: World>(
     world: &W,
-    user: UserId,
+    actor: Option<UserId>,
     conversation: ConversationId,
     message: MessageId,
 ) -> Result<DeletedMessage, Error> {
-    let changed = world.delete_message(conversation, message, user, world.now()).await?;
+    let changed = world.delete_message(conversation, message, actor, world.now()).await?;
     Ok(DeletedMessage { delayed: announce_or_delay(world, &changed).await? })
 }
 

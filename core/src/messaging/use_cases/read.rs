@@ -9,12 +9,12 @@ use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Space};
 use crate::limits::TRIES_MAX;
-use crate::messaging::rules::reading::{Receipts, new_total, notify_others, notify_reader};
-use crate::port::{Confirmation, Outcome, Query, ReadMark, RecordsError, Value, World};
+use crate::messaging::rules::reading::{Receipts, notify_others};
+use crate::port::{Confirmation, Outcome, Query, ReadMark, RecordsError, Transaction, Value, World};
 use crate::source::{Sourced, or_from_records};
 use crate::store_calls;
-use crate::unread::rules::{self, CounterState, Reconciliation};
-use crate::unread::{self, encoded_changes, fill, read_one};
+use crate::unread::rules::{self, CounterState, Reconciliation, is_added, new_total};
+use crate::unread::{self, MemberSnapshot, amend, fill, missed_events, read_one};
 
 /// A reader's state after reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
@@ -89,9 +89,11 @@ async fn move_and_notify<W: World>(
         // Another call, such as an earlier attempt of the reader, may have moved the position without telling anybody.
         let left_behind = state.read.is_some_and(|read| read < mark.counter.read);
         if mark.moved || left_behind {
-            unnotified = Unnotified::EVERYBODY;
+            unnotified.others = true;
         }
         if state.total.is_none() {
+            // Whoever fills the counters of a user of whom the store knew nothing tells nobody.
+            unnotified.reader = unnotified.others;
             if !fill(world, &[user]).await?.is_empty() {
                 world.wait(rules::lease_wait_ms(attempt)).await;
             }
@@ -108,15 +110,18 @@ async fn move_and_notify<W: World>(
     Err(Error::Contended)
 }
 
-/// Who has not been told yet that the read position has moved.
-#[derive(Default)]
+/// Who may not have been told yet that the read position has moved.
+#[derive(Clone, Copy, Debug, Default)]
 struct Unnotified {
-    reader: bool,
     others: bool,
+    /// The reader's own devices. They are told by the transaction that moves the position in the store, unless the store had
+    /// none before.
+    reader: bool,
 }
 
 impl Unnotified {
-    const EVERYBODY: Self = Self { reader: true, others: true };
+    /// After a crash nobody knows what the store had.
+    const EVERYBODY: Self = Self { others: true, reader: true };
 }
 
 /// Tries once, in one round trip. Returns the new total, or `None` after a lost race.
@@ -128,16 +133,18 @@ async fn apply<W: World>(
     unnotified: &mut Unnotified,
 ) -> Result<Option<u64>, Error> {
     let counter = &mark.counter;
-    let changes = encoded_changes(world, vec![(stored.seq, *counter)]).await?;
-    let own = match rules::reconcile(user, counter.conversation, stored, Some(counter), &changes) {
+    let is_added = is_added(stored.seq, counter);
+    let snapshot = MemberSnapshot { user, position: stored.seq, counter: *counter, is_added };
+    let missed = missed_events(world, vec![snapshot]).await?;
+    let own = match rules::reconcile(user, counter.conversation, stored, Some(counter), &missed) {
         Reconciliation::Stale => return Ok(None),
         Reconciliation::Apply(transaction) => Some(transaction),
-        Reconciliation::InAgreement if unnotified.reader => Some(rules::unchanged(user, counter.conversation, stored)),
+        Reconciliation::InAgreement if unnotified.reader => Some(rules::tell_counter(user, stored, counter)),
         Reconciliation::InAgreement => None,
     };
-    let total = new_total(stored, counter);
-    let Some(own) = own else { return Ok(Some(total)) };
-    let mut transactions = vec![notify_reader(own, user, stored, counter)];
+    let total = new_total(stored, counter.count);
+    let has_own = own.is_some();
+    let mut transactions: Vec<Transaction> = own.into_iter().collect();
     let mut ephemeral = Vec::new();
     match notify_others(user, mark) {
         Receipts::Durable(receipts) if unnotified.others => transactions.extend(receipts),
@@ -148,7 +155,7 @@ async fn apply<W: World>(
         _ => {}
     }
     let mut outcomes = store_calls::commit_all(world, transactions).await?.into_iter();
-    let own = outcomes.next();
+    let own = if has_own { outcomes.next() } else { None };
     let outcomes: Vec<Outcome> = outcomes.collect();
     if let Some(error) = store_calls::failure(&outcomes) {
         return Err(error);
@@ -159,8 +166,12 @@ async fn apply<W: World>(
     }
     unnotified.others = false;
     match own {
-        Some(Outcome::Committed(_)) => Ok(Some(total)),
-        Some(Outcome::Failed(error)) => Err(error.into()),
-        Some(Outcome::Refused(_)) | None => Ok(None),
+        Some(Outcome::Failed(error)) => return Err(error.into()),
+        Some(Outcome::Refused(_)) => return Ok(None),
+        Some(Outcome::Committed(_)) if is_added => {
+            amend(world, vec![(user, counter.conversation)], &missed.added).await?;
+        }
+        Some(Outcome::Committed(_)) | None => {}
     }
+    Ok(Some(total))
 }

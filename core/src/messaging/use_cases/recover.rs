@@ -11,19 +11,20 @@
 //! that are the reason are alone.
 
 use super::announce::confirm;
+use super::membership::{announce_again, announce_creation_again};
 use super::read;
+use crate::contacts;
 use crate::error::Error;
+use crate::key::Key;
 use crate::last_message;
 use crate::limits::{
     LIST_MAX, PENDING_AFTER_MS, RECOVERY_ATTEMPTS_REPORTED, RECOVERY_MS_MAX, RECOVERY_PAGES_MAX,
     RECOVERY_UNAVAILABLE_MAX,
 };
 use crate::messaging::rules::recovery::{
-    PendingConversation, PendingMember, PendingWork, Recoverable, TriedItem, batches, group,
+    PendingConversation, PendingMove, PendingWork, Recoverable, TriedItem, batches, group,
 };
-use crate::port::{
-    Confirmation, PendingId, PendingItem, PendingQuery, Postponement, UnreadRequest, UnreadSnapshot, World,
-};
+use crate::port::{Confirmation, PendingId, PendingItem, PendingQuery, Postponement, Query, UnreadRequest, World};
 use crate::spread;
 use crate::time::Timestamp;
 use crate::unread::{Target, Uncached, reconcile};
@@ -95,7 +96,13 @@ impl<'w, W: World> RecoveryRound<'w, W> {
     async fn check_store(&self, items: &[PendingItem]) -> Result<(), Error> {
         let index = spread::hash(&self.began.to_string()) % items.len().max(1) as u64;
         let Some(item) = items.get(usize::try_from(index).unwrap_or(0)) else { return Ok(()) };
-        let query = last_message::query(PendingId::from(&item.pending).conversation());
+        let query = match PendingId::from(&item.pending) {
+            PendingId::Contact(user, _) => Query::Presence(Key::followed(user)),
+            PendingId::Change(conversation, _)
+            | PendingId::Member(conversation, _)
+            | PendingId::Membership(conversation, _)
+            | PendingId::Creation(conversation) => last_message::query(conversation),
+        };
         match self.world.read(vec![query]).await.map_err(Error::from) {
             Err(error) if is_unavailable(&error) => Err(error),
             _ => Ok(()),
@@ -103,13 +110,13 @@ impl<'w, W: World> RecoveryRound<'w, W> {
     }
 
     async fn announce_page(&mut self, items: Vec<PendingItem>) -> Result<RoundState, Error> {
-        let PendingWork { conversations, members } = group(items);
+        let PendingWork { conversations, moves } = group(items);
         for batch in batches(conversations) {
             if self.is_over() || self.announce(batch).await? == RoundState::End {
                 return Ok(RoundState::End);
             }
         }
-        for batch in batches(members) {
+        for batch in batches(moves) {
             if self.is_over() || self.restore(batch).await? == RoundState::End {
                 return Ok(RoundState::End);
             }
@@ -142,9 +149,8 @@ impl<'w, W: World> RecoveryRound<'w, W> {
         Ok(RoundState::Continue)
     }
 
-    /// Repeats what should have followed from changed read positions and memberships. Each member is announced once,
-    /// however often the member moved.
-    async fn restore(&mut self, batch: Vec<PendingMember>) -> Result<RoundState, Error> {
+    /// Repeats what should have followed from moves. Each member is announced once, however often the member moved.
+    async fn restore(&mut self, batch: Vec<PendingMove>) -> Result<RoundState, Error> {
         self.claim(&batch).await?;
         let mut waiting = vec![batch];
         while let Some(mut batch) = waiting.pop() {
@@ -160,14 +166,14 @@ impl<'w, W: World> RecoveryRound<'w, W> {
             };
             let mut remaining = batch.as_slice();
             for snapshot in outcomes {
-                let Some((member, others)) = remaining.split_first() else { break };
+                let Some((moved, others)) = remaining.split_first() else { break };
                 if self.is_over() {
                     waiting.push(remaining.to_vec());
                     self.release(&waiting).await;
                     return Ok(RoundState::End);
                 }
-                let outcome = restore_member(self.world, member, snapshot).await;
-                if let Err(error) = self.note(outcome, std::slice::from_ref(member)).await {
+                let outcome = restore(self.world, moved, snapshot).await;
+                if let Err(error) = self.note(outcome, std::slice::from_ref(moved)).await {
                     waiting.push(remaining.to_vec());
                     self.release(&waiting).await;
                     return Err(error);
@@ -239,12 +245,19 @@ impl<'w, W: World> RecoveryRound<'w, W> {
             return;
         }
         self.world.count("announcements", &[("outcome", "stuck")], 1);
-        let (conversation, what, of) = match item.id {
-            PendingId::Change(conversation, seq) => (conversation, "seq", seq.to_string()),
-            PendingId::Member(conversation, user) => (conversation, "user", user.to_string()),
+        let mut fields: Vec<(&str, String)> = match item.id {
+            PendingId::Change(conversation, seq) => {
+                vec![("conversation", conversation.to_string()), ("seq", seq.to_string())]
+            }
+            PendingId::Member(conversation, user) | PendingId::Membership(conversation, user) => {
+                vec![("conversation", conversation.to_string()), ("user", user.to_string())]
+            }
+            PendingId::Creation(conversation) => vec![("conversation", conversation.to_string())],
+            PendingId::Contact(user, other) => vec![("user", user.to_string()), ("other", other.to_string())],
         };
-        let (conversation, problem) = (conversation.to_string(), error.to_string());
-        self.world.warn(ADVICE, &[("conversation", &conversation), (what, &of), ("problem", &problem)]);
+        fields.push(("problem", error.to_string()));
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        self.world.warn(ADVICE, &fields);
     }
 }
 
@@ -268,24 +281,36 @@ async fn announce<W: World>(world: &W, batch: &[PendingConversation]) -> Result<
     Ok(())
 }
 
-async fn snapshots<W: World>(world: &W, batch: &[PendingMember]) -> Result<Vec<UnreadSnapshot>, Error> {
-    let request = |member: &PendingMember| UnreadRequest::named(member.user, vec![member.conversation]);
-    Ok(world.unread(batch.iter().map(request).collect()).await?)
+/// For each move whether it is that of a member who has read something since joining.
+async fn snapshots<W: World>(world: &W, batch: &[PendingMove]) -> Result<Vec<bool>, Error> {
+    let request = |moved: &PendingMove| match moved.id {
+        PendingId::Member(conversation, user) => Some(UnreadRequest::named(user, vec![conversation])),
+        _ => None,
+    };
+    let requests: Vec<UnreadRequest> = batch.iter().filter_map(request).collect();
+    if requests.is_empty() {
+        return Ok(vec![false; batch.len()]);
+    }
+    let mut snapshots = world.unread(requests).await?.into_iter();
+    let has_read = |moved: &PendingMove| {
+        let snapshot = request(moved).and_then(|_| snapshots.next());
+        snapshot.is_some_and(|snapshot| snapshot.counters.first().is_some_and(|counter| counter.read > counter.joined))
+    };
+    Ok(batch.iter().map(has_read).collect())
 }
 
-async fn restore_member<W: World>(
-    world: &W,
-    member: &PendingMember,
-    snapshot: Result<UnreadSnapshot, Error>,
-) -> Result<(), Error> {
-    let PendingMember { conversation, user, moves, .. } = *member;
-    let has_read = snapshot?.counters.first().is_some_and(|counter| counter.read > counter.joined);
-    if has_read {
-        read::notify_again(world, user, conversation).await?;
-    } else {
-        reconcile(world, vec![Target::latest(user, conversation)], Uncached::Skip).await?;
+async fn restore<W: World>(world: &W, moved: &PendingMove, has_read: Result<bool, Error>) -> Result<(), Error> {
+    match (moved.id, has_read?) {
+        (PendingId::Change(..), _) => {}
+        (PendingId::Member(conversation, user), true) => read::notify_again(world, user, conversation).await?,
+        (PendingId::Member(conversation, user), false) => {
+            reconcile(world, vec![Target::latest(user, conversation)], Uncached::FillFollowed).await?;
+        }
+        (PendingId::Membership(conversation, user), _) => announce_again(world, conversation, user).await?,
+        (PendingId::Creation(conversation), _) => announce_creation_again(world, conversation).await?,
+        (PendingId::Contact(user, other), _) => contacts::announce(world, user, other).await?,
     }
-    confirm(world, vec![Confirmation::Member(conversation, user, moves)]).await;
+    confirm(world, moved.confirmation().into_iter().collect()).await;
     Ok(())
 }
 

@@ -6,13 +6,15 @@
 use serde::de::IgnoredAny;
 
 use super::{
-    Answer, Change, ChangeRange, ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryQuery,
-    MembersQuery, MessagesQuery, NewConversation, PendingQuery, Postponement, RecordsError, UnreadRequest,
+    Answer, Change, ChangeRange, ConversationQuery, DirectRequest, DocumentKey, DocumentPut, DocumentScope, Draft,
+    Edit, HistoryQuery, MembersQuery, MessagesQuery, NewConversation, PendingQuery, Postponement, RecordsError,
+    UnreadRequest,
 };
 use crate::ids::UserId;
 use crate::limits::{
-    CONTACTS_MAX, CONTENT_BYTES_MAX, CONVERSATIONS_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX, DOCUMENTS_MAX,
-    FUNCTION_NAME_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, NAME_BYTES_MAX, PAGE_MAX, PENDING_PAGE,
+    CONTACTS_MAX, CONTENT_BYTES_MAX, CONVERSATIONS_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX, DOCUMENT_OVERHEAD_BYTES,
+    DOCUMENTS_MAX, FUNCTION_NAME_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, NAME_BYTES_MAX, PAGE_MAX,
+    PENDING_PAGE,
 };
 use crate::time::Timestamp;
 
@@ -153,6 +155,15 @@ pub fn contact_count(count: usize) -> Answer<()> {
     at_most("contacts or blocked users", count, CONTACTS_MAX)
 }
 
+/// Checks a request for the pair of two users.
+pub fn direct(request: &DirectRequest) -> Answer<()> {
+    timestamp(request.at)?;
+    if request.user == request.other {
+        return Err(RecordsError::Invalid("a direct conversation is with another user; name another user".into()));
+    }
+    Ok(())
+}
+
 /// Checks that a contact or a block is between two different users.
 pub fn two_users(user: UserId, other: UserId) -> Answer<()> {
     if user == other {
@@ -202,6 +213,22 @@ pub fn document_count(count: usize) -> Answer<()> {
     at_most("documents of a function for one owner", count, DOCUMENTS_MAX)
 }
 
+/// What a document counts in the bytes of all documents of its function.
+pub const fn document_bytes(name: &str, json_bytes: u64) -> u64 {
+    DOCUMENT_OVERHEAD_BYTES.saturating_add(name.len() as u64).saturating_add(json_bytes)
+}
+
+/// Checks the bytes that all documents of the function would have after the put, which changes them by `growth`. A
+/// function that has more than it may have, because the bound was lowered, can still shrink.
+pub fn documents_bytes(put: &DocumentPut, after: u64, growth: i64) -> Answer<()> {
+    let Some(bytes_max) = put.bytes_max.filter(|bytes_max| growth > 0 && after > *bytes_max) else { return Ok(()) };
+    let function = &put.key.scope.function;
+    Err(RecordsError::QuotaExceeded(format!(
+        "the documents would take {after} bytes, but documents_bytes_max allows {bytes_max}; delete documents, or let the \
+         operator raise function.{function}.documents_bytes_max"
+    )))
+}
+
 fn page(limit: u32, max: u32) -> Answer<()> {
     if limit == 0 || limit > max {
         return Err(RecordsError::Invalid(format!("a page has 1 to {max} entries, not {limit}")));
@@ -220,6 +247,7 @@ fn at_most(what: &str, found: usize, allowed: usize) -> Answer<()> {
 mod tests {
     use super::*;
     use crate::ids::{ConversationId, MessageId, Seq};
+    use crate::key::Owner;
     use crate::port::{ChangeKind, Message};
 
     fn change(seq: u64, bytes: usize) -> Change {
@@ -249,6 +277,22 @@ mod tests {
         assert_eq!(kept(&[1, 0], &mut left), [0; 0], "nothing is left");
         let mut more = 5;
         assert_eq!((kept(&[], &mut more), kept(&[9], &mut more), more), (vec![], vec![], 0));
+    }
+
+    #[test]
+    fn only_a_put_that_grows_beyond_the_bound_is_refused() {
+        let mut key = DocumentKey::new(Owner::Shard(0), "name");
+        key.scope.function = "polls".into();
+        let mut put = DocumentPut::new(key, "1".into(), None);
+        assert_eq!(documents_bytes(&put, u64::MAX, 1), Ok(()), "no bound");
+        put.bytes_max = Some(1_000);
+        for (after, growth) in [(1_000, 1), (5_000, 0), (5_000, -1)] {
+            assert_eq!(documents_bytes(&put, after, growth), Ok(()), "{after} {growth}");
+        }
+        let RecordsError::QuotaExceeded(text) = documents_bytes(&put, 1_001, 1).unwrap_err() else { panic!("a quota") };
+        assert!(text.contains("would take 1001 bytes, but documents_bytes_max allows 1000"), "{text}");
+        assert!(text.contains("function.polls.documents_bytes_max"), "{text}");
+        assert_eq!(document_bytes("name", 10), 526);
     }
 
     #[test]

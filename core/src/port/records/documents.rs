@@ -56,4 +56,14 @@ pub struct DocumentPut {
     pub json: String,
     /// The version that the document has now; `None`: it does not exist.
     pub expected: Option<u64>,
+    /// How many bytes all documents of the function may have afterwards, over all owners; `None`: there is no bound. No
+    /// function chooses it: the host puts the bound of the function that calls here.
+    pub bytes_max: Option<u64>,
+}
+
+impl DocumentPut {
+    /// A document to put. The host adds the bound.
+    pub const fn new(key: DocumentKey, json: String, expected: Option<u64>) -> Self {
+        Self { key, json, expected, bytes_max: None }
+    }
 }

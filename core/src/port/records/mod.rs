@@ -18,21 +18,25 @@
 //! The compiler names whatever is still missing.
 
 pub mod bounds;
+mod direct;
 mod directory;
 mod documents;
+mod erasing;
 mod operation;
 mod pending;
 mod types;
 
+pub use direct::DirectRequest;
 pub use directory::Directory;
 pub use documents::{Document, DocumentKey, DocumentPut, DocumentScope};
+pub use erasing::{Erased, NOBODY};
 pub use operation::Operation;
 pub use pending::{Pending, PendingCursor, PendingId, PendingItem, PendingPage, PendingQuery, Postponement};
 pub use types::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange,
     MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, ReadMark, ReadPosition,
-    RecordsError, UnreadRequest, UnreadSnapshot,
+    RecordsError, Relation, UnreadRequest, UnreadSnapshot,
 };
 
 /// The list of all operations of the records, in the order of the contract `wit/records.wit`.
@@ -78,13 +82,14 @@ macro_rules! records_operations {
             /// members and the newest message, if the records know them.
             EditMessage "edit-message" edit_message(edit: $crate::port::Edit) -> $crate::port::Changed;
 
-            /// Deletes a message, also between two members of whom one has blocked the other. Only the sender may,
-            /// while a member. Deleting a message again is a repetition. Answers positions and the newest message, like an
-            /// edit.
+            /// Deletes a message, also between two members of whom one has blocked the other. The sender may, and the
+            /// creator of a conversation that is no pair, both while a member; a service (`None`) may always. The sender need
+            /// not be a member any more. Deleting a message again is a repetition. Answers positions and the newest message,
+            /// like an edit.
             DeleteMessage "delete-message" delete_message(
                 conversation: $crate::ids::ConversationId,
                 message: $crate::ids::MessageId,
-                actor: $crate::ids::UserId,
+                actor: Option<$crate::ids::UserId>,
                 at: $crate::time::Timestamp
             ) -> $crate::port::Changed;
 
@@ -147,6 +152,15 @@ macro_rules! records_operations {
                 conversation: $crate::port::NewConversation
             ) -> $crate::port::Created;
 
+            /// Answers the pair of two different users, and creates it if there is none. Two users have one pair, whoever
+            /// asks first, and however many ask at once. A pair that exists is a repetition, also if one of the two has blocked
+            /// the other. One that does not exist is not created if one of them has blocked the other
+            /// ([`RecordsError::Blocked`](crate::port::RecordsError::Blocked)), or if the request may not create it
+            /// ([`RecordsError::NotFound`](crate::port::RecordsError::NotFound)). Too many conversations as for a creation.
+            /// Its members do not change: adding and removing them is
+            /// [`RecordsError::Direct`](crate::port::RecordsError::Direct), also for a service.
+            CreateDirect "create-direct" create_direct(request: $crate::port::DirectRequest) -> $crate::port::Created;
+
             /// Adds a member, who sees what comes after. A member or a service may. Nobody is added, by whomever, when
             /// one of the members has blocked them or is blocked by them:
             /// [`RecordsError::Blocked`](crate::port::RecordsError::Blocked). Too many conversations as for a creation.
@@ -154,7 +168,8 @@ macro_rules! records_operations {
             AddMember "add-member" add_member(change: $crate::port::MemberChange) -> Vec<$crate::ids::UserId>;
 
             /// Removes a member, who sees nothing any more. Members may leave; the creator and services may remove
-            /// others. Removing a non-member changes nothing. Answers the members that remain.
+            /// others. Removing a non-member changes nothing. A member of a pair whose other member was erased may leave.
+            /// Answers the members that remain.
             RemoveMember "remove-member" remove_member(change: $crate::port::MemberChange) -> Vec<$crate::ids::UserId>;
 
             /// Answers a page of a conversation's members, in ascending order.
@@ -168,6 +183,9 @@ macro_rules! records_operations {
             /// Answers the mutual contacts of each user without those where one has blocked the other, in the order
             /// asked.
             Audience "audience" audience(users: Vec<$crate::ids::UserId>) -> Vec<$crate::port::ContactAudience>;
+
+            /// Answers what two users have said about each other.
+            Relation "relation" relation(user: $crate::ids::UserId, other: $crate::ids::UserId) -> $crate::port::Relation;
 
             /// Adds a contact. Nobody is their own contact. A user has at most
             /// [`CONTACTS_MAX`](crate::limits::CONTACTS_MAX) contacts.
@@ -183,9 +201,20 @@ macro_rules! records_operations {
             /// Ends a block, if there is one.
             Unblock "unblock" unblock(user: $crate::ids::UserId, blocked: $crate::ids::UserId) -> ();
 
-            /// Answers a page of what is stored and not confirmed. Changes name the present members. A read mark has
-            /// no timestamp of its own; the records give it one. A member is one item, however often it moved. A walk
-            /// through all pages answers every item that stays as it is once.
+            /// Carries out one bounded step of erasing a user. The caller repeats it until nothing is left: contacts and blocks
+            /// in both directions, the documents of the user, memberships with their read positions, pairs, and the content of
+            /// the user's messages, which are deleted. Removed memberships and deleted messages are pending like any others.
+            /// Conversations that the user has created remain; their creator is [`NOBODY`](crate::port::NOBODY). Erasing a user
+            /// of whom nothing is left changes nothing.
+            EraseUser "erase-user" erase_user(
+                user: $crate::ids::UserId,
+                at: $crate::time::Timestamp
+            ) -> $crate::port::Erased;
+
+            /// Answers a page of what is stored and not confirmed. Changes name the present members. A read mark and a
+            /// change of a contact or block have no timestamp of their own; the records give them one. A member is one
+            /// item of each kind, however often it moved. A walk through all pages answers every item that remains as it
+            /// is once.
             Pending "pending" pending(query: $crate::port::PendingQuery) -> $crate::port::PendingPage;
 
             /// Confirms announcements. A confirmation is a hint: it may take effect late or be lost. Then the
@@ -208,7 +237,11 @@ macro_rules! records_operations {
             /// [`RecordsError::VersionMismatch`](crate::port::RecordsError::VersionMismatch), which names the present
             /// version. Of several puts with the same expected version one succeeds. So the repetition of a put that
             /// succeeded is refused. A function has at most [`DOCUMENTS_MAX`](crate::limits::DOCUMENTS_MAX) documents
-            /// for each owner.
+            /// for each owner. A put after which all documents of the function would have more bytes than
+            /// [`DocumentPut::bytes_max`](crate::port::DocumentPut::bytes_max), and more than before, is
+            /// [`RecordsError::QuotaExceeded`](crate::port::RecordsError::QuotaExceeded). A document counts
+            /// [`DOCUMENT_OVERHEAD_BYTES`](crate::limits::DOCUMENT_OVERHEAD_BYTES), its name and its JSON text, in the
+            /// transaction that stores or deletes it.
             PutDocument "put-document" put_document(put: $crate::port::DocumentPut) -> u64;
 
             /// Deletes a document, if there is one. A document of another version is not deleted:
@@ -229,9 +262,11 @@ macro_rules! define_port {
         /// - A write that was acknowledged is never lost. After [`RecordsError::Unavailable`] a write may have
         ///   happened. Repeating it is harmless: appends, edits, deletions, marks and memberships are idempotent, and
         ///   a repeated put of a document is refused by its version.
-        /// - A change is *pending* from the moment it is stored until [`Records::announced`] confirms it, and so is a
-        ///   member whose read position or membership moved. A confirmation names the number of moves, so that a
-        ///   slow announcer never confirms a move that it did not know of. Creating a conversation moves nobody.
+        /// - A change is *pending* from the moment it is stored until [`Records::announced`] confirms it, and so are
+        ///   moves: of a member's read position, of a membership, the creation of a conversation (which moves no
+        ///   member), and of what a user has said about another, as a contact or by a block. A repetition that changes
+        ///   nothing is no move. A confirmation names the number of moves, so that a slow announcer never confirms a
+        ///   move that it did not know of.
         /// - What a member may not see does not exist for them: a message from before they joined is not found, even
         ///   if it is their own from an earlier membership.
         /// - [`bounds`] checks the bounds of every call before anything else.

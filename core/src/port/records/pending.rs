@@ -13,24 +13,42 @@ use crate::time::Timestamp;
 pub enum Pending {
     /// A change of a conversation.
     Change(Changed),
-    /// The read position or the membership of this user moved, so many times since the last confirmation.
+    /// The read position of this user moved, so many times since the last confirmation.
     Member(ConversationId, UserId, u64),
+    /// This user became a member or stopped being one, so many times since the last confirmation.
+    Membership(ConversationId, UserId, u64),
+    /// The conversation was created. The number is 1.
+    Creation(ConversationId, u64),
+    /// What the first user has said about the second changed, as a contact or by a block, so many times since the last
+    /// confirmation.
+    Contact(UserId, UserId, u64),
 }
 
-/// Identifies an item of the outbox. A member has one item in each conversation, however often the member moved.
+/// Identifies an item of the outbox. A member has one item of each kind in each conversation, however often the member
+/// moved; two users have one for each direction. The order of the variants is the order of the items of one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PendingId {
     /// A change of a conversation.
     Change(ConversationId, Seq),
-    /// The moves of a member.
+    /// The moves of a member's read position.
     Member(ConversationId, UserId),
+    /// The moves of a membership.
+    Membership(ConversationId, UserId),
+    /// The creation of a conversation.
+    Creation(ConversationId),
+    /// The changes of what the first user has said about the second.
+    Contact(UserId, UserId),
 }
 
 impl PendingId {
-    /// The conversation that the item is about.
-    pub const fn conversation(self) -> ConversationId {
+    /// The conversation that the item is about; `None` for one about two users.
+    pub const fn conversation(self) -> Option<ConversationId> {
         match self {
-            Self::Change(conversation, _) | Self::Member(conversation, _) => conversation,
+            Self::Change(conversation, _)
+            | Self::Member(conversation, _)
+            | Self::Membership(conversation, _)
+            | Self::Creation(conversation) => Some(conversation),
+            Self::Contact(..) => None,
         }
     }
 }
@@ -40,6 +58,9 @@ impl From<&Pending> for PendingId {
         match pending {
             Pending::Change(changed) => Self::Change(changed.change.message.conversation, changed.change.seq),
             Pending::Member(conversation, user, _) => Self::Member(*conversation, *user),
+            Pending::Membership(conversation, user, _) => Self::Membership(*conversation, *user),
+            Pending::Creation(conversation, _) => Self::Creation(*conversation),
+            Pending::Contact(user, other, _) => Self::Contact(*user, *other),
         }
     }
 }
@@ -102,7 +123,7 @@ pub struct Postponement {
 }
 
 /// A position in the outbox, for the cursors of adapters that are written in Rust: the time by which the items are
-/// ordered, then the item. Changes come before members.
+/// ordered, then the item. Changes come before everything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PendingCursor {
     /// The time at which the item was stored; of a tried item its next time.
@@ -120,10 +141,15 @@ impl PendingCursor {
         let parse = || {
             let mut parts = text.split('.');
             let at = parts.next()?.parse().ok().filter(|at| i64::try_from(*at).is_ok())?;
-            let (kind, conversation, last) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+            let (kind, first) = (parts.next()?, parts.next()?);
+            let conversation = || first.parse().ok();
+            let mut last = || parts.next();
             let item = match kind {
-                "change" => PendingId::Change(conversation, Seq(last.parse().ok()?)),
-                "member" => PendingId::Member(conversation, last.parse().ok()?),
+                "change" => PendingId::Change(conversation()?, Seq(last()?.parse().ok()?)),
+                "member" => PendingId::Member(conversation()?, last()?.parse().ok()?),
+                "membership" => PendingId::Membership(conversation()?, last()?.parse().ok()?),
+                "creation" => PendingId::Creation(conversation()?),
+                "contact" => PendingId::Contact(first.parse().ok()?, last()?.parse().ok()?),
                 _ => return None,
             };
             parts.next().is_none().then_some(Self { at: Timestamp(at), item })
@@ -139,6 +165,9 @@ impl fmt::Display for PendingCursor {
         match self.item {
             PendingId::Change(conversation, seq) => write!(f, "{}.change.{conversation}.{}", self.at.0, seq.0),
             PendingId::Member(conversation, user) => write!(f, "{}.member.{conversation}.{user}", self.at.0),
+            PendingId::Membership(conversation, user) => write!(f, "{}.membership.{conversation}.{user}", self.at.0),
+            PendingId::Creation(conversation) => write!(f, "{}.creation.{conversation}", self.at.0),
+            PendingId::Contact(user, other) => write!(f, "{}.contact.{user}.{other}", self.at.0),
         }
     }
 }
@@ -152,7 +181,13 @@ mod tests {
 
     #[test]
     fn a_cursor_is_parsed_from_its_own_text() {
-        for item in [PendingId::Change(CONVERSATION, Seq(u64::MAX)), PendingId::Member(CONVERSATION, USER)] {
+        for item in [
+            PendingId::Change(CONVERSATION, Seq(u64::MAX)),
+            PendingId::Member(CONVERSATION, USER),
+            PendingId::Membership(CONVERSATION, USER),
+            PendingId::Creation(CONVERSATION),
+            PendingId::Contact(USER, UserId::from_u128(9)),
+        ] {
             let cursor = PendingCursor { at: Timestamp(1_790_000_000_123), item };
             assert_eq!(PendingCursor::parse(&cursor.to_string()), Ok(cursor));
         }
@@ -166,6 +201,8 @@ mod tests {
             format!("1.change.{CONVERSATION}"),
             format!("1.change.{CONVERSATION}.{USER}"),
             format!("1.member.{CONVERSATION}.1"),
+            format!("1.creation.{CONVERSATION}.{USER}"),
+            format!("1.contact.{USER}"),
             format!("1.other.{CONVERSATION}.1"),
             format!("1.change.{CONVERSATION}.1.1"),
             format!("-1.change.{CONVERSATION}.1"),
@@ -176,11 +213,18 @@ mod tests {
     }
 
     #[test]
-    fn changes_come_before_members_of_the_same_time() {
+    fn changes_come_before_everything_else_of_the_same_time() {
         let at = |at, item| PendingCursor { at: Timestamp(at), item };
         let change = PendingId::Change(ConversationId::from_u128(9), Seq(9));
         let member = PendingId::Member(ConversationId::from_u128(1), USER);
         assert!(at(1, change) < at(1, member) && at(1, member) < at(2, change));
-        assert_eq!((change.conversation().as_u128(), member.conversation().as_u128()), (9, 1));
+        let later = [
+            PendingId::Membership(ConversationId::from_u128(1), USER),
+            PendingId::Creation(ConversationId::from_u128(1)),
+            PendingId::Contact(UserId::from_u128(1), USER),
+        ];
+        assert!(member < later[0] && later.is_sorted());
+        assert_eq!(change.conversation(), Some(ConversationId::from_u128(9)));
+        assert_eq!(later.map(|id| id.conversation().is_some()), [true, true, false]);
     }
 }

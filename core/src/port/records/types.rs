@@ -22,7 +22,7 @@ pub struct Message {
     pub created_at: Timestamp,
     /// When it was edited last.
     pub edited_at: Option<Timestamp>,
-    /// The sender deleted it.
+    /// It was deleted.
     pub deleted: bool,
 }
 
@@ -222,6 +222,8 @@ pub struct Membership {
 pub struct Conversation {
     /// The conversation's id.
     pub id: ConversationId,
+    /// Whether this is the pair of two users, made by `create-direct`.
+    pub direct: bool,
     /// The first members in ascending order, at most [`MEMBERS_SHOWN_MAX`](crate::limits::MEMBERS_SHOWN_MAX).
     pub members: Vec<UserId>,
     /// The number of all members.
@@ -233,7 +235,7 @@ pub struct Conversation {
     pub read: Seq,
     /// Messages up to this sequence number are not visible to the member who asked.
     pub joined: Seq,
-    /// The time of the last change, or of the creation.
+    /// The time of the newest message that was sent, or of the creation. Edits, deletions and members do not move it.
     pub updated_at: Timestamp,
 }
 
@@ -273,14 +275,14 @@ pub struct MembersPage {
 /// The conversations asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationQuery {
-    /// A page of the user's conversations, newest activity first.
+    /// A page of the user's conversations, newest message first.
     Page {
         /// The opaque cursor of an earlier page; any other text is [`RecordsError::Invalid`].
         cursor: Option<String>,
         /// 1 to [`crate::limits::PAGE_MAX`].
         limit: u32,
     },
-    /// Of these conversations the ones that the user is a member of, newest activity first.
+    /// Of these conversations the ones that the user is a member of, newest message first.
     Named(Vec<ConversationId>),
 }
 
@@ -375,8 +377,34 @@ pub struct ContactAudience {
 pub enum Confirmation {
     /// A change, announced to all members.
     Change(ConversationId, Seq),
-    /// So many moves of a user's read position or membership.
+    /// So many moves of a user's read position.
     Member(ConversationId, UserId, u64),
+    /// So many moves of a user's membership.
+    Membership(ConversationId, UserId, u64),
+    /// The creation of a conversation.
+    Creation(ConversationId, u64),
+    /// So many changes of what the first user has said about the second.
+    Contact(UserId, UserId, u64),
+}
+
+/// What two users have said about each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relation {
+    /// The first user has the second one as a contact.
+    pub contact: bool,
+    /// The first user has blocked the second one.
+    pub blocked: bool,
+    /// The second user has the first one as a contact.
+    pub contact_of: bool,
+    /// The second user has blocked the first one.
+    pub blocked_by: bool,
+}
+
+impl Relation {
+    /// Whether the two see each other's presence.
+    pub const fn is_visible(self) -> bool {
+        self.contact && self.contact_of && !self.blocked && !self.blocked_by
+    }
 }
 
 /// The reason why the records did not do what was asked.
@@ -400,6 +428,11 @@ pub enum RecordsError {
     /// Another message or conversation has this id.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// The members of a pair do not change.
+    #[error(
+        "the members of a direct conversation do not change; create a conversation with `members` for a group, or block the other user"
+    )]
+    Direct,
     /// The document does not have the version that the caller expects. Nothing was changed.
     #[error("version mismatch: {}", present_version(.present))]
     VersionMismatch {

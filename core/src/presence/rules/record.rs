@@ -131,6 +131,16 @@ impl PresenceRecord {
         }
     }
 
+    /// Gives an announced state the next generation; `None` for a user who was never seen. Refused if the record has changed.
+    pub(crate) fn counted_on(&self, user: UserId) -> Option<Transaction> {
+        let next = self.generation?.saturating_add(1);
+        let presence = || Key::of_user(Space::Presence, user);
+        let announced = Check::FieldEquals(presence(), ANNOUNCED.into(), Some(self.status.name().into()));
+        let counted = vec![(GENERATION.into(), next.to_string().into())];
+        let transaction = Transaction::new(Owner::User(user)).check(self.unchanged(user)).check(announced);
+        Some(transaction.mutate(Mutation::SetFields(presence(), counted)))
+    }
+
     /// Checks that no transition was made since the record was read.
     pub(crate) fn unchanged(&self, user: UserId) -> Check {
         let generation = self.generation.map(|generation| generation.to_string());
@@ -225,6 +235,18 @@ mod tests {
         let offline = record([Some("offline"), Some("online"), Some("41"), None]);
         let confirmation = offline.unannounced(USER).unwrap().confirmation();
         assert_eq!(confirmation.checks, [offline.unchanged(USER)]);
+    }
+
+    #[test]
+    fn only_an_announced_state_is_counted_on_and_nothing_else_of_it_changes() {
+        assert_eq!(PresenceRecord::UNKNOWN.counted_on(USER), None);
+        let online = record([Some("online"), Some("online"), Some("41"), None]);
+        let transaction = online.counted_on(USER).unwrap();
+        let presence = Key::of_user(Space::Presence, USER);
+        let announced = Check::FieldEquals(presence.clone(), ANNOUNCED.into(), Some("online".into()));
+        assert_eq!(transaction.checks, [online.unchanged(USER), announced]);
+        let next = vec![(GENERATION.into(), "42".into())];
+        assert_eq!(transaction.mutations, [Mutation::SetFields(presence, next)]);
     }
 
     #[test]

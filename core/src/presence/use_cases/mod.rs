@@ -6,12 +6,14 @@ mod disconnect;
 mod heartbeat;
 mod query;
 mod sweep;
+mod visibility;
 
 pub use client_device::client_heartbeat;
 pub use disconnect::disconnect;
 pub use heartbeat::{connected, heartbeat};
 pub use query::{Viewer, of_contacts, query};
 pub use sweep::{SweepSummary, sweep};
+pub use visibility::show_change;
 
 use crate::error::Error;
 use crate::limits::LIST_MAX;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::erasing::first;
 use crate::ids::UserId;
-use crate::port::{Answer, records_bounds as bounds};
+use crate::port::{Answer, Relation, records_bounds as bounds};
 
 /// Two directed relations.
 #[derive(Debug, Default)]
@@ -34,20 +35,46 @@ impl ContactsAndBlocks {
         users.iter().any(|user| related(&self.blocks, *user).any(|blocked| users.contains(&blocked)))
     }
 
-    pub(super) fn add_contact(&mut self, user: UserId, contact: UserId) -> Answer<()> {
+    pub(super) fn relation(&self, user: UserId, other: UserId) -> Relation {
+        Relation {
+            contact: self.contacts.contains(&(user, other)),
+            blocked: self.blocks.contains(&(user, other)),
+            contact_of: self.contacts.contains(&(other, user)),
+            blocked_by: self.blocks.contains(&(other, user)),
+        }
+    }
+
+    /// Answers whether something changed, like the other changes.
+    pub(super) fn add_contact(&mut self, user: UserId, contact: UserId) -> Answer<bool> {
         add(&mut self.contacts, user, contact)
     }
 
-    pub(super) fn remove_contact(&mut self, user: UserId, contact: UserId) {
-        self.contacts.remove(&(user, contact));
+    pub(super) fn remove_contact(&mut self, user: UserId, contact: UserId) -> bool {
+        self.contacts.remove(&(user, contact))
     }
 
-    pub(super) fn block(&mut self, user: UserId, blocked: UserId) -> Answer<()> {
+    pub(super) fn block(&mut self, user: UserId, blocked: UserId) -> Answer<bool> {
         add(&mut self.blocks, user, blocked)
     }
 
-    pub(super) fn unblock(&mut self, user: UserId, blocked: UserId) {
-        self.blocks.remove(&(user, blocked));
+    pub(super) fn unblock(&mut self, user: UserId, blocked: UserId) -> bool {
+        self.blocks.remove(&(user, blocked))
+    }
+
+    /// Removes what the user has added and blocked, and the user from what so many others have. Answers the others.
+    pub(super) fn erase(&mut self, user: UserId, others_max: usize) -> Vec<UserId> {
+        for relation in [&mut self.contacts, &mut self.blocks] {
+            relation.retain(|(one, _)| *one != user);
+        }
+        let others = |relation: &BTreeSet<(UserId, UserId)>| -> Vec<UserId> {
+            relation.iter().filter(|(_, other)| *other == user).map(|(one, _)| *one).collect()
+        };
+        let related = first(others(&self.contacts).into_iter().chain(others(&self.blocks)), others_max);
+        for other in &related {
+            self.contacts.remove(&(*other, user));
+            self.blocks.remove(&(*other, user));
+        }
+        related
     }
 }
 
@@ -57,10 +84,10 @@ fn related(relation: &BTreeSet<(UserId, UserId)>, user: UserId) -> impl Iterator
     relation.range(range).map(|&(_, other)| other)
 }
 
-fn add(relation: &mut BTreeSet<(UserId, UserId)>, user: UserId, other: UserId) -> Answer<()> {
-    if !relation.contains(&(user, other)) {
-        bounds::contact_count(related(relation, user).count() + 1)?;
-        relation.insert((user, other));
+fn add(relation: &mut BTreeSet<(UserId, UserId)>, user: UserId, other: UserId) -> Answer<bool> {
+    if relation.contains(&(user, other)) {
+        return Ok(false);
     }
-    Ok(())
+    bounds::contact_count(related(relation, user).count() + 1)?;
+    Ok(relation.insert((user, other)))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, MEMBERS_SHOWN_MAX, READS_SHOWN_MAX, RECEIPT_MESSAGES_MAX};
 use crate::port::{
-    Change, ChangeKind, Changed, Conversation, Counter, LastMessage, Message, ReadPosition, RecordsError,
+    Change, ChangeKind, Changed, Conversation, Counter, LastMessage, Message, NOBODY, ReadPosition, RecordsError,
 };
 use crate::time::Timestamp;
 
@@ -36,11 +36,15 @@ pub(super) struct FakeTries {
 pub(super) struct FakeConversation {
     pub(super) id: ConversationId,
     pub(super) creator: UserId,
+    /// Whether this is the pair of two users.
+    pub(super) direct: bool,
     pub(super) members: BTreeMap<UserId, FakeMember>,
     pub(super) messages: BTreeMap<MessageId, Message>,
     pub(super) changes: Vec<FakeChange>,
     pub(super) unannounced: BTreeMap<Seq, FakeTries>,
     pub(super) updated_at: Timestamp,
+    /// The time of the newest change, or of the creation. It never steps back.
+    pub(super) changed_at: Timestamp,
 }
 
 impl FakeConversation {
@@ -54,6 +58,11 @@ impl FakeConversation {
 
     pub(super) fn member(&self, user: UserId) -> Result<FakeMember, RecordsError> {
         self.members.get(&user).copied().ok_or(RecordsError::NotAMember)
+    }
+
+    /// Whether the user created the conversation. Nobody has created those of a user who was erased.
+    pub(super) fn is_creator(&self, user: UserId) -> bool {
+        self.creator == user && user != NOBODY
     }
 
     /// The two members, if there are exactly two.
@@ -71,6 +80,7 @@ impl FakeConversation {
         let all_reads = || self.members.values().map(|member| member.read).collect();
         Some(Conversation {
             id: self.id,
+            direct: self.direct,
             members: self.members.keys().copied().take(MEMBERS_SHOWN_MAX).collect(),
             member_count: self.members.len() as u64,
             reads: if self.members.len() <= READS_SHOWN_MAX { all_reads() } else { Vec::new() },
@@ -93,10 +103,13 @@ impl FakeConversation {
         })
     }
 
-    /// Stores a change of the message and answers its sequence number.
+    /// Stores a change of the message and answers its sequence number. Only a new message moves the conversation in the inbox.
     pub(super) fn add_change(&mut self, kind: ChangeKind, message: MessageId, at: Timestamp) -> Seq {
-        self.updated_at = self.updated_at.max(at);
-        self.changes.push(FakeChange { kind, message, since: self.updated_at });
+        self.changed_at = self.changed_at.max(at);
+        if kind == ChangeKind::Sent {
+            self.updated_at = self.updated_at.max(at);
+        }
+        self.changes.push(FakeChange { kind, message, since: self.changed_at });
         self.unannounced.insert(self.seq(), FakeTries::default());
         self.seq()
     }

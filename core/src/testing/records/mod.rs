@@ -7,8 +7,10 @@
 mod contacts;
 mod conversation;
 mod documents;
+mod erasing;
 mod oracle;
 mod outbox;
+mod pairs;
 mod state;
 
 use std::collections::BTreeSet;
@@ -17,9 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, PendingPage,
-    PendingQuery, Postponement, ReadMark, Records, UnreadRequest, UnreadSnapshot, records_bounds as bounds,
+    DirectRequest, Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, Erased, HistoryPage,
+    HistoryQuery, LastMessage, MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery,
+    NewConversation, PendingPage, PendingQuery, Postponement, ReadMark, Records, Relation, UnreadRequest,
+    UnreadSnapshot, records_bounds as bounds,
 };
 use crate::time::Timestamp;
 use state::FakeState;
@@ -54,7 +57,7 @@ impl Records for FakeRecords {
         &self,
         conversation: ConversationId,
         message: MessageId,
-        actor: UserId,
+        actor: Option<UserId>,
         at: Timestamp,
     ) -> Answer<Changed> {
         bounds::timestamp(at)?;
@@ -105,6 +108,11 @@ impl Records for FakeRecords {
         self.state().create(&conversation, &members)
     }
 
+    async fn create_direct(&self, request: DirectRequest) -> Answer<Created> {
+        bounds::direct(&request)?;
+        self.state().create_direct(request)
+    }
+
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
         bounds::timestamp(change.at)?;
         self.state().add_member(change)
@@ -130,24 +138,31 @@ impl Records for FakeRecords {
         Ok(users.into_iter().map(|user| ContactAudience { user, visible: state.relations.audience(user) }).collect())
     }
 
+    async fn relation(&self, user: UserId, other: UserId) -> Answer<Relation> {
+        Ok(self.state().relations.relation(user, other))
+    }
+
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         bounds::two_users(user, contact)?;
-        self.state().relations.add_contact(user, contact)
+        self.state().change_relation(user, contact, |relations| relations.add_contact(user, contact))
     }
 
     async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
-        self.state().relations.remove_contact(user, contact);
-        Ok(())
+        self.state().change_relation(user, contact, |relations| Ok(relations.remove_contact(user, contact)))
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
         bounds::two_users(user, blocked)?;
-        self.state().relations.block(user, blocked)
+        self.state().change_relation(user, blocked, |relations| relations.block(user, blocked))
     }
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
-        self.state().relations.unblock(user, blocked);
-        Ok(())
+        self.state().change_relation(user, blocked, |relations| Ok(relations.unblock(user, blocked)))
+    }
+
+    async fn erase_user(&self, user: UserId, at: Timestamp) -> Answer<Erased> {
+        bounds::timestamp(at)?;
+        self.state().erase(user, at)
     }
 
     async fn pending(&self, query: PendingQuery) -> Answer<PendingPage> {

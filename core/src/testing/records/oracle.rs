@@ -53,6 +53,16 @@ impl FakeRecords {
         messages
     }
 
+    /// The contacts that the user has added, in ascending order.
+    pub fn contacts_of(&self, user: UserId) -> Vec<UserId> {
+        self.state().relations.contacts(user)
+    }
+
+    /// Whether the user has created the conversation.
+    pub fn is_creator(&self, conversation: ConversationId, user: UserId) -> bool {
+        self.state().conversations.get(&conversation).is_some_and(|conversation| conversation.creator == user)
+    }
+
     /// The users who may see the user's presence, in ascending order.
     pub fn audience_of(&self, user: UserId) -> Vec<UserId> {
         self.state().relations.audience(user)

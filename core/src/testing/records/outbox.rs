@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 impl FakeState {
     pub(super) fn pending(&self, query: &PendingQuery) -> Answer<PendingPage> {
         let after = query.cursor.as_deref().map(PendingCursor::parse).transpose()?;
-        let mut found: Vec<(PendingCursor, PendingItem)> = self.changes_and_members().collect();
+        let mut found: Vec<(PendingCursor, PendingItem)> = self.changes_and_moves().collect();
         let is_asked = |(position, item): &(PendingCursor, PendingItem)| {
             (item.attempts > 0) == query.tried
                 && position.at < query.before
@@ -24,18 +24,24 @@ impl FakeState {
         Ok(PendingPage { items: found.into_iter().map(|(_, item)| item).collect(), next })
     }
 
-    fn changes_and_members(&self) -> impl Iterator<Item = (PendingCursor, PendingItem)> {
+    fn changes_and_moves(&self) -> impl Iterator<Item = (PendingCursor, PendingItem)> {
         let changes = self.conversations.values().flat_map(|found| {
             found.unannounced.iter().filter_map(move |(seq, tries)| {
                 let since = found.stored_change(*seq)?.since;
                 Some(listed(Pending::Change(found.changed(*seq, false).ok()?), since, *tries))
             })
         });
-        let members = self.moves.iter().map(|(&(conversation, user), unconfirmed)| {
-            let pending = Pending::Member(conversation, user, unconfirmed.moves);
-            listed(pending, unconfirmed.since, unconfirmed.tries)
+        let moves = self.moves.iter().filter_map(|(id, unconfirmed)| {
+            let pending = match *id {
+                PendingId::Change(..) => return None,
+                PendingId::Member(conversation, user) => Pending::Member(conversation, user, unconfirmed.moves),
+                PendingId::Membership(conversation, user) => Pending::Membership(conversation, user, unconfirmed.moves),
+                PendingId::Creation(conversation) => Pending::Creation(conversation, unconfirmed.moves),
+                PendingId::Contact(user, other) => Pending::Contact(user, other, unconfirmed.moves),
+            };
+            Some(listed(pending, unconfirmed.since, unconfirmed.tries))
         });
-        changes.chain(members)
+        changes.chain(moves)
     }
 
     pub(super) fn announced(&mut self, confirmations: &[Confirmation]) {
@@ -47,13 +53,22 @@ impl FakeState {
                     }
                 }
                 Confirmation::Member(conversation, user, moves) => {
-                    if let Some(unconfirmed) = self.moves.get_mut(&(conversation, user)) {
-                        unconfirmed.moves = unconfirmed.moves.saturating_sub(moves);
-                    }
-                    self.moves.retain(|_, unconfirmed| unconfirmed.moves > 0);
+                    self.confirm(PendingId::Member(conversation, user), moves);
                 }
+                Confirmation::Membership(conversation, user, moves) => {
+                    self.confirm(PendingId::Membership(conversation, user), moves);
+                }
+                Confirmation::Creation(conversation, moves) => self.confirm(PendingId::Creation(conversation), moves),
+                Confirmation::Contact(user, other, moves) => self.confirm(PendingId::Contact(user, other), moves),
             }
         }
+    }
+
+    fn confirm(&mut self, id: PendingId, moves: u64) {
+        if let Some(unconfirmed) = self.moves.get_mut(&id) {
+            unconfirmed.moves = unconfirmed.moves.saturating_sub(moves);
+        }
+        self.moves.retain(|_, unconfirmed| unconfirmed.moves > 0);
     }
 
     pub(super) fn postpone(&mut self, postponements: &[Postponement]) {
@@ -62,9 +77,7 @@ impl FakeState {
                 PendingId::Change(conversation, seq) => {
                     self.conversations.get_mut(&conversation).and_then(|found| found.unannounced.get_mut(&seq))
                 }
-                PendingId::Member(conversation, user) => {
-                    self.moves.get_mut(&(conversation, user)).map(|unconfirmed| &mut unconfirmed.tries)
-                }
+                id => self.moves.get_mut(&id).map(|unconfirmed| &mut unconfirmed.tries),
             };
             if let Some(tries) = tries {
                 *tries = FakeTries { attempts: *attempts, next_time: *next_time };

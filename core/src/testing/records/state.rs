@@ -10,12 +10,12 @@ use crate::limits::{CHANGES_BYTES_MAX, CHANGES_MAX, COUNTERS_MAX, RECEIPT_AUTHOR
 use crate::port::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Conversation, ConversationPage, ConversationQuery, Created,
     Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery, Membership,
-    Message, MessagesQuery, NewConversation, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
+    Message, MessagesQuery, NewConversation, PendingId, ReadMark, RecordsError, UnreadRequest, UnreadSnapshot,
     records_bounds as bounds,
 };
 use crate::time::Timestamp;
 
-/// The moves of a member that are not confirmed: the time of the oldest, their number, and the tries of recovery.
+/// Moves of one kind that are not confirmed: the time of the oldest, their number, and the tries of recovery.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnconfirmedMoves {
     pub(super) since: Timestamp,
@@ -34,7 +34,10 @@ pub(super) struct FakeState {
     conversation_of_message: BTreeMap<MessageId, ConversationId>,
     pub(super) relations: ContactsAndBlocks,
     pub(super) documents: FakeDocuments,
-    pub(super) moves: BTreeMap<(ConversationId, UserId), UnconfirmedMoves>,
+    /// The pair of two users, who are in ascending order.
+    pub(super) pairs: BTreeMap<[UserId; 2], ConversationId>,
+    /// By their ids, which are never those of changes.
+    pub(super) moves: BTreeMap<PendingId, UnconfirmedMoves>,
     /// The number of conversations of each user.
     memberships: BTreeMap<UserId, u64>,
 }
@@ -59,7 +62,7 @@ impl FakeState {
         Ok((found, found.member(user)?))
     }
 
-    fn conversation_mut(&mut self, conversation: ConversationId) -> Answer<&mut FakeConversation> {
+    pub(super) fn conversation_mut(&mut self, conversation: ConversationId) -> Answer<&mut FakeConversation> {
         self.conversations.get_mut(&conversation).ok_or_else(|| RecordsError::NotFound("no such conversation".into()))
     }
 
@@ -112,6 +115,33 @@ impl FakeState {
         visible.map(|message| (found, message)).ok_or_else(|| RecordsError::NotFound("no such message".into()))
     }
 
+    /// A message that this user may delete: the sender, or the creator of a conversation that is no pair.
+    fn message_to_delete(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        user: UserId,
+    ) -> Answer<(&FakeConversation, &Message)> {
+        let (found, message) = self.message(conversation, message, user)?;
+        if message.sender != user && (found.direct || !found.is_creator(user)) {
+            return Err(RecordsError::Forbidden(
+                "only the sender, the creator of the group and services may delete a message".into(),
+            ));
+        }
+        Ok((found, message))
+    }
+
+    /// A message as a service finds it.
+    fn stored_message(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Answer<(&FakeConversation, &Message)> {
+        let found = self.conversations.get(&conversation);
+        let stored = found.and_then(|found| Some((found, found.messages.get(&message)?)));
+        stored.ok_or_else(|| RecordsError::NotFound("no such message".into()))
+    }
+
     pub(super) fn edit(&mut self, edit: Edit) -> Answer<Changed> {
         let (found, message) = self.message(edit.conversation, edit.message, edit.editor)?;
         if message.deleted {
@@ -136,11 +166,13 @@ impl FakeState {
         &mut self,
         conversation: ConversationId,
         id: MessageId,
-        actor: UserId,
+        actor: Option<UserId>,
         at: Timestamp,
     ) -> Answer<Changed> {
-        let (found, message) = self.message(conversation, id, actor)?;
-        require_sender(message, actor)?;
+        let (found, message) = match actor {
+            Some(actor) => self.message_to_delete(conversation, id, actor)?,
+            None => self.stored_message(conversation, id)?,
+        };
         if message.deleted {
             return found.changed_with_positions(found.latest_change(id), true);
         }
@@ -173,19 +205,34 @@ impl FakeState {
         }
         let counter = found.counter(user).ok_or(RecordsError::NotAMember)?;
         if moved {
-            self.add_move(conversation, user, self.latest);
+            self.add_move(PendingId::Member(conversation, user), self.latest);
         }
         Ok(ReadMark { counter, moved, member_count, audience })
     }
 
-    fn add_move(&mut self, conversation: ConversationId, user: UserId, since: Timestamp) {
-        let unconfirmed = self.moves.entry((conversation, user)).or_insert(UnconfirmedMoves {
-            since,
-            moves: 0,
-            tries: FakeTries::default(),
-        });
+    fn add_move(&mut self, id: PendingId, since: Timestamp) {
+        let new = UnconfirmedMoves { since, moves: 0, tries: FakeTries::default() };
+        let unconfirmed = self.moves.entry(id).or_insert(new);
         unconfirmed.moves += 1;
         unconfirmed.since = unconfirmed.since.min(since);
+    }
+
+    /// Changes what a user has said about another one, and notes it in the outbox if something changed.
+    pub(super) fn change_relation(
+        &mut self,
+        user: UserId,
+        other: UserId,
+        change: impl FnOnce(&mut ContactsAndBlocks) -> Answer<bool>,
+    ) -> Answer<()> {
+        if change(&mut self.relations)? {
+            self.move_contact(user, other);
+        }
+        Ok(())
+    }
+
+    /// Notes that what a user has said about another one changed.
+    pub(super) fn move_contact(&mut self, user: UserId, other: UserId) {
+        self.add_move(PendingId::Contact(user, other), self.latest);
     }
 
     /// Answers all requests, which share what one answer may hold.
@@ -295,14 +342,17 @@ impl FakeState {
         let created = FakeConversation {
             id,
             creator: new.creator,
+            direct: false,
             members: members.iter().map(|&member| (member, position)).collect(),
             messages: BTreeMap::new(),
             changes: Vec::new(),
             unannounced: BTreeMap::new(),
             updated_at: new.at,
+            changed_at: new.at,
         };
         let conversation = created.view(new.creator).ok_or(RecordsError::NotAMember)?;
         self.conversations.insert(id, created);
+        self.add_move(PendingId::Creation(id), new.at);
         Ok(Created { conversation, repeated: false })
     }
 
@@ -340,6 +390,9 @@ impl FakeState {
 
     pub(super) fn add_member(&mut self, change: MemberChange) -> Answer<Vec<UserId>> {
         let found = self.conversation_to_change(&change)?;
+        if found.direct {
+            return Err(RecordsError::Direct);
+        }
         if found.members.contains_key(&change.user) {
             return Ok(found.member_ids());
         }
@@ -350,7 +403,7 @@ impl FakeState {
         self.check_one_more(change.user)?;
         let seq = found.seq();
         self.note_time(change.at);
-        self.add_move(change.conversation, change.user, change.at);
+        self.add_move(PendingId::Membership(change.conversation, change.user), change.at);
         *self.memberships.entry(change.user).or_default() += 1;
         let found = self.conversation_mut(change.conversation)?;
         found.members.insert(change.user, FakeMember { joined: seq, read: seq });
@@ -359,20 +412,28 @@ impl FakeState {
 
     pub(super) fn remove_member(&mut self, change: MemberChange) -> Answer<Vec<UserId>> {
         let found = self.conversation_to_change(&change)?;
-        if change.actor.is_some_and(|actor| actor != change.user && actor != found.creator) {
+        if found.direct && found.members.len() > 1 {
+            return Err(RecordsError::Direct);
+        }
+        if change.actor.is_some_and(|actor| actor != change.user && !found.is_creator(actor)) {
             return Err(RecordsError::Forbidden(
                 "only the conversation's creator and services may remove other members".into(),
             ));
         }
-        let is_member = found.members.contains_key(&change.user);
-        if is_member {
-            *self.memberships.entry(change.user).or_default() -= 1;
-            self.note_time(change.at);
-            self.add_move(change.conversation, change.user, change.at);
+        if found.members.contains_key(&change.user) {
+            self.leave(change.conversation, change.user, change.at);
         }
-        let found = self.conversation_mut(change.conversation)?;
-        found.members.remove(&change.user);
-        Ok(found.member_ids())
+        Ok(self.conversation_mut(change.conversation)?.member_ids())
+    }
+
+    /// Removes a member.
+    pub(super) fn leave(&mut self, conversation: ConversationId, user: UserId, at: Timestamp) {
+        *self.memberships.entry(user).or_default() -= 1;
+        self.note_time(at);
+        self.add_move(PendingId::Membership(conversation, user), at);
+        if let Some(found) = self.conversations.get_mut(&conversation) {
+            found.members.remove(&user);
+        }
     }
 }
 
@@ -380,7 +441,7 @@ fn require_sender(message: &Message, user: UserId) -> Answer<()> {
     if message.sender == user {
         return Ok(());
     }
-    Err(RecordsError::Forbidden("only the sender may change a message".into()))
+    Err(RecordsError::Forbidden("only the sender may edit a message".into()))
 }
 
 fn parse_cursor(cursor: &str) -> Answer<(Timestamp, ConversationId)> {

@@ -7,15 +7,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decimal;
-use super::encoded_change::{EncodedChanges, bounded_events, unnotified_events};
+use super::missed_events::{MemberEvents, MissedEvents, bounded_events, is_added};
+use super::unread_update::update;
+use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::{FILL_CHUNK, FOLLOWED_TTL_MS, LEASE_TTL_MS, LEASE_WAIT_MS, LEASE_WAIT_MS_MAX};
-use crate::port::{Check, Counter, Mutation, Text, Transaction};
+use crate::port::{Check, Counter, Event, Mutation, Text, Transaction};
 use crate::stored_text::signed;
 
-/// For each conversation, the sequence number up to which changes were published to a user.
-pub(crate) type Positions = BTreeMap<ConversationId, Seq>;
+/// What was published to a user about a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoredPosition {
+    /// Changes up to this sequence number.
+    pub(crate) seq: Seq,
+    /// The user's own read position, if the store holds one.
+    pub(crate) read: Option<Seq>,
+}
+
+/// What was published to a user about each conversation.
+pub(crate) type Positions = BTreeMap<ConversationId, StoredPosition>;
 
 /// A user whose lease this caller holds, and how far the counters are filled.
 #[derive(Clone, Debug)]
@@ -30,25 +41,43 @@ pub(crate) struct Fill {
     sum: u64,
     /// Whether a chunk has been written already.
     is_begun: bool,
+    /// Whether the user was cached before. Then the positions are those of all conversations that the user's clients know.
+    was_cached: bool,
 }
 
 impl Fill {
     /// Nothing is filled so far. `positions` are those in the store.
     pub(crate) fn new(user: UserId, token: &[u8], positions: Positions) -> Self {
-        Self { user, token: token.to_vec(), left: positions, sum: 0, is_begun: false }
+        let was_cached = !positions.is_empty();
+        Self { user, token: token.to_vec(), left: positions, sum: 0, is_begun: false, was_cached }
     }
 
     /// The stored position in a conversation that no chunk has contained so far.
     pub(crate) fn position(&self, conversation: ConversationId) -> Option<Seq> {
-        self.left.get(&conversation).copied()
+        self.left.get(&conversation).map(|position| position.seq)
+    }
+
+    /// Whether the user's clients have to be told that the user has become a member of this conversation, which no chunk has
+    /// contained so far. The first time that counters are filled nobody is told: a client asks for the conversations then.
+    pub(crate) fn is_added(&self, counter: &Counter) -> bool {
+        self.was_cached && is_added(self.position(counter.conversation), counter)
     }
 
     /// Writes these counters without the total, in as many transactions as they need. The transactions do not depend on each
     /// other, and each renews the lease.
-    pub(crate) fn write(&mut self, counters: &[Counter], changes: &EncodedChanges) -> Vec<Transaction> {
+    ///
+    /// The total is not known yet. Where a client would need it, a `resync` is published.
+    pub(crate) fn write(&mut self, counters: &[Counter], missed: &MissedEvents) -> Vec<Transaction> {
         self.is_begun |= !counters.is_empty();
-        let chunks = counters.chunks(FILL_CHUNK);
-        chunks.map(|chunk| renew(self.user, &self.token).with(self.chunk(chunk, changes))).collect()
+        let mut transactions = Vec::new();
+        for chunk in counters.chunks(FILL_CHUNK) {
+            let (mut written, moved) = self.chunk(chunk, missed);
+            if !moved.is_empty() {
+                written.publications = vec![event::resync()];
+            }
+            transactions.push(renew(self.user, &self.token).with(written));
+        }
+        transactions
     }
 
     /// Deletes the counters of conversations that no chunk has contained and that are not among the last ones, as far as the
@@ -59,15 +88,21 @@ impl Fill {
         let mut transactions = Vec::new();
         for chunk in left.chunks(FILL_CHUNK).skip(1) {
             self.left.retain(|conversation, _| chunk.binary_search(conversation).is_err());
-            transactions.push(renew(self.user, &self.token).with(removal(self.user, chunk.to_vec())));
+            let removal = removal(self.user, chunk.to_vec()).publish(event::resync());
+            transactions.push(renew(self.user, &self.token).with(removal));
             self.is_begun = true;
         }
         transactions
     }
 
     /// Writes the last counters and the total, and gives the lease back. From then on the user is cached.
-    pub(crate) fn finish(mut self, counters: &[Counter], changes: &EncodedChanges) -> Transaction {
-        let chunk = self.chunk(counters, changes);
+    pub(crate) fn finish(mut self, counters: &[Counter], missed: &MissedEvents) -> Transaction {
+        let (mut chunk, moved) = self.chunk(counters, missed);
+        let removed = self.left.keys().filter(|conversation| **conversation != NO_CONVERSATION);
+        let removed = removed.map(|conversation| event::conversation_removed(*conversation, self.sum));
+        let updates = moved.iter().map(|counter| event::unread_update(&update(counter, self.sum)));
+        let after: Vec<Event> = removed.chain(updates).collect();
+        chunk.publications = bounded_events(chunk.publications.into_iter().chain(after).collect());
         let total = Key::of_user(Space::UnreadTotal, self.user);
         let lease = Key::of_user(Space::UnreadLease, self.user);
         let mut transaction = Transaction::new(Owner::User(self.user))
@@ -84,29 +119,46 @@ impl Fill {
         transaction.with(chunk).with(removal(self.user, self.left.into_keys().collect()))
     }
 
-    /// Adds up these counters. Returns what writes them.
-    fn chunk(&mut self, counters: &[Counter], changes: &EncodedChanges) -> Transaction {
+    /// Adds up these counters. Returns what writes them, and those that moved by anything but new messages.
+    fn chunk<'c>(&mut self, counters: &'c [Counter], missed: &MissedEvents) -> (Transaction, Vec<&'c Counter>) {
         let user = self.user;
         let mut transaction = Transaction::new(Owner::User(user));
-        let mut events = Vec::new();
+        let (mut events, mut moved) = (Vec::new(), Vec::new());
         for counter in counters {
             self.sum = self.sum.saturating_add(counter.count);
-            events.extend(unnotified_events(self.left.remove(&counter.conversation), counter, changes));
+            let is_added = self.is_added(counter);
+            let stored = self.left.remove(&counter.conversation);
+            let position = stored.map(|stored| stored.seq);
+            let MemberEvents { events: passed, moves_count, .. } = if is_added {
+                missed.since_joining(user, position, counter)
+            } else {
+                missed.between(user, position, counter)
+            };
+            events.extend(passed);
+            let has_read = stored.is_some_and(|stored| stored.read != Some(counter.read));
+            if moves_count || has_read || (is_added && position.is_some()) {
+                moved.push(counter);
+            }
             let key = Key::unread_conversation(user, counter.conversation);
             transaction = transaction.mutate(Mutation::Set(key, decimal(signed(counter.count)), None));
         }
         transaction.publications = bounded_events(events);
         if counters.is_empty() {
-            return transaction;
+            return (transaction, moved);
         }
         let fields = |value: fn(&Counter) -> Seq| {
             counters.iter().map(|c| (c.conversation.into(), value(c).to_string().into())).collect()
         };
-        transaction
+        let written = transaction
             .mutate(Mutation::SetFields(Key::of_user(Space::UnreadSequence, user), fields(|counter| counter.seq)))
-            .mutate(Mutation::SetFields(Key::of_user(Space::UnreadRead, user), fields(|counter| counter.read)))
+            .mutate(Mutation::SetFields(Key::of_user(Space::UnreadRead, user), fields(|counter| counter.read)));
+        (written, moved)
     }
 }
+
+/// Has a position while the counters of a user without conversations are forgotten, so that the user is known to have been
+/// cached. No conversation has this id.
+pub(super) const NO_CONVERSATION: ConversationId = ConversationId::from_u128(0);
 
 /// The pause of a caller that waits for the holder of a lease, after so many reads in vain. All pauses of
 /// [`TRIES_MAX`](crate::limits::TRIES_MAX) reads are longer than a lease and shorter than the time that a call has.

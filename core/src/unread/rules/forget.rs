@@ -1,7 +1,7 @@
 //! Deletes the cached counters of a user: in one transaction, or in chunks under the lease, the total first.
 
 use super::decimal;
-use super::fill::{release, renew};
+use super::fill::{NO_CONVERSATION, release, renew};
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::{FILL_CHUNK, LEASE_TTL_MS};
@@ -19,13 +19,18 @@ pub(crate) struct ForgetPlan {
     pub(crate) last: Option<Transaction>,
 }
 
-/// Deletes the total, which must still be `total`, the read positions, and the counters of these conversations.
+/// Deletes the total, which must still be `total`, and the counters of these conversations. The positions remain: they say
+/// what the user's clients know.
 pub(crate) fn forget(user: UserId, total: i64, conversations: &[ConversationId], token: &[u8]) -> ForgetPlan {
     let key = Key::of_user(Space::UnreadTotal, user);
     let first = Transaction::new(Owner::User(user))
         .check(Check::Equals(key.clone(), decimal(total)))
-        .mutate(Mutation::Delete(key))
-        .mutate(Mutation::Delete(Key::of_user(Space::UnreadRead, user)));
+        .mutate(Mutation::Delete(key));
+    if conversations.is_empty() {
+        let positions = Key::of_user(Space::UnreadSequence, user);
+        let marked = first.mutate(Mutation::SetFields(positions, vec![(NO_CONVERSATION.into(), "0".into())]));
+        return ForgetPlan { first: marked, chunks: Vec::new(), last: None };
+    }
     if conversations.len() <= FILL_CHUNK {
         return ForgetPlan { first: delete_counters(first, user, conversations), chunks: Vec::new(), last: None };
     }

@@ -4,16 +4,40 @@
 //! `seq` has a known effect on it: an edit has none, and a deletion takes one from a member who had not read the message and
 //! did not write it.
 
-use crate::ids::UserId;
+use super::CounterState;
+use super::decimal;
+use super::unread_update::new_total;
+use crate::event::{self, UnreadUpdatePayload};
+use crate::ids::ConversationId;
 use crate::key::{Key, Owner, Space};
 use crate::port::{Change, ChangeKind, Check, Event, Mutation, ReadPosition, Text, Transaction};
 
+/// The counter of a member and the total, as the store held them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoredCounts {
+    pub(crate) total: i64,
+    pub(crate) count: i64,
+}
+
+/// Whether a change takes one from the counter of a member: a deletion of a message that the member had not read and did not
+/// write. The counter has to be read before, because the member is told the new one.
+pub(crate) fn takes_one(change: &Change, member: &ReadPosition) -> bool {
+    change.kind == ChangeKind::Deleted && member.user != change.message.sender && change.message.seq > member.read
+}
+
 /// The transaction that announces an edit or a deletion to a cached member to whom every earlier change was published.
+/// `counts` are needed for a change that [`takes_one`]; without them, as for a member who is uncached, the transaction only
+/// finds out whether anything is owed to the member.
 ///
 /// It is refused if the store holds another position than the records did when the change was stored: then only a snapshot
 /// tells whether the counter included the message. It is refused by [`super::OWED_CHECK`] if nothing is owed to the member. A
 /// member who joined after the message was sent receives no event.
-pub(crate) fn announce_later_change(change: &Change, event: Option<&Event>, member: &ReadPosition) -> Transaction {
+pub(crate) fn announce_later_change(
+    change: &Change,
+    event: Option<&Event>,
+    member: &ReadPosition,
+    counts: Option<StoredCounts>,
+) -> Transaction {
     let message = &change.message;
     let field = Text::from(message.conversation);
     let positions = Key::of_user(Space::UnreadSequence, member.user);
@@ -25,23 +49,40 @@ pub(crate) fn announce_later_change(change: &Change, event: Option<&Event>, memb
     if change.kind == ChangeKind::Deleted && member.user != message.sender {
         let reads = Key::of_user(Space::UnreadRead, member.user);
         transaction = transaction.check(Check::FieldEquals(reads, field.clone(), Some(member.read.to_string().into())));
-        if message.seq > member.read {
-            transaction =
-                take_one(transaction, member.user, Key::unread_conversation(member.user, message.conversation));
-        }
+    }
+    if takes_one(change, member) {
+        transaction = match counts {
+            Some(counts) => take_one(transaction, member, message.conversation, counts),
+            None => transaction.check(Check::Absent(Key::of_user(Space::UnreadTotal, member.user))),
+        };
     }
     transaction = transaction.mutate(Mutation::SetFields(positions, vec![(field, change.seq.to_string().into())]));
     if message.seq > member.joined {
         transaction.publications.extend(event.cloned());
     }
+    if let Some(StoredCounts { total, count }) = counts.filter(|_| takes_one(change, member)) {
+        let unread = (count - 1).max(0).unsigned_abs();
+        let stored = CounterState { total: Some(total), count: Some(count), ..CounterState::default() };
+        let total = new_total(&stored, unread);
+        let (conversation, read, seq) = (message.conversation, member.read, change.seq);
+        let update = UnreadUpdatePayload { conversation, unread, total, read, seq };
+        transaction = transaction.publish(event::unread_update(&update));
+    }
     transaction
 }
 
-/// Takes one from a counter and from the total.
-fn take_one(transaction: Transaction, user: UserId, counter: Key) -> Transaction {
-    let total = Key::of_user(Space::UnreadTotal, user);
+/// Takes one from a counter and from the total, if they are as they were read.
+fn take_one(
+    transaction: Transaction,
+    member: &ReadPosition,
+    conversation: ConversationId,
+    counts: StoredCounts,
+) -> Transaction {
+    let counter = Key::unread_conversation(member.user, conversation);
+    let total = Key::of_user(Space::UnreadTotal, member.user);
     transaction
-        .check(Check::Present(counter.clone()))
+        .check(Check::Equals(total.clone(), decimal(counts.total)))
+        .check(Check::Equals(counter.clone(), decimal(counts.count)))
         .mutate(Mutation::Add { key: counter, delta: -1, floor: Some(0) })
         .mutate(Mutation::Add { key: total, delta: -1, floor: Some(0) })
 }
@@ -49,8 +90,7 @@ fn take_one(transaction: Transaction, user: UserId, counter: Key) -> Transaction
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event;
-    use crate::ids::{ConversationId, MessageId, Seq};
+    use crate::ids::{MessageId, Seq, UserId};
     use crate::port::Message;
     use crate::time::Timestamp;
 
@@ -77,7 +117,8 @@ mod tests {
     fn announced(kind: ChangeKind, user: UserId, joined: u64, read: u64) -> Transaction {
         let change = change(kind);
         let member = ReadPosition { user, joined: Seq(joined), read: Seq(read) };
-        announce_later_change(&change, event::change(&change).as_ref(), &member)
+        let counts = Some(StoredCounts { total: 7, count: 3 });
+        announce_later_change(&change, event::change(&change).as_ref(), &member, counts)
     }
 
     fn field(space: Space, user: UserId, value: &'static str) -> Check {
@@ -105,11 +146,26 @@ mod tests {
             let reading = field(Space::UnreadRead, BEN, if read == 0 { "0" } else { "4" });
             let [owed, total, seq] = always(BEN);
             assert_eq!(transaction.owner, Owner::User(BEN));
-            assert_eq!(transaction.checks, [owed, total, seq, reading, Check::Present(counter.clone())]);
+            let total_key = Key::of_user(Space::UnreadTotal, BEN);
+            let equal =
+                [Check::Equals(total_key.clone(), b"7".to_vec()), Check::Equals(counter.clone(), b"3".to_vec())];
+            assert_eq!(transaction.checks, [vec![owed, total, seq, reading], equal.into()].concat());
             let less = |key| Mutation::Add { key, delta: -1, floor: Some(0) };
-            let total = Key::of_user(Space::UnreadTotal, BEN);
-            assert_eq!(transaction.mutations, [less(counter), less(total), advanced(BEN)]);
-            assert_eq!(transaction.publications.len(), 1);
+            assert_eq!(transaction.mutations, [less(counter), less(total_key), advanced(BEN)]);
+            let deleted = event::change(&change(ChangeKind::Deleted)).unwrap();
+            let (read, seq) = (Seq(read), Seq(8));
+            let update = UnreadUpdatePayload { conversation: CONVERSATION, unread: 2, total: 6, read, seq };
+            assert_eq!(transaction.publications, [deleted, event::unread_update(&update)]);
+        }
+    }
+
+    #[test]
+    fn a_deletion_without_the_counts_of_the_member_is_never_carried_out() {
+        let (change, member) = (change(ChangeKind::Deleted), ReadPosition { user: BEN, joined: Seq(0), read: Seq(0) });
+        let transaction = announce_later_change(&change, event::change(&change).as_ref(), &member, None);
+        let total = Key::of_user(Space::UnreadTotal, BEN);
+        for check in [Check::Present(total.clone()), Check::Absent(total)] {
+            assert!(transaction.checks.contains(&check), "{check:?}");
         }
     }
 

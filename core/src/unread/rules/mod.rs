@@ -3,23 +3,25 @@
 
 mod announcement;
 mod counter_state;
-mod encoded_change;
 mod fill;
 mod forget;
 mod later_change;
+mod missed_events;
 mod page;
 mod reconciliation;
 #[cfg(test)]
 mod tests;
+mod unread_update;
 
 pub(crate) use announcement::{OWED_CHECK, announce};
 pub(crate) use counter_state::CounterState;
-pub(crate) use encoded_change::{EncodedChanges, encode_newest, missed, notified_up_to};
-pub(crate) use fill::{Fill, Positions, lease_wait_ms, release, renew, take_lease};
+pub(crate) use fill::{Fill, Positions, StoredPosition, lease_wait_ms, release, renew, take_lease};
 pub(crate) use forget::forget;
-pub(crate) use later_change::announce_later_change;
+pub(crate) use later_change::{StoredCounts, announce_later_change, takes_one};
+pub(crate) use missed_events::{AddedConversation, MissedEvents, encode_newest, is_added, missed, notified_up_to};
 pub use page::{UnreadPage, page};
-pub(crate) use reconciliation::{Reconciliation, reconcile, unchanged};
+pub(crate) use reconciliation::{Reconciliation, reconcile, repeat, tell_counter};
+pub(crate) use unread_update::new_total;
 
 fn decimal(number: i64) -> Vec<u8> {
     number.to_string().into_bytes()

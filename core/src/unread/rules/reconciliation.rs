@@ -1,7 +1,9 @@
 //! Reconciles the stored counters of a cached user with a snapshot from the records.
 
-use super::encoded_change::{EncodedChanges, bounded_events, unnotified_events};
+use super::missed_events::{MissedEvents, bounded_events, is_added};
+use super::unread_update::{new_total, publish_update, with_total};
 use super::{CounterState, decimal};
+use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::port::{Check, Counter, Mutation, Text, Transaction};
@@ -18,7 +20,11 @@ pub(crate) enum Reconciliation {
     Stale,
 }
 
-/// Compares a cached user's state with a snapshot. `snapshot` is `None` if the user is no longer a member.
+/// Compares a cached user's state with a snapshot. Whoever has become a member since is told the conversation, and whoever
+/// is none any more is told that, in the same transaction. So the stored position says whether the user's clients know the
+/// conversation, and a repetition publishes nothing.
+///
+/// `snapshot` is `None` if the user is no longer a member.
 ///
 /// A snapshot is applied only if neither its sequence number nor its read position is below the stored one, and only
 /// if the store still holds the state that was read.
@@ -27,7 +33,7 @@ pub(crate) fn reconcile(
     conversation: ConversationId,
     stored: &CounterState,
     snapshot: Option<&Counter>,
-    changes: &EncodedChanges,
+    missed: &MissedEvents,
 ) -> Reconciliation {
     let Some(counter) = snapshot else { return remove_conversation(user, conversation, stored) };
     if stored.seq.is_some_and(|seq| counter.seq < seq) || stored.read.is_some_and(|read| counter.read < read) {
@@ -40,7 +46,7 @@ pub(crate) fn reconcile(
         return Reconciliation::InAgreement;
     }
     let field = Text::from(conversation);
-    let mut transaction = unchanged(user, conversation, stored)
+    let transaction = unchanged(user, conversation, stored)
         .mutate(Mutation::Set(Key::unread_conversation(user, conversation), decimal(count), None))
         .mutate(add_to_total(user, count - stored.count.unwrap_or(0)))
         .mutate(Mutation::SetFields(
@@ -51,13 +57,41 @@ pub(crate) fn reconcile(
             Key::of_user(Space::UnreadRead, user),
             vec![(field, counter.read.to_string().into())],
         ));
-    transaction.publications = bounded_events(unnotified_events(stored.seq, counter, changes));
-    Reconciliation::Apply(transaction)
+    Reconciliation::Apply(publish(transaction, user, stored, counter, missed))
+}
+
+/// Publishes what the transaction passes, and the new counters if a client cannot compute them from that: it adds one for
+/// each new message of somebody else, and knows nothing of a conversation that is new to it.
+fn publish(
+    mut transaction: Transaction,
+    user: UserId,
+    stored: &CounterState,
+    counter: &Counter,
+    missed: &MissedEvents,
+) -> Transaction {
+    let is_added = is_added(stored.seq, counter);
+    let passed = if is_added {
+        missed.since_joining(user, stored.seq, counter)
+    } else {
+        missed.between(user, stored.seq, counter)
+    };
+    let computed = stored.count.map(|count| count.unsigned_abs() + passed.counted);
+    let moved = if is_added {
+        passed.moves_count || stored.count.is_some()
+    } else {
+        stored.read != Some(counter.read) || computed != Some(counter.count)
+    };
+    transaction.publications = bounded_events(passed.events);
+    let is_resync = transaction.publications.contains(&event::resync());
+    if moved && !is_resync {
+        return publish_update(transaction, user, stored, counter);
+    }
+    transaction
 }
 
 /// A transaction that is refused if the store no longer holds the state that was read. The total may have changed, but it
 /// must still exist.
-pub(crate) fn unchanged(user: UserId, conversation: ConversationId, stored: &CounterState) -> Transaction {
+pub(super) fn unchanged(user: UserId, conversation: ConversationId, stored: &CounterState) -> Transaction {
     let field = Text::from(conversation);
     let position = |seq: Option<Seq>| seq.map(|seq| seq.to_string().into());
     let counter = Key::unread_conversation(user, conversation);
@@ -72,14 +106,30 @@ pub(crate) fn unchanged(user: UserId, conversation: ConversationId, stored: &Cou
         })
 }
 
+/// Tells a user whose state agrees with the snapshot the counter once more.
+pub(crate) fn tell_counter(user: UserId, stored: &CounterState, counter: &Counter) -> Transaction {
+    publish_update(unchanged(user, counter.conversation, stored), user, stored, counter)
+}
+
+/// Tells a user whose state agrees with the snapshot the conversation once more.
+pub(crate) fn repeat(user: UserId, stored: &CounterState, counter: &Counter, missed: &MissedEvents) -> Transaction {
+    let transaction = unchanged(user, counter.conversation, stored).publish(missed.added_event(counter));
+    publish_update(transaction, user, stored, counter)
+}
+
 /// Removes a conversation that the user is no longer a member of, and subtracts its counter from the total.
 fn remove_conversation(user: UserId, conversation: ConversationId, stored: &CounterState) -> Reconciliation {
     if stored.seq.is_none() && stored.read.is_none() && stored.count.is_none() {
         return Reconciliation::InAgreement;
     }
     let field = vec![Text::from(conversation)];
+    let mut transaction = unchanged(user, conversation, stored);
+    if stored.seq.is_some() {
+        let removed = event::conversation_removed(conversation, new_total(stored, 0));
+        transaction = with_total(transaction, user, stored).publish(removed);
+    }
     Reconciliation::Apply(
-        unchanged(user, conversation, stored)
+        transaction
             .mutate(add_to_total(user, -stored.count.unwrap_or(0)))
             .mutate(Mutation::Delete(Key::unread_conversation(user, conversation)))
             .mutate(Mutation::DeleteFields(Key::of_user(Space::UnreadSequence, user), field.clone()))

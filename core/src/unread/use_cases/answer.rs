@@ -3,7 +3,7 @@
 
 use super::counter_state::read_one;
 use super::fill::fill;
-use super::forget::forget;
+use super::forget::repair;
 use super::reconcile::{Target, Uncached, reconcile};
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
@@ -78,7 +78,7 @@ async fn stored_count<W: World>(world: &W, user: UserId, conversation: Conversat
 }
 
 /// Fills an uncached user's counters, or waits for a short time if another caller is filling them.
-async fn fill_or_wait<W: World>(world: &W, user: UserId, attempt: u32) -> Result<(), Error> {
+pub(super) async fn fill_or_wait<W: World>(world: &W, user: UserId, attempt: u32) -> Result<(), Error> {
     if !fill(world, &[user]).await?.is_empty() {
         world.wait(lease_wait_ms(attempt)).await;
     }
@@ -86,11 +86,25 @@ async fn fill_or_wait<W: World>(world: &W, user: UserId, attempt: u32) -> Result
 }
 
 async fn read_totals<W: World>(world: &W, user: UserId) -> Result<Option<Totals>, Error> {
-    let queries = vec![
+    let mut values = world.read(totals_queries(user).into()).await?.into_iter();
+    parse_totals(world, user, &mut values).await
+}
+
+/// The queries for all counters of a user.
+pub(super) fn totals_queries(user: UserId) -> [Query; 2] {
+    let index = Key::of_user(Space::UnreadSequence, user);
+    [
         Query::Counter(Key::of_user(Space::UnreadTotal, user)),
-        Query::IndexedCounters { index: Key::of_user(Space::UnreadSequence, user), space: Space::UnreadConversation },
-    ];
-    let mut values = world.read(queries).await?.into_iter();
+        Query::IndexedCounters { index, space: Space::UnreadConversation },
+    ]
+}
+
+/// The counters; `None` if the user is uncached, also because the counters were wrong and have been deleted now.
+pub(super) async fn parse_totals<W: World>(
+    world: &W,
+    user: UserId,
+    values: &mut (impl Iterator<Item = Value> + Send),
+) -> Result<Option<Totals>, Error> {
     let Some(total) = store_answers::counter(values.next())? else { return Ok(None) };
     let Some(Value::Counters(counters)) = values.next() else {
         return Err(store_answers::unexpected("counters").into());
@@ -98,7 +112,7 @@ async fn read_totals<W: World>(world: &W, user: UserId) -> Result<Option<Totals>
     let sum: i64 = counters.iter().map(|(_, count)| *count).sum();
     if sum != total || counters.iter().any(|(_, count)| *count < 0) {
         world.count("repair", &[("what", "unread")], 1);
-        forget(world, user).await?;
+        repair(world, user).await?;
         return Ok(None);
     }
     let conversations = counters.iter().filter_map(|(item, count)| Some((item.id()?, count.unsigned_abs()))).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::consistency::{self, Subjects};
 use crate::error::Error;
-use crate::ids::{ConversationId, UserId};
+use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::{CONVERSATIONS_MAX, FILL_CHUNK, LEASE_TTL_MS};
 use crate::messaging;
@@ -114,9 +114,15 @@ fn a_caller_that_stops_in_the_middle_leaves_an_uncached_user_whom_the_next_one_f
     let counters = world.records.counters_of(USER).into_values().collect::<Vec<_>>();
     let value = block_on(world.read(vec![Query::Fields(Key::of_user(Space::UnreadSequence, USER))])).unwrap();
     let positions = crate::store_answers::positions(value.into_iter().next()).unwrap();
-    let behind = counters.iter().map(|counter| (positions.get(&counter.conversation).copied(), *counter)).collect();
-    let changes = block_on(encoded_changes(&world, behind)).unwrap();
-    let mut fill = rules::Fill::new(USER, b"crashed", positions);
+    let behind = counters.iter().map(|counter| MemberSnapshot {
+        user: USER,
+        position: positions.get(&counter.conversation).copied(),
+        counter: *counter,
+        is_added: false,
+    });
+    let changes = block_on(missed_events(&world, behind.collect())).unwrap();
+    let stored = |(id, seq)| (id, rules::StoredPosition { seq, read: Some(Seq::ZERO) });
+    let mut fill = rules::Fill::new(USER, b"crashed", positions.into_iter().map(stored).collect());
     let chunks = fill.write(&counters[..FILL_CHUNK], &changes);
     let steps = [vec![rules::take_lease(USER, b"crashed")], chunks].concat();
     for outcome in block_on(world.commit(steps)).unwrap() {
@@ -193,12 +199,14 @@ fn one_user_who_cannot_be_filled_does_not_stop_the_others() {
 }
 
 #[test]
-fn a_change_of_members_waits_in_the_records_while_the_counters_are_filled() {
+fn a_change_of_members_waits_while_the_counters_are_filled() {
     let world = world(2);
     let lease = Mutation::Set(Key::of_user(Space::UnreadLease, USER), b"another".to_vec(), Some(100));
     block_on(world.commit(vec![Transaction::new(Owner::User(USER)).mutate(lease)])).unwrap();
-    let target = || vec![Target::latest(USER, id(1))];
-    assert_eq!(block_on(reconcile(&world, target(), Uncached::Skip)), Err(Error::Contended));
-    world.clock.advance(100);
-    assert_eq!(block_on(reconcile(&world, target(), Uncached::Skip)), Ok(()));
+    block_on(world.follow(&[USER])).unwrap();
+    let began = world.now();
+    let target = vec![Target::latest(USER, id(1))];
+    assert_eq!(block_on(reconcile(&world, target, Uncached::FillFollowed)), Ok(()));
+    assert!(world.now() >= began.plus(100), "the lease has expired");
+    assert!(world.store.entry(&Key::of_user(Space::UnreadTotal, USER)).is_some());
 }

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use super::encoded_changes::encoded_changes;
+use super::amend::amend;
+use super::missed_events::{MemberSnapshot, missed_events};
 use crate::error::Error;
-use crate::ids::{Seq, UserId};
+use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{FEED_EVENTS_MAX, FILL_CHUNK, LEASE_TTL_MS};
-use crate::port::{Counter, Outcome, Query, StoreError, Transaction, UnreadRequest, UnreadSnapshot, World};
+use crate::port::{Outcome, Query, StoreError, Transaction, UnreadRequest, UnreadSnapshot, World};
 use crate::time::Timestamp;
-use crate::unread::rules::{self, EncodedChanges, Fill, Positions, missed};
+use crate::unread::rules::{self, Fill, MissedEvents, Positions, StoredPosition, missed};
 use crate::{store_answers, store_calls};
 
 /// Fills the users whose lease is free. Returns the others: their counters exist already or will exist soon.
@@ -146,6 +147,7 @@ impl FillRound<'_> {
     /// Fills users whose counters are known, all of them together.
     async fn finish_all<W: World>(&mut self, world: &W, users: Vec<FillStep>, since: Timestamp) -> Result<(), Error> {
         let (users, changes) = self.load_changes(world, users, since).await?;
+        let mut shown = added_conversations(&users);
         let (mut chunks, mut last) = (Vec::new(), Vec::new());
         for (snapshot, mut fill) in users {
             let user = snapshot.user;
@@ -167,7 +169,8 @@ impl FillRound<'_> {
         if !filled.is_empty() {
             world.count("fill", &[("cache", "unread")], filled.len() as u64);
         }
-        Ok(())
+        shown.retain(|(user, _)| filled.contains(user));
+        amend(world, shown, &changes.added).await
     }
 
     /// Fills a user with more conversations than the records answer in one call.
@@ -201,13 +204,13 @@ impl FillRound<'_> {
         world: &W,
         users: Vec<FillStep>,
         mut since: Timestamp,
-    ) -> Result<(Vec<FillStep>, EncodedChanges), Error> {
+    ) -> Result<(Vec<FillStep>, MissedEvents), Error> {
         let users = self.keep_leases(world, users, &mut since).await?;
-        let stored = missed_positions(&users);
+        let stored = missed_snapshots(&users);
         if stored.is_empty() {
-            return Ok((users, EncodedChanges::new()));
+            return Ok((users, MissedEvents::default()));
         }
-        let changes = encoded_changes(world, stored).await?;
+        let changes = missed_events(world, stored).await?;
         Ok((self.keep_leases(world, users, &mut since).await?, changes))
     }
 
@@ -243,19 +246,46 @@ impl FillRound<'_> {
 }
 
 async fn positions<W: World>(world: &W, users: &[UserId]) -> Result<Vec<Positions>, Error> {
-    let queries = users.iter().map(|user| Query::Fields(Key::of_user(Space::UnreadSequence, *user))).collect();
-    let values = store_calls::read_all(world, queries, 1).await?;
-    values.into_iter().map(|value| Ok(store_answers::positions(Some(value))?)).collect()
+    const QUERIES: usize = 2;
+    let fields = |user: &UserId| {
+        [Space::UnreadSequence, Space::UnreadRead].map(|space| Query::Fields(Key::of_user(space, *user)))
+    };
+    let values = store_calls::read_all(world, users.iter().flat_map(fields).collect(), QUERIES).await?;
+    let mut values = values.into_iter();
+    let mut all = Vec::with_capacity(users.len());
+    for _ in users {
+        let (seqs, reads) = (store_answers::positions(values.next())?, store_answers::positions(values.next())?);
+        let position = |(id, seq)| (id, StoredPosition { seq, read: reads.get(&id).copied() });
+        all.push(seqs.into_iter().map(position).collect());
+    }
+    Ok(all)
 }
 
-/// The counters and positions of the conversations in which users have missed changes. Those of a user who has missed more
-/// than a feed keeps are left out, because the user is told to load the state.
-fn missed_positions(users: &[FillStep]) -> Vec<(Option<Seq>, Counter)> {
+/// The conversations that are shown to users who have become members since they were cached.
+fn added_conversations(users: &[FillStep]) -> Vec<(UserId, ConversationId)> {
+    let of_user = |(snapshot, fill): &FillStep| {
+        let added = snapshot.counters.iter().filter(|counter| fill.is_added(counter));
+        added.map(|counter| (snapshot.user, counter.conversation)).collect::<Vec<_>>()
+    };
+    users.iter().flat_map(of_user).collect()
+}
+
+/// The counters and positions of the conversations in which users have missed changes, or which are added. Those of a user
+/// who has missed more than a feed keeps are left out, because the user is told to load the state.
+fn missed_snapshots(users: &[FillStep]) -> Vec<MemberSnapshot> {
     let mut all = Vec::new();
     for (snapshot, fill) in users {
-        let positions = snapshot.counters.iter().map(|counter| (fill.position(counter.conversation), *counter));
-        let behind: Vec<_> = positions.filter(|(position, counter)| missed(*position, counter) > 0).collect();
-        let sum = behind.iter().fold(0, |sum: u64, (position, counter)| sum.saturating_add(missed(*position, counter)));
+        let snapshots = snapshot.counters.iter().map(|counter| MemberSnapshot {
+            user: snapshot.user,
+            position: fill.position(counter.conversation),
+            counter: *counter,
+            is_added: fill.is_added(counter),
+        });
+        let events = |snapshot: &MemberSnapshot| {
+            missed(snapshot.position, &snapshot.counter).saturating_add(u64::from(snapshot.is_added))
+        };
+        let behind: Vec<_> = snapshots.filter(|snapshot| events(snapshot) > 0).collect();
+        let sum = behind.iter().fold(0, |sum: u64, snapshot| sum.saturating_add(events(snapshot)));
         if sum <= FEED_EVENTS_MAX as u64 {
             all.extend(behind);
         }

@@ -1,12 +1,19 @@
 //! Deletes a user's cached counters.
 
 use crate::error::Error;
+use crate::event;
 use crate::ids::UserId;
 use crate::key::{Key, Space};
 use crate::limits::TRIES_MAX;
-use crate::port::{Outcome, Query, World};
+use crate::port::{Outcome, Publication, Query, World};
 use crate::unread::rules;
 use crate::{store_answers, store_calls};
+
+/// Deletes cached counters that were found to be wrong. Clients may have been told them, so they load the state.
+pub async fn repair<W: World>(world: &W, user: UserId) -> Result<(), Error> {
+    forget(world, user).await?;
+    Ok(world.publish(vec![Publication { user, event: event::resync() }]).await?)
+}
 
 /// Deletes the cached counters; the next read rebuilds them. The positions up to which changes were published stay, so that
 /// nothing is published twice.

@@ -3,16 +3,17 @@
 
 use std::collections::BTreeSet;
 
+use super::amend::amend;
 use super::counter_state::read_states;
-use super::encoded_changes::encoded_changes;
 use super::fill::fill;
+use super::missed_events::{MemberSnapshot, missed_events};
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
-use crate::key::{Key, Space};
+use crate::key::Key;
 use crate::limits::{LIST_MAX, TRIES_MAX};
-use crate::port::{Outcome, Query, Transaction, UnreadRequest, Value, World};
+use crate::port::{Counter, Outcome, Query, Transaction, UnreadRequest, Value, World};
 use crate::store_calls;
-use crate::unread::rules::{self, CounterState, Reconciliation};
+use crate::unread::rules::{self, CounterState, Reconciliation, is_added};
 
 /// A user's conversation and the change that must have been counted there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,17 +22,25 @@ pub(crate) struct Target {
     pub(crate) conversation: ConversationId,
     /// Nothing is left to do once this change has been counted; `None`: the latest snapshot decides.
     pub(crate) counted: Option<Seq>,
+    /// Whether clients are shown the conversation even if they should know it, because an earlier attempt to show it, or to tell
+    /// what changed meanwhile, may have failed half-way.
+    pub(crate) is_repeated: bool,
 }
 
 impl Target {
     /// Reconciles with the latest snapshot.
     pub(crate) const fn latest(user: UserId, conversation: ConversationId) -> Self {
-        Self { user, conversation, counted: None }
+        Self { user, conversation, counted: None, is_repeated: false }
+    }
+
+    /// As [`Target::latest`], and shows the conversation once more.
+    pub(crate) const fn repeated(user: UserId, conversation: ConversationId) -> Self {
+        Self { is_repeated: true, ..Self::latest(user, conversation) }
     }
 
     /// Reconciles until at least this change has been counted.
     pub(crate) const fn counted(user: UserId, conversation: ConversationId, seq: Seq) -> Self {
-        Self { user, conversation, counted: Some(seq) }
+        Self { user, conversation, counted: Some(seq), is_repeated: false }
     }
 }
 
@@ -43,16 +52,13 @@ pub(crate) enum Uncached {
     /// Fill all counters of those who are followed, because an event has to be published to them. The others are owed
     /// nothing: whoever fills their counters later takes the state of that time.
     FillFollowed,
-    /// Do nothing: whoever fills the counters later takes the state of that time.
-    Skip,
 }
 
 /// Reconciles every target, and publishes to each user the changes between the old and the new position. A user whose
 /// counters cannot be filled does not stop the others.
 ///
 /// # Errors
-/// The first error, after every other target was reconciled. [`Error::Contended`] also if a user is to be skipped whose
-/// counters another caller is filling or has just filled: that caller may have read the records before the change.
+/// The first error, after every other target was reconciled.
 pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, uncached: Uncached) -> Result<(), Error> {
     let mut failure: Option<Error> = None;
     for attempt in 0..TRIES_MAX {
@@ -71,12 +77,6 @@ pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, unc
             return Err(unavailable);
         }
         let filling = match uncached {
-            Uncached::Skip => is_any_filled(world, &unfilled).await.map(|filled| {
-                if filled {
-                    failure.get_or_insert(Error::Contended);
-                }
-                Vec::new()
-            }),
             Uncached::Fill => fill_all(world, unfilled).await,
             Uncached::FillFollowed => match followed(world, unfilled).await {
                 Ok(followed) => fill_all(world, followed).await,
@@ -97,16 +97,6 @@ pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, unc
         }
     }
     Err(Error::Contended)
-}
-
-/// Whether the counters of one of these users, who were uncached a moment ago, are being filled or have been filled since. A
-/// fill writes the total and ends its lease in one step, so that one of the two is there.
-async fn is_any_filled<W: World>(world: &W, uncached: &[Target]) -> Result<bool, Error> {
-    let users: BTreeSet<_> = uncached.iter().map(|target| target.user).collect();
-    let spaces = [Space::UnreadLease, Space::UnreadTotal];
-    let keys = users.into_iter().flat_map(|user| spaces.map(|space| Key::of_user(space, user)));
-    let values = store_calls::read_all(world, keys.map(Query::Presence).collect(), spaces.len()).await?;
-    Ok(values.contains(&Value::Presence(true)))
 }
 
 /// Drops the targets whose change is counted already, and separates cached users from uncached ones.
@@ -166,21 +156,41 @@ async fn apply<W: World>(world: &W, cached: Vec<(Target, CounterState)>) -> Resu
         snapshots.extend(world.unread(requests).await?.into_iter().map(|s| s.counters.into_iter().next()));
     }
     let stored = cached.iter().zip(&snapshots);
-    let stored = stored.filter_map(|((_, state), counter)| Some((state.seq, (*counter)?))).collect();
-    let changes = encoded_changes(world, stored).await?;
+    let snapshot = |((target, state), counter): (&(Target, CounterState), &Option<Counter>)| {
+        let (position, counter) = (state.seq, (*counter)?);
+        let is_added = target.is_repeated || is_added(position, &counter);
+        Some(MemberSnapshot { user: target.user, position, counter, is_added })
+    };
+    let missed = missed_events(world, stored.filter_map(snapshot).collect()).await?;
     let mut outcomes = Vec::new();
     let mut tried: Vec<Target> = Vec::new();
+    let mut notified = Vec::new();
     let mut transactions: Vec<Transaction> = Vec::new();
     for ((target, state), snapshot) in cached.into_iter().zip(snapshots) {
-        match rules::reconcile(target.user, target.conversation, &state, snapshot.as_ref(), &changes) {
-            Reconciliation::InAgreement => {}
+        match rules::reconcile(target.user, target.conversation, &state, snapshot.as_ref(), &missed) {
+            Reconciliation::InAgreement => {
+                if let Some(counter) = snapshot.filter(|_| target.is_repeated) {
+                    notified.push((target.user, target.conversation));
+                    tried.push(target);
+                    transactions.push(rules::repeat(target.user, &state, &counter, &missed));
+                }
+            }
             Reconciliation::Stale => outcomes.push((target, Outcome::Refused(0))),
             Reconciliation::Apply(transaction) => {
+                if snapshot.is_some_and(|counter| is_added(state.seq, &counter)) {
+                    notified.push((target.user, target.conversation));
+                }
                 tried.push(target);
                 transactions.push(transaction);
             }
         }
     }
-    outcomes.extend(tried.into_iter().zip(store_calls::commit_all(world, transactions).await?));
+    let committed: Vec<(Target, Outcome)> =
+        tried.into_iter().zip(store_calls::commit_all(world, transactions).await?).collect();
+    let done = committed.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Committed(_)));
+    let done: BTreeSet<_> = done.map(|(target, _)| (target.user, target.conversation)).collect();
+    notified.retain(|notified| done.contains(notified));
+    amend(world, notified, &missed.added).await?;
+    outcomes.extend(committed);
     Ok(outcomes)
 }

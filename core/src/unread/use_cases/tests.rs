@@ -75,7 +75,10 @@ fn only_users_who_have_not_received_every_change_need_changes_from_the_records()
     store_message(&world);
     let request = UnreadRequest::named(USER, vec![CONVERSATION]);
     let counter = block_on(world.unread(vec![request])).unwrap()[0].counters[0];
-    let loaded = |position| block_on(encoded_changes(&world, vec![(Some(position), counter)])).unwrap();
+    let loaded = |position| {
+        let snapshot = MemberSnapshot { user: USER, position: Some(position), counter, is_added: false };
+        block_on(missed_events(&world, vec![snapshot])).unwrap().changes
+    };
     assert_eq!(loaded(counter.seq).len(), 0);
     assert_eq!(loaded(counter.seq.previous()).values().map(Vec::len).collect::<Vec<_>>(), [1]);
 }

@@ -64,7 +64,8 @@ function operation(route) {
 }
 
 function manifest(definition) {
-  const { name, version, routes = [], messages = {}, hooks = {}, schedules = {}, publications = {}, grants = {} } = definition;
+  const { name, version, routes = [], messages = {}, socket = {} } = definition;
+  const { hooks = {}, schedules = {}, publications = {}, grants = {} } = definition;
   return {
     name,
     version,
@@ -75,10 +76,11 @@ function manifest(definition) {
       operation: operation(route),
     })),
     messages: Object.keys(messages),
+    socket: JSON.stringify(socket),
     hooks: Object.keys(hooks),
     schedules: Object.entries(schedules).map(([name, { everyMs, shards = 1 }]) => ({ name, everyMs, shards })),
     publications: Object.keys(publications),
-    grants: { read: [], write: [], publish: false, records: [], ...grants },
+    grants: { read: [], write: [], publish: "nobody", records: [], ...grants },
   };
 }
 

@@ -223,11 +223,21 @@ export interface Published {
   attempt: number;
 }
 
+/** Those to whom a function publishes. Each has more users than the one before. */
+export type Recipients = "nobody" | "caller" | "members" | "anyone";
+
 export interface Definition {
   name: string;
   version: string;
   routes?: Route[];
   messages?: Record<string, (payload: any, call: Call & { connection: string }) => unknown>;
+  /** Describes the messages and events for `/v1/asyncapi.json`, with JSON Schemas as values. */
+  socket?: {
+    messages?: Record<string, { summary?: string; payload?: object; answer?: object }>;
+    events?: Record<string, { summary?: string; durable?: boolean; payload?: object }>;
+    hello?: object;
+    sync?: object;
+  };
   hooks?: {
     connected?(connection: Connection, call: Call): unknown;
     heartbeat?(connections: Connection[], call: Call): unknown;
@@ -237,7 +247,7 @@ export interface Definition {
   schedules?: Record<string, { everyMs: number; shards?: number; run(shard: number, call: Call): unknown }>;
   /** By the type of the event. */
   publications?: Record<string, (published: Published, call: Call) => unknown>;
-  grants?: { read?: Space[]; write?: Space[]; publish?: boolean; records?: string[] };
+  grants?: { read?: Space[]; write?: Space[]; publish?: Recipients; records?: string[] };
 }
 
 export function defineFunction(definition: Definition): { describe(): unknown; handle(invocation: unknown): unknown };

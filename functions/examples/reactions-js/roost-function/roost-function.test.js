@@ -145,6 +145,7 @@ const definition = {
     { method: "GET", path: "/v1/votes", access: "public", handle: () => null.length },
   ],
   messages: { vote: (payload, call) => ({ payload, from: call.user }) },
+  socket: { messages: { vote: { summary: "Votes." } } },
   hooks: { connected: ({ user, id }) => ({ votes: [user, id] }) },
   schedules: { sweep: { everyMs: 1000, shards: 2, run: (shard) => ({ shard }) } },
   publications: { "message.new": ({ id, payload, users, attempt }) => ({ id, payload, users, attempt }) },
@@ -165,9 +166,10 @@ function http(route, parameters, body = "") {
 test("the manifest lists what the function offers", () => {
   const described = componentOf(definition, () => {}).describe();
   assert.deepEqual([described.messages, described.hooks], [["vote"], ["connected"]]);
+  assert.deepEqual(JSON.parse(described.socket), { messages: { vote: { summary: "Votes." } } });
   assert.deepEqual(described.schedules, [{ name: "sweep", everyMs: 1000, shards: 2 }]);
   assert.deepEqual(described.publications, ["message.new"]);
-  assert.deepEqual(described.grants, { read: ["app"], write: [], publish: false, records: [] });
+  assert.deepEqual(described.grants, { read: ["app"], write: [], publish: "nobody", records: [] });
   const [poll, choice] = JSON.parse(described.routes[0].operation).parameters;
   assert.deepEqual([poll.name, poll.schema.format, choice.schema], ["poll", "uuid", { type: "string" }]);
 });

@@ -40,7 +40,7 @@ export const handler = defineFunction({
   grants: {
     read: ["app"],
     write: ["app"],
-    publish: true,
+    publish: "members",
     records: ["messages", "membership", "read-documents", "put-document"],
   },
 });

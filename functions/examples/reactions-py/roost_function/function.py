@@ -120,6 +120,7 @@ class Definition:
     version: str
     routes: Sequence[Route]
     messages: Mapping[str, Callable[..., Any]]
+    socket: Mapping[str, Any]
     hooks: Mapping[str, Callable[..., Any]]
     schedules: Mapping[str, Schedule]
     publications: Mapping[str, Callable[[Published, Call], Any]]
@@ -130,14 +131,15 @@ class Definition:
         grants = wire.Grants(
             [space(name) for name in asked.get("read", [])],
             [space(name) for name in asked.get("write", [])],
-            asked.get("publish", False),
+            wire.Recipients[asked.get("publish", "nobody").upper()],
             [Operation[name.upper().replace("-", "_")] for name in asked.get("records", [])],
         )
         schedules = [wire.Schedule(name, each.every_ms, each.shards) for name, each in self.schedules.items()]
         hooks = [wire.Hook[name.upper()] for name in self.hooks]
         routes = [route.wire() for route in self.routes]
         messages, publications = list(self.messages), list(self.publications)
-        return wire.Manifest(self.name, self.version, routes, messages, hooks, schedules, publications, grants)
+        socket = json.dumps(self.socket)
+        return wire.Manifest(self.name, self.version, routes, messages, socket, hooks, schedules, publications, grants)
 
     def dispatch(self, invocation: wire.Invocation) -> Any:
         call = Call(invocation)
@@ -173,14 +175,26 @@ def define_function(
     version: str,
     routes: Sequence[Route] = (),
     messages: Mapping[str, Callable[..., Any]] | None = None,
+    socket: Mapping[str, Any] | None = None,
     hooks: Mapping[str, Callable[..., Any]] | None = None,
     schedules: Mapping[str, Schedule] | None = None,
     publications: Mapping[str, Callable[[Published, Call], Any]] | None = None,
     grants: Mapping[str, Any] | None = None,
 ) -> type[exports.Handler]:
-    """Makes what a function's module exports as `Handler`."""
+    """Makes what a function's module exports as `Handler`.
+
+    `socket` describes the frames and events for `/v1/asyncapi.json`, as the field `socket` of a manifest does.
+    """
     definition = Definition(
-        name, version, routes, messages or {}, hooks or {}, schedules or {}, publications or {}, grants or {}
+        name,
+        version,
+        routes,
+        messages or {},
+        socket or {},
+        hooks or {},
+        schedules or {},
+        publications or {},
+        grants or {},
     )
 
     class Handler(exports.Handler):

@@ -137,6 +137,7 @@ Handler = define_function(
         Route("GET", "/v1/votes", "public", fail),
     ],
     messages={"vote": lambda payload, call: {"payload": payload, "from": call.user}},
+    socket={"messages": {"vote": {"summary": "Votes."}}},
     hooks={"connected": lambda connection, call: {"votes": connection}},
     schedules={"sweep": Schedule(1000, lambda shard, call: {"shard": shard}, shards=2)},
     publications={"message.new": lambda published, call: vars(published)},
@@ -157,9 +158,10 @@ class Calls(unittest.TestCase):
     def test_the_manifest_lists_what_the_function_offers(self) -> None:
         manifest = Handler().describe()
         self.assertEqual((manifest.messages, manifest.hooks), (["vote"], [handler.Hook.CONNECTED]))
+        self.assertEqual(json.loads(manifest.socket), {"messages": {"vote": {"summary": "Votes."}}})
         self.assertEqual(manifest.schedules, [handler.Schedule("sweep", 1000, 2)])
         self.assertEqual(manifest.publications, ["message.new"])
-        self.assertEqual(manifest.grants, handler.Grants([wire.Space.APP], [], False, []))
+        self.assertEqual(manifest.grants, handler.Grants([wire.Space.APP], [], handler.Recipients.NOBODY, []))
         poll, choice = json.loads(manifest.routes[0].operation)["parameters"]
         self.assertEqual((poll["name"], poll["schema"]["format"], choice["schema"]), ("poll", "uuid", {"type": "string"}))
 

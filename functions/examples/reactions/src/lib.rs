@@ -11,11 +11,11 @@ mod use_cases;
 use roost_core::ids::{ConversationId, MessageId};
 use roost_core::key::Space;
 use roost_core::port::Operation;
-use roost_function::{Access, Answer, Edge, Failure, Grants, PathParameter, Reply, Request, Route, run};
+use roost_function::{Access, Answer, Edge, Failure, Grants, PathParameter, Recipients, Reply, Request, Route, run};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use rules::{Reaction, Summary};
+use rules::{ChangedPayload, Reaction, Summary};
 
 const CONVERSATION: PathParameter<ConversationId> = PathParameter::new("conversation");
 const MESSAGE: PathParameter<MessageId> = PathParameter::new("message");
@@ -52,10 +52,13 @@ roost_function::function! {
                 .no_content()
         }),
     ],
+    socket: |socket| {
+        socket.durable::<ChangedPayload<'_>>("reaction.changed", "To every member: somebody has reacted, or taken it back.")
+    },
     grants: Grants {
         read: &[Space::App],
         write: &[Space::App],
-        publish: true,
+        publish: Recipients::Members,
         records: &[Operation::Messages, Operation::Membership, Operation::ReadDocuments, Operation::PutDocument],
     },
 }

@@ -128,19 +128,28 @@ fn number(fields: &Fields, name: &str) -> i64 {
     fields.get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
+/// The payload of `reaction.changed`.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ChangedPayload<'a> {
+    /// The conversation of the message.
+    conversation: ConversationId,
+    /// The message that somebody has reacted to.
+    message: MessageId,
+    /// Who has reacted, or has taken a reaction back.
+    user: UserId,
+    /// The reaction, as in the path of the request.
+    reaction: &'a str,
+    /// Whether the reaction was added; otherwise it was taken back.
+    added: bool,
+    /// How many users have reacted so now.
+    count: i64,
+    /// The number of this change of the message's reactions. The event with the greatest one is the newest.
+    change: i64,
+}
+
 /// The event for every member. It has the count after the change and not the difference, so that a client which misses one
 /// shows the right number after the next one; of two events, the one with the greater `change` is newer.
 fn event(reaction: &Reaction, added: bool, after: &Fields) -> Result<Event, Error> {
-    #[derive(Serialize)]
-    struct ChangedPayload<'a> {
-        conversation: ConversationId,
-        message: MessageId,
-        user: UserId,
-        reaction: &'a str,
-        added: bool,
-        count: i64,
-        change: i64,
-    }
     let Reaction { conversation, message, user, ref name } = *reaction;
     let (count, change) = (number(after, &reaction.count()), number(after, "changes"));
     let payload = ChangedPayload { conversation, message, user, reaction: name, added, count, change };

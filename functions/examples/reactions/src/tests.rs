@@ -93,7 +93,7 @@ fn only_members_react_and_only_to_messages_that_they_see() {
     assert_eq!(stranger, Err(RecordsError::NotAMember.into()));
     let unknown = block_on(add(&world, &reaction(BOB, (conversation, MessageId::from_u128(9)), "👍")));
     assert!(matches!(unknown, Err(Error::Records(RecordsError::NotFound(_)))), "{unknown:?}");
-    block_on(world.delete_message(conversation, message, ANN, world.now())).unwrap();
+    block_on(world.delete_message(conversation, message, Some(ANN), world.now())).unwrap();
     let deleted = block_on(list(&world, BOB, conversation, message));
     assert!(matches!(deleted, Err(Error::Records(RecordsError::NotFound(_)))), "{deleted:?}");
 }

@@ -4,7 +4,9 @@
 //! instead of copying them. No rule and no bound is checked here: the host does that.
 
 mod documents;
+mod erasing;
 mod key_value;
+mod outbox;
 mod reading;
 mod records;
 

@@ -3,10 +3,10 @@
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
-    ConversationQuery, Counter, Created, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage,
-    HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery,
-    NewConversation, Operation, Pending, PendingId, PendingItem, PendingPage, PendingQuery, Postponement, ReadMark,
-    ReadPosition, Records, RecordsError, UnreadRequest, UnreadSnapshot,
+    ConversationQuery, Counter, Created, DirectRequest, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit,
+    Erased, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery, Membership,
+    Message, MessagesQuery, NewConversation, Operation, PendingPage, PendingQuery, Postponement, ReadMark,
+    ReadPosition, Records, RecordsError, Relation, UnreadRequest, UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 
@@ -26,10 +26,10 @@ impl Records for Edge {
         &self,
         conversation: ConversationId,
         message: MessageId,
-        actor: UserId,
+        actor: Option<UserId>,
         at: Timestamp,
     ) -> Answer<Changed> {
-        answer(wire::delete_message(conversation.into(), message.into(), actor.into(), at.0))
+        answer(wire::delete_message(conversation.into(), message.into(), actor.map(Into::into), at.0))
     }
 
     async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
@@ -95,6 +95,10 @@ impl Records for Edge {
         }))
     }
 
+    async fn create_direct(&self, request: DirectRequest) -> Answer<Created> {
+        answer(wire::create_direct(request.into()))
+    }
+
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
         answers(wire::add_member(change.into()))
     }
@@ -115,6 +119,10 @@ impl Records for Edge {
         answers(wire::audience(&ids(&users)))
     }
 
+    async fn relation(&self, user: UserId, other: UserId) -> Answer<Relation> {
+        answer(wire::relation(user.into(), other.into()))
+    }
+
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         answer(wire::add_contact(user.into(), contact.into()))
     }
@@ -129,6 +137,10 @@ impl Records for Edge {
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
         answer(wire::unblock(user.into(), blocked.into()))
+    }
+
+    async fn erase_user(&self, user: UserId, at: Timestamp) -> Answer<Erased> {
+        answer(wire::erase_user(user.into(), at.0))
     }
 
     async fn pending(&self, query: PendingQuery) -> Answer<PendingPage> {
@@ -187,6 +199,7 @@ impl From<wire::Error> for RecordsError {
             wire::Error::Forbidden(text) => Self::Forbidden(text),
             wire::Error::Blocked => Self::Blocked,
             wire::Error::Conflict(text) => Self::Conflict(text),
+            wire::Error::Direct => Self::Direct,
             wire::Error::VersionMismatch(present) => Self::VersionMismatch { present },
             wire::Error::TooLarge(text) => Self::TooLarge(text),
             wire::Error::TooManyConversations(text) => Self::TooManyConversations(text),
@@ -323,6 +336,7 @@ impl From<wire::Conversation> for Conversation {
     fn from(conversation: wire::Conversation) -> Self {
         Self {
             id: conversation.id.into(),
+            direct: conversation.direct,
             members: list(conversation.members),
             member_count: conversation.member_count,
             reads: conversation.reads.into_iter().map(Seq).collect(),
@@ -401,48 +415,13 @@ impl From<wire::ContactAudience> for ContactAudience {
     }
 }
 
-impl From<wire::PendingItem> for Pending {
-    fn from(item: wire::PendingItem) -> Self {
-        match item {
-            wire::PendingItem::Change(changed) => Self::Change(changed.into()),
-            wire::PendingItem::Member((conversation, user, moves)) => {
-                Self::Member(conversation.into(), user.into(), moves)
-            }
-        }
-    }
-}
-
-impl From<wire::PendingPage> for PendingPage {
-    fn from(page: wire::PendingPage) -> Self {
-        let item = |entry: wire::PendingEntry| PendingItem {
-            pending: entry.item.into(),
-            since: Timestamp(entry.since),
-            attempts: entry.attempts,
-        };
-        Self { items: page.entries.into_iter().map(item).collect(), next: page.next }
-    }
-}
-
-impl From<PendingId> for wire::PendingId {
-    fn from(id: PendingId) -> Self {
-        match id {
-            PendingId::Change(conversation, seq) => Self::Change((conversation.into(), seq.0)),
-            PendingId::Member(conversation, user) => Self::Member((conversation.into(), user.into())),
-        }
-    }
-}
-
-impl From<Postponement> for wire::Postponement {
-    fn from(postponement: Postponement) -> Self {
-        Self { item: postponement.item.into(), attempts: postponement.attempts, next_time: postponement.next_time.0 }
-    }
-}
-
-impl From<Confirmation> for wire::Confirmation {
-    fn from(confirmation: Confirmation) -> Self {
-        match confirmation {
-            Confirmation::Change(conversation, seq) => Self::Change((conversation.into(), seq.0)),
-            Confirmation::Member(conversation, user, moves) => Self::Member((conversation.into(), user.into(), moves)),
+impl From<wire::UserRelation> for Relation {
+    fn from(relation: wire::UserRelation) -> Self {
+        Self {
+            contact: relation.contact,
+            blocked: relation.blocked,
+            contact_of: relation.contact_of,
+            blocked_by: relation.blocked_by,
         }
     }
 }

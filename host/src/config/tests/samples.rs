@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{PUBLIC_KEY, SECRET, file};
+use super::{PUBLIC_KEY, file};
 
 /// A value of each key that differs from its default.
 pub(super) fn samples(pem: &Path) -> Vec<(&'static str, String)> {
@@ -30,9 +30,6 @@ pub(super) fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("otlp_endpoint", "http://127.0.0.1:4318"),
         ("shutdown_timeout_ms", "20000"),
         ("drain_spread_ms", "1000"),
-        ("token_secret", SECRET),
-        ("token_audience", "chat"),
-        ("token_leeway_ms", "1"),
         ("service_key", "a-key-of-a-backend"),
         ("admin_key", "a-key-of-an-operator"),
         ("metrics_key", "a-key-of-a-collector"),
@@ -76,6 +73,7 @@ pub(super) fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("function_defaults.log_bytes_max", "3700"),
         ("function_defaults.recorded_calls_per_second_max", "37"),
         ("function_defaults.app_bytes_max", "380000"),
+        ("function_defaults.documents_bytes_max", "390000"),
         ("function_defaults.reuse", "true"),
         ("function_defaults.reuse_calls_max", "12"),
         ("function_defaults.reuse_age_ms", "13"),
@@ -93,17 +91,23 @@ pub(super) fn samples(pem: &Path) -> Vec<(&'static str, String)> {
         ("function.a-b.log_bytes_max", "4700"),
         ("function.a-b.recorded_calls_per_second_max", "47"),
         ("function.a-b.app_bytes_max", "480000"),
+        ("function.a-b.documents_bytes_max", "490000"),
         ("function.a-b.reuse", "true"),
         ("function.a-b.reuse_calls_max", "17"),
         ("function.a-b.reuse_age_ms", "18"),
         ("function.a-b.grants.all", "true"),
         ("function.a-b.grants.read", "presence"),
         ("function.a-b.grants.write", "app"),
-        ("function.a-b.grants.publish", "true"),
+        ("function.a-b.grants.publish", "members"),
         ("function.a-b.grants.subscribe", "true"),
         ("function.a-b.grants.records", "membership"),
     ];
-    let all = own.into_iter().chain(sockets).chain(super::fairness_samples::SAMPLES).chain(functions);
+    let all = own
+        .into_iter()
+        .chain(sockets)
+        .chain(super::fairness_samples::SAMPLES)
+        .chain(super::tokens::SAMPLES)
+        .chain(functions);
     let mut samples: Vec<_> = all.map(|(key, value)| (key, value.to_owned())).collect();
     let pem = pem.to_str().unwrap();
     let files = ["token_public_key", "token_jwks", "store_ca_file", "records_ca", "admin_tls_cert", "admin_tls_key"];

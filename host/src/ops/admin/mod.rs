@@ -32,6 +32,7 @@ use crate::ops::supervisor::TaskHealth;
 use crate::ops::{consistency, metrics};
 use crate::runtime::deployments::Deployments;
 use crate::runtime::{FunctionLogs, HostWorld};
+use crate::server::auth::TokenKeys;
 use crate::server::http::response;
 use crate::server::problem::{ApiError, ErrorCode};
 
@@ -58,6 +59,8 @@ pub struct AdminState {
     pub(crate) uploads: Arc<Semaphore>,
     /// The background tasks of the host.
     pub tasks: TaskHealth,
+    /// The keys that verify users' tokens.
+    pub(crate) token_keys: Arc<TokenKeys>,
     /// The key for everything but health and readiness.
     pub key: Option<Secret>,
     /// The key for `/metrics`; `None`: it needs no key.
@@ -94,6 +97,7 @@ impl AdminState {
             ("records", state_of(records)),
             ("store", state_of(store)),
             ("tasks", state_of(self.tasks.ready())),
+            ("token_keys", state_of(self.token_keys.ready())),
         ]);
         Readiness { ready: parts.values().all(|part| part == "ok"), parts }
     }

@@ -12,6 +12,7 @@ use crate::golden::Messages;
 use crate::records::RecordStore;
 use crate::runtime::deployments::{CanaryLimits, DeploymentOptions};
 use crate::runtime::{Engine, Functions, Options};
+use crate::server::auth::Authenticator;
 use crate::server::http::Peer;
 use crate::store::Store;
 
@@ -31,6 +32,7 @@ async fn state_with(key: Option<&str>, metrics_key: Option<&str>) -> Arc<AdminSt
         logs: FunctionLogs::new(),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
         tasks: TaskHealth::default(),
+        token_keys: Authenticator::new(&Sources::default().load().unwrap().auth).unwrap().keys().clone(),
         key: key.map(|key| Secret(key.to_owned())),
         metrics_key: metrics_key.map(|key| Secret(key.to_owned())),
         started: AtomicBool::new(true),
@@ -68,7 +70,7 @@ async fn get(state: &Arc<AdminState>, path: &str, key: Option<&str>) -> (u16, St
 #[tokio::test]
 async fn a_host_is_ready_when_all_of_its_parts_are() {
     let state = state(None).await;
-    let ready = r#"{"ready":true,"parts":{"functions":"ok","host":"ok","records":"ok","store":"ok","tasks":"ok"}}"#;
+    let ready = r#"{"ready":true,"parts":{"functions":"ok","host":"ok","records":"ok","store":"ok","tasks":"ok","token_keys":"ok"}}"#;
     assert_eq!(get(&state, "/readyz", None).await, (200, ready.to_owned()));
 }
 

@@ -16,7 +16,7 @@ use super::family::REGISTRY;
 const FUNCTION: &str = "function";
 
 /// Help texts of what the built-in functions count, by the name that they use.
-pub(super) const HELP: [(&str, &str); 7] = [
+pub(super) const HELP: [(&str, &str); 8] = [
     ("cache", "Questions to caches by function, cache and outcome: hit, miss, or away when the store did not answer."),
     ("degraded", "Answers given by the records because the store was away, by function and what."),
     ("fill", "Cold caches filled from the records, by function and cache."),
@@ -28,6 +28,7 @@ pub(super) const HELP: [(&str, &str); 7] = [
     ),
     ("presence_swept", "Users looked at because their deadline passed, by result."),
     ("presence_announced", "Transitions of presence announced to contacts, by state and kind."),
+    ("presence_shown", "Pairs of users who were told that they see each other or no more, by whether they do."),
 ];
 
 /// A series: the function's own name for it, and all labels in the order in which they are shown.

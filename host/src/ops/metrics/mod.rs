@@ -83,6 +83,13 @@ declare! {
         "Background tasks that ended unexpectedly and were started again, by task.", ["task"]);
     CONNECTIONS: Gauges<1> = gauges("roost_connections",
         "Open connections by kind: socket or events.", ["kind"]);
+    UNAUTHENTICATED_SOCKETS: IntGauge = gauge("roost_unauthenticated_sockets",
+        "Sockets that were opened without a token and wait for it.");
+    TOKEN_KEY_READS: Counters<2> = counters("roost_token_key_reads_total",
+        "Readings of keys that verify tokens, by source (file or url) and outcome: changed, unchanged (of the URL), failed (the keys before remain in use).",
+        ["source", "outcome"]);
+    TOKEN_KEYS_FAILING: Gauges<1> = gauges("roost_token_keys_failing",
+        "Sources of keys that verify tokens whose last reading failed, by kind: file or url.", ["source"]);
     FRAMES_IN: Counters<1> = counters("roost_frames_in_total",
         "Frames from clients by type.", ["type"]);
     FRAMES_OUT: Counters<1> = counters("roost_frames_out_total",

@@ -2,13 +2,13 @@
 //! one entry for each entry that was asked, in the same order.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::limits::{CHANGES_BYTES_MAX, COUNTERS_MAX, DOCUMENTS_MAX};
+use roost_core::limits::{CHANGES_BYTES_MAX, COUNTERS_MAX, DOCUMENTS_MAX, ERASED_MESSAGES, LIST_MAX};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, Operation,
-    PendingPage, PendingQuery, Postponement, ReadMark, Records, UnreadRequest, UnreadSnapshot,
-    records_bounds as bounds,
+    DirectRequest, Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, Erased, HistoryPage,
+    HistoryQuery, LastMessage, MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery,
+    NewConversation, Operation, PendingPage, PendingQuery, Postponement, ReadMark, Records, Relation, UnreadRequest,
+    UnreadSnapshot, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -32,7 +32,7 @@ impl Records for HttpRecords {
         &self,
         conversation: ConversationId,
         message: MessageId,
-        actor: UserId,
+        actor: Option<UserId>,
         at: Timestamp,
     ) -> Answer<Changed> {
         bounds::timestamp(at)?;
@@ -119,6 +119,12 @@ impl Records for HttpRecords {
         Ok(answer.into())
     }
 
+    async fn create_direct(&self, request: DirectRequest) -> Answer<Created> {
+        bounds::direct(&request)?;
+        let answer: wire::Created = self.ask(Operation::CreateDirect, wire::CreateDirect::from(request)).await?;
+        Ok(answer.into())
+    }
+
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
         bounds::timestamp(change.at)?;
         let answer: wire::Members = self.ask(Operation::AddMember, wire::MemberChange::from(change)).await?;
@@ -156,6 +162,11 @@ impl Records for HttpRecords {
         Ok(wire::list(answer.audiences))
     }
 
+    async fn relation(&self, user: UserId, other: UserId) -> Answer<Relation> {
+        let answer: wire::Relation = self.ask(Operation::Relation, wire::ReadRelation { user, other }).await?;
+        Ok(answer.into())
+    }
+
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         bounds::two_users(user, contact)?;
         self.command(Operation::AddContact, wire::Contact { user, contact }).await
@@ -172,6 +183,12 @@ impl Records for HttpRecords {
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
         self.command(Operation::Unblock, wire::Blocked { user, blocked }).await
+    }
+
+    async fn erase_user(&self, user: UserId, at: Timestamp) -> Answer<Erased> {
+        bounds::timestamp(at)?;
+        let answer: wire::Erased = self.ask(Operation::EraseUser, wire::EraseUser { user, at }).await?;
+        check_erased(answer.into())
     }
 
     async fn pending(&self, query: PendingQuery) -> Answer<PendingPage> {
@@ -282,6 +299,17 @@ fn check_counters(from: &[CountersFrom], snapshots: &[UnreadSnapshot]) -> Answer
         return Ok(());
     };
     Err(BackendError::Malformed(problem).into_records_error(Operation::Unread.name()))
+}
+
+/// Checks a step of erasing a user: an answer that is larger than allowed would not fit into a function.
+fn check_erased(erased: Erased) -> Answer<Erased> {
+    let Erased { left, deleted, related, .. } = &erased;
+    if left.len() <= LIST_MAX && related.len() <= LIST_MAX && deleted.len() <= ERASED_MESSAGES {
+        return Ok(erased);
+    }
+    let problem =
+        format!("its step has more than {LIST_MAX} conversations or users, or more than {ERASED_MESSAGES} messages");
+    Err(BackendError::Malformed(problem).into_records_error(Operation::EraseUser.name()))
 }
 
 /// Checks a page of ids. A page that breaks its promise would end a walk through all ids too early, or never.

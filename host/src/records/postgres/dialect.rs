@@ -71,7 +71,7 @@ fn bind(query: PgQuery<'_>, parameter: Parameter) -> PgQuery<'_> {
             let (attempts, next): (Vec<i64>, Vec<i64>) = changes.iter().map(|change| (change.2, change.3)).unzip();
             query.bind(uuids(conversations)).bind(seqs).bind(attempts).bind(next)
         }
-        Parameter::MemberAttempts(members) => {
+        Parameter::MoveAttempts(members) => {
             let (conversations, users) = members.iter().map(|member| (member.0, member.1)).unzip();
             let (attempts, next): (Vec<i64>, Vec<i64>) = members.iter().map(|member| (member.2, member.3)).unzip();
             query.bind(uuids(conversations)).bind(uuids(users)).bind(attempts).bind(next)
@@ -168,7 +168,7 @@ pub(super) static STATEMENTS: Statements = Statements {
                     JOIN LATERAL (SELECT 1 FROM blocks
                         WHERE user_id = one.user_id AND blocked = other.user_id OFFSET 0) b ON true
                 WHERE one.conversation = c.id)
-            ELSE false END
+            ELSE false END, c.direct
         FROM conversations c LEFT JOIN members me ON me.conversation = c.id AND me.user_id = $2
         WHERE c.id = $1"
     ),
@@ -180,7 +180,7 @@ pub(super) static STATEMENTS: Statements = Statements {
         sent_by!("$5", "$1", ""),
         " + 1)),
         ",
-        advance!("0", ", sent = sent + 1")
+        advance!("0", ", sent = sent + 1, updated_at = greatest(updated_at, $3)")
     ),
     edit: concat!(
         "WITH message AS (UPDATE messages SET content = $5, edited_at = $3, changed = $2 WHERE id = $4),
@@ -211,7 +211,7 @@ pub(super) static STATEMENTS: Statements = Statements {
             WHERE conversation = $1 AND user_id = $2
             RETURNING conversation, user_id)
         ",
-        moved!()
+        moved!("0", "conversation, user_id")
     ),
     authors: "SELECT sender FROM messages WHERE conversation = $1 AND seq > $2 AND seq <= $3 AND NOT deleted
         ORDER BY seq DESC LIMIT $4",
@@ -274,9 +274,10 @@ pub(super) static STATEMENTS: Statements = Statements {
     conversations: concat!(
         "SELECT page.id, page.updated_at, page.joined, page.read, ",
         shown_members!("page.id"),
-        " FROM (
-            SELECT c.id, c.updated_at, m.joined, m.read FROM members m
-                CROSS JOIN LATERAL (SELECT id, updated_at FROM conversations WHERE id = m.conversation OFFSET 0) c
+        ", page.direct FROM (
+            SELECT c.id, c.updated_at, c.direct, m.joined, m.read FROM members m
+                CROSS JOIN LATERAL (SELECT id, updated_at, direct FROM conversations
+                    WHERE id = m.conversation OFFSET 0) c
             WHERE m.user_id = $1 AND (c.updated_at, c.id) < ($2, $3)
             ORDER BY c.updated_at DESC, c.id DESC LIMIT $4) page
         ORDER BY page.updated_at DESC, page.id DESC"
@@ -284,17 +285,24 @@ pub(super) static STATEMENTS: Statements = Statements {
     conversations_named: concat!(
         "SELECT c.id, c.updated_at, m.joined, m.read, ",
         shown_members!("c.id"),
-        "
+        ", c.direct
         FROM (SELECT DISTINCT unnest($2::uuid[]) AS id) asked
             CROSS JOIN LATERAL (SELECT joined, read FROM members
                 WHERE conversation = asked.id AND user_id = $1 OFFSET 0) m
-            CROSS JOIN LATERAL (SELECT id, updated_at FROM conversations WHERE id = asked.id OFFSET 0) c
+            CROSS JOIN LATERAL (SELECT id, updated_at, direct FROM conversations WHERE id = asked.id OFFSET 0) c
         ORDER BY c.updated_at DESC, c.id DESC"
     ),
-    create_conversation: "WITH created AS (
-            INSERT INTO conversations (id, creator, updated_at) VALUES ($1, $2, $3) RETURNING id)
-        INSERT INTO members (conversation, user_id, joined, read)
-            SELECT created.id, member.id, 0, 0 FROM created CROSS JOIN unnest($4::uuid[]) AS member(id)",
+    create_conversation: concat!(
+        "WITH moved AS (
+            INSERT INTO conversations (id, creator, updated_at) VALUES ($1, $2, $3) RETURNING id),
+        joined AS (INSERT INTO members (conversation, user_id, joined, read)
+            SELECT moved.id, member.id, 0, 0 FROM moved CROSS JOIN unnest($4::uuid[]) AS member(id))
+        ",
+        moved!("2", "id, '00000000-0000-0000-0000-000000000000'::uuid")
+    ),
+    pair: "SELECT conversation FROM pairs WHERE first = $1 AND second = $2",
+    make_direct: "WITH made AS (UPDATE conversations SET direct = true WHERE id = $1)
+        INSERT INTO pairs (conversation, first, second) VALUES ($1, $2, $3)",
     add_member: concat!(
         "WITH moved AS (INSERT INTO members (conversation, user_id, joined, read, read_sent, read_own)
             SELECT id, $2, $4, $4, sent, ",
@@ -302,13 +310,13 @@ pub(super) static STATEMENTS: Statements = Statements {
         " FROM conversations WHERE id = $1
             RETURNING conversation, user_id)
         ",
-        moved!()
+        moved!("1", "conversation, user_id")
     ),
     remove_member: concat!(
         "WITH moved AS (DELETE FROM members WHERE conversation = $1 AND user_id = $2
             RETURNING conversation, user_id)
         ",
-        moved!()
+        moved!("1", "conversation, user_id")
     ),
     contacts: "SELECT ARRAY(SELECT contact FROM contacts WHERE user_id = $1 ORDER BY contact)",
     audience: "SELECT asked.id, ARRAY(
@@ -319,17 +327,37 @@ pub(super) static STATEMENTS: Statements = Statements {
             ORDER BY c.contact)
         FROM unnest($1::uuid[]) AS asked(id)",
     contact_count: "SELECT count(*), coalesce(bool_or(contact = $2), false) FROM contacts WHERE user_id = $1",
-    add_contact: "INSERT INTO contacts (user_id, contact) VALUES ($1, $2)",
-    remove_contact: "DELETE FROM contacts WHERE user_id = $1 AND contact = $2",
+    add_contact: concat!(
+        "WITH moved AS (INSERT INTO contacts (user_id, contact) VALUES ($1, $2) RETURNING user_id, contact)
+        ",
+        moved!("3", "user_id, contact")
+    ),
+    remove_contact: concat!(
+        "WITH moved AS (DELETE FROM contacts WHERE user_id = $1 AND contact = $2 RETURNING user_id, contact)
+        ",
+        moved!("3", "user_id, contact")
+    ),
     block_count: "SELECT count(*), coalesce(bool_or(blocked = $2), false) FROM blocks WHERE user_id = $1",
-    block: "INSERT INTO blocks (user_id, blocked) VALUES ($1, $2)",
-    unblock: "DELETE FROM blocks WHERE user_id = $1 AND blocked = $2",
+    block: concat!(
+        "WITH moved AS (INSERT INTO blocks (user_id, blocked) VALUES ($1, $2) RETURNING user_id, blocked)
+        ",
+        moved!("3", "user_id, blocked")
+    ),
+    unblock: concat!(
+        "WITH moved AS (DELETE FROM blocks WHERE user_id = $1 AND blocked = $2 RETURNING user_id, blocked)
+        ",
+        moved!("3", "user_id, blocked")
+    ),
+    relation: "SELECT EXISTS (SELECT 1 FROM contacts WHERE user_id = $1 AND contact = $2),
+        EXISTS (SELECT 1 FROM blocks WHERE user_id = $1 AND blocked = $2),
+        EXISTS (SELECT 1 FROM contacts WHERE user_id = $2 AND contact = $1),
+        EXISTS (SELECT 1 FROM blocks WHERE user_id = $2 AND blocked = $1)",
     users: "SELECT DISTINCT user_id FROM members WHERE user_id >= $1 ORDER BY user_id LIMIT $2",
     conversation_ids: "SELECT id FROM conversations WHERE id >= $1 ORDER BY id LIMIT $2",
     pending_changes: pending_changes!("= 0", "since"),
-    pending_members: pending_members!("= 0", "since"),
+    pending_moves: pending_moves!("= 0", "since"),
     tried_changes: pending_changes!("> 0", "next_time"),
-    tried_members: pending_members!("> 0", "next_time"),
+    tried_moves: pending_moves!("> 0", "next_time"),
     postpone_changes: "WITH held AS MATERIALIZED (
             SELECT u.conversation, u.seq, asked.attempts, asked.next_time
             FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[])
@@ -338,34 +366,38 @@ pub(super) static STATEMENTS: Statements = Statements {
             ORDER BY u.conversation, u.seq FOR UPDATE OF u SKIP LOCKED)
         UPDATE unannounced_changes u SET attempts = held.attempts, next_time = held.next_time FROM held
             WHERE u.conversation = held.conversation AND u.seq = held.seq",
-    postpone_members: "WITH held AS MATERIALIZED (
-            SELECT u.conversation, u.user_id, asked.attempts, asked.next_time
-            FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
-                    AS asked(conversation, user_id, attempts, next_time)
-                JOIN unannounced_members u ON u.conversation = asked.conversation AND u.user_id = asked.user_id
-            ORDER BY u.conversation, u.user_id FOR UPDATE OF u SKIP LOCKED)
-        UPDATE unannounced_members u SET attempts = held.attempts, next_time = held.next_time FROM held
-            WHERE u.conversation = held.conversation AND u.user_id = held.user_id",
+    postpone_moves: "WITH held AS MATERIALIZED (
+            SELECT u.kind, u.first, u.second, asked.attempts, asked.next_time
+            FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[])
+                    AS asked(first, second, attempts, next_time)
+                JOIN unannounced_moves u ON u.kind = $1 AND u.first = asked.first AND u.second = asked.second
+            ORDER BY u.first, u.second FOR UPDATE OF u SKIP LOCKED)
+        UPDATE unannounced_moves u SET attempts = held.attempts, next_time = held.next_time FROM held
+            WHERE u.kind = held.kind AND u.first = held.first AND u.second = held.second",
     // A row that is locked is being confirmed by another transaction.
     announced_changes: "WITH done AS MATERIALIZED (
             SELECT u.conversation, u.seq FROM unnest($1::uuid[], $2::bigint[]) AS asked(conversation, seq)
                 JOIN unannounced_changes u ON u.conversation = asked.conversation AND u.seq = asked.seq
             ORDER BY u.conversation, u.seq FOR UPDATE OF u SKIP LOCKED)
         DELETE FROM unannounced_changes u USING done WHERE u.conversation = done.conversation AND u.seq = done.seq",
-    announced_members: "WITH held AS MATERIALIZED (
-            SELECT u.conversation, u.user_id, u.moves, asked.moves AS confirmed
-            FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS asked(conversation, user_id, moves)
-                JOIN unannounced_members u ON u.conversation = asked.conversation AND u.user_id = asked.user_id
-            ORDER BY u.conversation, u.user_id FOR UPDATE OF u),
-        gone AS (DELETE FROM unannounced_members u USING held
-            WHERE u.conversation = held.conversation AND u.user_id = held.user_id AND held.moves <= held.confirmed)
-        UPDATE unannounced_members u SET moves = held.moves - held.confirmed FROM held
-            WHERE u.conversation = held.conversation AND u.user_id = held.user_id AND held.moves > held.confirmed",
+    announced_moves: "WITH held AS MATERIALIZED (
+            SELECT u.kind, u.first, u.second, u.moves, asked.moves AS confirmed
+            FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS asked(first, second, moves)
+                JOIN unannounced_moves u ON u.kind = $1 AND u.first = asked.first AND u.second = asked.second
+            ORDER BY u.first, u.second FOR UPDATE OF u),
+        gone AS (DELETE FROM unannounced_moves u USING held
+            WHERE u.kind = held.kind AND u.first = held.first AND u.second = held.second
+                AND held.moves <= held.confirmed)
+        UPDATE unannounced_moves u SET moves = held.moves - held.confirmed FROM held
+            WHERE u.kind = held.kind AND u.first = held.first AND u.second = held.second
+                AND held.moves > held.confirmed",
     // The documents of a function and an owner have no row of their own to lock. The seed of the hash differs from that
     // of `lock_user`, so that the two rarely wait for each other.
     lock_documents: "SELECT pg_advisory_xact_lock(
         hashtextextended(concat_ws(':', $1::bigint, $2::uuid, encode($3::bytea, 'hex')), 1))",
     document_state: "SELECT count(*), (SELECT version FROM documents
+            WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4),
+            (SELECT octet_length(json)::bigint FROM documents
             WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4)
         FROM documents WHERE owner_kind = $1 AND owner = $2 AND function = $3",
     documents: "SELECT asked.number - 1, d.version, d.json
@@ -380,6 +412,14 @@ pub(super) static STATEMENTS: Statements = Statements {
             ON CONFLICT (owner_kind, owner, function, name) DO UPDATE
             SET version = d.version + 1, json = excluded.json",
     delete_document: "DELETE FROM documents WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4",
+    count_document_bytes: "INSERT INTO function_documents AS f (function, bytes) VALUES ($1, greatest($2::bigint, 0))
+            ON CONFLICT (function) DO UPDATE SET bytes = greatest(f.bytes + $2, 0) RETURNING bytes",
+    // The rows of the functions are locked in ascending order.
+    erase_documents: "WITH erased AS (DELETE FROM documents WHERE owner_kind = $1 AND owner = $2
+            RETURNING function, 512 + octet_length(name) + octet_length(json) AS bytes)
+        INSERT INTO function_documents AS f (function, bytes)
+            SELECT function, -sum(bytes) FROM erased GROUP BY function ORDER BY function
+            ON CONFLICT (function) DO UPDATE SET bytes = greatest(f.bytes + excluded.bytes, 0)",
     join_conversation: "WITH joined AS (
             INSERT INTO user_conversations AS u (user_id, conversations)
             SELECT id, 1 FROM unnest($1::uuid[]) AS member(id) ORDER BY id
@@ -398,6 +438,22 @@ pub(super) static STATEMENTS: Statements = Statements {
                 UNION ALL SELECT 1 FROM blocks WHERE user_id = other.id AND blocked = $1 OFFSET 0) b)",
     members: "SELECT user_id, joined, read FROM members WHERE conversation = $1 AND user_id >= $2
         ORDER BY user_id LIMIT $3",
+    erase_own_relations: "WITH unblocked AS (DELETE FROM blocks WHERE user_id = $1) DELETE FROM contacts WHERE user_id = $1",
+    added_by: "SELECT user_id FROM contacts WHERE contact = $1 ORDER BY user_id LIMIT $2",
+    blocked_by: "SELECT user_id FROM blocks WHERE blocked = $1 ORDER BY user_id LIMIT $2",
+    erase_from_relations: concat!(
+        "WITH removed AS (DELETE FROM contacts WHERE contact = $1 AND user_id = ANY($2) RETURNING user_id, contact),
+        unblocked AS (DELETE FROM blocks WHERE blocked = $1 AND user_id = ANY($2) RETURNING user_id, blocked),
+        moved AS (SELECT * FROM removed UNION SELECT * FROM unblocked ORDER BY 1)
+        ",
+        moved!("3", "user_id, contact")
+    ),
+    conversations_of_user: "SELECT conversation FROM members WHERE user_id = $1 ORDER BY conversation LIMIT $2",
+    forget_pairs: "DELETE FROM pairs WHERE conversation = ANY($1)",
+    kept_messages: "SELECT conversation, id FROM messages WHERE sender = $1 AND NOT deleted ORDER BY created_at LIMIT $2",
+    created_by: "SELECT id FROM conversations WHERE creator = $1 ORDER BY id LIMIT $2 FOR NO KEY UPDATE",
+    set_creator: "UPDATE conversations SET creator = $2 WHERE id = ANY($1)",
+    forget_count: "DELETE FROM user_conversations WHERE user_id = $1 AND conversations <= 0",
     // The setting is also on while the server is a standby.
     probe: "SELECT current_setting('transaction_read_only')::boolean, EXISTS (SELECT 1 FROM conversations)",
 };

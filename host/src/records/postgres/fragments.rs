@@ -37,17 +37,18 @@ macro_rules! two_members {
 }
 
 /// Moves conversation $1 to sequence number $2 at timestamp $3, and sets the columns that are named. Stores that this
-/// change is of this kind and about message $4. The change is not announced yet.
+/// change is of this kind and about message $4. The change is not announced yet. Only a new message moves the conversation
+/// in the inbox.
 macro_rules! advance {
     ($kind:literal, $columns:literal) => {
         concat!(
-            "moved AS (UPDATE conversations SET seq = $2, updated_at = greatest(updated_at, $3)",
+            "moved AS (UPDATE conversations SET seq = $2, changed_at = greatest(changed_at, updated_at, $3)",
             $columns,
-            " WHERE id = $1 RETURNING id, seq, updated_at, sent),
+            " WHERE id = $1 RETURNING id, seq, changed_at, sent),
         change AS (INSERT INTO changes (conversation, seq, kind, message, sent) SELECT id, seq, ",
             $kind,
             ", $4, sent FROM moved)
-        INSERT INTO unannounced_changes (conversation, seq, since) SELECT id, seq, updated_at FROM moved"
+        INSERT INTO unannounced_changes (conversation, seq, since) SELECT id, seq, changed_at FROM moved"
         )
     };
 }
@@ -119,13 +120,19 @@ macro_rules! unread {
     };
 }
 
-/// Adds to the outbox that the positions of the members `moved` moved at timestamp $3.
+/// Adds to the outbox a move of a kind at timestamp $3 for each row of `moved`; `columns` are its first two.
 macro_rules! moved {
-    () => {
-        "INSERT INTO unannounced_members AS u (conversation, user_id, since, moves)
-            SELECT conversation, user_id, $3, 1 FROM moved
-            ON CONFLICT (conversation, user_id) DO UPDATE
+    ($kind:literal, $columns:literal) => {
+        concat!(
+            "INSERT INTO unannounced_moves AS u (kind, first, second, since, moves)
+            SELECT ",
+            $kind,
+            ", ",
+            $columns,
+            ", $3, 1 FROM moved
+            ON CONFLICT (kind, first, second) DO UPDATE
             SET moves = u.moves + 1, since = least(u.since, excluded.since)"
+        )
     };
 }
 
@@ -157,21 +164,21 @@ macro_rules! pending_changes {
     };
 }
 
-/// Reads the members of the outbox whose attempts are as given, ordered by a column of time.
-macro_rules! pending_members {
+/// Reads the moves of the outbox whose attempts are as given, ordered by a column of time.
+macro_rules! pending_moves {
     ($attempts:literal, $time:literal) => {
         concat!(
-            "SELECT conversation, user_id, since, moves, attempts, ",
+            "SELECT kind, first, second, since, moves, attempts, ",
             $time,
-            " FROM unannounced_members WHERE attempts ",
+            " FROM unannounced_moves WHERE attempts ",
             $attempts,
             " AND ",
             $time,
             " < $1 AND (",
             $time,
-            ", conversation, user_id) > ($3, $4, $5) ORDER BY ",
+            ", kind, first, second) > ($3, $4, $5, $6) ORDER BY ",
             $time,
-            ", conversation, user_id LIMIT $2"
+            ", kind, first, second LIMIT $2"
         )
     };
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use roost_core::ids::UserId;
-use roost_core::port::{ContactAudience, records_bounds as bounds};
+use roost_core::port::{self, ContactAudience, records_bounds as bounds};
 
+use super::counters::now;
 use super::values::{read_id, read_ids, read_number};
 use super::{ColumnResult, Columns, QueryResult, SqlConnection, Statements, lock, run};
 
@@ -59,7 +60,7 @@ pub(super) async fn add<C: SqlConnection>(
         // The same holds for conversations that are being created with both of them.
         lock(sql, C::STATEMENTS.lock_counts, both()).await?;
     }
-    run(sql, relation.add(C::STATEMENTS), both()).await
+    run(sql, relation.add(C::STATEMENTS), vec![user.into(), other.into(), now().into()]).await
 }
 
 pub(super) async fn remove<C: SqlConnection>(
@@ -68,7 +69,23 @@ pub(super) async fn remove<C: SqlConnection>(
     user: UserId,
     other: UserId,
 ) -> QueryResult<()> {
-    run(sql, relation.remove(C::STATEMENTS), vec![user.into(), other.into()]).await
+    run(sql, relation.remove(C::STATEMENTS), vec![user.into(), other.into(), now().into()]).await
+}
+
+/// What two users have said about each other.
+pub(super) async fn relation<C: SqlConnection>(
+    sql: &mut C,
+    user: UserId,
+    other: UserId,
+) -> QueryResult<port::Relation> {
+    let rows = sql.rows(C::STATEMENTS.relation, vec![user.into(), other.into()]).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(port::Relation {
+        contact: row.flag(0)?,
+        blocked: row.flag(1)?,
+        contact_of: row.flag(2)?,
+        blocked_by: row.flag(3)?,
+    })
 }
 
 /// Whether one of these users has blocked another one of them.

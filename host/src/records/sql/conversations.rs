@@ -6,7 +6,7 @@ use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::limits::{CONVERSATIONS_MAX, MEMBERS_SHOWN_MAX, READS_SHOWN_MAX};
 use roost_core::port::{
     Conversation, ConversationPage, ConversationQuery, Created, MemberChange, MembersPage, MembersQuery, Membership,
-    NewConversation, RecordsError, records_bounds as bounds,
+    NOBODY, NewConversation, RecordsError, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 use uuid::Uuid;
@@ -33,6 +33,8 @@ pub(super) struct ConversationState {
     pub(super) members: Vec<UserId>,
     /// There are two members, and one of them has blocked the other.
     pub(super) blocked: bool,
+    /// This is the pair of two users.
+    pub(super) direct: bool,
 }
 
 impl ConversationState {
@@ -92,7 +94,13 @@ impl ConversationState {
             position,
             members: read_ids(row, 4)?,
             blocked: row.flag(5)?,
+            direct: row.flag(6)?,
         })
+    }
+
+    /// Whether the user created the conversation. Nobody has created those of a user who was erased.
+    pub(super) fn is_creator(&self, user: UserId) -> bool {
+        self.creator == user && user != NOBODY
     }
 
     /// Refuses what a block between two members forbids.
@@ -116,6 +124,15 @@ pub(super) async fn create<C: SqlConnection>(
     {
         return existing(sql, id, &state, &new, &members).await;
     }
+    Ok(Created { conversation: store(sql, new, members).await?, repeated: false })
+}
+
+/// Stores a new conversation, if its members may be in one together.
+pub(super) async fn store<C: SqlConnection>(
+    sql: &mut C,
+    new: NewConversation,
+    members: Vec<UserId>,
+) -> QueryResult<Conversation> {
     let one_too_many = join(sql, &members).await?;
     if is_any_blocked(sql, &members).await? {
         return Err(RecordsError::Blocked.into());
@@ -125,16 +142,16 @@ pub(super) async fn create<C: SqlConnection>(
     let stored = vec![id.into(), new.creator.into(), new.at.into(), members.as_slice().into()];
     run(sql, C::STATEMENTS.create_conversation, stored).await?;
     let (member_count, reads) = (members.len(), members.len() <= READS_SHOWN_MAX);
-    let conversation = Conversation {
+    Ok(Conversation {
         id,
+        direct: false,
         member_count: member_count as u64,
         reads: if reads { vec![Seq::ZERO; member_count] } else { Vec::new() },
         read: Seq::ZERO,
         members: members.into_iter().take(MEMBERS_SHOWN_MAX).collect(),
         joined: Seq::ZERO,
         updated_at: new.at,
-    };
-    Ok(Created { conversation, repeated: false })
+    })
 }
 
 /// Counts one conversation more for users in ascending order, and locks their counts: from now on no block between two of
@@ -200,6 +217,9 @@ async fn lock_for<C: SqlConnection>(sql: &mut C, change: &MemberChange) -> Query
 
 pub(super) async fn add_member<C: SqlConnection>(sql: &mut C, change: MemberChange) -> QueryResult<Vec<UserId>> {
     let mut state = lock_for(sql, &change).await?;
+    if state.direct {
+        return Err(RecordsError::Direct.into());
+    }
     let Err(index) = state.members.binary_search(&change.user) else {
         return Ok(state.members);
     };
@@ -217,7 +237,11 @@ pub(super) async fn add_member<C: SqlConnection>(sql: &mut C, change: MemberChan
 
 pub(super) async fn remove_member<C: SqlConnection>(sql: &mut C, change: MemberChange) -> QueryResult<Vec<UserId>> {
     let mut state = lock_for(sql, &change).await?;
-    if change.actor.is_some_and(|actor| actor != change.user && actor != state.creator) {
+    // The other member of a pair may have been erased.
+    if state.direct && state.members.len() > 1 {
+        return Err(RecordsError::Direct.into());
+    }
+    if change.actor.is_some_and(|actor| actor != change.user && !state.is_creator(actor)) {
         return Err(RecordsError::Forbidden(
             "only the conversation's creator and services may remove other members".into(),
         )
@@ -226,11 +250,20 @@ pub(super) async fn remove_member<C: SqlConnection>(sql: &mut C, change: MemberC
     let Ok(index) = state.members.binary_search(&change.user) else {
         return Ok(state.members);
     };
-    let stored = vec![change.conversation.into(), change.user.into(), change.at.into()];
-    run(sql, C::STATEMENTS.remove_member, stored).await?;
-    run(sql, C::STATEMENTS.leave_conversation, vec![change.user.into()]).await?;
+    leave(sql, change.conversation, change.user, change.at).await?;
     state.members.remove(index);
     Ok(state.members)
+}
+
+/// Removes a member of the conversation.
+pub(super) async fn leave<C: SqlConnection>(
+    sql: &mut C,
+    conversation: ConversationId,
+    user: UserId,
+    at: Timestamp,
+) -> QueryResult<()> {
+    run(sql, C::STATEMENTS.remove_member, vec![conversation.into(), user.into(), at.into()]).await?;
+    run(sql, C::STATEMENTS.leave_conversation, vec![user.into()]).await
 }
 
 pub(super) async fn members<C: SqlConnection>(sql: &mut C, query: MembersQuery) -> QueryResult<MembersPage> {

@@ -33,8 +33,8 @@ pub(super) async fn mark_read<C: SqlConnection>(
     Ok(ReadMark { counter, moved, member_count, audience })
 }
 
-/// A read mark has no timestamp of its own.
-fn now() -> Timestamp {
+/// The time of what has no timestamp of its own: a read mark, and a change of a contact or block.
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,10 +1,11 @@
 //! Documents of functions. Every change locks the documents of its function and owner, so that nobody else changes the
-//! version and the number of documents between the check and the write.
+//! version and the number of documents between the check and the write. Its last step counts the bytes of all documents of
+//! the function, whose number is locked from there on: a put that exceeds the bound is undone with the transaction.
 
 use roost_core::key::Owner;
 use roost_core::port::{Document, DocumentKey, DocumentPut, DocumentScope, records_bounds as bounds};
 
-use super::values::read_number;
+use super::values::{read_number, signed};
 use super::{Columns, ListedDocument, Parameter, QueryResult, SqlConnection, decode_error, lock, run};
 
 /// Answers the documents in the order asked.
@@ -32,6 +33,11 @@ pub(super) async fn put<C: SqlConnection>(sql: &mut C, put: DocumentPut) -> Quer
     let mut parameters = key_parameters(&put.key);
     parameters.push(put.json.as_str().into());
     run(sql, C::STATEMENTS.put_document, parameters).await?;
+    let growth = signed(bounds::document_bytes(&put.key.name, put.json.len() as u64)) - signed(state.bytes);
+    if growth != 0 {
+        let all = count(sql, &put.key.scope.function, growth).await?;
+        bounds::documents_bytes(&put, all, growth)?;
+    }
     Ok(state.version.unwrap_or_default().saturating_add(1))
 }
 
@@ -41,7 +47,21 @@ pub(super) async fn delete<C: SqlConnection>(sql: &mut C, key: DocumentKey, expe
         return Ok(());
     }
     bounds::document_version(state.version, Some(expected))?;
-    run(sql, C::STATEMENTS.delete_document, key_parameters(&key)).await
+    run(sql, C::STATEMENTS.delete_document, key_parameters(&key)).await?;
+    count(sql, &key.scope.function, -signed(state.bytes)).await.map(|_| ())
+}
+
+/// Adds to the bytes of all documents of a function, and answers the sum.
+async fn count<C: SqlConnection>(sql: &mut C, function: &str, growth: i64) -> QueryResult<u64> {
+    let rows = sql.rows(C::STATEMENTS.count_document_bytes, vec![function.into(), Parameter::Number(growth)]).await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(read_number(row, 0)?)
+}
+
+/// Deletes all documents of an owner, whichever function keeps them.
+pub(super) async fn erase<C: SqlConnection>(sql: &mut C, owner: Owner) -> QueryResult<()> {
+    let (kind, id) = owner_columns(owner);
+    run(sql, C::STATEMENTS.erase_documents, vec![Parameter::Number(kind), Parameter::Id(id)]).await
 }
 
 /// Answers the names in ascending order of their bytes.
@@ -56,6 +76,8 @@ struct DocumentState {
     count: u64,
     /// The document's version; `None`: it does not exist.
     version: Option<u64>,
+    /// What the document counts in the bytes of the function; nothing if it does not exist.
+    bytes: u64,
 }
 
 impl DocumentState {
@@ -64,8 +86,12 @@ impl DocumentState {
         lock(sql, C::STATEMENTS.lock_documents, scope_parameters(&key.scope)).await?;
         let rows = sql.rows(C::STATEMENTS.document_state, key_parameters(key)).await?;
         let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-        let version = if row.is_null(1)? { None } else { Some(read_number(row, 1)?) };
-        Ok(Self { count: read_number(row, 0)?, version })
+        let count = read_number(row, 0)?;
+        if row.is_null(1)? {
+            return Ok(Self { count, version: None, bytes: 0 });
+        }
+        let bytes = bounds::document_bytes(&key.name, read_number(row, 2)?);
+        Ok(Self { count, version: Some(read_number(row, 1)?), bytes })
     }
 }
 

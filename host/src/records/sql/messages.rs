@@ -6,7 +6,7 @@ use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::limits::{CHANGES_BYTES_MAX, CHANGES_MAX};
 use roost_core::port::{
     Change, ChangeKind, ChangeRange, Changed, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Message,
-    MessagesQuery, ReadPosition, RecordsError, records_bounds as bounds,
+    MessagesQuery, NOBODY, ReadPosition, RecordsError, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 use uuid::Uuid;
@@ -46,7 +46,17 @@ impl MessageRow {
         if self.message.sender == user {
             return Ok(());
         }
-        Err(RecordsError::Forbidden("only the sender may change a message".into()))
+        Err(RecordsError::Forbidden("only the sender may edit a message".into()))
+    }
+
+    /// Whoever may delete the message: its sender, or the creator of a conversation that is no pair.
+    fn require_sender_or_creator(&self, state: &ConversationState, user: UserId) -> Result<(), RecordsError> {
+        if self.message.sender == user || (!state.direct && state.is_creator(user)) {
+            return Ok(());
+        }
+        Err(RecordsError::Forbidden(
+            "only the sender, the creator of the group and services may delete a message".into(),
+        ))
     }
 
     /// The newest change of the message.
@@ -125,12 +135,22 @@ pub(super) async fn edit<C: SqlConnection>(sql: &mut C, edit: Edit) -> QueryResu
 pub(super) async fn delete<C: SqlConnection>(
     sql: &mut C,
     (conversation, id): (ConversationId, MessageId),
-    actor: UserId,
+    actor: Option<UserId>,
     at: Timestamp,
 ) -> QueryResult<Changed> {
-    let (state, position) = ConversationState::of_member_locked(sql, conversation, actor).await?;
-    let stored = MessageRow::visible(sql, conversation, id, position.joined).await?;
-    stored.require_sender(actor)?;
+    let (state, stored) = match actor {
+        Some(actor) => {
+            let (state, position) = ConversationState::of_member_locked(sql, conversation, actor).await?;
+            let stored = MessageRow::visible(sql, conversation, id, position.joined).await?;
+            stored.require_sender_or_creator(&state, actor)?;
+            (state, stored)
+        }
+        None => {
+            let state = ConversationState::find_locked(sql, conversation, NOBODY).await?;
+            let state = state.ok_or_else(|| RecordsError::NotFound("no such message".into()))?;
+            (state, MessageRow::visible(sql, conversation, id, Seq::ZERO).await?)
+        }
+    };
     if stored.message.deleted {
         return with_positions(sql, stored.newest_change(), state.members, true).await;
     }

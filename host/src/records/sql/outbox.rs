@@ -33,32 +33,62 @@ const LAST_ID: u128 = u128::MAX;
 pub(super) async fn pending<C: SqlConnection>(sql: &mut C, query: PendingQuery) -> QueryResult<PendingPage> {
     let after = query.cursor.as_deref().map(PendingCursor::parse).transpose()?;
     let statements = C::STATEMENTS;
-    let (changes, members) = if query.tried {
-        (statements.tried_changes, statements.tried_members)
+    let (changes, moves) = if query.tried {
+        (statements.tried_changes, statements.tried_moves)
     } else {
-        (statements.pending_changes, statements.pending_members)
+        (statements.pending_changes, statements.pending_moves)
     };
-    let asked = |position: [Parameter; 3]| {
+    let asked = |position: Vec<Parameter>| {
         let mut parameters = vec![query.before.into(), u64::from(query.limit).into()];
         parameters.extend(position);
         parameters
     };
-    let changes = sql.rows(changes, asked(after_changes(after))).await?;
-    let members = sql.rows(members, asked(after_members(after))).await?;
+    let changes = sql.rows(changes, asked(after_changes(after).into())).await?;
+    let moves = sql.rows(moves, asked(after_moves(after).into())).await?;
     let changes = changes.iter().map(|row| {
         let changed = Changed::without_positions(read_change(row)?, read_ids(row, 12)?, false);
         listed(row, Pending::Change(changed), [11, 13, 14])
     });
-    let members = members.iter().map(|row| {
-        let pending = Pending::Member(read_id(row, 0)?, read_id(row, 1)?, read_number(row, 3)?);
-        listed(row, pending, [2, 4, 5])
-    });
-    let mut all = changes.chain(members).collect::<ColumnResult<Vec<(PendingCursor, PendingItem)>>>()?;
+    let moves = moves.iter().map(|row| listed(row, read_move(row)?, [3, 5, 6]));
+    let mut all = changes.chain(moves).collect::<ColumnResult<Vec<(PendingCursor, PendingItem)>>>()?;
     all.sort_by_key(|(position, _)| *position);
     all.truncate(query.limit as usize);
     let is_full = all.len() == query.limit as usize;
     let next = all.last().filter(|_| is_full).map(|(position, _)| position.to_string());
     Ok(PendingPage { items: all.into_iter().map(|(_, item)| item).collect(), next })
+}
+
+/// The kinds of moves, as the schema numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum MoveKind {
+    Position = 0,
+    Membership = 1,
+    Creation = 2,
+    Contact = 3,
+}
+
+/// A move as the schema holds it: its kind and two ids.
+type MoveKey = (MoveKind, u128, u128);
+
+/// `None` for a change.
+fn move_key(id: PendingId) -> Option<MoveKey> {
+    match id {
+        PendingId::Change(..) => None,
+        PendingId::Member(conversation, user) => Some((MoveKind::Position, conversation.bits(), user.bits())),
+        PendingId::Membership(conversation, user) => Some((MoveKind::Membership, conversation.bits(), user.bits())),
+        PendingId::Creation(conversation) => Some((MoveKind::Creation, conversation.bits(), NO_ID)),
+        PendingId::Contact(user, other) => Some((MoveKind::Contact, user.bits(), other.bits())),
+    }
+}
+
+fn read_move(row: &impl Columns) -> ColumnResult<Pending> {
+    let moves = read_number(row, 4)?;
+    Ok(match row.number(0)? {
+        0 => Pending::Member(read_id(row, 1)?, read_id(row, 2)?, moves),
+        1 => Pending::Membership(read_id(row, 1)?, read_id(row, 2)?, moves),
+        2 => Pending::Creation(read_id(row, 1)?, moves),
+        _ => Pending::Contact(read_id(row, 1)?, read_id(row, 2)?, moves),
+    })
 }
 
 /// An item with its position; `columns` are those of the time at which it was stored, of the attempts, and of the time
@@ -77,43 +107,46 @@ fn after_changes(after: Option<PendingCursor>) -> [Parameter; 3] {
         Some(PendingCursor { at, item: PendingId::Change(conversation, seq) }) => {
             [at.into(), conversation.into(), seq.into()]
         }
-        // Members come after all changes of the same time.
-        Some(PendingCursor { at, item: PendingId::Member(..) }) => {
-            [at.into(), Parameter::Id(LAST_ID), Parameter::Number(i64::MAX)]
-        }
+        // Moves come after all changes of the same time.
+        Some(PendingCursor { at, .. }) => [at.into(), Parameter::Id(LAST_ID), Parameter::Number(i64::MAX)],
     }
 }
 
-/// Where the members continue: a time, a conversation and a user that the page before has passed.
-fn after_members(after: Option<PendingCursor>) -> [Parameter; 3] {
-    match after {
-        None => [Parameter::Number(-1), Parameter::Id(NO_ID), Parameter::Id(NO_ID)],
-        Some(PendingCursor { at, item: PendingId::Member(conversation, user) }) => {
-            [at.into(), conversation.into(), user.into()]
-        }
-        // No member of the same time was passed.
-        Some(PendingCursor { at, item: PendingId::Change(..) }) => {
-            [Parameter::Number(at.score() - 1), Parameter::Id(LAST_ID), Parameter::Id(LAST_ID)]
-        }
+/// Where the moves continue: a time, a kind and two ids that the page before has passed.
+fn after_moves(after: Option<PendingCursor>) -> [Parameter; 4] {
+    let position = |at, kind, first, second| {
+        [Parameter::Number(at), Parameter::Number(kind), Parameter::Id(first), Parameter::Id(second)]
+    };
+    let Some(PendingCursor { at, item }) = after else { return position(-1, 0, NO_ID, NO_ID) };
+    match move_key(item) {
+        Some((kind, first, second)) => position(at.score(), kind as i64, first, second),
+        // No move of the same time was passed.
+        None => position(at.score() - 1, i64::MAX, LAST_ID, LAST_ID),
     }
 }
+
+/// The attempts and the next time of moves, by both of their ids.
+type MoveAttempts = BTreeMap<(u128, u128), (i64, i64)>;
 
 pub(super) async fn postpone<C: SqlConnection>(sql: &mut C, postponements: Vec<Postponement>) -> QueryResult<()> {
-    let (mut changes, mut members) = (BTreeMap::new(), BTreeMap::new());
+    let mut changes = BTreeMap::new();
+    let mut moves: BTreeMap<MoveKind, MoveAttempts> = BTreeMap::new();
     for Postponement { item, attempts, next_time } in postponements {
         let next = (i64::from(attempts), next_time.score());
-        match item {
-            PendingId::Change(conversation, seq) => changes.insert((conversation.bits(), signed(seq.0)), next),
-            PendingId::Member(conversation, user) => members.insert((conversation.bits(), user.bits()), next),
-        };
+        if let PendingId::Change(conversation, seq) = item {
+            changes.insert((conversation.bits(), signed(seq.0)), next);
+        } else if let Some((kind, first, second)) = move_key(item) {
+            moves.entry(kind).or_default().insert((first, second), next);
+        }
     }
     if !changes.is_empty() {
         let rows = changes.into_iter().map(|((id, seq), (attempts, next))| (id, seq, attempts, next));
         run(sql, C::STATEMENTS.postpone_changes, vec![Parameter::ChangeAttempts(rows.collect())]).await?;
     }
-    if !members.is_empty() {
-        let rows = members.into_iter().map(|((id, user), (attempts, next))| (id, user, attempts, next));
-        run(sql, C::STATEMENTS.postpone_members, vec![Parameter::MemberAttempts(rows.collect())]).await?;
+    for (kind, moves) in moves {
+        let rows = moves.into_iter().map(|((first, second), (attempts, next))| (first, second, attempts, next));
+        let postponed = vec![Parameter::Number(kind as i64), Parameter::MoveAttempts(rows.collect())];
+        run(sql, C::STATEMENTS.postpone_moves, postponed).await?;
     }
     Ok(())
 }
@@ -199,22 +232,28 @@ async fn gather(
 #[derive(Clone, Debug, Default)]
 struct ConfirmationBatch {
     changes: BTreeSet<(u128, i64)>,
-    /// The number of confirmed moves of each member.
-    moves: BTreeMap<(u128, u128), i64>,
+    /// The numbers of confirmed moves.
+    moves: BTreeMap<MoveKind, BTreeMap<(u128, u128), i64>>,
 }
 
 impl ConfirmationBatch {
     fn new(confirmations: Vec<Confirmation>) -> Self {
         let mut batch = Self::default();
         for confirmation in confirmations {
-            match confirmation {
-                Confirmation::Change(conversation, seq) => {
-                    batch.changes.insert((conversation.bits(), signed(seq.0)));
+            let (id, moves) = match confirmation {
+                Confirmation::Change(conversation, seq) => (PendingId::Change(conversation, seq), 0),
+                Confirmation::Member(conversation, user, moves) => (PendingId::Member(conversation, user), moves),
+                Confirmation::Membership(conversation, user, moves) => {
+                    (PendingId::Membership(conversation, user), moves)
                 }
-                Confirmation::Member(conversation, user, moves) => {
-                    let confirmed = batch.moves.entry((conversation.bits(), user.bits())).or_default();
-                    *confirmed = confirmed.saturating_add(signed(moves));
-                }
+                Confirmation::Creation(conversation, moves) => (PendingId::Creation(conversation), moves),
+                Confirmation::Contact(user, other, moves) => (PendingId::Contact(user, other), moves),
+            };
+            if let PendingId::Change(conversation, seq) = id {
+                batch.changes.insert((conversation.bits(), signed(seq.0)));
+            } else if let Some((kind, first, second)) = move_key(id) {
+                let confirmed = batch.moves.entry(kind).or_default().entry((first, second)).or_default();
+                *confirmed = confirmed.saturating_add(signed(moves));
             }
         }
         batch
@@ -234,9 +273,10 @@ async fn confirm<C: SqlConnection>(sql: &mut C, batch: ConfirmationBatch) -> Que
         let changes = Parameter::Changes(batch.changes.into_iter().collect());
         run(sql, C::STATEMENTS.announced_changes, vec![changes]).await?;
     }
-    if !batch.moves.is_empty() {
-        let moves = batch.moves.into_iter().map(|((conversation, user), moves)| (conversation, user, moves));
-        run(sql, C::STATEMENTS.announced_members, vec![Parameter::Moves(moves.collect())]).await?;
+    for (kind, moves) in batch.moves {
+        let moves = moves.into_iter().map(|((first, second), moves)| (first, second, moves));
+        let confirmed = vec![Parameter::Number(kind as i64), Parameter::Moves(moves.collect())];
+        run(sql, C::STATEMENTS.announced_moves, confirmed).await?;
     }
     Ok(())
 }

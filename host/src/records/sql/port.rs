@@ -3,11 +3,11 @@
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{
-    Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
-    Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, HistoryPage, HistoryQuery, LastMessage,
-    MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, Operation,
-    PendingPage, PendingQuery, Postponement, ReadMark, Records, UnreadRequest, UnreadSnapshot,
-    records_bounds as bounds,
+    self, Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery,
+    Created, DirectRequest, Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, Erased,
+    HistoryPage, HistoryQuery, LastMessage, MemberChange, MembersPage, MembersQuery, Membership, Message,
+    MessagesQuery, NewConversation, Operation, PendingPage, PendingQuery, Postponement, ReadMark, Records,
+    UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -16,7 +16,7 @@ use super::conversations::ConversationState;
 use super::values::{UuidId, read_id};
 use super::{
     ColumnResult, Database, Parameter, QueryResult, SqlConnection, SqlRecords, contacts, conversations, counters,
-    documents, messages, outbox,
+    documents, erasing, messages, outbox, pairs,
 };
 
 #[allow(private_bounds, reason = "the databases are private to this folder")]
@@ -35,7 +35,7 @@ impl<D: Database> Records for SqlRecords<D> {
         &self,
         conversation: ConversationId,
         message: MessageId,
-        actor: UserId,
+        actor: Option<UserId>,
         at: Timestamp,
     ) -> Answer<Changed> {
         bounds::timestamp(at)?;
@@ -92,6 +92,11 @@ impl<D: Database> Records for SqlRecords<D> {
         .await
     }
 
+    async fn create_direct(&self, request: DirectRequest) -> Answer<Created> {
+        bounds::direct(&request)?;
+        self.write(Operation::CreateDirect, move |sql| Box::pin(pairs::create_direct(sql, request))).await
+    }
+
     async fn add_member(&self, change: MemberChange) -> Answer<Vec<UserId>> {
         bounds::timestamp(change.at)?;
         self.write(Operation::AddMember, move |sql| Box::pin(conversations::add_member(sql, change))).await
@@ -116,6 +121,10 @@ impl<D: Database> Records for SqlRecords<D> {
         self.read(Operation::Audience, move |sql| Box::pin(contacts::audience(sql, users.clone()))).await
     }
 
+    async fn relation(&self, user: UserId, other: UserId) -> Answer<port::Relation> {
+        self.read(Operation::Relation, move |sql| Box::pin(contacts::relation(sql, user, other))).await
+    }
+
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         bounds::two_users(user, contact)?;
         self.write(Operation::AddContact, move |sql| Box::pin(contacts::add(sql, Relation::Contact, user, contact)))
@@ -136,6 +145,11 @@ impl<D: Database> Records for SqlRecords<D> {
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
         self.write(Operation::Unblock, move |sql| Box::pin(contacts::remove(sql, Relation::Block, user, blocked))).await
+    }
+
+    async fn erase_user(&self, user: UserId, at: Timestamp) -> Answer<Erased> {
+        bounds::timestamp(at)?;
+        self.write(Operation::EraseUser, move |sql| Box::pin(erasing::erase(sql, user, at))).await
     }
 
     async fn pending(&self, query: PendingQuery) -> Answer<PendingPage> {

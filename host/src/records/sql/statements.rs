@@ -34,7 +34,7 @@ statements! {
     /// with one writer.
     lock_pair,
     /// Reads conversation 1 and the position of user 2: sequence number, creator, joined, read, members,
-    /// blocked.
+    /// blocked, direct.
     conversation_state,
     /// Reads message 1: message, sequence number of its newest change.
     message,
@@ -72,7 +72,7 @@ statements! {
     /// see none of them gets one row of nulls.
     messages,
     /// Reads the conversations of user 1 below activity 2 and id 3, at most 4: id, updated at, joined, read, number of
-    /// members, the first members, the read positions of the first members.
+    /// members, the first members, the read positions of the first members, direct.
     conversations,
     /// Reads those of conversations 2, a list, that user 1 is a member of; the columns of `conversations`.
     conversations_named,
@@ -82,6 +82,10 @@ statements! {
     conversation_ids,
     /// Creates conversation 1 by user 2 at timestamp 3 with members 4, a list.
     create_conversation,
+    /// Reads the pair of users 1 and 2, who are in ascending order: conversation.
+    pair,
+    /// Makes conversation 1 the pair of users 2 and 3, who are in ascending order.
+    make_direct,
     /// Adds to conversation 1 member 2 at timestamp 3, who joins at sequence number 4.
     add_member,
     /// Removes from conversation 1 member 2 at timestamp 3.
@@ -92,39 +96,41 @@ statements! {
     audience,
     /// Counts the contacts of user 1, and checks whether user 2 is one: count, whether.
     contact_count,
-    /// Adds to the contacts of user 1 user 2.
+    /// Adds to the contacts of user 1 user 2, at timestamp 3.
     add_contact,
-    /// Removes from the contacts of user 1 user 2.
+    /// Removes from the contacts of user 1 user 2, at timestamp 3, if user 2 is one.
     remove_contact,
     /// Counts the users that user 1 has blocked, and checks whether user 2 is one: count, whether.
     block_count,
-    /// Blocks, for user 1, user 2.
+    /// Blocks, for user 1, user 2, at timestamp 3.
     block,
-    /// Ends, for user 1, the block of user 2.
+    /// Ends, for user 1, the block of user 2, at timestamp 3, if there is one.
     unblock,
+    /// Reads whether user 1 has user 2 as a contact, whether user 1 has blocked user 2, and both the other way round.
+    relation,
     /// Reads the changes stored before timestamp 1, not announced and never tried, after timestamp 3, conversation 4 and
     /// sequence number 5, at most 2: message, sequence number, kind, since, members, attempts, and since once more.
     pending_changes,
-    /// Reads the members who moved before timestamp 1, are not announced and were never tried, after timestamp 3,
-    /// conversation 4 and user 5, at most 2: conversation, user, since, number of moves, attempts, and since once more.
-    pending_members,
+    /// Reads the moves stored before timestamp 1, not announced and never tried, after timestamp 3, kind 4 and ids 5 and 6,
+    /// at most 2: kind, first id, second id, since, number of moves, attempts, and since once more.
+    pending_moves,
     /// As `pending_changes`, those that were tried, by the time of the next attempt, which is also the last column.
     tried_changes,
-    /// As `pending_members`, those that were tried, by the time of the next attempt, which is also the last column.
-    tried_members,
+    /// As `pending_moves`, those that were tried, by the time of the next attempt, which is also the last column.
+    tried_moves,
     /// Sets for changes 1, a list, the number of attempts and the time of the next one.
     postpone_changes,
-    /// Sets for members 1, a list, the number of attempts and the time of the next one.
-    postpone_members,
+    /// Sets for moves 2, a list, of kind 1 the number of attempts and the time of the next one.
+    postpone_moves,
     /// Confirms that changes 1, a list, are announced.
     announced_changes,
-    /// Confirms that moves 1, a list, are announced.
-    announced_members,
+    /// Confirms that moves 2, a list, of kind 1 are announced.
+    announced_moves,
     /// Locks the documents of the owner of kind 1 with id 2, kept by function 3, until the transaction ends. Empty for
     /// a database with one writer.
     lock_documents,
-    /// Counts the documents of the owner of kind 1 with id 2, kept by function 3, and reads the version of the one with
-    /// name 4: count, version or null.
+    /// Counts the documents of the owner of kind 1 with id 2, kept by function 3, and reads the version and the size of the
+    /// one with name 4: count, version or null, bytes of its content or null.
     document_state,
     /// Reads documents 1, a list of keys: index in the list, version, content. No row for one that does not exist.
     documents,
@@ -135,6 +141,12 @@ statements! {
     put_document,
     /// Deletes of the owner of kind 1 with id 2, kept by function 3, the document with name 4.
     delete_document,
+    /// Adds 2, which can be negative, to the bytes of all documents of function 1, and locks that number until the
+    /// transaction ends: bytes.
+    count_document_bytes,
+    /// Deletes all documents of the owner of kind 1 with id 2, whichever function keeps them, and subtracts their bytes from
+    /// those of their functions.
+    erase_documents,
     /// Counts one conversation more for users 1, a list in ascending order, and locks their counts until the transaction
     /// ends. Reads who is in more than 2 conversations then, at most one of them: user.
     join_conversation,
@@ -149,6 +161,27 @@ statements! {
     is_blocked_with_any,
     /// Reads the members of conversation 1 from user 2 on, at most 3: user, joined, read.
     members,
+    /// Deletes the contacts and blocks of user 1.
+    erase_own_relations,
+    /// Reads the users who have added user 1, at most 2: user.
+    added_by,
+    /// Reads the users who have blocked user 1, at most 2: user.
+    blocked_by,
+    /// Deletes user 1 from the contacts and blocks of users 2, a list, at timestamp 3.
+    erase_from_relations,
+    /// Reads the conversations of user 1 in ascending order, at most 2: conversation.
+    conversations_of_user,
+    /// Deletes what makes conversations 1, a list, the pairs of two users.
+    forget_pairs,
+    /// Reads the messages of user 1 that are not deleted, oldest first, at most 2: conversation, message.
+    kept_messages,
+    /// Reads the conversations that user 1 has created, in ascending order, at most 2: conversation. Locks them until the
+    /// transaction ends.
+    created_by,
+    /// Makes user 2 the creator of conversations 1, a list.
+    set_creator,
+    /// Deletes the count of the conversations of user 1 if there are none.
+    forget_count,
     /// Asks the smallest question that needs the schema. If the database can be read-only, the first column says whether
     /// it is.
     probe,

@@ -17,12 +17,12 @@ pub(in crate::records) enum Parameter {
     Members(Vec<(u128, u128)>),
     /// Changes: conversation and sequence number.
     Changes(Vec<(u128, i64)>),
-    /// Moves of members: conversation, user, and the number of moves.
+    /// Moves of one kind: the first id, the second one, and the number of moves.
     Moves(Vec<(u128, u128, i64)>),
     /// Attempts of changes: conversation, sequence number, attempts, and the time of the next one.
     ChangeAttempts(Vec<(u128, i64, i64, i64)>),
-    /// Attempts of members: conversation, user, attempts, and the time of the next one.
-    MemberAttempts(Vec<(u128, u128, i64, i64)>),
+    /// Attempts of moves of one kind: the first id, the second one, attempts, and the time of the next one.
+    MoveAttempts(Vec<(u128, u128, i64, i64)>),
     /// Documents by their keys.
     Documents(Vec<ListedDocument>),
 }
@@ -187,6 +187,7 @@ pub(super) fn read_conversation(row: &impl Columns) -> ColumnResult<Conversation
     };
     Ok(Conversation {
         id: read_id(row, 0)?,
+        direct: row.flag(7)?,
         updated_at: read_timestamp(row, 1)?,
         joined: read_seq(row, 2)?,
         read: read_seq(row, 3)?,

@@ -53,7 +53,7 @@ fn bind(query: SqliteQuery<'_>, parameter: Parameter) -> SqliteQuery<'_> {
             let change = |(id, seq, attempts, next): (u128, i64, i64, i64)| json!([hex(id), seq, attempts, next]);
             changes.into_iter().map(change).collect()
         }
-        Parameter::MemberAttempts(members) => {
+        Parameter::MoveAttempts(members) => {
             let member =
                 |(id, user, attempts, next): (u128, u128, i64, i64)| json!([hex(id), hex(user), attempts, next]);
             members.into_iter().map(member).collect()
@@ -140,7 +140,7 @@ pub(super) static STATEMENTS: Statements = Statements {
                 SELECT 1 FROM members one CROSS JOIN members other CROSS JOIN blocks b
                 WHERE one.conversation = c.id AND other.conversation = c.id
                     AND b.user = one.user AND b.blocked = other.user)
-            ELSE 0 END
+            ELSE 0 END, c.direct
         FROM conversations c LEFT JOIN members me ON me.conversation = c.id AND me.user = ?2
         WHERE c.id = ?1"
     ),
@@ -154,7 +154,7 @@ pub(super) static STATEMENTS: Statements = Statements {
         "INSERT INTO changes (conversation, seq, kind, message, sent)
             SELECT id, ?2, 0, last_insert_rowid(), sent + 1 FROM conversations WHERE id = ?1;
         ",
-        advance!(", sent = sent + 1")
+        advance!(", sent = sent + 1, updated_at = max(updated_at, ?3)")
     ),
     edit: concat!(
         "UPDATE messages SET content = ?5, edited_at = ?3, changed = ?2 WHERE id = ?4;
@@ -178,7 +178,7 @@ pub(super) static STATEMENTS: Statements = Statements {
         sent_by!("?2", "?1", " AND s.seq <= ?4"),
         "
         WHERE conversation = ?1 AND user = ?2; ",
-        moved!()
+        moved!("0")
     ),
     authors: "SELECT sender FROM messages WHERE conversation = ?1 AND seq > ?2 AND seq <= ?3 AND deleted = 0
         ORDER BY seq DESC LIMIT ?4",
@@ -232,8 +232,9 @@ pub(super) static STATEMENTS: Statements = Statements {
     conversations: concat!(
         "SELECT id, updated_at, joined, read, ",
         shown_members!("page.id"),
-        " FROM (
-            SELECT c.id, c.updated_at, m.joined, m.read FROM members m CROSS JOIN conversations c ON c.id = m.conversation
+        ", direct FROM (
+            SELECT c.id, c.updated_at, c.direct, m.joined, m.read
+            FROM members m CROSS JOIN conversations c ON c.id = m.conversation
             WHERE m.user = ?1 AND (c.updated_at, c.id) < (?2, ?3)
             ORDER BY c.updated_at DESC, c.id DESC LIMIT ?4) AS page
         ORDER BY updated_at DESC, id DESC"
@@ -241,25 +242,31 @@ pub(super) static STATEMENTS: Statements = Statements {
     conversations_named: concat!(
         "SELECT c.id, c.updated_at, m.joined, m.read, ",
         shown_members!("c.id"),
-        "
+        ", c.direct
         FROM members m CROSS JOIN conversations c ON c.id = m.conversation
         WHERE m.conversation IN (SELECT unhex(value) FROM json_each(?2)) AND m.user = ?1
         ORDER BY c.updated_at DESC, c.id DESC"
     ),
     users: "SELECT DISTINCT user FROM members WHERE user >= ?1 ORDER BY user LIMIT ?2",
     conversation_ids: "SELECT id FROM conversations WHERE id >= ?1 ORDER BY id LIMIT ?2",
-    create_conversation: "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
+    create_conversation: concat!(
+        "INSERT INTO conversations (id, creator, updated_at) VALUES (?1, ?2, ?3);
         INSERT INTO members (conversation, user, joined, read)
-            SELECT ?1, unhex(value), 0, 0 FROM json_each(?4)",
+            SELECT ?1, unhex(value), 0, 0 FROM json_each(?4); ",
+        moved!("2", "?1, zeroblob(16), ?3, 1 WHERE true")
+    ),
+    pair: "SELECT conversation FROM pairs WHERE first = ?1 AND second = ?2",
+    make_direct: "UPDATE conversations SET direct = 1 WHERE id = ?1;
+        INSERT INTO pairs (conversation, first, second) VALUES (?1, ?2, ?3)",
     add_member: concat!(
         "INSERT INTO members (conversation, user, joined, read, read_sent, read_own)
             SELECT id, ?2, ?4, ?4, sent, ",
         sent_by!("?2", "?1", ""),
         "
             FROM conversations WHERE id = ?1; ",
-        moved!()
+        moved!("1")
     ),
-    remove_member: concat!("DELETE FROM members WHERE conversation = ?1 AND user = ?2; ", moved!()),
+    remove_member: concat!("DELETE FROM members WHERE conversation = ?1 AND user = ?2; ", moved!("1")),
     contacts: "SELECT group_concat(hex(contact), '') FROM contacts WHERE user = ?1",
     audience: "SELECT c.user, group_concat(hex(c.contact), '') FROM contacts c
         WHERE c.user IN (SELECT unhex(value) FROM json_each(?1))
@@ -268,30 +275,42 @@ pub(super) static STATEMENTS: Statements = Statements {
             AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.user = c.contact AND b.blocked = c.user)
         GROUP BY c.user",
     contact_count: "SELECT count(*), total(contact = ?2) > 0 FROM contacts WHERE user = ?1",
-    add_contact: "INSERT INTO contacts (user, contact) VALUES (?1, ?2)",
-    remove_contact: "DELETE FROM contacts WHERE user = ?1 AND contact = ?2",
+    add_contact: concat!("INSERT INTO contacts (user, contact) VALUES (?1, ?2); ", moved!("3")),
+    remove_contact: concat!(
+        moved!("3", "user, contact, ?3, 1 FROM contacts WHERE user = ?1 AND contact = ?2"),
+        "; DELETE FROM contacts WHERE user = ?1 AND contact = ?2"
+    ),
     block_count: "SELECT count(*), total(blocked = ?2) > 0 FROM blocks WHERE user = ?1",
-    block: "INSERT INTO blocks (user, blocked) VALUES (?1, ?2)",
-    unblock: "DELETE FROM blocks WHERE user = ?1 AND blocked = ?2",
+    block: concat!("INSERT INTO blocks (user, blocked) VALUES (?1, ?2); ", moved!("3")),
+    unblock: concat!(
+        moved!("3", "user, blocked, ?3, 1 FROM blocks WHERE user = ?1 AND blocked = ?2"),
+        "; DELETE FROM blocks WHERE user = ?1 AND blocked = ?2"
+    ),
+    relation: "SELECT EXISTS (SELECT 1 FROM contacts WHERE user = ?1 AND contact = ?2),
+        EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = ?2),
+        EXISTS (SELECT 1 FROM contacts WHERE user = ?2 AND contact = ?1),
+        EXISTS (SELECT 1 FROM blocks WHERE user = ?2 AND blocked = ?1)",
     pending_changes: pending_changes!("= 0", "since"),
-    pending_members: pending_members!("= 0", "since"),
+    pending_moves: pending_moves!("= 0", "since"),
     tried_changes: pending_changes!("> 0", "next_time"),
-    tried_members: pending_members!("> 0", "next_time"),
+    tried_moves: pending_moves!("> 0", "next_time"),
     postpone_changes: "UPDATE unannounced_changes SET attempts = asked.value ->> 2, next_time = asked.value ->> 3
             FROM json_each(?1) AS asked
             WHERE conversation = unhex(asked.value ->> 0) AND seq = (asked.value ->> 1)",
-    postpone_members: "UPDATE unannounced_members SET attempts = asked.value ->> 2, next_time = asked.value ->> 3
-            FROM json_each(?1) AS asked
-            WHERE conversation = unhex(asked.value ->> 0) AND user = unhex(asked.value ->> 1)",
+    postpone_moves: "UPDATE unannounced_moves SET attempts = asked.value ->> 2, next_time = asked.value ->> 3
+            FROM json_each(?2) AS asked
+            WHERE kind = ?1 AND first = unhex(asked.value ->> 0) AND second = unhex(asked.value ->> 1)",
     announced_changes: "DELETE FROM unannounced_changes WHERE (conversation, seq) IN (
             SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1))",
-    announced_members: "UPDATE unannounced_members SET moves = moves - (pair.value ->> 2)
-            FROM json_each(?1) AS pair
-            WHERE conversation = unhex(pair.value ->> 0) AND user = unhex(pair.value ->> 1);
-        DELETE FROM unannounced_members WHERE moves <= 0 AND (conversation, user) IN (
-            SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?1))",
+    announced_moves: "UPDATE unannounced_moves SET moves = moves - (pair.value ->> 2)
+            FROM json_each(?2) AS pair
+            WHERE kind = ?1 AND first = unhex(pair.value ->> 0) AND second = unhex(pair.value ->> 1);
+        DELETE FROM unannounced_moves WHERE moves <= 0 AND kind = ?1 AND (first, second) IN (
+            SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?2))",
     lock_documents: "",
     document_state: "SELECT count(*), (SELECT version FROM documents
+            WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3 AND name = ?4),
+            (SELECT octet_length(json) FROM documents
             WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3 AND name = ?4)
         FROM documents WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3",
     documents: "SELECT asked.key, d.version, d.json FROM json_each(?1) AS asked
@@ -303,6 +322,13 @@ pub(super) static STATEMENTS: Statements = Statements {
             ON CONFLICT (owner_kind, owner, function, name) DO UPDATE
             SET version = version + 1, json = excluded.json",
     delete_document: "DELETE FROM documents WHERE owner_kind = ?1 AND owner = ?2 AND function = ?3 AND name = ?4",
+    count_document_bytes: "INSERT INTO function_documents (function, bytes) VALUES (?1, max(?2, 0))
+            ON CONFLICT (function) DO UPDATE SET bytes = max(bytes + ?2, 0) RETURNING bytes",
+    erase_documents: "INSERT INTO function_documents (function, bytes)
+            SELECT function, -sum(512 + octet_length(name) + octet_length(json)) FROM documents
+            WHERE owner_kind = ?1 AND owner = ?2 GROUP BY function
+            ON CONFLICT (function) DO UPDATE SET bytes = max(bytes + excluded.bytes, 0);
+        DELETE FROM documents WHERE owner_kind = ?1 AND owner = ?2",
     join_conversation: "INSERT INTO user_conversations (user, conversations)
             SELECT unhex(value), 1 FROM json_each(?1) WHERE true
             ON CONFLICT (user) DO UPDATE SET conversations = conversations + 1;
@@ -317,5 +343,27 @@ pub(super) static STATEMENTS: Statements = Statements {
             OR EXISTS (SELECT 1 FROM blocks
                 WHERE user IN (SELECT unhex(value) FROM json_each(?2)) AND blocked = ?1)",
     members: "SELECT user, joined, read FROM members WHERE conversation = ?1 AND user >= ?2 ORDER BY user LIMIT ?3",
+    erase_own_relations: "DELETE FROM contacts WHERE user = ?1; DELETE FROM blocks WHERE user = ?1",
+    added_by: "SELECT user FROM contacts WHERE contact = ?1 ORDER BY user LIMIT ?2",
+    blocked_by: "SELECT user FROM blocks WHERE blocked = ?1 ORDER BY user LIMIT ?2",
+    erase_from_relations: concat!(
+        moved!(
+            "3",
+            "user, contact, ?3, 1 FROM contacts WHERE contact = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2))"
+        ),
+        "; DELETE FROM contacts WHERE contact = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2)); ",
+        moved!(
+            "3",
+            "user, blocked, ?3, 1 FROM blocks WHERE blocked = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2))"
+        ),
+        "; DELETE FROM blocks WHERE blocked = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2))"
+    ),
+    conversations_of_user: "SELECT conversation FROM members WHERE user = ?1 ORDER BY conversation LIMIT ?2",
+    forget_pairs: "DELETE FROM pairs WHERE conversation IN (SELECT unhex(value) FROM json_each(?1))",
+    kept_messages: "SELECT conversation, id FROM messages INDEXED BY messages_kept_of_sender
+        WHERE sender = ?1 AND deleted = 0 ORDER BY created_at, number LIMIT ?2",
+    created_by: "SELECT id FROM conversations WHERE creator = ?1 ORDER BY id LIMIT ?2",
+    set_creator: "UPDATE conversations SET creator = ?2 WHERE id IN (SELECT unhex(value) FROM json_each(?1))",
+    forget_count: "DELETE FROM user_conversations WHERE user = ?1 AND conversations <= 0",
     probe: "SELECT 1 FROM conversations LIMIT 1",
 };

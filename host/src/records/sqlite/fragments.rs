@@ -28,15 +28,15 @@ macro_rules! shown_members {
 }
 
 /// Moves conversation ?1 to sequence number ?2 at timestamp ?3, and sets the columns that are named. The change is not
-/// announced yet.
+/// announced yet. Only a new message moves the conversation in the inbox.
 macro_rules! advance {
     ($columns:literal) => {
         concat!(
-            "UPDATE conversations SET seq = ?2, updated_at = max(updated_at, ?3)",
+            "UPDATE conversations SET seq = ?2, changed_at = max(changed_at, updated_at, ?3)",
             $columns,
             " WHERE id = ?1;
         INSERT INTO unannounced_changes (conversation, seq, since)
-            SELECT id, seq, updated_at FROM conversations WHERE id = ?1"
+            SELECT id, seq, changed_at FROM conversations WHERE id = ?1"
         )
     };
 }
@@ -125,12 +125,20 @@ macro_rules! unread {
     };
 }
 
-/// Adds to the outbox that the position of user ?2 in conversation ?1 moved at timestamp ?3.
+/// Adds to the outbox a move of a kind, from a source of `first`, `second` and the timestamp.
 macro_rules! moved {
-    () => {
-        "INSERT INTO unannounced_members (conversation, user, since, moves) VALUES (?1, ?2, ?3, 1)
-            ON CONFLICT (conversation, user) DO UPDATE
+    ($kind:literal, $source:literal) => {
+        concat!(
+            "INSERT INTO unannounced_moves (kind, first, second, since, moves) SELECT ",
+            $kind,
+            ", ",
+            $source,
+            " ON CONFLICT (kind, first, second) DO UPDATE
             SET moves = moves + 1, since = min(since, excluded.since)"
+        )
+    };
+    ($kind:literal) => {
+        moved!($kind, "?1, ?2, ?3, 1 WHERE true")
     };
 }
 
@@ -160,21 +168,21 @@ macro_rules! pending_changes {
     };
 }
 
-/// Reads the members of the outbox whose attempts are as given, ordered by a column of time.
-macro_rules! pending_members {
+/// Reads the moves of the outbox whose attempts are as given, ordered by a column of time.
+macro_rules! pending_moves {
     ($attempts:literal, $time:literal) => {
         concat!(
-            "SELECT conversation, user, since, moves, attempts, ",
+            "SELECT kind, first, second, since, moves, attempts, ",
             $time,
-            " FROM unannounced_members WHERE attempts ",
+            " FROM unannounced_moves WHERE attempts ",
             $attempts,
             " AND ",
             $time,
             " < ?1 AND (",
             $time,
-            ", conversation, user) > (?3, ?4, ?5) ORDER BY ",
+            ", kind, first, second) > (?3, ?4, ?5, ?6) ORDER BY ",
             $time,
-            ", conversation, user LIMIT ?2"
+            ", kind, first, second LIMIT ?2"
         )
     };
 }

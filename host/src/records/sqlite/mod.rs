@@ -27,7 +27,7 @@ use super::sql::{
 use crate::config::SqliteLocation;
 
 /// The newest migration.
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 7;
 
 /// All migrations, embedded, so that the binary brings its database up to date by itself.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -35,7 +35,10 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         (1, "records", include_str!("../../../migrations/sqlite/0001_records.sql")),
         (2, "counting", include_str!("../../../migrations/sqlite/0002_counting.sql")),
         (3, "outbox", include_str!("../../../migrations/sqlite/0003_outbox.sql")),
-        (SCHEMA_VERSION, "user conversations", include_str!("../../../migrations/sqlite/0004_user_conversations.sql")),
+        (4, "user conversations", include_str!("../../../migrations/sqlite/0004_user_conversations.sql")),
+        (5, "pairs", include_str!("../../../migrations/sqlite/0005_pairs.sql")),
+        (6, "function documents", include_str!("../../../migrations/sqlite/0006_function_documents.sql")),
+        (SCHEMA_VERSION, "moves", include_str!("../../../migrations/sqlite/0007_moves.sql")),
     ])
 });
 

@@ -11,6 +11,7 @@ use super::super::call::{
 };
 use super::super::grants::Grants;
 use super::super::manifest::{Access, Manifest, Method, Route, Schedule};
+use super::super::socket_description::SocketDescription;
 use super::record::{CallRecord, LineRecord, LogRecord};
 use super::ring::{RecordRing, RingBounds};
 use super::sampler::Sampler;
@@ -157,6 +158,7 @@ fn manifest() -> Manifest {
         version: "1.0.0".into(),
         routes: vec![route],
         messages: vec!["poll.open".into(), "poll.close".into()],
+        socket: SocketDescription::default(),
         hooks: Vec::new(),
         publications: vec!["message.new".into()],
         schedules: vec![Schedule { name: "sweep".into(), every: Duration::from_secs(1), shards: 4 }],

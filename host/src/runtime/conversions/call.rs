@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use roost_core::recipients::Recipients;
+
 use super::super::bindings::handler as wit;
 use super::super::call::{Caller, Connection, Failure, FailureKind, HttpRequest, PublishedEvent, Reply, Request};
 use super::super::grants::Grants;
@@ -15,6 +17,7 @@ impl From<wit::Manifest> for RawManifest {
             version: manifest.version,
             routes: list(manifest.routes),
             messages: manifest.messages,
+            socket: manifest.socket,
             hooks: list(manifest.hooks),
             schedules: list(manifest.schedules),
             publications: manifest.publications,
@@ -56,12 +59,23 @@ impl From<wit::Schedule> for RawSchedule {
     }
 }
 
+impl From<wit::Recipients> for Recipients {
+    fn from(recipients: wit::Recipients) -> Self {
+        match recipients {
+            wit::Recipients::Nobody => Self::Nobody,
+            wit::Recipients::Caller => Self::Caller,
+            wit::Recipients::Members => Self::Members,
+            wit::Recipients::Anyone => Self::Anyone,
+        }
+    }
+}
+
 impl From<wit::Grants> for Grants {
     fn from(grants: wit::Grants) -> Self {
         Self {
             read: grants.read.into_iter().map(Into::into).collect(),
             write: grants.write.into_iter().map(Into::into).collect(),
-            publish: grants.publish,
+            publish: grants.publish.into(),
             // The list of publications asks for it.
             subscribe: false,
             records: grants.records.into_iter().map(Into::into).collect(),

@@ -16,7 +16,7 @@ pub(in super::super) fn document_key(function: &str, key: wit::DocumentKey) -> D
 
 /// The document that a function puts.
 pub(in super::super) fn document_put(function: &str, put: wit::DocumentPut) -> DocumentPut {
-    DocumentPut { key: document_key(function, put.key), json: put.json, expected: put.expected }
+    DocumentPut::new(document_key(function, put.key), put.json, put.expected)
 }
 
 impl From<Document> for wit::Document {
@@ -39,6 +39,6 @@ mod tests {
         assert_eq!(document_scope("polls", wit::Owner::Shard(3)), scope);
         assert_eq!(document_key("polls", key()), expected);
         let put = document_put("polls", wit::DocumentPut { key: key(), json: "1".to_owned(), expected: Some(2) });
-        assert_eq!(put, DocumentPut { key: expected, json: "1".to_owned(), expected: Some(2) });
+        assert_eq!(put, DocumentPut::new(expected, "1".to_owned(), Some(2)));
     }
 }

@@ -4,6 +4,7 @@
 
 mod call;
 mod documents;
+mod erasing;
 mod key_value;
 mod reading;
 mod records;

@@ -5,8 +5,8 @@ use roost_core::port::{
     Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange,
     MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, Operation, Pending, PendingId,
-    PendingItem, PendingPage, PendingQuery, Postponement, ReadMark, ReadPosition, RecordsError, UnreadRequest,
-    UnreadSnapshot,
+    PendingItem, PendingPage, PendingQuery, Postponement, ReadMark, ReadPosition, RecordsError, Relation,
+    UnreadRequest, UnreadSnapshot,
 };
 use roost_core::time::Timestamp;
 
@@ -37,6 +37,7 @@ impl From<RecordsError> for wit::Error {
             RecordsError::Forbidden(text) => Self::Forbidden(text),
             RecordsError::Blocked => Self::Blocked,
             RecordsError::Conflict(text) => Self::Conflict(text),
+            RecordsError::Direct => Self::Direct,
             RecordsError::VersionMismatch { present } => Self::VersionMismatch(present),
             RecordsError::TooLarge(text) => Self::TooLarge(text),
             RecordsError::TooManyConversations(text) => Self::TooManyConversations(text),
@@ -182,6 +183,7 @@ impl From<Conversation> for wit::Conversation {
     fn from(conversation: Conversation) -> Self {
         Self {
             id: conversation.id.into(),
+            direct: conversation.direct,
             members: list(conversation.members),
             member_count: conversation.member_count,
             reads: conversation.reads.iter().map(|read| read.0).collect(),
@@ -287,11 +289,27 @@ impl From<ContactAudience> for wit::ContactAudience {
     }
 }
 
+impl From<Relation> for wit::UserRelation {
+    fn from(relation: Relation) -> Self {
+        Self {
+            contact: relation.contact,
+            blocked: relation.blocked,
+            contact_of: relation.contact_of,
+            blocked_by: relation.blocked_by,
+        }
+    }
+}
+
 impl From<Pending> for wit::PendingItem {
     fn from(pending: Pending) -> Self {
         match pending {
             Pending::Change(changed) => Self::Change(changed.into()),
             Pending::Member(conversation, user, moves) => Self::Member((conversation.into(), user.into(), moves)),
+            Pending::Membership(conversation, user, moves) => {
+                Self::Membership((conversation.into(), user.into(), moves))
+            }
+            Pending::Creation(conversation, moves) => Self::Creation((conversation.into(), moves)),
+            Pending::Contact(user, other, moves) => Self::Contact((user.into(), other.into(), moves)),
         }
     }
 }
@@ -319,6 +337,9 @@ impl From<wit::PendingId> for PendingId {
         match id {
             wit::PendingId::Change((conversation, seq)) => Self::Change(conversation.into(), Seq(seq)),
             wit::PendingId::Member((conversation, user)) => Self::Member(conversation.into(), user.into()),
+            wit::PendingId::Membership((conversation, user)) => Self::Membership(conversation.into(), user.into()),
+            wit::PendingId::Creation(conversation) => Self::Creation(conversation.into()),
+            wit::PendingId::Contact((user, other)) => Self::Contact(user.into(), other.into()),
         }
     }
 }
@@ -337,6 +358,11 @@ impl From<wit::Confirmation> for Confirmation {
             wit::Confirmation::Member((conversation, user, moves)) => {
                 Self::Member(conversation.into(), user.into(), moves)
             }
+            wit::Confirmation::Membership((conversation, user, moves)) => {
+                Self::Membership(conversation.into(), user.into(), moves)
+            }
+            wit::Confirmation::Creation((conversation, moves)) => Self::Creation(conversation.into(), moves),
+            wit::Confirmation::Contact((user, other, moves)) => Self::Contact(user.into(), other.into(), moves),
         }
     }
 }

@@ -32,6 +32,7 @@ impl InstanceState {
         self.identity.grants.check_commit(&transactions).map_err(StoreError::Denied)?;
         let events = transactions.iter().flat_map(Transaction::events);
         self.identity.check_event_names(events).map_err(StoreError::Denied)?;
+        self.recipients.check_transactions(&self.identity.name, &transactions).map_err(StoreError::Denied)?;
         self.take_live(Resource::StoreOperations, transactions.len())?;
         self.take_live(Resource::Publications, transactions.iter().map(Transaction::deliveries).sum())?;
         self.take_live(Resource::StoreWrittenBytes, transactions.iter().map(Transaction::bytes).sum())?;
@@ -48,6 +49,7 @@ impl InstanceState {
         self.identity.grants.check_publish().map_err(StoreError::Denied)?;
         let events = publications.iter().map(|publication| &publication.event);
         self.identity.check_event_names(events).map_err(StoreError::Denied)?;
+        self.recipients.check_publications(&self.identity.name, &publications).map_err(StoreError::Denied)?;
         self.take_live(Resource::Publications, publications.len())?;
         self.take_live(Resource::StoreWrittenBytes, publications.iter().map(|each| each.event.bytes()).sum())?;
         self.store_round_trips += 1;

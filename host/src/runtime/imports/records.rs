@@ -3,15 +3,17 @@
 
 use roost_core::ids::{Seq, UserId};
 use roost_core::limits::{DOCUMENT_KEYS_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX};
+use roost_core::message_kind;
 use roost_core::port::{
-    Answer, Changed, Confirmation, MemberChange, NewConversation, Operation, Records, RecordsError,
+    Answer, Changed, Confirmation, DirectRequest, DocumentPut, Edit, Erased, MemberChange, Membership, MessagesQuery,
+    NewConversation, Operation, Records, RecordsError,
 };
 use roost_core::time::Timestamp;
 
 use super::super::bindings::records as wit;
 use super::super::bindings::types::Id;
 use super::super::conversions::{document_key, document_put, document_scope, list};
-use super::super::quota::Resource;
+use super::super::quota::{DOCUMENTS_BYTES_KEY, Resource};
 use super::super::state::InstanceState;
 
 type ImportResult<T> = wasmtime::Result<Result<T, wit::Error>>;
@@ -49,6 +51,23 @@ impl InstanceState {
         policy.check(adder, added, &contacts)
     }
 
+    /// Whether the caller may send messages of this type.
+    fn check_kind(&self, kind: &str) -> Answer<()> {
+        if self.is_users { message_kind::check_of_user(kind) } else { Ok(()) }
+    }
+
+    /// Whether the caller may edit messages of the type of this one. A message that the caller may not see has no type here;
+    /// the records refuse it.
+    async fn check_edited(&self, edit: &Edit) -> Answer<()> {
+        if !self.is_users {
+            return Ok(());
+        }
+        let Edit { conversation, message, editor: user, .. } = *edit;
+        let query = MessagesQuery { user, conversation, messages: vec![message] };
+        let found = self.identity.world.records.messages(query).await?;
+        found.into_iter().flatten().try_for_each(|message| self.check_kind(&message.kind))
+    }
+
     /// Remembers who made a change, and translates the answer.
     async fn changed(&self, changed: Result<Changed, wit::Error>) -> ImportResult<wit::Changed> {
         if let Ok(changed) = &changed {
@@ -80,13 +99,20 @@ macro_rules! ask {
 
 impl wit::Host for InstanceState {
     async fn append_message(&mut self, draft: wit::Draft) -> ImportResult<wit::Changed> {
+        if let Err(error) = self.check_kind(&draft.kind) {
+            return Ok(Err(error.into()));
+        }
         let changed: ImportResult<Changed> =
             ask!(self, AppendMessage, append_message(draft.into()) => |changed| changed);
         self.changed(changed?).await
     }
 
     async fn edit_message(&mut self, edit: wit::Edit) -> ImportResult<wit::Changed> {
-        let changed: ImportResult<Changed> = ask!(self, EditMessage, edit_message(edit.into()) => |changed| changed);
+        let edit: Edit = edit.into();
+        if let Err(error) = self.check_edited(&edit).await {
+            return Ok(Err(error.into()));
+        }
+        let changed: ImportResult<Changed> = ask!(self, EditMessage, edit_message(edit) => |changed| changed);
         self.changed(changed?).await
     }
 
@@ -94,13 +120,13 @@ impl wit::Host for InstanceState {
         &mut self,
         conversation: Id,
         message: Id,
-        actor: Id,
+        actor: Option<Id>,
         at: u64,
     ) -> ImportResult<wit::Changed> {
         let changed: ImportResult<Changed> = ask!(
             self,
             DeleteMessage,
-            delete_message(conversation.into(), message.into(), actor.into(), Timestamp(at))
+            delete_message(conversation.into(), message.into(), actor.map(Into::into), Timestamp(at))
                 => |changed| changed
         );
         self.changed(changed?).await
@@ -138,7 +164,14 @@ impl wit::Host for InstanceState {
     }
 
     async fn membership(&mut self, conversation: Id, user: Id) -> ImportResult<wit::MemberView> {
-        ask!(self, Membership, membership(conversation.into(), user.into()) => Into::into)
+        let user: UserId = user.into();
+        let membership: ImportResult<Membership> =
+            ask!(self, Membership, membership(conversation.into(), user) => |membership| membership);
+        let membership = membership?;
+        if let Ok(membership) = &membership {
+            self.recipients.remember(user, &membership.members);
+        }
+        Ok(membership.map(Into::into))
     }
 
     async fn conversations(&mut self, user: Id, query: wit::ConversationQuery) -> ImportResult<wit::ConversationPage> {
@@ -180,6 +213,18 @@ impl wit::Host for InstanceState {
         Ok(created.map(Into::into).map_err(Into::into))
     }
 
+    async fn create_direct(&mut self, request: wit::DirectRequest) -> ImportResult<wit::Created> {
+        let mut request: DirectRequest = request.into();
+        let additions = self.check_additions(request.user, &[request.other]).await;
+        request.may_create = additions.is_ok();
+        let created: ImportResult<wit::Created> = ask!(self, CreateDirect, create_direct(request) => Into::into);
+        // There is no pair, and the user may not create one: the reason is that of the configuration.
+        match (created?, additions) {
+            (Err(wit::Error::NotFound(_)), Err(error)) => Ok(Err(error.into())),
+            (answer, _) => Ok(answer),
+        }
+    }
+
     async fn add_member(&mut self, change: wit::MemberChange) -> ImportResult<Vec<Id>> {
         if let Err(error) = self.allow_records(Operation::AddMember, (0, 0))? {
             return Ok(Err(error.into()));
@@ -210,6 +255,10 @@ impl wit::Host for InstanceState {
         ask!(self, Audience, audience(list(users)), at_most bound => list)
     }
 
+    async fn relation(&mut self, user: Id, other: Id) -> ImportResult<wit::UserRelation> {
+        ask!(self, Relation, relation(user.into(), other.into()) => Into::into)
+    }
+
     async fn add_contact(&mut self, user: Id, contact: Id) -> ImportResult<()> {
         ask!(self, AddContact, add_contact(user.into(), contact.into()) => |()| ())
     }
@@ -224,6 +273,16 @@ impl wit::Host for InstanceState {
 
     async fn unblock(&mut self, user: Id, blocked: Id) -> ImportResult<()> {
         ask!(self, Unblock, unblock(user.into(), blocked.into()) => |()| ())
+    }
+
+    async fn erase_user(&mut self, user: Id, at: u64) -> ImportResult<wit::Erased> {
+        let erased: ImportResult<Erased> =
+            ask!(self, EraseUser, erase_user(user.into(), Timestamp(at)) => |erased| erased);
+        let erased = erased?;
+        for changed in erased.iter().flat_map(|erased| &erased.deleted) {
+            self.publisher().remember_origin(changed).await;
+        }
+        Ok(erased.map(Into::into))
     }
 
     async fn pending(&mut self, query: wit::PendingQuery) -> ImportResult<wit::PendingPage> {
@@ -258,7 +317,16 @@ impl wit::Host for InstanceState {
     }
 
     async fn put_document(&mut self, put: wit::DocumentPut) -> ImportResult<u64> {
-        ask!(self, PutDocument, put_document(document_put(&self.identity.name, put)) => |version| version)
+        if let Err(error) = self.allow_records(Operation::PutDocument, (0, 0))? {
+            return Ok(Err(error.into()));
+        }
+        let bytes_max = Some(self.identity.documents_bytes_max);
+        let put = DocumentPut { bytes_max, ..document_put(&self.identity.name, put) };
+        let answer = self.identity.world.records.put_document(put).await;
+        if matches!(answer, Err(RecordsError::QuotaExceeded(_))) {
+            self.note_refusal(DOCUMENTS_BYTES_KEY);
+        }
+        Ok(answer.map_err(Into::into))
     }
 
     async fn delete_document(&mut self, key: wit::DocumentKey, expected: u64) -> ImportResult<()> {

@@ -98,7 +98,10 @@ impl Publisher<'_> {
             Confirmation::Change(conversation, seq) => {
                 Some(ChangeRange { conversation: *conversation, after: seq.previous(), up_to: *seq })
             }
-            Confirmation::Member(..) => None,
+            Confirmation::Member(..)
+            | Confirmation::Membership(..)
+            | Confirmation::Creation(..)
+            | Confirmation::Contact(..) => None,
         };
         let ranges: Vec<ChangeRange> = confirmations.iter().filter_map(range).collect();
         if ranges.is_empty() {

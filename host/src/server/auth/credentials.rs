@@ -1,5 +1,7 @@
 //! Reads credentials from the headers and the query of a request. Nothing here checks whether they are valid.
 
+use std::fmt;
+
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 
@@ -10,7 +12,7 @@ pub(crate) const SUBPROTOCOL: &str = "roost.v1";
 const USER_HEADER: &str = "roost-user";
 
 /// The credentials of a request, not yet checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// From `Authorization: Bearer …`: a token or a service key.
     pub bearer: Option<String>,
@@ -20,7 +22,24 @@ pub struct Credentials {
     pub user_header: Option<String>,
 }
 
+impl fmt::Debug for Credentials {
+    /// Shows which credentials there are and nothing of their content, so that they cannot reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |credential: &Option<String>| if credential.is_some() { "given" } else { "none" };
+        f.debug_struct("Credentials")
+            .field("bearer", &shown(&self.bearer))
+            .field("stream_token", &shown(&self.stream_token))
+            .field("user_header", &self.user_header)
+            .finish()
+    }
+}
+
 impl Credentials {
+    /// A token from a frame of a socket. It is never taken for a service key.
+    pub(crate) fn of_frame(token: String) -> Self {
+        Self { stream_token: Some(token), ..Self::default() }
+    }
+
     /// Reads the headers of a request.
     pub fn of_headers(headers: &HeaderMap) -> Result<Self, ApiError> {
         Ok(Self {

@@ -15,6 +15,8 @@ struct IssuedClaims<'a> {
     iat: u64,
     exp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a str>,
 }
 
@@ -34,8 +36,13 @@ pub(crate) fn sign(auth: &AuthConfig, user: UserId, life: Duration) -> Result<St
     let secret = secret(auth).ok_or(TokenError::NoSecret)?;
     // With a clock before 1970, no token is valid anyway.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let claims =
-        IssuedClaims { sub: user, iat: now.as_secs(), exp: (now + life).as_secs(), aud: auth.audience.as_deref() };
+    let claims = IssuedClaims {
+        sub: user,
+        iat: now.as_secs(),
+        exp: (now + life).as_secs(),
+        iss: auth.issuer.as_deref(),
+        aud: auth.audience.as_deref(),
+    };
     let key = EncodingKey::from_secret(secret.0.as_bytes());
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
@@ -44,7 +51,7 @@ pub(crate) fn sign(auth: &AuthConfig, user: UserId, life: Duration) -> Result<St
 pub(crate) fn secret(auth: &AuthConfig) -> Option<&Secret> {
     auth.keys.iter().find_map(|key| match key {
         TokenKey::Secret(secret) => Some(secret),
-        TokenKey::PublicKey(_) | TokenKey::Jwks(_) => None,
+        TokenKey::PublicKey(_) | TokenKey::Jwks(_) | TokenKey::JwksUrl(_) => None,
     })
 }
 
@@ -86,6 +93,14 @@ mod tests {
         assert!(identify(forged, &ours, SystemTime::now()).is_err_and(|error| error.is(ErrorCode::TokenInvalid)));
         let elsewhere = sign(&auth(&["0123"], Some("mail")), USER, LIFE).unwrap();
         assert!(identify(elsewhere, &ours, SystemTime::now()).is_err_and(|error| error.is(ErrorCode::TokenAudience)));
+    }
+
+    #[test]
+    fn a_token_names_the_configured_issuer() {
+        let issued = AuthConfig { issuer: Some("https://login.example".into()), ..auth(&["0123"], None) };
+        assert!(identify(sign(&issued, USER, LIFE).unwrap(), &issued, SystemTime::now()).is_ok());
+        let without = sign(&auth(&["0123"], None), USER, LIFE).unwrap();
+        assert!(identify(without, &issued, SystemTime::now()).is_err_and(|error| error.is(ErrorCode::TokenIssuer)));
     }
 
     #[test]

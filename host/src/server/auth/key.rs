@@ -1,11 +1,8 @@
 //! The keys that verify tokens. The kind of a key fixes its algorithm, so that a token cannot choose one.
 
-use std::path::Path;
-
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-
-use crate::config::TokenKey;
+use serde::Deserialize;
 
 /// The size of an uncompressed point of P-256, the curve of ES256.
 const P256_POINT_BYTES: usize = 65;
@@ -24,43 +21,20 @@ impl std::fmt::Debug for VerifyingKey {
     }
 }
 
-/// Why a configured key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    /// The file cannot be read.
-    #[error("{path} cannot be read: {source}; name a readable key file")]
-    Unreadable {
-        /// The path of the file.
-        path: String,
-        /// Why it cannot be read.
-        source: std::io::Error,
-    },
-    /// The file does not contain a usable key.
-    #[error("{path}: {reason}")]
-    Unusable {
-        /// The path of the file.
-        path: String,
-        /// What is wrong and what is allowed.
-        reason: String,
-    },
+/// A JWKS document. Its keys are read one by one, because a set may hold kinds of keys that the host does not know.
+#[derive(Deserialize)]
+struct KeySetDocument {
+    keys: Vec<serde_json::Value>,
 }
 
 impl VerifyingKey {
-    /// Loads the keys of one configured source.
-    pub(super) fn load(source: &TokenKey) -> Result<Vec<Self>, KeyFileError> {
-        match source {
-            TokenKey::Secret(secret) => Ok(vec![Self::secret(&secret.0)]),
-            TokenKey::PublicKey(path) => read(path, |text| Self::public_key(text).map(|key| vec![key])),
-            TokenKey::Jwks(path) => read(path, Self::key_set),
-        }
-    }
-
-    fn secret(secret: &str) -> Self {
+    /// The key of a secret.
+    pub(super) fn secret(secret: &str) -> Self {
         Self { algorithm: Algorithm::HS256, id: None, key: DecodingKey::from_secret(secret.as_bytes()) }
     }
 
     /// Parses a PEM public key.
-    fn public_key(text: &str) -> Result<Self, String> {
+    pub(super) fn public_key(text: &str) -> Result<Self, String> {
         if text.contains("PRIVATE KEY") {
             return Err("the file holds a private key; name a file with the public key instead".into());
         }
@@ -80,21 +54,22 @@ impl VerifyingKey {
 
     /// Parses a JWKS document: every signature key of RSA, P-256 and Ed25519.
     pub(super) fn key_set(text: &str) -> Result<Vec<Self>, String> {
-        let invalid = |error| format!("the file is not a JWKS document: {error}");
-        let set: JwkSet = serde_json::from_str(text).map_err(invalid)?;
+        let invalid = |error| format!("this is not a JWKS document: {error}");
+        let set: KeySetDocument = serde_json::from_str(text).map_err(invalid)?;
         let mut keys = Vec::new();
-        for jwk in &set.keys {
+        // A key of an unknown kind is left out, as RFC 7517 asks.
+        for jwk in set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()) {
             if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-                return Err("the JWKS file holds a symmetric key; configure it as `token_secret`".into());
+                return Err("the JWKS document holds a symmetric key; configure it as `token_secret`".into());
             }
-            if let Some(algorithm) = signature_algorithm(jwk) {
-                let invalid = |error| format!("the JWKS file holds an invalid key: {error}");
-                let key = DecodingKey::from_jwk(jwk).map_err(invalid)?;
-                keys.push(Self { algorithm, id: jwk.common.key_id.clone(), key });
+            if let Some(algorithm) = signature_algorithm(&jwk) {
+                let invalid = |error| format!("the JWKS document holds an invalid key: {error}");
+                let key = DecodingKey::from_jwk(&jwk).map_err(invalid)?;
+                keys.push(Self { algorithm, id: jwk.common.key_id, key });
             }
         }
         if keys.is_empty() {
-            return Err("the JWKS file has no signature key for RS256, ES256 or EdDSA".into());
+            return Err("the JWKS document has no signature key for RS256, ES256 or EdDSA".into());
         }
         Ok(keys)
     }
@@ -115,10 +90,4 @@ fn signature_algorithm(jwk: &Jwk) -> Option<Algorithm> {
     let signs = jwk.common.public_key_use.as_ref().is_none_or(|key_use| *key_use == PublicKeyUse::Signature);
     let agrees = jwk.common.key_algorithm.as_ref().is_none_or(|algorithm| *algorithm == name);
     (signs && agrees).then_some(algorithm)
-}
-
-fn read<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, KeyFileError> {
-    let name = || path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| KeyFileError::Unreadable { path: name(), source })?;
-    parse(&text).map_err(|reason| KeyFileError::Unusable { path: name(), reason })
 }

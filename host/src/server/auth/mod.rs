@@ -1,12 +1,17 @@
 //! Authentication: users' tokens, service keys and the `Roost-User` header.
 //!
-//! The access of a route decides what a caller may do there. Nothing here reads the network; keys are files.
+//! The access of a route decides what a caller may do there. `key` parses keys, `key_file` and `key_set_url` keep them up to
+//! date, `token` verifies a signature, and this module checks the claims.
 
 mod cache;
 mod credentials;
 pub(crate) mod issuer;
 mod key;
+mod key_file;
+mod key_ring;
+mod key_set_url;
 mod token;
+mod token_keys;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,12 +20,11 @@ use roost_core::ids::UserId;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use cache::VerifiedTokens;
 pub(crate) use credentials::SUBPROTOCOL;
 pub use credentials::{Credentials, parse_bearer, parse_subprotocols};
-pub use key::KeyFileError;
-use key::VerifyingKey;
+pub use key_file::KeyFileError;
 pub use token::{Claims, parse_claims};
+pub(crate) use token_keys::TokenKeys;
 
 use crate::config::AuthConfig;
 use crate::runtime::{Access, Caller};
@@ -89,8 +93,8 @@ impl Identity {
 /// Verifies credentials with the configured keys.
 #[derive(Debug)]
 pub struct Authenticator {
-    keys: Vec<VerifyingKey>,
-    verified: VerifiedTokens,
+    keys: Arc<TokenKeys>,
+    issuer: Option<String>,
     audience: Option<String>,
     leeway: Duration,
     service_keys: Vec<[u8; 32]>,
@@ -100,18 +104,36 @@ pub struct Authenticator {
 impl Authenticator {
     /// Reads the key files that the configuration names.
     pub fn new(config: &AuthConfig) -> Result<Self, KeyFileError> {
-        let mut keys = Vec::new();
-        for source in &config.keys {
-            keys.extend(VerifyingKey::load(source)?);
-        }
         Ok(Self {
-            keys,
-            verified: VerifiedTokens::default(),
+            keys: Arc::new(TokenKeys::load(config)?),
+            issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             leeway: config.leeway,
             service_keys: config.service_keys.iter().map(|secret| digest(&secret.0)).collect(),
             origins: config.allowed_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
         })
+    }
+
+    /// The keys that verify tokens, for the task that keeps them up to date.
+    pub(crate) const fn keys(&self) -> &Arc<TokenKeys> {
+        &self.keys
+    }
+
+    /// As [`Authenticator::identify`]. If the token names a key that is not known, the key set behind `token_jwks_url` is read
+    /// again first, within its bounds.
+    pub(crate) async fn identify_or_ask(
+        &self,
+        credentials: &Credentials,
+        now: SystemTime,
+    ) -> Result<Identity, ApiError> {
+        let refused = match self.identify(credentials, now) {
+            Err(error) if error.is(ErrorCode::TokenInvalid) => error,
+            identified => return identified,
+        };
+        match credentials.token() {
+            Some(token) if self.keys.learn_key_of(token).await? => self.identify(credentials, now),
+            _ => Err(refused),
+        }
     }
 
     /// Verifies the credentials of a request.
@@ -135,6 +157,11 @@ impl Authenticator {
         }
     }
 
+    /// The origins whose pages may call; none if nothing is configured.
+    pub(crate) fn origins(&self) -> &[String] {
+        &self.origins
+    }
+
     /// Whether a page of this origin may open a socket. Clients other than browsers send no origin.
     pub(crate) fn origin_allowed(&self, origin: Option<&str>) -> bool {
         match origin {
@@ -146,14 +173,7 @@ impl Authenticator {
 
     /// Verifies a user's token.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, ApiError> {
-        let digest = digest(token);
-        if let Some(claims) = self.verified.get(&digest) {
-            return self.check_claims(&claims, now);
-        }
-        let claims = Arc::new(token::verify(token, &self.keys)?);
-        let identity = self.check_claims(&claims, now)?;
-        self.verified.put(digest, claims);
-        Ok(identity)
+        self.keys.ring.verify(token, |claims| self.check_claims(claims, now))
     }
 
     fn check_claims(&self, claims: &Claims, now: SystemTime) -> Result<Identity, ApiError> {
@@ -164,6 +184,12 @@ impl Authenticator {
         }
         if claims.not_before.is_some_and(|start| start > now.saturating_add(self.leeway)) {
             return Err(ErrorCode::TokenNotYetValid.into());
+        }
+        if let Some(issuer) = &self.issuer
+            && claims.issuer.as_ref() != Some(issuer)
+        {
+            let detail = format!("the token's `iss` must be {issuer:?}; use a token of that issuer");
+            return Err(ApiError::new(ErrorCode::TokenIssuer, detail));
         }
         if let Some(audience) = &self.audience
             && !claims.audience.contains(audience)

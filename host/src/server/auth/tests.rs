@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
+use super::key::VerifyingKey;
 use super::*;
 use crate::config::{AuthConfig, Secret, TokenKey};
 
@@ -27,7 +28,9 @@ fn file(name: &str) -> PathBuf {
 fn config(keys: Vec<TokenKey>) -> AuthConfig {
     AuthConfig {
         keys,
+        issuer: None,
         audience: None,
+        jwks_refresh: Duration::from_secs(300),
         leeway: Duration::from_secs(5),
         service_keys: vec![Secret("other-key".into()), Secret(SERVICE_KEY.into())],
         admin_key: None,
@@ -136,6 +139,27 @@ fn the_token_must_name_the_configured_audience() {
 }
 
 #[test]
+fn the_issuer_is_checked_where_one_is_configured() {
+    let config = AuthConfig { issuer: Some("https://login.example".into()), ..secret() };
+    accepted(&config, &token(json!({ "iss": "https://login.example" })));
+    let error = refused(&config, &token(json!({ "iss": "https://login.example/" })), ErrorCode::TokenIssuer);
+    assert!(error.detail.contains("https://login.example"), "{}", error.detail);
+    refused(&config, &token(json!({})), ErrorCode::TokenIssuer);
+    accepted(&secret(), &token(json!({ "iss": "anybody" })));
+    refused(&secret(), &token(json!({ "iss": 7 })), ErrorCode::TokenInvalid);
+}
+
+#[test]
+fn credentials_are_never_shown() {
+    let credentials = Credentials::of_headers(&headers(&[("authorization", "Bearer hunter2")])).unwrap();
+    let query = [("token".to_owned(), "hunter2".to_owned())];
+    let of_stream = Credentials::of_stream(&headers(&[]), &query).unwrap();
+    for shown in [credentials, of_stream, Credentials::of_frame("hunter2".to_owned())] {
+        assert!(shown.token().is_some() && !format!("{shown:?}").contains("hunter2"), "{shown:?}");
+    }
+}
+
+#[test]
 fn text_that_is_not_a_valid_token_is_refused() {
     let good = token(json!({}));
     let (rest, signature) = good.rsplit_once('.').unwrap();
@@ -194,6 +218,15 @@ fn a_key_set_is_searched_by_key_id() {
     }
     // A key for encryption verifies nothing.
     refused(&config, &signed(Algorithm::RS256, Some("enc-1")), ErrorCode::TokenInvalid);
+}
+
+#[test]
+fn keys_of_unknown_kinds_in_a_set_are_left_out() {
+    let mut set: Value = serde_json::from_slice(&std::fs::read(file("jwks.json")).unwrap()).unwrap();
+    let usable = VerifyingKey::key_set(&set.to_string()).unwrap().len();
+    let unknown = json!([{ "kty": "AKP", "alg": "ML-DSA-44", "pub": "x", "kid": "pq-1" }, { "kid": "no-kind" }, 7]);
+    set["keys"].as_array_mut().unwrap().extend(unknown.as_array().unwrap().clone());
+    assert_eq!(VerifyingKey::key_set(&set.to_string()).unwrap().len(), usable);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use roost_core::ids::UserId;
 use serde::Deserialize;
 
@@ -27,6 +27,8 @@ pub struct Claims {
     pub expires: Duration,
     /// `nbf`: when the token becomes valid, since the Unix epoch.
     pub not_before: Option<Duration>,
+    /// `iss`: who issued the token.
+    pub issuer: Option<String>,
     /// `aud`: the services that the token is meant for.
     pub audience: Vec<String>,
 }
@@ -36,6 +38,7 @@ struct RawClaims {
     sub: Option<String>,
     exp: Option<f64>,
     nbf: Option<f64>,
+    iss: Option<String>,
     aud: Option<AudienceClaim>,
 }
 
@@ -67,6 +70,18 @@ pub(super) fn verify(token: &str, keys: &[VerifyingKey]) -> Result<Claims, ApiEr
     Err(last)
 }
 
+/// Whether the token names a public key, by its algorithm and its `kid`, that none of these keys is. A key without an id is
+/// the key of no `kid`, although it may verify the token.
+pub(super) fn lacks_key(token: &str, keys: &[VerifyingKey]) -> bool {
+    if token.len() > TOKEN_BYTES_MAX {
+        return false;
+    }
+    let Ok(header) = decode_header(token) else { return false };
+    let is_public = matches!(header.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA);
+    let is_named = |key: &VerifyingKey| header.kid.is_none() || key.id == header.kid;
+    is_public && !keys.iter().any(|key| key.algorithm == header.alg && is_named(key))
+}
+
 /// Parses the JSON text of claims. Public for the parser tests.
 pub fn parse_claims(text: &str) -> Result<Claims, ApiError> {
     serde_json::from_str(text).map_err(|_| malformed_claims()).and_then(claims)
@@ -81,6 +96,7 @@ fn claims(raw: RawClaims) -> Result<Claims, ApiError> {
             .map_err(|_| refused("the token's `sub` is not a UUID; issue it with the user's UUID there"))?,
         expires: numeric_date(expires).ok_or_else(malformed_claims)?,
         not_before: raw.nbf.map(|start| numeric_date(start).ok_or_else(malformed_claims)).transpose()?,
+        issuer: raw.iss,
         audience: match raw.aud {
             None => Vec::new(),
             Some(AudienceClaim::One(name)) => vec![name],
@@ -119,7 +135,10 @@ fn explain(kind: &ErrorKind) -> ApiError {
 }
 
 fn malformed_claims() -> ApiError {
-    refused("the token's claims are not valid: `sub` must be a UUID, `exp` and `nbf` seconds, `aud` one or more names")
+    refused(
+        "the token's claims are not valid: `sub` must be a UUID, `exp` and `nbf` seconds, `iss` a name, `aud` one or more \
+         names",
+    )
 }
 
 fn refused(detail: &str) -> ApiError {

@@ -7,6 +7,8 @@ mod bounded_stream;
 pub(crate) mod builtin;
 mod connection_places;
 mod connection_state;
+pub(crate) mod connections;
+mod cors;
 mod head_timer;
 mod metrics;
 pub mod query;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::http::Request;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use roost_core::port::{Bus, Feeds};
 
-use super::body::{self, Incoming};
+use super::body::{Incoming, RequestBody};
 use super::{query, response};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{self, Cohort, HttpRequest, Invocation, MatchedRoute, Method, RouteLookup};
@@ -17,7 +18,8 @@ use crate::server::state::AppState;
 /// Answers a request. The second value is the route as its manifest writes it; `None` if no function has the route.
 pub(super) async fn call<F, S, B>(
     state: &AppState<F, S>,
-    request: Request<B>,
+    request: &Parts,
+    body: &mut RequestBody<B>,
     trace: &TraceId,
 ) -> (Response, Option<Arc<str>>)
 where
@@ -26,13 +28,13 @@ where
     B: Incoming,
 {
     // `HEAD` is answered like `GET`; the server leaves the body out.
-    let method = match request.method().as_str() {
+    let method = match request.method.as_str() {
         "HEAD" => "GET",
         other => other,
     };
     let refused = |error| (TracedError(error, trace.clone()).into_response(), None);
-    let path = request.uri().path();
-    let cohort = if state.functions.has_canaries() { cohort(state, &request, trace) } else { Cohort::STABLE };
+    let path = request.uri.path();
+    let cohort = if state.functions.has_canaries() { cohort(state, &request.headers, trace) } else { Cohort::STABLE };
     let matched = match state.functions.route(method, path, cohort) {
         RouteLookup::Found(matched) => matched,
         RouteLookup::MethodNotAllowed(methods) => {
@@ -45,7 +47,7 @@ where
         }
     };
     let route = Arc::clone(&matched.route);
-    let response = match answer(state, matched, request, trace).await {
+    let response = match answer(state, matched, (request, body), trace).await {
         Ok(response) => response,
         Err(error) => TracedError(error, trace.clone()).into_response(),
     };
@@ -53,12 +55,12 @@ where
 }
 
 /// The cohort of whoever sent the request. Credentials that are refused are refused later, with their reason.
-fn cohort<F, S, B>(state: &AppState<F, S>, request: &Request<B>, trace: &TraceId) -> Cohort
+fn cohort<F, S>(state: &AppState<F, S>, headers: &HeaderMap, trace: &TraceId) -> Cohort
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let identity = state.identify(request.headers()).ok();
+    let identity = state.identify_at_once(headers).ok();
     let user = identity.and_then(|identity| identity.user());
     user.map_or_else(|| Cohort::of_trace(&trace.0), Cohort::of_user)
 }
@@ -66,7 +68,7 @@ where
 async fn answer<F, S, B>(
     state: &AppState<F, S>,
     matched: MatchedRoute<F::Target>,
-    request: Request<B>,
+    (request, body): (&Parts, &mut RequestBody<B>),
     trace: &TraceId,
 ) -> Result<Response, ApiError>
 where
@@ -76,14 +78,13 @@ where
 {
     let MatchedRoute { target, access, index, parameters, route } = matched;
     // The caller is checked before the request is read: an unknown caller learns nothing and costs little.
-    let identity = state.identify(request.headers())?;
+    let identity = state.identify(&request.headers).await?;
     let caller = identity.authorize(access)?;
-    let limited = [Limited::Requests].into_iter().chain(Limited::of_request(request.method().as_str(), &route));
+    let limited = [Limited::Requests].into_iter().chain(Limited::of_request(request.method.as_str(), &route));
     state.limits.count_request(&identity, limited).await?;
-    let query = query::parse(request.uri().query().unwrap_or_default())?;
+    let query = query::parse(request.uri.query().unwrap_or_default())?;
     let call = state.limits.begin_call(&identity).await?;
-    let (parts, body) = request.into_parts();
-    let body = body::read(&parts.headers, body, &state.http).await?;
+    let body = body.read(&request.headers, &state.http).await?;
     // Taken when the body has arrived: a slow one takes nothing that others need.
     let _request = state.begin_request()?;
     let request = HttpRequest { route: index, parameters, query, body };

@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONNECTION, HOST};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use roost_core::port::{Bus, Feeds};
+use roost_core::port::{Bus, Feeds, PubSub};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -39,6 +39,8 @@ use crate::server::problem::{ApiError, ErrorCode};
 
 /// What a client waits for which there is no place.
 const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The largest head of a request. As much is read ahead of a connection, whatever it sends.
+const HEAD_BYTES_MAX: usize = 64 * 1_024;
 /// The pause after an error of the listener itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -112,6 +114,11 @@ pub(crate) async fn serve<A: Answerer>(
 pub(crate) trait Answerer: Clone + Send + Sync + 'static {
     /// Answers one request of this peer.
     fn answer(&self, request: Request<Incoming>, peer: Peer) -> impl Future<Output = Response> + Send;
+
+    /// Refuses a request that is not to be answered.
+    fn refuse(&self, _: &Request<Incoming>, error: &ApiError, trace: &str) -> Response {
+        error.response(trace)
+    }
 }
 
 /// The address from which a connection comes. Routers find it among the extensions of a request.
@@ -165,6 +172,7 @@ impl<A: Answerer> AcceptedConnection<A> {
         let Self { answerer, peer, times, place, mut stop, mut idle_shed } = self;
         let state = Arc::<ConnectionState>::default();
         let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD_BYTES_MAX);
         // A first head has `times.read` from the start, and each further one from its first byte on.
         builder.timer(HeadTimer::new(times.read, state.clone())).header_read_timeout(times.idle);
         let (answering, refuses) = (state.clone(), place.refuses);
@@ -172,7 +180,10 @@ impl<A: Answerer> AcceptedConnection<A> {
             let (answerer, state) = (answerer.clone(), answering.clone());
             async move {
                 state.begin_answer();
-                let mut response = if refuses { refusal() } else { answerer.answer(request, Peer(peer)).await };
+                let mut response = match check(&request, refuses) {
+                    Ok(()) => answerer.answer(request, Peer(peer)).await,
+                    Err(error) => refuse(&answerer, &request, &error),
+                };
                 let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 state.end_answer(response.extensions_mut().remove(), upgraded);
                 Ok::<_, Infallible>(response)
@@ -213,10 +224,21 @@ async fn must_close(stop: &mut watch::Receiver<()>, idle_shed: &mut watch::Recei
     }
 }
 
-/// The answer to the first request of a connection for which there is no place.
-fn refusal() -> Response {
-    let refusal = ApiError::from(ErrorCode::TooManyConnections).after(REFUSED_RETRY_AFTER);
-    let mut response = refusal.response(&trace::new_id());
+/// Checks what must hold before a request is answered: there is a place for its connection, and it says what host it is for,
+/// once. A proxy that finds another host in it than this listener would apply the rules of that host.
+fn check<B>(request: &Request<B>, refuses: bool) -> Result<(), ApiError> {
+    if refuses {
+        return Err(ApiError::from(ErrorCode::TooManyConnections).after(REFUSED_RETRY_AFTER));
+    }
+    match request.headers().get_all(HOST).iter().count() {
+        1 => Ok(()),
+        0 if request.version() < Version::HTTP_11 => Ok(()),
+        _ => Err(ErrorCode::InvalidHost.into()),
+    }
+}
+
+fn refuse(answerer: &impl Answerer, request: &Request<Incoming>, error: &ApiError) -> Response {
+    let mut response = answerer.refuse(request, error, &trace::new_id());
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -229,9 +251,13 @@ impl Answerer for Router {
     }
 }
 
-impl<F: Dispatcher, S: Bus + Feeds + 'static> Answerer for HttpService<F, S> {
+impl<F: Dispatcher, S: Bus + Feeds + PubSub + 'static> Answerer for HttpService<F, S> {
     async fn answer(&self, request: Request<Incoming>, _: Peer) -> Response {
         Self::answer(self, request).await
+    }
+
+    fn refuse(&self, request: &Request<Incoming>, error: &ApiError, trace: &str) -> Response {
+        Self::refuse(self, request, error, trace)
     }
 }
 

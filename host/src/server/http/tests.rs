@@ -1,5 +1,7 @@
 //! The HTTP service: credentials, bodies, bounds, problem documents, and the built-in routes.
 
+mod browsers;
+
 use std::time::Duration;
 
 use axum::body::Body;

@@ -3,6 +3,7 @@
 use roost_core::feed::Position;
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::{Bus, Feeds};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::frame::{self, ClientFrame};
@@ -17,6 +18,14 @@ use crate::server::session::ClientSession;
 use crate::server::state::AppState;
 use crate::server::sync;
 
+/// Who has sent a frame.
+struct Sender {
+    user: UserId,
+    connection: ConnectionId,
+    /// Whether a service has opened the socket for the user.
+    is_service: bool,
+}
+
 /// The answer to one frame. It always resolves to a frame, of success or of failure.
 pub(super) fn answer<F, S>(client: &ClientSession<F, S>, frame: &ClientFrame, trace: String) -> PendingAnswer
 where
@@ -24,16 +33,19 @@ where
     S: Bus + Feeds + 'static,
 {
     let state = client.state.clone();
-    let (user, connection) = (client.connection.user, client.connection.id.clone());
     let (frame, limited) = (frame.clone(), client.limited);
+    let sender = Sender {
+        user: client.connection.user,
+        connection: client.connection.id.clone(),
+        // Limits apply to whoever is no service.
+        is_service: limited.is_none(),
+    };
     Box::pin(async move {
         // Waiting for the user's other calls takes nothing that others need.
         let place = match limited {
             Some(user) => Some(state.limits.begin_frame(user).await),
             None => None,
         };
-        // Only sockets that a service has opened are not limited.
-        let sender = Sender { user, connection, is_service: limited.is_none() };
         SocketAnswer::Frame(answer_frame(&state, sender, frame, &trace).await, place)
     })
 }
@@ -41,7 +53,7 @@ where
 /// The answer to the text of one frame, for a client without a socket.
 pub(crate) async fn answer_text<F, S>(
     state: &AppState<F, S>,
-    from: (UserId, ConnectionId),
+    (user, connection): (UserId, ConnectionId),
     text: &str,
     trace: &str,
 ) -> String
@@ -50,20 +62,9 @@ where
     S: Bus + Feeds + 'static,
 {
     match ClientFrame::parse(text) {
-        Ok(frame) => {
-            let sender = Sender { user: from.0, connection: from.1, is_service: false };
-            answer_frame(state, sender, frame, trace).await
-        }
+        Ok(frame) => answer_frame(state, Sender { user, connection, is_service: false }, frame, trace).await,
         Err(invalid) => frame::error(invalid.id.as_deref(), &invalid.error, trace),
     }
-}
-
-/// Whose frame it is.
-struct Sender {
-    user: UserId,
-    connection: ConnectionId,
-    /// A service has opened the socket for the user.
-    is_service: bool,
 }
 
 async fn answer_frame<F, S>(state: &AppState<F, S>, sender: Sender, frame: ClientFrame, trace: &str) -> String
@@ -149,13 +150,22 @@ fn unknown_type(name: &str) -> ApiError {
     ApiError::new(ErrorCode::UnknownType, detail)
 }
 
+/// The payload of a client's `sync`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SyncPayload {
+    /// The position of the last event that the client has. With it, the answer has the missed events or `resync`.
+    #[schemars(with = "Option<Position>")]
+    since: Option<String>,
+}
+
 fn since_of(payload: &str) -> Result<Option<Position>, ApiError> {
-    #[derive(Default, Deserialize)]
-    struct SyncPayload {
-        since: Option<String>,
-    }
     let detail = "the payload of `sync` must be `{}` or `{\"since\":\"<epoch>:<offset>\"}`";
-    let payload: Option<SyncPayload> =
-        serde_json::from_str(payload).map_err(|_| ApiError::new(ErrorCode::InvalidPayload, detail))?;
+    let invalid = || ApiError::new(ErrorCode::InvalidPayload, detail);
+    // Checked here, because serde would read an array as an object's members in order.
+    if payload.starts_with('[') {
+        return Err(invalid());
+    }
+    let payload: Option<SyncPayload> = serde_json::from_str(payload).map_err(|_| invalid())?;
     payload.unwrap_or_default().since.as_deref().map(parse_since).transpose()
 }

@@ -1,7 +1,9 @@
 //! Every way in which the host closes a socket: code, reason, and what a client should do.
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use crate::delivery::OutboxClosed;
 use crate::server::problem::ApiError;
 
 /// When to come back if a refusal does not know better.
@@ -52,25 +54,66 @@ pub(crate) const TOKEN_EXPIRED: CloseReason =
 /// The client sent no frame and no pong for too long.
 pub(crate) const IDLE: CloseReason =
     CloseReason { code: 4002, reason: "idle_timeout", advice: "connect again with `since`; answer pings" };
+/// A service has closed the connections of the user. In place of `disconnected` stands the reason that the service gives.
+pub(crate) const DISCONNECTED: CloseReason = CloseReason {
+    code: 4003,
+    reason: "disconnected",
+    advice: "a service has closed the user's connections: do not connect again by yourself",
+};
+/// The client opened the socket without a token and sent none in time, or not a valid one.
+pub(crate) const UNAUTHENTICATED: CloseReason = CloseReason {
+    code: 4004,
+    reason: "unauthenticated",
+    advice: "connect again, with a token or with the frame `token` as the first one",
+};
 /// The client did not read its events fast enough.
 pub(crate) const SLOW_CLIENT: CloseReason =
     CloseReason { code: 4008, reason: "slow_client", advice: "connect again with `since`; read faster" };
 
 /// Every reason, by code.
 #[cfg(test)]
-pub(crate) const ALL: [CloseReason; 9] =
-    [PROTOCOL_ERROR, BINARY_REFUSED, NOT_UTF8, TOO_LARGE, DRAINING, TRY_LATER, TOKEN_EXPIRED, IDLE, SLOW_CLIENT];
+pub(crate) const ALL: [CloseReason; 11] = [
+    PROTOCOL_ERROR,
+    BINARY_REFUSED,
+    NOT_UTF8,
+    TOO_LARGE,
+    DRAINING,
+    TRY_LATER,
+    TOKEN_EXPIRED,
+    IDLE,
+    DISCONNECTED,
+    UNAUTHENTICATED,
+    SLOW_CLIENT,
+];
+
+/// Why a socket is closed whose outbox is closed.
+pub(crate) const fn of_outbox(closed: &OutboxClosed) -> CloseReason {
+    match closed {
+        OutboxClosed::Overflowed => SLOW_CLIENT,
+        OutboxClosed::Disconnected(_) => DISCONNECTED,
+    }
+}
+
+/// The close frame for this reason. A service gives the text of its own reason.
+pub(crate) fn message_of(reason: CloseReason, closed: Option<&OutboxClosed>) -> Message {
+    match closed {
+        Some(OutboxClosed::Disconnected(given)) if reason == DISCONNECTED => {
+            Message::Close(Some(CloseFrame { code: reason.code.into(), reason: given.as_str().into() }))
+        }
+        _ => reason.message(),
+    }
+}
 
 /// The close frame for a client of a page that could not be connected.
 pub(crate) fn refused(error: &ApiError) -> Message {
     let retry_after_ms = error.retry_after.map_or(DEFAULT_RETRY_MS, |span| span.as_millis());
     let reason = format!("{} retry_after_ms={retry_after_ms}", error.code);
-    Message::Close(Some(CloseFrame { code: TRY_LATER.code, reason: reason.into() }))
+    Message::Close(Some(CloseFrame { code: TRY_LATER.code.into(), reason: reason.into() }))
 }
 
 impl CloseReason {
     /// The close frame with this reason.
     pub(crate) fn message(self) -> Message {
-        Message::Close(Some(CloseFrame { code: self.code, reason: Utf8Bytes::from_static(self.reason) }))
+        Message::Close(Some(CloseFrame { code: self.code.into(), reason: Utf8Bytes::from_static(self.reason) }))
     }
 }

@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::server::problem::{ApiError, ErrorCode, SocketError, encode};
 
-const ID_BYTES_MAX: usize = 64;
+pub(crate) const ID_BYTES_MAX: usize = 64;
 const TYPE_BYTES_MAX: usize = roost_core::limits::EVENT_NAME_BYTES_MAX;
 
 /// A frame that a client sent.
@@ -101,14 +102,25 @@ pub fn ok(id: &str, payload: &str) -> String {
     text
 }
 
+/// A frame of the type `error`.
+#[derive(JsonSchema, Serialize)]
+pub(crate) struct ErrorFrame<'a> {
+    /// The id of the frame that is refused. `null` if the error answers no frame with a valid id.
+    id: Option<&'a str>,
+    /// The type of the frame, always `error`.
+    r#type: ErrorType,
+    /// What was wrong.
+    error: SocketError<'a>,
+}
+
+#[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ErrorType {
+    Error,
+}
+
 /// The frame `{"id":"7","type":"error","error":{"code":…,"message":…,"retry":…}}`. Its id is `null` if it answers no
 /// frame.
 pub fn error(id: Option<&str>, error: &ApiError, trace: &str) -> String {
-    #[derive(Serialize)]
-    struct ErrorFrame<'a> {
-        id: Option<&'a str>,
-        r#type: &'static str,
-        error: SocketError<'a>,
-    }
-    encode(&ErrorFrame { id, r#type: "error", error: error.socket_form(trace) })
+    encode(&ErrorFrame { id, r#type: ErrorType::Error, error: error.socket_form(trace) })
 }

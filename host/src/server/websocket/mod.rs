@@ -1,52 +1,46 @@
-//! `GET /v1/socket`: the handshake, and axum's socket as the transport of a session.
+//! `GET /v1/socket`: admits a client, opens its session, and serves it over a socket of tungstenite.
 //!
-//! What is exchanged over a socket is in `session.rs`; only this file uses axum's socket type.
+//! What is exchanged over a socket is in `session.rs`; only this file and `handshake.rs` know the type of the socket.
 
 mod answer;
 pub(crate) mod close;
+mod first_frame;
 pub mod frame;
+mod handshake;
 mod pending;
 #[cfg(test)]
 mod read_error_tests;
+pub(crate) mod renewal;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timers;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequestParts, State};
-use axum::http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::extract::State;
+use axum::http::header::ORIGIN;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use futures_util::StreamExt;
+use futures_util::TryStreamExt;
+use futures_util::stream::MapErr;
 use roost_core::feed::Position;
 use roost_core::port::{Bus, Feeds};
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-pub(crate) use answer::answer_text;
+pub(crate) use answer::{SyncPayload, answer_text};
+use handshake::{Handshake, Socket};
 use session::ReadError;
 
-use crate::config::SocketConfig;
 use crate::delivery::event::parse_since;
 use crate::runtime::dispatcher::Dispatcher;
-use crate::server::auth::{Credentials, Identity, SUBPROTOCOL, parse_subprotocols};
+use crate::server::auth::{Credentials, Identity};
 use crate::server::http::query;
 use crate::server::limits::{Limited, connects};
 use crate::server::problem::{ApiError, ErrorCode, TraceId, TracedError};
 use crate::server::session::{ClientSession, FirstFrames, OpenRequest, SessionKind};
 use crate::server::state::AppState;
-
-/// These buffers take most of the memory of an idle connection.
-const READ_BUFFER_BYTES: usize = 2_048;
-const WRITE_BUFFER_BYTES: usize = 16 * 1_024;
-/// How long a refused client may take to read why.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers `GET /v1/socket`.
 pub(crate) async fn get<F, S>(State(state): State<Arc<AppState<F, S>>>, parts: Parts) -> Result<Response, TracedError>
@@ -65,13 +59,16 @@ where
     S: Bus + Feeds + 'static,
 {
     let is_page = parts.headers.contains_key(ORIGIN);
-    let request = check(&state, &parts, trace)?;
+    let request = check(&state, &parts, trace).await?;
+    if request.identity == Identity::Anonymous {
+        return first_frame::upgrade(state, &mut parts, (request, is_page));
+    }
     let user = request.identity.require_user()?;
     let admitted = state.limits.count_request(&request.identity, [Limited::Connects]).await;
     let registered = admitted.and_then(|()| state.hub.register(user)).map_err(connects::counted);
     let handshake = match &registered {
         Err(error) if !(is_page && error.retry) => return Err(error.clone()),
-        _ => handshake(&mut parts, &state.socket).await?,
+        _ => Handshake::of(&mut parts)?,
     };
     let opened = match registered {
         Ok(registration) => {
@@ -83,32 +80,18 @@ where
     match opened {
         Ok((session, first)) => {
             connects::count_opened();
-            Ok(handshake.on_upgrade(move |socket| serve(session, first, socket)))
+            Ok(handshake.accept(&state.socket, move |socket| serve(session, first, socket)))
         }
         // A page cannot see the status of a refused handshake, and sees the reason of a close.
-        Err(error) if is_page && error.retry => Ok(handshake.on_upgrade(move |socket| refuse(error, socket))),
+        Err(error) if is_page && error.retry => {
+            Ok(handshake.accept(&state.socket, move |socket| refuse(error, socket)))
+        }
         Err(error) => Err(error),
     }
 }
 
-async fn handshake(parts: &mut Parts, bounds: &SocketConfig) -> Result<WebSocketUpgrade, ApiError> {
-    let offers_protocol = offers_protocol(&parts.headers);
-    let handshake = WebSocketUpgrade::from_request_parts(parts, &()).await;
-    let mut handshake = handshake.map_err(|rejection| handshake_error(&rejection, &parts.headers))?;
-    if offers_protocol {
-        handshake.set_selected_protocol(HeaderValue::from_static(SUBPROTOCOL));
-    }
-    let bytes_max = bounds.frame_bytes_max;
-    Ok(handshake
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        // The session refuses frames beyond the bound and can still read on. Beyond this limit it cannot.
-        .max_message_size(bytes_max.saturating_mul(2))
-        .max_frame_size(bytes_max.saturating_mul(2)))
-}
-
-/// Makes every check that needs nothing but the request.
-fn check<F, S>(state: &Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<OpenRequest, ApiError>
+/// Makes every check that needs nothing but the request. A socket without credentials gets its user later.
+async fn check<F, S>(state: &Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<OpenRequest, ApiError>
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -120,58 +103,48 @@ where
     }
     let query = query::parse(parts.uri.query().unwrap_or_default())?;
     let since: Option<Position> = query::value(&query, "since").map(parse_since).transpose()?;
-    let identity: Identity = state.identify_credentials(&Credentials::of_stream(headers, &query)?)?;
-    identity.require_user()?;
-    if !headers.contains_key(UPGRADE) || !headers.contains_key(CONNECTION) {
+    let identity: Identity = state.identify_credentials(&Credentials::of_stream(headers, &query)?).await?;
+    let asks_for_upgrade = handshake::asks_for_upgrade(headers);
+    if identity != Identity::Anonymous || !asks_for_upgrade {
+        identity.require_user()?;
+    }
+    if !asks_for_upgrade {
         return Err(ErrorCode::UpgradeRequired.into());
     }
     Ok(OpenRequest { identity, kind: SessionKind::Socket, since, trace: trace.to_owned() })
 }
 
-fn offers_protocol(headers: &HeaderMap) -> bool {
-    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    offered.into_iter().any(|value| parse_subprotocols(value).0)
-}
-
-fn handshake_error(rejection: &WebSocketUpgradeRejection, headers: &HeaderMap) -> ApiError {
-    match rejection {
-        WebSocketUpgradeRejection::ConnectionNotUpgradable(_) => ErrorCode::UpgradeRequired.into(),
-        _ if headers.get(UPGRADE).is_none_or(|value| !value.as_bytes().eq_ignore_ascii_case(b"websocket")) => {
-            ErrorCode::UpgradeRequired.into()
-        }
-        other => {
-            let detail = format!("{}; connect with a WebSocket client of version 13", other.body_text());
-            ApiError::new(ErrorCode::InvalidUpgrade, detail)
-        }
-    }
-}
-
-async fn serve<F, S>(session: ClientSession<F, S>, first: FirstFrames, socket: WebSocket)
+async fn serve<F, S>(session: ClientSession<F, S>, first: FirstFrames, socket: Socket)
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
     let trace = session.trace.clone();
-    let transport = socket.map(|message| message.map_err(read_error));
-    let end = session::run(session, first, transport).await;
+    let mut socket = transport(socket);
+    let end = session::run(session, first, &mut socket).await;
     tracing::debug!(trace, ?end, "socket ended");
+    handshake::end(socket.into_inner()).await;
 }
 
 /// Closes a socket whose session could not be opened, with the code of the refusal and the time to come back.
-async fn refuse(error: ApiError, mut socket: WebSocket) {
-    // A client that is gone already needs no reason.
-    let _ = timeout(REFUSAL_TIMEOUT, socket.send(close::refused(&error))).await;
+async fn refuse(error: ApiError, socket: Socket) {
+    let mut socket = transport(socket);
+    session::close_handshake(&mut socket, close::refused(&error)).await;
+    handshake::end(socket.into_inner()).await;
 }
 
-/// Translates an error of axum's socket, which wraps an error of tungstenite.
-fn read_error(error: axum::Error) -> ReadError {
-    use tungstenite::Error;
-    use tungstenite::error::ProtocolError;
-    match error.into_inner().downcast::<Error>().map(|error| *error) {
-        Ok(Error::Capacity(_)) => ReadError::TooLarge,
-        Ok(Error::Utf8(_)) => ReadError::NotUtf8,
-        Ok(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => ReadError::Disconnected,
-        Ok(Error::Protocol(_)) => ReadError::Protocol,
+/// The socket as a session reads and writes it.
+fn transport(socket: Socket) -> MapErr<Socket, fn(Error) -> ReadError> {
+    socket.map_err(read_error as fn(Error) -> ReadError)
+}
+
+/// What an error of the socket means for its session.
+fn read_error(error: Error) -> ReadError {
+    match error {
+        Error::Capacity(_) => ReadError::TooLarge,
+        Error::Utf8(_) => ReadError::NotUtf8,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => ReadError::Disconnected,
+        Error::Protocol(_) => ReadError::Protocol,
         _ => ReadError::Disconnected,
     }
 }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::renewal::Renewal;
 use crate::ops::supervisor::propagate_panic;
 use crate::server::limits::CallOfUser;
 
@@ -23,6 +24,8 @@ pub(super) enum SocketAnswer {
     /// The current state was to be pushed and cannot be read. The session sends a `resync` instead: only it knows the
     /// position of the client at that time.
     StateUnavailable,
+    /// The token of a frame `token`. The session decides whether it replaces the token in use, and answers.
+    Renewal(Renewal),
 }
 
 /// Resolves to an answer.
@@ -109,7 +112,7 @@ mod tests {
     async fn next(answers: &mut PendingAnswers) -> Option<String> {
         answers.next().await.map(|answer| match answer {
             SocketAnswer::Frame(frame, _) => frame,
-            SocketAnswer::StateUnavailable => panic!("no test submits a refresh"),
+            other => panic!("no test submits {other:?}"),
         })
     }
 

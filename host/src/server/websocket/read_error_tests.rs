@@ -1,16 +1,19 @@
-//! What is wrong with a client's bytes, as a real socket of axum reports it. If an upgrade brings another version of
-//! tungstenite than the one that axum uses, its errors can no longer be recognized, and this test fails.
+//! What is wrong with a client's bytes, as a real socket reports it, and that the client can read the last frame of a socket
+//! whatever it has sent.
 
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
+use axum::http::request::Parts;
 use axum::routing::get;
+use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::read_error;
+use super::handshake::{self, Handshake};
 use super::session::ReadError;
-use crate::server::fake::http_config;
+use super::{close, transport};
+use crate::config::SocketConfig;
+use crate::server::fake::{http_config, socket_config};
 use crate::server::http;
 
 const BYTES_MAX: usize = 8;
@@ -23,15 +26,21 @@ fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     [&[first_byte, length, 0, 0, 0, 0], payload].concat()
 }
 
-/// The error that the host reads when a client sends these bytes and then closes the connection.
-async fn error_after(bytes: &[u8]) -> ReadError {
+/// The error that the host reads when a client sends these bytes and then ends its side, and what the client reads until the
+/// host closes the connection.
+async fn error_after(bytes: &[u8]) -> (ReadError, Vec<u8>) {
     let (errors, mut received) = mpsc::channel(1);
-    let upgrade = move |handshake: WebSocketUpgrade| async move {
-        let limited = handshake.max_message_size(BYTES_MAX).max_frame_size(BYTES_MAX);
-        limited.on_upgrade(move |mut socket| async move {
-            if let Some(Err(error)) = socket.recv().await {
-                errors.send(read_error(error)).await.unwrap();
+    let upgrade = move |mut parts: Parts| async move {
+        let bounds = SocketConfig { frame_bytes_max: BYTES_MAX, ..socket_config() };
+        let handshake = Handshake::of(&mut parts).unwrap();
+        handshake.accept(&bounds, move |socket| async move {
+            let mut socket = transport(socket);
+            if let Some(Err(error)) = socket.next().await {
+                errors.send(error).await.unwrap();
             }
+            // A client that has disconnected reads nothing.
+            let _ = socket.send(close::PROTOCOL_ERROR.message()).await;
+            handshake::end(socket.into_inner()).await;
         })
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -49,20 +58,26 @@ async fn error_after(bytes: &[u8]) -> ReadError {
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
     let error = received.recv().await.expect("the host read no error");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.expect("the connection ends without a reset");
     serving.abort();
-    error
+    (error, rest)
 }
 
 #[tokio::test]
-async fn errors_of_a_socket_are_distinguished_by_their_type() {
+async fn errors_of_a_socket_are_distinguished_and_its_last_frame_arrives() {
     const TEXT: u8 = 0x81;
     const RESERVED_BIT: u8 = 0x40;
+    // The host reads no further than the head of the first frame; the rest must not cost the client the close frame.
+    let flood = [frame(TEXT, &[b'x'; 2 * BYTES_MAX + 1]), vec![0; 64 * 1_024]].concat();
     for (bytes, expected) in [
-        (frame(TEXT, &[b'x'; BYTES_MAX + 1]), ReadError::TooLarge),
+        (flood, ReadError::TooLarge),
         (frame(TEXT, b"\xff\xfe"), ReadError::NotUtf8),
         (frame(TEXT | RESERVED_BIT, b"x"), ReadError::Protocol),
-        (Vec::new(), ReadError::Disconnected),
     ] {
-        assert_eq!(error_after(&bytes).await, expected, "{bytes:?}");
+        let (error, rest) = error_after(&bytes).await;
+        assert_eq!(error, expected);
+        assert_eq!(rest, [&[0x88, 16, 3, 234], "protocol_error".as_bytes()].concat(), "{expected:?}");
     }
+    assert_eq!(error_after(&[]).await.0, ReadError::Disconnected);
 }

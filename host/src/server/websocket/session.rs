@@ -6,20 +6,20 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::Message;
 use bytes::Bytes;
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use rand::Rng;
 use roost_core::port::{Bus, Feeds};
-use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::answer;
 use super::close::{self, CloseReason};
 use super::frame::{self, ClientFrame};
 use super::pending::{PendingAnswers, SocketAnswer};
+use super::renewal::{self, Renewal, TOKEN};
 use super::timers::{TimerAction, Timers};
-use crate::delivery::event::{DRAINING, HELLO, PushedFrame, SYNC};
+use crate::delivery::event::{HELLO, PushedFrame, SYNC};
 use crate::delivery::{OutboxBatch, OutboxItem};
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
@@ -29,7 +29,7 @@ use crate::server::refresh::{self, RefreshAdmission, RefreshPermit};
 use crate::server::session::{ClientSession, FirstFrames};
 
 /// How long the client may take to read the close frame and to answer it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest time for which nothing is read after too many frames.
 const READ_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A refresh by the host and the client's own `sync` frames are answered in order.
@@ -63,14 +63,14 @@ pub(crate) trait Transport: Stream<Item = Result<Message, ReadError>> + Sink<Mes
 impl<T: Stream<Item = Result<Message, ReadError>> + Sink<Message> + Unpin + Send> Transport for T {}
 
 /// Runs one socket from `hello` to the close.
-pub(crate) async fn run<F, S, T>(client: ClientSession<F, S>, first: FirstFrames, mut transport: T) -> SessionEnd
+pub(crate) async fn run<F, S, T>(client: ClientSession<F, S>, first: FirstFrames, transport: &mut T) -> SessionEnd
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
     T: Transport,
 {
     let mut session = SocketSession::new(client);
-    let end = session.serve(first, &mut transport).await;
+    let end = session.serve(first, transport).await;
     let SocketSession { client, answers, .. } = session;
     if answers.len() > 0 {
         let drain = client.registration().drain_watch();
@@ -79,9 +79,13 @@ where
             drop(drain);
         });
     }
-    if let SessionEnd::Closed(reason) = end {
-        metrics::SOCKETS_CLOSED.of([reason.reason]).inc();
-        close_handshake(&mut transport, reason).await;
+    match end {
+        SessionEnd::Closed(reason) => {
+            metrics::SOCKETS_CLOSED.of([reason.reason]).inc();
+            let closed = client.connection.outbox.why_closed();
+            close_handshake(transport, close::message_of(reason, closed.as_ref())).await;
+        }
+        SessionEnd::Disconnected => answer_close(transport).await,
     }
     drop(client);
     end
@@ -145,7 +149,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
         let (registration, connection) = client.split();
         Ok(tokio::select! {
             batch = connection.outbox.take() => {
-                SocketInput::Events(batch.map_err(|_| SessionEnd::Closed(close::SLOW_CLIENT))?)
+                SocketInput::Events(batch.map_err(|closed| SessionEnd::Closed(close::of_outbox(&closed)))?)
             }
             Some(answer) = answers.next(), if answers.len() > 0 => SocketInput::Answers(vec![answer]),
             permit = refresh::admitted(refresh), if refresh.is_some() => SocketInput::Refresh(permit),
@@ -215,11 +219,26 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
     }
 
     /// The message of an answer, and what is held until it is written.
-    fn message(&self, answer: SocketAnswer) -> (Message, Option<CallOfUser>) {
+    fn message(&mut self, answer: SocketAnswer) -> (Message, Option<CallOfUser>) {
         match answer {
             SocketAnswer::Frame(frame, place) => (Message::Text(frame.into()), place),
             SocketAnswer::StateUnavailable => (Message::Text(self.client.resync_from_here().text()), None),
+            SocketAnswer::Renewal(renewal) => self.renew(renewal),
         }
+    }
+
+    /// Replaces the client's token, if the offered one may do so.
+    fn renew(&mut self, renewal: Renewal) -> (Message, Option<CallOfUser>) {
+        let Renewal { id, trace, offered, place } = renewal;
+        let frame = match offered.and_then(|offered| renewal::renewed(&self.client.identity, offered)) {
+            Ok(identity) => {
+                self.client.renew(identity);
+                self.timers.renew(self.client.expires_at);
+                renewal::ok_frame(&id, &identity)
+            }
+            Err(error) => frame::error(Some(&id), &error, &trace),
+        };
+        (Message::Text(frame.into()), place)
     }
 
     /// Handles a message of the client. Returns the frame that refuses it, if it is not valid.
@@ -238,6 +257,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 Ok(None)
             }
             Message::Close(_) => Err(SessionEnd::Disconnected),
+            // Only what is sent has this form.
+            Message::Frame(_) => Ok(None),
         }
     }
 
@@ -253,7 +274,10 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 if let Err(error) = self.count(Limited::of_frame(&frame.name)) {
                     return Some(frame::error(Some(&frame.id), &error, &trace));
                 }
-                let answer = answer::answer(&self.client, &frame, trace);
+                let answer = match frame.name.as_str() {
+                    TOKEN => renewal::answer(&self.client, &frame, trace),
+                    _ => answer::answer(&self.client, &frame, trace),
+                };
                 self.answers.submit(frame.ordering_key(), answer);
                 None
             }
@@ -289,8 +313,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
     fn announce_drain(&mut self, spread: Duration) -> Message {
         let wait = spread.mul_f64(rand::rng().random());
         self.timers.drain_at(Instant::now() + wait);
-        let payload = json!({ "close_in_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) });
-        Message::Text(PushedFrame::ephemeral(DRAINING, payload.to_string()).text())
+        Message::Text(PushedFrame::draining(wait).text())
     }
 
     /// Sends an error frame before the socket is closed because of an expired token.
@@ -317,7 +340,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
         tokio::select! {
             biased;
             written = writing => written.map_err(|_| SessionEnd::Disconnected),
-            () = self.client.connection.outbox.overflowed() => Err(SessionEnd::Closed(close::SLOW_CLIENT)),
+            closed = self.client.connection.outbox.closed() => Err(SessionEnd::Closed(close::of_outbox(&closed))),
             () = sleep(self.client.state.socket.idle_timeout) => Err(SessionEnd::Closed(close::IDLE)),
         }
     }
@@ -326,29 +349,33 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
 fn received(message: Option<Result<Message, ReadError>>) -> Result<Message, SessionEnd> {
     match message {
         Some(Ok(message)) => Ok(message),
-        Some(Err(ReadError::TooLarge)) => Err(SessionEnd::Closed(close::TOO_LARGE)),
-        Some(Err(ReadError::NotUtf8)) => Err(SessionEnd::Closed(close::NOT_UTF8)),
-        Some(Err(ReadError::Protocol)) => Err(SessionEnd::Closed(close::PROTOCOL_ERROR)),
         Some(Err(ReadError::Disconnected)) | None => Err(SessionEnd::Disconnected),
+        Some(Err(error)) => Err(SessionEnd::Closed(close_of(error))),
     }
 }
 
-/// Sends the close frame and waits a short time for that of the client.
-async fn close_handshake<T: Transport>(transport: &mut T, reason: CloseReason) {
+/// Why a socket is closed from which a message could not be read.
+pub(super) const fn close_of(error: ReadError) -> CloseReason {
+    match error {
+        ReadError::TooLarge => close::TOO_LARGE,
+        ReadError::NotUtf8 => close::NOT_UTF8,
+        ReadError::Protocol | ReadError::Disconnected => close::PROTOCOL_ERROR,
+    }
+}
+
+/// Sends a close frame and waits a short time for that of the client.
+pub(super) async fn close_handshake<T: Transport>(transport: &mut T, close: Message) {
     let handshake = async {
-        if transport.send(reason.message()).await.is_err() {
-            return;
-        }
-        loop {
-            match transport.next().await {
-                Some(Ok(_)) => {}
-                // The client still sends what cannot be read. To drop the socket now would cut off the close frame.
-                Some(Err(ReadError::TooLarge | ReadError::NotUtf8 | ReadError::Protocol)) => {
-                    std::future::pending().await
-                }
-                Some(Err(ReadError::Disconnected)) | None => return,
-            }
+        if transport.send(close).await.is_ok() {
+            // What the client sent before it read the close frame is dropped.
+            while let Some(Ok(_)) = transport.next().await {}
         }
     };
     let _ = timeout(CLOSE_TIMEOUT, handshake).await;
+}
+
+/// Sends the answer to the client's close frame: the transport has it ready, and sends it with the next flush. There is none
+/// if the client disconnected without a close frame.
+async fn answer_close<T: Transport>(transport: &mut T) {
+    let _ = timeout(CLOSE_TIMEOUT, transport.flush()).await;
 }

@@ -3,12 +3,12 @@
 
 mod refresh;
 mod resume;
+mod tokens;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use axum::extract::ws::Message;
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use roost_core::ids::UserId;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::PollSender;
 
 use super::close;
@@ -91,8 +92,9 @@ async fn connect_as(host: &FakeHost, user: UserId, options: Options) -> Client {
     let (session, first) = ClientSession::open(host.state.clone(), registration, request).await.unwrap();
     let (to_host, incoming) = mpsc::channel(64);
     let (outgoing, from_host) = mpsc::channel(options.capacity);
-    let channels = Channels { incoming, outgoing: PollSender::new(outgoing) };
-    Client { to_host, from_host, session: tokio::spawn(run(session, first, channels)) }
+    let mut channels = Channels { incoming, outgoing: PollSender::new(outgoing) };
+    let session = tokio::spawn(async move { run(session, first, &mut channels).await });
+    Client { to_host, from_host, session }
 }
 
 impl Client {
@@ -121,7 +123,7 @@ impl Client {
     async fn close_code(&mut self) -> u16 {
         loop {
             if let Message::Close(Some(frame)) = self.message().await {
-                return frame.code;
+                return frame.code.into();
             }
         }
     }

@@ -15,7 +15,10 @@ pub(super) struct Timers {
     idle_timeout: Duration,
     ping_at: Instant,
     idle_at: Instant,
-    close_at: Option<(Instant, CloseReason)>,
+    /// When the token ends. A client can renew its token.
+    expires_at: Option<Instant>,
+    /// When the socket is closed because the host is stopping.
+    drain_at: Option<Instant>,
 }
 
 /// What a session has to do now.
@@ -34,7 +37,8 @@ impl Timers {
             idle_timeout: config.idle_timeout,
             ping_at: now + config.ping_interval,
             idle_at: now + config.idle_timeout,
-            close_at: expires_at.map(|expires_at| (expires_at, close::TOKEN_EXPIRED)),
+            expires_at,
+            drain_at: None,
         }
     }
 
@@ -43,21 +47,24 @@ impl Timers {
         self.idle_at = now + self.idle_timeout;
     }
 
+    /// The client has a token that ends at this time, or later than any connection.
+    pub(super) fn renew(&mut self, expires_at: Option<Instant>) {
+        self.expires_at = expires_at;
+    }
+
     /// Closes the socket at this time because the host is stopping, unless it closes earlier anyway.
     pub(super) fn drain_at(&mut self, at: Instant) {
-        if self.close_at.is_none_or(|(earlier, _)| at < earlier) {
-            self.close_at = Some((at, close::DRAINING));
-        }
+        self.drain_at = Some(at);
     }
 
     /// The next time at which there is something to do.
     pub(super) fn next(&self) -> Instant {
         let next = self.ping_at.min(self.idle_at);
-        self.close_at.map_or(next, |(at, _)| at.min(next))
+        self.close_at().map_or(next, |(at, _)| at.min(next))
     }
 
     pub(super) fn due(&mut self, now: Instant) -> TimerAction {
-        if let Some((at, reason)) = self.close_at
+        if let Some((at, reason)) = self.close_at()
             && at <= now
         {
             return TimerAction::Close(reason);
@@ -70,5 +77,35 @@ impl Timers {
             return TimerAction::Ping;
         }
         TimerAction::Nothing
+    }
+
+    /// When the host closes the socket, and why.
+    fn close_at(&self) -> Option<(Instant, CloseReason)> {
+        let expiry = self.expires_at.map(|at| (at, close::TOKEN_EXPIRED));
+        let drain = self.drain_at.map(|at| (at, close::DRAINING));
+        match (expiry, drain) {
+            (Some(expiry), Some(drain)) => Some(if drain.0 < expiry.0 { drain } else { expiry }),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::fake::socket_config;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewed_token_moves_the_end_and_the_stop_of_the_host_remains() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut timers = Timers::new(&socket_config(), Some(now + second));
+        timers.drain_at(now + 3 * second);
+        assert_eq!(timers.due(now + second), TimerAction::Close(close::TOKEN_EXPIRED));
+        timers.renew(Some(now + 5 * second));
+        assert_eq!(timers.due(now + 2 * second), TimerAction::Nothing);
+        assert_eq!(timers.next(), now + 3 * second);
+        assert_eq!(timers.due(now + 3 * second), TimerAction::Close(close::DRAINING));
+        timers.renew(None);
+        assert_eq!(timers.due(now + 3 * second), TimerAction::Close(close::DRAINING));
     }
 }

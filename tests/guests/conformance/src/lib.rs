@@ -27,7 +27,7 @@ use roost_core::testing::block_on;
 use roost_core::testing::conformance::key_value as suite;
 use roost_core::testing::conformance::records::{Subject, documents as documents_suite};
 use roost_core::{documents, each_records_case, each_store_case};
-use roost_function::{Access, Answer, Edge, Grants, PathParameter, Reply, Request, Route, run};
+use roost_function::{Access, Answer, Edge, Grants, PathParameter, Recipients, Reply, Request, Route, run};
 use serde::{Deserialize, Serialize};
 
 const CASE: PathParameter<String> = PathParameter::new("case");
@@ -44,7 +44,7 @@ roost_function::function! {
     grants: Grants {
         read: &Space::ALL,
         write: &Space::ALL,
-        publish: true,
+        publish: Recipients::Anyone,
         records: &[
             Operation::ReadDocuments,
             Operation::PutDocument,

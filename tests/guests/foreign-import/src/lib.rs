@@ -4,7 +4,7 @@
 
 wit_bindgen::generate!({ path: ["../../../wit", "wit"], world: "acme:outside/foreign", generate_all });
 
-use exports::roost::edge::handler::{Failure, Grants, Guest, Invocation, Manifest, Reply};
+use exports::roost::edge::handler::{Failure, Grants, Guest, Invocation, Manifest, Recipients, Reply};
 
 struct Foreign;
 
@@ -15,10 +15,11 @@ impl Guest for Foreign {
             version: "0.1.0".to_owned(),
             routes: Vec::new(),
             messages: Vec::new(),
+            socket: "{}".to_owned(),
             hooks: Vec::new(),
             schedules: Vec::new(),
             publications: Vec::new(),
-            grants: Grants { read: Vec::new(), write: Vec::new(), publish: false, records: Vec::new() },
+            grants: Grants { read: Vec::new(), write: Vec::new(), publish: Recipients::Nobody, records: Vec::new() },
         }
     }
 

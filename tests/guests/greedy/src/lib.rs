@@ -7,11 +7,11 @@
 use roost_core::ids::UserId;
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{
-    DocumentScope, Event, KeyValue, Mutation, Operation, Outcome, PubSub, Publication, Query, Records, StoreError,
-    Transaction, Value,
+    DocumentKey, DocumentPut, DocumentScope, Event, KeyValue, Mutation, Operation, Outcome, PubSub, Publication, Query,
+    Records, RecordsError, StoreError, Transaction, Value,
 };
 use roost_core::testing::block_on;
-use roost_function::{Access, Answer, Edge, Grants, Level, PathParameter, Reply, Request, Route, log};
+use roost_function::{Access, Answer, Edge, Grants, Level, PathParameter, Recipients, Reply, Request, Route, log};
 use serde::Serialize;
 
 const WAY: PathParameter<String> = PathParameter::new("way");
@@ -26,8 +26,8 @@ roost_function::function! {
     grants: Grants {
         read: &[Space::App],
         write: &[Space::App],
-        publish: true,
-        records: &[Operation::DocumentNames],
+        publish: Recipients::Anyone,
+        records: &[Operation::DocumentNames, Operation::PutDocument, Operation::DeleteDocument],
     },
 }
 
@@ -53,6 +53,8 @@ fn answer(request: &Request) -> Answer {
         "fill-briefly" => {
             Reply::ok(&spree(|round| commit(vec![set(Key::app(Owner::Shard(round), "brief"), 10_000, Some(5_000))])))
         }
+        "hoard" => Reply::ok(&spree(|round| block_on(hoard(round)))),
+        "discard" => Reply::ok(&block_on(discard())),
         "clear" => Reply::ok(&clear()),
         "peek" => Reply::ok(&block_on(peek())),
         "keep" => Reply::ok(&block_on(keep())),
@@ -133,6 +135,29 @@ async fn forge() -> Vec<String> {
 
 async fn names() -> Result<(), String> {
     Edge.document_names(DocumentScope::new(NOTES)).await.map(|_| ()).map_err(|error| format!("{error:?}"))
+}
+
+/// The documents, each of another owner.
+fn hoarded(number: u32) -> DocumentKey {
+    DocumentKey::new(Owner::Shard(number), "hoarded")
+}
+
+async fn hoard(number: u32) -> Result<(), String> {
+    let json = format!("\"{}\"", "x".repeat(10_000));
+    match Edge.put_document(DocumentPut::new(hoarded(number), json, None)).await {
+        Ok(_) => Ok(()),
+        Err(RecordsError::QuotaExceeded(error)) => Err(error),
+        Err(error) => Err(format!("{error:?}")),
+    }
+}
+
+/// Deletes ten documents; answers how many of these deletions succeeded.
+async fn discard() -> usize {
+    let mut discarded = 0;
+    for number in 0..10 {
+        discarded += usize::from(Edge.delete_document(hoarded(number), 1).await.is_ok());
+    }
+    discarded
 }
 
 fn log_much() -> u32 {

@@ -5,7 +5,7 @@
 #![allow(clippy::panic, reason = "the guest misbehaves on purpose")]
 
 use roost_function::bindings::exports::roost::edge::handler::{
-    Access, Failure, Grants, Guest, Invocation, Manifest, Reply, Request, Route,
+    Access, Failure, Grants, Guest, Invocation, Manifest, Recipients, Reply, Request, Route,
 };
 use roost_function::bindings::roost::edge::key_value::{
     Add, Check, IndexedCounters, Key, Mutation, NamedFields, Owner, Query, Set, Space, Transaction,
@@ -53,13 +53,14 @@ impl Guest for Hostile {
             version: "0.1.0".to_owned(),
             routes: BEHAVIOURS.iter().map(route).collect(),
             messages: Vec::new(),
+            socket: "{}".to_owned(),
             hooks: Vec::new(),
             schedules: Vec::new(),
             publications: Vec::new(),
             grants: Grants {
                 read: Vec::new(),
                 write: Vec::new(),
-                publish: false,
+                publish: Recipients::Nobody,
                 records: vec![Operation::ReadDocuments, Operation::DocumentNames],
             },
         }
@@ -186,7 +187,7 @@ fn meddle() -> Vec<String> {
     vec![
         denied(records::contacts(SOMEBODY).map(|_| ())),
         denied(records::block(SOMEBODY, user(8))),
-        denied(records::delete_message(SOMEBODY, SOMEBODY, SOMEBODY, 0).map(|_| ())),
+        denied(records::delete_message(SOMEBODY, SOMEBODY, Some(SOMEBODY), 0).map(|_| ())),
         denied(records::delete_document(DocumentKey { owner: Owner::Shard(0), name: "note" }, 1)),
     ]
 }

@@ -7,7 +7,7 @@
 #![allow(clippy::panic, reason = "some versions fail on purpose")]
 
 use roost_function::bindings::exports::roost::edge::handler::{
-    Access, Failure, FailureKind, Grants, Guest, Invocation, Manifest, Reply, Request, Route,
+    Access, Failure, FailureKind, Grants, Guest, Invocation, Manifest, Recipients, Reply, Request, Route,
 };
 
 /// The place of a text that tests replace.
@@ -45,10 +45,11 @@ impl Guest for Lifecycle {
             version: text(&VERSION),
             routes,
             messages: vec!["lifecycle".to_owned()],
+            socket: "{}".to_owned(),
             hooks: Vec::new(),
             schedules: Vec::new(),
             publications: Vec::new(),
-            grants: Grants { read: Vec::new(), write: Vec::new(), publish: false, records: Vec::new() },
+            grants: Grants { read: Vec::new(), write: Vec::new(), publish: Recipients::Nobody, records: Vec::new() },
         }
     }
 

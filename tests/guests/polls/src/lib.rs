@@ -8,7 +8,7 @@ use roost_core::error::Error;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Check, Event, KeyValue, Mutation, Outcome, PubSub, Publication, Query, Transaction, Value};
-use roost_function::{Access, Answer, Edge, Grants, PathParameter, Published, Reply, Request, Route, run};
+use roost_function::{Access, Answer, Edge, Grants, PathParameter, Published, Recipients, Reply, Request, Route, run};
 use serde::{Deserialize, Serialize};
 
 const CONVERSATION: PathParameter<ConversationId> = PathParameter::new("conversation");
@@ -20,7 +20,7 @@ roost_function::function! {
         Route::post("/v1/polls", Access::Public, close),
     ],
     publications: &[("poll.vote", count_own_call)],
-    grants: Grants { read: &[Space::App], write: &[Space::App], publish: true, records: &[] },
+    grants: Grants { read: &[Space::App], write: &[Space::App], publish: Recipients::Anyone, records: &[] },
 }
 
 /// A vote, the users who are told, and whether it is only valid as the first one.

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use roost_core::error::{Error, ErrorKind};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Check, Clock, KeyValue, Mutation, Outcome, Query, Text, Transaction, Value};
-use roost_function::{Access, Answer, Edge, Failure, Grants, Published, Reply, Request, Route, Schedule, run};
+use roost_function::{
+    Access, Answer, Edge, Failure, Grants, Published, Recipients, Reply, Request, Route, Schedule, run,
+};
 use serde::Serialize;
 
 /// The number of shards of the schedule.
@@ -33,7 +35,7 @@ roost_function::function! {
         ("poll.vote", note_call),
         ("poll.closed", note_call),
     ],
-    grants: Grants { read: &[Space::App], write: &[Space::App], publish: false, records: &[] },
+    grants: Grants { read: &[Space::App], write: &[Space::App], publish: Recipients::Nobody, records: &[] },
 }
 
 /// Everything that was written down.

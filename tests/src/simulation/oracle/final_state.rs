@@ -33,6 +33,7 @@ pub(crate) fn check(port: &Port, clients: &[Client]) {
     super::addressed::check(world);
     for client in clients {
         super::views::check(client);
+        super::screen::check(client);
     }
     bus::wipe(world);
     for user in &world.users {

@@ -46,6 +46,15 @@ fn presence_changed(world: &World, user: UserId, state: Option<(bool, u64)>, ann
     if before.state == state && before.announced == announced {
         return;
     }
+    if is_counted_on(&before, state, announced) {
+        let observed = ground_truth.presence.entry(user).or_default();
+        observed.state = state;
+        observed.highest = observed.highest.max(state.map_or(0, |(_, generation)| generation));
+        if let Some((online, generation)) = state {
+            one_meaning(&mut ground_truth, &world.label(user), user, generation, online);
+        }
+        return;
+    }
     let name = world.label(user);
     if announced.is_some_and(|notified| state.is_none_or(|(online, _)| online != notified)) {
         ground_truth.violate(7, || format!("{name} counts as announced, {announced:?}, and is {state:?}"));
@@ -67,6 +76,12 @@ fn presence_changed(world: &World, user: UserId, state: Option<(bool, u64)>, ann
         observed.notified.clear();
         observed.highest = observed.highest.max(state.map_or(0, |(_, generation)| generation));
     }
+}
+
+/// Whether only the generation has grown, of a state that was announced: who sees the user has changed.
+fn is_counted_on(before: &ObservedPresence, state: Option<(bool, u64)>, announced: Option<bool>) -> bool {
+    let (Some((was, old)), Some((is, new))) = (before.state, state) else { return false };
+    was == is && new > old && before.announced == Some(is) && announced == before.announced
 }
 
 fn transition(
@@ -147,6 +162,7 @@ pub(crate) fn published(world: &World, to: UserId, delivery: &Delivery) {
     #[derive(serde::Deserialize)]
     struct PresenceEvent {
         user: UserId,
+        last_seen: Option<String>,
         generation: u64,
     }
     let online = match delivery.name.as_ref() {
@@ -155,6 +171,10 @@ pub(crate) fn published(world: &World, to: UserId, delivery: &Delivery) {
         _ => return,
     };
     let Ok(payload) = serde_json::from_str::<PresenceEvent>(&delivery.payload) else { return };
+    if payload.last_seen.is_none() {
+        // The user is hidden from whoever receives this, and nothing is said about the state.
+        return;
+    }
     let name = world.label(payload.user);
     let mut ground_truth = world.ground_truth();
     one_meaning(&mut ground_truth, &name, payload.user, payload.generation, online);

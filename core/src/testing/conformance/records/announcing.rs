@@ -2,7 +2,10 @@
 
 use super::{ANN, AT, BOB, CAT, DAN, LATER, NOWHERE, Subject, by, by_service, draft_as, edit};
 use crate::ids::{ConversationId, Seq};
-use crate::port::{Change, Changed, Confirmation, Draft, Pending, PendingQuery, Records};
+use crate::port::{
+    Change, Changed, Confirmation, DirectRequest, Draft, NewConversation, Pending, PendingId, PendingQuery, Records,
+};
+use crate::time::Timestamp;
 
 async fn confirm<R: Records>(subject: &Subject<R>, confirmation: Confirmation) {
     subject.announced(vec![confirmation]).await.unwrap();
@@ -18,7 +21,7 @@ fn sequence_numbers(pending: &[Pending]) -> Vec<u64> {
         .iter()
         .map(|pending| match pending {
             Pending::Change(changed) => changed.change.seq.0,
-            Pending::Member(..) => 0,
+            _ => 0,
         })
         .collect()
 }
@@ -109,18 +112,67 @@ pub async fn each_move_needs_its_own_confirmation<R: Records>(subject: &Subject<
 }
 
 /// Joining and leaving are pending. A call that changes nothing is not.
-pub async fn memberships_are_pending_and_creations_are_not<R: Records>(subject: &Subject<R>) {
+pub async fn memberships_are_pending_until_they_are_confirmed<R: Records>(subject: &Subject<R>) {
     let conversation = subject.create(&[ANN, BOB]).await;
     assert!(subject.unconfirmed().await.is_empty());
     subject.add_member(by(ANN, conversation, CAT)).await.unwrap();
-    assert_eq!(subject.unconfirmed().await, [Pending::Member(conversation, CAT, 1)]);
-    confirm(subject, Confirmation::Member(conversation, CAT, 1)).await;
+    assert_eq!(subject.unconfirmed().await, [Pending::Membership(conversation, CAT, 1)]);
+    confirm(subject, Confirmation::Membership(conversation, CAT, 1)).await;
     subject.remove_member(by(CAT, conversation, CAT)).await.unwrap();
-    assert_eq!(subject.unconfirmed().await, [Pending::Member(conversation, CAT, 1)]);
-    confirm(subject, Confirmation::Member(conversation, CAT, 1)).await;
+    assert_eq!(subject.unconfirmed().await, [Pending::Membership(conversation, CAT, 1)]);
+    confirm(subject, Confirmation::Membership(conversation, CAT, 1)).await;
     subject.add_member(by(ANN, conversation, BOB)).await.unwrap();
     subject.remove_member(by(ANN, conversation, CAT)).await.unwrap();
     assert!(subject.unconfirmed().await.is_empty());
+}
+
+/// A conversation is pending from its creation on, and so is a pair. Creating it again is not.
+pub async fn creations_are_pending_until_they_are_confirmed<R: Records>(subject: &Subject<R>) {
+    let new = NewConversation { id: Some(NOWHERE), creator: ANN, members: vec![BOB], at: AT };
+    subject.create_conversation(new.clone()).await.unwrap();
+    assert_eq!(subject.unconfirmed().await, [Pending::Creation(NOWHERE, 1)]);
+    subject.create_conversation(new.clone()).await.unwrap();
+    assert_eq!(subject.unconfirmed().await, [Pending::Creation(NOWHERE, 1)]);
+    confirm(subject, Confirmation::Creation(NOWHERE, 1)).await;
+    subject.create_conversation(new).await.unwrap();
+    assert!(subject.unconfirmed().await.is_empty());
+    let request = DirectRequest { user: ANN, other: CAT, may_create: true, at: AT };
+    let pair = subject.create_direct(request).await.unwrap().conversation.id;
+    subject.create_direct(request).await.unwrap();
+    assert_eq!(subject.unconfirmed().await, [Pending::Creation(pair, 1)]);
+}
+
+/// What a user says about another is one item, whichever of contact and block changes. A call that changes nothing is not.
+pub async fn contacts_and_blocks_are_pending_until_they_are_confirmed<R: Records>(subject: &Subject<R>) {
+    subject.add_contact(ANN, BOB).await.unwrap();
+    subject.add_contact(ANN, BOB).await.unwrap();
+    assert_eq!(subject.unconfirmed().await, [Pending::Contact(ANN, BOB, 1)]);
+    subject.block(ANN, BOB).await.unwrap();
+    subject.block(ANN, BOB).await.unwrap();
+    subject.unblock(ANN, BOB).await.unwrap();
+    subject.unblock(ANN, BOB).await.unwrap();
+    subject.remove_contact(ANN, BOB).await.unwrap();
+    subject.remove_contact(ANN, BOB).await.unwrap();
+    assert_eq!(subject.unconfirmed().await, [Pending::Contact(ANN, BOB, 4)]);
+    confirm(subject, Confirmation::Contact(BOB, ANN, 4)).await;
+    confirm(subject, Confirmation::Contact(ANN, BOB, 3)).await;
+    assert_eq!(subject.unconfirmed().await, [Pending::Contact(ANN, BOB, 1)]);
+    confirm(subject, Confirmation::Contact(ANN, BOB, 1)).await;
+    assert!(subject.unconfirmed().await.is_empty());
+}
+
+/// A confirmation of one kind leaves the others.
+pub async fn moves_of_different_kinds_are_items_of_their_own<R: Records>(subject: &Subject<R>) {
+    let conversation = subject.create(&[ANN, BOB]).await;
+    subject.add_member(by(ANN, conversation, CAT)).await.unwrap();
+    subject.send(conversation, ANN, "1").await;
+    confirm(subject, change(conversation, 1)).await;
+    subject.read_to(CAT, conversation, 1).await;
+    let mut all = subject.unconfirmed().await;
+    all.sort_by_key(|pending| PendingId::from(pending));
+    assert_eq!(all, [Pending::Member(conversation, CAT, 1), Pending::Membership(conversation, CAT, 1)]);
+    confirm(subject, Confirmation::Member(conversation, CAT, 1)).await;
+    assert_eq!(subject.unconfirmed().await, [Pending::Membership(conversation, CAT, 1)]);
 }
 
 /// Entries stored at `before` or later are left out, and so are entries beyond the limit.
@@ -135,7 +187,7 @@ pub async fn pending_is_answered_oldest_first_and_only_before_the_timestamp<R: R
     subject.append_message(at(3, conversation, 0)).await.unwrap();
     let all = subject.unconfirmed().await;
     assert_eq!(sequence_numbers(&all), [1, 0, 1, 2]);
-    assert_eq!(all[1], Pending::Member(other, CAT, 1));
+    assert_eq!(all[1], Pending::Membership(other, CAT, 1));
     assert!(matches!(&all[2], Pending::Change(changed) if changed.change.message.conversation == conversation));
     let pending = async |before, limit| {
         let page = subject.pending(PendingQuery { limit, ..PendingQuery::untried(before) }).await.unwrap();
@@ -145,7 +197,7 @@ pub async fn pending_is_answered_oldest_first_and_only_before_the_timestamp<R: R
     assert_eq!(pending(AT.plus(20), 100).await, all[..1]);
     assert_eq!(pending(AT.plus(21), 100).await, all[..2]);
     assert!(pending(AT, 100).await.is_empty());
-    assert_eq!(pending(crate::time::Timestamp(u64::MAX), 100).await, all);
+    assert_eq!(pending(Timestamp(u64::MAX), 100).await, all);
 }
 
 /// Users who joined since are named, users who left are not.
@@ -157,7 +209,7 @@ pub async fn pending_changes_name_the_present_members<R: Records>(subject: &Subj
     let pending = subject.unconfirmed().await;
     let changed = pending.iter().find_map(|pending| match pending {
         Pending::Change(changed) => Some(changed),
-        Pending::Member(..) => None,
+        _ => None,
     });
     assert_eq!(changed.unwrap().members, [ANN, DAN]);
 }

@@ -135,7 +135,7 @@ pub async fn timestamps_end_with_the_year_9999<R: Records>(subject: &Subject<R>)
         let change = crate::port::MemberChange { at, ..by(ANN, conversation, BOB) };
         invalid(subject.append_message(Draft { at, ..draft(conversation, ANN, "hello") }).await);
         invalid(subject.edit_message(Edit { at, ..edit(&message, "hi") }).await);
-        invalid(subject.delete_message(conversation, message.id, ANN, at).await);
+        invalid(subject.delete_message(conversation, message.id, Some(ANN), at).await);
         invalid(subject.create_conversation(new).await);
         invalid(subject.add_member(change).await);
         invalid(subject.remove_member(change).await);

@@ -97,7 +97,7 @@ pub async fn only_the_sender_changes_a_message<R: Records>(subject: &Subject<R>)
     for (conversation, id, user, expected) in wrong {
         let content = "not yours".into();
         let edited = subject.edit_message(Edit { conversation, message: id, editor: user, content, at: AT }).await;
-        let deleted = subject.delete_message(conversation, id, user, AT).await;
+        let deleted = subject.delete_message(conversation, id, Some(user), AT).await;
         for answer in [edited, deleted] {
             let error = answer.unwrap_err();
             assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&expected), "{error:?}");
@@ -140,7 +140,7 @@ pub async fn concurrent_changes_of_all_kinds_leave_no_gap<R: Records>(subject: &
         let change: BoxFuture<'_, _> = match n % 3 {
             0 => Box::pin(subject.append_message(draft(conversation, BOB, "new"))),
             1 => Box::pin(subject.edit_message(edit(message, "edited"))),
-            _ => Box::pin(subject.delete_message(conversation, message.id, ANN, AT)),
+            _ => Box::pin(subject.delete_message(conversation, message.id, Some(ANN), AT)),
         };
         change
     });

@@ -2,7 +2,7 @@
 
 use super::{ANN, BOB, CAT, DAN, Subject};
 use crate::ids::UserId;
-use crate::port::{ContactAudience, Records, RecordsError};
+use crate::port::{ContactAudience, Records, RecordsError, Relation};
 
 async fn mutual<R: Records>(subject: &Subject<R>, one: UserId, other: UserId) {
     subject.add_contact(one, other).await.unwrap();
@@ -72,4 +72,20 @@ pub async fn repeated_additions_and_removals_of_contacts_and_blocks_are_harmless
     }
     subject.remove_contact(ANN, ANN).await.unwrap();
     subject.unblock(ANN, ANN).await.unwrap();
+}
+
+/// Each side sees what it has said itself, and what the other has said.
+pub async fn a_relation_shows_both_sides<R: Records>(subject: &Subject<R>) {
+    assert_eq!(subject.relation(ANN, BOB).await.unwrap(), Relation::default());
+    subject.add_contact(ANN, BOB).await.unwrap();
+    subject.block(BOB, ANN).await.unwrap();
+    subject.add_contact(ANN, CAT).await.unwrap();
+    let of_ann = Relation { contact: true, blocked_by: true, ..Relation::default() };
+    assert_eq!(subject.relation(ANN, BOB).await.unwrap(), of_ann);
+    let of_bob = Relation { contact_of: true, blocked: true, ..Relation::default() };
+    assert_eq!(subject.relation(BOB, ANN).await.unwrap(), of_bob);
+    subject.unblock(BOB, ANN).await.unwrap();
+    subject.add_contact(BOB, ANN).await.unwrap();
+    assert!(subject.relation(ANN, BOB).await.unwrap().is_visible());
+    assert_eq!(visible(subject, ANN).await, [BOB]);
 }

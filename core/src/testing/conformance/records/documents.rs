@@ -14,7 +14,7 @@ fn key(name: &str) -> DocumentKey {
 }
 
 fn put_of(key: &DocumentKey, expected: Option<u64>, json: &str) -> DocumentPut {
-    DocumentPut { key: key.clone(), json: json.to_owned(), expected }
+    DocumentPut::new(key.clone(), json.to_owned(), expected)
 }
 
 fn document(version: u64, json: &str) -> Option<Document> {

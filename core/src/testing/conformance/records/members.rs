@@ -42,7 +42,7 @@ pub async fn former_members_see_nothing<R: Records>(subject: &Subject<R>) {
         subject.mark_read(BOB, conversation, None).await.map(|_| ()),
         subject.append_message(draft(conversation, BOB, "me again")).await.map(|_| ()),
         subject.edit_message(edit(&message, "hello")).await.map(|_| ()),
-        subject.delete_message(conversation, message.id, BOB, super::AT).await.map(|_| ()),
+        subject.delete_message(conversation, message.id, Some(BOB), super::AT).await.map(|_| ()),
         subject.add_member(by(BOB, conversation, BOB)).await.map(|_| ()),
         subject.remove_member(by(BOB, conversation, BOB)).await.map(|_| ()),
     ];
@@ -66,7 +66,7 @@ pub async fn members_who_rejoin_see_only_what_comes_after<R: Records>(subject: &
     let counter = subject.counter(BOB, conversation).await;
     assert_eq!((counter.joined, counter.read, counter.count), (Seq(2), Seq(2), 1));
     let edited = subject.edit_message(edit(&own, "second time")).await;
-    let deleted = subject.delete_message(conversation, own.id, BOB, super::AT).await;
+    let deleted = subject.delete_message(conversation, own.id, Some(BOB), super::AT).await;
     for answer in [edited, deleted] {
         assert!(matches!(answer, Err(RecordsError::NotFound(_))), "{answer:?}");
     }

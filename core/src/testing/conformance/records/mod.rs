@@ -11,11 +11,15 @@ pub mod contacts;
 pub mod counting;
 pub mod creating;
 pub mod deleting;
+pub mod document_bytes;
 pub mod documents;
+pub mod erasing;
 pub mod finding;
 pub mod listing;
 pub mod members;
+pub mod moderating;
 pub mod paging;
+pub mod pairs;
 pub mod receipts;
 pub mod recovering;
 pub mod sending;
@@ -24,8 +28,8 @@ use std::ops::Deref;
 
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::port::{
-    Changed, Counter, Draft, Edit, HistoryQuery, MemberChange, Message, NewConversation, Pending, PendingQuery,
-    ReadMark, Records, UnreadRequest,
+    Changed, Confirmation, Counter, Draft, Edit, HistoryQuery, MemberChange, Message, NewConversation, Pending,
+    PendingQuery, ReadMark, Records, UnreadRequest,
 };
 use crate::testing::BoxFuture;
 use crate::time::Timestamp;
@@ -78,7 +82,10 @@ impl<R: Records> Subject<R> {
     /// Creates a conversation of these members; the first is its creator.
     pub(super) async fn create(&self, members: &[UserId]) -> ConversationId {
         let new = NewConversation { id: None, creator: members[0], members: members.to_vec(), at: AT };
-        self.create_conversation(new).await.unwrap().conversation.id
+        let id = self.create_conversation(new).await.unwrap().conversation.id;
+        self.announced(vec![Confirmation::Creation(id, 1)]).await.unwrap();
+        self.flush().await;
+        id
     }
 
     /// Stores a message and answers its change.
@@ -92,7 +99,7 @@ impl<R: Records> Subject<R> {
     }
 
     pub(super) async fn delete(&self, message: &Message) -> Changed {
-        self.delete_message(message.conversation, message.id, message.sender, AT).await.unwrap()
+        self.delete_message(message.conversation, message.id, Some(message.sender), AT).await.unwrap()
     }
 
     pub(super) async fn read_to(&self, user: UserId, conversation: ConversationId, up_to: u64) -> ReadMark {
@@ -163,7 +170,10 @@ macro_rules! each_records_case {
             announcing::announced_moves_only_over_confirmed_changes_without_a_gap,
             announcing::confirming_what_is_not_pending_is_harmless,
             announcing::each_move_needs_its_own_confirmation,
-            announcing::memberships_are_pending_and_creations_are_not,
+            announcing::memberships_are_pending_until_they_are_confirmed,
+            announcing::creations_are_pending_until_they_are_confirmed,
+            announcing::contacts_and_blocks_are_pending_until_they_are_confirmed,
+            announcing::moves_of_different_kinds_are_items_of_their_own,
             announcing::pending_changes_name_the_present_members,
             announcing::pending_is_answered_oldest_first_and_only_before_the_timestamp,
             blocks::a_block_in_either_direction_stops_two_users,
@@ -216,6 +226,15 @@ macro_rules! each_records_case {
             deleting::members_who_join_count_only_later_messages,
             deleting::members_who_rejoin_count_only_later_messages,
             deleting::the_last_deletion_answers_no_newest_message,
+            document_bytes::a_function_has_at_most_so_many_bytes_over_all_owners,
+            document_bytes::a_replacement_counts_the_difference,
+            document_bytes::a_refused_or_repeated_change_counts_nothing,
+            document_bytes::bytes_are_counted_as_utf8,
+            document_bytes::concurrent_puts_of_several_owners_never_exceed_the_bound,
+            document_bytes::deleted_documents_give_their_bytes_back,
+            document_bytes::documents_of_an_erased_user_give_their_bytes_back,
+            document_bytes::each_function_has_its_own_bytes,
+            document_bytes::whoever_has_more_than_a_lowered_bound_can_shrink,
             documents::a_document_has_a_name_of_1_to_128_bytes_without_control_characters,
             documents::a_document_is_at_most_16_kib_of_json,
             documents::a_function_has_at_most_100_documents_for_an_owner,
@@ -231,6 +250,29 @@ macro_rules! each_records_case {
             documents::of_several_puts_with_one_version_one_succeeds,
             documents::owners_of_each_kind_have_their_own_documents,
             documents::versions_count_from_one,
+            erasing::an_erased_user_leaves_nothing_but_deleted_messages,
+            erasing::messages_in_conversations_left_before_are_deleted,
+            erasing::contacts_and_blocks_are_erased_in_both_directions,
+            erasing::documents_about_the_user_are_erased,
+            erasing::what_is_erased_is_pending,
+            erasing::conversations_of_an_erased_creator_have_none,
+            erasing::a_pair_ends_with_an_erased_user,
+            erasing::erasing_again_changes_nothing,
+            erasing::erasing_goes_on_step_by_step,
+            moderating::the_creator_of_a_group_deletes_messages_of_others,
+            moderating::messages_of_former_members_are_deleted,
+            moderating::a_creator_deletes_only_as_a_member,
+            moderating::services_delete_every_message,
+            moderating::nobody_moderates_a_pair,
+            moderating::only_the_sender_edits_a_message,
+            pairs::two_users_have_one_pair_whoever_asks,
+            pairs::a_group_of_two_is_no_pair,
+            pairs::concurrent_requests_of_both_sides_make_one_pair,
+            pairs::a_block_stops_a_new_pair_and_not_an_existing_one,
+            pairs::a_request_that_may_not_create_answers_only_a_pair_that_exists,
+            pairs::a_pair_is_of_two_users,
+            pairs::the_members_of_a_pair_do_not_change,
+            pairs::a_pair_counts_as_a_conversation_of_both,
             finding::at_most_100_messages_are_read_by_their_ids,
             finding::messages_are_answered_by_their_ids_in_the_order_asked,
             finding::messages_that_history_does_not_show_are_not_found,
@@ -248,7 +290,7 @@ macro_rules! each_records_case {
             members::only_members_and_services_list_members,
             paging::a_cursor_remains_valid_while_conversations_get_new_activity,
             paging::activity_never_steps_back,
-            paging::conversations_come_newest_activity_first,
+            paging::conversations_come_newest_message_first,
             paging::history_goes_back_in_pages,
             paging::history_leaves_out_deleted_messages,
             paging::named_conversations_are_those_of_the_user,
@@ -273,6 +315,7 @@ macro_rules! each_records_case {
             contacts::contacts_are_directed_and_in_order,
             contacts::only_mutual_contacts_see_each_other,
             contacts::repeated_additions_and_removals_of_contacts_and_blocks_are_harmless,
+            contacts::a_relation_shows_both_sides,
             sending::a_message_takes_the_next_sequence_number,
             sending::sending_a_deleted_message_again_is_a_repetition,
             sending::an_id_that_is_taken_is_a_conflict,
@@ -319,7 +362,11 @@ mod tests {
             include_str!("counting.rs"),
             include_str!("creating.rs"),
             include_str!("deleting.rs"),
+            include_str!("document_bytes.rs"),
             include_str!("documents.rs"),
+            include_str!("erasing.rs"),
+            include_str!("moderating.rs"),
+            include_str!("pairs.rs"),
             include_str!("finding.rs"),
             include_str!("listing.rs"),
             include_str!("members.rs"),

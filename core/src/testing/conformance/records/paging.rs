@@ -1,9 +1,11 @@
 //! Pages of conversations and of history.
 
-use super::{ANN, AT, BOB, CAT, NOWHERE, Subject, draft, edit};
+use super::{ANN, AT, BOB, CAT, NOWHERE, Subject, by, draft, edit};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::limits::{MEMBERS_SHOWN_MAX, READS_SHOWN_MAX};
-use crate::port::{ConversationPage, ConversationQuery, Draft, HistoryQuery, NewConversation, Records, RecordsError};
+use crate::port::{
+    ConversationPage, ConversationQuery, Draft, HistoryQuery, MemberChange, NewConversation, Records, RecordsError,
+};
 
 async fn page<R: Records>(subject: &Subject<R>, cursor: Option<String>, limit: u32) -> ConversationPage {
     subject.conversations(ANN, ConversationQuery::Page { cursor, limit }).await.unwrap()
@@ -23,8 +25,8 @@ async fn conversations<R: Records>(subject: &Subject<R>, count: u64) -> Vec<Conv
     conversations
 }
 
-/// A message, an edit and a deletion are activity; reading is not.
-pub async fn conversations_come_newest_activity_first<R: Records>(subject: &Subject<R>) {
+/// Only new messages are activity: edits, deletions, members and reading are not.
+pub async fn conversations_come_newest_message_first<R: Records>(subject: &Subject<R>) {
     let conversations = conversations(subject, 4).await;
     let at = |conversation, delay| Draft { at: AT.plus(delay), ..draft(conversation, ANN, "hello") };
     assert_eq!(
@@ -41,10 +43,14 @@ pub async fn conversations_come_newest_activity_first<R: Records>(subject: &Subj
     assert_eq!((&*top.members, top.joined, top.updated_at), (&[ANN, BOB][..], Seq(0), AT.plus(200)));
     let late = crate::port::Edit { at: AT.plus(300), ..edit(&first, "changed") };
     subject.edit_message(late).await.unwrap();
-    assert_eq!(ids(&page(subject, None, 1).await), [conversations[0]]);
-    let second = subject.append_message(at(conversations[2], 50)).await.unwrap().change.message;
-    subject.delete_message(conversations[2], second.id, ANN, AT.plus(400)).await.unwrap();
-    assert_eq!(ids(&page(subject, None, 2).await), [conversations[2], conversations[0]]);
+    subject.delete_message(conversations[0], first.id, Some(ANN), AT.plus(400)).await.unwrap();
+    subject.add_member(MemberChange { at: AT.plus(500), ..by(ANN, conversations[0], CAT) }).await.unwrap();
+    assert_eq!(
+        page(subject, None, 10).await.conversations.iter().map(|found| found.updated_at).collect::<Vec<_>>(),
+        [AT.plus(200), AT.plus(100), AT.plus(3), AT.plus(2)]
+    );
+    subject.append_message(at(conversations[2], 600)).await.unwrap();
+    assert_eq!(ids(&page(subject, None, 2).await), [conversations[2], conversations[1]]);
 }
 
 /// This holds for conversations with the same timestamp, and for any size of the page.

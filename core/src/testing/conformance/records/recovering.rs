@@ -53,7 +53,7 @@ async fn fill<R: Records>(subject: &Subject<R>) -> Vec<PendingId> {
         let draft = Draft { at: AT.plus(time), ..draft_as(number, conversation, ANN, "hello") };
         subject.append_message(draft).await.unwrap();
         subject.add_member(MemberChange { at: AT.plus(time), ..by_service(conversation, CAT) }).await.unwrap();
-        items.extend([change(conversation, 1), PendingId::Member(conversation, CAT)]);
+        items.extend([change(conversation, 1), PendingId::Membership(conversation, CAT)]);
     }
     items.sort_unstable();
     items
@@ -84,7 +84,7 @@ pub async fn tried_items_are_answered_by_their_next_time<R: Records>(subject: &S
     for _ in 0..3 {
         subject.send(conversation, ANN, "hello").await;
     }
-    let member = PendingId::Member(conversation, CAT);
+    let member = PendingId::Membership(conversation, CAT);
     subject.add_member(by_service(conversation, CAT)).await.unwrap();
     let first = PendingQuery { limit: 1, ..PendingQuery::untried(LATER) };
     let page = subject.pending(first.clone()).await.unwrap();

@@ -5,7 +5,7 @@
 mod tally;
 
 use roost_core::key::Space;
-use roost_function::{Access, Answer, Edge, Grants, Reply, Request, Route, run};
+use roost_function::{Access, Answer, Edge, Grants, Recipients, Reply, Request, Route, run};
 
 roost_function::function! {
     routes: &[
@@ -14,7 +14,7 @@ roost_function::function! {
         Route::post("/v1/my-function", Access::User, increment)
             .described(|route| route.summary("Adds one to the caller's count.").reply::<tally::Tally>(200)),
     ],
-    grants: Grants { read: &[Space::App], write: &[Space::App], publish: true, ..Grants::NONE },
+    grants: Grants { read: &[Space::App], write: &[Space::App], publish: Recipients::Caller, ..Grants::NONE },
 }
 
 fn show(request: &Request) -> Answer {

@@ -37,6 +37,8 @@ both_ways!(Membership, port::Membership { joined: joined, members: members, bloc
 #[allow(missing_docs, reason = "as `roost_core::port::Conversation`")]
 pub struct Conversation {
     pub id: ConversationId,
+    #[serde(default)]
+    pub direct: bool,
     pub members: Vec<UserId>,
     pub member_count: u64,
     #[serde(default)]
@@ -50,6 +52,7 @@ impl From<port::Conversation> for Conversation {
     fn from(conversation: port::Conversation) -> Self {
         Self {
             id: conversation.id,
+            direct: conversation.direct,
             reads: conversation.members.iter().copied().zip(conversation.reads).collect(),
             members: conversation.members,
             member_count: conversation.member_count,
@@ -71,6 +74,7 @@ impl From<Conversation> for port::Conversation {
         let are_all = members.len() <= READS_SHOWN_MAX && reads.len() == members.len();
         Self {
             id: conversation.id,
+            direct: conversation.direct,
             member_count: conversation.member_count.max(members.len() as u64),
             members,
             reads: if are_all { reads } else { Vec::new() },
@@ -220,7 +224,19 @@ pub struct CreateConversation {
 
 both_ways!(CreateConversation, port::NewConversation { id: id, creator: creator, members: members, at: at });
 
-/// The answer to `create-conversation`.
+/// The question of `create-direct`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::DirectRequest`")]
+pub struct CreateDirect {
+    pub user: UserId,
+    pub other: UserId,
+    pub may_create: bool,
+    pub at: Timestamp,
+}
+
+both_ways!(CreateDirect, port::DirectRequest { user: user, other: other, may_create: may_create, at: at });
+
+/// The answer to `create-conversation` and `create-direct`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as `roost_core::port::Created`")]
 pub struct Created {

@@ -104,9 +104,11 @@ pub struct PutDocument {
     pub key: DocumentKey,
     pub json: String,
     pub expected: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_max: Option<u64>,
 }
 
-both_ways!(PutDocument, port::DocumentPut { key: key, json: json, expected: expected });
+both_ways!(PutDocument, port::DocumentPut { key: key, json: json, expected: expected, bytes_max: bytes_max });
 
 /// The answer to `put-document`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -173,7 +173,7 @@ both_ways!(
 pub struct DeleteMessage {
     pub conversation: ConversationId,
     pub id: MessageId,
-    pub actor: UserId,
+    pub actor: Option<UserId>,
     pub at: Timestamp,
 }
 

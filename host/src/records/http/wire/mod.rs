@@ -6,6 +6,7 @@
 
 mod conversations;
 mod documents;
+mod erasing;
 mod messages;
 mod outbox;
 mod users;
@@ -15,13 +16,15 @@ use roost_core::port::RecordsError;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use conversations::{
-    Conversation, ConversationIds, ConversationPage, CreateConversation, Created, HistoryPage, ListConversations,
-    ListMembers, Member, MemberChange, Members, MembersPage, Membership, ReadHistory, ReadIds, ReadMembership, Users,
+    Conversation, ConversationIds, ConversationPage, CreateConversation, CreateDirect, Created, HistoryPage,
+    ListConversations, ListMembers, Member, MemberChange, Members, MembersPage, Membership, ReadHistory, ReadIds,
+    ReadMembership, Users,
 };
 pub use documents::{
     DeleteDocument, Document, DocumentKey, DocumentNames, DocumentScope, DocumentVersion, Documents, Owner,
     PutDocument, ReadDocuments,
 };
+pub use erasing::{EraseUser, Erased};
 pub use messages::{
     AppendMessage, Change, ChangeKind, ChangeLists, ChangeRange, Changed, DeleteMessage, EditMessage, LastMessage,
     LastMessages, Message, Messages, ReadChanges, ReadLastMessages, ReadMessages, ReadPosition,
@@ -31,7 +34,7 @@ pub use outbox::{
 };
 pub use users::{
     Audience, Audiences, Blocked, Contact, Contacts, Counter, MarkRead, ReadAudience, ReadContacts, ReadMark,
-    ReadUnread, UnreadRequest, UnreadSnapshot, UnreadSnapshots,
+    ReadRelation, ReadUnread, Relation, UnreadRequest, UnreadSnapshot, UnreadSnapshots,
 };
 
 /// The answer to `GET <records_url>/v1`: the protocol that the backend speaks.
@@ -111,9 +114,11 @@ pub enum ProblemCode {
     Blocked,
     NotFound,
     Conflict,
+    DirectConversation,
     VersionMismatch,
     TooLarge,
     TooManyConversations,
+    QuotaExceeded,
     Denied,
     Unauthenticated,
     Unavailable,
@@ -121,16 +126,18 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every code that a backend may answer with.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Invalid,
         Self::NotAMember,
         Self::Forbidden,
         Self::Blocked,
         Self::NotFound,
         Self::Conflict,
+        Self::DirectConversation,
         Self::VersionMismatch,
         Self::TooLarge,
         Self::TooManyConversations,
+        Self::QuotaExceeded,
         Self::Denied,
         Self::Unauthenticated,
         Self::Unavailable,
@@ -143,7 +150,11 @@ impl ProblemCode {
             Self::Unauthenticated => 401,
             Self::NotAMember | Self::Forbidden | Self::Blocked | Self::Denied => 403,
             Self::NotFound => 404,
-            Self::Conflict | Self::VersionMismatch | Self::TooManyConversations => 409,
+            Self::Conflict
+            | Self::DirectConversation
+            | Self::VersionMismatch
+            | Self::TooManyConversations
+            | Self::QuotaExceeded => 409,
             Self::TooLarge => 413,
             Self::Unavailable => 503,
         }
@@ -181,9 +192,11 @@ impl Problem {
             ProblemCode::Blocked => RecordsError::Blocked,
             ProblemCode::NotFound => RecordsError::NotFound(self.detail),
             ProblemCode::Conflict => RecordsError::Conflict(self.detail),
+            ProblemCode::DirectConversation => RecordsError::Direct,
             ProblemCode::VersionMismatch => RecordsError::VersionMismatch { present: self.version },
             ProblemCode::TooLarge => RecordsError::TooLarge(self.detail),
             ProblemCode::TooManyConversations => RecordsError::TooManyConversations(self.detail),
+            ProblemCode::QuotaExceeded => RecordsError::QuotaExceeded(self.detail),
             ProblemCode::Denied => RecordsError::Denied(self.detail),
             ProblemCode::Unauthenticated | ProblemCode::Unavailable => return None,
         })
@@ -199,13 +212,14 @@ impl From<RecordsError> for Problem {
             RecordsError::Blocked => (ProblemCode::Blocked, String::new()),
             RecordsError::NotFound(detail) => (ProblemCode::NotFound, detail),
             RecordsError::Conflict(detail) => (ProblemCode::Conflict, detail),
+            RecordsError::Direct => (ProblemCode::DirectConversation, String::new()),
             RecordsError::VersionMismatch { present } => {
                 return Self { version: present, ..Self::new(ProblemCode::VersionMismatch, String::new()) };
             }
             RecordsError::TooLarge(detail) => (ProblemCode::TooLarge, detail),
             RecordsError::TooManyConversations(detail) => (ProblemCode::TooManyConversations, detail),
-            // Quotas are the host's own: a backend does not know which function asks.
-            RecordsError::Denied(detail) | RecordsError::QuotaExceeded(detail) => (ProblemCode::Denied, detail),
+            RecordsError::QuotaExceeded(detail) => (ProblemCode::QuotaExceeded, detail),
+            RecordsError::Denied(detail) => (ProblemCode::Denied, detail),
             RecordsError::Unavailable { retry_after_ms } => {
                 (ProblemCode::Unavailable, format!("retry after {retry_after_ms} ms"))
             }

@@ -62,6 +62,9 @@ both_ways!(PendingItem, port::PendingItem { pending: pending, since: since, atte
 pub enum Pending {
     Changed(Changed),
     Member { conversation: ConversationId, user: UserId, moves: u64 },
+    Membership { conversation: ConversationId, user: UserId, moves: u64 },
+    Creation { conversation: ConversationId, moves: u64 },
+    Contact { user: UserId, other: UserId, moves: u64 },
 }
 
 impl From<port::Pending> for Pending {
@@ -69,6 +72,9 @@ impl From<port::Pending> for Pending {
         match pending {
             port::Pending::Change(changed) => Self::Changed(changed.into()),
             port::Pending::Member(conversation, user, moves) => Self::Member { conversation, user, moves },
+            port::Pending::Membership(conversation, user, moves) => Self::Membership { conversation, user, moves },
+            port::Pending::Creation(conversation, moves) => Self::Creation { conversation, moves },
+            port::Pending::Contact(user, other, moves) => Self::Contact { user, other, moves },
         }
     }
 }
@@ -78,6 +84,9 @@ impl From<Pending> for port::Pending {
         match pending {
             Pending::Changed(changed) => Self::Change(changed.into()),
             Pending::Member { conversation, user, moves } => Self::Member(conversation, user, moves),
+            Pending::Membership { conversation, user, moves } => Self::Membership(conversation, user, moves),
+            Pending::Creation { conversation, moves } => Self::Creation(conversation, moves),
+            Pending::Contact { user, other, moves } => Self::Contact(user, other, moves),
         }
     }
 }
@@ -89,13 +98,16 @@ pub struct Announced {
     pub confirmations: Vec<Confirmation>,
 }
 
-/// A change, or moves of a member, that have been announced.
+/// A change, or moves, that have been announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "as `roost_core::port::Confirmation`")]
 pub enum Confirmation {
     Change { conversation: ConversationId, seq: Seq },
     Member { conversation: ConversationId, user: UserId, moves: u64 },
+    Membership { conversation: ConversationId, user: UserId, moves: u64 },
+    Creation { conversation: ConversationId, moves: u64 },
+    Contact { user: UserId, other: UserId, moves: u64 },
 }
 
 impl From<port::Confirmation> for Confirmation {
@@ -103,6 +115,9 @@ impl From<port::Confirmation> for Confirmation {
         match confirmation {
             port::Confirmation::Change(conversation, seq) => Self::Change { conversation, seq },
             port::Confirmation::Member(conversation, user, moves) => Self::Member { conversation, user, moves },
+            port::Confirmation::Membership(conversation, user, moves) => Self::Membership { conversation, user, moves },
+            port::Confirmation::Creation(conversation, moves) => Self::Creation { conversation, moves },
+            port::Confirmation::Contact(user, other, moves) => Self::Contact { user, other, moves },
         }
     }
 }
@@ -112,6 +127,9 @@ impl From<Confirmation> for port::Confirmation {
         match confirmation {
             Confirmation::Change { conversation, seq } => Self::Change(conversation, seq),
             Confirmation::Member { conversation, user, moves } => Self::Member(conversation, user, moves),
+            Confirmation::Membership { conversation, user, moves } => Self::Membership(conversation, user, moves),
+            Confirmation::Creation { conversation, moves } => Self::Creation(conversation, moves),
+            Confirmation::Contact { user, other, moves } => Self::Contact(user, other, moves),
         }
     }
 }
@@ -142,6 +160,9 @@ both_ways!(Postponement, port::Postponement { item: item, attempts: attempts, ne
 pub enum PendingId {
     Change { conversation: ConversationId, seq: Seq },
     Member { conversation: ConversationId, user: UserId },
+    Membership { conversation: ConversationId, user: UserId },
+    Creation { conversation: ConversationId },
+    Contact { user: UserId, other: UserId },
 }
 
 impl From<port::PendingId> for PendingId {
@@ -149,6 +170,9 @@ impl From<port::PendingId> for PendingId {
         match id {
             port::PendingId::Change(conversation, seq) => Self::Change { conversation, seq },
             port::PendingId::Member(conversation, user) => Self::Member { conversation, user },
+            port::PendingId::Membership(conversation, user) => Self::Membership { conversation, user },
+            port::PendingId::Creation(conversation) => Self::Creation { conversation },
+            port::PendingId::Contact(user, other) => Self::Contact { user, other },
         }
     }
 }
@@ -158,6 +182,9 @@ impl From<PendingId> for port::PendingId {
         match id {
             PendingId::Change { conversation, seq } => Self::Change(conversation, seq),
             PendingId::Member { conversation, user } => Self::Member(conversation, user),
+            PendingId::Membership { conversation, user } => Self::Membership(conversation, user),
+            PendingId::Creation { conversation } => Self::Creation(conversation),
+            PendingId::Contact { user, other } => Self::Contact(user, other),
         }
     }
 }

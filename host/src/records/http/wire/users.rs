@@ -37,6 +37,29 @@ pub struct Blocked {
     pub blocked: UserId,
 }
 
+/// The question of `relation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the arguments of `Records::relation`")]
+pub struct ReadRelation {
+    pub user: UserId,
+    pub other: UserId,
+}
+
+/// The answer to `relation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as `roost_core::port::Relation`, described in docs/records-http.md")]
+pub struct Relation {
+    pub contact: bool,
+    pub blocked: bool,
+    pub contact_of: bool,
+    pub blocked_by: bool,
+}
+
+both_ways!(
+    Relation,
+    port::Relation { contact: contact, blocked: blocked, contact_of: contact_of, blocked_by: blocked_by }
+);
+
 /// The question of `audience`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the argument of `Records::audience`")]

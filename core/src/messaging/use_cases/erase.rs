@@ -1,0 +1,81 @@
+//! Erases a user: what the records and the live state hold of them, but deleted messages.
+
+use super::announce::{announce_or_delay, confirm};
+use crate::contacts;
+use crate::error::Error;
+use crate::event;
+use crate::ids::{ConversationId, UserId};
+use crate::key::{Key, Space};
+use crate::limits::ERASE_MS_MAX;
+use crate::messaging::announce_membership;
+use crate::messaging::rules::erasing;
+use crate::port::{Confirmation, Erased, Query, World};
+use crate::store_answers;
+use crate::store_calls::{commit_all, failure};
+use crate::time::Timestamp;
+
+/// Erases a user. Returns whether nothing is left; otherwise the time of one call was over, and the same call goes on where
+/// this one has stopped. Erasing a user of whom nothing is left changes nothing.
+///
+/// The order matters: whoever repeats it after a crash finds the rest. Contacts and memberships go first, so that nobody is
+/// told of a user who is erased; the live state goes last, when nothing writes it any more.
+pub async fn erase<W: World>(world: &W, user: UserId) -> Result<bool, Error> {
+    let end = world.now().plus(ERASE_MS_MAX);
+    loop {
+        let step = world.erase_user(user, world.now()).await?;
+        announce(world, user, &step, end).await;
+        if step.done {
+            forget(world, user).await?;
+            return Ok(true);
+        }
+        if world.now() > end {
+            return Ok(false);
+        }
+    }
+}
+
+/// Announces what a step has done, and confirms it. What cannot be announced now, or not before the time of the call is over,
+/// stays pending: it must not stop the erasing.
+async fn announce<W: World>(world: &W, user: UserId, step: &Erased, end: Timestamp) {
+    let mut delayed = 0;
+    let mut confirmations = Vec::new();
+    for other in &step.related {
+        let in_time = world.now() <= end;
+        if in_time && contacts::announce(world, *other, user).await.is_ok() {
+            confirmations.push(Confirmation::Contact(*other, user, 1));
+        } else {
+            delayed += 1;
+        }
+    }
+    for conversation in &step.left {
+        let in_time = world.now() <= end;
+        if in_time && announce_membership(world, *conversation, user).await.is_ok() {
+            confirmations.push(Confirmation::Membership(*conversation, user, 1));
+        } else {
+            delayed += 1;
+        }
+    }
+    confirm(world, confirmations).await;
+    for changed in &step.deleted {
+        let in_time = world.now() <= end;
+        if !in_time || announce_or_delay(world, changed).await.is_err() {
+            delayed += 1;
+        }
+    }
+    if delayed > 0 {
+        world.count("announcements", &[("outcome", "delayed")], delayed);
+    }
+}
+
+/// Removes the user from the live state: presence, devices, counters and the feed.
+async fn forget<W: World>(world: &W, user: UserId) -> Result<(), Error> {
+    failure(&commit_all(world, erasing::forget(user)).await?).map_or(Ok(()), Err)?;
+    let positions = Query::Fields(Key::of_user(Space::UnreadSequence, user));
+    let value = world.read(vec![positions]).await?.into_iter().next();
+    let conversations: Vec<ConversationId> = store_answers::positions(value)?.into_keys().collect();
+    let outcomes = commit_all(world, erasing::forget_counters(user, &conversations)).await?;
+    failure(&outcomes).map_or(Ok(()), Err)?;
+    // Nobody follows the user any more, so this event ends the feed. A client that is still connected starts anew.
+    let ended = commit_all(world, vec![erasing::end_feed(user, event::resync())]).await?;
+    failure(&ended).map_or(Ok(()), Err)
+}

@@ -1,0 +1,150 @@
+//! Tells whoever became a member, or is none any more, and the other members.
+//!
+//! What is told is what the records say when it is told, not what a call has changed: two changes of the same member may be
+//! announced in another order than they were stored. Whoever tells something reads the records again afterwards, and tells
+//! what has changed in between, so that the last event says what holds.
+
+use super::announce::confirm;
+use crate::error::Error;
+use crate::event;
+use crate::ids::{ConversationId, Seq, UserId};
+use crate::key::Owner;
+use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, MEMBERS_NOTIFIED_MAX, PAGE_MAX, TRIES_MAX};
+use crate::messaging::rules::reading::{Receipts, notify_others};
+use crate::port::{Confirmation, MembersQuery, RecordsError, Transaction, UnreadRequest, World};
+use crate::store_calls;
+use crate::unread::{Target, Uncached, reconcile};
+
+/// Whether a user is a member, and who the members are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct MembershipState {
+    /// The sequence number after which the user became a member; `None` if the user is none.
+    joined: Option<Seq>,
+    /// All members; `None` if there are too many to tell them anything.
+    members: Option<Vec<UserId>>,
+}
+
+impl MembershipState {
+    async fn read<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<Self, Error> {
+        let joined = joined(world, conversation, user).await?;
+        let query = MembersQuery { conversation, actor: None, after: None, limit: MEMBERS_NOTIFIED_MAX as u32 };
+        let members = match world.members(query).await {
+            Ok(page) if page.next.is_none() => Some(page.members.iter().map(|member| member.user).collect()),
+            Ok(_) => None,
+            Err(RecordsError::NotFound(_)) => Some(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { joined, members })
+    }
+
+    /// Tells the other members that the user has become a member, or is none any more.
+    fn notify(&self, conversation: ConversationId, user: UserId) -> Vec<Transaction> {
+        let Some(members) = &self.members else { return Vec::new() };
+        let moved = [user];
+        let (added, removed) = if self.joined.is_some() { (&moved[..], &[][..]) } else { (&[][..], &moved[..]) };
+        let event = event::conversation_members(conversation, added, removed, members.len() as u64);
+        let others = members.iter().filter(|member| **member != user);
+        others.map(|member| Transaction::new(Owner::User(*member)).publish(event.clone())).collect()
+    }
+}
+
+/// Where a user joined; `None` if the user is no member.
+pub(super) async fn joined<W: World>(
+    world: &W,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<Option<Seq>, Error> {
+    let snapshots = world.unread(vec![UnreadRequest::named(user, vec![conversation])]).await?;
+    Ok(snapshots.first().and_then(|snapshot| snapshot.counters.first()).map(|counter| counter.joined))
+}
+
+/// Tells a user and the other members of a conversation whether the user is a member.
+pub async fn announce_membership<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<(), Error> {
+    announce_to_all(world, conversation, user, Target::latest(user, conversation)).await
+}
+
+/// As [`announce_membership`], after an attempt that may have failed half-way.
+pub(super) async fn announce_again<W: World>(
+    world: &W,
+    conversation: ConversationId,
+    user: UserId,
+) -> Result<(), Error> {
+    announce_to_all(world, conversation, user, Target::repeated(user, conversation)).await
+}
+
+async fn announce_to_all<W: World>(
+    world: &W,
+    conversation: ConversationId,
+    user: UserId,
+    target: Target,
+) -> Result<(), Error> {
+    let mut state = MembershipState::read(world, conversation, user).await?;
+    for _ in 0..TRIES_MAX {
+        reconcile(world, vec![target], Uncached::FillFollowed).await?;
+        let mut transactions = state.notify(conversation, user);
+        transactions.extend(receipts(world, conversation, user, &state).await?);
+        let outcomes = store_calls::commit_all(world, transactions).await?;
+        if let Some(error) = store_calls::failure(&outcomes) {
+            return Err(error);
+        }
+        let after = MembershipState::read(world, conversation, user).await?;
+        if after == state {
+            return Ok(());
+        }
+        state = after;
+    }
+    Err(Error::Contended)
+}
+
+/// Tells the other members of a small conversation the read position of a new member: the one at which the member joined. No
+/// other event tells it.
+async fn receipts<W: World>(
+    world: &W,
+    conversation: ConversationId,
+    user: UserId,
+    state: &MembershipState,
+) -> Result<Vec<Transaction>, Error> {
+    let is_small = state.members.as_ref().is_some_and(|members| members.len() <= DURABLE_RECEIPT_MEMBERS_MAX);
+    if state.joined.is_none() || !is_small {
+        return Ok(Vec::new());
+    }
+    match world.mark_read(user, conversation, Some(Seq::ZERO)).await {
+        Ok(mark) => match notify_others(user, &mark) {
+            Receipts::Durable(receipts) => Ok(receipts),
+            Receipts::Ephemeral { .. } | Receipts::None => Ok(Vec::new()),
+        },
+        // The user has left since, which the next look at the records finds.
+        Err(RecordsError::NotAMember) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells the members of a new conversation that they are members.
+pub(super) async fn announce_creation<W: World>(
+    world: &W,
+    conversation: ConversationId,
+    members: &[UserId],
+) -> Result<(), Error> {
+    let targets = members.iter().map(|user| Target::latest(*user, conversation)).collect();
+    reconcile(world, targets, Uncached::FillFollowed).await?;
+    confirm(world, vec![Confirmation::Creation(conversation, 1)]).await;
+    Ok(())
+}
+
+/// As [`announce_creation`], to those who are members now, after an attempt that may have failed half-way. Confirms nothing.
+pub(super) async fn announce_creation_again<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
+    let mut query = MembersQuery { conversation, actor: None, after: None, limit: PAGE_MAX };
+    loop {
+        let page = match world.members(query).await {
+            Ok(page) => page,
+            Err(RecordsError::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let targets = page.members.iter().map(|member| Target::repeated(member.user, conversation)).collect();
+        reconcile(world, targets, Uncached::FillFollowed).await?;
+        query.after = page.next;
+        if query.after.is_none() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Tells two users what they see of each other after a contact or a block has changed.
+//!
+//! Both records get the next generation, without a transition, before the records are asked who sees whom. So an event that
+//! was published for whoever could see a user before has a lower generation than the one that hides the user, in whatever
+//! order they arrive, and clients drop it. Nothing is written for a user who was never seen.
+
+use super::announce::announce;
+use crate::error::Error;
+use crate::event::{self, PresenceView};
+use crate::ids::UserId;
+use crate::limits::TRIES_MAX;
+use crate::port::{Publication, Relation, Value, World};
+use crate::presence::rules::record::{self, PresenceRecord};
+use crate::store_calls::{is_committed, read_all};
+
+/// Tells both users the present state of the other, or that the other is not visible any more. `before` is what the two had
+/// said about each other before the change; `None`: it is not known.
+pub async fn show_change<W: World>(
+    world: &W,
+    (user, other): (UserId, UserId),
+    before: Option<Relation>,
+) -> Result<(), Error> {
+    let now = world.relation(user, other).await?;
+    if before.is_some_and(|before| before.is_visible() == now.is_visible()) {
+        return Ok(());
+    }
+    for one in [user, other] {
+        next_generation(world, one).await?;
+    }
+    let now = world.relation(user, other).await?;
+    let values = read_all(world, record::view_queries(&[user, other]), 1).await?;
+    let mut publications = Vec::new();
+    for (viewer, shown, is_concerned, value) in
+        [(user, other, now.contact, values.get(1)), (other, user, now.contact_of, values.first())]
+    {
+        let was_visible = before.is_some_and(Relation::is_visible);
+        // A user who never had the other as a contact has seen nothing, and learns nothing now.
+        if is_concerned || was_visible || before.is_none() && viewer == user {
+            let view = record::view(shown, value.unwrap_or(&Value::Missing))?;
+            publications.extend(shown_as(view, now.is_visible()).map(|event| Publication { user: viewer, event }));
+        }
+    }
+    if publications.is_empty() {
+        return Ok(());
+    }
+    world.count("presence_shown", &[("visible", if now.is_visible() { "yes" } else { "no" })], 1);
+    Ok(world.publish(publications).await?)
+}
+
+/// The event for a user who may see the presence of another one, or may not. `None`: there is nothing to correct about a user
+/// who was never seen.
+fn shown_as(view: PresenceView, is_visible: bool) -> Option<crate::port::Event> {
+    let PresenceView { user, online, last_seen, generation } = view;
+    let event = || {
+        if is_visible {
+            event::presence(user, online, last_seen, generation)
+        } else {
+            event::presence(user, false, None, generation)
+        }
+    };
+    (generation > 0).then(event)
+}
+
+/// Gives the record of a user the next generation. What was not announced yet is announced first, because nobody would repeat
+/// the announcement of a generation that is over.
+async fn next_generation<W: World>(world: &W, user: UserId) -> Result<(), Error> {
+    for _ in 0..TRIES_MAX {
+        let values = read_all(world, vec![PresenceRecord::query(user)], 1).await?;
+        let record = PresenceRecord::parse(values.first().unwrap_or(&Value::Missing))?;
+        if let Some(unannounced) = record.unannounced(user) {
+            announce(world, vec![unannounced]).await?;
+            continue;
+        }
+        let Some(transaction) = record.counted_on(user) else { return Ok(()) };
+        if is_committed(world, transaction).await? {
+            return Ok(());
+        }
+    }
+    Err(Error::Contended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    const USER: UserId = UserId::from_u128(7);
+
+    #[test]
+    fn a_user_who_may_not_be_seen_is_shown_offline_without_a_time() {
+        let view = PresenceView { user: USER, online: true, last_seen: Some(Timestamp(9_000)), generation: 41 };
+        assert_eq!(shown_as(view, true), Some(event::presence(USER, true, Some(Timestamp(9_000)), 41)));
+        assert_eq!(shown_as(view, false), Some(event::presence(USER, false, None, 41)));
+        assert_eq!(shown_as(PresenceView { generation: 0, ..view }, false), None);
+    }
+}

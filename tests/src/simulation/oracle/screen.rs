@@ -1,0 +1,84 @@
+//! Invariant 10 in the final state: a client that starts from `hello` and applies every event shows the same conversations,
+//! members, counters, read positions, contacts and presence as the records hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roost_core::ids::{ConversationId, UserId};
+
+use crate::simulation::client::Client;
+use crate::simulation::view::{ShownConversation, View};
+use crate::simulation::world::World;
+
+/// Compares what a client shows with the records.
+pub(crate) fn check(client: &Client) {
+    let state = client.state();
+    if state.link.is_none() || state.waiting.is_some() {
+        return;
+    }
+    let (world, user, view) = (&client.world, client.user, &state.view);
+    let wrong = conversations(world, user, view)
+        .or_else(|| counters(world, user, view))
+        .or_else(|| contacts(world, user, view))
+        .or_else(|| hidden(world, user, view));
+    if let Some(wrong) = wrong {
+        world.ground_truth().violate(10, || format!("{} {wrong}", client.name));
+    }
+}
+
+fn conversations(world: &World, user: UserId, view: &View) -> Option<String> {
+    let truth: BTreeSet<ConversationId> = world.records.conversations_of(user).into_iter().collect();
+    let shown: BTreeSet<ConversationId> = view.conversations.keys().copied().collect();
+    if shown != truth {
+        let differs: Vec<_> = shown.symmetric_difference(&truth).collect();
+        return Some(format!("shows other conversations than the records: {differs:?}"));
+    }
+    view.conversations.iter().find_map(|(id, shown)| members(world, user, *id, shown))
+}
+
+fn members(world: &World, user: UserId, id: ConversationId, shown: &ShownConversation) -> Option<String> {
+    let truth: BTreeSet<UserId> = world.records.members_of(id).into_iter().collect();
+    if shown.members != truth || shown.member_count != truth.len() as u64 {
+        return Some(format!("shows {shown:?} in {id}, the members are {truth:?}"));
+    }
+    let ground_truth = world.ground_truth();
+    // Nobody is told what somebody reads whom they have blocked, or who has blocked them.
+    let others = truth.iter().filter(|other| !ground_truth.blocked.contains(&(user, **other)));
+    let reads: BTreeMap<UserId, _> =
+        others.filter_map(|other| Some((*other, world.records.counters_of(*other).get(&id)?.read))).collect();
+    let wrong = reads.iter().find(|(other, read)| shown.reads.get(other) != Some(read));
+    wrong.map(|(other, read)| {
+        format!("shows {:?} in {id}, and {} has read up to {read}", shown.reads, world.label(*other))
+    })
+}
+
+fn counters(world: &World, user: UserId, view: &View) -> Option<String> {
+    let truth = world.records.counters_of(user);
+    for (id, counter) in &truth {
+        let shown = view.counters.get(id).copied().unwrap_or_default();
+        if shown.unread != counter.count {
+            return Some(format!("shows {shown:?} in {id}, the records have {counter:?}"));
+        }
+        if shown.read != counter.read {
+            return Some(format!("shows {shown:?} as read in {id}, the records have {counter:?}"));
+        }
+    }
+    let total: u64 = truth.values().map(|counter| counter.count).sum();
+    (view.total() != total)
+        .then(|| format!("shows {} unread in all conversations, the records have {total}", view.total()))
+}
+
+fn contacts(world: &World, user: UserId, view: &View) -> Option<String> {
+    let truth: BTreeSet<UserId> = world.records.contacts_of(user).into_iter().collect();
+    (view.contacts != truth).then(|| format!("shows the contacts {:?}, the records have {truth:?}", view.contacts))
+}
+
+/// Whoever may not see a user does not show the user as online. Presence events can be lost without notice.
+fn hidden(world: &World, user: UserId, view: &View) -> Option<String> {
+    if world.plan.lose > 0 {
+        return None;
+    }
+    let visible = world.records.audience_of(user);
+    let online = view.presence.iter().filter(|(_, (online, _))| *online);
+    let mut wrong = online.filter(|(other, _)| **other != user && !visible.contains(other));
+    wrong.next().map(|(other, known)| format!("shows {} as {known:?}, and may not see them", world.label(*other)))
+}

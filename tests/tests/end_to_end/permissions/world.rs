@@ -1,0 +1,111 @@
+//! A conversation as one role sees it: with the caller's message and another member's, a block where the role has one, and an
+//! outsider.
+
+use roost_tests::client::Client;
+use roost_tests::server::Server;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A column of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Stranger,
+    Member,
+    Creator,
+    Blocked,
+    Service,
+}
+
+impl Role {
+    /// In the order of the columns.
+    pub(crate) const ALL: [Self; 5] = [Self::Stranger, Self::Member, Self::Creator, Self::Blocked, Self::Service];
+}
+
+/// Whether one of the two members has blocked the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Block {
+    None,
+    ByCaller,
+    ByOther,
+}
+
+pub(crate) struct World {
+    pub(crate) role: Role,
+    pub(crate) block: Block,
+    /// Whoever calls. For a service: the member for whom it acts, where it does.
+    pub(crate) caller: Uuid,
+    /// Another member, and the user in question.
+    pub(crate) other: Uuid,
+    /// A user who is in no conversation with anybody.
+    pub(crate) outsider: Uuid,
+    pub(crate) conversation: String,
+    /// A message of the caller; the other's, if the caller could not send one.
+    pub(crate) own: String,
+    /// A message of the other.
+    pub(crate) foreign: String,
+}
+
+impl World {
+    /// Makes a world with new users. In a pair the two members are the caller and the other, but for a stranger.
+    pub(crate) async fn make(server: &Server, role: Role, block: Block, pair: bool) -> Self {
+        let [caller, other, outsider, third] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+        if matches!(role, Role::Member | Role::Creator | Role::Service) {
+            befriend(server, caller, other).await;
+        }
+        let conversation = match (pair, role) {
+            (true, Role::Stranger) => create_pair(&server.user(other), third).await,
+            (true, Role::Creator) => create_pair(&server.user(caller), other).await,
+            (true, _) => create_pair(&server.user(other), caller).await,
+            (false, Role::Creator) => server.user(caller).conversation(&[other, third]).await,
+            (false, Role::Blocked) => server.user(other).conversation(&[caller]).await,
+            (false, _) => server.user(third).conversation(&[caller, other]).await,
+        };
+        let foreign = send(&server.user(other), &conversation).await;
+        let own = if pair && role == Role::Stranger {
+            foreign.clone()
+        } else {
+            send(&server.user(caller), &conversation).await
+        };
+        if role == Role::Stranger && !pair {
+            let member = format!("/v1/conversations/{conversation}/members/{caller}");
+            server.user(caller).delete(&member).await.done();
+        }
+        match block {
+            Block::None => {}
+            Block::ByCaller => server.user(caller).put(&format!("/v1/blocks/{other}")).await.done(),
+            Block::ByOther => server.user(other).put(&format!("/v1/blocks/{caller}")).await.done(),
+        }
+        Self { role, block, caller, other, outsider, conversation, own, foreign }
+    }
+
+    /// The path of a template in this world; `{message}` is the other's, and `{user}` is the other.
+    pub(crate) fn fill_in(&self, template: &str) -> String {
+        self.path(template, self.other, &self.foreign)
+    }
+
+    pub(crate) fn path(&self, template: &str, user: Uuid, message: &str) -> String {
+        template
+            .replace("{id}", &self.conversation)
+            .replace("{conversation}", &self.conversation)
+            .replace("{user}", &user.to_string())
+            .replace("{message}", message)
+    }
+}
+
+async fn befriend(server: &Server, one: Uuid, other: Uuid) {
+    server.user(one).put(&format!("/v1/contacts/{other}")).await.done();
+    server.user(other).put(&format!("/v1/contacts/{one}")).await.done();
+}
+
+async fn create_pair(client: &Client, other: Uuid) -> String {
+    id(&client.post("/v1/conversations", json!({ "direct": other })).await.json(201))
+}
+
+async fn send(client: &Client, conversation: &str) -> String {
+    let path = format!("/v1/conversations/{conversation}/messages");
+    id(&client.post(&path, json!({ "content": "hello" })).await.json(201))
+}
+
+fn id(answer: &Value) -> String {
+    answer["id"].as_str().expect("an id").to_owned()
+}
