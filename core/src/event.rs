@@ -14,8 +14,8 @@ use serde::Serialize;
 
 pub use self::conversation_view::ConversationView;
 pub use self::payload::{
-    ContactPayload, DeletedPayload, MembersPayload, PresencePayload, ReadUpdatePayload, RemovedPayload, ResyncPayload,
-    TypingPayload, UnreadUpdatePayload,
+    ContactPayload, DeletedPayload, ErasedPayload, MembersPayload, PresencePayload, ReadUpdatePayload, RemovedPayload,
+    ResyncPayload, TypingPayload, UnreadUpdatePayload,
 };
 use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, Seq, UUID_BYTES, UserId};
@@ -196,6 +196,11 @@ pub fn contact_update(user: UserId, contact: bool, blocked: bool) -> Event {
     durable("contact.update", &ContactPayload { user, contact, blocked })
 }
 
+/// The event for the devices of a user who is erased, and for the functions that keep something about users.
+pub fn user_erased(user: UserId) -> Event {
+    durable("user.erased", &ErasedPayload { user })
+}
+
 /// The event for a user who missed too many events to receive them all: the clients load the present state and continue
 /// from there.
 pub fn resync() -> Event {
@@ -285,6 +290,7 @@ mod tests {
             conversation_members(conversation, &[user], &[], 2),
             conversation_removed(conversation, 0),
             contact_update(user, true, false),
+            user_erased(user),
             resync(),
             presence(user, true, None, 1),
             presence(user, false, None, 2),

@@ -135,7 +135,7 @@ pub const SYNC_PART_BYTES_MAX: usize = 256 * 1024;
 /// The number of conversations that one answer with unread counters names; the others are on further pages. Their size is
 /// below [`SYNC_PART_BYTES_MAX`].
 pub const UNREAD_PAGE: usize = 1_400;
-/// The number of counters that the records answer in one call, apart from those that are asked for by name.
+/// The number of counters that the records answer in one call: of those that are asked for by name, and of the others.
 pub const COUNTERS_MAX: usize = 4_000;
 /// The number of changes of one conversation that are read at a time.
 pub const CHANGES_MAX: usize = 256;

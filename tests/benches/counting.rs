@@ -91,7 +91,7 @@ struct Dialect {
     /// What a change names its message by.
     message_of_change: &'static str,
     begin: &'static str,
-    /// Calls of `l(level, bits)`.
+    /// The table `l` of the levels of ranges: `level`, and `bits`, by how many a sequence is shifted.
     levels: &'static str,
 }
 
@@ -102,7 +102,7 @@ const SQLITE: Dialect = Dialect {
     true_value: "1",
     message_of_change: "number",
     begin: "BEGIN IMMEDIATE",
-    levels: "(SELECT column1 AS level, column2 AS bits FROM (VALUES (1, 6), (2, 12), (3, 18), (4, 24)))",
+    levels: "(SELECT column1 AS level, column2 AS bits FROM (VALUES (1, 6), (2, 12), (3, 18), (4, 24))) AS l",
 };
 
 const POSTGRES: Dialect = Dialect {
@@ -113,7 +113,7 @@ const POSTGRES: Dialect = Dialect {
     message_of_change: "id",
     // Foreign keys are not checked row by row.
     begin: "SET session_replication_role = replica; BEGIN",
-    levels: "(VALUES (1, 6), (2, 12), (3, 18), (4, 24))",
+    levels: "(VALUES (1, 6), (2, 12), (3, 18), (4, 24)) AS l (level, bits)",
 };
 
 impl Dialect {
@@ -158,11 +158,9 @@ impl Dialect {
         let ranges = |table: &str, key: &str| {
             format!(
                 "INSERT INTO {table} ({key}, level, number, deleted)
-                 SELECT {key}, l.level, seq >> l.bits, count(*) FROM messages CROSS JOIN {} AS l{}
+                 SELECT {key}, l.level, seq >> l.bits, count(*) FROM messages CROSS JOIN {}
                  WHERE deleted = {} GROUP BY {key}, l.level, seq >> l.bits",
-                self.levels,
-                if self.begin == POSTGRES.begin { "(level, bits)" } else { "" },
-                self.true_value
+                self.levels, self.true_value
             )
         };
         vec![

@@ -5,9 +5,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Liveness } from "../../host/web/client/src/liveness.js";
 import { decide } from "../../host/web/client/src/outcome.js";
 import { RoostError } from "../../host/web/client/roost-client.js";
-import { quiet } from "./fake-clock.mjs";
+import { FakeClock, quiet } from "./fake-clock.mjs";
 import { FakeHost, OTHER, message, problem, tokenOf } from "./fake-host.mjs";
 
 test("a socket shows its token as the second subprotocol, and never in its address", async () => {
@@ -293,4 +294,83 @@ test("the network comes back: the client does not wait any longer", async () => 
   } finally {
     delete globalThis.window;
   }
+});
+
+test("a page that is shown again does not hurry a host that has named a time", async () => {
+  const host = new FakeHost();
+  const listeners = {};
+  globalThis.window = { addEventListener: (type, listener) => Object.assign(listeners, { [type]: listener }), removeEventListener() {} };
+  try {
+    const client = await host.connected({ transport: "socket" });
+    host.socket.end(1013, "too_many_connects retry_after_ms=9000");
+    listeners.online();
+    await quiet();
+    assert.deepEqual([client.status, host.sockets.length], ["waiting", 1]);
+    await host.clock.advance(20_000);
+    assert.equal(host.sockets.length, 2);
+    await client.close();
+  } finally {
+    delete globalThis.window;
+  }
+});
+
+test("a client that a listener closes stays closed", async () => {
+  for (const when of ["connecting", "online"]) {
+    const host = new FakeHost();
+    const client = host.client();
+    client.on("status", (status) => status === when && client.close());
+    client.connect();
+    await quiet();
+    host.socket?.hello();
+    await host.clock.advance(60_000);
+    assert.equal(client.status, "closed");
+    assert.ok(host.sockets.every(({ closedWith }) => closedWith === 1000), when);
+    assert.equal(host.clock.nextInMs, null, when);
+  }
+});
+
+test("an event of an operator's function with the name of an event of the client is shown by `event` only", async () => {
+  const host = new FakeHost();
+  const client = await host.connected();
+  const seen = [];
+  client.on("queue", (queue) => seen.push(queue));
+  client.on("event", ({ type, payload }) => seen.push([type, payload]));
+  host.socket.push("queue", "of the operator", { epoch: "e", offset: 1 });
+  assert.deepEqual([seen, client.position], [[["queue", "of the operator"]], "e:1"]);
+  await client.close();
+});
+
+test("a probe that is under way is no sign of life", async () => {
+  const clock = new FakeClock();
+  let dead = false;
+  const probe = () => new Promise((_, reject) => clock.setTimeout(() => reject(new RoostError("timeout", "late")), 10_000));
+  const liveness = new Liveness(clock, 45_000, { probe, beat: probe, dead: () => (dead = true) });
+  liveness.start("socket", 25_000);
+  await clock.advance(40_000);
+  liveness.probe();
+  await clock.advance(9_000);
+  assert.equal(dead, false);
+  await clock.advance(1_500);
+  assert.equal(dead, true);
+  liveness.stop();
+});
+
+test("a token that arrives while another socket is opened is renewed over that socket", async () => {
+  const host = new FakeHost();
+  let arrive;
+  const tokens = [tokenOf(host.clock), new Promise((resolve) => (arrive = resolve)), "third"];
+  const client = await host.connected({ token: () => tokens.shift(), idleMs: 10_000_000 });
+  await host.clock.advance(3_600_000 - 59_000);
+  host.socket.end(1006);
+  await host.clock.advance(250);
+  assert.equal(host.sockets.length, 2, "the old token has not ended");
+  arrive(tokenOf(host.clock));
+  await quiet();
+  host.socket.hello();
+  await host.clock.advance(10_000);
+  assert.equal(host.socket.ofType("token").length, 1);
+  host.socket.answer(host.socket.ofType("token")[0], {});
+  await host.clock.advance(10_000);
+  assert.equal(host.socket.ofType("token").length, 1, "once");
+  await client.close();
 });

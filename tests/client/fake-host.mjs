@@ -28,7 +28,10 @@ export class FakeHost {
   /** Every HTTP request. */
   requests = [];
   /** Answers by method and path: a value, a `Response`, or a function of the request. */
-  routes = new Map([["GET v1/contacts", { contacts: [] }]]);
+  routes = new Map([
+    ["GET v1/contacts", { contacts: [] }],
+    ["GET v1/blocks", { blocked: [] }],
+  ]);
   tokens = [];
 
   constructor() {

@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { RoostError, memoryStorage } from "../../host/web/client/roost-client.js";
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, FakeHost, USER, message, messageId } from "./fake-host.mjs";
+import { CONVERSATION, FakeHost, OTHER, USER, message, messageId, problem, tokenOf } from "./fake-host.mjs";
 
 const SECOND = "00000000-0000-4000-8000-0000000000c2";
 
@@ -232,4 +232,122 @@ test("HTTP calls are attempted again where that is harmless, with a new token if
   await assert.rejects(client.http("GET", "https://elsewhere.test/v1/unread"), /the path must be one of the host/);
   assert.equal(host.requests.length, sent, "the token is sent nowhere else");
   await client.close();
+});
+
+/** A storage that opens when the test lets it, with what an earlier page has left behind. */
+class SlowStorage {
+  entries = new Map();
+
+  constructor(left) {
+    left.forEach((entry) => this.entries.set(entry.key, entry));
+    this.opened = new Promise((resolve) => {
+      this.letOpen = resolve;
+    });
+  }
+
+  async open() {
+    const found = [...this.entries.values()];
+    await this.opened;
+    return found;
+  }
+
+  async put(entry) {
+    this.entries.set(entry.key, { ...entry });
+  }
+
+  async remove(entry) {
+    this.entries.delete(entry.key);
+  }
+
+  async close() {}
+}
+
+function leftBehind(content, number) {
+  const payload = { conversation: CONVERSATION, id: messageId(number), content };
+  const times = { key: `0000-${number}`, created_at: 1_700_000_000_000 };
+  return { ...times, type: "message.send", conversation: CONVERSATION, id: payload.id, payload, user: USER, failed: null };
+}
+
+test("what is queued while the storage opens is kept, and comes after what is stored", async () => {
+  const host = new FakeHost();
+  const storage = new SlowStorage([leftBehind("stored", 1)]);
+  const client = await host.connected({ storage, user: USER });
+  client.sendMessage(CONVERSATION, "new", { id: messageId(2) });
+  client.markRead(CONVERSATION, 3);
+  client.markRead(CONVERSATION, 4);
+  await quiet();
+  assert.deepEqual(host.socket.ofType("message.send"), [], "nothing overtakes what is stored");
+  storage.letOpen();
+  await quiet();
+  assert.deepEqual(client.queue.map(({ payload }) => payload.content ?? payload.up_to), ["stored", "new", 4]);
+  assert.deepEqual([...storage.entries.values()].map(({ payload }) => payload.content ?? payload.up_to), ["stored", "new", 4]);
+  assert.equal(host.socket.ofType("message.send")[0].payload.content, "stored");
+  await client.close();
+});
+
+test("a storage that does not open holds nothing up, and a client that was closed meanwhile stays empty", async () => {
+  const host = new FakeHost();
+  const storage = new SlowStorage([leftBehind("stored", 1)]);
+  const client = await host.connected({ storage, user: USER });
+  const errors = [];
+  client.on("error", ({ code }) => errors.push(code));
+  client.sendMessage(CONVERSATION, "new", { id: messageId(2) });
+  await host.clock.advance(5_000);
+  assert.deepEqual([errors, host.socket.ofType("message.send")[0].payload.content], [["storage"], "new"]);
+  await client.close();
+  storage.letOpen();
+  await quiet();
+  assert.deepEqual([client.queue, host.clock.nextInMs], [[], null]);
+});
+
+test("a message that waits for its next attempt is no refused one when the host ends the client", async () => {
+  const host = new FakeHost();
+  const client = await host.connected();
+  client.sendMessage(CONVERSATION, "hello");
+  await quiet();
+  const [frame] = host.socket.ofType("message.send");
+  host.socket.refuse(frame, { code: "busy", message: "later", retry: true, retry_after_ms: 5_000 });
+  await quiet();
+  host.socket.end(4003, "banned");
+  await host.clock.advance(60_000);
+  assert.deepEqual([client.status, client.queue.map(({ failed }) => failed)], ["closed", [null]]);
+  await client.close();
+});
+
+test("a refused token is no refused message, and nothing is sent as another user", async () => {
+  const host = new FakeHost();
+  const body = () => new ReadableStream({
+    start(controller) {
+      const hello = { connection: "c1", user: USER, epoch: "e", offset: 0, unread: { total: 0, conversations: {} } };
+      controller.enqueue(new TextEncoder().encode(`event: hello\ndata: ${JSON.stringify(hello)}\n\n`));
+    },
+  });
+  host.routes.set("GET v1/events", () => new Response(body()));
+  const path = `v1/conversations/${CONVERSATION}/messages`;
+  host.routes.set(`POST ${path}`, () => problem(401, "token_invalid", { retry: false }));
+  const tokens = Array.from({ length: 3 }, (_, at) => tokenOf(host.clock, 3_600_000 + at * 1_000));
+  const ofOther = tokenOf(host.clock, 3_600_000, OTHER);
+  const client = host.client({ transport: "events", token: () => tokens.shift() ?? ofOther });
+  const closed = new Promise((resolve) => client.on("closed", resolve));
+  await client.connect();
+  client.sendMessage(CONVERSATION, "hello");
+  await host.clock.advance(2_000);
+  assert.equal((await closed).code, "user_changed");
+  assert.deepEqual(client.queue.map(({ failed }) => failed), [null]);
+  assert.ok(host.requests.every(({ headers }) => headers.authorization !== `Bearer ${ofOther}`));
+  await client.close();
+});
+
+test("closing ends the calls that are under way, and leaves no timer", async () => {
+  const host = new FakeHost();
+  const client = await host.connected();
+  const hang = ({ signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  host.routes.set("GET v1/conversations", hang);
+  host.routes.set("GET v1/unread", () => problem(503, "busy", { retry: true, retry_after_ms: 9_000 }));
+  const calls = [client.http("GET", "v1/conversations"), client.http("GET", "v1/unread"), client.call("app.note")];
+  await quiet();
+  await client.close();
+  const outcomes = await Promise.allSettled(calls);
+  assert.deepEqual(outcomes.map(({ reason }) => reason.code), ["closed", "closed", "connection_lost"]);
+  assert.equal(host.clock.nextInMs, null);
 });

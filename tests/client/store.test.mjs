@@ -7,62 +7,12 @@ import { test } from "node:test";
 
 import { RoostStore } from "../../host/web/client/roost-client.js";
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, FakeHost, OTHER, USER, conversation, message, messageId, problem } from "./fake-host.mjs";
+import { CONVERSATION, OTHER, USER, conversation, message, messageId, problem } from "./fake-host.mjs";
+import { Scenario } from "./scenario.mjs";
 
 const THIRD = "00000000-0000-4000-8000-000000000003";
 const FOURTH = "00000000-0000-4000-8000-000000000004";
 const SECOND = "00000000-0000-4000-8000-0000000000c2";
-const NOTHING = { total: 0, conversations: {} };
-
-/** A store whose client is connected and whose state is loaded. */
-class Scenario {
-  host = new FakeHost();
-  offset = 0;
-
-  async begin({ conversations = [conversation()], unread = NOTHING, presence = [], options = {} } = {}) {
-    this.client = this.host.client();
-    this.store = new RoostStore(this.client, { clock: this.host.clock, ...options });
-    this.client.connect();
-    await quiet();
-    this.host.socket.hello({ unread, presence });
-    await this.synchronise({ conversations, unread, presence });
-    return this;
-  }
-
-  /** Answers the `sync` that the store asks for. */
-  async synchronise(changes = {}) {
-    await quiet();
-    const frame = this.host.socket.ofType("sync").at(-1);
-    assert.ok(frame, "the store asks for the state");
-    const state = { epoch: "e", offset: this.offset, presence: [], unread: NOTHING, conversations: [], next_cursor: null };
-    this.host.socket.answer(frame, { ...state, ...changes });
-    await quiet();
-  }
-
-  async push(type, payload) {
-    this.offset += 1;
-    this.host.socket.push(type, payload, { epoch: "e", offset: this.offset });
-    await quiet();
-  }
-
-  get shown() {
-    return this.store.getSnapshot();
-  }
-
-  async open(messages = [], nextBefore = null) {
-    this.host.routes.set(`GET v1/conversations/${CONVERSATION}/messages`, { messages, next_before: nextBefore });
-    await this.store.open(CONVERSATION);
-  }
-
-  get messages() {
-    return this.shown.open[CONVERSATION].messages;
-  }
-
-  async end() {
-    this.store.destroy();
-    await this.client.close();
-  }
-}
 
 test("hello and one answer make the whole screen", async () => {
   const presence = [{ user: OTHER, online: true, last_seen: null, generation: 3 }];
@@ -225,6 +175,20 @@ test("presence follows the generations, and contacts the events", async () => {
   assert.deepEqual(scenario.shown.contacts, [OTHER]);
   await scenario.push("contact.update", { user: OTHER, contact: true, blocked: true });
   assert.deepEqual([scenario.shown.blocked, online()], [[OTHER], false]);
+  await scenario.end();
+});
+
+test("whom the user has blocked is loaded with the state, and follows the events", async () => {
+  const scenario = new Scenario();
+  scenario.host.routes.set("GET v1/blocks", { blocked: [THIRD, OTHER] });
+  await scenario.begin();
+  assert.deepEqual(scenario.shown.blocked, [OTHER, THIRD]);
+  await scenario.push("contact.update", { user: THIRD, contact: false, blocked: false });
+  assert.deepEqual(scenario.shown.blocked, [OTHER]);
+  scenario.host.routes.set("GET v1/blocks", { blocked: [FOURTH] });
+  scenario.host.socket.push("resync", { reason: "gap", epoch: "e", offset: 9 });
+  await scenario.synchronise({ offset: 9, conversations: [conversation()] });
+  assert.deepEqual(scenario.shown.blocked, [FOURTH]);
   await scenario.end();
 });
 

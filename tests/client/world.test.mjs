@@ -178,7 +178,7 @@ class History {
   #http(url) {
     const [, , , id, part] = url.pathname.split("/");
     const conversation = this.world.conversations.get(id);
-    let answer = { contacts: [] };
+    let answer = { contacts: [], blocked: [] };
     if (id && !conversation?.members.has(USER)) {
       answer = null;
     } else if (part === "messages") {

@@ -1,7 +1,5 @@
 //! A sample records backend: the protocol of `docs/records-http.md`, over any implementation of the records port, on a
-//! free
-//!
-//! port. It is what a team would write in front of its own message database, kept as short as possible. It remembers
+//! free port. It is what a team would write in front of its own message database, kept as short as possible. It remembers
 //! the requests and answers for assertions. The server ends when the value is dropped.
 
 use std::net::SocketAddr;
@@ -244,6 +242,10 @@ async fn relate<R: Records + Directory>(records: &R, operation: &str, body: &[u8
         "contacts" => {
             let contacts = records.contacts(question::<wire::ReadContacts>(body)?.user).await?;
             return Ok(encode(&wire::Contacts { contacts }));
+        }
+        "blocks" => {
+            let blocked = records.blocks(question::<wire::ReadBlocks>(body)?.user).await?;
+            return Ok(encode(&wire::BlockedUsers { blocked }));
         }
         "relation" => {
             let wire::ReadRelation { user, other } = question(body)?;

@@ -74,6 +74,11 @@ impl Client {
         send(self.request("PATCH", path).json(&body)).await
     }
 
+    /// Deletes the cached counters of a user. Only a client with the service key may do so.
+    pub async fn delete_counters(&self, user: Uuid) -> Answer {
+        send(self.request("DELETE", "/v1/unread").header("roost-user", user.to_string())).await
+    }
+
     /// Creates a conversation with these members and returns its id. What is refused for the moment is asked again.
     pub async fn conversation(&self, members: &[Uuid]) -> String {
         let id = Uuid::new_v4();

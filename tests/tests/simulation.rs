@@ -2,8 +2,7 @@
 //! exactly.
 //!
 //! A failing seed is printed with its plan, its last steps and the command that replays it:
-//! `ROOST_SIMULATION_SEED=<n> cargo test -p roost-tests --test simulation`. `tests/soak` runs fresh seeds for as long
-//! as one likes.
+//! `ROOST_SIMULATION_SEED=<n> tests/run --test simulation`. `tests/soak` runs fresh seeds for as long as one likes.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -158,14 +157,14 @@ macro_rules! caught {
 caught! {
     a_blind_increment_is_caught: BlindIncrement by 3 | 4 | 5;
     setting_zero_on_read_is_caught: SetZeroOnRead by 1 | 3 | 4;
-    a_snapshot_without_positions_is_caught: SnapshotWithoutPositions by 1 | 3 | 5;
+    a_snapshot_without_positions_is_caught: SnapshotWithoutPositions by 1 | 3 | 5 | 10;
     popping_before_processing_is_caught: PopBeforeProcess by 7;
     a_last_message_without_newer_wins_is_caught: LastMessageWithoutNewerWins by 6;
     going_offline_without_a_generation_is_caught: OfflineWithoutGeneration by 7;
     a_snapshot_that_swallows_an_announcement_is_caught: SnapshotSwallowsAnnouncement by 9 | 10;
     going_offline_without_another_look_is_caught: OfflineWithoutRecheck by 7;
     publishing_outside_the_transaction_is_caught: PublishOutsideTransaction by 9;
-    filling_without_a_lease_is_caught: FillWithoutLease by 3 | 4 | 5;
+    filling_without_a_lease_is_caught: FillWithoutLease by 3 | 4 | 5 | 10;
     taking_missing_for_zero_is_caught: MissingIsZero by 4;
     replaying_in_part_is_caught: ReplayInPart by 9;
     delivering_past_a_hole_is_caught: DeliverPastAHole by 9;
@@ -184,4 +183,5 @@ caught! {
     members_that_change_without_an_event_are_caught: MembersWithoutEvent by 10;
     a_contact_without_an_event_is_caught: ContactWithoutEvent by 10;
     a_block_without_an_event_is_caught: BlockWithoutEvent by 10;
+    a_total_that_is_not_checked_is_caught: UncheckedTotal by 10;
 }

@@ -7,7 +7,7 @@
 mod rules;
 mod use_cases;
 
-pub use use_cases::{add, announce, block, list, remove, unblock};
+pub use use_cases::{add, announce, block, blocked, list, remove, unblock};
 
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,19 @@ fn nobody_adds_or_blocks_themselves() {
 }
 
 #[test]
+fn blocked_users_are_listed_to_whoever_blocked_them_until_the_block_ends() {
+    let world = FakeWorld::new();
+    block_on(add(&world, ANN, EVE)).unwrap();
+    for other in [EVE, BOB, EVE] {
+        block_on(block(&world, ANN, other)).unwrap();
+    }
+    assert_eq!(block_on(blocked(&world, ANN)), Ok(vec![BOB, EVE]));
+    assert_eq!(block_on(blocked(&world, EVE)), Ok(vec![]), "nobody learns who has blocked them");
+    block_on(unblock(&world, ANN, BOB)).unwrap();
+    assert_eq!(block_on(blocked(&world, ANN)), Ok(vec![EVE]));
+}
+
+#[test]
 fn a_block_hides_both_until_it_ends() {
     let world = mutual();
     block_on(block(&world, ANN, BOB)).unwrap();

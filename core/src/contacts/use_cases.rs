@@ -16,6 +16,11 @@ pub async fn list<R: Records>(records: &R, user: UserId) -> Result<Vec<UserId>, 
     Ok(records.contacts(user).await?)
 }
 
+/// The users that the user has blocked, in ascending order.
+pub async fn blocked<R: Records>(records: &R, user: UserId) -> Result<Vec<UserId>, Error> {
+    Ok(records.blocks(user).await?)
+}
+
 /// Adds a contact. Adding the same contact again changes nothing.
 pub async fn add<W: World>(world: &W, user: UserId, contact: UserId) -> Result<(), Error> {
     different_users(user, contact, "add")?;

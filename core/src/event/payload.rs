@@ -76,6 +76,13 @@ pub struct ContactPayload {
     pub blocked: bool,
 }
 
+/// The payload of `user.erased`.
+#[derive(JsonSchema, Serialize)]
+pub struct ErasedPayload {
+    /// The user who is erased.
+    pub user: UserId,
+}
+
 /// The payload of `resync` as an event. The frame has the position of the feed as well.
 #[derive(JsonSchema, Serialize)]
 pub struct ResyncPayload {

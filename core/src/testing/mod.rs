@@ -10,6 +10,8 @@
     reason = "test support: a panic here is a failed test"
 )]
 
+#[cfg(test)]
+mod changing;
 mod clock;
 pub mod conformance;
 mod interleavings;

@@ -23,6 +23,9 @@ roost_function::function! {
         }),
         Route::delete("/v1/contacts/{user}", Access::User, remove)
             .described(|route| route.summary("Removes a contact.").path(USER).no_content()),
+        Route::get("/v1/blocks", Access::User, list_blocked).described(|route| {
+            route.summary("The users that the caller has blocked.").reply::<BlockedUsers>(200)
+        }),
         Route::put("/v1/blocks/{user}", Access::User, block).described(|route| {
             route
                 .summary("Blocks a user: neither sees the other's presence, and neither can write to the other directly.")
@@ -45,6 +48,7 @@ roost_function::function! {
         publish: Recipients::Anyone,
         records: &[
             Operation::Contacts,
+            Operation::Blocks,
             Operation::Audience,
             Operation::Relation,
             Operation::Announced,
@@ -62,6 +66,12 @@ struct Contacts {
     contacts: Vec<UserId>,
 }
 
+#[derive(JsonSchema, Serialize)]
+struct BlockedUsers {
+    /// The users that the caller has blocked, ordered by id.
+    blocked: Vec<UserId>,
+}
+
 fn list(request: &Request) -> Answer {
     let contacts = run(contacts::list(&Edge, request.user()?))?;
     Reply::ok(&Contacts { contacts })
@@ -75,6 +85,11 @@ fn add(request: &Request) -> Answer {
 fn remove(request: &Request) -> Answer {
     run(contacts::remove(&Edge, request.user()?, request.path(USER)?))?;
     Ok(Reply::done())
+}
+
+fn list_blocked(request: &Request) -> Answer {
+    let blocked = run(contacts::blocked(&Edge, request.user()?))?;
+    Reply::ok(&BlockedUsers { blocked })
 }
 
 fn block(request: &Request) -> Answer {

@@ -72,6 +72,15 @@ Handler = define_function(
         Route("DELETE", MESSAGE + "/{reaction}", "user", remove, "Takes a reaction back.", REACTION),
         Route("PUT", f"{BASE}/reactions-py", "service", allow, "Chooses which reactions a conversation allows."),
     ],
+    socket={
+        "events": {
+            "reaction.changed": {
+                "summary": "To every member: somebody has reacted, or taken it back.",
+                "durable": True,
+                "payload": rules.CHANGED,
+            },
+        },
+    },
     grants={
         "read": ["app"],
         "write": ["app"],

@@ -114,6 +114,24 @@ def event(reaction: Reaction, added: bool, after: dict[str, str]) -> Event:
     return Event.durable("reaction.changed", payload)
 
 
+UUID = {"type": "string", "format": "uuid"}
+
+# The JSON Schema of the event's payload.
+CHANGED: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "conversation": UUID,
+        "message": UUID,
+        "user": {**UUID, "description": "Who has reacted, or has taken a reaction back."},
+        "reaction": {"type": "string", "minLength": 1, "maxLength": REACTION_BYTES_MAX},
+        "added": {"type": "boolean", "description": "Whether the reaction was added; otherwise it was taken back."},
+        "count": {"type": "integer", "minimum": 0, "description": "How many users have reacted so now."},
+        "change": {"type": "integer", "minimum": 1, "description": "Grows with every change of the message's reactions."},
+    },
+    "required": ["conversation", "message", "user", "reaction", "added", "count", "change"],
+}
+
+
 def check_allowed(name: str, chosen: list[str] | None) -> None:
     """Refuses a reaction that the conversation does not allow."""
     allowed = chosen or ALLOWED_BY_DEFAULT

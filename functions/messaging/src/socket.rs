@@ -1,7 +1,7 @@
 //! What the function says of its frames and events for `/v1/asyncapi.json`.
 
 use roost_core::event::{
-    ConversationView, DeletedPayload, MembersPayload, MessageView, ReadUpdatePayload, RemovedPayload,
+    ConversationView, DeletedPayload, ErasedPayload, MembersPayload, MessageView, ReadUpdatePayload, RemovedPayload,
     UnreadUpdatePayload,
 };
 use roost_core::messaging::ReadReply;
@@ -56,4 +56,5 @@ fn events(socket: SocketDescription) -> SocketDescription {
             "To the other members, where there are at most 100: who was added or removed.",
         )
         .durable::<RemovedPayload>("conversation.removed", "To whoever is no member any more.")
+        .durable::<ErasedPayload>("user.erased", "To the devices of a user who is erased, and to functions.")
 }

@@ -45,7 +45,7 @@ pub enum Access {
     User,
     /// As `User`, or a service that acts for itself.
     ServiceOrUser,
-    /// Only a service.
+    /// Only a service. One that acts for a user is seen as this user.
     Service,
     /// Anybody, without credentials.
     Public,

@@ -70,6 +70,7 @@ fn add_errors(messages: &mut Messages) {
         Error::Invalid(unspecific()),
         Error::NoMessage,
         Error::Contended,
+        Error::TooManyDevices,
         Error::Encoding(unspecific()),
         Error::Store(StoreError::Unavailable { retry_after_ms: 1_000 }),
         Error::Store(StoreError::Denied(unspecific())),

@@ -1,7 +1,9 @@
-//! A user's own unread counters: over HTTP, when a connection is opened, and when a client synchronises.
+//! A user's own unread counters: over HTTP, when a connection is opened, and when a client synchronises. Services can
+//! have the cached ones deleted.
 
 use std::collections::BTreeMap;
 
+use roost_core::error::ErrorKind;
 use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::key::Space;
 use roost_core::port::Operation;
@@ -39,8 +41,10 @@ roost_function::function! {
                 .path(CONVERSATION)
                 .reply::<Sourced<ConversationCounter>>(200)
         }),
-        Route::delete("/v1/unread", Access::User, forget).described(|route| {
-            route.summary("Deletes the caller's cached counters; the next read rebuilds them.").no_content()
+        Route::delete("/v1/unread", Access::Service, forget).described(|route| {
+            route
+                .summary("Deletes the cached counters of the user in `Roost-User`; the next read rebuilds them.")
+                .no_content()
         }),
     ],
     socket: |socket| socket.hello::<Counters>().sync::<Counters>(),
@@ -104,7 +108,11 @@ fn one(request: &Request) -> Answer {
 }
 
 fn forget(request: &Request) -> Answer {
-    run(unread::forget(&Edge, request.user()?))?;
+    let Ok(user) = request.user() else {
+        let message = "the counters are those of a user: send `Roost-User: <user id>` with the service key";
+        return Err(Failure::new(ErrorKind::Invalid, "user_required", message));
+    };
+    run(unread::forget(&Edge, user))?;
     Ok(Reply::done())
 }
 

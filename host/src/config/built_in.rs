@@ -62,8 +62,9 @@ pub fn default_grants(function: &str) -> Option<GrantsConfig> {
 /// What is erased with a user, beside the counters.
 const OF_A_USER: [Space; 5] = [Space::Online, Space::Presence, Space::Devices, Space::PresenceDue, Space::Followed];
 
-const CONTACTS_OPERATIONS: [Operation; 8] = [
+const CONTACTS_OPERATIONS: [Operation; 9] = [
     Operation::Contacts,
+    Operation::Blocks,
     Operation::Audience,
     Operation::Relation,
     Operation::Announced,

@@ -377,10 +377,18 @@ fn origin(text: &str) -> Result<String, String> {
         let no_path = matches!(uri.path(), "" | "/") && uri.query().is_none();
         uri.scheme().is_some() && uri.host().is_some() && no_path && !text.ends_with('/')
     };
-    match text.parse::<axum::http::Uri>() {
-        Ok(uri) if is_origin(&uri) => Ok(text.to_ascii_lowercase()),
+    let lower_case = text.to_ascii_lowercase();
+    match lower_case.parse::<axum::http::Uri>() {
+        Ok(uri) if is_origin(&uri) && names_default_port(&uri) => {
+            Err(quoted(text, "not what browsers send: they leave out the default port"))
+        }
+        Ok(uri) if is_origin(&uri) => Ok(lower_case),
         _ => Err(quoted(text, "not an origin")),
     }
+}
+
+fn names_default_port(uri: &axum::http::Uri) -> bool {
+    matches!((uri.scheme_str(), uri.port_u16()), (Some("https"), Some(443)) | (Some("http"), Some(80)))
 }
 
 fn known(text: &str, names: &[&str], problem: &str) -> Result<String, String> {

@@ -79,7 +79,7 @@ pub enum Access {
     User,
     /// As `User`, or a service key without a user.
     ServiceOrUser,
-    /// A service key.
+    /// A service key, with or without a user.
     Service,
     /// Everybody, without credentials.
     Public,

@@ -1,8 +1,9 @@
-//! `GET /v1/asyncapi.json`: the AsyncAPI document of the socket, composed from the host's own frames and from what the
-//! functions say of theirs.
+//! `GET /v1/asyncapi.json`: the AsyncAPI document of the socket and of the event stream, composed from the host's own
+//! frames and from what the functions say of theirs.
 //!
-//! A message of the document is a whole frame. Its name says which: `request.TYPE` is a client's frame, `ok.TYPE` its answer,
-//! `event.TYPE` what is pushed, and `error` answers any frame, or none.
+//! A message of the document is a whole frame of the socket. Its name says which: `request.TYPE` is a client's frame,
+//! `ok.TYPE` its answer, `event.TYPE` what is pushed, and `error` answers any frame, or none. An event stream has the pushed
+//! ones, in parts.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,14 @@ use crate::server::websocket::SyncPayload;
 use crate::server::websocket::frame::{ErrorFrame, ID_BYTES_MAX};
 use crate::server::websocket::renewal::{TOKEN, TokenAnswer, TokenPayload};
 
+/// The operations that send. Types of frames, which are the names of the others, have no capitals.
+const PUSH: &str = "pushOverSocket";
+const STREAM: &str = "pushOverStream";
+/// How a message becomes an event of a stream.
+const STREAMED: &str = "The same events as Server-Sent Events: `event` is the `type` of a message, `data` its `payload`, \
+    and `id`, which only durable events and `hello` have, the position `epoch:offset`. The `data` of `error`, after \
+    which the stream ends, is the `error` of the message.";
+
 /// Composes the whole document.
 pub(crate) fn compose(functions: &impl Dispatcher) -> Value {
     document(&functions.socket_descriptions())
@@ -28,20 +37,30 @@ fn document(described: &[SocketDescription]) -> Value {
     let messages = messages(&requests, &events);
     let in_channel: Map<String, Value> =
         messages.keys().map(|name| (name.clone(), reference("components", name))).collect();
+    let is_pushed = |name: &str| name.starts_with("event.") || name == "error";
+    let in_stream: Map<String, Value> = in_channel
+        .iter()
+        .filter(|(name, _)| is_pushed(name))
+        .map(|(name, reference)| (name.clone(), reference.clone()))
+        .collect();
     json!({
         "asyncapi": "3.0.0",
         "info": {
             "title": "Roost",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "The socket roost.v1: frames of clients with their answers, and events that are pushed.",
+            "description": "The socket roost.v1: frames of clients with their answers, and events that are pushed, also \
+                as an event stream.",
         },
         "defaultContentType": "application/json",
-        "channels": { "socket": {
-            "address": host_paths::SOCKET,
-            "description": "A WebSocket with the subprotocol roost.v1. Every message is a JSON text frame.",
-            "messages": in_channel,
-            "bindings": { "ws": { "method": "GET", "query": query(), "bindingVersion": "0.1.0" } },
-        } },
+        "channels": {
+            "socket": {
+                "address": host_paths::SOCKET,
+                "description": "A WebSocket with the subprotocol roost.v1. Every message is a JSON text frame.",
+                "messages": in_channel,
+                "bindings": { "ws": { "method": "GET", "query": query(), "bindingVersion": "0.1.0" } },
+            },
+            "events": { "address": host_paths::EVENTS, "description": STREAMED, "messages": in_stream },
+        },
         "operations": operations(requests.keys(), events.keys()),
         "components": { "messages": messages },
     })
@@ -166,9 +185,9 @@ fn event_frame(name: &str, event: &DescribedEvent) -> Value {
     })
 }
 
-/// What clients may send is received, and answered by `ok` or `error`; the events are sent.
+/// What clients may send is received, and answered by `ok` or `error`; the events are sent, over a socket or a stream.
 fn operations<'a>(requests: impl Iterator<Item = &'a String>, events: impl Iterator<Item = &'a String>) -> Value {
-    let channel = json!({ "$ref": "#/channels/socket" });
+    let (channel, stream) = (json!({ "$ref": "#/channels/socket" }), json!({ "$ref": "#/channels/events" }));
     let of_channel = |name: &str| reference("channels/socket", name);
     let mut operations: Map<String, Value> = requests
         .map(|name| {
@@ -182,9 +201,17 @@ fn operations<'a>(requests: impl Iterator<Item = &'a String>, events: impl Itera
             (name.clone(), operation)
         })
         .collect();
-    let pushed = events.map(|name| of_channel(&format!("event.{name}"))).chain([of_channel("error")]);
-    let push = json!({ "action": "send", "channel": channel, "messages": pushed.collect::<Vec<_>>() });
-    operations.insert("push".to_owned(), push);
+    let pushed: Vec<String> = events.map(|name| format!("event.{name}")).chain(["error".to_owned()]).collect();
+    let of = |owner: &str| pushed.iter().map(|name| reference(owner, name)).collect::<Vec<_>>();
+    let push = json!({ "action": "send", "channel": channel, "messages": of("channels/socket") });
+    operations.insert(PUSH.to_owned(), push);
+    let stream = json!({
+        "action": "send",
+        "channel": stream,
+        "messages": of("channels/events"),
+        "bindings": { "http": { "method": "GET", "query": query(), "bindingVersion": "0.3.0" } },
+    });
+    operations.insert(STREAM.to_owned(), stream);
     operations.into()
 }
 
@@ -206,8 +233,9 @@ mod tests {
 
     fn of_functions() -> Value {
         let mut votes = SocketDescription::default();
+        let push = DescribedMessage { summary: "Pushes a vote.".to_owned(), ..DescribedMessage::default() };
         let cast = DescribedMessage { payload: json!({ "required": ["choice"] }), ..DescribedMessage::default() };
-        votes.messages = BTreeMap::from([("votes.cast".to_owned(), cast)]);
+        votes.messages = BTreeMap::from([("votes.cast".to_owned(), cast), ("push".to_owned(), push)]);
         let counted = DescribedEvent { durable: true, ..DescribedEvent::default() };
         votes.events =
             BTreeMap::from([("votes.counted".to_owned(), counted), ("hello".to_owned(), DescribedEvent::default())]);
@@ -220,6 +248,7 @@ mod tests {
         let operation = &document["operations"]["votes.cast"];
         assert_eq!(operation["messages"][0]["$ref"], "#/channels/socket/messages/request.votes.cast");
         assert_eq!(operation["reply"]["messages"][0]["$ref"], "#/channels/socket/messages/ok.votes.cast");
+        assert_eq!(document["operations"]["push"]["action"], "receive");
         let frame = &document["components"]["messages"]["request.votes.cast"];
         assert_eq!(frame["payload"]["required"], json!(["id", "type", "payload"]));
         assert_eq!(frame["correlationId"]["location"], "$message.payload#/id");
@@ -237,6 +266,18 @@ mod tests {
     fn a_function_does_not_describe_the_frames_of_the_host() {
         let messages = &of_functions()["components"]["messages"];
         assert_eq!(messages["event.hello"]["summary"], "The first frame of the socket.");
+    }
+
+    #[test]
+    fn a_stream_has_the_pushed_messages_and_no_others() {
+        let document = of_functions();
+        let in_stream = document["channels"]["events"]["messages"].as_object().unwrap();
+        for name in document["components"]["messages"].as_object().unwrap().keys() {
+            let is_answer = name.starts_with("request.") || name.starts_with("ok.");
+            assert_eq!(in_stream.contains_key(name), !is_answer, "{name}");
+        }
+        let sent = document["operations"][STREAM]["messages"].as_array().unwrap();
+        assert_eq!(sent.len(), in_stream.len());
     }
 
     #[test]

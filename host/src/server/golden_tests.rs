@@ -80,6 +80,7 @@ fn events() -> Vec<Event> {
         event::conversation_members(conversation, &[user(3)], &[], 3),
         event::conversation_removed(conversation, 2),
         event::contact_update(user(2), true, false),
+        event::user_erased(user(2)),
         event::presence(user(1), true, seen, 4),
         event::presence(user(1), false, None, 5),
         event::typing(conversation, user(1)),

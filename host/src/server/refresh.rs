@@ -2,9 +2,10 @@
 //!
 //! After an interruption of the bus thousands of them are due at once. They begin one after the other at a steady rate,
 //! and only a few run at the same time, so that the functions have room for what clients ask of them.
+//!
+//! A permit is taken when a refresh begins, and nobody queues for one: a session that waits for its client to read would
+//! keep the permit that it is given meanwhile, and the clients of others would wait.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::config::Config;
 
 /// The pause between the beginnings of two refreshes: 500 begin in a second.
 const PAUSE: Duration = Duration::from_millis(2);
+/// A refresh that finds too many others running is tried again after this time, or later if others wait.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// The most refreshes at the same time, however many calls a function takes.
 const CONCURRENCY_MAX: usize = 16;
 /// Refreshes take at most this part of the calls that a function takes at the same time.
@@ -23,11 +26,8 @@ const PART_OF_CALLS: usize = 4;
 /// Held while a refresh runs.
 #[derive(Debug)]
 pub(crate) struct RefreshPermit {
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
 }
-
-/// Resolves when a refresh may begin.
-pub(crate) type RefreshAdmission = Pin<Box<dyn Future<Output = RefreshPermit> + Send>>;
 
 /// Admits the refreshes of this host. Clones share the gate.
 #[derive(Clone, Debug)]
@@ -50,35 +50,36 @@ impl RefreshGate {
         Self::new((calls_max / PART_OF_CALLS).clamp(1, CONCURRENCY_MAX))
     }
 
-    /// Queues a refresh. If the future is dropped, its time of beginning is not given to another refresh.
-    pub(crate) fn admit(&self) -> RefreshAdmission {
-        let begin = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let begin = (*next).max(Instant::now());
-            *next = begin + PAUSE;
-            begin
-        };
-        let permits = self.permits.clone();
-        Box::pin(async move {
-            sleep_until(begin).await;
-            // The semaphore is never closed.
-            RefreshPermit { _permit: permits.acquire_owned().await.ok() }
-        })
+    /// The time at which a refresh may begin. It is given to no other refresh, whatever becomes of this one.
+    pub(crate) fn reserve(&self) -> Instant {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = (*next).max(Instant::now());
+        *next = begin + PAUSE;
+        begin
+    }
+
+    /// Another time for a refresh that found too many others running.
+    pub(crate) fn reserve_again(&self) -> Instant {
+        self.reserve().max(Instant::now() + RETRY_PAUSE)
+    }
+
+    /// The permit of a refresh that begins now; `None` if too many others run.
+    pub(crate) fn try_begin(&self) -> Option<RefreshPermit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(RefreshPermit { _permit: permit })
     }
 }
 
-/// Waits for an admission; for ever, if there is none.
-pub(crate) async fn admitted(admission: &mut Option<RefreshAdmission>) -> RefreshPermit {
-    match admission {
-        Some(admission) => admission.await,
+/// Waits until a refresh may begin; for ever, if none is due.
+pub(crate) async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
     use crate::config::Sources;
 
@@ -86,24 +87,24 @@ mod tests {
     async fn refreshes_begin_one_after_the_other() {
         let gate = RefreshGate::new(1_000);
         let start = Instant::now();
-        let admissions: Vec<RefreshAdmission> = (0..500).map(|_| gate.admit()).collect();
-        let permits = futures_util::future::join_all(admissions).await;
-        assert_eq!(permits.len(), 500);
-        assert!(start.elapsed() >= 499 * PAUSE && start.elapsed() < 500 * PAUSE, "{:?}", start.elapsed());
-        assert!(gate.admit().now_or_never().is_none(), "the next one waits for its turn");
-        tokio::time::sleep(PAUSE).await;
-        assert!(gate.admit().now_or_never().is_none(), "a refresh whose client is gone keeps its time");
+        let times: Vec<Instant> = (0..500).map(|_| gate.reserve()).collect();
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] == PAUSE));
+        assert_eq!((times[0], times[499]), (start, start + 499 * PAUSE));
+        tokio::time::advance(1_000 * PAUSE).await;
+        assert_eq!(gate.reserve(), Instant::now(), "times that nobody took are not saved up");
+        assert_eq!(gate.reserve(), Instant::now() + PAUSE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_bounded_number_runs_at_the_same_time() {
+    async fn a_bounded_number_runs_at_the_same_time_and_the_others_come_back() {
         let gate = RefreshGate::new(2);
-        let (first, second) = (gate.admit().await, gate.admit().await);
-        let mut third = gate.admit();
-        assert!(tokio::time::timeout(Duration::from_secs(60), &mut third).await.is_err());
+        let (first, second) = (gate.try_begin(), gate.try_begin());
+        assert!(first.is_some() && second.is_some() && gate.try_begin().is_none());
+        assert_eq!(gate.reserve_again(), Instant::now() + RETRY_PAUSE);
         drop(first);
-        third.await;
-        drop(second);
+        assert!(gate.try_begin().is_some());
+        let waiting = (0..1_000).map(|_| gate.reserve()).max().unwrap();
+        assert_eq!(gate.reserve_again(), waiting + PAUSE, "those who wait already come first");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::poll_fn;
@@ -20,7 +20,7 @@ use rand::Rng;
 use roost_core::feed::Position;
 use roost_core::port::{Bus, Feeds};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::delivery::event::{HELLO, PushedFrame, parse_since, server_sent};
 use crate::delivery::{OutboxBatch, OutboxClosed, OutboxItem};
@@ -30,14 +30,16 @@ use crate::server::auth::Credentials;
 use crate::server::http::query;
 use crate::server::limits::{Limited, connects};
 use crate::server::problem::{ApiError, ErrorCode, TraceId, encode};
-use crate::server::refresh::{self, RefreshAdmission, RefreshPermit};
+use crate::server::refresh;
 use crate::server::session::{ClientSession, FirstFrames, OpenRequest, SessionKind};
 use crate::server::state::AppState;
 use crate::server::sync;
 
-/// A comment this often keeps proxies from closing a quiet stream.
+/// A comment after so long without an event keeps proxies from closing a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_COMMENT: &[u8] = b":\n\n";
+/// How long the event that says why a stream ends waits for the connection to take it.
+const LAST_EVENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a client waits before it connects again.
 const RETRY_MS: u64 = 2_000;
 
@@ -48,7 +50,8 @@ where
     S: Bus + Feeds + 'static,
 {
     let trace = TraceId::of(&parts.extensions);
-    open(state, &parts, &trace.0).await.unwrap_or_else(|error| refusal(&error, &trace.0))
+    let opened = open(state, &parts, &trace.0).await;
+    opened.unwrap_or_else(|error| refusal(&error, &trace.0, (&parts.headers, &parts.uri)))
 }
 
 async fn open<F, S>(state: Arc<AppState<F, S>>, parts: &Parts, trace: &str) -> Result<Response, ApiError>
@@ -82,13 +85,16 @@ const fn can_pass(error: &ApiError) -> bool {
     error.retry && error.status != 401
 }
 
-/// A refusal: if it can pass, a stream that tells the client when to come back, and ends.
-pub(crate) fn refusal(error: &ApiError, trace: &str) -> Response {
+/// A refusal: if it can pass, a stream that tells the client when to come back, and ends. It repeats the position that
+/// the request names: by the letter of the standard, a client forgets its own at the first event without an `id`.
+pub(crate) fn refusal(error: &ApiError, trace: &str, (headers, uri): (&HeaderMap, &Uri)) -> Response {
     if !can_pass(error) {
         return error.response(trace);
     }
     let retry_ms = error.retry_after.map_or(RETRY_MS, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-    let event = server_sent("error", &encode(&error.socket_form(trace)), None);
+    let query = query::parse(uri.query().unwrap_or_default()).unwrap_or_default();
+    let position = position_of_client(headers, &query).unwrap_or_default();
+    let event = server_sent("error", &encode(&error.socket_form(trace)), position.as_ref());
     stream_of(Body::from(format!("retry: {retry_ms}\n{event}")))
 }
 
@@ -118,14 +124,16 @@ struct EventStream<F: Dispatcher, S> {
     /// When the host ends the stream, and the code that it sends then.
     end: Option<(Instant, ErrorCode)>,
     draining: bool,
-    /// The current state is to be pushed once this is admitted.
-    refresh: Option<RefreshAdmission>,
+    /// The current state is to be pushed, and this may begin at this time.
+    refresh: Option<Instant>,
+    /// When a quiet stream gets a comment.
+    keep_alive_at: Instant,
 }
 
 /// What an event stream has to react to.
 enum StreamInput {
     Events(OutboxBatch),
-    Refresh(RefreshPermit),
+    Refresh,
     Draining(Duration),
     KeepAlive,
     Closed(OutboxClosed),
@@ -136,7 +144,7 @@ enum StreamInput {
 impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
     fn new(session: ClientSession<F, S>, chunks: mpsc::Sender<Bytes>) -> Self {
         let end = session.expires_at.map(|expires_at| (expires_at, ErrorCode::TokenExpired));
-        Self { session, chunks, end, draining: false, refresh: None }
+        Self { session, chunks, end, draining: false, refresh: None, keep_alive_at: Instant::now() + KEEP_ALIVE }
     }
 
     async fn run(mut self, first: FirstFrames) {
@@ -144,27 +152,31 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         while self.send(chunk).await {
             chunk = match self.next_input().await {
                 StreamInput::Events(batch) => self.render(batch),
-                StreamInput::Refresh(permit) => self.current_state(permit).await,
+                StreamInput::Refresh => self.current_state().await,
                 StreamInput::Draining(spread) => self.announce_drain(spread),
                 StreamInput::KeepAlive => Bytes::from_static(KEEP_ALIVE_COMMENT),
-                StreamInput::Closed(closed) => return self.send_final_error(&error_of(closed)),
-                StreamInput::End(code) => return self.send_final_error(&code.into()),
+                StreamInput::Closed(closed) => return self.send_final_error(&error_of(closed)).await,
+                StreamInput::End(code) => return self.send_final_error(&code.into()).await,
                 StreamInput::Disconnected => return,
             };
+        }
+        // While the last chunk waited.
+        if let Some(closed) = self.session.connection.outbox.why_closed() {
+            self.send_final_error(&error_of(closed)).await;
         }
     }
 
     async fn next_input(&mut self) -> StreamInput {
-        let Self { session, chunks, end, draining, refresh } = self;
+        let Self { session, chunks, end, draining, refresh, keep_alive_at } = self;
         let (registration, connection) = session.split();
         tokio::select! {
             batch = connection.outbox.take() => {
                 batch.map_or_else(StreamInput::Closed, StreamInput::Events)
             }
-            permit = refresh::admitted(refresh), if refresh.is_some() => StreamInput::Refresh(permit),
+            () = refresh::due(*refresh) => StreamInput::Refresh,
             drain = registration.draining(), if !*draining => StreamInput::Draining(drain.spread),
             code = wait_for_end(*end) => StreamInput::End(code),
-            () = sleep(KEEP_ALIVE) => StreamInput::KeepAlive,
+            () = sleep_until(*keep_alive_at) => StreamInput::KeepAlive,
             () = chunks.closed() => StreamInput::Disconnected,
         }
     }
@@ -174,11 +186,13 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         if chunk.is_empty() {
             return true;
         }
-        tokio::select! {
+        let sent = tokio::select! {
             biased;
             sent = self.chunks.send(chunk) => sent.is_ok(),
             _ = self.session.connection.outbox.closed() => false,
-        }
+        };
+        self.keep_alive_at = Instant::now() + KEEP_ALIVE;
+        sent
     }
 
     fn render(&mut self, batch: OutboxBatch) -> Bytes {
@@ -194,7 +208,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
                 }
                 // One that has not begun yet shows what this one would.
                 OutboxItem::Refresh => {
-                    self.refresh.get_or_insert_with(|| self.session.state.refreshes.admit());
+                    self.refresh.get_or_insert_with(|| self.session.state.refreshes.reserve());
                 }
             }
         }
@@ -202,7 +216,12 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         text.into()
     }
 
-    async fn current_state(&mut self, permit: RefreshPermit) -> Bytes {
+    /// The current state. Nothing, if too many others read theirs: it is read later.
+    async fn current_state(&mut self) -> Bytes {
+        let Some(permit) = self.session.state.refreshes.try_begin() else {
+            self.refresh = Some(self.session.state.refreshes.reserve_again());
+            return Bytes::new();
+        };
         self.refresh = None;
         let ClientSession { state, connection, trace, .. } = &self.session;
         let current = sync::refresh(state, connection.user, trace).await;
@@ -222,10 +241,12 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         PushedFrame::draining(wait).server_sent()
     }
 
-    /// Sends the event `error` that says why the stream ends, unless the client reads nothing any more.
-    fn send_final_error(&self, error: &ApiError) {
+    /// Sends the event `error` that says why the stream ends. The connection may still have to take the chunk before it.
+    async fn send_final_error(&mut self, error: &ApiError) {
         let error = encode(&error.socket_form(&self.session.trace));
-        let _ = self.chunks.try_send(server_sent("error", &error, None).into());
+        let event = Bytes::from(server_sent("error", &error, None));
+        // A client that reads nothing any more misses it.
+        let _ = timeout(LAST_EVENT_TIMEOUT, self.chunks.send(event)).await;
     }
 }
 

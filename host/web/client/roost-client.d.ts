@@ -107,7 +107,10 @@ export interface HostEvent {
   offset?: number;
 }
 
-/** The events of the host. Functions of the operator may send others. */
+/**
+ * The events of the host. Functions of the operator may send others; those with the name of an event of the client, such as
+ * `status`, are only shown by `event`.
+ */
 export interface HostEvents {
   "message.new": Message;
   "message.updated": Message;
@@ -120,6 +123,7 @@ export interface HostEvents {
   "contact.update": { user: Id; contact: boolean; blocked: boolean };
   "user.online": { user: Id; last_seen: Timestamp | null; generation: number };
   "user.offline": { user: Id; last_seen: Timestamp | null; generation: number };
+  "user.erased": { user: Id };
   typing: { conversation: Id; user: Id };
   sync: SyncAnswer;
   resync: Resync;
@@ -208,9 +212,17 @@ export interface RoostClientOptions {
   clock?: Clock;
 }
 
+export interface RoostErrorDetails {
+  retry?: boolean;
+  retryAfterMs?: number;
+  status?: number;
+  trace?: string;
+  cause?: unknown;
+}
+
 /** An error with a stable code: one of the host's, or `timeout`, `connection_lost`, `closed`, `queue_full`, … */
 export class RoostError extends Error {
-  constructor(code: string, message: string, details?: { retry?: boolean; retryAfterMs?: number; status?: number });
+  constructor(code: string, message: string, details?: RoostErrorDetails);
   readonly code: string;
   /** Whether the same may succeed later. */
   readonly retry: boolean;
@@ -218,6 +230,7 @@ export class RoostError extends Error {
   readonly status?: number;
   /** Finds the call in the operator's log. */
   readonly trace?: string;
+  readonly cause?: unknown;
 }
 
 export class RoostClient {
@@ -230,6 +243,7 @@ export class RoostClient {
   readonly queue: QueueEntry[];
   /** Connects, and connects again whenever the connection is lost. */
   connect(): Promise<Hello>;
+  /** Closes the connection and ends every call, with the error `closed`. `connect` opens it again. */
   close(): Promise<void>;
   on<Type extends keyof Listeners>(type: Type, listener: Listeners[Type]): () => void;
   on(type: string, listener: (payload: any, position: Position | null) => void): () => void;
@@ -299,7 +313,7 @@ export interface Snapshot {
   has_more: boolean;
   presence: Record<Id, PresenceState>;
   contacts: Id[];
-  /** Users that were blocked while the store has existed. The host has no list of all of them. */
+  /** The users that the user has blocked. */
   blocked: Id[];
   /** The open conversations. */
   open: Record<Id, TimelineView>;
@@ -330,9 +344,17 @@ export class RoostStore {
   destroy(): void;
 }
 
+export interface IndexedDbOptions {
+  /** The name of the database: `roost-client` by default. */
+  name?: string;
+  /** The `IDBFactory` and the `LockManager` to use instead of those of the browser. */
+  indexedDB?: unknown;
+  locks?: unknown;
+}
+
 /** A storage that ends with the page. */
 export function memoryStorage(): QueueStorage;
 /** A storage in IndexedDB, which survives a reload. */
-export function indexedDbStorage(options?: { name?: string }): QueueStorage;
+export function indexedDbStorage(options?: IndexedDbOptions): QueueStorage;
 /** A random UUID. */
 export function newId(): Id;

@@ -20,9 +20,10 @@ const REQUESTS: u32 = 5_000;
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let scenario = Scenario::new(Size { users: USERS, partners: 5, messages: 2, groups: &[] });
     println!(
-        "| attack | operation | p50, calm, ms | p99, calm, ms | p99, attack, ms | attack / calm | failed | refused |"
+        "| attack | operation | p50, calm, ms | p50, attack, ms | p99, calm, ms | p99, attack, ms | p99, attack / calm | \
+         failed | refused | memory, calm, MiB | after the attack, MiB |"
     );
-    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for attack in Attack::ALL.into_iter().filter(|attack| arguments.asks_for_attack(attack.name())) {
         let folder = tempfile::tempdir()?;
         std::fs::create_dir(folder.path().join("data"))?;
@@ -51,6 +52,7 @@ async fn beside(
     // The caches are filled before the first round.
     measure(arguments, host, &requests).await;
     let before = refused(host).await;
+    let memory_before = host.resident_kib();
     for _ in 0..arguments.rounds {
         calm.add(&measure(arguments, host, &requests).await);
         let attacker = Attacker::start(host, attack).await;
@@ -58,15 +60,18 @@ async fn beside(
         attacker.stop().await;
     }
     println!(
-        "| {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {:.0} |",
+        "| {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {:.0} | {:.0} | {:.0} |",
         attack.name(),
         operation.name(),
         calm.percentile(50.0),
+        attacked.percentile(50.0),
         calm.percentile(99.0),
         attacked.percentile(99.0),
         attacked.percentile(99.0) / calm.percentile(99.0),
         calm.failures + attacked.failures,
-        refused(host).await - before
+        refused(host).await - before,
+        memory_before as f64 / 1_024.0,
+        host.resident_kib() as f64 / 1_024.0
     );
     if let Some(failure) = calm.first_failure.or(attacked.first_failure) {
         println!("\n{failure}\n");

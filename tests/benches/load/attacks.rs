@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use roost_tests::server::Server;
-use roost_tests::socket::request;
+use roost_tests::socket::{position, request};
 use roost_tests::token::Token;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::protocol::Message;
 use uuid::Uuid;
@@ -67,13 +68,20 @@ impl Attack {
 }
 
 /// An attack that goes on until it is stopped.
-pub struct Attacker(JoinSet<()>);
+///
+/// It has a thread of its own, so that the users who are measured do not wait for it in this process.
+pub struct Attacker {
+    tasks: JoinSet<()>,
+    runtime: Runtime,
+}
 
 /// What the tasks of an attack know.
 struct Target {
     host: std::net::SocketAddr,
     token: String,
     conversation: String,
+    /// The position of the attacker's feed before it was filled; empty unless replays are asked for.
+    since: String,
 }
 
 impl Attacker {
@@ -81,19 +89,39 @@ impl Attacker {
         let user = Uuid::new_v4();
         let members: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
         let conversation = host.user(user).conversation(&members).await;
-        let target = Arc::new(Target { host: host.listen, token: Token::of(user).sign(), conversation });
+        let since = if attack == Attack::Replays { fill_feed(host, user, &conversation).await } else { String::new() };
+        let target = Arc::new(Target { host: host.listen, token: Token::of(user).sign(), conversation, since });
         let tasks = match attack {
             Attack::SlowBodies | Attack::SlowReaders => HELD,
             Attack::Frames | Attack::Typing => 4,
             _ => CONNECTIONS,
         };
-        Self((0..tasks).map(|number| run(target.clone(), attack, number)).collect())
+        let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let mut attacker = Self { tasks: JoinSet::new(), runtime: threads.expect("a thread of the attacker") };
+        for number in 0..tasks {
+            attacker.tasks.spawn_on(run(target.clone(), attack, number), attacker.runtime.handle());
+        }
+        attacker
     }
 
     /// Ends every task and closes its connections.
     pub async fn stop(mut self) {
-        self.0.shutdown().await;
+        self.tasks.shutdown().await;
+        self.runtime.shutdown_background();
     }
+}
+
+/// Makes the attacker miss as much as a feed keeps; returns the position before that.
+async fn fill_feed(host: &Server, attacker: Uuid, conversation: &str) -> String {
+    let client = host.user(attacker);
+    // A `sync` makes sure that the events after it are kept.
+    let before = position(&client.get("/v1/sync").await.json(200));
+    let path = format!("/v1/conversations/{conversation}/messages");
+    // Fewer than a user may send at once, and together less than a feed keeps.
+    for _ in 0..50 {
+        client.post(&path, json!({ "content": "x".repeat(4_000) })).await.json(201);
+    }
+    before
 }
 
 /// Attacks again and again; whatever fails is tried again.
@@ -109,7 +137,10 @@ async fn once(target: &Target, attack: Attack, number: usize) -> anyhow::Result<
     let messages = format!("/v1/conversations/{}/messages", target.conversation);
     match attack {
         Attack::Requests => flood(target, |_| target.render("GET", "/v1/unread", "")).await,
-        Attack::Replays => flood(target, |_| target.render("GET", "/v1/sync?since=a:0", "")).await,
+        Attack::Replays => {
+            let path = format!("/v1/sync?since={}", target.since);
+            flood(target, |_| target.render("GET", &path, "")).await
+        }
         Attack::Sends => {
             flood(target, |_| target.render("POST", &messages, &json!({ "content": "x".repeat(1_000) }).to_string()))
                 .await

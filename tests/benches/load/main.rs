@@ -23,6 +23,7 @@ mod drive;
 mod meter;
 mod native;
 mod report;
+mod senders;
 mod socket_client;
 mod sockets;
 mod users;
@@ -68,6 +69,9 @@ struct Arguments {
     /// The sockets of `--mode sockets`
     #[arg(long, default_value_t = 1_000)]
     sockets: usize,
+    /// The sockets of each user of `--mode sockets`
+    #[arg(long, default_value_t = 1)]
+    devices: usize,
     /// The numbers of users of `--mode users`, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     users: Vec<u32>,

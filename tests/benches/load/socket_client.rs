@@ -17,28 +17,46 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Error};
 use uuid::Uuid;
 
-/// Few enough for the ports of one address.
-const SOCKETS_OF_ADDRESS: usize = 20_000;
+/// Few enough for the ports of one address, those of refused connections included, which stay in use for a minute.
+const SOCKETS_OF_ADDRESS: usize = 5_000;
 /// A client that cannot connect after so many tries has failed.
 const TRIES_MAX: usize = 200;
+/// A client that was not told when to come back does so after this time.
+const UNTOLD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the sockets of a run have received, all together.
 #[derive(Default)]
 pub struct Received {
     /// Events of the type `message.new`.
     pub messages: AtomicU64,
+    /// Current states that the host pushed, or asked to be fetched, because events may be missing.
+    pub refreshes: AtomicU64,
     /// Sockets that the host closed.
     pub closed: AtomicU64,
 }
 
 /// How one client was connected.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Connected {
     /// The time from the first try to `hello`.
     pub took: Duration,
+    /// Refusals that say when to come back.
     pub refusals: u64,
+    /// Refusals that do not.
+    pub untold: u64,
+    /// Connections that ended without an answer.
+    pub broken: u64,
     /// Whether `hello` had presence and unread counters.
     pub whole: bool,
+}
+
+/// What a try to connect comes to.
+enum Attempt {
+    Opened(Box<(WebSocketStream<TcpStream>, Value)>),
+    /// Refused, with the time after which the client shall come back.
+    Refused(Option<Duration>),
+    /// The connection ended before `hello`, for this reason.
+    Broken(String),
 }
 
 /// Connects a client, coming back after each refusal. Afterwards a task reads from the socket until it is closed.
@@ -48,52 +66,79 @@ pub async fn connect(
     received: Arc<Received>,
 ) -> anyhow::Result<Connected> {
     let (began, token) = (Instant::now(), Token::of(user).sign());
-    for refusals in 0..TRIES_MAX {
-        match open(host, number, &token).await? {
-            Ok((wire, hello)) => {
+    let (mut connected, mut reason) = (Connected::default(), String::from("refused"));
+    for _ in 0..TRIES_MAX {
+        match attempt(host, number, &token).await? {
+            Attempt::Opened(opened) => {
+                let (wire, hello) = *opened;
                 let payload = &hello["payload"];
-                let whole = payload["presence"].is_array() && payload["unread"]["total"].is_u64();
+                connected.whole = hello["type"] == "hello"
+                    && payload["presence"].is_array()
+                    && payload["unread"]["total"].is_u64()
+                    && payload["unread"]["conversations"].is_object();
+                connected.took = began.elapsed();
                 tokio::spawn(read(wire, received));
-                return Ok(Connected { took: began.elapsed(), refusals: refusals as u64, whole });
+                return Ok(connected);
             }
-            Err(after) => tokio::time::sleep(after).await,
+            Attempt::Refused(Some(after)) => {
+                connected.refusals += 1;
+                tokio::time::sleep(after).await;
+            }
+            Attempt::Refused(None) => {
+                connected.untold += 1;
+                tokio::time::sleep(UNTOLD_PAUSE).await;
+            }
+            Attempt::Broken(why) => {
+                connected.broken += 1;
+                reason = why;
+                tokio::time::sleep(UNTOLD_PAUSE).await;
+            }
         }
     }
-    bail!("a client was refused {TRIES_MAX} times")
+    bail!("a client could not connect with {TRIES_MAX} tries: {reason}")
 }
 
-type Opened = (WebSocketStream<TcpStream>, Value);
-
-/// Tries once; the inner error is the time after which the host wants the client to come back.
-async fn open(host: SocketAddr, number: usize, token: &str) -> anyhow::Result<Result<Opened, Duration>> {
+/// Tries once. Fails if this machine cannot open another socket.
+async fn attempt(host: SocketAddr, number: usize, token: &str) -> anyhow::Result<Attempt> {
     let source = Ipv4Addr::new(127, 0, 0, 1 + u8::try_from(number / SOCKETS_OF_ADDRESS)?);
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((source, 0).into())?;
-    let stream = socket.connect(host).await?;
+    let socket = TcpSocket::new_v4().context("a socket of the client")?;
+    socket.bind((source, 0).into()).with_context(|| format!("a port of {source}"))?;
+    let stream = match socket.connect(host).await {
+        Ok(stream) => stream,
+        Err(error) => return Ok(Attempt::Broken(error.to_string())),
+    };
     let config = WebSocketConfig::default().read_buffer_size(2_048).write_buffer_size(2_048);
     let request = request(host, &format!("?token={token}"));
-    match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
+    Ok(match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
         Ok((mut wire, _)) => match wire.next().await {
-            Some(Ok(Message::Text(hello))) => Ok(Ok((wire, serde_json::from_str(&hello)?))),
-            other => bail!("no hello but {other:?}"),
+            Some(Ok(Message::Text(hello))) => {
+                let hello = serde_json::from_str(&hello)?;
+                Attempt::Opened(Box::new((wire, hello)))
+            }
+            other => Attempt::Broken(format!("no hello but {other:?}")),
         },
-        Err(Error::Http(response)) => Ok(Err(time_of(&response)?)),
-        Err(error) => Err(error).context("a socket could not be opened"),
-    }
+        Err(Error::Http(response)) => Attempt::Refused(time_of(&response)),
+        Err(error) => Attempt::Broken(error.to_string()),
+    })
 }
 
-fn time_of(response: &tungstenite::http::Response<Option<Vec<u8>>>) -> anyhow::Result<Duration> {
-    let problem: Value = serde_json::from_slice(response.body().as_deref().unwrap_or_default())?;
-    let after = problem["retry_after_ms"].as_u64();
-    Ok(Duration::from_millis(after.with_context(|| format!("a refusal without a time: {problem}"))?))
+/// The time after which a refused client shall come back: as the problem document says, in milliseconds, or as the header
+/// says, if the document has not arrived together with it.
+fn time_of(response: &tungstenite::http::Response<Option<Vec<u8>>>) -> Option<Duration> {
+    let problem: Option<Value> = serde_json::from_slice(response.body().as_deref().unwrap_or_default()).ok();
+    match problem.and_then(|problem| problem["retry_after_ms"].as_u64()) {
+        Some(milliseconds) => Some(Duration::from_millis(milliseconds)),
+        None => response.headers().get("retry-after")?.to_str().ok()?.parse().ok().map(Duration::from_secs),
+    }
 }
 
 async fn read(mut wire: WebSocketStream<TcpStream>, received: Arc<Received>) {
     while let Some(Ok(message)) = wire.next().await {
-        if let Message::Text(text) = message
-            && text.starts_with("{\"type\":\"message.new\"")
-        {
+        let Message::Text(text) = message else { continue };
+        if text.starts_with("{\"type\":\"message.new\"") {
             received.messages.fetch_add(1, Ordering::Relaxed);
+        } else if ["{\"type\":\"sync\"", "{\"type\":\"resync\""].iter().any(|head| text.starts_with(head)) {
+            received.refreshes.fetch_add(1, Ordering::Relaxed);
         }
     }
     received.closed.fetch_add(1, Ordering::Relaxed);

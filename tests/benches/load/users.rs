@@ -17,6 +17,8 @@ use crate::socket_client::{Connected, Received, connect, require_files};
 
 /// The number of different requests of an operation; after that, they repeat.
 const REQUESTS: u32 = 20_000;
+/// A prime number, so that the few requests of a run come from users all over the range.
+const STRIDE: u32 = 7_919;
 /// Requests a second, unless `--rate` is set.
 const RATE: u32 = 200;
 
@@ -61,9 +63,12 @@ async fn with_users(arguments: &Arguments, users: u32) -> anyhow::Result<()> {
     while let Some(client) = clients.join_next().await {
         client.context("a client does not panic")??;
     }
+    // Requests come from whoever is connected.
+    let active = if connected == 0 { users } else { u32::try_from(connected)? };
     let rate = FixedRate { per_second: arguments.rate.unwrap_or(RATE), span: arguments.span() };
     for operation in OPERATIONS.into_iter().filter(|operation| arguments.asks_for(*operation)) {
-        let requests: Vec<_> = (0..REQUESTS).map(|number| scenario.request(operation, number)).collect();
+        let numbers = (0..REQUESTS).map(|number| spread(number, active));
+        let requests: Vec<_> = numbers.map(|number| scenario.request(operation, number)).collect();
         let requests = Requests::new(rendered(&requests));
         let outcome = drive::open(host.listen, &requests, arguments.connections, rate).await;
         println!(
@@ -79,6 +84,11 @@ async fn with_users(arguments: &Arguments, users: u32) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// One of so many users for a request.
+const fn spread(number: u32, users: u32) -> u32 {
+    number.wrapping_mul(STRIDE) % users
 }
 
 const fn uuid_of(user: UserId) -> Uuid {

@@ -89,6 +89,11 @@ impl RecordingSubscriber {
         self.deliveries.lock().unwrap().clone()
     }
 
+    /// How many deliveries there were.
+    pub fn count(&self) -> usize {
+        self.deliveries.lock().unwrap().len()
+    }
+
     /// The payloads of one user's deliveries in order.
     pub fn payloads(&self, user: UserId) -> Vec<String> {
         let deliveries = self.deliveries.lock().unwrap();

@@ -16,6 +16,7 @@ use roost_core::unread::Totals;
 
 use super::deletions::{announces_deletion, is_about_reading, takes_unread};
 use super::executor::complete_now;
+use super::oracle::screen;
 use super::port::Port;
 use super::world::World;
 
@@ -78,11 +79,13 @@ pub enum PlantedBug {
     ContactWithoutEvent,
     /// Whoever may not see a user any more is not told.
     BlockWithoutEvent,
+    /// A transaction does not check the total from which it has computed the one that it publishes.
+    UncheckedTotal,
 }
 
 impl PlantedBug {
     /// All planted bugs.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::BlindIncrement,
         Self::SetZeroOnRead,
         Self::SnapshotWithoutPositions,
@@ -111,6 +114,7 @@ impl PlantedBug {
         Self::MembersWithoutEvent,
         Self::ContactWithoutEvent,
         Self::BlockWithoutEvent,
+        Self::UncheckedTotal,
     ];
 }
 
@@ -151,6 +155,9 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
             PlantedBug::LeaveWithoutEvent => drop_event(transaction, "conversation.removed"),
             PlantedBug::MembersWithoutEvent => drop_event(transaction, "conversation.members"),
             PlantedBug::ContactWithoutEvent => drop_event(transaction, "contact.update"),
+            PlantedBug::UncheckedTotal if transaction.publications.iter().any(screen::has_counters) => {
+                transaction.checks.retain(|check| !is_exact_total(check));
+            }
             PlantedBug::DeliverWithoutReceipt => {
                 let is_receipt = |item: &String| item.starts_with("receipt.");
                 transaction.checks.retain(|check| !check.key().item.as_ref().is_some_and(is_receipt));
@@ -169,6 +176,10 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
 
 fn drop_event(transaction: &mut Transaction, name: &str) {
     transaction.publications.retain(|event| event.name.as_ref() != name);
+}
+
+fn is_exact_total(check: &Check) -> bool {
+    matches!(check, Check::Equals(key, _) if key.space == Space::UnreadTotal)
 }
 
 /// Whether the planted bug keeps this event from whoever may not see a user any more.

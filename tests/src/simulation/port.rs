@@ -19,7 +19,7 @@ use roost_core::time::Timestamp;
 
 use super::executor::complete_now;
 use super::next_version;
-use super::oracle::{addressed, counters, membership, presence};
+use super::oracle::{addressed, counters, membership, presence, screen};
 use super::planted_bug;
 use super::world::World as Shared;
 
@@ -120,6 +120,7 @@ impl Port {
             counters::committed(world, &seen);
             addressed::committed(world, &seen);
             presence::committed(world, &seen);
+            screen::committed(world, &seen);
         }
         Ok(outcome)
     }

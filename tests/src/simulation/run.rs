@@ -67,7 +67,7 @@ impl fmt::Display for SimulationFailure {
         }
         writeln!(f, "{}", self.plan)?;
         writeln!(f, "seed {} after {} steps: {}", self.seed, self.steps, self.violation)?;
-        let command = "cargo test -p roost-tests --test simulation";
+        let command = "tests/run --test simulation";
         writeln!(f, "to replay it: ROOST_SIMULATION_SEED={} {command}", self.seed)
     }
 }

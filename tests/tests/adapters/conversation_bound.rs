@@ -1,4 +1,5 @@
-//! The bound on the conversations of a user, in SQLite and PostgreSQL, when several callers reach it at once.
+//! The bound on the conversations of a user, in SQLite and PostgreSQL, when several callers reach it at once; and the
+//! locks that it takes.
 
 use futures_util::future::join_all;
 use roost::config::{RecordsUrl, SqliteLocation};
@@ -7,8 +8,9 @@ use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::CONVERSATIONS_MAX;
 use roost_core::port::{Created, MemberChange, NewConversation, Records, RecordsError};
 use roost_core::time::Timestamp;
+use roost_tests::eventually::eventually;
 use roost_tests::postgres::PostgresServer;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection};
 
 const ANN: UserId = UserId::from_u128(1);
 const BOB: UserId = UserId::from_u128(2);
@@ -93,5 +95,43 @@ async fn blocks_and_creations_at_once_do_not_fail_in_postgresql() {
         assert!(blocked.iter().all(Result::is_ok), "{blocked:?}");
         assert!(created.iter().all(|answer| matches!(answer, Ok(()) | Err(RecordsError::Blocked))), "{created:?}");
         assert_eq!(create(&records, user(3), &[user(1), user(2)]).await, Err(RecordsError::Blocked));
+    }
+}
+
+/// Whoever joins locks the count and then the outbox. Whoever leaves in the other order would wait in a circle.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_leave_in_the_order_of_locks_in_which_they_join_in_postgresql() {
+    let config = PostgresServer::shared().fresh().await;
+    let records = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap();
+    let conversation = create(&records, BOB, &[]).await.unwrap().conversation.id;
+    let change = MemberChange { conversation, actor: None, user: ANN, at: AT };
+    let mut observer = PgConnection::connect(&config.url.0).await.unwrap();
+    for is_erased in [false, true] {
+        records.add_member(change).await.unwrap();
+        let mut joining = PgConnection::connect(&config.url.0).await.unwrap();
+        // Shorter than the server needs to find a circle.
+        let count = "SET lock_timeout = 300; BEGIN; UPDATE user_conversations SET conversations = conversations
+            WHERE user_id = '00000000-0000-0000-0000-000000000001'";
+        joining.execute(count).await.unwrap();
+        let host = records.clone();
+        let leaving = tokio::spawn(async move {
+            if is_erased {
+                host.erase_user(ANN, AT).await.map(|_| ())
+            } else {
+                host.remove_member(change).await.map(|_| ())
+            }
+        });
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("the count is waited for", async || {
+            sqlx::raw_sql(waits).fetch_one(&mut observer).await.unwrap().get::<i64, _>(0) == 1
+        })
+        .await;
+        let outbox = "UPDATE unannounced_moves SET moves = moves
+            WHERE kind = 1 AND second = '00000000-0000-0000-0000-000000000001'";
+        assert_eq!(joining.execute(outbox).await.unwrap().rows_affected(), 1);
+        joining.execute("COMMIT").await.unwrap();
+        leaving.await.unwrap().unwrap();
+        assert_eq!(records.membership(conversation, ANN).await, Err(RecordsError::NotAMember));
     }
 }

@@ -1,15 +1,21 @@
 //! Erasing a user of 20,000 conversations and 2,000 messages, in SQLite and PostgreSQL, while others write in the same
-//! conversations.
+//! conversations; and what happens to the user at the same time in PostgreSQL.
 
 use futures_util::future::join_all;
 use roost::config::{RecordsUrl, SqliteLocation};
-use roost::records::RecordStore;
+use roost::records::{RecordStore, postgres_statements};
 use roost_core::ids::{ConversationId, UserId};
+use roost_core::key::Owner;
 use roost_core::limits::{CONVERSATIONS_MAX, ERASED_CONVERSATIONS, ERASED_MESSAGES};
-use roost_core::port::{ConversationQuery, Draft, Erased, HistoryQuery, Records, RecordsError, UnreadRequest};
+use roost_core::port::{
+    ConversationQuery, DocumentKey, DocumentPut, DocumentScope, Draft, Erased, HistoryQuery, MemberChange,
+    NewConversation, Records, RecordsError, UnreadRequest,
+};
 use roost_core::time::Timestamp;
+use roost_tests::eventually::eventually;
 use roost_tests::postgres::PostgresServer;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection};
+use uuid::Uuid;
 
 /// The user who is erased, a member of every conversation.
 const ANN: UserId = UserId::from_u128(1);
@@ -130,4 +136,62 @@ async fn a_user_of_20000_conversations_is_erased_in_postgresql() {
     connection.execute(AssertSqlSafe(text)).await.unwrap();
     is_erased_in_bounded_steps(&records).await;
     records.close().await;
+}
+
+/// The number that a query without parameters answers.
+async fn number(connection: &mut PgConnection, query: &'static str) -> i64 {
+    sqlx::raw_sql(query).fetch_one(connection).await.unwrap().get(0)
+}
+
+/// Two calls erase Ann, and a service removes her from some of the same conversations: each that she leaves counts
+/// once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_is_erased_twice_at_once_leaves_every_conversation_once() {
+    const COUNT: u128 = 3 * ERASED_CONVERSATIONS as u128;
+    let config = PostgresServer::shared().fresh().await;
+    let records = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap();
+    for number in 0..COUNT {
+        let new = NewConversation { id: Some(conversation(number)), creator: BOB, members: vec![ANN], at: AT };
+        records.create_conversation(new).await.unwrap();
+    }
+    let remove = |number| MemberChange { conversation: conversation(number), actor: None, user: ANN, at: AT };
+    let removals = join_all((0..10).map(|number| records.remove_member(remove(number * 10))));
+    let (one, other, removed) = tokio::join!(records.erase_user(ANN, AT), records.erase_user(ANN, AT), removals);
+    assert!(removed.iter().all(Result::is_ok), "{removed:?}");
+    let mut left = [one.unwrap().left, other.unwrap().left].concat();
+    left.sort_unstable();
+    assert!(left.is_sorted_by(|one, other| one < other), "one was left twice: {left:?}");
+
+    let mut connection = PgConnection::connect(&config.url.0).await.unwrap();
+    let of_ann = "SELECT count(*) FROM members WHERE user_id = '00000000-0000-0000-0000-000000000001'";
+    let counted = "SELECT conversations FROM user_conversations WHERE user_id = '00000000-0000-0000-0000-000000000001'";
+    assert_eq!(number(&mut connection, counted).await, number(&mut connection, of_ann).await);
+}
+
+/// The version that the caller expects is gone, and its bytes are given back once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_waits_for_an_erasing_finds_no_document() {
+    let config = PostgresServer::shared().fresh().await;
+    let records = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap();
+    let scope = DocumentScope { function: "polls".to_owned(), owner: Owner::User(ANN) };
+    let key = DocumentKey { scope, name: "settings".to_owned() };
+    let put = |json: &str, expected| DocumentPut::new(key.clone(), json.to_owned(), expected);
+    assert_eq!(records.put_document(put("\"the first one\"", None)).await, Ok(1));
+
+    let mut erasing = PgConnection::connect(&config.url.0).await.unwrap();
+    erasing.execute("BEGIN").await.unwrap();
+    let erase = sqlx::query(postgres_statements().erase_documents).bind(0_i64).bind(Uuid::from_u128(ANN.as_u128()));
+    erase.execute(&mut erasing).await.unwrap();
+    let (host, second) = (records.clone(), put("\"the second one\"", Some(1)));
+    let waiting = tokio::spawn(async move { host.put_document(second).await });
+    let mut observer = PgConnection::connect(&config.url.0).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("the put waits", async || number(&mut observer, waits).await == 1).await;
+    erasing.execute("COMMIT").await.unwrap();
+    assert_eq!(waiting.await.unwrap(), Err(RecordsError::VersionMismatch { present: None }));
+
+    assert_eq!(records.put_document(put("{}", None)).await, Ok(1));
+    let difference = "SELECT bytes - (SELECT sum(512 + octet_length(name) + octet_length(json)) FROM documents)
+        FROM function_documents";
+    assert_eq!(number(&mut observer, difference).await, 0);
 }

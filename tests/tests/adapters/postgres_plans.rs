@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use roost::config::RecordsUrl;
 use roost::records::{RecordStore, postgres_statements};
+use roost_core::limits::RECEIPT_MESSAGES_MAX;
 use roost_tests::postgres::PostgresServer;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
@@ -82,6 +83,7 @@ fn settings(name: &str, mode: &str) -> String {
 /// Parameters of each statement, of everyday size. Conversation 7 has users 50 and 551.
 const PARAMETERS: &[(&str, &str)] = &[
     ("lock_conversation", "an_id(1, 7)"),
+    ("lock_conversations", "ids(1, 50)"),
     ("lock_member", "an_id(1, 7), an_id(2, 50)"),
     ("lock_user", "an_id(2, 50)"),
     ("lock_pair", "an_id(2, 50), an_id(2, 551)"),
@@ -110,6 +112,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("add_member", "an_id(1, 7), an_id(2, 4001), 1, 250"),
     ("remove_member", "an_id(1, 7), an_id(2, 50), 1"),
     ("contacts", "an_id(2, 50)"),
+    ("blocks", "an_id(2, 50)"),
     ("audience", "ids(2, 50)"),
     ("contact_count", "an_id(2, 50), an_id(2, 551)"),
     ("add_contact", "an_id(2, 50), an_id(2, 4001), 1"),
@@ -139,6 +142,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("erase_documents", "0, an_id(2, 50)"),
     ("join_conversation", "ids(2, 20), 20000"),
     ("leave_conversation", "an_id(2, 50)"),
+    ("leave_conversations", "ids(1, 50), an_id(2, 50), 1"),
     ("lock_counts", "an_id(2, 50), an_id(2, 551)"),
     ("is_any_blocked", "ids(2, 50)"),
     ("is_blocked_with_any", "an_id(2, 50), ids(2, 50)"),
@@ -253,6 +257,7 @@ async fn no_statement_reads_more_where_more_is_unread(connection: &mut PgConnect
             ("delete", changed(3)),
             ("read_positions", conversation_id.clone()),
             ("last_messages", format!("ARRAY[{conversation_id}]")),
+            ("authors", format!("{conversation_id}, 0, {newest}, {RECEIPT_MESSAGES_MAX}")),
         ];
         for (name, parameters) in cases {
             for mode in ["force_custom_plan", "force_generic_plan"] {

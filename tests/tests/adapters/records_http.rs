@@ -91,6 +91,7 @@ async fn ask_everything(records: &RecordStore) {
     records.announced(confirmations).await.unwrap();
     records.remove_contact(BEN, ANN).await.unwrap();
     records.block(BEN, CAT).await.unwrap();
+    records.blocks(BEN).await.unwrap();
     records.unblock(BEN, CAT).await.unwrap();
     records.mark_read(CAT, CONVERSATION, None).await.unwrap_err();
     ask_documents(records).await;
@@ -283,6 +284,76 @@ async fn an_invalid_answer_about_documents_counts_as_unavailable() {
     is_unavailable(records.document_names(key.scope.clone()).await);
     let unsorted = open(backend::config(stub(|| respond(200, r#"{"names":["é","a","Z"]}"#)).await)).await;
     assert_eq!(unsorted.document_names(key.scope).await.unwrap(), ["Z", "a", "é"]);
+}
+
+/// Too many entries, entries that were not asked for or are in another order, and pages that do not go on.
+#[tokio::test]
+async fn an_invalid_page_counts_as_unavailable() {
+    let other = ConversationId::from_u128(0xFF);
+    let message = |&(conversation, seq): &(ConversationId, u64)| {
+        let id = Uuid::from_u128(seq.into());
+        json!({
+            "id": id, "conversation": conversation, "seq": seq, "sender_id": ANN, "type": "text", "content": "hello",
+            "created_at": AT,
+        })
+    };
+    let history = HistoryQuery { user: ANN, conversation: CONVERSATION, before: Some(Seq(5)), limit: 2 };
+    let own = |seqs: &[u64]| seqs.iter().map(|seq| (CONVERSATION, *seq)).collect::<Vec<_>>();
+    let pages = [
+        (own(&[4, 2]), Some(2), true),
+        (own(&[]), None, true),
+        (own(&[5]), None, false),
+        (own(&[2, 4]), None, false),
+        (own(&[4, 4]), None, false),
+        (own(&[4, 3, 2]), None, false),
+        (own(&[4, 2]), Some(4), false),
+        (own(&[]), Some(5), false),
+        (vec![(other, 4)], None, false),
+    ];
+    for (messages, next, is_valid) in pages {
+        let messages: Vec<_> = messages.iter().map(message).collect();
+        let page = json!({ "messages": messages, "next_before": next }).to_string();
+        let records = open(backend::config(stub(move || respond(200, page.clone())).await)).await;
+        assert_eq!(records.history(history).await.is_ok(), is_valid, "{messages:?} {next:?}");
+    }
+
+    let conversation = |id: &ConversationId| {
+        json!({ "id": id, "members": [ANN], "member_count": 1, "read": 0, "joined": 0, "updated_at": AT })
+    };
+    let first = ConversationQuery::Page { cursor: Some("a".to_owned()), limit: 1 };
+    let named = ConversationQuery::Named(vec![CONVERSATION]);
+    let pages = [
+        (&first, vec![other], Some("b"), true),
+        (&first, vec![other, CONVERSATION], None, false),
+        (&first, vec![other], Some("a"), false),
+        (&named, vec![CONVERSATION], None, true),
+        (&named, vec![other], None, false),
+    ];
+    for (query, ids, next, is_valid) in pages {
+        let conversations: Vec<_> = ids.iter().map(conversation).collect();
+        let page = json!({ "conversations": conversations, "next_cursor": next }).to_string();
+        let records = open(backend::config(stub(move || respond(200, page.clone())).await)).await;
+        assert_eq!(records.conversations(ANN, query.clone()).await.is_ok(), is_valid, "{query:?} {ids:?} {next:?}");
+    }
+}
+
+#[tokio::test]
+async fn counters_of_another_conversation_count_as_unavailable() {
+    let other = ConversationId::from_u128(0xFF);
+    let counter = json!({ "conversation": other, "count": 0, "seq": 0, "joined": 0, "read": 0, "announced": 0 });
+    let snapshots = json!({ "snapshots": [{ "user": ANN, "counters": [counter] }] }).to_string();
+    let records = open(backend::config(stub(move || respond(200, snapshots.clone())).await)).await;
+    is_unavailable(records.unread(vec![UnreadRequest::named(ANN, vec![CONVERSATION])]).await);
+    let mark = json!({ "counter": counter, "moved": true, "member_count": 2, "audience": [] }).to_string();
+    let records = open(backend::config(stub(move || respond(200, mark.clone())).await)).await;
+    is_unavailable(records.mark_read(ANN, CONVERSATION, None).await);
+}
+
+#[tokio::test]
+async fn a_long_detail_of_a_refusal_is_cut() {
+    let body = serde_json::to_string(&wire::Problem::new(wire::ProblemCode::Conflict, "é".repeat(100_000))).unwrap();
+    let records = open(backend::config(stub(move || respond(409, body.clone())).await)).await;
+    assert_eq!(records.contacts(ANN).await, Err(RecordsError::Conflict("é".repeat(1_000))));
 }
 
 #[tokio::test]

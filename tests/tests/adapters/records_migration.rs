@@ -1,10 +1,13 @@
 //! A database with messages that was written before counters were differences: the migration fills in what is missing, so
-//! that every counter is what it was, and what comes later counts on from there.
+//! that every counter is what it was, and what comes later counts on from there. One from before the outbox kept every
+//! kind of move: what was pending stays pending.
 
 use roost::config::{RecordsUrl, SqliteLocation};
 use roost::records::RecordStore;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::port::{Draft, Edit, MemberChange, NewConversation, Records, UnreadRequest, UnreadSnapshot};
+use roost_core::port::{
+    Draft, Edit, MemberChange, NewConversation, Pending, PendingQuery, Records, UnreadRequest, UnreadSnapshot,
+};
 use roost_core::testing::FakeRecords;
 use roost_core::time::Timestamp;
 use roost_tests::postgres::PostgresServer;
@@ -29,6 +32,24 @@ const POSTGRES_BACK: &str = "DROP TABLE deleted_ranges, deleted_ranges_of_sender
     ALTER TABLE changes DROP COLUMN sent; ALTER TABLE messages DROP COLUMN sender_ordinal;
     ALTER TABLE members DROP COLUMN read_sent, DROP COLUMN read_own;
     DELETE FROM _sqlx_migrations WHERE version = 2";
+
+/// Takes back the seventh migration of an SQLite database.
+const SQLITE_MOVES_BACK: &str = "CREATE TABLE unannounced_members (
+        conversation BLOB NOT NULL, user BLOB NOT NULL, since INTEGER NOT NULL, moves INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0, next_time INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (conversation, user));
+    INSERT INTO unannounced_members (conversation, user, since, moves)
+        SELECT first, second, since, moves FROM unannounced_moves WHERE kind = 0;
+    DROP TABLE unannounced_moves;
+    DELETE FROM _sqlx_migrations WHERE version = 7";
+
+/// Takes back the seventh migration of a PostgreSQL database.
+const POSTGRES_MOVES_BACK: &str = "CREATE TABLE unannounced_members (
+        conversation uuid NOT NULL, user_id uuid NOT NULL, since bigint NOT NULL, moves bigint NOT NULL,
+        attempts bigint NOT NULL DEFAULT 0, next_time bigint NOT NULL DEFAULT 0, PRIMARY KEY (conversation, user_id));
+    INSERT INTO unannounced_members (conversation, user_id, since, moves)
+        SELECT first, second, since, moves FROM unannounced_moves WHERE kind = 0;
+    DROP TABLE unannounced_moves;
+    DELETE FROM _sqlx_migrations WHERE version = 7";
 
 /// Messages, edits and deletions of three users, who read, leave and come back.
 async fn write<R: Records>(records: &R, first: u128) {
@@ -121,6 +142,55 @@ async fn counters_of_an_old_postgres_database_count_on() {
     counts_on(RecordsUrl::Postgres(config), async || {
         let mut connection = PgConnection::connect(&address).await.unwrap();
         connection.execute(POSTGRES_BACK).await.unwrap();
+        connection.close().await.unwrap();
+    })
+    .await;
+}
+
+/// A member that moved may have joined or left, or have read: both are announced.
+async fn stays_pending(url: RecordsUrl, take_back: impl AsyncFnOnce()) {
+    let (conversation, [sender, reader, _]) = (CONVERSATIONS[0], USERS);
+    let records = RecordStore::open(&url).await.unwrap();
+    let new = NewConversation { id: Some(conversation), creator: sender, members: vec![reader], at: AT };
+    records.create_conversation(new).await.unwrap();
+    let draft = Draft { conversation, sender, id: None, kind: "text".into(), content: "one".into(), at: AT };
+    for seq in 1..=2 {
+        records.append_message(draft.clone()).await.unwrap();
+        records.mark_read(reader, conversation, Some(Seq(seq))).await.unwrap();
+    }
+    records.close().await;
+    take_back().await;
+
+    let records = RecordStore::open(&url).await.unwrap();
+    let items = records.pending(PendingQuery::untried(Timestamp(253_402_300_799_999))).await.unwrap().items;
+    let moves: Vec<Pending> = items.into_iter().map(|item| item.pending).collect();
+    for expected in [Pending::Member(conversation, reader, 2), Pending::Membership(conversation, reader, 2)] {
+        assert!(moves.contains(&expected), "{expected:?} of {moves:?}");
+    }
+    assert_eq!(moves.len(), 4, "two messages and the moves: {moves:?}");
+    records.close().await;
+}
+
+#[tokio::test]
+async fn what_was_pending_in_an_old_sqlite_file_stays_pending() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.db");
+    let address = format!("sqlite://{}", file.display());
+    stays_pending(RecordsUrl::Sqlite(SqliteLocation::File(file)), async || {
+        let mut connection = SqliteConnection::connect(&address).await.unwrap();
+        connection.execute(SQLITE_MOVES_BACK).await.unwrap();
+        connection.close().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_pending_in_an_old_postgres_database_stays_pending() {
+    let config = PostgresServer::shared().fresh().await;
+    let address = config.url.0.clone();
+    stays_pending(RecordsUrl::Postgres(config), async || {
+        let mut connection = PgConnection::connect(&address).await.unwrap();
+        connection.execute(POSTGRES_MOVES_BACK).await.unwrap();
         connection.close().await.unwrap();
     })
     .await;

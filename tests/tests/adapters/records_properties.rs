@@ -170,6 +170,7 @@ async fn read_everything<R: Records>(records: &R) -> Vec<String> {
         let named = UnreadRequest::named(user, conversations.clone());
         answers.push(answer_text(records.unread(vec![everywhere, named]).await));
         answers.push(answer_text(records.contacts(user).await));
+        answers.push(answer_text(records.blocks(user).await));
         let first = records.conversations(user, ConversationQuery::Page { cursor: None, limit: 2 }).await.unwrap();
         if let Some(cursor) = first.next {
             let second = ConversationQuery::Page { cursor: Some(cursor), limit: 2 };

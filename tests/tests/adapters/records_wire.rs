@@ -99,7 +99,8 @@ prop_compose! {
         id in conversation_id(), members in users(), reads in prop::collection::vec(seq(), 5), others in 0..9_u64,
         (read, joined) in (seq(), seq()), updated_at in at(), direct in any::<bool>(),
     ) -> Conversation {
-        let reads = reads.into_iter().take(members.len()).collect();
+        // Shown for all members or for none.
+        let reads = if others == 0 { reads.into_iter().take(members.len()).collect() } else { Vec::new() };
         let member_count = members.len() as u64 + others;
         Conversation { id, direct, member_count, members, reads, read, joined, updated_at }
     }

@@ -112,6 +112,9 @@ async fn gather(document: &mut Document, server: &Server, (ann, bob): (&mut Clie
     carol.expect(document, "conversation.added").await;
     server.user(ann.user).delete(&member).await.done();
     carol.expect(document, "conversation.removed").await;
+    while server.service().delete(&format!("/v1/users/{}", carol.user)).await.status == 202 {}
+    carol.expect(document, "user.erased").await;
+    carol.expect(document, "resync").await;
     carol.finish(document);
     conversation
 }

@@ -26,8 +26,8 @@ pub(crate) async fn connected(server: &Server, user: Uuid) -> JavascriptClient {
     JavascriptClient::connected(&url(server), &token(user), &json!({})).await
 }
 
-/// Waits until the store shows what the API answers: conversations with members, positions and counters, the total, and the
-/// presence of these contacts.
+/// Waits until the store shows what the API answers: conversations with members, positions and counters, the total, the
+/// presence of these contacts, and the blocked users.
 pub(crate) async fn shows_what_the_api_answers(
     client: &mut JavascriptClient,
     server: &Server,
@@ -45,6 +45,7 @@ pub(crate) async fn shows_what_the_api_answers(
             "conversations": page["conversations"].as_array().unwrap().iter().map(essence).collect::<Vec<_>>(),
             "total": unread["total"],
             "online": online.collect::<Vec<_>>(),
+            "blocked": api.get("/v1/blocks").await.json(200)["blocked"],
         });
         let shown = client.state().await["shown"].take();
         let online = contacts.iter().map(|contact| shown["presence"][contact.to_string()]["online"] == true);
@@ -52,6 +53,7 @@ pub(crate) async fn shows_what_the_api_answers(
             "conversations": shown["conversations"].as_array().unwrap().iter().map(essence).collect::<Vec<_>>(),
             "total": shown["total"],
             "online": online.collect::<Vec<_>>(),
+            "blocked": shown["blocked"],
         });
         differences = (answered, shown);
         if differences.0 != differences.1 {
@@ -117,6 +119,7 @@ async fn a_screen_that_lives_on_events_shows_what_the_api_answers() {
     let (ada, ben, cleo) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
     for (one, other) in [(ada, ben), (ben, ada)] {
         server.user(one).put(&format!("/v1/contacts/{other}")).await.done();
+        server.user(one).put(&format!("/v1/blocks/{}", Uuid::new_v4())).await.done();
     }
     let (mut first, mut second) = (connected(&server, ada).await, connected(&server, ben).await);
     let pair = server.user(ada).conversation(&[ada, ben]).await;

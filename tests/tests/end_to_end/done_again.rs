@@ -105,10 +105,11 @@ fn body(answer: &Answer) -> Value {
     serde_json::from_str(&answer.text).unwrap_or_default()
 }
 
-/// Does it for the first time, waits for the events of that, and does it again.
+/// Does it for the first time, which changes something and causes events, and then again.
 async fn twice(chat: &mut Chat, act: impl AsyncFn(&Chat) -> Answer) -> Answer {
-    act(chat).await;
-    chat.events().await;
+    let first = act(chat).await;
+    assert!((200..300).contains(&first.status), "{first:?}");
+    assert!(!chat.events().await.is_empty(), "nothing has happened: {first:?}");
     act(chat).await
 }
 

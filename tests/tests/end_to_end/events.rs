@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use roost_tests::events::Events;
+use roost_tests::events::{Events, ServerSentEvent};
+use roost_tests::json_schema::differences;
 use roost_tests::server::Server;
 use roost_tests::socket::{Socket, position};
 use roost_tests::token::Token;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -47,6 +48,40 @@ async fn a_stream_delivers_the_feed_and_resumes_after_the_last_event() {
     assert_eq!(stream.next().await.unwrap().name, "hello");
     let resync = stream.next().await.unwrap();
     assert_eq!((resync.name.as_str(), &resync.data["reason"]), ("resync", &json!("gap")));
+    server.stop().await;
+}
+
+/// Compares an event of a stream with its message in the document.
+fn check_described(document: &Value, event: &ServerSentEvent) {
+    let (message, part) = match event.name.as_str() {
+        "error" => ("error".to_owned(), "error"),
+        name => (format!("event.{name}"), "payload"),
+    };
+    let reference = document["channels"]["events"]["messages"][&message]["$ref"].as_str();
+    let reference = reference.unwrap_or_else(|| panic!("{message} is not described"));
+    let described = document.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+    let differences = differences(&described["payload"]["properties"][part], &event.data);
+    assert!(differences.is_empty(), "{differences:#?}\n{event:#?}");
+}
+
+#[tokio::test]
+async fn the_events_of_a_stream_are_described() {
+    let server = Server::start(&[("token_leeway_ms", "1")]).await;
+    let document = server.anonymous().get("/v1/asyncapi.json").await.json(200);
+    assert_eq!(document["channels"]["events"]["address"], "/v1/events");
+    let (ann, bob) = (Uuid::new_v4(), Uuid::new_v4());
+    let mut stream = Events::open(server.user(bob).request("GET", "/v1/events?since=elsewhere:9")).await;
+    for name in ["hello", "resync"] {
+        check_described(&document, &stream.expect(name).await);
+    }
+    let conversation = server.user(ann).conversation(&[bob]).await;
+    check_described(&document, &stream.expect("conversation.added").await);
+    let path = format!("/v1/conversations/{conversation}/messages");
+    server.user(ann).post(&path, json!({ "content": "hello" })).await.json(201);
+    check_described(&document, &stream.expect("message.new").await);
+    let short = Token::of(ann).lives(Duration::from_millis(1_500)).sign();
+    let mut ending = Events::open(server.bearer(&short).request("GET", "/v1/events")).await;
+    check_described(&document, &ending.expect("error").await);
     server.stop().await;
 }
 

@@ -197,6 +197,26 @@ async fn a_flood_of_frames_is_read_no_faster_than_it_is_allowed() {
 }
 
 #[tokio::test]
+async fn a_flood_of_messages_over_a_socket_is_refused_and_the_accepted_ones_arrive() {
+    // Fewer messages than frames at once, so that it is the messages that are refused.
+    let host = Server::start_limited(&[("users.sends_burst_max", "20")]).await;
+    let (attacker, victim) = (Uuid::new_v4(), Uuid::new_v4());
+    let conversation = host.user(attacker).conversation(&[victim]).await;
+    let bystanders = Bystanders::start(&host).await;
+    let mut victim = Socket::open(&host, victim).await;
+    let mut socket = Socket::open(&host, attacker).await;
+    let message = || ("message.send", json!({ "conversation": conversation, "content": "flood" }));
+    let (ok, limited) = flood_socket(&mut socket, 3 * AT_ONCE, message).await;
+    assert!(ok >= 20 && limited > 0, "{ok} accepted, {limited} refused");
+    assert!(refused(&host, "sends").await >= limited as f64);
+    for _ in 0..ok {
+        victim.expect("message.new").await;
+    }
+    bystanders.finish().await;
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn parallel_sends_to_one_conversation_are_bounded_and_other_conversations_go_on() {
     let host = Server::start_limited(&[]).await;
     let attacker = Uuid::new_v4();
@@ -327,6 +347,8 @@ async fn devices_made_up_by_the_thousand_are_refused() {
     let limited: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 429).collect();
     assert!(count(&answers, 200) <= 64 && count(&answers, 200) + limited.len() == answers.len());
     limited.iter().for_each(|answer| check_refusal(answer));
+    let counted = Metrics::of(&host.operator()).await.sum("roost_function_devices_refused_total", &[]);
+    assert_eq!(counted, limited.len() as f64);
     attacker.delete("/v1/presence").await;
     bystanders.finish().await;
     host.stop().await;

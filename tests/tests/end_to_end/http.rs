@@ -71,7 +71,9 @@ async fn messages_change_counters_and_last_messages_together() {
 
     let read = bob.post(&format!("{here}/read"), json!({ "up_to": 1 })).await.json(200);
     assert_eq!(read, json!({ "conversation": id, "unread": 1, "total": 1, "up_to": 1 }));
-    bob.delete("/v1/unread").await.done();
+    bob.delete("/v1/unread").await.problem(403, "service_only");
+    server.service().delete("/v1/unread").await.problem(400, "user_required");
+    server.service().delete_counters(bob_id).await.done();
     assert_eq!(bob.get("/v1/unread").await.json(200)["total"], 1);
 
     let path = format!("{here}/messages/{}", second["id"].as_str().unwrap());

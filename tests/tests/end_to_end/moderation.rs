@@ -2,6 +2,7 @@
 
 use roost_tests::client::{Client, send};
 use roost_tests::server::Server;
+use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -50,8 +51,11 @@ async fn the_creator_deletes_over_a_socket_and_edits_nothing_of_others() {
     let message = send_text(&bob, &group, "mine").await;
     let path = format!("/v1/conversations/{group}/messages/{message}");
     ann.patch(&path, json!({ "content": "rewritten" })).await.problem(403, "forbidden");
+    let mut socket = Socket::open(&server, ann_id).await;
+    let edit = json!({ "conversation": group, "id": message, "content": "rewritten" });
+    socket.refused("message.edit", edit, "forbidden").await;
     assert_eq!(contents(&ann, &group).await, [json!("mine")]);
-    ann.delete(&path).await.done();
+    socket.ok("message.delete", json!({ "conversation": group, "id": message })).await;
     assert!(contents(&bob, &group).await.is_empty());
     server.stop().await;
 }

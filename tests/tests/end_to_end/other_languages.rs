@@ -11,6 +11,7 @@ use std::process::Command;
 
 use roost_tests::client::Client;
 use roost_tests::components;
+use roost_tests::json_schema::differences;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use roost_tests::sources::root;
@@ -168,8 +169,8 @@ impl Example {
 
         let once = json!({ "counts": { "👍": 1 }, "mine": ["👍"] });
         assert_eq!(to.put(&format!("{reactions}/👍")).await.json(200), once);
-        let event = socket.payload("reaction.changed").await;
-        assert_eq!((&event["count"], &event["user"]), (&json!(1), &json!(ben)));
+        let event = socket.expect("reaction.changed").await;
+        assert_eq!((&event["payload"]["count"], &event["payload"]["user"]), (&json!(1), &json!(ben)));
         assert_eq!(to.put(&format!("{reactions}/👍")).await.json(200), once);
         let both = json!({ "counts": { "👍": 2 }, "mine": ["👍"] });
         assert_eq!(from.put(&format!("{reactions}/👍")).await.json(200), both);
@@ -180,7 +181,7 @@ impl Example {
         let wrong = from.get(&format!("{messages}/first/{}", self.name)).await.problem(400, "invalid");
         assert_eq!(wrong["detail"], "message must be a UUID, not \"first\"");
         self.choose(&server.service(), &conversation).await;
-        self.is_described(server).await;
+        self.is_described(server, &event).await;
         socket.close().await;
     }
 
@@ -195,12 +196,16 @@ impl Example {
         put(json!({ "allowed": [" x"] })).await.problem(400, "invalid");
     }
 
-    async fn is_described(&self, server: &Server) {
+    async fn is_described(&self, server: &Server, event: &Value) {
         let description = server.anonymous().get("/v1/openapi.json").await.json(200);
         let path = format!("/v1/conversations/{{conversation}}/messages/{{message}}/{}", self.name);
         let operation = &description["paths"][&path]["get"];
         assert_eq!(operation["summary"], "The reactions to a message.", "{operation:#}");
         assert_eq!(operation["parameters"][0]["schema"]["format"], "uuid", "{operation:#}");
+        let description = server.anonymous().get("/v1/asyncapi.json").await.json(200);
+        let described = &description["components"]["messages"]["event.reaction.changed"]["payload"];
+        let differences = differences(described, event);
+        assert!(differences.is_empty(), "{differences:#?}\n{event:#}\n{described:#}");
     }
 }
 

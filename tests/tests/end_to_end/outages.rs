@@ -1,14 +1,17 @@
 //! Outages of Redis under connected users: nobody is announced as offline because of one, users of a host that died
-//! meanwhile are, a cut of the bus concerns only the users of the cut connection, and a full server takes nobody offline.
+//! meanwhile are, those of a host that is cut off alone are if it stays away, a cut of the bus concerns only the users of the
+//! cut connection, and a full server takes nobody offline.
 //!
-//! `ROOST_OUTAGE_SECONDS` makes the outage longer; `tests/soak` runs 45 s and two minutes.
+//! `ROOST_OUTAGE_SECONDS` makes the outages longer; `tests/soak` runs 45 s, two minutes and ten minutes.
 
 use std::time::Duration;
 
+use roost_core::limits::PRESENCE_TTL_MS;
 use roost_tests::eventually::{eventually, eventually_within};
 use roost_tests::fleet::{Fleet, patient_settings_for, settings_for};
 use roost_tests::metrics::Metrics;
 use roost_tests::postgres::PostgresServer;
+use roost_tests::proxy::{NetworkCondition, Proxy};
 use roost_tests::redis::{RedisCluster, RedisServer};
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
@@ -84,6 +87,40 @@ async fn a_paused_redis_is_nobodys_departure_but_the_users_of_a_host_that_died_g
     }
     let held = Metrics::of(&fleet.host(0).operator()).await;
     assert!(held.sum("roost_function_presence_swept_total", &["result=\"held\""]) > 0.0, "departures were held");
+}
+
+/// For the other host, a host without its store is like one that died.
+#[tokio::test]
+async fn users_of_a_host_that_is_cut_off_alone_depart_only_if_it_stays_away() {
+    let redis = RedisServer::start().await;
+    let proxy = Proxy::before(([127, 0, 0, 1], redis.port()).into()).await;
+    let records = PostgresServer::shared().database().await;
+    let stores = [redis.url(), format!("redis://{}", proxy.address)];
+    let settings = stores.map(|store| {
+        let mut settings = settings_for(&store, &records);
+        settings.push(("socket.beat_interval_ms".to_owned(), "5000".to_owned()));
+        settings
+    });
+    let fleet = Fleet::start(settings.into()).await;
+    let [ann_id, cid_id] = [Uuid::new_v4(), Uuid::new_v4()];
+    befriend(fleet.host(0), ann_id, cid_id).await;
+    let (mut ann, mut cid) = (Socket::open(fleet.host(0), ann_id).await, Socket::open(fleet.host(1), cid_id).await);
+    ann.expect("user.online").await;
+    proxy.set(NetworkCondition::Down);
+    tokio::join!(ann.listen(outage()), cid.listen(outage()));
+    proxy.set(NetworkCondition::Normal);
+    eventually("heartbeats that succeed again", async || {
+        tokio::join!(ann.listen(ATTENTION), cid.listen(ATTENTION));
+        redis.ask::<i64>(&format!("PTTL online:{cid_id}")).await > 55_000
+    })
+    .await;
+    tokio::join!(ann.listen(10 * ATTENTION), cid.listen(10 * ATTENTION));
+    let stayed_away = outage() > Duration::from_millis(PRESENCE_TTL_MS);
+    let departed = if stayed_away { vec![cid_id] } else { Vec::new() };
+    assert_eq!((offline(&ann), offline(&cid)), (departed, Vec::new()));
+    if stayed_away {
+        assert_eq!(ann.payload("user.online").await["user"], json!(cid_id));
+    }
 }
 
 #[tokio::test]

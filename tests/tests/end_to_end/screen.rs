@@ -5,7 +5,7 @@ use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// A group of three with one message, and a socket of Bob.
+/// A group of Ann and Bob, without messages. Eve is not a member.
 struct Group {
     server: Server,
     ann: Uuid,
@@ -111,7 +111,10 @@ async fn contacts_and_blocks_reach_the_own_devices_and_correct_presence_on_both_
     assert!(hidden["user"] == json!(bob) && hidden["last_seen"].is_null(), "{hidden}");
     assert!(hidden["generation"].as_u64() > online["generation"].as_u64(), "{hidden} {online}");
     assert_eq!(bobs.payload("user.offline").await["user"], json!(ann));
+    let blocked = async |user: Uuid| server.user(user).get("/v1/blocks").await.json(200);
+    assert_eq!((blocked(bob).await, blocked(ann).await), (json!({ "blocked": [ann] }), json!({ "blocked": [] })));
     server.user(bob).delete(&format!("/v1/blocks/{ann}")).await.done();
+    assert_eq!(blocked(bob).await, json!({ "blocked": [] }));
     let again = anns.payload("user.online").await;
     assert!(again["generation"].as_u64() > hidden["generation"].as_u64(), "{again} {hidden}");
     server.stop().await;

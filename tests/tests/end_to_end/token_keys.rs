@@ -3,16 +3,19 @@
 
 use std::fs;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use roost_tests::client::{Answer, send};
 use roost_tests::eventually::eventually;
 use roost_tests::key_server::KeyServer;
 use roost_tests::metrics::Metrics;
 use roost_tests::server::Server;
-use roost_tests::socket::Socket;
+use roost_tests::socket::{self, Socket};
 use roost_tests::token::{Token, key_set};
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 /// The answer to a request with a token of this key.
@@ -79,6 +82,22 @@ async fn keys_behind_a_url_rotate_and_outlive_an_outage() {
     keys.publish(200, &key_set("three"));
     eventually("the server is asked again", async || is_accepted(&server, "three").await).await;
     socket.ok("presence.beat", serde_json::Value::Null).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_that_opens_a_socket_while_the_keys_are_unavailable_is_told_when_to_come_back() {
+    let keys = KeyServer::start(&key_set("one")).await;
+    let server = Server::start(&[("token_jwks_url", &keys.url())]).await;
+    keys.publish(500, "");
+    let token = Token::of(Uuid::new_v4()).kid("two").sign();
+    let mut asked = socket::request(server.listen, &format!("?token={token}"));
+    asked.headers_mut().insert("origin", "https://chat.example".parse().unwrap());
+    let stream = TcpStream::connect(server.listen).await.unwrap();
+    let (mut wire, _) = tokio_tungstenite::client_async(asked, stream).await.expect("the handshake succeeds");
+    let message = wire.next().await.unwrap().unwrap();
+    let Message::Close(Some(close)) = message else { panic!("{message:?} is no close") };
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1013, "token_keys_unavailable retry_after_ms=2000"));
     server.stop().await;
 }
 

@@ -168,6 +168,19 @@ async fn a_message_causes_one_call_however_many_members_there_are() {
 }
 
 #[tokio::test]
+async fn the_erasing_of_a_user_causes_a_call_so_that_functions_erase_what_they_keep() {
+    let components = folder();
+    let server = Server::serve(components.path(), &ALLOWED).await;
+    let ann = Uuid::new_v4();
+    server.user(ann).conversation(&[Uuid::new_v4()]).await;
+    let path = format!("/v1/users/{ann}");
+    while server.service().delete(&path).await.status == 202 {}
+    let call = format!("1x user.erased  to {ann}");
+    eventually("the call", async || calls(&watched(&server).await).contains(&call)).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn each_tick_of_a_shard_runs_on_one_host_and_a_crashed_host_is_replaced() {
     let mut pair = Pair::start().await;
     eventually("every shard ticks", async || ticks(&pair.watched().await).iter().all(|ticks| *ticks > 0)).await;

@@ -1,5 +1,4 @@
 //! `roost verify` and `roost repair` on a running host: divergence is found, reported and repaired, and traffic is not
-//!
 //! reported as divergence.
 //!
 //! The test causes a divergence by writing to the host's records directly and confirming announcements that nobody

@@ -178,7 +178,7 @@ proptest! {
 
 /// Lists of a bounded length need no cursor: the longest one fits into a page.
 #[test]
-fn the_longest_lists_of_contacts_and_presence_fit_into_a_page() {
+fn the_longest_lists_of_contacts_blocks_and_presence_fit_into_a_page() {
     let world = FakeWorld::new();
     for number in 2..CONTACTS_MAX as u128 + 2 {
         let contact = UserId::from_u128(number);
@@ -186,11 +186,15 @@ fn the_longest_lists_of_contacts_and_presence_fit_into_a_page() {
         block_on(contacts::add(&world, contact, READER)).unwrap();
         block_on(presence::heartbeat(&world, &[(contact, "phone".parse().unwrap())])).unwrap();
     }
+    for number in 0..CONTACTS_MAX as u128 {
+        block_on(contacts::block(&world, READER, UserId::from_u128(u128::MAX - number))).unwrap();
+    }
     let list = json!({ "contacts": block_on(contacts::list(&world, READER)).unwrap() }).to_string();
+    let blocked = json!({ "blocked": block_on(contacts::blocked(&world, READER)).unwrap() }).to_string();
     let presence = presence_list(&block_on(presence::of_contacts(&world, READER)).unwrap()).unwrap();
     let asked: Vec<UserId> = (2..LIST_MAX as u128 + 2).map(UserId::from_u128).collect();
     let queried = presence_list(&block_on(presence::query(&world, Viewer::User(READER), &asked)).unwrap()).unwrap();
-    for bytes in [list.len(), presence.len(), queried.len()] {
+    for bytes in [list.len(), blocked.len(), presence.len(), queried.len()] {
         assert!(bytes > 30_000 && bytes < SYNC_PART_BYTES_MAX, "{bytes} bytes");
     }
 }

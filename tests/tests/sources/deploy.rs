@@ -5,9 +5,11 @@ use std::fs;
 use roost_tests::sources::root;
 
 /// Variables of nginx that hold the query of a request, or a header that can hold a token.
-const WITH_TOKENS: [&str; 8] = [
+const WITH_TOKENS: [&str; 10] = [
     "$request ",
     "$request\"",
+    "$request'",
+    "$http_authorization",
     "$request_uri",
     "$args",
     "$arg_",

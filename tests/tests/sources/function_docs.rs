@@ -1,12 +1,13 @@
 //! `docs/functions.md` and `docs/testing.md` show what is there: every piece of code in them and in `docs/languages.md` is in
 //! the file that it names, the numbers are those of the limits, and the tables name every query, check, mutation and member of
-//! a scenario.
+//! a scenario. So do the function and the limits in the README.
 
 use std::fs;
 
 use roost_core::limits::{
-    ADDRESSED_BYTES_MAX, ADDRESSEES_MAX, CALL_ITEMS_MAX, DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, LIST_MAX, NAME_BYTES_MAX,
-    PAGE_MAX, PAYLOAD_BYTES_MAX, TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
+    ADDRESSED_BYTES_MAX, ADDRESSEES_MAX, CALL_ITEMS_MAX, CONTACTS_MAX, CONTENT_BYTES_MAX, CONVERSATIONS_MAX,
+    DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, FEED_BYTES_MAX, FEED_EVENTS_MAX, LIST_MAX, MEMBERS_MAX, NAME_BYTES_MAX, PAGE_MAX,
+    PAYLOAD_BYTES_MAX, TRANSACTION_ITEMS_MAX, VALUE_BYTES_MAX,
 };
 use roost_tests::sources::root;
 
@@ -41,11 +42,18 @@ fn every_piece_of_code_is_in_the_file_that_it_names() {
     }
 }
 
+fn kib(bytes: usize) -> String {
+    format!("{} KiB", bytes / 1024)
+}
+
+/// A number from a thousand on, as the documents write it.
+fn grouped(number: usize) -> String {
+    format!("{},{:03}", number / 1_000, number % 1_000)
+}
+
 #[test]
 fn the_numbers_are_those_of_the_limits() {
     let guide = guide();
-    let kib = |bytes: usize| format!("{} KiB", bytes / 1024);
-    let grouped = |number: usize| format!("{},{:03}", number / 1_000, number % 1_000);
     for row in [
         format!("| one call of the store | {} queries or transactions", grouped(CALL_ITEMS_MAX)),
         format!("| a transaction | {} checks", grouped(TRANSACTION_ITEMS_MAX)),
@@ -56,6 +64,29 @@ fn the_numbers_are_those_of_the_limits() {
         format!("| {PAGE_MAX} · {PAGE_MAX} · {LIST_MAX} |"),
     ] {
         assert!(guide.contains(&row), "the guide does not show {row}");
+    }
+}
+
+#[test]
+fn the_readme_shows_the_limits_and_the_smallest_function_as_they_are() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert_eq!(MEMBERS_MAX, CONTACTS_MAX, "they have one row");
+    for row in [
+        format!("| a message's content | {} |", kib(CONTENT_BYTES_MAX)),
+        format!("| members of a conversation; contacts of a user | {} |", grouped(MEMBERS_MAX)),
+        format!("| conversations of a user | {} |", grouped(CONVERSATIONS_MAX)),
+        format!("| any list in a request; any page | {LIST_MAX}; {PAGE_MAX} |"),
+        format!("| {DOCUMENTS_MAX}; {} of JSON, a name of {NAME_BYTES_MAX} bytes |", kib(DOCUMENT_BYTES_MAX)),
+        format!("| a feed | the newest {FEED_EVENTS_MAX} durable events and {},", kib(FEED_BYTES_MAX)),
+        format!("| one call of the store | {} transactions,", grouped(CALL_ITEMS_MAX)),
+        format!("| {} users, {} |", grouped(ADDRESSEES_MAX), kib(ADDRESSED_BYTES_MAX)),
+    ] {
+        assert!(readme.contains(&row), "the README does not show {row}");
+    }
+    let function = fs::read_to_string(root().join("functions/typing/src/lib.rs")).unwrap();
+    let (code, _) = readme.split_once("```rust\n").unwrap().1.split_once("```\n").unwrap();
+    for piece in code.split("\n\n") {
+        assert!(function.contains(piece.trim_end()), "functions/typing does not contain\n{piece}");
     }
 }
 

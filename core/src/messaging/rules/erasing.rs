@@ -1,9 +1,10 @@
 //! What the store forgets of a user who is erased.
 
+use crate::event;
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::FILL_CHUNK;
-use crate::port::{Event, Mutation, Text, Transaction};
+use crate::port::{Mutation, Text, Transaction};
 
 /// Removes the presence and the devices of the user, and makes the user uncached and unfollowed.
 pub(crate) fn forget(user: UserId) -> Vec<Transaction> {
@@ -37,9 +38,10 @@ pub(crate) fn forget_counters(user: UserId, conversations: &[ConversationId]) ->
     each.collect()
 }
 
-/// Publishes an event to the user, whose feed ends with an event that is not kept.
-pub(crate) fn end_feed(user: UserId, event: Event) -> Transaction {
-    Transaction::new(Owner::User(user)).publish(event)
+/// Publishes that the user is erased. Nobody follows the user any more, so the event is not kept, and the feed ends with
+/// it. A client that is still connected starts anew.
+pub(crate) fn end_feed(user: UserId) -> Transaction {
+    Transaction::new(Owner::User(user)).publish(event::user_erased(user)).publish(event::resync())
 }
 
 #[cfg(test)]

@@ -372,6 +372,36 @@ fn a_deletion_in_every_order_with_reading_and_writing_counts_once() {
     assert!(orders_tried > 2_000, "{orders_tried} orders");
 }
 
+/// Nobody follows Ben at first. Whoever fills Ben's counters may have read the records before the message, and may end
+/// before, while or after the announcement asks who is followed.
+#[test]
+fn a_message_in_every_order_with_the_first_fill_of_a_member_is_counted() {
+    let mut orders_tried = 0;
+    let mut orders = Interleavings::default();
+    loop {
+        let world = FakeWorld::new();
+        block_on(create(&world, group(&[ADA, BEN]))).unwrap();
+        block_on(unread::totals(&world, ADA)).unwrap();
+        let hosts = [(); 2].map(|()| ObservedHost::new(&world, true));
+        let tasks: Vec<BoxFuture<'_, Result<(), Error>>> = vec![
+            Box::pin(async { send(&hosts[0], draft(1)).await.map(drop) }),
+            Box::pin(async { unread::totals(&hosts[1], BEN).await.map(drop) }),
+        ];
+        let results = orders.run(tasks, || {});
+        let failed = results.iter().filter_map(|result| result.as_ref().err());
+        assert!(failed.into_iter().all(Error::retry), "{results:?}, order {:?}", orders.choices());
+        world.clock.advance(PENDING_AFTER_MS + 1);
+        block_on(recover(&world)).unwrap();
+        let total = block_on(unread::totals(&world, BEN)).unwrap().value.total;
+        assert_eq!(total, 1, "order {:?}", orders.choices());
+        orders_tried += 1;
+        if !orders.advance() {
+            break;
+        }
+    }
+    assert!(orders_tried > 50, "{orders_tried} orders");
+}
+
 /// After recovery, the counters equal the records, and Ben was told once of the deletion and of each message.
 #[track_caller]
 fn assert_at_rest(world: &FakeWorld, deleted: u128, case: &dyn Fn() -> String) {

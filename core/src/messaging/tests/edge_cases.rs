@@ -3,7 +3,7 @@
 use super::*;
 use crate::key::Owner;
 use crate::limits::{LIST_MAX, MEMBERS_MAX};
-use crate::port::{ConversationQuery, Mutation, Transaction};
+use crate::port::{ConversationQuery, Mutation, Operation, Transaction};
 
 fn write(world: &FakeWorld, user: UserId, mutation: Mutation) {
     block_on(world.commit(vec![Transaction::new(Owner::User(user)).mutate(mutation)])).unwrap();
@@ -101,6 +101,21 @@ fn an_inbox_is_asked_for_at_most_500_conversations() {
     assert_eq!(block_on(inbox(&world, BEN, named(most))).unwrap().value.conversations, []);
     let error = block_on(inbox(&world, BEN, named(most + 1))).unwrap_err();
     assert!(error.to_string().ends_with("at most 500 conversations at a time, not 501"), "{error}");
+}
+
+/// Nobody is notified of the conversations that the first fill of a user finds.
+#[test]
+fn a_conversation_that_is_created_while_an_uncached_user_asks_for_the_first_page_is_on_it() {
+    let world = world();
+    let created = ConversationId::from_u128(0x88);
+    let new = NewConversation { id: Some(created), ..group(&[ADA, BEN]) };
+    let asked = world.changed_after((Operation::Conversations, 1), move |records| {
+        block_on(records.create_conversation(new)).unwrap();
+    });
+    let page = block_on(inbox(&asked, BEN, ConversationQuery::Page { cursor: None, limit: 10 })).unwrap().value;
+    let ids: Vec<ConversationId> = page.conversations.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, [created, CONVERSATION]);
+    assert_eq!(event_names(&world, BEN), [""; 0]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ids::ConnectionId;
 use crate::key::Owner;
+use crate::port::{Mutation, Transaction};
 use crate::presence;
 
 /// The keys that the store holds of Ada.
@@ -64,6 +65,30 @@ fn erasing_goes_on_after_a_crash_between_two_steps() {
     let names = event_names(&world, BEN);
     assert!(names.contains(&"conversation.members".to_owned()), "{names:?}");
     assert_erased(&world);
+}
+
+/// A repetition publishes it again, because the first call may have ended before it.
+#[test]
+fn the_last_event_of_an_erased_user_tells_the_functions() {
+    let world = busy_world();
+    for _ in 0..2 {
+        world.store.take_published();
+        assert_eq!(block_on(erase(&world, ADA)), Ok(true));
+        let names = event_names(&world, ADA);
+        assert!(names.ends_with(&["user.erased".to_owned(), "resync".to_owned()]), "{names:?}");
+        assert_erased(&world);
+    }
+}
+
+#[test]
+fn a_user_whose_positions_cannot_be_read_is_erased_all_the_same() {
+    let world = busy_world();
+    let positions = Key::of_user(Space::UnreadSequence, ADA);
+    let text = Mutation::Set(positions.clone(), b"text".to_vec(), None);
+    block_on(world.commit(vec![Transaction::new(Owner::User(ADA)).mutate(text)])).unwrap();
+    assert_eq!(block_on(erase(&world, ADA)), Ok(true));
+    assert!(!held(&world).contains(&positions));
+    assert!(event_names(&world, BEN).contains(&"conversation.members".to_owned()));
 }
 
 #[test]

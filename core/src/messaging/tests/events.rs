@@ -4,8 +4,9 @@
 use serde_json::Value as Json;
 
 use super::*;
+use crate::key::Owner;
 use crate::limits::{FOLLOWED_TTL_MS, MEMBERS_NOTIFIED_MAX, PENDING_AFTER_MS};
-use crate::port::{Confirmation, PendingQuery, Replay};
+use crate::port::{Confirmation, Mutation, PendingQuery, Replay, Transaction};
 
 const DAN: UserId = UserId::from_u128(0xD);
 const GROUP: ConversationId = ConversationId::from_u128(0x88);
@@ -157,6 +158,49 @@ fn a_lost_confirmation_repeats_what_holds() {
     let moved = events[&ADA].iter().find(|(name, _)| name == "conversation.members").unwrap();
     assert_eq!(moved.1["added"], Json::from(vec![CLEO.to_string()]), "Cleo is a member");
     assert_eq!(moved.1["member_count"], 4);
+}
+
+/// The call that has created the conversation may have failed half-way, and nothing but the pending creation shows it.
+#[test]
+fn a_repetition_leaves_what_another_call_began_to_recovery() {
+    let world = connected();
+    let new = NewConversation { id: Some(GROUP), ..group(&[ADA, BEN]) };
+    block_on(world.create_conversation(new.clone())).unwrap();
+    assert!(block_on(create(&world, new)).unwrap().repeated);
+    assert_eq!(names(&received(&world), BEN), ["conversation.added"], "at once");
+    assert!(is_anything_pending(&world));
+    assert_eq!(recovered(&world), 1);
+    assert_eq!(names(&received(&world), BEN), ["conversation.added", "unread.update"]);
+    assert!(!is_anything_pending(&world));
+}
+
+/// Makes the positions of a user a value of another type.
+fn break_positions(world: &FakeWorld, user: UserId) {
+    let text = Mutation::Set(Key::of_user(Space::UnreadSequence, user), b"text".to_vec(), None);
+    block_on(world.commit(vec![Transaction::new(Owner::User(user)).mutate(text)])).unwrap();
+}
+
+#[test]
+fn a_user_whose_counters_cannot_be_read_does_not_stop_the_others() {
+    let world = connected();
+    break_positions(&world, DAN);
+    assert_eq!(block_on(add_member(&world, change_of(DAN))).unwrap_err().code(), "internal");
+    assert_eq!(names(&received(&world), ADA)[0], "conversation.members");
+    let new = NewConversation { id: Some(GROUP), ..group(&[ADA, BEN, DAN]) };
+    assert_eq!(block_on(create(&world, new)).unwrap_err().code(), "internal");
+    let events = received(&world);
+    for user in [ADA, BEN] {
+        assert_eq!(names(&events, user), ["conversation.added"]);
+    }
+    // The message before is not announced, so that everybody needs a snapshot.
+    block_on(world.append_message(draft(1))).unwrap();
+    assert_eq!(block_on(send(&world, draft(2))).unwrap_err().code(), "internal");
+    recovered(&world);
+    let events = received(&world);
+    for user in [ADA, BEN, CLEO] {
+        let messages = names(&events, user).into_iter().filter(|name| *name == "message.new");
+        assert_eq!(messages.count(), 2, "{user}");
+    }
 }
 
 #[test]

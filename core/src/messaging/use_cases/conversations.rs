@@ -14,7 +14,7 @@ use crate::port::{
 pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Result<Created, Error> {
     let members = records_bounds::members(&conversation)?;
     let created = world.create_conversation(conversation).await?;
-    delayed(announce_creation(world, created.conversation.id, &members).await)?;
+    delayed(announce_creation(world, &created, &members).await)?;
     Ok(created)
 }
 
@@ -22,7 +22,7 @@ pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Resul
 pub async fn create_direct<W: World>(world: &W, request: DirectRequest) -> Result<Created, Error> {
     records_bounds::direct(&request)?;
     let created = world.create_direct(request).await?;
-    delayed(announce_creation(world, created.conversation.id, &request.users()).await)?;
+    delayed(announce_creation(world, &created, &request.users()).await)?;
     Ok(created)
 }
 

@@ -3,13 +3,12 @@
 use super::announce::{announce_or_delay, confirm};
 use crate::contacts;
 use crate::error::Error;
-use crate::event;
 use crate::ids::{ConversationId, UserId};
-use crate::key::{Key, Space};
+use crate::key::{Key, Owner, Space};
 use crate::limits::ERASE_MS_MAX;
 use crate::messaging::announce_membership;
 use crate::messaging::rules::erasing;
-use crate::port::{Confirmation, Erased, Query, World};
+use crate::port::{Confirmation, Erased, Mutation, Query, StoreError, Transaction, World};
 use crate::store_answers;
 use crate::store_calls::{commit_all, failure};
 use crate::time::Timestamp;
@@ -67,15 +66,31 @@ async fn announce<W: World>(world: &W, user: UserId, step: &Erased, end: Timesta
     }
 }
 
-/// Removes the user from the live state: presence, devices, counters and the feed.
+/// Removes the user from the live state: presence, devices, counters and the feed. The last event, `user.erased`, is for
+/// the functions that keep something about the user.
 async fn forget<W: World>(world: &W, user: UserId) -> Result<(), Error> {
     failure(&commit_all(world, erasing::forget(user)).await?).map_or(Ok(()), Err)?;
-    let positions = Query::Fields(Key::of_user(Space::UnreadSequence, user));
-    let value = world.read(vec![positions]).await?.into_iter().next();
-    let conversations: Vec<ConversationId> = store_answers::positions(value)?.into_keys().collect();
+    let conversations = counted_conversations(world, user).await?;
     let outcomes = commit_all(world, erasing::forget_counters(user, &conversations)).await?;
     failure(&outcomes).map_or(Ok(()), Err)?;
-    // Nobody follows the user any more, so this event ends the feed. A client that is still connected starts anew.
-    let ended = commit_all(world, vec![erasing::end_feed(user, event::resync())]).await?;
+    let ended = commit_all(world, vec![erasing::end_feed(user)]).await?;
     failure(&ended).map_or(Ok(()), Err)
+}
+
+/// The conversations that the positions name. Positions that cannot be read, such as a value of another type, name none.
+/// They are removed at once: the user is erased all the same.
+async fn counted_conversations<W: World>(world: &W, user: UserId) -> Result<Vec<ConversationId>, Error> {
+    let key = Key::of_user(Space::UnreadSequence, user);
+    let positions = match world.read(vec![Query::Fields(key.clone())]).await {
+        Ok(values) => store_answers::positions(values.into_iter().next()),
+        Err(error) => Err(error),
+    };
+    match positions {
+        Ok(positions) => Ok(positions.into_keys().collect()),
+        Err(StoreError::WrongType(_)) => {
+            let removed = Transaction::new(Owner::User(user)).mutate(Mutation::Delete(key));
+            failure(&commit_all(world, vec![removed]).await?).map_or_else(|| Ok(Vec::new()), Err)
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -112,7 +112,7 @@ pub async fn inbox<W: World>(world: &W, user: UserId, query: ConversationQuery) 
 /// [`RecordsError::NotAMember`] if the user is no member, also of a conversation that does not exist.
 pub async fn conversation<W: World>(world: &W, user: UserId, id: ConversationId) -> Result<Sourced<InboxEntry>, Error> {
     let found = world.conversations(user, ConversationQuery::Named(vec![id])).await?.conversations;
-    let Sourced { value, source } = entries(world, user, found).await?;
+    let (Sourced { value, source }, _) = entries(world, user, found).await?;
     let value = value.into_iter().next().ok_or(RecordsError::NotAMember)?;
     Ok(Sourced { value, source })
 }
@@ -132,16 +132,25 @@ pub async fn sync<W: World>(
 
 /// A page whose entries fit. The records know the cursor behind an entry only for the last one of a page, so that they are
 /// asked again for the number of entries that fitted.
+///
+/// They are also asked again if the counters were filled after the page was read. A user who was never cached is not
+/// told which conversations a fill finds, so one that was created in between would be in no page and in no event.
 async fn page<W: World>(
     world: &W,
     user: UserId,
     (cursor, mut limit): (Option<String>, u32),
     bytes_max: usize,
 ) -> Result<Sourced<InboxPage>, Error> {
+    // A new conversation is on the first page.
+    let mut may_lack_one = cursor.is_none();
     loop {
         let query = ConversationQuery::Page { cursor: cursor.clone(), limit };
         let page = world.conversations(user, query).await?;
-        let entries = entries(world, user, page.conversations).await?;
+        let (entries, was_cached) = entries(world, user, page.conversations).await?;
+        if may_lack_one && !was_cached {
+            may_lack_one = false;
+            continue;
+        }
         let fitting = json_size::fitting(entries.value.iter().map(InboxEntry::bytes), bytes_max);
         if fitting >= entries.value.len() {
             return Ok(entries.map(|conversations| InboxPage { conversations, next: page.next }));
@@ -165,7 +174,7 @@ async fn named<W: World>(
     let mut source = Source::Store;
     let mut conversations = Vec::with_capacity(found.len());
     for chunk in found.chunks(PAGE_MAX as usize) {
-        let entries = entries(world, user, chunk.to_vec()).await?;
+        let (entries, _) = entries(world, user, chunk.to_vec()).await?;
         if entries.source == Source::Records {
             source = Source::Records;
         }
@@ -178,39 +187,39 @@ async fn named<W: World>(
     Ok(Sourced { value: InboxPage { conversations, next: None }, source })
 }
 
-/// The conversations with their counters and last messages; at most a page of them.
+/// The conversations with their counters and last messages, at most a page of them; and whether no counter was missing.
 async fn entries<W: World>(
     world: &W,
     user: UserId,
     conversations: Vec<Conversation>,
-) -> Result<Sourced<Vec<InboxEntry>>, Error> {
+) -> Result<(Sourced<Vec<InboxEntry>>, bool), Error> {
     let ids: Vec<_> = conversations.iter().map(|conversation| conversation.id).collect();
     let cached = cached(world, user, &ids).await;
     let known = or_from_records(world, "inbox", cached, recorded(world, user, &ids)).await?;
-    Ok(known.map(|(counts, last)| {
-        let entries = conversations.into_iter().zip(last).map(|(conversation, last)| {
-            let (unread, seq) = counts.get(&conversation.id).copied().unwrap_or_default();
-            entry(conversation, last.message, (unread, seq))
-        });
-        entries.collect()
-    }))
+    let Sourced { value: ((counts, last), was_cached), source } = known;
+    let entries = conversations.into_iter().zip(last).map(|(conversation, last)| {
+        let (unread, seq) = counts.get(&conversation.id).copied().unwrap_or_default();
+        entry(conversation, last.message, (unread, seq))
+    });
+    Ok((Sourced { value: entries.collect(), source }, was_cached))
 }
 
 /// Unread counters by conversation, and the sequence numbers up to which they are counted.
 type CountsById = BTreeMap<ConversationId, (u64, Seq)>;
 
+/// The answer of the store, and whether no counter was missing.
 async fn cached<W: World>(
     world: &W,
     user: UserId,
     ids: &[ConversationId],
-) -> Result<(CountsById, Vec<LastMessage>), Error> {
+) -> Result<((CountsById, Vec<LastMessage>), bool), Error> {
     let answer = look_up(world, user, ids).await;
     unread::count_lookup(world, &answer);
     if answer.as_ref().is_err_and(Error::is_store_unavailable) {
         last_message::count_lookups(world, "away", ids.len());
     }
-    let ((counts, messages), _) = answer?;
-    Ok((counts, last_message::complete(world, ids, messages).await?))
+    let ((counts, messages), was_cached) = answer?;
+    Ok(((counts, last_message::complete(world, ids, messages).await?), was_cached))
 }
 
 /// The counters, filled where they were missing, and the cached messages as they were read; and whether no counter was
@@ -233,15 +242,16 @@ async fn look_up<W: World>(
     Ok(((counts, messages), found))
 }
 
+/// The answer of the records, in which no counter is missing.
 async fn recorded<W: World>(
     world: &W,
     user: UserId,
     ids: &[ConversationId],
-) -> Result<(CountsById, Vec<LastMessage>), Error> {
+) -> Result<((CountsById, Vec<LastMessage>), bool), Error> {
     let counters = unread::recorded(world, user, Some(ids.to_vec())).await?;
     let count = |counter: Counter| (counter.conversation, (counter.count, counter.seq));
     let counts = counters.into_iter().map(count).collect();
-    Ok((counts, world.last_messages(ids.to_vec()).await?))
+    Ok(((counts, world.last_messages(ids.to_vec()).await?), true))
 }
 
 fn entry(conversation: Conversation, last: Option<Message>, (unread, seq): (u64, Seq)) -> InboxEntry {

@@ -11,7 +11,7 @@ use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::Owner;
 use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, MEMBERS_NOTIFIED_MAX, PAGE_MAX, TRIES_MAX};
 use crate::messaging::rules::reading::{Receipts, notify_others};
-use crate::port::{Confirmation, MembersQuery, RecordsError, Transaction, UnreadRequest, World};
+use crate::port::{Confirmation, Created, MembersQuery, RecordsError, Transaction, UnreadRequest, World};
 use crate::store_calls;
 use crate::unread::{Target, Uncached, reconcile};
 
@@ -72,6 +72,7 @@ pub(super) async fn announce_again<W: World>(
     announce_to_all(world, conversation, user, Target::repeated(user, conversation)).await
 }
 
+/// A user whose own state cannot be changed, such as a value of another type, does not stop the others from being told.
 async fn announce_to_all<W: World>(
     world: &W,
     conversation: ConversationId,
@@ -80,7 +81,10 @@ async fn announce_to_all<W: World>(
 ) -> Result<(), Error> {
     let mut state = MembershipState::read(world, conversation, user).await?;
     for _ in 0..TRIES_MAX {
-        reconcile(world, vec![target], Uncached::FillFollowed).await?;
+        let own = match reconcile(world, vec![target], Uncached::FillFollowed).await {
+            Err(error) if error.retry() => return Err(error),
+            own => own,
+        };
         let mut transactions = state.notify(conversation, user);
         transactions.extend(receipts(world, conversation, user, &state).await?);
         let outcomes = store_calls::commit_all(world, transactions).await?;
@@ -89,7 +93,7 @@ async fn announce_to_all<W: World>(
         }
         let after = MembershipState::read(world, conversation, user).await?;
         if after == state {
-            return Ok(());
+            return own;
         }
         state = after;
     }
@@ -119,21 +123,24 @@ async fn receipts<W: World>(
     }
 }
 
-/// Tells the members of a new conversation that they are members.
-pub(super) async fn announce_creation<W: World>(
-    world: &W,
-    conversation: ConversationId,
-    members: &[UserId],
-) -> Result<(), Error> {
+/// Tells the members of a new conversation that they are members. A repetition of the creation confirms nothing: the
+/// call that created the conversation may have failed half-way, and [`super::recover`] makes up for that as long as
+/// the creation is pending.
+pub(super) async fn announce_creation<W: World>(world: &W, created: &Created, members: &[UserId]) -> Result<(), Error> {
+    let conversation = created.conversation.id;
     let targets = members.iter().map(|user| Target::latest(*user, conversation)).collect();
     reconcile(world, targets, Uncached::FillFollowed).await?;
-    confirm(world, vec![Confirmation::Creation(conversation, 1)]).await;
+    if !created.repeated {
+        confirm(world, vec![Confirmation::Creation(conversation, 1)]).await;
+    }
     Ok(())
 }
 
-/// As [`announce_creation`], to those who are members now, after an attempt that may have failed half-way. Confirms nothing.
+/// As [`announce_creation`], to those who are members now, after an attempt that may have failed half-way. Confirms
+/// nothing. A member whose state cannot be changed does not stop the others.
 pub(super) async fn announce_creation_again<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
     let mut query = MembersQuery { conversation, actor: None, after: None, limit: PAGE_MAX };
+    let mut failure = None;
     loop {
         let page = match world.members(query).await {
             Ok(page) => page,
@@ -141,10 +148,16 @@ pub(super) async fn announce_creation_again<W: World>(world: &W, conversation: C
             Err(error) => return Err(error.into()),
         };
         let targets = page.members.iter().map(|member| Target::repeated(member.user, conversation)).collect();
-        reconcile(world, targets, Uncached::FillFollowed).await?;
+        match reconcile(world, targets, Uncached::FillFollowed).await {
+            Err(error) if error.retry() => return Err(error),
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+            Ok(()) => {}
+        }
         query.after = page.next;
         if query.after.is_none() {
-            return Ok(());
+            return failure.map_or(Ok(()), Err);
         }
     }
 }

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::ids::UserId;
 use crate::limits::{
-    CONTACTS_MAX, CONTENT_BYTES_MAX, CONVERSATIONS_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX, DOCUMENT_OVERHEAD_BYTES,
-    DOCUMENTS_MAX, FUNCTION_NAME_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, NAME_BYTES_MAX, PAGE_MAX,
-    PENDING_PAGE,
+    CONTACTS_MAX, CONTENT_BYTES_MAX, CONVERSATIONS_MAX, COUNTERS_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX,
+    DOCUMENT_OVERHEAD_BYTES, DOCUMENTS_MAX, FUNCTION_NAME_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX,
+    NAME_BYTES_MAX, PAGE_MAX, PENDING_PAGE,
 };
 use crate::time::Timestamp;
 
@@ -50,7 +50,9 @@ pub fn timestamp(at: Timestamp) -> Answer<()> {
 /// Checks a request for unread counters.
 pub fn unread(requests: &[UnreadRequest]) -> Answer<()> {
     list(requests)?;
-    requests.iter().filter_map(|request| request.conversations.as_deref()).try_for_each(list)
+    let named = || requests.iter().filter_map(|request| request.conversations.as_deref());
+    named().try_for_each(list)?;
+    at_most("conversations named in all requests", named().map(<[_]>::len).sum(), COUNTERS_MAX)
 }
 
 /// Checks a request for changes.

@@ -104,8 +104,8 @@ macro_rules! records_operations {
             /// Answers counters, in the order asked. Each request is answered from one consistent snapshot. All requests
             /// without named conversations are together answered with at most
             /// [`COUNTERS_MAX`](crate::limits::COUNTERS_MAX) counters: the first requests whole, the next one in part, and
-            /// those behind it with nothing yet. The caller goes on with
-            /// [`UnreadRequest::after`](crate::port::UnreadRequest::after). What a counter
+            /// those behind it with nothing yet; the other requests together name at most as many. The caller goes on
+            /// with [`UnreadRequest::after`](crate::port::UnreadRequest::after). What a counter
             /// costs depends neither on the number of unread messages nor on that of deleted ones.
             Unread "unread" unread(requests: Vec<$crate::port::UnreadRequest>) -> Vec<$crate::port::UnreadSnapshot>;
 
@@ -179,6 +179,9 @@ macro_rules! records_operations {
 
             /// Answers the users that the user has added as contacts, in ascending order.
             Contacts "contacts" contacts(user: $crate::ids::UserId) -> Vec<$crate::ids::UserId>;
+
+            /// Answers the users that the user has blocked, in ascending order.
+            Blocks "blocks" blocks(user: $crate::ids::UserId) -> Vec<$crate::ids::UserId>;
 
             /// Answers the mutual contacts of each user without those where one has blocked the other, in the order
             /// asked.

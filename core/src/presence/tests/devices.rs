@@ -50,6 +50,7 @@ fn made_up_devices_are_refused_beyond_the_bound_and_the_others_go_on() {
     let names: Vec<String> = (0..1_000).map(|number| format!("device-{number}")).collect();
     let refused = names.iter().filter(|name| fixture.client_heartbeat(name) == Err(Error::TooManyDevices)).count();
     assert_eq!((refused, fixture.devices()), (1_000 - DEVICES_MAX, DEVICES_MAX));
+    assert_eq!(fixture.world.telemetry.total("devices_refused"), refused as u64);
     assert_eq!(fixture.client_heartbeat(&names[0]), Ok(()), "a known device is not refused");
     fixture.disconnect(&names[1]);
     assert_eq!(fixture.client_heartbeat(&names[999]), Ok(()), "one has left");

@@ -47,6 +47,7 @@ async fn count<W: World>(world: &W, user: UserId, connection: &ConnectionId) -> 
     }
     if rule::are_too_many(devices.len() - stale.len()) {
         committed(commit_one(world, disconnect::remove(user, connection)).await?)?;
+        world.count("devices_refused", &[], 1);
         return Err(Error::TooManyDevices);
     }
     Ok(())

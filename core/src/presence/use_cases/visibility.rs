@@ -2,7 +2,8 @@
 //!
 //! Both records get the next generation, without a transition, before the records are asked who sees whom. So an event that
 //! was published for whoever could see a user before has a lower generation than the one that hides the user, in whatever
-//! order they arrive, and clients drop it. Nothing is written for a user who was never seen.
+//! order they arrive, and clients drop it. The generation that is told is read before the records are asked, too: if another
+//! change follows, the event that tells it has a higher one. Nothing is written for a user who was never seen.
 
 use super::announce::announce;
 use crate::error::Error;
@@ -27,8 +28,8 @@ pub async fn show_change<W: World>(
     for one in [user, other] {
         next_generation(world, one).await?;
     }
-    let now = world.relation(user, other).await?;
     let values = read_all(world, record::view_queries(&[user, other]), 1).await?;
+    let now = world.relation(user, other).await?;
     let mut publications = Vec::new();
     for (viewer, shown, is_concerned, value) in
         [(user, other, now.contact, values.get(1)), (other, user, now.contact_of, values.first())]
@@ -82,9 +83,15 @@ async fn next_generation<W: World>(world: &W, user: UserId) -> Result<(), Error>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ConnectionId;
+    use crate::key::{Key, Owner, Space};
+    use crate::port::{KeyValue, Mutation, Operation, Records, Transaction};
+    use crate::presence::heartbeat;
+    use crate::testing::{FakeWorld, block_on};
     use crate::time::Timestamp;
 
     const USER: UserId = UserId::from_u128(7);
+    const OTHER: UserId = UserId::from_u128(8);
 
     #[test]
     fn a_user_who_may_not_be_seen_is_shown_offline_without_a_time() {
@@ -92,5 +99,38 @@ mod tests {
         assert_eq!(shown_as(view, true), Some(event::presence(USER, true, Some(Timestamp(9_000)), 41)));
         assert_eq!(shown_as(view, false), Some(event::presence(USER, false, None, 41)));
         assert_eq!(shown_as(PresenceView { generation: 0, ..view }, false), None);
+    }
+
+    /// Another host has ended the block and has counted on, when this one has just learned of the block.
+    #[test]
+    fn an_event_that_hides_late_is_older_than_the_one_that_shows_again() {
+        const NEXT: u64 = 4_000_000_000_000;
+        let world = FakeWorld::new();
+        for (user, other) in [(USER, OTHER), (OTHER, USER)] {
+            let device: ConnectionId = "device".parse().unwrap();
+            block_on(heartbeat(&world, &[(user, device)])).unwrap();
+            block_on(world.add_contact(user, other)).unwrap();
+        }
+        let before = block_on(world.relation(USER, OTHER)).unwrap();
+        block_on(world.block(USER, OTHER)).unwrap();
+        world.store.take_published();
+        let store = world.clone();
+        let host = world.changed_after((Operation::Relation, 2), move |records| {
+            block_on(records.unblock(USER, OTHER)).unwrap();
+            let next = |user| {
+                let field = vec![(record::GENERATION.into(), NEXT.to_string().into())];
+                Transaction::new(Owner::User(user))
+                    .mutate(Mutation::SetFields(Key::of_user(Space::Presence, user), field))
+            };
+            block_on(store.commit([USER, OTHER].map(next).into())).unwrap();
+        });
+        block_on(show_change(&host, (USER, OTHER), Some(before))).unwrap();
+        let published = world.store.take_published();
+        assert_eq!(published.len(), 2, "{published:?}");
+        for (_, event) in published {
+            let payload: serde_json::Value = serde_json::from_str(&event.payload).unwrap();
+            assert_eq!(&*event.name, "user.offline");
+            assert!(payload["generation"].as_u64().is_some_and(|generation| generation < NEXT), "{payload}");
+        }
     }
 }

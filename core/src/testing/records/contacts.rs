@@ -18,6 +18,10 @@ impl ContactsAndBlocks {
         related(&self.contacts, user).collect()
     }
 
+    pub(super) fn blocks(&self, user: UserId) -> Vec<UserId> {
+        related(&self.blocks, user).collect()
+    }
+
     pub(super) fn audience(&self, user: UserId) -> Vec<UserId> {
         related(&self.contacts, user)
             .filter(|&other| self.contacts.contains(&(other, user)) && !self.is_blocked(user, other))

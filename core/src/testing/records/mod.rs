@@ -132,6 +132,10 @@ impl Records for FakeRecords {
         Ok(self.state().relations.contacts(user))
     }
 
+    async fn blocks(&self, user: UserId) -> Answer<Vec<UserId>> {
+        Ok(self.state().relations.blocks(user))
+    }
+
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
         bounds::list(&users)?;
         let state = self.state();

@@ -67,7 +67,8 @@ impl ShownMembers {
     }
 }
 
-/// Compares each conversation with what its new members were shown, and tells them the difference, until there is none.
+/// Compares each conversation with what its new members were shown, and tells them the difference, until there is none;
+/// at most [`AMENDMENTS_MAX`] times.
 pub(crate) async fn amend<W: World>(
     world: &W,
     notified: Vec<(UserId, ConversationId)>,

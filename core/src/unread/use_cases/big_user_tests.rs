@@ -8,7 +8,7 @@ use crate::consistency::{self, Subjects};
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
-use crate::limits::{CONVERSATIONS_MAX, FILL_CHUNK, LEASE_TTL_MS};
+use crate::limits::{CONVERSATIONS_MAX, COUNTERS_MAX, FILL_CHUNK, LEASE_TTL_MS};
 use crate::messaging;
 use crate::port::*;
 use crate::testing::{FakeRecords, FakeWorld, ManualClock, TestWorld, block_on};
@@ -132,6 +132,26 @@ fn a_caller_that_stops_in_the_middle_leaves_an_uncached_user_whom_the_next_one_f
     assert_eq!(total(&world), 2, "after the lease has expired");
     let events: Vec<_> = world.store.published().into_iter().filter(|(user, _)| *user == USER).collect();
     assert_eq!(events.len(), 2, "{events:?}");
+}
+
+/// The new conversation is the first one, so that it is shown while the counters of the last page are not known yet.
+#[test]
+fn what_changes_while_a_conversation_is_shown_is_published_whatever_page_of_the_counters_has_it() {
+    let world = FakeWorld::new();
+    for number in 2..COUNTERS_MAX + 4 {
+        create(&world.records, number).unwrap();
+    }
+    total(&world);
+    block_on(forget(&world, USER)).unwrap();
+    create(&world.records, 1).unwrap();
+    world.store.take_published();
+    let change = MemberChange { conversation: id(1), actor: None, user: UserId::from_u128(3), at: world.now() };
+    let asked = world.changed_after((Operation::Conversations, 1), move |records| {
+        block_on(records.add_member(change)).unwrap();
+    });
+    block_on(totals(&asked, USER)).unwrap();
+    let names: Vec<_> = world.store.take_published().into_iter().map(|(_, event)| event.name.to_string()).collect();
+    assert_eq!(names, ["conversation.added", "conversation.members", "message.read_update"]);
 }
 
 /// Records whose every answer takes the same time.

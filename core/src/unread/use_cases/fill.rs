@@ -183,12 +183,14 @@ impl FillRound<'_> {
         let user = step.0.user;
         while step.0.more {
             let (kept, changes) = self.load_changes(world, vec![step], since).await?;
+            let shown = added_conversations(&kept);
             let Some((page, mut fill)) = kept.into_iter().next() else { return Ok(()) };
             let chunks = fill.write(&page.counters, &changes).into_iter().map(|transaction| (user, transaction));
             if self.commit(world, chunks.collect()).await?.is_empty() {
                 return Ok(());
             }
             since = world.now();
+            amend(world, shown, &changes.added).await?;
             let after = page.counters.last().map(|counter| counter.conversation);
             let snapshots = world.unread(vec![UnreadRequest { after, ..UnreadRequest::all(user) }]).await?;
             let none = UnreadSnapshot { user, counters: Vec::new(), more: false };

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::amend::amend;
-use super::counter_state::read_states;
+use super::counter_state::{read_one, read_states};
 use super::fill::fill;
 use super::missed_events::{MemberSnapshot, missed_events};
 use crate::error::Error;
@@ -51,18 +51,23 @@ pub(crate) enum Uncached {
     Fill,
     /// Fill all counters of those who are followed, because an event has to be published to them. The others are owed
     /// nothing: whoever fills their counters later takes the state of that time.
+    ///
+    /// Whoever takes the lease of a user makes the user followed in the same step. So a user whom another caller fills, or
+    /// has filled since the user was found uncached, is looked at again: that caller may have read the records before the
+    /// change.
     FillFollowed,
 }
 
 /// Reconciles every target, and publishes to each user the changes between the old and the new position. A user whose
-/// counters cannot be filled does not stop the others.
+/// counters cannot be read or filled does not stop the others.
 ///
 /// # Errors
 /// The first error, after every other target was reconciled.
 pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, uncached: Uncached) -> Result<(), Error> {
     let mut failure: Option<Error> = None;
     for attempt in 0..TRIES_MAX {
-        let (cached, unfilled) = partition(world, &targets).await?;
+        let Partition { cached, uncached: unfilled, unreadable } = partition(world, &targets).await?;
+        failure = failure.or(unreadable);
         let mut refused = Vec::new();
         for outcome in apply(world, cached).await? {
             match outcome {
@@ -99,22 +104,48 @@ pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, unc
     Err(Error::Contended)
 }
 
+/// The targets of which something is left to do.
+#[derive(Default)]
+struct Partition {
+    cached: Vec<(Target, CounterState)>,
+    uncached: Vec<Target>,
+    /// The first error of a target whose state cannot be read.
+    unreadable: Option<Error>,
+}
+
 /// Drops the targets whose change is counted already, and separates cached users from uncached ones.
-async fn partition<W: World>(
-    world: &W,
-    targets: &[Target],
-) -> Result<(Vec<(Target, CounterState)>, Vec<Target>), Error> {
-    let states = read_states(world, targets.iter().map(|target| (target.user, target.conversation))).await?;
-    let mut cached = Vec::new();
-    let mut uncached = Vec::new();
-    for (target, state) in targets.iter().zip(states) {
-        if state.total.is_none() {
-            uncached.push(*target);
-        } else if target.counted.is_none_or(|counted| state.seq.is_none_or(|seq| seq < counted)) {
-            cached.push((*target, state));
+async fn partition<W: World>(world: &W, targets: &[Target]) -> Result<Partition, Error> {
+    let mut partition = Partition::default();
+    for (target, state) in targets.iter().zip(states(world, targets).await?) {
+        match state {
+            Err(error) => {
+                partition.unreadable.get_or_insert(error);
+            }
+            Ok(state) if state.total.is_none() => partition.uncached.push(*target),
+            Ok(state) if target.counted.is_none_or(|counted| state.seq.is_none_or(|seq| seq < counted)) => {
+                partition.cached.push((*target, state));
+            }
+            Ok(_) => {}
         }
     }
-    Ok((cached, uncached))
+    Ok(partition)
+}
+
+/// The state of each target. If one of them cannot be read, such as a value of another type, each is read by itself.
+async fn states<W: World>(world: &W, targets: &[Target]) -> Result<Vec<Result<CounterState, Error>>, Error> {
+    match read_states(world, targets.iter().map(|target| (target.user, target.conversation))).await {
+        Ok(states) => return Ok(states.into_iter().map(Ok).collect()),
+        Err(error) if error.retry() => return Err(error),
+        Err(_) => {}
+    }
+    let mut states = Vec::with_capacity(targets.len());
+    for target in targets {
+        match read_one(world, target.user, target.conversation).await {
+            Err(error) if error.retry() => return Err(error),
+            state => states.push(state),
+        }
+    }
+    Ok(states)
 }
 
 /// Keeps the targets whose user is followed. One round trip for each 1,024 users.
@@ -125,8 +156,8 @@ async fn followed<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Targe
     Ok(followed.map(|(target, _)| target).collect())
 }
 
-/// Fills uncached users. Returns the targets of those whom another caller is filling. A user who cannot be filled does not stop
-/// the others.
+/// Fills uncached users. Returns the targets of those whom another caller is filling, and the repeated ones: a fill shows
+/// nobody a conversation once more. A user who cannot be filled does not stop the others.
 async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Target>, Error> {
     let users: BTreeSet<_> = targets.iter().map(|target| target.user).collect();
     let users: Vec<_> = users.into_iter().collect();
@@ -144,7 +175,7 @@ async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Targe
     if let Some(failure) = failure {
         return Err(failure);
     }
-    Ok(targets.into_iter().filter(|target| waiting.contains(&target.user)).collect())
+    Ok(targets.into_iter().filter(|target| target.is_repeated || waiting.contains(&target.user)).collect())
 }
 
 /// Tries each target once. A stale snapshot counts as a lost race.
@@ -165,6 +196,7 @@ async fn apply<W: World>(world: &W, cached: Vec<(Target, CounterState)>) -> Resu
     let mut outcomes = Vec::new();
     let mut tried: Vec<Target> = Vec::new();
     let mut notified = Vec::new();
+    let mut unrepeated = BTreeSet::new();
     let mut transactions: Vec<Transaction> = Vec::new();
     for ((target, state), snapshot) in cached.into_iter().zip(snapshots) {
         match rules::reconcile(target.user, target.conversation, &state, snapshot.as_ref(), &missed) {
@@ -179,6 +211,8 @@ async fn apply<W: World>(world: &W, cached: Vec<(Target, CounterState)>) -> Resu
             Reconciliation::Apply(transaction) => {
                 if snapshot.is_some_and(|counter| is_added(state.seq, &counter)) {
                     notified.push((target.user, target.conversation));
+                } else if target.is_repeated && snapshot.is_some() {
+                    unrepeated.insert(target);
                 }
                 tried.push(target);
                 transactions.push(transaction);
@@ -191,6 +225,10 @@ async fn apply<W: World>(world: &W, cached: Vec<(Target, CounterState)>) -> Resu
     let done: BTreeSet<_> = done.map(|(target, _)| (target.user, target.conversation)).collect();
     notified.retain(|notified| done.contains(notified));
     amend(world, notified, &missed.added).await?;
-    outcomes.extend(committed);
+    outcomes.extend(committed.into_iter().map(|(target, outcome)| match outcome {
+        // The user is up to date now; the conversation is shown once more by the next attempt.
+        Outcome::Committed(_) if unrepeated.contains(&target) => (target, Outcome::Refused(0)),
+        outcome => (target, outcome),
+    }));
     Ok(outcomes)
 }

@@ -96,6 +96,26 @@ fn a_change_that_is_counted_already_needs_no_snapshot() {
     assert_eq!(block_on(read_one(&world, USER, CONVERSATION)).unwrap(), before);
 }
 
+/// Reconciles a repeated target, and answers the names of the events.
+fn repeated(world: &FakeWorld) -> Vec<String> {
+    world.store.take_published();
+    let target = vec![Target::repeated(USER, CONVERSATION)];
+    block_on(reconcile(world, target, Uncached::FillFollowed)).unwrap();
+    world.store.take_published().into_iter().map(|(_, event)| event.name.to_string()).collect()
+}
+
+#[test]
+fn a_conversation_is_shown_once_more_whatever_has_to_be_done_first() {
+    let shown = ["conversation.added", "unread.update"];
+    let world = world();
+    block_on(totals(&world, USER)).unwrap();
+    assert_eq!(repeated(&world), shown, "up to date");
+    store_message(&world);
+    assert_eq!(repeated(&world), [&["message.new"][..], &shown[..]].concat(), "behind");
+    block_on(forget(&world, USER)).unwrap();
+    assert_eq!(repeated(&world), shown, "uncached");
+}
+
 #[test]
 fn a_snapshot_waits_for_the_caller_that_fills_the_counters() {
     let world = world();

@@ -37,6 +37,15 @@ export const handler = defineFunction({
       handle: allow,
     },
   ],
+  socket: {
+    events: {
+      "reaction.changed": {
+        summary: "To every member: somebody has reacted, or taken it back.",
+        durable: true,
+        payload: rules.CHANGED,
+      },
+    },
+  },
   grants: {
     read: ["app"],
     write: ["app"],

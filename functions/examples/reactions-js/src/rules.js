@@ -89,6 +89,23 @@ function event(reaction, added, after) {
   });
 }
 
+const UUID = { type: "string", format: "uuid" };
+
+/** The JSON Schema of the event's payload. */
+export const CHANGED = {
+  type: "object",
+  properties: {
+    conversation: UUID,
+    message: UUID,
+    user: { ...UUID, description: "Who has reacted, or has taken a reaction back." },
+    reaction: { type: "string", minLength: 1, maxLength: REACTION_BYTES_MAX },
+    added: { type: "boolean", description: "Whether the reaction was added; otherwise it was taken back." },
+    count: { type: "integer", minimum: 0, description: "How many users have reacted so now." },
+    change: { type: "integer", minimum: 1, description: "Grows with every change of the message's reactions." },
+  },
+  required: ["conversation", "message", "user", "reaction", "added", "count", "change"],
+};
+
 /** A number of the hash; zero if it is missing. */
 function number(fields, name) {
   return Number(fields.get(name) ?? 0);

@@ -44,8 +44,11 @@ test("a reaction is taken back, and the event has the count after the change", (
   const { checks, deltas, addressed } = partsOf(decision);
   assert.deepEqual(checks, [["field-equals", "changes", "6"]]);
   assert.deepEqual(deltas, [["count 👍", -1], ["changes", 1], ["all", -1]]);
-  const { count, change, added, reaction: name } = JSON.parse(addressed[0].event.payload);
+  const payload = JSON.parse(addressed[0].event.payload);
+  const { count, change, added, reaction: name } = payload;
   assert.deepEqual([count, change, added, name, addressed[0].event.durable], [2, 7, false, "👍", true]);
+  assert.deepEqual(Object.keys(payload), rules.CHANGED.required);
+  assert.deepEqual(Object.keys(payload), Object.keys(rules.CHANGED.properties));
   assert.deepEqual(decision.reply, { counts: { "👍": 2 }, mine: [] });
   assert.equal(before.size, 4, "the rule may be asked again with what was read");
 });

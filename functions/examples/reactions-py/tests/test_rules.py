@@ -43,6 +43,8 @@ class Rules(unittest.TestCase):
         payload = json.loads(event.payload)
         found = (payload["count"], payload["change"], payload["added"], payload["reaction"], event.durable)
         self.assertEqual(found, (2, 7, False, "👍", True))
+        self.assertEqual(list(payload), rules.CHANGED["required"])
+        self.assertEqual(list(payload), list(rules.CHANGED["properties"]))
         self.assertEqual(decision.reply, {"counts": {"👍": 2}, "mine": []})
         self.assertEqual(len(before), 4, "the rule may be asked again with what was read")
 

@@ -3,7 +3,7 @@
 use roost_core::error::Error;
 use roost_core::ids::{ConversationId, MessageId, UserId};
 use roost_core::port::{
-    Clock, Draft, KeyValue, Mutation, NewConversation, Outcome, Records, RecordsError, Transaction,
+    Clock, Draft, Feeds, KeyValue, Mutation, NewConversation, Outcome, Records, RecordsError, Transaction,
 };
 use roost_core::testing::{FakeWorld, block_on};
 
@@ -15,7 +15,7 @@ const BOB: UserId = UserId::from_u128(2);
 const EVE: UserId = UserId::from_u128(3);
 const DAY_MS: u64 = 86_400_000;
 
-/// A world with a message from Ann to Bob.
+/// A world with a message from Ann to Bob. Both are followed, so that their feeds keep durable events.
 fn world() -> (FakeWorld, ConversationId, MessageId) {
     let world = FakeWorld::new();
     let new = NewConversation { id: None, creator: ANN, members: vec![BOB], at: world.now() };
@@ -23,6 +23,7 @@ fn world() -> (FakeWorld, ConversationId, MessageId) {
     let (kind, content) = ("text".to_owned(), "Lunch?".to_owned());
     let draft = Draft { conversation, sender: ANN, id: None, kind, content, at: world.now() };
     let message = block_on(world.append_message(draft)).unwrap().change.message.id;
+    block_on(world.follow(&[ANN, BOB])).unwrap();
     (world, conversation, message)
 }
 

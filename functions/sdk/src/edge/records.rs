@@ -115,6 +115,10 @@ impl Records for Edge {
         answers(wire::contacts(user.into()))
     }
 
+    async fn blocks(&self, user: UserId) -> Answer<Vec<UserId>> {
+        answers(wire::blocks(user.into()))
+    }
+
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
         answers(wire::audience(&ids(&users)))
     }

@@ -40,3 +40,22 @@ fn a_key_set_is_read_over_https_or_from_this_machine() {
         assert!(!reported.contains("hunter2"), "{reported}");
     }
 }
+
+#[test]
+fn an_origin_is_listed_as_browsers_send_it() {
+    let load = |origin: &str| sources("origins", &format!("allowed_origins = [\"{origin}\"]\n")).load();
+    for origin in ["https://chat.example.com", "http://localhost:3000", "https://localhost:80", "app://localhost"] {
+        assert_eq!(load(origin).unwrap().auth.allowed_origins, [origin]);
+    }
+    assert_eq!(load("https://Chat.example").unwrap().auth.allowed_origins, ["https://chat.example"]);
+    for (origin, problem) in [
+        ("https://chat.example.com:443", "they leave out the default port"),
+        ("http://chat.example.com:80", "they leave out the default port"),
+        ("https://chat.example.com/", "not an origin"),
+        ("null", "not an origin"),
+        ("*", "not an origin"),
+    ] {
+        let reported = load(origin).unwrap_err().to_string();
+        assert!(reported.contains("allowed_origins") && reported.contains(problem), "{origin}: {reported}");
+    }
+}

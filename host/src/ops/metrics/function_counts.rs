@@ -16,7 +16,7 @@ use super::family::REGISTRY;
 const FUNCTION: &str = "function";
 
 /// Help texts of what the built-in functions count, by the name that they use.
-pub(super) const HELP: [(&str, &str); 8] = [
+pub(super) const HELP: [(&str, &str); 9] = [
     ("cache", "Questions to caches by function, cache and outcome: hit, miss, or away when the store did not answer."),
     ("degraded", "Answers given by the records because the store was away, by function and what."),
     ("fill", "Cold caches filled from the records, by function and cache."),
@@ -26,6 +26,7 @@ pub(super) const HELP: [(&str, &str); 8] = [
         "Announcements of changes that did not go out at once, by outcome: delayed, recovered, failed (tried again later), \
          postponed (the store is away for it), stuck (failed again and again), unconfirmed, unreleased.",
     ),
+    ("devices_refused", "Heartbeats that would have added a device to a user who has as many as allowed."),
     ("presence_swept", "Users looked at because their deadline passed, by result."),
     ("presence_announced", "Transitions of presence announced to contacts, by state and kind."),
     ("presence_shown", "Pairs of users who were told that they see each other or no more, by whether they do."),

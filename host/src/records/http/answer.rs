@@ -21,6 +21,8 @@ const RETRY_AFTER_DEFAULT: Duration = Duration::from_millis(1_000);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// The log shows at most so many characters of what a backend answered, for it may hold what users wrote.
 const EXCERPT_CHARS_MAX: usize = 160;
+/// A client is told at most so many characters of the `detail` of a refusal.
+const DETAIL_CHARS_MAX: usize = 1_000;
 
 /// The reason why a backend's answer cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +97,7 @@ pub(super) async fn read<A: DeserializeOwned>(response: Response) -> Result<A, B
         (401, _) => Err(BackendError::Unauthenticated),
         (408 | 425 | 429 | 500..600, _) => Err(BackendError::Failed { status, retry_after }),
         (_, Ok(problem)) => {
+            let problem = Problem { detail: problem.detail.chars().take(DETAIL_CHARS_MAX).collect(), ..problem };
             Err(problem.refusal().map_or(BackendError::Failed { status, retry_after }, BackendError::Refused))
         }
         (_, Err(error)) => {

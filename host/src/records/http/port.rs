@@ -2,7 +2,10 @@
 //! one entry for each entry that was asked, in the same order.
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::limits::{CHANGES_BYTES_MAX, COUNTERS_MAX, DOCUMENTS_MAX, ERASED_MESSAGES, LIST_MAX};
+use roost_core::limits::{
+    CHANGES_BYTES_MAX, CHANGES_MAX, COUNTERS_MAX, DOCUMENTS_MAX, ERASED_MESSAGES, LIST_MAX, PAGE_DEFAULT,
+    RECEIPT_AUTHORS_MAX,
+};
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
     DirectRequest, Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, Erased, HistoryPage,
@@ -44,19 +47,22 @@ impl Records for HttpRecords {
     async fn mark_read(&self, user: UserId, conversation: ConversationId, up_to: Option<Seq>) -> Answer<ReadMark> {
         let question = wire::MarkRead { user, conversation, up_to };
         let answer: wire::ReadMark = self.ask(Operation::MarkRead, question).await?;
-        Ok(answer.into())
+        if answer.counter.conversation == conversation && answer.audience.len() <= RECEIPT_AUTHORS_MAX {
+            return Ok(answer.into());
+        }
+        let problem =
+            format!("it is about another conversation, or names more than {RECEIPT_AUTHORS_MAX} users to tell");
+        Err(BackendError::Malformed(problem).into_records_error(Operation::MarkRead.name()))
     }
 
     async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
         bounds::unread(&requests)?;
         let asked: Vec<UserId> = requests.iter().map(|request| request.user).collect();
-        let all = requests.iter().map(|request| request.conversations.is_none().then_some(request.after));
-        let from: Vec<CountersFrom> = all.collect();
         let question = wire::ReadUnread { requests: wire::list(requests) };
-        let answer: wire::UnreadSnapshots = self.ask(Operation::Unread, question).await?;
+        let answer: wire::UnreadSnapshots = self.ask(Operation::Unread, &question).await?;
         check_order(Operation::Unread, &asked, answer.snapshots.iter().map(|snapshot| snapshot.user))?;
         let snapshots = wire::list(answer.snapshots);
-        check_counters(&from, &snapshots)?;
+        check_counters(&question.requests, &snapshots)?;
         Ok(snapshots)
     }
 
@@ -66,9 +72,12 @@ impl Records for HttpRecords {
         let question = wire::ReadChanges { ranges: wire::list(ranges) };
         let answer: wire::ChangeLists = self.ask(Operation::Changes, question).await?;
         check_order(Operation::Changes, &vec![(); asked], answer.changes.iter().map(|_| ()))?;
-        // A backend need not know this bound, which keeps the answer within the memory of a function.
+        // A backend need not know these bounds, which keep the answer within the memory of a function.
         let mut bytes_left = CHANGES_BYTES_MAX;
-        let bounded = |changes| bounds::newest_changes(wire::list(changes), &mut bytes_left);
+        let bounded = |mut changes: Vec<wire::Change>| {
+            changes.drain(..changes.len().saturating_sub(CHANGES_MAX));
+            bounds::newest_changes(wire::list(changes), &mut bytes_left)
+        };
         Ok(answer.changes.into_iter().map(bounded).collect())
     }
 
@@ -90,13 +99,15 @@ impl Records for HttpRecords {
     async fn conversations(&self, user: UserId, query: ConversationQuery) -> Answer<ConversationPage> {
         bounds::conversations(&query)?;
         let question = wire::ListConversations::from((user, query));
-        let answer: wire::ConversationPage = self.ask(Operation::Conversations, question).await?;
+        let answer: wire::ConversationPage = self.ask(Operation::Conversations, &question).await?;
+        check_conversations(&question, &answer)?;
         Ok(answer.into())
     }
 
     async fn history(&self, query: HistoryQuery) -> Answer<HistoryPage> {
         bounds::history(&query)?;
         let answer: wire::HistoryPage = self.ask(Operation::History, wire::ReadHistory::from(query)).await?;
+        check_history(&query, &answer)?;
         Ok(answer.into())
     }
 
@@ -152,6 +163,11 @@ impl Records for HttpRecords {
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
         let answer: wire::Contacts = self.ask(Operation::Contacts, wire::ReadContacts { user }).await?;
         Ok(answer.contacts)
+    }
+
+    async fn blocks(&self, user: UserId) -> Answer<Vec<UserId>> {
+        let answer: wire::BlockedUsers = self.ask(Operation::Blocks, wire::ReadBlocks { user }).await?;
+        Ok(answer.blocked)
     }
 
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
@@ -278,27 +294,63 @@ impl Directory for HttpRecords {
     }
 }
 
-/// For each request for all counters of a user, the conversation above which they are asked for; `None` for a request that
-/// names its conversations.
-type CountersFrom = Option<Option<ConversationId>>;
-
-/// Checks answers about all counters of users. An answer that is larger than allowed would not fit into a function, and
-/// one that does not go on would be asked for without end.
-fn check_counters(from: &[CountersFrom], snapshots: &[UnreadSnapshot]) -> Answer<()> {
-    let all = || from.iter().zip(snapshots).filter_map(|(from, snapshot)| Some((*from.as_ref()?, snapshot)));
+/// Checks the counters of users. An answer that is larger than allowed would not fit into a function, and one that does
+/// not go on would be asked for without end. A counter of a conversation that was not named would be taken for that of
+/// another.
+fn check_counters(requests: &[wire::UnreadRequest], snapshots: &[UnreadSnapshot]) -> Answer<()> {
+    let all = || requests.iter().zip(snapshots).filter(|(request, _)| request.conversations.is_none());
     let count: usize = all().map(|(_, snapshot)| snapshot.counters.len()).sum();
-    let starts_above = |(after, snapshot): (Option<ConversationId>, &UnreadSnapshot)| {
-        snapshot.counters.first().is_none_or(|first| Some(first.conversation) > after)
-    };
+    let starts_above = all().all(|(request, snapshot)| {
+        snapshot.counters.first().is_none_or(|first| Some(first.conversation) > request.after)
+    });
     let goes_on = count > 0 || !all().any(|(_, snapshot)| snapshot.more);
+    let are_named = requests.iter().zip(snapshots).all(|(request, snapshot)| {
+        let named = request.conversations.as_deref();
+        named.is_none_or(|ids| snapshot.counters.iter().all(|counter| ids.contains(&counter.conversation)))
+    });
     let problem = if count > COUNTERS_MAX {
         format!("it has {count} counters of users for whom all were asked, at most {COUNTERS_MAX} are allowed")
-    } else if !all().all(starts_above) || !goes_on {
+    } else if !starts_above || !goes_on {
         "its counters do not continue above `after`, in ascending order of the conversations".to_owned()
+    } else if !are_named {
+        "it has counters of conversations that were not named".to_owned()
     } else {
         return Ok(());
     };
     Err(BackendError::Malformed(problem).into_records_error(Operation::Unread.name()))
+}
+
+/// Checks a page of conversations, or the named ones. A page that begins where the one before did would be asked for
+/// without end.
+fn check_conversations(question: &wire::ListConversations, page: &wire::ConversationPage) -> Answer<()> {
+    let named = question.named.as_deref();
+    let count_max = named.map_or(question.limit.unwrap_or(PAGE_DEFAULT) as usize, <[ConversationId]>::len);
+    let is_asked = |found: &wire::Conversation| named.is_none_or(|ids| ids.contains(&found.id));
+    let goes_on = page.next_cursor.is_none() || page.next_cursor != question.cursor;
+    if page.conversations.len() <= count_max && page.conversations.iter().all(is_asked) && goes_on {
+        return Ok(());
+    }
+    let problem = format!("its page is not at most {count_max} of the conversations asked, or does not go on");
+    Err(BackendError::Malformed(problem).into_records_error(Operation::Conversations.name()))
+}
+
+/// Checks a page of messages. One with messages of another conversation would show them to whoever may not see them,
+/// and one that does not go back would be asked for without end.
+fn check_history(query: &HistoryQuery, page: &wire::HistoryPage) -> Answer<()> {
+    let before = query.before.unwrap_or(Seq(u64::MAX));
+    let is_asked =
+        page.messages.iter().all(|message| message.conversation == query.conversation && message.seq < before);
+    let goes_back = page.messages.is_sorted_by(|newer, older| newer.seq > older.seq);
+    let lowest = page.messages.last().map(|message| message.seq);
+    let goes_on = page.next_before.is_none_or(|next| next < before && lowest.is_none_or(|lowest| next <= lowest));
+    if page.messages.len() <= query.limit as usize && is_asked && goes_back && goes_on {
+        return Ok(());
+    }
+    let problem = format!(
+        "its page is not at most {} messages of the conversation below `before`, newest first, or does not go on",
+        query.limit
+    );
+    Err(BackendError::Malformed(problem).into_records_error(Operation::History.name()))
 }
 
 /// Checks a step of erasing a user: an answer that is larger than allowed would not fit into a function.

@@ -2,10 +2,10 @@
 //!
 //! Ids are `uuid`, lists are arrays, texts are bytes in UTF-8. A statement that changes several tables is one statement,
 //! whose later parts take their rows from the earlier ones (`WITH … RETURNING`). That saves round trips, and it fixes
-//! the order in which rows are locked: conversation, member, outbox, and by key within each. A transaction that holds a
-//! row waits only for rows that come later in this order, so transactions never wait in a circle. A lookup of one row
-//! for each row is a subquery of its own (`OFFSET 0`, or a column), so that no statistics make the planner read a whole
-//! table instead.
+//! the order in which rows are locked: conversation, count of a user's conversations, member, outbox, and by key within
+//! each. A transaction that holds a row waits only for rows that come later in this order, so transactions never wait
+//! in a circle. A lookup of one row for each row is a subquery of its own (`OFFSET 0`, or a column), so that no
+//! statistics make the planner read a whole table instead.
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -131,7 +131,10 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
         "3D000" => "create it with CREATE DATABASE, or name an existing database in records_url",
         "42501" => "grant the user of records_url the right to create and use tables in the database",
         "42P07" => "the database belongs to another application; name an empty database in records_url",
-        "42P01" | "42703" => "the schema was changed by hand; restore it from a backup",
+        "42P01" | "42703" => {
+            "a newer version of Roost has changed the schema, or it was changed by hand; start the newer version on \
+             every host, or restore a backup"
+        }
         "53100" => "free some space on the disk of the server",
         "53300" => "lower postgres.connections_max, or raise max_connections of the server",
         "55P03" => "another transaction held the row for longer than half of postgres.statement_timeout_ms",
@@ -143,6 +146,7 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
 
 pub(super) static STATEMENTS: Statements = Statements {
     lock_conversation: "SELECT 1 FROM conversations WHERE id = $1 FOR NO KEY UPDATE",
+    lock_conversations: "SELECT 1 FROM conversations WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
     lock_member: "SELECT 1 FROM members WHERE conversation = $1 AND user_id = $2 FOR NO KEY UPDATE",
     // Users have no row to lock, so their hash is locked. Two users with the same hash wait for each other without need.
     lock_user: "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))",
@@ -319,6 +323,7 @@ pub(super) static STATEMENTS: Statements = Statements {
         moved!("1", "conversation, user_id")
     ),
     contacts: "SELECT ARRAY(SELECT contact FROM contacts WHERE user_id = $1 ORDER BY contact)",
+    blocks: "SELECT ARRAY(SELECT blocked FROM blocks WHERE user_id = $1 ORDER BY blocked)",
     audience: "SELECT asked.id, ARRAY(
             SELECT c.contact FROM contacts c WHERE c.user_id = asked.id
                 AND EXISTS (SELECT 1 FROM contacts WHERE user_id = c.contact AND contact = c.user_id OFFSET 0)
@@ -395,8 +400,9 @@ pub(super) static STATEMENTS: Statements = Statements {
     // of `lock_user`, so that the two rarely wait for each other.
     lock_documents: "SELECT pg_advisory_xact_lock(
         hashtextextended(concat_ws(':', $1::bigint, $2::uuid, encode($3::bytea, 'hex')), 1))",
+    // Erasing an owner locks no documents but those that it deletes, so the row is locked as well.
     document_state: "SELECT count(*), (SELECT version FROM documents
-            WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4),
+            WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4 FOR UPDATE),
             (SELECT octet_length(json)::bigint FROM documents
             WHERE owner_kind = $1 AND owner = $2 AND function = $3 AND name = $4)
         FROM documents WHERE owner_kind = $1 AND owner = $2 AND function = $3",
@@ -427,6 +433,20 @@ pub(super) static STATEMENTS: Statements = Statements {
             RETURNING user_id, conversations)
         SELECT user_id FROM joined WHERE conversations > $2 LIMIT 1",
     leave_conversation: "UPDATE user_conversations SET conversations = greatest(conversations - 1, 0) WHERE user_id = $1",
+    // The outbox takes its rows from a sorted list that ends with the count, so the count is locked before the outbox.
+    // Nobody who waits for one of the members, whose conversations are locked, holds the count.
+    leave_conversations: concat!(
+        "WITH gone AS (DELETE FROM members WHERE conversation = ANY($1) AND user_id = $2
+            RETURNING conversation, user_id),
+        counted AS (UPDATE user_conversations
+            SET conversations = greatest(conversations - (SELECT count(*) FROM gone), 0) WHERE user_id = $2
+            RETURNING user_id),
+        moved AS (SELECT gone.conversation, gone.user_id FROM gone CROSS JOIN (SELECT count(*) FROM counted) AS done
+            ORDER BY gone.conversation)
+        ",
+        moved!("1", "conversation, user_id"),
+        " RETURNING u.first"
+    ),
     lock_counts: "INSERT INTO user_conversations AS u (user_id, conversations)
             SELECT id, 0 FROM unnest(ARRAY[$1, $2]::uuid[]) AS member(id) ORDER BY id
             ON CONFLICT (user_id) DO UPDATE SET conversations = u.conversations",

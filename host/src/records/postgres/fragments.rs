@@ -6,9 +6,11 @@ macro_rules! members {
     };
 }
 
-/// The number of members of a conversation, and the first ones ([`MEMBERS_SHOWN_MAX`]) with their read positions.
+/// The number of members of a conversation, the first ones ([`MEMBERS_SHOWN_MAX`]), and the read positions of the first
+/// ones ([`READS_SHOWN_MAX`]), which nobody uses where there are more members.
 ///
 /// [`MEMBERS_SHOWN_MAX`]: roost_core::limits::MEMBERS_SHOWN_MAX
+/// [`READS_SHOWN_MAX`]: roost_core::limits::READS_SHOWN_MAX
 macro_rules! shown_members {
     ($conversation:literal) => {
         concat!(
@@ -20,7 +22,7 @@ macro_rules! shown_members {
             " ORDER BY user_id LIMIT 20),
             ARRAY(SELECT read FROM members WHERE conversation = ",
             $conversation,
-            " ORDER BY user_id LIMIT 20)"
+            " ORDER BY user_id LIMIT 8)"
         )
     };
 }

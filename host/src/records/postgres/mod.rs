@@ -22,7 +22,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use tokio::time::timeout;
 
-use self::pool::{ConnectionPool, Kept};
+use self::pool::{ConnectionPool, Kept, connect_timeout};
 use self::session::PgSession;
 use super::sql::{
     Columns, Database, DatabaseOpenError, Queries, QueryError, QueryResult, SqlConnection, SqlRecords, Statements,
@@ -77,12 +77,13 @@ pub(super) async fn open(config: &PostgresConfig) -> Result<SqlRecords<Postgres>
         problem: describe::<PgConnection>(error),
     };
     let options = options(&config.url.0).map_err(|error| open_error("a PostgreSQL database".to_owned(), &error))?;
-    let connection = connect(&options, config.acquire_timeout).await;
+    let within = connect_timeout(config);
+    let connection = connect(&options, within).await;
     let mut connection = connection.map_err(|error| open_error(place(&options), &error))?;
     let kept = match config.pooling {
         Pooling::Session => Kept::Session,
         Pooling::Transaction => Kept::Transaction,
-        Pooling::Auto => pooling::find_out(&mut connection, &options, config.acquire_timeout).await,
+        Pooling::Auto => pooling::find_out(&mut connection, &options, within).await,
     };
     migrate(connection).await.map_err(|error| DatabaseOpenError::Migrate {
         place: place(&options),

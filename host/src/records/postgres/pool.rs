@@ -34,9 +34,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serialization failure, deadlock, and an id that another transaction has just stored. In each case the server has
 /// rolled the transaction back, and the next attempt sees what the other transaction stored.
 const RETRYABLE_CODES: [&str; 3] = ["40001", "40P01", "23505"];
-/// A probe may take this long, and longer if a call may wait longer for a connection. It opens a connection of its own, which
-/// takes more time than a call when everybody is busy; a server that is only slow must not be taken for one that is away.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Opening a connection outside of a call may take this long, and longer if a call may wait longer for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server has as many clients as it accepts.
 const TOO_MANY_CLIENTS: &str = "53300";
 /// The server refuses changes, because it is a standby now, or was made read-only.
@@ -206,6 +205,12 @@ fn refused(open: OpenCircuit) -> QueryError {
     QueryError::Unreachable { retry_after: open.retry_after(), reason: open.reason }
 }
 
+/// How long opening a connection may take at the start and for a probe. It takes more time than a call when everybody
+/// is busy; a server that is only slow must not be taken for one that is away, nor keep a host from starting.
+pub(super) fn connect_timeout(config: &PostgresConfig) -> Duration {
+    config.acquire_timeout.max(CONNECT_TIMEOUT)
+}
+
 fn pool(options: &PgConnectOptions, config: &PostgresConfig, kept: Kept, outdated: Outdated) -> PgPool {
     let session: Arc<str> = match kept {
         Kept::Session => settings(config.statement_timeout, "SET").into(),
@@ -243,7 +248,7 @@ fn pool(options: &PgConnectOptions, config: &PostgresConfig, kept: Kept, outdate
 
 /// The circuit to the server of these options. After a long time without a server, all connections are replaced.
 fn circuit(options: &PgConnectOptions, config: &PostgresConfig, outdated: Outdated) -> Circuit {
-    let (options, within) = (options.clone(), config.acquire_timeout.max(PROBE_TIMEOUT));
+    let (options, within) = (options.clone(), connect_timeout(config));
     let probe = move || {
         let options = options.clone();
         async move {

@@ -17,6 +17,13 @@ pub(super) enum Relation {
 }
 
 impl Relation {
+    const fn list(self, statements: &Statements) -> &'static str {
+        match self {
+            Self::Contact => statements.contacts,
+            Self::Block => statements.blocks,
+        }
+    }
+
     const fn count(self, statements: &Statements) -> &'static str {
         match self {
             Self::Contact => statements.contact_count,
@@ -104,8 +111,13 @@ pub(super) async fn is_blocked_with_any<C: SqlConnection>(
     Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.flag(0)?)
 }
 
-pub(super) async fn contacts<C: SqlConnection>(sql: &mut C, user: UserId) -> QueryResult<Vec<UserId>> {
-    let rows = sql.rows(C::STATEMENTS.contacts, vec![user.into()]).await?;
+/// The other users of a user's relation, in ascending order.
+pub(super) async fn related<C: SqlConnection>(
+    sql: &mut C,
+    relation: Relation,
+    user: UserId,
+) -> QueryResult<Vec<UserId>> {
+    let rows = sql.rows(relation.list(C::STATEMENTS), vec![user.into()]).await?;
     Ok(read_ids(rows.first().ok_or(sqlx::Error::RowNotFound)?, 0)?)
 }
 

@@ -250,20 +250,12 @@ pub(super) async fn remove_member<C: SqlConnection>(sql: &mut C, change: MemberC
     let Ok(index) = state.members.binary_search(&change.user) else {
         return Ok(state.members);
     };
-    leave(sql, change.conversation, change.user, change.at).await?;
+    // As for a member who joins, the count is locked before the outbox.
+    run(sql, C::STATEMENTS.leave_conversation, vec![change.user.into()]).await?;
+    let removed = vec![change.conversation.into(), change.user.into(), change.at.into()];
+    run(sql, C::STATEMENTS.remove_member, removed).await?;
     state.members.remove(index);
     Ok(state.members)
-}
-
-/// Removes a member of the conversation.
-pub(super) async fn leave<C: SqlConnection>(
-    sql: &mut C,
-    conversation: ConversationId,
-    user: UserId,
-    at: Timestamp,
-) -> QueryResult<()> {
-    run(sql, C::STATEMENTS.remove_member, vec![conversation.into(), user.into(), at.into()]).await?;
-    run(sql, C::STATEMENTS.leave_conversation, vec![user.into()]).await
 }
 
 pub(super) async fn members<C: SqlConnection>(sql: &mut C, query: MembersQuery) -> QueryResult<MembersPage> {

@@ -8,7 +8,6 @@ use roost_core::limits::{ERASED_CONVERSATIONS, ERASED_MESSAGES, ERASED_RELATIONS
 use roost_core::port::{Changed, Erased, NOBODY};
 use roost_core::time::Timestamp;
 
-use super::conversations::leave;
 use super::values::{UuidId, read_id};
 use super::{ColumnResult, QueryResult, SqlConnection, documents, lock, messages, run};
 
@@ -18,8 +17,7 @@ pub(super) async fn erase<C: SqlConnection>(sql: &mut C, user: UserId, at: Times
     if !related.is_empty() {
         return Ok(Erased { related, ..Erased::default() });
     }
-    let left = leave_all(sql, user, at).await?;
-    if !left.is_empty() {
+    if let Some(left) = leave_all(sql, user, at).await? {
         return Ok(Erased { left, ..Erased::default() });
     }
     let deleted = delete_messages(sql, user, at).await?;
@@ -48,21 +46,25 @@ async fn erase_relations<C: SqlConnection>(sql: &mut C, user: UserId, at: Timest
     Ok(related)
 }
 
-/// Removes the user from some conversations, and answers which.
-async fn leave_all<C: SqlConnection>(sql: &mut C, user: UserId, at: Timestamp) -> QueryResult<Vec<ConversationId>> {
+/// Removes the user from some conversations, and answers which; `None`: the user is in none.
+async fn leave_all<C: SqlConnection>(
+    sql: &mut C,
+    user: UserId,
+    at: Timestamp,
+) -> QueryResult<Option<Vec<ConversationId>>> {
     let statement = C::STATEMENTS.conversations_of_user;
     let all = some::<C, ConversationId>(sql, statement, user, ERASED_CONVERSATIONS).await?;
-    // All of them before anything else is locked, in ascending order.
-    for conversation in &all {
-        lock(sql, C::STATEMENTS.lock_conversation, vec![(*conversation).into()]).await?;
+    if all.is_empty() {
+        return Ok(None);
     }
-    for conversation in &all {
-        leave(sql, *conversation, user, at).await?;
-    }
-    if !all.is_empty() {
-        run(sql, C::STATEMENTS.forget_pairs, vec![all.as_slice().into()]).await?;
-    }
-    Ok(all)
+    // All of them before anything else is locked. Until then the user may have left some, which must not count again.
+    lock(sql, C::STATEMENTS.lock_conversations, vec![all.as_slice().into()]).await?;
+    let asked = vec![all.as_slice().into(), user.into(), at.into()];
+    let rows = sql.rows(C::STATEMENTS.leave_conversations, asked).await?;
+    let mut left = rows.iter().map(|row| read_id(row, 0)).collect::<ColumnResult<Vec<ConversationId>>>()?;
+    left.sort_unstable();
+    run(sql, C::STATEMENTS.forget_pairs, vec![left.as_slice().into()]).await?;
+    Ok(Some(left))
 }
 
 /// Deletes some of the user's messages.

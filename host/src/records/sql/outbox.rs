@@ -12,7 +12,7 @@ use roost_core::port::{
     Changed, Confirmation, Pending, PendingCursor, PendingId, PendingItem, PendingPage, PendingQuery, Postponement,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::values::{UuidId, read_change, read_id, read_ids, read_number, read_timestamp, signed};
 use super::{ColumnResult, Columns, Database, Parameter, QueryResult, SqlConnection, run};
@@ -208,11 +208,13 @@ async fn write_all<D: Database>(database: D, queue: SharedQueue) {
     }
 }
 
-/// Gathers a batch. It ends when it is full, when nothing came for a while, or at a flush.
+/// Gathers a batch. It ends when it is full, when its first confirmation has waited, or at a flush. Confirmations that
+/// come slowly but steadily must not hold it up: what is not confirmed in time is announced again.
 async fn gather(
     first: QueueCommand,
     queue: &mut mpsc::Receiver<QueueCommand>,
 ) -> (Vec<Confirmation>, Option<oneshot::Sender<()>>) {
+    let end = Instant::now() + GATHER_TIME;
     let mut batch = Vec::new();
     let mut next = Some(first);
     while let Some(command) = next {
@@ -223,7 +225,7 @@ async fn gather(
         if batch.len() == BATCH_MAX {
             break;
         }
-        next = timeout(GATHER_TIME, queue.recv()).await.ok().flatten();
+        next = timeout_at(end, queue.recv()).await.ok().flatten();
     }
     (batch, None)
 }
@@ -279,4 +281,43 @@ async fn confirm<C: SqlConnection>(sql: &mut C, batch: ConfirmationBatch) -> Que
         run(sql, C::STATEMENTS.announced_moves, confirmed).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use roost_core::ids::{ConversationId, Seq};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    fn confirmation(seq: u64) -> QueueCommand {
+        QueueCommand::Confirm(Confirmation::Change(ConversationId::from_u128(1), Seq(seq)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_waits_no_longer_however_steadily_confirmations_come() {
+        let (sender, mut queue) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(async move {
+            for seq in 2..200 {
+                sleep(GATHER_TIME / 2).await;
+                let _ = sender.send(confirmation(seq)).await;
+            }
+        });
+        let began = Instant::now();
+        let (batch, flushed) = gather(confirmation(1), &mut queue).await;
+        assert!(began.elapsed() <= 2 * GATHER_TIME, "{:?}", began.elapsed());
+        assert!((2..=3).contains(&batch.len()) && flushed.is_none(), "{} confirmations", batch.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_already_is_gathered_at_once_up_to_a_full_batch() {
+        let (sender, mut queue) = mpsc::channel(QUEUE_MAX);
+        for seq in 1..=2 * BATCH_MAX as u64 {
+            sender.send(confirmation(seq)).await.unwrap();
+        }
+        let first = queue.recv().await.unwrap();
+        let began = Instant::now();
+        assert_eq!(gather(first, &mut queue).await.0.len(), BATCH_MAX);
+        assert!(began.elapsed() < GATHER_TIME, "{:?}", began.elapsed());
+    }
 }

@@ -113,7 +113,11 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
-        self.read(Operation::Contacts, move |sql| Box::pin(contacts::contacts(sql, user))).await
+        self.read(Operation::Contacts, move |sql| Box::pin(contacts::related(sql, Relation::Contact, user))).await
+    }
+
+    async fn blocks(&self, user: UserId) -> Answer<Vec<UserId>> {
+        self.read(Operation::Blocks, move |sql| Box::pin(contacts::related(sql, Relation::Block, user))).await
     }
 
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {

@@ -25,6 +25,9 @@ macro_rules! statements {
 statements! {
     /// Locks conversation 1 against changes until the transaction ends. Empty for a database with one writer.
     lock_conversation,
+    /// Locks conversations 1, a list, like `lock_conversation`, in ascending order. Empty for a database with one
+    /// writer.
+    lock_conversations,
     /// Locks the position of member (1, 2) until the transaction ends. Empty for a database with one writer.
     lock_member,
     /// Locks the contacts and blocks of user 1 against additions until the transaction ends. Empty for a database with
@@ -92,6 +95,8 @@ statements! {
     remove_member,
     /// Reads the contacts of user 1: users.
     contacts,
+    /// Reads the users that user 1 has blocked: users.
+    blocks,
     /// Reads for users 1, a list, the users who may see their presence: user, users.
     audience,
     /// Counts the contacts of user 1, and checks whether user 2 is one: count, whether.
@@ -152,6 +157,9 @@ statements! {
     join_conversation,
     /// Counts one conversation fewer for user 1.
     leave_conversation,
+    /// Removes user 2, at timestamp 3, from those of conversations 1, a list, that the user is a member of, and counts
+    /// as many conversations fewer for the user: conversation.
+    leave_conversations,
     /// Locks the counts of users 1 and 2 until the transaction ends, whether or not they exist. Empty for a database with
     /// one writer.
     lock_counts,

@@ -128,6 +128,7 @@ fn advice(code: &str) -> Option<&'static str> {
 
 pub(super) static STATEMENTS: Statements = Statements {
     lock_conversation: "",
+    lock_conversations: "",
     lock_member: "",
     lock_user: "",
     lock_pair: "",
@@ -268,6 +269,7 @@ pub(super) static STATEMENTS: Statements = Statements {
     ),
     remove_member: concat!("DELETE FROM members WHERE conversation = ?1 AND user = ?2; ", moved!("1")),
     contacts: "SELECT group_concat(hex(contact), '') FROM contacts WHERE user = ?1",
+    blocks: "SELECT group_concat(hex(blocked), '') FROM blocks WHERE user = ?1",
     audience: "SELECT c.user, group_concat(hex(c.contact), '') FROM contacts c
         WHERE c.user IN (SELECT unhex(value) FROM json_each(?1))
             AND EXISTS (SELECT 1 FROM contacts r WHERE r.user = c.contact AND r.contact = c.user)
@@ -335,6 +337,17 @@ pub(super) static STATEMENTS: Statements = Statements {
         SELECT user FROM user_conversations
             WHERE user IN (SELECT unhex(value) FROM json_each(?1)) AND conversations > ?2 LIMIT 1",
     leave_conversation: "UPDATE user_conversations SET conversations = max(conversations - 1, 0) WHERE user = ?1",
+    leave_conversations: concat!(
+        moved!(
+            "1",
+            "conversation, user, ?3, 1 FROM members
+                WHERE user = ?2 AND conversation IN (SELECT unhex(value) FROM json_each(?1))"
+        ),
+        "; UPDATE user_conversations SET conversations = max(conversations - (SELECT count(*) FROM members
+                WHERE user = ?2 AND conversation IN (SELECT unhex(value) FROM json_each(?1))), 0) WHERE user = ?2;
+        DELETE FROM members WHERE user = ?2 AND conversation IN (SELECT unhex(value) FROM json_each(?1))
+            RETURNING conversation"
+    ),
     lock_counts: "",
     is_any_blocked: "SELECT EXISTS (SELECT 1 FROM json_each(?1) AS one CROSS JOIN blocks b ON b.user = unhex(one.value)
             WHERE b.blocked IN (SELECT unhex(value) FROM json_each(?1)))",
@@ -349,14 +362,12 @@ pub(super) static STATEMENTS: Statements = Statements {
     erase_from_relations: concat!(
         moved!(
             "3",
-            "user, contact, ?3, 1 FROM contacts WHERE contact = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2))"
+            "unhex(asked.value), ?1, ?3, 1 FROM json_each(?2) AS asked
+                WHERE EXISTS (SELECT 1 FROM contacts WHERE user = unhex(asked.value) AND contact = ?1)
+                    OR EXISTS (SELECT 1 FROM blocks WHERE user = unhex(asked.value) AND blocked = ?1)"
         ),
-        "; DELETE FROM contacts WHERE contact = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2)); ",
-        moved!(
-            "3",
-            "user, blocked, ?3, 1 FROM blocks WHERE blocked = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2))"
-        ),
-        "; DELETE FROM blocks WHERE blocked = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2))"
+        "; DELETE FROM contacts WHERE contact = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2));
+        DELETE FROM blocks WHERE blocked = ?1 AND user IN (SELECT unhex(value) FROM json_each(?2))"
     ),
     conversations_of_user: "SELECT conversation FROM members WHERE user = ?1 ORDER BY conversation LIMIT ?2",
     forget_pairs: "DELETE FROM pairs WHERE conversation IN (SELECT unhex(value) FROM json_each(?1))",

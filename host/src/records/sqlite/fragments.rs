@@ -6,9 +6,11 @@ macro_rules! members {
     };
 }
 
-/// The number of members of a conversation, and the first ones ([`MEMBERS_SHOWN_MAX`]) with their read positions.
+/// The number of members of a conversation, the first ones ([`MEMBERS_SHOWN_MAX`]), and the read positions of the first
+/// ones ([`READS_SHOWN_MAX`]), which nobody uses where there are more members.
 ///
 /// [`MEMBERS_SHOWN_MAX`]: roost_core::limits::MEMBERS_SHOWN_MAX
+/// [`READS_SHOWN_MAX`]: roost_core::limits::READS_SHOWN_MAX
 macro_rules! shown_members {
     ($conversation:literal) => {
         concat!(
@@ -22,7 +24,7 @@ macro_rules! shown_members {
             (SELECT group_concat(printf('%016x', read), '') FROM (
                 SELECT read FROM members WHERE conversation = ",
             $conversation,
-            " ORDER BY user LIMIT 20) AS shown)"
+            " ORDER BY user LIMIT 8) AS shown)"
         )
     };
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use roost_core::limits::RECEIPT_MESSAGES_MAX;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqliteConnection};
 
 use super::super::sql::{Columns, Parameter, SqlConnection};
@@ -220,6 +221,11 @@ async fn no_statement_reads_more_where_more_is_unread() {
             ("state", STATEMENTS.conversation_state, vec![Parameter::Id(conversation), Parameter::Id(READER)]),
             ("positions", STATEMENTS.read_positions, vec![Parameter::Id(conversation)]),
             ("last message", STATEMENTS.last_messages, named(conversation)),
+            (
+                "authors",
+                STATEMENTS.authors,
+                vec![Parameter::Id(conversation), 0_u64.into(), newest.into(), u64::from(RECEIPT_MESSAGES_MAX).into()],
+            ),
             ("mark", STATEMENTS.mark_read, mark(conversation, READER, middle)),
             ("counters behind the mark", STATEMENTS.counters_of_members, member(conversation, READER)),
         ];

@@ -83,7 +83,8 @@ impl Probe {
     fn caller(&self, matched: &MatchedRoute<Target>) -> Result<Caller, String> {
         match (matched.access, self.user) {
             (Access::Public, None) => Ok(Caller::Anonymous),
-            (Access::Service, _) | (Access::ServiceOrUser, None) => Ok(Caller::Service),
+            (Access::Service | Access::ServiceOrUser, None) => Ok(Caller::Service),
+            (Access::Service, Some(user)) => Ok(Caller::ServiceFor(user)),
             (_, Some(user)) => Ok(Caller::User(user)),
             (Access::User, None) => Err("the route is for users; name one as `user`".to_owned()),
         }

@@ -108,12 +108,15 @@ impl wit::Host for InstanceState {
     }
 
     async fn edit_message(&mut self, edit: wit::Edit) -> ImportResult<wit::Changed> {
+        if let Err(error) = self.allow_records(Operation::EditMessage, (0, 0))? {
+            return Ok(Err(error.into()));
+        }
         let edit: Edit = edit.into();
         if let Err(error) = self.check_edited(&edit).await {
             return Ok(Err(error.into()));
         }
-        let changed: ImportResult<Changed> = ask!(self, EditMessage, edit_message(edit) => |changed| changed);
-        self.changed(changed?).await
+        let changed = self.identity.world.records.edit_message(edit).await;
+        self.changed(changed.map_err(Into::into)).await
     }
 
     async fn delete_message(
@@ -214,15 +217,18 @@ impl wit::Host for InstanceState {
     }
 
     async fn create_direct(&mut self, request: wit::DirectRequest) -> ImportResult<wit::Created> {
+        if let Err(error) = self.allow_records(Operation::CreateDirect, (0, 0))? {
+            return Ok(Err(error.into()));
+        }
         let mut request: DirectRequest = request.into();
         let additions = self.check_additions(request.user, &[request.other]).await;
         request.may_create = additions.is_ok();
-        let created: ImportResult<wit::Created> = ask!(self, CreateDirect, create_direct(request) => Into::into);
-        // There is no pair, and the user may not create one: the reason is that of the configuration.
-        match (created?, additions) {
-            (Err(wit::Error::NotFound(_)), Err(error)) => Ok(Err(error.into())),
-            (answer, _) => Ok(answer),
-        }
+        let created = match (self.identity.world.records.create_direct(request).await, additions) {
+            // There is no pair, and the user may not create one: the reason is that of the configuration.
+            (Err(RecordsError::NotFound(_)), Err(error)) => Err(error),
+            (created, _) => created,
+        };
+        Ok(created.map(Into::into).map_err(Into::into))
     }
 
     async fn add_member(&mut self, change: wit::MemberChange) -> ImportResult<Vec<Id>> {
@@ -248,6 +254,10 @@ impl wit::Host for InstanceState {
 
     async fn contacts(&mut self, user: Id) -> ImportResult<Vec<Id>> {
         ask!(self, Contacts, contacts(user.into()) => list)
+    }
+
+    async fn blocks(&mut self, user: Id) -> ImportResult<Vec<Id>> {
+        ask!(self, Blocks, blocks(user.into()) => list)
     }
 
     async fn audience(&mut self, users: Vec<Id>) -> ImportResult<Vec<wit::ContactAudience>> {

@@ -73,7 +73,6 @@ impl Identity {
             (Access::Public, Self::Anonymous) => Ok(Caller::Anonymous),
             (_, Self::Anonymous) => Err(ErrorCode::Unauthenticated.into()),
             (Access::Service, Self::User { .. }) => Err(ErrorCode::ServiceOnly.into()),
-            (Access::Service, Self::Service { .. }) => Ok(Caller::Service),
             (_, Self::User { user, .. }) => Ok(Caller::User(*user)),
             (_, Self::Service { acting_for: Some(user) }) => Ok(Caller::ServiceFor(*user)),
             (Access::User, Self::Service { acting_for: None }) => Err(ErrorCode::UserRequired.into()),

@@ -355,7 +355,7 @@ fn every_access_admits_the_right_callers() {
     let table = [
         (Access::User, ["user 1", "user_required", "user 2", "unauthenticated"]),
         (Access::ServiceOrUser, ["user 1", "Service", "user 2", "unauthenticated"]),
-        (Access::Service, ["service_only", "Service", "Service", "unauthenticated"]),
+        (Access::Service, ["service_only", "Service", "user 2", "unauthenticated"]),
         (Access::Public, ["user 1", "Service", "user 2", "Anonymous"]),
     ];
     for (access, expected) in table {

@@ -135,7 +135,9 @@ impl<F: Dispatcher, S: Bus + Feeds + PubSub + 'static> HttpService<F, S> {
         let mut response = match grant.preflight(request.method(), request.headers()) {
             // The request that follows is refused as well, and the page can read that.
             Some(response) => response,
-            None if request.uri().path() == host_paths::EVENTS => sse::refusal(refusal, trace),
+            None if request.uri().path() == host_paths::EVENTS => {
+                sse::refusal(refusal, trace, (request.headers(), request.uri()))
+            }
             None => refusal.response(trace),
         };
         grant.add_to(&mut response);

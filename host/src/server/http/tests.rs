@@ -1,6 +1,7 @@
 //! The HTTP service: credentials, bodies, bounds, problem documents, and the built-in routes.
 
 mod browsers;
+mod streams;
 
 use std::time::Duration;
 

@@ -75,7 +75,7 @@ impl From<CloseReason> for Refused {
 pub(super) fn upgrade<F, S>(
     state: Arc<AppState<F, S>>,
     parts: &mut Parts,
-    (request, is_page): (OpenRequest, bool),
+    request: OpenRequest,
 ) -> Result<Response, ApiError>
 where
     F: Dispatcher,
@@ -87,12 +87,7 @@ where
             let bounds = state.socket.clone();
             Ok(handshake.accept(&bounds, move |socket| serve(state, waiting, socket)))
         }
-        // A page cannot see the status of a refused handshake, and sees the reason of a close.
-        Err(error) if is_page && error.retry => {
-            let handshake = Handshake::of(parts)?;
-            Ok(handshake.accept(&state.socket, move |socket| super::refuse(error, socket)))
-        }
-        Err(error) => Err(error),
+        Err(error) => super::refuse_upgrade(error, &state.socket, parts),
     }
 }
 

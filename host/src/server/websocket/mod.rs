@@ -33,6 +33,7 @@ pub(crate) use answer::{SyncPayload, answer_text};
 use handshake::{Handshake, Socket};
 use session::ReadError;
 
+use crate::config::SocketConfig;
 use crate::delivery::event::parse_since;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::{Credentials, Identity};
@@ -59,35 +60,40 @@ where
     S: Bus + Feeds + 'static,
 {
     let is_page = parts.headers.contains_key(ORIGIN);
-    let request = check(&state, &parts, trace).await?;
+    let request = match check(&state, &parts, trace).await {
+        Ok(request) => request,
+        Err(error) => return refuse_upgrade(error, &state.socket, &mut parts),
+    };
     if request.identity == Identity::Anonymous {
-        return first_frame::upgrade(state, &mut parts, (request, is_page));
+        return first_frame::upgrade(state, &mut parts, request);
     }
     let user = request.identity.require_user()?;
     let admitted = state.limits.count_request(&request.identity, [Limited::Connects]).await;
-    let registered = admitted.and_then(|()| state.hub.register(user)).map_err(connects::counted);
-    let handshake = match &registered {
-        Err(error) if !(is_page && error.retry) => return Err(error.clone()),
-        _ => Handshake::of(&mut parts)?,
+    let registration = match admitted.and_then(|()| state.hub.register(user)).map_err(connects::counted) {
+        Ok(registration) => registration,
+        Err(error) => return refuse_upgrade(error, &state.socket, &mut parts),
     };
-    let opened = match registered {
-        Ok(registration) => {
-            let opened = ClientSession::connect(&state, registration, request).await;
-            opened.map_err(connects::counted)
-        }
-        Err(error) => Err(error),
-    };
-    match opened {
+    let handshake = Handshake::of(&mut parts)?;
+    match ClientSession::connect(&state, registration, request).await.map_err(connects::counted) {
         Ok((session, first)) => {
             connects::count_opened();
             Ok(handshake.accept(&state.socket, move |socket| serve(session, first, socket)))
         }
-        // A page cannot see the status of a refused handshake, and sees the reason of a close.
         Err(error) if is_page && error.retry => {
             Ok(handshake.accept(&state.socket, move |socket| refuse(error, socket)))
         }
         Err(error) => Err(error),
     }
+}
+
+/// Refuses a request before its handshake. A page cannot see the status of a refused handshake, and sees the reason of
+/// a close: so the handshake succeeds where the page may come back.
+fn refuse_upgrade(error: ApiError, bounds: &SocketConfig, parts: &mut Parts) -> Result<Response, ApiError> {
+    let is_page = parts.headers.contains_key(ORIGIN);
+    if !(is_page && error.retry && handshake::asks_for_upgrade(&parts.headers)) {
+        return Err(error);
+    }
+    Ok(Handshake::of(parts)?.accept(bounds, move |socket| refuse(error, socket)))
 }
 
 /// Makes every check that needs nothing but the request. A socket without credentials gets its user later.

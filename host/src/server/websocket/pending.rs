@@ -49,6 +49,11 @@ impl PendingAnswers {
         self.count
     }
 
+    /// Whether an answer with this ordering key runs. Another one would wait for it.
+    pub(super) fn is_pending(&self, ordering_key: &str) -> bool {
+        self.waiting.contains_key(ordering_key)
+    }
+
     pub(super) fn submit(&mut self, ordering_key: &str, answer: PendingAnswer) {
         self.count += 1;
         match self.waiting.get_mut(ordering_key) {

@@ -13,7 +13,6 @@ use super::pending::{PendingAnswer, SocketAnswer};
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::auth::{Credentials, Identity};
-use crate::server::limits::CallOfUser;
 use crate::server::problem::{ApiError, ErrorCode, encode};
 use crate::server::session::ClientSession;
 use crate::server::state::AppState;
@@ -46,27 +45,21 @@ pub(super) struct Renewal {
     pub(super) id: String,
     pub(super) trace: String,
     pub(super) offered: Result<Identity, ApiError>,
-    /// Its place among the calls of the user, held until the answer is written.
-    pub(super) place: Option<CallOfUser>,
 }
 
-/// Verifies the token of a frame.
+/// Verifies the token of a frame. It takes no place among the calls of the user: while another device of the user reads
+/// nothing, and its answers keep these places, a socket must not end whose client renews the token in time.
 pub(super) fn answer<F, S>(client: &ClientSession<F, S>, frame: &ClientFrame, trace: String) -> PendingAnswer
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
 {
-    let (state, limited) = (client.state.clone(), client.limited);
+    let state = client.state.clone();
     let (id, payload) = (frame.id.clone(), frame.payload.clone());
     Box::pin(async move {
-        // Waiting for the user's other calls takes nothing that others need.
-        let place = match limited {
-            Some(user) => Some(state.limits.begin_frame(user).await),
-            None => None,
-        };
         metrics::FRAMES_IN.of([TOKEN]).inc();
         let offered = identify(&state, &payload).await;
-        SocketAnswer::Renewal(Renewal { id, trace, offered, place })
+        SocketAnswer::Renewal(Renewal { id, trace, offered })
     })
 }
 

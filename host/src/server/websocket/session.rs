@@ -25,14 +25,14 @@ use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::limits::{CallOfUser, Limited};
 use crate::server::problem::{ApiError, ErrorCode};
-use crate::server::refresh::{self, RefreshAdmission, RefreshPermit};
+use crate::server::refresh;
 use crate::server::session::{ClientSession, FirstFrames};
 
 /// How long the client may take to read the close frame and to answer it.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest time for which nothing is read after too many frames.
 const READ_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// A refresh by the host and the client's own `sync` frames are answered in order.
+/// A refresh by the host and the client's own `sync` frames are answered one after the other.
 const REFRESH_ORDERING_KEY: &str = SYNC;
 
 /// Why a message could not be read.
@@ -97,8 +97,8 @@ struct SocketSession<F: Dispatcher, S> {
     timers: Timers,
     /// Nothing is read before this time, because the user has sent too many frames.
     read_at: Option<Instant>,
-    /// The current state is to be pushed once this is admitted.
-    refresh: Option<RefreshAdmission>,
+    /// The current state is to be pushed, and this may begin at this time.
+    refresh: Option<Instant>,
     /// How many trace ids this session has made: the connection's id with this number is a trace id.
     traces: u64,
 }
@@ -107,7 +107,7 @@ struct SocketSession<F: Dispatcher, S> {
 enum SocketInput {
     Events(OutboxBatch),
     Answers(Vec<SocketAnswer>),
-    Refresh(RefreshPermit),
+    Refresh,
     Message(Message),
     Draining(Duration),
     Timer,
@@ -144,6 +144,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
             self.read_at = None;
         }
         let may_read = self.read_at.is_none() && self.answers.len() < self.client.state.socket.calls_max;
+        // Its permit must not wait for the client's own frames, which wait for the user's other calls.
+        let may_refresh = !self.answers.is_pending(REFRESH_ORDERING_KEY);
         let due = self.read_at.map_or(self.timers.next(), |at| at.min(self.timers.next()));
         let Self { client, answers, refresh, .. } = self;
         let (registration, connection) = client.split();
@@ -152,7 +154,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 SocketInput::Events(batch.map_err(|closed| SessionEnd::Closed(close::of_outbox(&closed)))?)
             }
             Some(answer) = answers.next(), if answers.len() > 0 => SocketInput::Answers(vec![answer]),
-            permit = refresh::admitted(refresh), if refresh.is_some() => SocketInput::Refresh(permit),
+            () = refresh::due(*refresh), if may_refresh => SocketInput::Refresh,
             message = transport.next(), if may_read => SocketInput::Message(received(message)?),
             drain = registration.draining(), if !draining => SocketInput::Draining(drain.spread),
             () = sleep_until(due) => SocketInput::Timer,
@@ -172,10 +174,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 drop(places);
                 written
             }
-            SocketInput::Refresh(permit) => {
-                self.refresh = None;
-                let trace = self.next_trace();
-                self.answers.submit(REFRESH_ORDERING_KEY, answer::refresh(&self.client, trace, permit));
+            SocketInput::Refresh => {
+                self.begin_refresh();
                 Ok(())
             }
             SocketInput::Message(message) => match self.handle_message(message)? {
@@ -209,7 +209,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
                 }
                 // One that has not begun yet shows what this one would.
                 OutboxItem::Refresh => {
-                    self.refresh.get_or_insert_with(|| self.client.state.refreshes.admit());
+                    self.refresh.get_or_insert_with(|| self.client.state.refreshes.reserve());
                 }
             }
         }
@@ -218,18 +218,29 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
         written
     }
 
+    /// Begins to read the current state, or tries again later if too many others do so.
+    fn begin_refresh(&mut self) {
+        let Some(permit) = self.client.state.refreshes.try_begin() else {
+            self.refresh = Some(self.client.state.refreshes.reserve_again());
+            return;
+        };
+        self.refresh = None;
+        let trace = self.next_trace();
+        self.answers.submit(REFRESH_ORDERING_KEY, answer::refresh(&self.client, trace, permit));
+    }
+
     /// The message of an answer, and what is held until it is written.
     fn message(&mut self, answer: SocketAnswer) -> (Message, Option<CallOfUser>) {
         match answer {
             SocketAnswer::Frame(frame, place) => (Message::Text(frame.into()), place),
             SocketAnswer::StateUnavailable => (Message::Text(self.client.resync_from_here().text()), None),
-            SocketAnswer::Renewal(renewal) => self.renew(renewal),
+            SocketAnswer::Renewal(renewal) => (self.renew(renewal), None),
         }
     }
 
     /// Replaces the client's token, if the offered one may do so.
-    fn renew(&mut self, renewal: Renewal) -> (Message, Option<CallOfUser>) {
-        let Renewal { id, trace, offered, place } = renewal;
+    fn renew(&mut self, renewal: Renewal) -> Message {
+        let Renewal { id, trace, offered } = renewal;
         let frame = match offered.and_then(|offered| renewal::renewed(&self.client.identity, offered)) {
             Ok(identity) => {
                 self.client.renew(identity);
@@ -238,7 +249,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
             }
             Err(error) => frame::error(Some(&id), &error, &trace),
         };
-        (Message::Text(frame.into()), place)
+        Message::Text(frame.into())
     }
 
     /// Handles a message of the client. Returns the frame that refuses it, if it is not valid.

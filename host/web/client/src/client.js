@@ -24,6 +24,8 @@ const TYPING_MS_MIN = 3_000;
 const ATTEMPTS_MAX = 4;
 /** The longest wait for the answer to a probe. */
 const PROBE_MS_MAX = 10_000;
+/** Events of the client itself. An event of the host with such a name is only shown by the event `event`. */
+const OWN_EVENTS = new Set(["event", "status", "closed", "queue", "acknowledged", "refused"]);
 /** Waits between attempts to renew the token of an open socket. */
 const RENEW_FIRST_MS = 2_000;
 const RENEW_LAST_MS = 60_000;
@@ -55,7 +57,8 @@ export class RoostClient {
     this.#position = parsePosition(this.#options.since);
     this.#tokens = new Tokens(this.#options.token, clock);
     this.#requests = new Requests(clock, this.#options.ackTimeoutMs);
-    this.#http = new Http({ url, fetch, tokens: this.#tokens, clock, timeoutMs: this.#options.httpTimeoutMs });
+    const authorize = () => this.#authorize();
+    this.#http = new Http({ url, fetch, tokens: this.#tokens, clock, timeoutMs: this.#options.httpTimeoutMs, authorize });
     this.#renewBackoff = new Backoff(clock, RENEW_FIRST_MS, RENEW_LAST_MS);
     const { queueMax: entriesMax, queueAgeMsMax: ageMsMax, storage } = this.#options;
     this.#outbox = new Outbox({ entriesMax, ageMsMax, backoffFirstMs, backoffLastMs }, clock, storage, {
@@ -113,22 +116,27 @@ export class RoostClient {
     if (this.#connection.link) {
       return Promise.resolve(this.#hello);
     }
-    if (!this.#connected) {
-      this.#connected = deferred();
-      this.#outbox.reopen();
-      this.#watchNetwork();
-      if (this.#user) {
-        this.#outbox.open(this.#user);
-      }
-      this.#connection.start();
+    if (this.#connected) {
+      return this.#connected.promise;
     }
-    return this.#connected.promise;
+    const connected = deferred();
+    this.#connected = connected;
+    this.#outbox.reopen();
+    this.#watchNetwork();
+    if (this.#user) {
+      this.#outbox.open(this.#user);
+    }
+    this.#connection.start();
+    return connected.promise;
   }
 
-  /** Closes the connection. What is queued remains in the storage, and is sent by a later client. */
+  /** Closes the connection and ends every call. What is queued remains in the storage, and is sent by a later client. */
   async close() {
     this.#connection.stop(closedError());
-    await this.#outbox.close();
+    const closing = this.#outbox.close();
+    this.#http.abandon(closedError());
+    this.#tokens.abandon(closedError());
+    await closing;
   }
 
   /** Queues a message; resolves to the message as the host has stored it. */
@@ -253,7 +261,9 @@ export class RoostClient {
     if (type === "message.new") {
       this.#outbox.confirm(payload);
     }
-    this.#emitter.emit(type, payload, position);
+    if (!OWN_EVENTS.has(type)) {
+      this.#emitter.emit(type, payload, position);
+    }
     this.#emitter.emit("event", { type, payload, position });
   }
 
@@ -272,7 +282,8 @@ export class RoostClient {
     this.#scheduleRenewal();
     this.#emitter.emit("hello", hello, { resumed });
     this.#connected?.resolve(hello);
-    this.#outbox.setOnline(true);
+    // A listener may have closed the client.
+    this.#outbox.setOnline(this.status === "online");
   }
 
   #isAt(position) {
@@ -290,6 +301,19 @@ export class RoostClient {
     }
     this.#user = user;
     this.#outbox.open(user);
+  }
+
+  /** Before a call over HTTP: a token of another user ends the client. */
+  #authorize() {
+    if (this.#user === null) {
+      return;
+    }
+    try {
+      this.#checkUser(this.#tokens.user);
+    } catch (error) {
+      this.#connection.stop(error);
+      throw error;
+    }
   }
 
   #down({ error, blame }) {
@@ -311,7 +335,9 @@ export class RoostClient {
     this.#clock.clearTimeout(this.#renewing);
     const due = this.#tokens.renewInMs;
     if (due !== null && this.transport === "socket") {
-      this.#renewing = this.#clock.setTimeout(() => this.#renew(), due);
+      // A token that arrived while this socket was opened is unknown to the host.
+      const isCurrent = this.#connection.token === this.#tokens.text;
+      this.#renewing = this.#clock.setTimeout(() => this.#renew(), isCurrent ? due : 0);
     }
   }
 
@@ -324,6 +350,7 @@ export class RoostClient {
         return;
       }
       await this.call("token", { token });
+      this.#connection.renewed(token);
       this.#renewBackoff.reset();
       this.#scheduleRenewal();
     } catch (error) {

@@ -51,6 +51,8 @@ export class Connection {
   #socketFailures = 0;
   #socketAgainMs = SOCKET_AGAIN_MS;
   #refusedTokens = 0;
+  /** The host has asked not to be called before this time. */
+  #notBefore = 0;
 
   /**
    * @param {{url: URL, transport: string, firstFrame: boolean, WebSocket?: Function, fetch: typeof fetch, idleMs: number,
@@ -83,19 +85,32 @@ export class Connection {
     return this.#status === "online" ? this.#link : null;
   }
 
+  /** The token that the host has of this connection. */
+  get token() {
+    return this.#token;
+  }
+
+  /** The host has accepted another token for this connection. */
+  renewed(token) {
+    this.#token = token;
+  }
+
   /** Connects, unless the client is connected or connecting. */
   start() {
     if (this.#status === "idle" || this.#status === "closed") {
       this.#backoff.reset();
       this.#refusedTokens = 0;
+      this.#socketFailures = 0;
       this.#connect();
     }
   }
 
-  /** The network is back, or the page is shown again: does not wait any longer. */
+  /** The network is back, or the page is shown again: does not wait any longer than the host asks for. */
   wake() {
     if (this.#status === "waiting") {
-      this.#connect();
+      if (this.#clock.now() >= this.#notBefore) {
+        this.#connect();
+      }
     } else if (this.#status === "online") {
       this.#liveness.probe();
     }
@@ -120,8 +135,12 @@ export class Connection {
 
   async #connect() {
     this.#release();
-    this.#setStatus("connecting");
     const attempt = this.#attempt;
+    this.#setStatus("connecting");
+    if (attempt !== this.#attempt) {
+      // A listener has closed the client.
+      return;
+    }
     try {
       const token = await this.#tokens.get();
       if (attempt === this.#attempt) {
@@ -172,6 +191,10 @@ export class Connection {
         this.#socketAgainMs = Math.min(this.#socketAgainMs * 2, SOCKET_AGAIN_MS_MAX);
       }
       this.#setStatus("online");
+      if (this.#status !== "online") {
+        // A listener has closed the client.
+        return;
+      }
     }
     this.#events.frame(frame);
   }
@@ -222,6 +245,7 @@ export class Connection {
     // A host that closes connections as soon as they are open is not asked without a pause.
     const atOnce = decision.next === "now" && lasted >= STABLE_MS;
     const waitMs = atOnce ? this.#clock.random() * AT_ONCE_MS_MAX : this.#backoff.next(decision.retryAfterMs);
+    this.#notBefore = this.#clock.now() + (decision.retryAfterMs ?? 0);
     this.#setStatus("waiting", { error: decision.error, waitMs });
     this.#events.down(decision);
     if (this.#status === "waiting") {

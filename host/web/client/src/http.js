@@ -17,8 +17,13 @@ export class Http {
   #tokens;
   #clock;
   #timeoutMs;
+  #authorize;
+  /** What aborts the calls that are under way. */
+  #running = new Set();
 
-  constructor({ url, fetch, tokens, clock, timeoutMs }) {
+  /** `authorize` throws if the present token is not one of the client's user. */
+  constructor({ url, fetch, tokens, clock, timeoutMs, authorize }) {
+    this.#authorize = authorize;
     this.#url = url;
     this.#fetch = fetch;
     this.#tokens = tokens;
@@ -32,7 +37,28 @@ export class Http {
    * @param {string} path such as `v1/conversations`
    * @param {{query?: object, body?: object, attempts?: number, signal?: AbortSignal}} [request]
    */
-  async call(method, path, { query, body, attempts = 1, signal } = {}) {
+  async call(method, path, { signal, ...request } = {}) {
+    const running = new AbortController();
+    const forward = () => running.abort(signal.reason);
+    signal?.addEventListener("abort", forward, { once: true });
+    if (signal?.aborted) {
+      forward();
+    }
+    this.#running.add(running);
+    try {
+      return await this.#attempt(method, path, { ...request, signal: running.signal });
+    } finally {
+      this.#running.delete(running);
+      signal?.removeEventListener("abort", forward);
+    }
+  }
+
+  /** Ends the calls that are under way, those that wait for another attempt as well. */
+  abandon(error) {
+    this.#running.forEach((running) => running.abort(error));
+  }
+
+  async #attempt(method, path, { query, body, attempts = 1, signal }) {
     const backoff = new Backoff(this.#clock, BACKOFF_FIRST_MS, BACKOFF_LAST_MS);
     let refreshed = false;
     for (;;) {
@@ -44,7 +70,7 @@ export class Http {
           continue;
         }
         const failures = backoff.failures + 1;
-        if (!(error instanceof RoostError) || !error.retry || failures >= attempts || signal?.aborted) {
+        if (!(error instanceof RoostError) || !error.retry || failures >= attempts || signal.aborted) {
           throw error;
         }
         await wait(this.#clock, backoff.next(limited(error.retryAfterMs)), signal);
@@ -63,6 +89,7 @@ export class Http {
       }
     }
     const token = await this.#tokens.get();
+    this.#authorize();
     const headers = { accept: "application/json", authorization: `Bearer ${token}` };
     if (body !== undefined) {
       headers["content-type"] = "application/json";
@@ -83,22 +110,22 @@ export class Http {
   async #answer(address, request, signal) {
     const abort = new AbortController();
     const forward = () => abort.abort(signal.reason);
-    signal?.addEventListener("abort", forward, { once: true });
+    signal.addEventListener("abort", forward, { once: true });
     const late = new RoostError("timeout", "the host did not answer in time", { retry: true });
     const timer = this.#clock.setTimeout(() => abort.abort(late), this.#timeoutMs);
     try {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       const response = await this.#fetch(address.href, { ...request, signal: abort.signal });
       const text = await response.text();
       return { status: response.status, text, retryAfter: response.headers.get("retry-after") };
     } catch (error) {
-      if (signal?.aborted) {
+      if (signal.aborted) {
         throw signal.reason;
       }
       throw abort.signal.aborted ? late : connectionLost(`the host cannot be reached: ${error?.message}`, error);
     } finally {
       this.#clock.clearTimeout(timer);
-      signal?.removeEventListener("abort", forward);
+      signal.removeEventListener("abort", forward);
     }
   }
 }

@@ -4,6 +4,8 @@
  * A socket that is quiet is probed with a frame. An event stream is never quiet: the host sends a comment every 15 seconds.
  */
 
+/** A socket whose probe has shown nothing is looked at again after this time. */
+const RECHECK_MS = 1_000;
 /** An event stream without any bytes for this long is dead. */
 const STREAM_QUIET_MS_MAX = 45_000;
 
@@ -62,9 +64,9 @@ export class Liveness {
     const asked = this.#clock.now();
     try {
       await this.#actions.probe();
-    } catch {
-      // An answer of any kind is a sign of life, a refusal as well.
-      if (this.#probing && this.#heardAt < asked) {
+    } catch (error) {
+      // An answer of any kind is a sign of life, a refusal as well. A probe that was not sent shows nothing.
+      if (this.#probing && this.#heardAt < asked && error?.code !== "too_many_requests") {
         this.#actions.dead();
       }
     }
@@ -75,9 +77,9 @@ export class Liveness {
     return this.#kind === "events" ? STREAM_QUIET_MS_MAX : this.#idleMs;
   }
 
-  #schedule() {
+  #schedule(waitMsMin = 1) {
     const due = this.#heardAt + this.#quietMax - this.#clock.now();
-    this.#watch = this.#clock.setTimeout(() => this.#check(), Math.max(due, 1));
+    this.#watch = this.#clock.setTimeout(() => this.#check(), Math.max(due, waitMsMin));
   }
 
   #check() {
@@ -88,8 +90,7 @@ export class Liveness {
     } else {
       this.probe().finally(() => {
         if (this.#kind !== null) {
-          this.activity();
-          this.#schedule();
+          this.#schedule(RECHECK_MS);
         }
       });
     }

@@ -11,6 +11,10 @@ import { RoostError, closedError } from "./errors.js";
 
 /** How many conversations are worked on at the same time. */
 const CONVERSATIONS_AT_ONCE_MAX = 8;
+/** A storage that takes longer to open holds nothing up any more. */
+const STORAGE_MS_MAX = 5_000;
+/** Errors, beside those of the token, that say nothing about the change that was to be sent. */
+const NOT_ABOUT_THE_CHANGE = new Set(["no_token", "user_changed", "closed"]);
 
 /**
  * One change.
@@ -35,6 +39,8 @@ export class Outbox {
   /** Conversations in which an entry is in flight, or waits for its next attempt. */
   #busy = new Map();
   #waiters = new Map();
+  /** The storage is being opened: entries that were dropped meanwhile, and whether the others wait for it. */
+  #opening = null;
   #user = null;
   #made = 0;
   #online = false;
@@ -65,14 +71,21 @@ export class Outbox {
       return;
     }
     this.#user = user;
-    const queued = this.entries;
-    const stored = await this.#keep(() => this.#storage.open(user));
-    this.#entries.clear();
-    for (const entry of [...(stored ?? []), ...queued]) {
-      entry.user = user;
-      this.#entries.set(entry.key, entry);
+    const early = this.entries;
+    early.forEach((entry) => Object.assign(entry, { user }));
+    const opening = this.#waitForStorage();
+    const stored = (await this.#keep(() => this.#storage.open(user))) ?? [];
+    this.#clock.clearTimeout(opening.timer);
+    if (this.#opening !== opening) {
+      return;
     }
-    queued.forEach((entry) => this.#keep(() => this.#storage.put(entry)));
+    this.#opening = null;
+    // What the user does while the storage is opened comes after what is stored.
+    const queued = this.entries;
+    const left = stored.filter(({ key }) => !this.#entries.has(key) && !opening.dropped.has(key));
+    const entries = [...left.map((entry) => ({ ...entry, user })), ...queued];
+    this.#entries = new Map(entries.map((entry) => [entry.key, entry]));
+    early.filter(({ key }) => this.#entries.has(key)).forEach((entry) => this.#keep(() => this.#storage.put(entry)));
     this.#events.changed();
     this.#pump();
   }
@@ -110,16 +123,14 @@ export class Outbox {
   /** The host takes changes now, or it does not. */
   setOnline(online) {
     this.#online = online;
-    if (online) {
-      // What waited for its next attempt has waited for the connection.
-      for (const [conversation, work] of this.#busy) {
-        if (work.timer !== null) {
-          this.#clock.clearTimeout(work.timer);
-          this.#busy.delete(conversation);
-        }
+    // What waits for its next attempt waits for the next connection instead.
+    for (const [conversation, work] of this.#busy) {
+      if (work.timer !== null) {
+        this.#clock.clearTimeout(work.timer);
+        this.#busy.delete(conversation);
       }
-      this.#pump();
     }
+    this.#pump();
   }
 
   /** A message arrived as an event: it is acknowledged, whatever becomes of the answer. */
@@ -157,6 +168,8 @@ export class Outbox {
   async close() {
     this.#closed = true;
     this.#online = false;
+    this.#clock.clearTimeout(this.#opening?.timer);
+    this.#opening = null;
     this.#busy.forEach(({ timer }) => this.#clock.clearTimeout(timer));
     this.#busy.clear();
     const waiters = [...this.#waiters.values()];
@@ -190,7 +203,7 @@ export class Outbox {
 
   /** Sends the first entry of every conversation that has none in flight. */
   #pump() {
-    if (!this.#online || this.#closed) {
+    if (!this.#online || this.#closed || this.#opening?.holdsUp) {
       return;
     }
     for (const entry of this.entries) {
@@ -224,7 +237,7 @@ export class Outbox {
   #failed(entry, error, backoff) {
     if (!this.#entries.has(entry.key)) {
       this.#next(entry);
-    } else if (!(error instanceof RoostError) || !error.retry) {
+    } else if (isRefusal(error)) {
       this.#refuse(entry, error);
     } else if (!this.#online) {
       // The next connection begins with it.
@@ -274,7 +287,20 @@ export class Outbox {
     this.#pump();
   }
 
+  /** Nothing is sent before what is stored, but a storage that does not answer is not waited for. */
+  #waitForStorage() {
+    const opening = { holdsUp: true, dropped: new Set() };
+    opening.timer = this.#clock.setTimeout(() => {
+      opening.holdsUp = false;
+      this.#events.storageFailed(new Error("the storage did not open in time"));
+      this.#pump();
+    }, STORAGE_MS_MAX);
+    this.#opening = opening;
+    return opening;
+  }
+
   #drop(entry) {
+    this.#opening?.dropped.add(entry.key);
     this.#entries.delete(entry.key);
     this.#waiters.delete(entry.key);
     if (this.#user !== null) {
@@ -290,6 +316,12 @@ export class Outbox {
       return undefined;
     }
   }
+}
+
+/** Whether the host refuses the change for good. A token that it refuses, or that is missing, says nothing about the change. */
+function isRefusal(error) {
+  const isAboutTheToken = error.status === 401 || NOT_ABOUT_THE_CHANGE.has(error.code);
+  return !(error instanceof RoostError) || !(error.retry || isAboutTheToken);
 }
 
 /** A promise that is rejected, also if nobody waits for it. */

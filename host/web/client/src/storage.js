@@ -40,6 +40,7 @@ class IndexedDbStorage {
   /** The name of this tab in the database. A lock with this name is held while the tab is open. */
   #owner = globalThis.crypto.getRandomValues(new Uint32Array(4)).join("-");
   #held = null;
+  #writes = new Set();
   #release = () => {};
 
   constructor(name, indexedDB, locks) {
@@ -51,53 +52,102 @@ class IndexedDbStorage {
   async open(user) {
     this.#held ??= this.#holdLock();
     await this.#held;
-    const transaction = (await this.#connect()).transaction(ENTRIES, "readonly");
-    const range = globalThis.IDBKeyRange.bound([user, ""], [user, "\uffff"]);
-    const found = await result(transaction.objectStore(ENTRIES).getAll(range));
+    const found = await this.#entriesOf(user, "readonly");
     const entries = [];
     for (const owner of new Set(found.map((entry) => entry.owner))) {
-      const ofOwner = found.filter((entry) => entry.owner === owner);
-      entries.push(...(await this.#takeOver(owner, ofOwner)));
+      entries.push(...(await this.#takeOver(user, owner)));
     }
-    return entries.sort((one, other) => (one.key < other.key ? -1 : 1));
+    return entries.map(({ owner, ...entry }) => entry).sort((one, other) => (one.key < other.key ? -1 : 1));
   }
 
-  async put(entry) {
-    const transaction = (await this.#connect()).transaction(ENTRIES, "readwrite");
-    transaction.objectStore(ENTRIES).put({ ...entry, owner: this.#owner });
-    await completed(transaction);
+  put(entry) {
+    return this.#write((store) => store.put({ ...entry, owner: this.#owner }));
   }
 
-  async remove(entry) {
-    const transaction = (await this.#connect()).transaction(ENTRIES, "readwrite");
-    transaction.objectStore(ENTRIES).delete([entry.user, entry.key]);
-    await completed(transaction);
+  remove(entry) {
+    return this.#write((store) => store.delete([entry.user, entry.key]));
   }
 
   async close() {
-    this.#release();
-    this.#held = null;
-    (await this.#database)?.close();
+    const [database, release] = [this.#database, this.#release];
+    // At once: the storage may be opened again before this is done.
     this.#database = null;
+    this.#held = null;
+    this.#release = () => {};
+    await Promise.allSettled(this.#writes);
+    release();
+    (await database)?.close();
   }
 
+  /** A change of the database. It is remembered until it is done: the database is not closed before. */
+  #write(change) {
+    const write = this.#carryOut(this.#connect(), this.#held, change);
+    this.#writes.add(write);
+    const forget = () => this.#writes.delete(write);
+    write.then(forget, forget);
+    return write;
+  }
+
+  async #carryOut(connecting, held, change) {
+    // A tab without its lock counts as closed: another one would take the entry over.
+    const [database] = await Promise.all([connecting, held]);
+    const transaction = database.transaction(ENTRIES, "readwrite");
+    change(transaction.objectStore(ENTRIES));
+    await completed(transaction);
+  }
+
+  /** The database. One that could not be opened, or that the browser has closed, is opened again by the next call. */
   #connect() {
-    this.#database ??= new Promise((resolve, reject) => {
-      const request = this.#indexedDB.open(this.#name, 1);
-      request.onupgradeneeded = () => request.result.createObjectStore(ENTRIES, { keyPath: ["user", "key"] });
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-      request.onblocked = () => reject(new Error("another tab holds an older version of the database"));
-    });
+    if (!this.#database) {
+      const ended = () => {
+        if (this.#database === opening) {
+          this.#database = null;
+        }
+      };
+      const opening = this.#openDatabase(ended);
+      opening.catch(ended);
+      this.#database = opening;
+    }
     return this.#database;
   }
 
+  #openDatabase(ended) {
+    return new Promise((resolve, reject) => {
+      const request = this.#indexedDB.open(this.#name, 1);
+      request.onupgradeneeded = () => request.result.createObjectStore(ENTRIES, { keyPath: ["user", "key"] });
+      request.onerror = () => reject(request.error);
+      request.onblocked = () => reject(new Error("another tab holds an older version of the database"));
+      request.onsuccess = () => {
+        const database = request.result;
+        database.onclose = ended;
+        database.onversionchange = () => {
+          // Another tab deletes or upgrades the database, and waits for this one.
+          ended();
+          database.close();
+        };
+        resolve(database);
+      };
+    });
+  }
+
+  /** The entries of a user, with their owners. With `owner`, those of this tab replace them, in one transaction. */
+  async #entriesOf(user, mode, owner) {
+    const transaction = (await this.#connect()).transaction(ENTRIES, mode);
+    const store = transaction.objectStore(ENTRIES);
+    const all = await result(store.getAll(globalThis.IDBKeyRange.bound([user, ""], [user, "\uffff"])));
+    if (owner === undefined) {
+      return all;
+    }
+    const entries = all.filter((entry) => entry.owner === owner);
+    entries.forEach((entry) => store.put({ ...entry, owner: this.#owner }));
+    await completed(transaction);
+    return entries;
+  }
+
   /** Entries of a tab that is no longer open become those of this one; of a tab that is open, none. */
-  async #takeOver(owner, entries) {
-    const take = async () => {
-      await Promise.all(entries.map((entry) => this.put(entry)));
-      return entries;
-    };
+  async #takeOver(user, owner) {
+    // Read again under the lock: another tab may have been faster.
+    const take = () => this.#entriesOf(user, "readwrite", owner);
     if (!this.#locks || owner === this.#owner) {
       return take();
     }
@@ -108,14 +158,15 @@ class IndexedDbStorage {
     if (!this.#locks) {
       return;
     }
-    await new Promise((held) => {
+    await new Promise((held, failed) => {
       const untilClosed = new Promise((release) => {
         this.#release = release;
       });
-      this.#locks.request(lockOf(this.#owner), () => {
+      const request = this.#locks.request(lockOf(this.#owner), () => {
         held();
         return untilClosed;
       });
+      request.catch(failed);
     });
   }
 }

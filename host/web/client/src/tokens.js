@@ -18,6 +18,8 @@ export class Tokens {
   #clock;
   #current = null;
   #pending = null;
+  /** Rejects what waits for the source. */
+  #giveUp = null;
 
   /**
    * @param {string | ((request: {reason: string}) => string | Promise<string>)} source
@@ -34,6 +36,11 @@ export class Tokens {
   /** The user whom the current token names; `null` without a token or for an opaque one. */
   get user() {
     return this.#current?.claims.sub ?? null;
+  }
+
+  /** The current token; `null` without one. */
+  get text() {
+    return this.#current?.text ?? null;
   }
 
   /** Whether a refused token can be replaced by another one. */
@@ -56,6 +63,11 @@ export class Tokens {
       this.#pending = null;
     });
     return this.#pending;
+  }
+
+  /** Does not wait for the source any longer. */
+  abandon(error) {
+    this.#giveUp?.(error);
   }
 
   /** The host refused this token: the next call of `get` asks for another one. */
@@ -93,6 +105,7 @@ export class Tokens {
     }
     let timer;
     const late = new Promise((_, reject) => {
+      this.#giveUp = reject;
       const error = new RoostError("token_timeout", "the source of the token did not answer in time", { retry: true });
       timer = this.#clock.setTimeout(() => reject(error), SOURCE_MS_MAX);
     });
@@ -107,6 +120,7 @@ export class Tokens {
           });
     } finally {
       this.#clock.clearTimeout(timer);
+      this.#giveUp = null;
     }
   }
 }

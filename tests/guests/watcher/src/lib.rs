@@ -34,6 +34,7 @@ roost_function::function! {
         ("message.deleted", note_call),
         ("poll.vote", note_call),
         ("poll.closed", note_call),
+        ("user.erased", note_call),
     ],
     grants: Grants { read: &[Space::App], write: &[Space::App], publish: Recipients::Nobody, records: &[] },
 }

@@ -1,13 +1,59 @@
 //! Invariant 10 in the final state: a client that starts from `hello` and applies every event shows the same conversations,
-//! members, counters, read positions, contacts and presence as the records hold.
+//! members, counters, read positions, contacts and presence as the records hold. And during a run: the counters in an event
+//! are those that its transaction leaves in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use roost_core::ids::{ConversationId, UserId};
+use roost_core::key::{Key, Owner, Space};
+use roost_core::port::{Event, KeyValue, Query, Transaction, Value};
 
 use crate::simulation::client::Client;
+use crate::simulation::executor::complete_now;
 use crate::simulation::view::{ShownConversation, View};
 use crate::simulation::world::World;
+
+/// The counters in an event.
+#[derive(serde::Deserialize)]
+struct PublishedCounters {
+    conversation: ConversationId,
+    /// `None` for a conversation that the user has left.
+    unread: Option<u64>,
+    total: u64,
+}
+
+/// Whether an event has the total, and the counter of a conversation if the user is still a member.
+pub(crate) fn has_counters(event: &Event) -> bool {
+    matches!(event.name.as_ref(), "unread.update" | "conversation.removed")
+}
+
+/// Compares the counters that a transaction has published with those that it has left in the store. The clients of this
+/// simulation add up their counters; a client that does not know all conversations takes the total from these events.
+pub(crate) fn committed(world: &World, transaction: &Transaction) {
+    let Owner::User(user) = transaction.owner else { return };
+    for event in transaction.publications.iter().filter(|event| has_counters(event)) {
+        let Ok(published) = serde_json::from_str::<PublishedCounters>(&event.payload) else {
+            world.ground_truth().violate(10, || format!("{} has no counters: {}", event.name, event.payload));
+            continue;
+        };
+        let total = stored(world, Key::of_user(Space::UnreadTotal, user));
+        let counter = Key::unread_conversation(user, published.conversation);
+        let unread = published.unread.and_then(|_| stored(world, counter));
+        if total != Some(published.total) || unread != published.unread {
+            let name = world.label(user);
+            world.ground_truth().violate(10, || {
+                format!("{name} received {} {}, the store has {unread:?} and {total:?}", event.name, event.payload)
+            });
+        }
+    }
+}
+
+fn stored(world: &World, counter: Key) -> Option<u64> {
+    match complete_now(world.store.read(vec![Query::Counter(counter)])).ok()?.first()? {
+        Value::Counter(count) => u64::try_from(*count).ok(),
+        _ => None,
+    }
+}
 
 /// Compares what a client shows with the records.
 pub(crate) fn check(client: &Client) {

@@ -32,7 +32,7 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
     Yes,
-    /// A service may do it if it acts for a member.
+    /// A service may do it if it acts for a user, who must be a member where a conversation is named.
     YesForMember,
     /// Refused with this code.
     Refused(String),
@@ -44,7 +44,7 @@ impl Cell {
     fn parse(text: &str) -> Self {
         match text {
             "–" => Self::Impossible,
-            "yes, for a member" => Self::YesForMember,
+            "yes, for a member" | "yes, for a user" => Self::YesForMember,
             _ if text == "yes" || text.starts_with("yes, ") => Self::Yes,
             _ => match text.strip_prefix('`').and_then(|code| code.strip_suffix('`')) {
                 Some(code) => Self::Refused(code.to_owned()),

@@ -2,7 +2,9 @@
 
 use super::{ANN, AT, BOB, NOWHERE, Subject, by, by_service, draft, edit};
 use crate::ids::{ConversationId, Seq, UserId};
-use crate::limits::{CONTACTS_MAX, CONTENT_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX, PENDING_PAGE};
+use crate::limits::{
+    CONTACTS_MAX, CONTENT_BYTES_MAX, COUNTERS_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX, PENDING_PAGE,
+};
 use crate::port::{
     Answer, ChangeRange, Confirmation, ConversationQuery, Draft, Edit, HistoryQuery, NewConversation, PendingQuery,
     Records, RecordsError, UnreadRequest,
@@ -66,6 +68,9 @@ pub async fn lists_have_at_most_500_entries<R: Records>(subject: &Subject<R>) {
             if fits { answer.unwrap() } else { too_large(answer) }
         }
     }
+    let many = |requests| vec![UnreadRequest::named(ANN, vec![conversation; LIST_MAX]); requests];
+    subject.unread(many(COUNTERS_MAX / LIST_MAX)).await.unwrap();
+    too_large(subject.unread(many(COUNTERS_MAX / LIST_MAX + 1)).await);
 }
 
 /// The bound applies to conversations, messages and pending announcements.

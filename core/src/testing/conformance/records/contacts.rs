@@ -24,6 +24,18 @@ pub async fn contacts_are_directed_and_in_order<R: Records>(subject: &Subject<R>
     assert_eq!(subject.contacts(ANN).await.unwrap(), [BOB, CAT, DAN]);
 }
 
+/// Neither a contact nor the block of the other side is one of them.
+pub async fn blocks_are_directed_and_in_order<R: Records>(subject: &Subject<R>) {
+    for blocked in [CAT, BOB, DAN] {
+        subject.block(ANN, blocked).await.unwrap();
+    }
+    subject.add_contact(BOB, CAT).await.unwrap();
+    assert_eq!(subject.blocks(ANN).await.unwrap(), [BOB, CAT, DAN]);
+    assert!(subject.blocks(BOB).await.unwrap().is_empty());
+    subject.unblock(ANN, CAT).await.unwrap();
+    assert_eq!(subject.blocks(ANN).await.unwrap(), [BOB, DAN]);
+}
+
 /// Users are in the order asked, and the users who see them in ascending order.
 pub async fn only_mutual_contacts_see_each_other<R: Records>(subject: &Subject<R>) {
     mutual(subject, ANN, CAT).await;

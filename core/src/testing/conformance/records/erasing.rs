@@ -77,6 +77,9 @@ pub async fn contacts_and_blocks_are_erased_in_both_directions<R: Records>(subje
     assert!(subject.contacts(ANN).await.unwrap().is_empty());
     assert_eq!(subject.contacts(BOB).await.unwrap(), [CAT]);
     assert!(subject.contacts(CAT).await.unwrap().is_empty());
+    for user in [ANN, DAN] {
+        assert!(subject.blocks(user).await.unwrap().is_empty());
+    }
     // Without their blocks all three may be in one conversation.
     subject.create(&[ANN, CAT, DAN]).await;
 }
@@ -93,10 +96,12 @@ pub async fn documents_about_the_user_are_erased<R: Records>(subject: &Subject<R
     assert_eq!(subject.document_names(scope(BOB)).await.unwrap(), ["settings"]);
 }
 
-/// Announced like any other removal or deletion.
+/// Announced like any other removal or deletion. A contact and a block of the same user end in one move.
 pub async fn what_is_erased_is_pending<R: Records>(subject: &Subject<R>) {
     let group = subject.create(&[BOB, ANN]).await;
     subject.send(group, ANN, "of Ann").await;
+    subject.add_contact(BOB, ANN).await.unwrap();
+    subject.block(BOB, ANN).await.unwrap();
     erase(subject, ANN).await;
     let pending = subject.unconfirmed().await;
     let is_removal = |item: &Pending| matches!(item, Pending::Membership(of, user, _) if (*of, *user) == (group, ANN));
@@ -104,6 +109,7 @@ pub async fn what_is_erased_is_pending<R: Records>(subject: &Subject<R>) {
     let is_deletion =
         |item: &Pending| matches!(item, Pending::Change(changed) if changed.change.kind == ChangeKind::Deleted);
     assert!(pending.iter().any(is_deletion), "{pending:?}");
+    assert!(pending.contains(&Pending::Contact(BOB, ANN, 3)), "{pending:?}");
 }
 
 /// Nobody has created the conversations of an erased user, not even a user who comes back under the same id.

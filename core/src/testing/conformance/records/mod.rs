@@ -312,6 +312,7 @@ macro_rules! each_records_case {
             recovering::tried_items_are_answered_by_their_next_time,
             paging::conversations_carry_at_most_20_members_and_the_positions_of_8,
             contacts::a_block_hides_both_from_each_other,
+            contacts::blocks_are_directed_and_in_order,
             contacts::contacts_are_directed_and_in_order,
             contacts::only_mutual_contacts_see_each_other,
             contacts::repeated_additions_and_removals_of_contacts_and_blocks_are_harmless,

@@ -70,12 +70,13 @@ impl From<Conversation> for port::Conversation {
         members.sort_unstable();
         members.dedup();
         members.truncate(MEMBERS_SHOWN_MAX);
+        let member_count = conversation.member_count.max(members.len() as u64);
         let reads: Vec<Seq> = members.iter().filter_map(|member| conversation.reads.get(member).copied()).collect();
-        let are_all = members.len() <= READS_SHOWN_MAX && reads.len() == members.len();
+        let are_all = member_count <= READS_SHOWN_MAX as u64 && reads.len() as u64 == member_count;
         Self {
             id: conversation.id,
             direct: conversation.direct,
-            member_count: conversation.member_count.max(members.len() as u64),
+            member_count,
             members,
             reads: if are_all { reads } else { Vec::new() },
             read: conversation.read,

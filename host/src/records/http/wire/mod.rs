@@ -33,8 +33,8 @@ pub use outbox::{
     Announced, Confirmation, Pending, PendingId, PendingItem, PendingPage, Postpone, Postponement, ReadPending,
 };
 pub use users::{
-    Audience, Audiences, Blocked, Contact, Contacts, Counter, MarkRead, ReadAudience, ReadContacts, ReadMark,
-    ReadRelation, ReadUnread, Relation, UnreadRequest, UnreadSnapshot, UnreadSnapshots,
+    Audience, Audiences, Blocked, BlockedUsers, Contact, Contacts, Counter, MarkRead, ReadAudience, ReadBlocks,
+    ReadContacts, ReadMark, ReadRelation, ReadUnread, Relation, UnreadRequest, UnreadSnapshot, UnreadSnapshots,
 };
 
 /// The answer to `GET <records_url>/v1`: the protocol that the backend speaks.

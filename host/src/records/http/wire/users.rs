@@ -21,6 +21,21 @@ pub struct Contacts {
     pub contacts: Vec<UserId>,
 }
 
+/// The question of `blocks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as the argument of `Records::blocks`")]
+pub struct ReadBlocks {
+    pub user: UserId,
+}
+
+/// The answer to `blocks`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "those the user has blocked")]
+pub struct BlockedUsers {
+    #[serde(deserialize_with = "in_order")]
+    pub blocked: Vec<UserId>,
+}
+
 /// The question of `add-contact` and `remove-contact`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "as the arguments of `Records::add_contact`")]

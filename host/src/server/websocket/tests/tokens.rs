@@ -90,6 +90,24 @@ async fn a_token_that_may_not_replace_the_current_one_is_refused_by_code_and_the
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_does_not_wait_for_the_other_calls_of_the_user() {
+    let host = FakeHost::with_bounds(|bounds| bounds.users.calls_max = 1);
+    let mut client = connect(&host, Options { token_life: HOUR, ..Options::default() }).await.after_hello().await;
+    client.send(r#"{"id":"1","type":"slow"}"#).await;
+    while !host.functions.names().contains(&"slow".to_owned()) {
+        tokio::task::yield_now().await;
+    }
+    client.send(r#"{"id":"2","type":"echo"}"#).await;
+    client.send(&token_frame("3", &token(user(1), 2 * HOUR))).await;
+    let answer = client.frame().await;
+    assert_eq!((&answer["id"], &answer["type"]), (&json!("3"), &json!("ok")));
+    host.functions.gate.add_permits(1);
+    for id in ["1", "2"] {
+        assert_eq!(client.frame().await["id"], id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewal_does_not_prolong_the_stop_of_the_host() {
     let host = FakeHost::start();
     let options = Options { token_life: Duration::from_secs(5), ..Options::default() };

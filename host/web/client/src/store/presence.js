@@ -13,9 +13,12 @@ export class Presence {
     this.#view = null;
   }
 
-  /** The presence of all contacts, in an answer that is not the first one. Whom it does not name, the user may not see. */
-  learn(states) {
-    const named = new Set(states.map(({ user }) => user));
+  /**
+   * The presence of all contacts, in an answer that is not the first one. Whom it does not name, the user may not see, unless an
+   * event about them arrived while the answer was on the way: `recent` are the users of those.
+   */
+  learn(states, recent = []) {
+    const named = new Set([...states.map(({ user }) => user), ...recent]);
     [...this.#known.keys()].filter((user) => !named.has(user)).forEach((user) => this.hide(user));
     for (const state of states) {
       const known = this.#known.get(state.user);

@@ -11,17 +11,23 @@ export class Recorder {
   #recordings = new Set();
 
   /**
-   * Asks for something and applies the answer. The events that arrive meanwhile are in the list that `ask` is given.
-   * @param {(events: object[]) => Promise<void>} ask
+   * Asks for something and applies the answer. The function that `ask` is given returns the events that have arrived meanwhile,
+   * and throws if they are too many.
+   * @template T
+   * @param {(arrived: () => object[]) => Promise<T>} ask
+   * @returns {Promise<T>}
    */
   async during(ask) {
     const events = [];
     this.#recordings.add(events);
-    try {
-      await ask(events);
+    const arrived = () => {
       if (events.length > EVENTS_MAX) {
         throw new RoostError("too_many_events", "too many events arrived while the host was asked", { retry: true });
       }
+      return events;
+    };
+    try {
+      return await ask(arrived);
     } finally {
       this.#recordings.delete(events);
     }

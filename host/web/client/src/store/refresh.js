@@ -1,5 +1,6 @@
 /**
- * Asks the host again about conversations of which an event left something open.
+ * Asks the host again about conversations of which an event left something open. What cannot be asked without a connection is
+ * asked with the next one.
  *
  * An answer and the events travel apart. An answer counts only if no event of its conversation arrived while it was on the
  * way; otherwise the host is asked again, later and later.
@@ -16,14 +17,14 @@ const WAITING_MAX = 100;
 export class Refresh {
   #clock;
   #actions;
-  /** @type {Map<string, {timer: unknown, tries: number, eventful: boolean}>} */
+  /** @type {Map<string, {timer: unknown, tries: number, eventful: boolean, parked: boolean}>} */
   #work = new Map();
   #running = 0;
 
   /**
    * `isNeeded` is asked once the conversation is quiet: later events may have answered what was open.
    * @param {import("../../roost-client.js").Clock} clock
-   * @param {{isNeeded: (id: string) => boolean, ask: (id: string) => Promise<object | null>,
+   * @param {{isNeeded: (id: string) => boolean, canAsk: () => boolean, ask: (id: string) => Promise<object | null>,
    *   apply: (id: string, answer: object | null) => void, overflow: () => void}} actions
    */
   constructor(clock, actions) {
@@ -47,9 +48,20 @@ export class Refresh {
       this.clear();
       this.#actions.overflow();
     } else {
-      const work = { timer: null, tries: 0, eventful: false };
+      const work = { timer: null, tries: 0, eventful: false, parked: false };
       this.#work.set(id, work);
       this.#schedule(id, work);
+    }
+  }
+
+  /** There is a connection again: what waits for it is asked now. */
+  resume() {
+    for (const [id, work] of this.#work) {
+      if (work.parked) {
+        work.parked = false;
+        work.tries = 0;
+        this.#schedule(id, work);
+      }
     }
   }
 
@@ -74,25 +86,24 @@ export class Refresh {
       this.#work.delete(id);
       return;
     }
-    this.#running += 1;
-    let answer;
-    try {
-      answer = await this.#actions.ask(id);
-    } catch {
-      // `ask` has repeated what can be repeated. The next `hello` or `sync` corrects the rest.
-      answer = undefined;
+    if (!this.#actions.canAsk()) {
+      work.parked = true;
+      return;
     }
+    this.#running += 1;
+    const { answer, error } = await this.#actions.ask(id).then((known) => ({ answer: known }), (failed) => ({ error: failed }));
     this.#running -= 1;
     if (this.#work.get(id) !== work) {
       return;
     }
-    if (answer !== undefined && work.eventful) {
+    if (error ? error.retry : work.eventful) {
       work.tries += 1;
       this.#schedule(id, work);
       return;
     }
     this.#work.delete(id);
-    if (answer !== undefined) {
+    // A refusal leaves the conversation as it is, until the whole state is loaded again.
+    if (!error) {
       this.#actions.apply(id, answer);
     }
   }

@@ -38,6 +38,8 @@ export class Screen {
   #queued = new Map();
   #views = new Map();
   #openViews = new Map();
+  /** What was shown last. */
+  #shown = { conversations: [], open: {} };
 
   /** @param {{conversationsMax: number, messagesMax: number, openMax: number}} limits */
   constructor(limits, clock, changed) {
@@ -79,10 +81,12 @@ export class Screen {
     this.#queued.forEach((_, id) => this.invalidate(id));
   }
 
-  /** Opens a conversation. The one that has been open for longest is closed if there are too many. */
+  /** Opens a conversation. The one that was opened longest ago is closed if there are too many. */
   openTimeline(id) {
     const existing = this.#timelines.get(id);
     if (existing) {
+      this.#timelines.delete(id);
+      this.#timelines.set(id, existing);
       return existing;
     }
     if (this.#timelines.size >= this.#limits.openMax) {
@@ -126,7 +130,7 @@ export class Screen {
   replaceConversations({ conversations, next_cursor: nextCursor }) {
     this.#conversations.clear();
     this.#open.clear();
-    conversations.forEach((conversation) => this.correct(conversation));
+    conversations.slice(0, this.#limits.conversationsMax).forEach((conversation) => this.correct(conversation));
     this.nextCursor = nextCursor;
     this.#views.clear();
     this.#openViews.clear();
@@ -135,7 +139,7 @@ export class Screen {
   /** Another page of conversations. What is known already was kept up to date by events. */
   appendConversations({ conversations, next_cursor: nextCursor }) {
     for (const conversation of conversations) {
-      if (!this.#conversations.has(conversation.id)) {
+      if (!this.#conversations.has(conversation.id) && this.#conversations.size < this.#limits.conversationsMax) {
         this.correct(conversation);
       }
     }
@@ -201,7 +205,10 @@ export class Screen {
         this.removeConversation(payload.conversation);
         return null;
       case "contact.update":
-        this.#contact(payload);
+        this.setContact(payload);
+        if (!payload.contact || payload.blocked) {
+          this.presence.hide(payload.user);
+        }
         return null;
       case "user.online":
       case "user.offline":
@@ -231,23 +238,35 @@ export class Screen {
     } else if (type === "conversation.read" && this.counters.of(conversation) === 0) {
       // With something unread, the position moves with the event that has the new counter.
       this.#change(conversation, (known) => withOwnRead(known, answer.up_to, this.user));
+      this.#confirmRead(conversation, answer.up_to);
     }
   }
 
-  /** What is shown. An object in it is another one when, and only when, what it shows has changed. */
+  /** What the user has set for another user. It changes no presence. */
+  setContact({ user, contact, blocked }) {
+    const others = (list) => list.filter((known) => known !== user);
+    this.contacts = contact ? [...others(this.contacts), user].sort() : others(this.contacts);
+    this.blocked = blocked ? [...others(this.blocked), user].sort() : others(this.blocked);
+  }
+
+  /** What is shown. An object in it remains the same one as long as nothing happens to what it shows. */
   view() {
     const open = {};
     for (const id of this.#timelines.keys()) {
       open[id] = this.#openViewOf(id);
     }
+    const conversations = [...this.#conversations.values()].sort(byActivity).map((known) => this.#viewOf(known));
+    this.#shown = {
+      conversations: isSame(this.#shown.conversations, conversations) ? this.#shown.conversations : conversations,
+      open: isSame(this.#shown.open, open) ? this.#shown.open : open,
+    };
     return {
+      ...this.#shown,
       total: this.#shownTotal(),
-      conversations: [...this.#conversations.values()].sort(byActivity).map((known) => this.#viewOf(known)),
       has_more: this.nextCursor !== null && this.#conversations.size < this.#limits.conversationsMax,
       presence: this.presence.view(),
       contacts: this.contacts,
       blocked: this.blocked,
-      open,
     };
   }
 
@@ -276,19 +295,14 @@ export class Screen {
   #countedAgain(update) {
     const { conversation: id, read } = update;
     this.counters.update(id, update);
-    const confirmed = read ?? Infinity;
-    if ((this.#localReads.get(id) ?? 0) <= confirmed) {
-      this.#localReads.delete(id);
-    }
+    this.#confirmRead(id, read ?? Infinity);
     return read === undefined ? null : this.#change(id, (known) => withOwnRead(known, read, this.user));
   }
 
-  #contact({ user, contact, blocked }) {
-    const others = (list) => list.filter((known) => known !== user);
-    this.contacts = contact ? [...others(this.contacts), user].sort() : others(this.contacts);
-    this.blocked = blocked ? [...others(this.blocked), user].sort() : others(this.blocked);
-    if (!contact || blocked) {
-      this.presence.hide(user);
+  /** The host knows that the user has read up to here. */
+  #confirmRead(id, upTo) {
+    if ((this.#localReads.get(id) ?? 0) <= upTo) {
+      this.#localReads.delete(id);
     }
   }
 
@@ -311,8 +325,9 @@ export class Screen {
     this.#conversations.set(conversation.id, conversation);
     this.invalidate(conversation.id);
     if (this.#conversations.size > this.#limits.conversationsMax) {
-      const closed = [...this.#conversations.values()].filter(({ id }) => !this.#timelines.has(id)).sort(byActivity);
-      const oldest = closed.at(-1);
+      // The one that was just asked for is not dropped, however old it is: it may be about to be opened.
+      const isKept = ({ id }) => id === conversation.id || this.#timelines.has(id);
+      const oldest = [...this.#conversations.values()].filter((known) => !isKept(known)).sort(byActivity).at(-1);
       this.#conversations.delete(oldest?.id);
       this.#views.delete(oldest?.id);
     }
@@ -351,6 +366,13 @@ export class Screen {
     }
     return this.#openViews.get(id);
   }
+}
+
+/** Whether two lists, or two objects, have the same parts in the same order. */
+function isSame(one, other) {
+  const parts = Object.entries(one);
+  const others = Object.entries(other);
+  return parts.length === others.length && parts.every(([key, part], at) => key === others[at][0] && part === others[at][1]);
 }
 
 function grouped(queue) {

@@ -45,6 +45,7 @@ export class RoostStore {
   #announced = false;
   #ready = false;
   #load = { running: false, due: false, timer: null, count: 0 };
+  #destroyed = false;
   #removeListeners;
 
   /**
@@ -59,6 +60,7 @@ export class RoostStore {
     this.#backoff = new Backoff(clock, LOAD_FIRST_MS, LOAD_LAST_MS);
     this.#refresh = new Refresh(clock, {
       isNeeded: (id) => this.#screen.isOpenQuestion(id),
+      canAsk: () => client.status === "online",
       ask: (id) => this.#ask(id),
       apply: (id, answer) => this.#corrected(id, answer),
       overflow: () => this.#reload(),
@@ -141,9 +143,10 @@ export class RoostStore {
       return false;
     }
     const loaded = this.#load.count;
-    await this.#recorder.during(async (events) => {
+    await this.#recorder.during(async (arrived) => {
       const query = { cursor, limit: this.#settings.pageSize };
       const page = await this.#client.http("GET", "v1/conversations", { query });
+      const events = arrived();
       if (this.#load.count === loaded && this.#screen.nextCursor === cursor) {
         this.#screen.appendConversations(page);
         page.conversations.forEach(({ id }) => this.#doubtIfOvertaken(id, events));
@@ -165,13 +168,15 @@ export class RoostStore {
     if (position <= this.#screen.readOf(id)) {
       return;
     }
+    const queued = this.#client.markRead(id, position);
     this.#screen.readLocally(id, position);
-    this.#client.markRead(id, position).catch((error) => {
+    this.#changed();
+    queued.catch((error) => {
       if (error.code === "queue_full") {
         this.#screen.forgetLocalRead(id);
+        this.#changed();
       }
     });
-    this.#changed();
   }
 
   /** Puts the line of new messages after everything that is there. */
@@ -187,6 +192,7 @@ export class RoostStore {
 
   /** Ends the store. The client remains connected. */
   destroy() {
+    this.#destroyed = true;
     this.#removeListeners.forEach((remove) => remove());
     this.#refresh.clear();
     this.#screen.typing.clear();
@@ -200,6 +206,7 @@ export class RoostStore {
     if (resumed && this.#ready) {
       // What was missed follows as events; the counters of this `hello` include it already.
       this.#backoff.reset();
+      this.#refresh.resume();
       if (this.#load.due) {
         this.#reload();
       }
@@ -233,10 +240,11 @@ export class RoostStore {
   }
 
   /** The host may have missed ephemeral events, and sends the state. Durable events have been kept: only presence is taken. */
-  #pushed({ presence }) {
+  #pushed({ presence }, events = []) {
     // An answer of the records, while the store is away, has none.
     if (presence) {
-      this.#screen.presence.learn(presence);
+      const transitions = events.filter(({ type }) => type === "user.online" || type === "user.offline");
+      this.#screen.presence.learn(presence, transitions.map(({ payload }) => payload.user));
     }
   }
 
@@ -270,51 +278,71 @@ export class RoostStore {
   async #loadState() {
     this.#load.running = true;
     this.#load.due = false;
+    let isFinal = false;
+    let retryAfterMs;
     try {
-      await this.#replaceState();
-      this.#backoff.reset();
-      this.#ready = true;
+      isFinal = await this.#replaceState();
     } catch (error) {
-      this.#load.due = true;
-      // Without a connection, the next `hello` begins again.
-      if (this.#client.status === "online") {
-        const waitMs = this.#backoff.next(error.retryAfterMs);
-        this.#load.timer = this.#settings.clock.setTimeout(() => this.#reload(), waitMs);
-      }
-      this.#load.running = false;
-      return;
+      retryAfterMs = error.retryAfterMs;
     }
     this.#load.running = false;
+    if (this.#destroyed) {
+      return;
+    }
     this.#changed();
-    if (this.#load.due) {
-      this.#reload();
+    if (isFinal) {
+      this.#backoff.reset();
+      if (this.#load.due) {
+        this.#reload();
+      }
+      return;
+    }
+    this.#load.due = true;
+    // Without a connection, the next `hello` begins again.
+    if (this.#client.status === "online") {
+      const waitMs = this.#backoff.next(retryAfterMs);
+      this.#load.timer = this.#settings.clock.setTimeout(() => this.#reload(), waitMs);
     }
   }
 
+  /** Resolves to whether the answer is final: while the store of the host is away, an answer is shown and asked for again. */
   async #replaceState() {
-    await this.#recorder.during(async (events) => {
-      const [answer, { contacts }] = await Promise.all([this.#client.sync(), this.#client.http("GET", "v1/contacts")]);
+    const isFinal = await this.#recorder.during(async (arrived) => {
+      const list = (name) => this.#client.http("GET", `v1/${name}`);
+      const all = [this.#client.sync(), list("contacts"), list("blocks")];
+      const [answer, { contacts }, { blocked }] = await Promise.all(all);
       const { unread, conversations, next_cursor: nextCursor } = answer;
+      const events = arrived();
+      if (this.#destroyed) {
+        return true;
+      }
       this.#load.count += 1;
-      this.#pushed(answer);
+      this.#pushed(answer, events);
       this.#refresh.clear();
       this.#screen.replaceCounters(unread);
       this.#screen.replaceConversations({ conversations, next_cursor: nextCursor ?? null });
       this.#screen.contacts = [...contacts].sort();
+      this.#screen.blocked = [...blocked].sort();
       this.#repeat(events, positionOf(answer));
       if (unread.next_cursor) {
         await this.#moreCounters(unread.next_cursor);
       }
+      return answer.source === undefined;
     });
+    this.#ready = true;
+    this.#changed();
     await Promise.all(this.#screen.openConversations.map((id) => this.#reopen(id)));
+    return isFinal;
   }
 
   /** Events that arrived while an answer was on the way are applied to it, unless it includes them. */
   #repeat(events, position) {
     // The event of what was acknowledged is a part of the answer, or follows.
     for (const { type, payload, position: at } of events.filter(({ acknowledged }) => !acknowledged)) {
-      if (type === "contact.update" || !(at && isKnown(at, position))) {
-        // The contacts are an answer of their own, which may be older.
+      if (type === "contact.update") {
+        // The contacts and the blocks are answers of their own, which may be older. Presence is as the last event says.
+        this.#screen.setContact(payload);
+      } else if (!(at && isKnown(at, position))) {
         this.#applyEvent(type, payload);
       }
     }
@@ -343,8 +371,9 @@ export class RoostStore {
 
   /** Asks for a conversation that is not in the list. */
   async #learn(id) {
-    await this.#recorder.during(async (events) => {
+    await this.#recorder.during(async (arrived) => {
       const conversation = await this.#ask(id);
+      const events = arrived();
       // An event may have added it meanwhile.
       if (conversation && !this.#screen.conversation(id)) {
         this.#screen.correct(conversation);
@@ -370,9 +399,10 @@ export class RoostStore {
     const load = timeline.beginLoad();
     show();
     try {
-      await this.#recorder.during(async (events) => {
+      await this.#recorder.during(async (arrived) => {
         const query = { before, limit: this.#settings.pageSize };
         const page = await this.#client.http("GET", `v1/conversations/${id}/messages`, { query });
+        const events = arrived();
         if (before === undefined ? timeline.replace(page, load) : timeline.prepend(page, load)) {
           events.forEach((event) => repeatInTimeline(timeline, id, event));
         }
