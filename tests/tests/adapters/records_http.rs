@@ -317,9 +317,7 @@ async fn an_invalid_page_counts_as_unavailable() {
         assert_eq!(records.history(history).await.is_ok(), is_valid, "{messages:?} {next:?}");
     }
 
-    let conversation = |id: &ConversationId| {
-        json!({ "id": id, "members": [ANN], "member_count": 1, "read": 0, "joined": 0, "updated_at": AT })
-    };
+    let conversation = |id: &ConversationId| json!({ "id": id, "members": [ANN], "member_count": 1, "read": 0, "joined": 0, "updated_at": AT });
     let first = ConversationQuery::Page { cursor: Some("a".to_owned()), limit: 1 };
     let named = ConversationQuery::Named(vec![CONVERSATION]);
     let pages = [
