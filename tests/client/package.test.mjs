@@ -43,6 +43,7 @@ test("the types name exactly the members of the classes", async () => {
 
 test("the package has every file, no dependencies, and no version of its own language", () => {
   const manifest = JSON.parse(text("package.json"));
+  assert.equal(text("LICENSE"), text("../../../LICENSE"), "npm publishes the license that is in the folder");
   assert.deepEqual([manifest.type, manifest.dependencies, manifest.devDependencies], ["module", undefined, undefined]);
   const published = manifest.files.map((name) => name.replace(/\/$/, ""));
   for (const { types, default: file } of Object.values(manifest.exports)) {

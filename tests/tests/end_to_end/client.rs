@@ -8,7 +8,7 @@ use std::time::Duration;
 use roost_tests::eventually::eventually;
 use roost_tests::javascript::{JavascriptClient, node, programs};
 use roost_tests::server::Server;
-use roost_tests::sources::root;
+use roost_tests::sources::{files, root};
 use roost_tests::token::Token;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -78,7 +78,9 @@ pub(crate) fn contents(state: &Value, conversation: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_tests_that_need_no_host_pass() {
-    let tested = node().arg("--test").arg(programs()).output().await.unwrap();
+    // Named one by one: versions of Node differ in what they make of a folder.
+    let tests = files(&programs(), "mjs").into_iter().filter(|file| file.to_string_lossy().ends_with(".test.mjs"));
+    let tested = node().arg("--test").args(tests).output().await.unwrap();
     let output = String::from_utf8_lossy(&tested.stdout);
     assert!(tested.status.success(), "{output}");
     let passed = output.lines().find_map(|line| line.trim_start_matches(['#', 'ℹ', ' ']).strip_prefix("pass "));

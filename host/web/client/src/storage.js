@@ -51,7 +51,12 @@ class IndexedDbStorage {
 
   async open(user) {
     this.#held ??= this.#holdLock();
-    await this.#held;
+    const held = this.#held;
+    await held;
+    if (this.#held !== held) {
+      // The storage was closed meanwhile.
+      return [];
+    }
     const found = await this.#entriesOf(user, "readonly");
     const entries = [];
     for (const owner of new Set(found.map((entry) => entry.owner))) {
