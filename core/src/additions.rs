@@ -1,4 +1,4 @@
-//! Whom a user may put into a conversation: the rule of the configuration key `conversations.add`. Blocks are another rule,
+//! The rule of the configuration key `conversations.add`: which users a user may put into a conversation. Blocks are another rule,
 //! which the records keep in the transaction that stores a member.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::ids::UserId;
 use crate::port::{Answer, RecordsError};
 
-/// Whom a user may put into a conversation. Services may add everybody.
+/// Which users a user may put into a conversation. Services may add everybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AdditionPolicy {
     /// Everybody, friend or stranger.

@@ -139,6 +139,8 @@ pub const UNREAD_PAGE: usize = 1_400;
 pub const COUNTERS_MAX: usize = 4_000;
 /// The number of changes of one conversation that are read at a time.
 pub const CHANGES_MAX: usize = 256;
+/// The number of changes of all conversations that are read at a time.
+pub const CHANGES_ANSWER_MAX: usize = 8_192;
 /// The size of the contents of all changes that are read at a time.
 pub const CHANGES_BYTES_MAX: usize = 2 * 1024 * 1024;
 

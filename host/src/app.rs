@@ -32,9 +32,9 @@ use crate::ops::{idle, metrics, outbox, reconcile};
 use crate::records::RecordStore;
 use crate::runtime::deployments::Deployments;
 use crate::runtime::slots::StoreSlots;
-use crate::runtime::{ActivityLog, Functions, HostWorld, OwnSources};
+use crate::runtime::{ActivityLog, Functions, HostWorld, OwnSources, Subscriptions};
 use crate::runtime::{schedule, triggers};
-use crate::server::auth::Authenticator;
+use crate::server::auth::{Authenticator, TokenKeys};
 use crate::server::http::{self, HttpListener, tls};
 use crate::server::state::AppState;
 use crate::store::Store;
@@ -121,19 +121,7 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     let functions = functions::open(&config, world.clone(), policy.own_sources)?;
     let deployments = functions::open_deployments(&config, &functions, (&store, listen)).await?;
     let tasks = TaskHealth::of_process();
-    let admin = Arc::new(AdminState {
-        world,
-        functions: count(functions.clone()),
-        deployments: deployments.clone(),
-        logs: functions.logs(),
-        uploads: Arc::new(Semaphore::new(admin::UPLOADS_MAX)),
-        tasks: tasks.clone(),
-        token_keys: token_keys.clone(),
-        key: config.auth.admin_key.clone(),
-        metrics_key: config.auth.metrics_key.clone(),
-        started: AtomicBool::new(false),
-        draining: AtomicBool::new(false),
-    });
+    let admin = admin_state(&config, world, (&functions, &deployments), (&tasks, &token_keys));
 
     let serving = CancellationToken::new();
     let slots = Arc::new(StoreSlots::new(store.clone()));
@@ -155,20 +143,8 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     let service = http::HttpService::new(state);
     let stopping = service.stopping();
     serve(&mut work, "public_listener", listener, service, &config.http, &serving);
-    let (followed, watched, reloaded) = (deployments.clone(), deployments.clone(), deployments);
-    background.spawn("deployments", move || followed.clone().follow_cluster());
-    background.spawn("token_keys", move || {
-        let keys = token_keys.clone();
-        async move { keys.run().await }
-    });
-    background.spawn("canaries", move || watched.clone().watch_canaries());
-    background.spawn("reload", move || reload_on_hangup(reloaded.clone()));
-    let (stop, scheduled) = (serving.clone(), dispatcher.clone());
-    let schedules = move || schedule::run(scheduled.clone(), slots.clone(), stop.clone());
-    work.spawn_until(serving.clone(), "schedules", schedules);
-    let stop = serving.clone();
-    let triggers = move || triggers::run(dispatcher.clone(), queues.clone(), stop.clone());
-    work.spawn_until(serving.clone(), "triggers", triggers);
+    keep_up_to_date(&mut background, deployments, token_keys);
+    call_functions(&mut work, dispatcher, (slots, queues), &serving);
     functions.serving();
     admin.started.store(true, Ordering::Release);
     tracing::info!(%listen, %admin_listen, functions = functions.list().len(), "serving");
@@ -236,6 +212,56 @@ impl Running {
         self.background.shutdown().await;
         tracing::info!("stopped");
     }
+}
+
+/// What the admin listener uses, before the functions are loaded.
+fn admin_state(
+    config: &Config,
+    world: HostWorld,
+    (functions, deployments): (&Functions, &Deployments),
+    (tasks, token_keys): (&TaskHealth, &Arc<TokenKeys>),
+) -> Arc<AdminState> {
+    Arc::new(AdminState {
+        world,
+        functions: count(functions.clone()),
+        deployments: deployments.clone(),
+        logs: functions.logs(),
+        uploads: Arc::new(Semaphore::new(admin::UPLOADS_MAX)),
+        tasks: tasks.clone(),
+        token_keys: token_keys.clone(),
+        key: config.auth.admin_key.clone(),
+        metrics_key: config.auth.metrics_key.clone(),
+        started: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+    })
+}
+
+/// Starts the tasks that follow what changes outside of this host: deployments, components, and keys for tokens.
+fn keep_up_to_date(background: &mut Supervisor, deployments: Deployments, token_keys: Arc<TokenKeys>) {
+    let (followed, watched) = (deployments.clone(), deployments.clone());
+    background.spawn("deployments", move || followed.clone().follow_cluster());
+    background.spawn("token_keys", move || {
+        let keys = token_keys.clone();
+        async move { keys.run().await }
+    });
+    background.spawn("canaries", move || watched.clone().watch_canaries());
+    background.spawn("reload", move || reload_on_hangup(deployments.clone()));
+}
+
+/// Starts the tasks that call functions without a client: on their schedules, and for publications. They end when
+/// `serving` is cancelled.
+fn call_functions(
+    work: &mut Supervisor,
+    functions: Arc<Functions>,
+    (slots, queues): (Arc<StoreSlots>, (Store, Subscriptions)),
+    serving: &CancellationToken,
+) {
+    let (stop, scheduled) = (serving.clone(), functions.clone());
+    let schedules = move || schedule::run(scheduled.clone(), slots.clone(), stop.clone());
+    work.spawn_until(serving.clone(), "schedules", schedules);
+    let stop = serving.clone();
+    let triggers = move || triggers::run(functions.clone(), queues.clone(), stop.clone());
+    work.spawn_until(serving.clone(), "triggers", triggers);
 }
 
 /// Starts the tasks that run from before the functions are loaded until after the last client is gone.

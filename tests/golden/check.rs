@@ -1,5 +1,5 @@
-//! Compares text with the golden files in this folder. The crates whose unit tests write such text include this file
-//! as a module.
+//! Compares text with the golden files in this folder. The crates whose tests write such text include this file as a
+//! module.
 //!
 //! `UPDATE_GOLDEN=1 cargo test …` writes the files anew: read the difference before you commit it.
 

@@ -147,7 +147,7 @@ pub struct Report {
     pub inconclusive: Vec<Finding>,
     /// The number of findings beyond [`FINDINGS_MAX`].
     pub unlisted: u64,
-    /// What recovery has tried in vain to announce.
+    /// The announcements that recovery has tried several times without success.
     #[serde(default)]
     pub unannounced: Vec<UnannouncedItem>,
 }
@@ -180,7 +180,7 @@ pub enum SubjectKind {
     Users,
     /// Conversations: their cached last messages.
     Conversations,
-    /// The outbox: what cannot be announced.
+    /// Announcements: those in the outbox that keep failing.
     Announcements,
 }
 
@@ -191,7 +191,7 @@ pub enum Subjects {
     Users(Vec<UserId>),
     /// Conversations: their cached last messages.
     Conversations(Vec<ConversationId>),
-    /// The whole outbox.
+    /// The outbox as a whole: its announcements that keep failing.
     Announcements,
 }
 
@@ -231,7 +231,7 @@ impl Subjects {
         Ok((Self::named(kind, &ids), next))
     }
 
-    /// The number of subjects. The outbox is one.
+    /// The number of subjects. The outbox counts as one.
     pub const fn len(&self) -> usize {
         match self {
             Self::Users(users) => users.len(),

@@ -21,7 +21,8 @@ pub struct ConversationView<'a> {
     pub members: &'a [UserId],
     /// The number of all members.
     pub member_count: u64,
-    /// The read position of every member, where there are at most 8. Empty otherwise.
+    /// The read position of every member, where there are at most 8. Empty otherwise. A member who has a block with the
+    /// user, in either direction, is shown as having read nothing since joining.
     pub reads: BTreeMap<UserId, Seq>,
     /// The newest message that the user may see. `null` if there is none.
     pub last_message: Option<MessageView<'a>>,

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 /// The numbers of users that a sweep handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IdleSummary {
-    /// Users of whom the store holds nothing any more.
+    /// Users whose state was removed from the store.
     pub removed: usize,
     /// Users who are active although nobody has noted it.
     pub kept: usize,

@@ -10,7 +10,7 @@ use crate::port::{KeyValue, Outcome, Query, StoreError, Value};
 use crate::time::Timestamp;
 use crate::{live_state, store_answers, store_calls, stored_text};
 
-/// What became of a call that was to be queued.
+/// The outcome of an attempt to queue a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnqueueOutcome {
     /// It is in the queue.

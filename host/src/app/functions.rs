@@ -81,8 +81,8 @@ pub(crate) fn warnings_of_undeployed(config: &Config, deployed: &BTreeSet<String
     let names = deployed.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     let warning = |name: &String| {
         format!(
-            "the configuration has settings for `function.{name}`, but no function of this name is deployed; deployed \
-             are: {names}"
+            "the configuration has settings for `function.{name}`, but no function of this name is deployed; correct \
+             the name, or deploy the function; deployed are: {names}"
         )
     };
     config.named_functions.difference(deployed).map(warning).collect()

@@ -85,7 +85,7 @@ mod tests {
         ];
         let config = Sources { environment, ..Sources::default() }.load().unwrap();
         let expected = "the configuration has settings for `function.tipyng`, but no function of this name is deployed; \
-                        deployed are: typing";
+                        correct the name, or deploy the function; deployed are: typing";
         assert_eq!(warnings(&config).await, [expected]);
     }
 }

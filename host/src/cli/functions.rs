@@ -142,9 +142,10 @@ fn revision_cells(revision: &Value, live: Option<u64>, canary: Option<u64>) -> [
     let own = Some(number("revision"));
     let withdrawn = revision.get("withdrawn").and_then(Value::as_str);
     let state = match withdrawn {
+        // Also one that was taken back, and that an operator has returned to.
+        _ if own == live => "serves".to_owned(),
+        _ if own == canary => "canary".to_owned(),
         Some(reason) => format!("taken back: {reason}"),
-        None if own == live => "serves".to_owned(),
-        None if own == canary => "canary".to_owned(),
         None => "kept".to_owned(),
     };
     let at = Timestamp(number("deployed_at_ms")).to_string();
@@ -224,10 +225,11 @@ presence  0.1.0    revision 3  0123456789ab  4: 10 %  1       message.new,poll.v
             "stable_calls": { "calls": 450, "refused": 0, "errors": 0, "traps": 0, "timeouts": 0 },
         });
         let revision = |number: u64| json!({ "revision": number, "version": "0.1.0", "digest": "0123456789abcdef", "bytes": 1000, "deployed_at_ms": 0 });
-        let mut withdrawn = revision(0);
-        withdrawn["withdrawn"] = json!("it trapped");
-        let answer =
-            json!({ "name": "presence", "serving": serving, "revisions": [withdrawn, revision(1), revision(2)] });
+        let [mut withdrawn, mut returned] = [revision(0), revision(1)];
+        for taken_back in [&mut withdrawn, &mut returned] {
+            taken_back["withdrawn"] = json!("it trapped");
+        }
+        let answer = json!({ "name": "presence", "serving": serving, "revisions": [withdrawn, returned, revision(2)] });
         let text = detail(&answer, false);
         for line in [
             "canary: revision 2, 10 % of the users  50     1       1      0         4.0 %",

@@ -7,7 +7,7 @@ use super::built_in::{BUILT_IN, default_grants};
 use super::checks;
 use super::keys::{
     AuthConfig, BackendConfig, Config, ConnectsConfig, ConversationsConfig, DeploymentsConfig, FunctionConfig,
-    GrantsConfig, HttpConfig, PostgresConfig, RecordsChoice, RedisConfig, SocketConfig, StoreChoice, TokenKeys,
+    GrantsConfig, HttpConfig, PostgresConfig, RecordsChoice, RedisConfig, SocketConfig, StoreChoice, TokenKeySources,
     UsersConfig,
 };
 use super::layers::Settings;
@@ -74,7 +74,7 @@ fn records(reader: &mut Reader, data_dir: &Path) -> RecordsUrl {
 }
 
 fn auth(reader: &mut Reader) -> AuthConfig {
-    let TokenKeys { secrets, public_keys, jwks, jwks_url } = TokenKeys::read(reader)();
+    let TokenKeySources { secrets, public_keys, jwks, jwks_url } = TokenKeySources::read(reader)();
     let secrets = secrets.into_iter().map(TokenKey::Secret);
     let files = public_keys.into_iter().map(TokenKey::PublicKey).chain(jwks.into_iter().map(TokenKey::Jwks));
     let url = jwks_url.into_iter().map(TokenKey::JwksUrl);

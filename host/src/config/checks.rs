@@ -169,7 +169,7 @@ fn calls(reader: &mut Reader, config: &Config) {
 fn store(reader: &mut Reader, config: &Config) {
     let StoreUrl::Redis(redis) = &config.store else { return };
     let response = ("store_response_timeout_ms", ms(redis.response_timeout));
-    within_a_call(reader, config, response, "otherwise every call ends before Redis is given up");
+    within_a_call(reader, config, response, "otherwise every call ends before the host gives up on Redis");
     if redis.ca_file.is_some() && !redis.url.tls && redis.sentinel_tls != Some(true) {
         let problem = "store_ca_file is set, but store_url does not use TLS: write `rediss://`, `rediss+cluster://` or \
                        `rediss+sentinel://`, set store_sentinel_tls, or remove store_ca_file";
@@ -203,7 +203,7 @@ fn records(reader: &mut Reader, config: &Config) {
         }
         RecordsUrl::Http(backend) => {
             let timeout = ("records_timeout_ms", ms(backend.timeout));
-            within_a_call(reader, config, timeout, "otherwise every call ends before the backend is given up");
+            within_a_call(reader, config, timeout, "otherwise every call ends before the host gives up on the backend");
             if !backend.ca.is_empty() && backend.url.scheme() != "https" {
                 let problem =
                     "records_ca is set, but records_url does not use TLS: write `https://`, or remove records_ca";

@@ -14,7 +14,7 @@ pub(super) const SECRET_BYTES_MIN: usize = 32;
 pub(super) const KEY_BYTES_MIN: usize = 16;
 
 /// One configuration key, as it is declared.
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     /// The name in the file. The keys of functions are relative to `function_defaults` and `function.<name>`.
     pub(super) name: &'static str,
     /// The value when nothing is set; empty: the key stays unset.
@@ -26,7 +26,7 @@ pub(super) struct Key {
     pub(super) flag: Option<&'static str>,
 }
 
-impl Key {
+impl ConfigKey {
     pub(super) const fn new(name: &'static str, default: &'static str, allowed: Allowed, help: &'static str) -> Self {
         Self { name, default, allowed, help, flag: None }
     }
@@ -190,9 +190,9 @@ macro_rules! section {
         }
 
         impl $Section {
-            pub(super) const KEYS: &'static [$crate::config::key::Key] = &[
+            pub(super) const KEYS: &'static [$crate::config::key::ConfigKey] = &[
                 $(
-                    $crate::config::key::Key::new($key, $default, $allowed, concat!($($help),+))
+                    $crate::config::key::ConfigKey::new($key, $default, $allowed, concat!($($help),+))
                         .with_flag(section!(@placeholder $($placeholder)?)),
                 )*
             ];

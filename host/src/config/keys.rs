@@ -12,7 +12,7 @@ use roost_core::limits::{PAYLOAD_BYTES_MAX, PRESENCE_TTL_MS};
 use roost_core::recipients::Recipients;
 
 use super::built_in::UNBOUNDED;
-use super::key::{Allowed, Key, bytes, count, milliseconds, section};
+use super::key::{Allowed, ConfigKey, bytes, count, milliseconds, section};
 use super::redis::RedisUrl;
 use super::value::{RecordsLocation, StoreLocation};
 use super::{LogFormat, Pooling, RecordsUrl, Secret, SigningKeys, StoreUrl, TokenKey};
@@ -33,7 +33,7 @@ section! {
             http: HttpConfig,
             /// Limits of deployments over the admin listener.
             deployments: DeploymentsConfig,
-            /// Who may put whom into a conversation.
+            /// Which users may be put into a conversation.
             conversations: ConversationsConfig,
             /// The limits of every function that has none of its own. `function_defaults.…`
             function_defaults: FunctionConfig,
@@ -171,7 +171,7 @@ section! {
 
 section! {
     /// The keys that verify users' tokens, by kind.
-    pub(super) struct TokenKeys {
+    pub(super) struct TokenKeySources {
         /// The secrets that verify users' HS256 tokens. Set two while you replace one.
         "token_secret" => secrets: Vec<Secret> = "", Allowed::Secrets;
         /// PEM files with the public keys that verify users' RS256, ES256 or EdDSA tokens.
@@ -326,11 +326,11 @@ section! {
 }
 
 section! {
-    /// Who may put whom into a conversation.
+    /// Which users may be put into a conversation.
     pub struct ConversationsConfig {
-        /// Whom a user may put into a conversation, by creating it or by adding a member: anyone, only mutual contacts, or
-        /// nobody, so that only backends (with a service key) create conversations and add members. Nobody is put into a
-        /// conversation with whoever blocked them, whatever this key says.
+        /// Which users a user may put into a conversation, by creating it or by adding a member: anyone, only mutual
+        /// contacts, or nobody, so that only backends (with a service key) create conversations and add members. Whatever
+        /// this key says, nobody is put into a conversation with a user who blocked them.
         "conversations.add" => add: AdditionPolicy = "anyone", Allowed::Additions;
     }
 }
@@ -415,14 +415,14 @@ section! {
 }
 
 /// The keys that do not belong to functions, in the order of the reference.
-pub(super) const SECTIONS: [&[Key]; 14] = [
+pub(super) const SECTIONS: [&[ConfigKey]; 14] = [
     Config::KEYS,
     StoreChoice::KEYS,
     RedisConfig::KEYS,
     RecordsChoice::KEYS,
     BackendConfig::KEYS,
     PostgresConfig::KEYS,
-    TokenKeys::KEYS,
+    TokenKeySources::KEYS,
     AuthConfig::KEYS,
     SocketConfig::KEYS,
     HttpConfig::KEYS,

@@ -51,7 +51,7 @@ impl Sources {
     }
 
     /// The configuration and its listing: every key with its value and where the value was set.
-    pub fn load_with_listing(self) -> Result<(Config, Listing), ConfigErrors> {
+    pub(crate) fn load_with_listing(self) -> Result<(Config, Listing), ConfigErrors> {
         let needs_keys = self.needs_keys;
         Settings::gather(self).assemble(needs_keys)
     }
@@ -172,7 +172,12 @@ impl Settings {
 
     pub(super) fn note_error(&mut self, origin: &Origin, key: Option<String>, problem: String) {
         let line = if let Origin::File { line, .. } = origin { Some(*line) } else { None };
-        self.errors.push(ConfigError { origin: origin.to_string(), key, problem, line });
+        let origin = match (origin, &key) {
+            // The problem is that none of the keys which it names is set.
+            (Origin::Default, None) => "nothing set".to_owned(),
+            _ => origin.to_string(),
+        };
+        self.errors.push(ConfigError { origin, key, problem, line });
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use super::built_in::{self, BUILT_IN};
-use super::key::{Allowed, Key};
+use super::key::{Allowed, ConfigKey};
 use super::keys::{FunctionConfig, GrantsConfig};
 use super::layers::{Origin, RawValue, Setting};
 use super::reader::split;
@@ -61,7 +61,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// A key with the value that was set, or its default.
-    fn write(&mut self, key: &Key, prefix: &str, leaf: &str) {
+    fn write(&mut self, key: &ConfigKey, prefix: &str, leaf: &str) {
         match self.values.get(&format!("{prefix}{leaf}")) {
             Some(setting) => self.line(leaf, &formatted(key, &setting.raw), &setting.origin),
             None if key.default.is_empty() => {
@@ -74,8 +74,8 @@ impl Writer<'_> {
     /// The keys that differ from `function_defaults`.
     fn write_function(&mut self, name: &str) {
         let prefix = format!("function.{name}.");
-        let is_set = |key: &&Key| self.values.contains_key(&format!("{prefix}{}", key.name));
-        let own: Vec<&Key> = FunctionConfig::KEYS.iter().filter(is_set).collect();
+        let is_set = |key: &&ConfigKey| self.values.contains_key(&format!("{prefix}{}", key.name));
+        let own: Vec<&ConfigKey> = FunctionConfig::KEYS.iter().filter(is_set).collect();
         let has_grants = GrantsConfig::KEYS.iter().any(|key| is_set(&key));
         let is_unset =
             |key: &str| ![&prefix, "function_defaults."].iter().any(|p| self.values.contains_key(&format!("{p}{key}")));
@@ -101,7 +101,7 @@ impl Writer<'_> {
 }
 
 /// A value as TOML writes it.
-fn formatted(key: &Key, raw: &RawValue) -> String {
+fn formatted(key: &ConfigKey, raw: &RawValue) -> String {
     let texts = match raw {
         RawValue::One(text) if key.allowed.is_list() => split(text),
         RawValue::One(text) => vec![text.clone()],

@@ -44,7 +44,7 @@ impl Config {
     }
 
     /// What an operator should know about this configuration although it is valid: each a sentence with what to do.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         checks::warnings(self)
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::built_in;
-use super::key::Key;
+use super::key::ConfigKey;
 use super::layers::{Origin, RawValue, Settings};
 use super::reference::{self, FUNCTION_DEFAULTS};
 use super::value::Value;
@@ -80,7 +80,7 @@ impl Reader {
         self.settings.note_error(&origin, None, problem);
     }
 
-    fn note_wrong_value(&mut self, name: String, key: &Key, problem: &str) {
+    fn note_wrong_value(&mut self, name: String, key: &ConfigKey, problem: &str) {
         // Several functions inherit one default: its error is told once.
         if self.wrong.insert(name.clone()) {
             let origin = self.settings.values.get(&name).map_or(Origin::Default, |setting| setting.origin.clone());
@@ -89,7 +89,7 @@ impl Reader {
     }
 
     /// The default of a key in the present table; `None`: the key stays unset.
-    fn default(&self, key: &Key) -> Option<&'static str> {
+    fn default(&self, key: &ConfigKey) -> Option<&'static str> {
         let own = match &self.table {
             KeyTable::Function(function) => built_in::default_of(function, key.name),
             KeyTable::Root | KeyTable::FunctionDefaults => None,
@@ -98,7 +98,7 @@ impl Reader {
     }
 
     /// The texts of a key: those that were set, or its default.
-    fn texts(&self, name: &str, key: &Key) -> Result<Vec<String>, String> {
+    fn texts(&self, name: &str, key: &ConfigKey) -> Result<Vec<String>, String> {
         let is_list = key.allowed.is_list();
         match self.settings.values.get(name).map(|setting| &setting.raw) {
             None => Ok(self.default(key).map(str::to_owned).into_iter().collect()),

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use super::key::Key;
+use super::key::ConfigKey;
 use super::keys::{FunctionConfig, GrantsConfig, SECTIONS};
 
 /// The prefix of every variable that is a key.
@@ -13,14 +13,14 @@ pub(super) const VARIABLE_PREFIX: &str = "ROOST_";
 pub(super) const FUNCTION_DEFAULTS: &str = "function_defaults";
 
 /// All keys that do not belong to functions.
-pub(super) fn fixed() -> impl Iterator<Item = &'static Key> {
+pub(super) fn fixed() -> impl Iterator<Item = &'static ConfigKey> {
     SECTIONS.into_iter().flatten()
 }
 
 /// All keys that have a flag of their own.
 pub(crate) fn flags() -> &'static [FlagKey] {
     static FLAGS: LazyLock<Vec<FlagKey>> = LazyLock::new(|| {
-        let flag = |key: &'static Key| {
+        let flag = |key: &'static ConfigKey| {
             let (name, placeholder) = (key.name, key.flag?);
             Some(FlagKey { name, flag: name.replace('_', "-"), placeholder, help: key.help() })
         };
@@ -42,12 +42,12 @@ pub(crate) struct FlagKey {
 }
 
 /// All keys under `function.<name>`, relative to it.
-pub(super) fn of_function() -> impl Iterator<Item = &'static Key> {
+pub(super) fn of_function() -> impl Iterator<Item = &'static ConfigKey> {
     FunctionConfig::KEYS.iter().chain(GrantsConfig::KEYS)
 }
 
 /// The key of this full name.
-pub(super) fn find(name: &str) -> Option<&'static Key> {
+pub(super) fn find(name: &str) -> Option<&'static ConfigKey> {
     if let Some(leaf) = name.strip_prefix(FUNCTION_DEFAULTS).and_then(|rest| rest.strip_prefix('.')) {
         return FunctionConfig::KEYS.iter().find(|key| key.name == leaf);
     }
@@ -92,7 +92,7 @@ pub(super) fn from_variable(variable: &str) -> Option<String> {
 /// Every key with its variable, meaning, default and allowed values, for the terminal.
 pub fn reference() -> String {
     let mut text = String::new();
-    let mut add = |name: String, key: &Key, default: &str| {
+    let mut add = |name: String, key: &ConfigKey, default: &str| {
         let (variable, help) = (variable(&name), key.help());
         let _ =
             writeln!(text, "{name}\n    {variable}\n    {help}\n    default: {default}\n    allowed: {}", key.allowed);
@@ -110,14 +110,14 @@ pub fn reference() -> String {
     text
 }
 
-const fn default(key: &Key, unset: &'static str) -> &'static str {
+const fn default(key: &ConfigKey, unset: &'static str) -> &'static str {
     if key.default.is_empty() { unset } else { key.default }
 }
 
 /// The three tables of `docs/operations.md`: keys of the host, of all functions, and of one function alone.
 #[cfg(test)]
 pub(super) fn markdown_tables() -> [String; 3] {
-    let table = |keys: &mut dyn Iterator<Item = &'static Key>| {
+    let table = |keys: &mut dyn Iterator<Item = &'static ConfigKey>| {
         let mut text = String::from("| key | default | allowed | meaning |\n| --- | --- | --- | --- |\n");
         for key in keys {
             let default = if key.default.is_empty() { "unset".to_owned() } else { format!("`{}`", key.default) };

@@ -2,7 +2,7 @@
 
 use wasmsign2::{PublicKey, PublicKeySet};
 
-use super::key::Key;
+use super::key::ConfigKey;
 use super::value::{Value, quoted};
 
 /// The public keys of those who may sign components. `signing_keys`
@@ -27,7 +27,7 @@ impl Default for SigningKeys {
 }
 
 impl Value for SigningKeys {
-    fn parse_all(texts: &[String], _: &Key) -> Result<Self, String> {
+    fn parse_all(texts: &[String], _: &ConfigKey) -> Result<Self, String> {
         let (mut keys, mut problems) = (Self::default(), Vec::new());
         for text in texts {
             match std::fs::read(text) {

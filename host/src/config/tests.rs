@@ -345,12 +345,20 @@ fn every_message_about_the_configuration_is_in_the_golden_file() {
     add_reported(&mut messages, "A misspelled key", "lisen = \"127.0.0.1:1\"");
     add_reported(&mut messages, "A key that is like no other", "colour = \"red\"");
 
-    messages.group("Values; broken.txt in the folder config has one of each key");
+    messages.group("Values; broken.txt in the folder config has a whole file of them");
     add_reported(&mut messages, "A short secret", "token_secret = \"short\"");
     add_reported(&mut messages, "A sample of docs/deploy", "admin_key = \"change-this-admin-key\"");
     let sample = "records_url = \"postgres://roost:change-this@db/roost\"";
     add_reported(&mut messages, "A sample password", sample);
     add_reported(&mut messages, "A number out of bounds", "socket.calls_max = 0");
+    let plain = "token_jwks_url = \"http://login.example.com/keys\"";
+    add_reported(&mut messages, "Keys for tokens over plain HTTP", plain);
+    let default_port = "allowed_origins = [\"https://chat.example.com:443\"]";
+    add_reported(&mut messages, "An origin with its default port", default_port);
+    let pooling = "records_url = \"postgres://db/roost\"\npostgres.pooling = \"pgbouncer\"";
+    add_reported(&mut messages, "The name of a pooler", pooling);
+    add_reported(&mut messages, "Another rule for adding members", "conversations.add = \"friends\"");
+    add_reported(&mut messages, "Other recipients", "function.polls.grants.publish = \"friends\"");
 
     messages.group("Settings that contradict each other");
     for (settings, _) in contradictions::CONTRADICTIONS {
@@ -371,5 +379,9 @@ fn every_message_about_the_configuration_is_in_the_golden_file() {
     messages.group("Warnings about a valid configuration");
     open.needs_keys = false;
     messages.add("An admin listener without TLS that other machines reach", open.load().unwrap().warnings().join("\n"));
+    let config = sources("messages", "function.polls.queue_max = 7").load().unwrap();
+    let deployed = BTreeSet::from(["messaging", "typing"].map(str::to_owned));
+    let undeployed = crate::app::warnings_of_undeployed(&config, &deployed).join("\n");
+    messages.add("Settings for a function that is not deployed", undeployed);
     messages.check("config");
 }

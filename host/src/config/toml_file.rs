@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::key::Key;
+use super::key::ConfigKey;
 use super::layers::{Origin, RawValue, Settings};
 use super::reference;
 
@@ -78,7 +78,7 @@ impl TomlFile<'_> {
             Some(key) if key.allowed.is_bare() => "is not valid TOML".to_owned(),
             _ => "is a text and needs quotes: write it as \"…\"".to_owned(),
         };
-        let allowed = key.map(|key: &Key| format!("; allowed: {}", key.allowed)).unwrap_or_default();
+        let allowed = key.map(|key: &ConfigKey| format!("; allowed: {}", key.allowed)).unwrap_or_default();
         (Some(name), format!("{problem}{allowed}"))
     }
 

@@ -11,13 +11,13 @@ use roost_core::port::Operation;
 use roost_core::recipients::Recipients;
 use sqlx::postgres::PgConnectOptions;
 
-use super::key::{Allowed, KEY_BYTES_MIN, Key, SECRET_BYTES_MIN};
+use super::key::{Allowed, ConfigKey, KEY_BYTES_MIN, SECRET_BYTES_MIN};
 use super::redis::{self, RedisUrl};
 use super::{LogFormat, Pooling, Secret};
 
 /// The type of a key: one value, an optional one, or several.
 pub(super) trait Value: Sized {
-    fn parse_all(texts: &[String], key: &Key) -> Result<Self, String>;
+    fn parse_all(texts: &[String], key: &ConfigKey) -> Result<Self, String>;
 
     /// The value of a key that is unset. It also stands in for a wrong value, so that one pass finds every error.
     fn unset() -> Self;
@@ -25,13 +25,13 @@ pub(super) trait Value: Sized {
 
 /// A type with one text.
 pub(super) trait SingleValue: Sized {
-    fn parse(text: &str, key: &Key) -> Result<Self, String>;
+    fn parse(text: &str, key: &ConfigKey) -> Result<Self, String>;
 
     fn placeholder() -> Self;
 }
 
 impl<T: SingleValue> Value for T {
-    fn parse_all(texts: &[String], key: &Key) -> Result<Self, String> {
+    fn parse_all(texts: &[String], key: &ConfigKey) -> Result<Self, String> {
         texts.first().map_or_else(|| Ok(T::placeholder()), |text| T::parse(text, key))
     }
 
@@ -41,7 +41,7 @@ impl<T: SingleValue> Value for T {
 }
 
 impl<T: SingleValue> Value for Option<T> {
-    fn parse_all(texts: &[String], key: &Key) -> Result<Self, String> {
+    fn parse_all(texts: &[String], key: &ConfigKey) -> Result<Self, String> {
         texts.first().map(|text| T::parse(text, key)).transpose()
     }
 
@@ -51,7 +51,7 @@ impl<T: SingleValue> Value for Option<T> {
 }
 
 impl<T: SingleValue> Value for Vec<T> {
-    fn parse_all(texts: &[String], key: &Key) -> Result<Self, String> {
+    fn parse_all(texts: &[String], key: &ConfigKey) -> Result<Self, String> {
         let (mut values, mut problems) = (Self::new(), Vec::new());
         for text in texts {
             match T::parse(text, key) {
@@ -68,7 +68,7 @@ impl<T: SingleValue> Value for Vec<T> {
 }
 
 impl SingleValue for SocketAddr {
-    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+    fn parse(text: &str, _: &ConfigKey) -> Result<Self, String> {
         text.parse().map_err(|_| quoted(text, "not an address"))
     }
 
@@ -78,7 +78,7 @@ impl SingleValue for SocketAddr {
 }
 
 impl SingleValue for PathBuf {
-    fn parse(text: &str, key: &Key) -> Result<Self, String> {
+    fn parse(text: &str, key: &ConfigKey) -> Result<Self, String> {
         let text = non_empty(text)?;
         if matches!(key.allowed, Allowed::File | Allowed::Files) {
             std::fs::File::open(text).map_err(|error| quoted(text, &format!("not readable ({error})")))?;
@@ -92,7 +92,7 @@ impl SingleValue for PathBuf {
 }
 
 impl SingleValue for String {
-    fn parse(text: &str, key: &Key) -> Result<Self, String> {
+    fn parse(text: &str, key: &ConfigKey) -> Result<Self, String> {
         match key.allowed {
             Allowed::Prefix if redis::is_prefix(text) => Ok(text.to_owned()),
             Allowed::Prefix => Err(quoted(text, "not a prefix")),
@@ -115,7 +115,7 @@ impl SingleValue for String {
 }
 
 impl SingleValue for bool {
-    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+    fn parse(text: &str, _: &ConfigKey) -> Result<Self, String> {
         text.parse().map_err(|_| quoted(text, "neither true nor false"))
     }
 
@@ -125,7 +125,7 @@ impl SingleValue for bool {
 }
 
 impl SingleValue for Recipients {
-    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+    fn parse(text: &str, _: &ConfigKey) -> Result<Self, String> {
         match text {
             "true" => Ok(Self::Anyone),
             "false" => Ok(Self::Nobody),
@@ -139,9 +139,13 @@ impl SingleValue for Recipients {
 }
 
 impl SingleValue for u64 {
-    fn parse(text: &str, key: &Key) -> Result<Self, String> {
+    fn parse(text: &str, key: &ConfigKey) -> Result<Self, String> {
         let Allowed::Whole { minimum, maximum, .. } = key.allowed else { return Ok(0) };
-        let number: Self = text.parse().map_err(|_| quoted(text, "not a whole number"))?;
+        let is_whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number: Self = text.parse().map_err(|_| {
+            // More digits than any key allows.
+            if is_whole { format!("{text} is out of bounds") } else { quoted(text, "not a whole number") }
+        })?;
         if (minimum..=maximum).contains(&number) { Ok(number) } else { Err(format!("{number} is out of bounds")) }
     }
 
@@ -151,7 +155,7 @@ impl SingleValue for u64 {
 }
 
 impl SingleValue for u32 {
-    fn parse(text: &str, key: &Key) -> Result<Self, String> {
+    fn parse(text: &str, key: &ConfigKey) -> Result<Self, String> {
         u64::parse(text, key).map(|number| Self::try_from(number).unwrap_or(Self::MAX))
     }
 
@@ -161,7 +165,7 @@ impl SingleValue for u32 {
 }
 
 impl SingleValue for usize {
-    fn parse(text: &str, key: &Key) -> Result<Self, String> {
+    fn parse(text: &str, key: &ConfigKey) -> Result<Self, String> {
         u64::parse(text, key).map(|number| Self::try_from(number).unwrap_or(Self::MAX))
     }
 
@@ -171,7 +175,7 @@ impl SingleValue for usize {
 }
 
 impl SingleValue for Duration {
-    fn parse(text: &str, key: &Key) -> Result<Self, String> {
+    fn parse(text: &str, key: &ConfigKey) -> Result<Self, String> {
         u64::parse(text, key).map(Self::from_millis)
     }
 
@@ -181,7 +185,7 @@ impl SingleValue for Duration {
 }
 
 impl SingleValue for LogFormat {
-    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+    fn parse(text: &str, _: &ConfigKey) -> Result<Self, String> {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
@@ -195,7 +199,7 @@ impl SingleValue for LogFormat {
 }
 
 impl SingleValue for Pooling {
-    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+    fn parse(text: &str, _: &ConfigKey) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
             "session" => Ok(Self::Session),
@@ -210,7 +214,7 @@ impl SingleValue for Pooling {
 }
 
 impl SingleValue for AdditionPolicy {
-    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+    fn parse(text: &str, _: &ConfigKey) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
         found.map(|(_, policy)| policy).ok_or_else(|| quoted(text, "not a rule for additions"))
     }
@@ -221,7 +225,7 @@ impl SingleValue for AdditionPolicy {
 }
 
 impl SingleValue for Secret {
-    fn parse(text: &str, key: &Key) -> Result<Self, String> {
+    fn parse(text: &str, key: &ConfigKey) -> Result<Self, String> {
         let is_sent = !matches!(key.allowed, Allowed::Secrets);
         let bytes_min = if is_sent { KEY_BYTES_MIN } else { SECRET_BYTES_MIN };
         if text.starts_with(SAMPLE) {
@@ -263,7 +267,7 @@ pub(super) enum StoreLocation {
 }
 
 impl SingleValue for StoreLocation {
-    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+    fn parse(text: &str, _: &ConfigKey) -> Result<Self, String> {
         if text == "memory:" {
             return Ok(Self::Memory);
         }
@@ -289,7 +293,7 @@ pub(super) enum RecordsLocation {
 }
 
 impl SingleValue for RecordsLocation {
-    fn parse(text: &str, _: &Key) -> Result<Self, String> {
+    fn parse(text: &str, _: &ConfigKey) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("postgres" | "postgresql", _)) => {
                 refuse_sample_password(text)?;

@@ -17,7 +17,7 @@ use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
 use crate::runtime::{CallError, Connection};
 
-/// How many missed heartbeats are tried, before all others are.
+/// How many missed heartbeats are tried as a probe, before all of them are sent.
 const PROBE_MAX: usize = 20;
 /// The pauses before a probe: each is twice the one before.
 const PROBE_PAUSE_MIN: Duration = Duration::from_millis(250);

@@ -29,13 +29,13 @@ pub(super) const RETRY_AFTER_OF_USER: Duration = Duration::from_secs(10);
 
 /// The host is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Draining {
+pub(crate) struct Drain {
     /// The connections close at random times within this span.
     pub(crate) spread: Duration,
 }
 
 /// Tells its holder when the host begins to stop. The stop waits until every holder has dropped it.
-pub(crate) type DrainWatch = watch::Receiver<Option<Draining>>;
+pub(crate) type DrainWatch = watch::Receiver<Option<Drain>>;
 
 /// Delivers events to the connections of this host.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct Hub<S> {
     store: Arc<S>,
     registry: Arc<ConnectionRegistry>,
     bounds: OutboxBounds,
-    drain: watch::Sender<Option<Draining>>,
+    drain: watch::Sender<Option<Drain>>,
     /// Ends with the hub.
     _tasks: Supervisor,
 }
@@ -76,10 +76,10 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
     }
 
     /// Takes a place among the connections for a client whose user is not known yet.
-    pub(crate) fn reserve(&self) -> Result<ConnectionPlace, ApiError> {
+    pub(crate) fn reserve(&self) -> Result<ReservedPlace, ApiError> {
         let drain = self.drain_watch()?;
         self.registry.take_place()?;
-        Ok(ConnectionPlace { registry: self.registry.clone(), drain })
+        Ok(ReservedPlace { registry: self.registry.clone(), drain })
     }
 
     fn drain_watch(&self) -> Result<DrainWatch, ApiError> {
@@ -127,7 +127,7 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
 
     /// Refuses new connections, and asks the existing ones to close within this time.
     pub(crate) fn drain(&self, spread: Duration) {
-        self.drain.send_replace(Some(Draining { spread }));
+        self.drain.send_replace(Some(Drain { spread }));
     }
 
     /// Returns when every connection is closed and every task that it started has ended.
@@ -145,12 +145,12 @@ impl<S: Bus + Feeds + PubSub + 'static> Hub<S> {
 
 /// A place among the connections of this host. Dropping it gives the place back.
 #[derive(Debug)]
-pub(crate) struct ConnectionPlace {
+pub(crate) struct ReservedPlace {
     registry: Arc<ConnectionRegistry>,
     drain: DrainWatch,
 }
 
-impl ConnectionPlace {
+impl ReservedPlace {
     /// Returns when the host begins to stop.
     pub(crate) async fn draining(&mut self) {
         // Without a hub there is nothing to wait for.
@@ -158,7 +158,7 @@ impl ConnectionPlace {
     }
 }
 
-impl Drop for ConnectionPlace {
+impl Drop for ReservedPlace {
     fn drop(&mut self) {
         self.registry.give_place_back();
     }
@@ -201,11 +201,11 @@ impl<S: Bus + Feeds + 'static> Registration<S> {
 
 impl<S> Registration<S> {
     /// Returns when the host begins to stop.
-    pub(crate) async fn draining(&mut self) -> Draining {
+    pub(crate) async fn draining(&mut self) -> Drain {
         match self.drain.wait_for(Option::is_some).await {
-            Ok(draining) => draining.unwrap_or(Draining { spread: Duration::ZERO }),
+            Ok(draining) => draining.unwrap_or(Drain { spread: Duration::ZERO }),
             // The hub is gone, and with it everything that could be delivered.
-            Err(_) => Draining { spread: Duration::ZERO },
+            Err(_) => Drain { spread: Duration::ZERO },
         }
     }
 

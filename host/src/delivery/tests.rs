@@ -346,7 +346,7 @@ async fn a_drain_notifies_every_client_refuses_new_ones_and_waits_for_the_last()
     let mut client = connect(&hub, user(1), "phone").await;
     let spread = Duration::from_secs(3);
     hub.drain(spread);
-    assert_eq!(client.registration.draining().await, Draining { spread });
+    assert_eq!(client.registration.draining().await, Drain { spread });
     assert!(hub.register(user(2)).unwrap_err().is(ErrorCode::Draining));
     assert!(timeout(Duration::from_secs(5), hub.drained()).await.is_err());
     drop(client);

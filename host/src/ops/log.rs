@@ -24,7 +24,7 @@ pub(crate) fn log_own_action(cause: &str, code: &str, detail: &str) {
 
 /// Begins logging as configured, and the export of spans if `otlp_endpoint` is set; the value returned ends the export.
 /// Only the first call in a process has an effect. To be called within the runtime of the process.
-pub fn init(config: &Config) -> anyhow::Result<Option<SpanExport>> {
+pub(crate) fn init(config: &Config) -> anyhow::Result<Option<SpanExport>> {
     let lines = Registry::default().with(log_lines(config));
     let Some(endpoint) = &config.otlp_endpoint else {
         install(lines);

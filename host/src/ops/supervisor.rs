@@ -52,7 +52,7 @@ impl Supervisor {
     }
 
     /// As [`Supervisor::spawn`], for a task that ends by itself once `stop` is cancelled.
-    pub fn spawn_until<F>(
+    pub(crate) fn spawn_until<F>(
         &mut self,
         stop: CancellationToken,
         task: &'static str,
@@ -88,7 +88,7 @@ pub struct TaskHealth(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 impl TaskHealth {
     /// The tasks of this process. The adapters of the store and the records report here, because tools use them without
     /// a host; the host shows it.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         static OF_PROCESS: LazyLock<TaskHealth> = LazyLock::new(TaskHealth::default);
         OF_PROCESS.clone()
     }

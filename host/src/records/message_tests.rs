@@ -62,7 +62,10 @@ fn add_failures(messages: &mut Messages) {
     for (situation, error) in [
         ("Every connection is in use", QueryError::NoConnection),
         ("The database does not answer", QueryError::TimedOut),
-        ("The server cannot be reached", QueryError::Unreachable { reason: reason(), retry_after: Duration::ZERO }),
+        (
+            "An earlier call could not reach the server",
+            QueryError::Unreachable { reason: reason(), retry_after: Duration::ZERO },
+        ),
         ("The server accepts no changes", QueryError::ReadOnly),
     ] {
         messages.add(situation, error.problem::<PgConnection>());
@@ -114,7 +117,8 @@ fn add_refusals(messages: &mut Messages) {
         RecordsError::Unavailable { retry_after_ms: 200 },
     ] {
         let debug = format!("{error:?}");
-        messages.add(debug.split(['(', ' ']).next().unwrap_or_default(), error);
+        let situation = debug.split_once('(').filter(|_| !debug.contains('{')).map_or(&*debug, |(name, _)| name);
+        messages.add(situation, error);
     }
     let (ann, conversation) = (UserId::from_u128(1), ConversationId::from_u128(2));
     let history = HistoryQuery { user: ann, conversation, before: None, limit: 101 };

@@ -1,7 +1,8 @@
-//! Notes which users are active, if what the store holds of idle users is to be removed. Without that wish nothing is noted.
+//! Notes which users are active, so that the state of idle users can be removed (`store_idle_days`). Without that key, nothing is
+//! noted.
 //!
-//! An activity is noted before the change that shows it, so that nobody of whom the store holds something is ever missing; and not
-//! again within an hour, because days are what counts.
+//! An activity is noted before the change that shows it, so that every user who has state in the store is noted. It is not noted
+//! again within an hour, because idle times are counted in days.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use roost_core::time::Timestamp;
 
 use crate::store::Store;
 
-/// Above twice this number of remembered users, those are forgotten whose activity may be noted again.
+/// Above twice this number of remembered users, the host forgets those whose activity may be noted again.
 const REMEMBERED_MAX: usize = 100_000;
 
 /// The activity that this host has noted. Clones share it.
@@ -31,7 +32,7 @@ struct EnabledLog {
 
 impl ActivityLog {
     /// Notes activity if users who have been idle for so many days are to be removed.
-    pub fn after_days(days: Option<u64>) -> Self {
+    pub(crate) fn after_days(days: Option<u64>) -> Self {
         let idle = |days: u64| Duration::from_secs(days.saturating_mul(86_400));
         Self(days.map(|days| Arc::new(EnabledLog { idle: idle(days), noted: Mutex::default() })))
     }

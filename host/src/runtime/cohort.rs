@@ -22,7 +22,7 @@ impl Cohort {
     }
 
     /// The cohort of a call without a user, by its trace id: such calls are divided by chance.
-    pub fn of_trace(trace: &str) -> Self {
+    pub(crate) fn of_trace(trace: &str) -> Self {
         Self::of(trace.as_bytes())
     }
 

@@ -155,7 +155,7 @@ impl Grants {
     }
 
     /// Checks that the function may make these queries; the error names what is missing.
-    pub fn check_read(&self, queries: &[Query]) -> Result<(), String> {
+    pub(crate) fn check_read(&self, queries: &[Query]) -> Result<(), String> {
         for query in queries {
             self.may_read(query.key().space)?;
             if let Query::IndexedCounters { space, .. } = query {
@@ -167,7 +167,7 @@ impl Grants {
 
     /// Checks that the function may commit these transactions; the error names what is missing. A check of a transaction
     /// needs the grant to read or the grant to write its key space.
-    pub fn check_commit(&self, transactions: &[Transaction]) -> Result<(), String> {
+    pub(crate) fn check_commit(&self, transactions: &[Transaction]) -> Result<(), String> {
         for transaction in transactions {
             let others = transaction.checks.iter().filter_map(|check| match check {
                 Check::PresentEither(_, other) => Some(*other),
@@ -191,7 +191,7 @@ impl Grants {
     }
 
     /// Checks that the function may publish at all; the error names what is missing.
-    pub fn check_publish(&self) -> Result<(), String> {
+    pub(crate) fn check_publish(&self) -> Result<(), String> {
         if self.publishes() { Ok(()) } else { Err("publishing to users".to_owned()) }
     }
 
@@ -200,7 +200,7 @@ impl Grants {
     }
 
     /// Checks that the function may use the operation; the error names what is missing.
-    pub fn check_records(&self, operation: Operation) -> Result<(), String> {
+    pub(crate) fn check_records(&self, operation: Operation) -> Result<(), String> {
         if self.records.has(operation) { Ok(()) } else { Err(format!("the records operation {}", operation.name())) }
     }
 

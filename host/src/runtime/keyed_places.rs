@@ -62,7 +62,7 @@ impl<K: PlaceKey> KeyedPlaces<K> {
         let permit = match Arc::clone(&places).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                let waiting = Waiting::new(&key.places.waiting, self.waiting_max)?;
+                let waiting = Waiter::new(&key.places.waiting, self.waiting_max)?;
                 let permit = places.acquire_owned().await.ok()?;
                 drop(waiting);
                 permit
@@ -110,9 +110,9 @@ impl<K: PlaceKey> Drop for KeyInUse<K> {
 }
 
 /// One of those who wait; counted until it is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiter<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> Waiter<'a> {
     fn new(waiting: &'a AtomicUsize, waiting_max: usize) -> Option<Self> {
         let before = waiting.fetch_add(1, Ordering::AcqRel);
         let counted = Self(waiting);
@@ -120,7 +120,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

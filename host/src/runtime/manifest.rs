@@ -215,7 +215,7 @@ impl RawManifest {
         if self.asks.read.has(Space::Host) || self.asks.write.has(Space::Host) {
             return Err("it asks for the key space host, which is the host's own; use the space app".to_owned());
         }
-        no_duplicates("hook", self.hooks.iter().map(|hook| format!("{hook:?}")))?;
+        no_duplicates("hook", self.hooks.iter().map(|hook| hook.as_str().to_owned()))?;
         no_duplicates("schedule", self.schedules.iter().map(|schedule| schedule.name.clone()))?;
         Ok(Manifest {
             routes: self.routes.into_iter().map(route).collect::<Result<_, _>>()?,

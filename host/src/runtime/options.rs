@@ -40,7 +40,7 @@ impl Options {
     }
 
     /// What the function with this name is allowed, and whether only because it is the developer's own.
-    pub fn allowance(&self, name: &str) -> (Allowance, bool) {
+    pub(crate) fn allowance(&self, name: &str) -> (Allowance, bool) {
         match &self.of(name).grants {
             Some(configured) => (Allowance::of_config(configured), false),
             None if self.own_sources.as_ref().is_some_and(|own| own.contains(name)) => (Allowance::EVERYTHING, true),

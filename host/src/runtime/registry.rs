@@ -146,7 +146,7 @@ impl Functions {
 
     /// Makes the functions of the folder equal to its `*.wasm` files: changed ones are replaced, new ones added, missing ones
     /// removed. If any file is refused, nothing changes.
-    pub async fn reload_dir(&self, folder: &Path) -> Result<BaseChange, Vec<DeployError>> {
+    pub(crate) async fn reload_dir(&self, folder: &Path) -> Result<BaseChange, Vec<DeployError>> {
         let _deploying = self.shared.deploying.lock().await;
         let paths = components(folder).await.map_err(|error| vec![error])?;
         let (mut base, mut errors) = (BTreeMap::new(), Vec::new());
@@ -315,7 +315,7 @@ impl Functions {
     }
 
     /// The deployment of a function; empty if it has none.
-    pub fn placement(&self, name: &str) -> Placement {
+    pub(crate) fn placement(&self, name: &str) -> Placement {
         let slots = self.slots();
         let Some(slot) = slots.get(name) else { return Placement::default() };
         Placement {
@@ -325,7 +325,7 @@ impl Functions {
     }
 
     /// Whether some users see other revisions than the others.
-    pub fn has_canaries(&self) -> bool {
+    pub(crate) fn has_canaries(&self) -> bool {
         self.shared.serving.load().has_canaries()
     }
 
@@ -381,7 +381,7 @@ impl Functions {
     }
 
     /// What the functions say of their frames and events, those that come with Roost first.
-    pub fn socket_descriptions(&self) -> Vec<SocketDescription> {
+    pub(crate) fn socket_descriptions(&self) -> Vec<SocketDescription> {
         let serving = self.shared.serving.load();
         let mut functions: Vec<_> = serving.stable().functions().map(|(manifest, _)| manifest).collect();
         functions.sort_by_key(|manifest| !BUILT_IN.contains(&manifest.name.as_str()));

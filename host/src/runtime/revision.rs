@@ -98,6 +98,11 @@ impl Revision {
         self.idle.lock().clear();
     }
 
+    /// Whether [`Revision::retire`] was called.
+    pub(super) fn is_retired(&self) -> bool {
+        self.idle.retired.load(Ordering::Acquire)
+    }
+
     /// Makes one call and counts it.
     pub(super) async fn call(&self, invocation: Invocation) -> CallResult {
         let began = Instant::now();

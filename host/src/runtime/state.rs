@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use roost_core::additions::AdditionPolicy;
 use roost_core::event;
+use roost_core::ids::UserId;
 use roost_core::port::Event;
 
 use super::activity::ActivityLog;
@@ -46,13 +47,13 @@ impl HostWorld {
 
     /// Notes the activity of users in this log.
     #[must_use]
-    pub fn with_activity(self, activity: ActivityLog) -> Self {
+    pub(crate) fn with_activity(self, activity: ActivityLog) -> Self {
         Self { activity, ..self }
     }
 
     /// Restricts whom users may put into conversations.
     #[must_use]
-    pub const fn with_additions(mut self, additions: AdditionPolicy) -> Self {
+    pub(crate) const fn with_additions(mut self, additions: AdditionPolicy) -> Self {
         self.additions = additions;
         self
     }
@@ -119,8 +120,8 @@ pub(super) struct InstanceState {
     pub(super) deadline: Instant,
     /// The place of the call, which it gives away while it waits for another call.
     pub(super) place: Option<Arc<CallPlace>>,
-    /// Whether the call was made by a user with their own token, so that what users may not do is refused.
-    pub(super) is_users: bool,
+    /// The user who made the call with their own token. What users may not do is refused then.
+    pub(super) user: Option<UserId>,
     /// To whom the call may publish.
     pub(super) recipients: CallRecipients,
     pub(super) usage: CallUsage,
@@ -148,7 +149,7 @@ impl InstanceState {
             describing: false,
             trace,
             deadline,
-            is_users: false,
+            user: None,
             recipients: CallRecipients::default(),
             place: None,
             usage: CallUsage::default(),
@@ -163,7 +164,10 @@ impl InstanceState {
     /// Resets what belongs to one call.
     pub(super) fn begin(&mut self, trace: Arc<str>, deadline: Instant, (caller, request): (Caller, &Request)) {
         self.trace = trace;
-        self.is_users = matches!(caller, Caller::User(_));
+        self.user = match caller {
+            Caller::User(user) => Some(user),
+            Caller::ServiceFor(_) | Caller::Service | Caller::Anonymous | Caller::Host => None,
+        };
         self.recipients = CallRecipients::of(self.identity.grants.publish, caller, request);
         self.deadline = deadline;
         self.usage = CallUsage::default();

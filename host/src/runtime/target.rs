@@ -50,6 +50,11 @@ impl Target {
         FunctionInfo::of(&self.0)
     }
 
+    /// Whether a newer revision has replaced it, so that it keeps no instances between calls.
+    pub(super) fn is_retired(&self) -> bool {
+        self.0.is_retired()
+    }
+
     pub(super) fn described(&self) -> Described<Self> {
         Described { manifest: Arc::clone(&self.0.manifest), target: self.clone() }
     }

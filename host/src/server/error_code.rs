@@ -29,7 +29,7 @@ macro_rules! error_codes {
             pub(crate) const ALL: &[Self] = &[$(Self::$name),+];
 
             /// What clients are told about this code.
-            pub const fn spec(self) -> ErrorSpec {
+            pub(crate) const fn spec(self) -> ErrorSpec {
                 match self {
                     $(Self::$name => {
                         ErrorSpec { code: $code, status: $status, title: $title, detail: $detail, retry: $retry }

@@ -36,7 +36,9 @@ async fn add(messages: &mut Messages, host: &FakeHost, situation: &str, request:
     let problem: Value =
         serde_json::from_slice(&body).unwrap_or_else(|_| panic!("{situation}: {status} is no problem"));
     let text = |name: &str| problem[name].as_str().unwrap().to_owned();
-    messages.add(situation, format!("{} {}: {}\n{}", status.as_u16(), text("code"), text("title"), text("detail")));
+    let retry = if problem["retry"] == true { " (trying again can help)" } else { "" };
+    let head = format!("{} {}: {}{retry}", status.as_u16(), text("code"), text("title"));
+    messages.add(situation, format!("{head}\n{}", text("detail")));
 }
 
 fn empty(request: Builder) -> Request<Body> {
@@ -236,6 +238,14 @@ fn add_closes(messages: &mut Messages) {
     }
 }
 
+/// Every code, so that none is missing in this file.
+fn add_codes(messages: &mut Messages) {
+    messages.group("Every code, with the text that it has where nothing more precise is known");
+    for code in ErrorCode::ALL {
+        messages.add(code.spec().code, error(&(*code).into()));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_message_of_the_listener_is_in_the_golden_file() {
     let mut messages = Messages::new("Messages of the public listener");
@@ -248,5 +258,6 @@ async fn every_message_of_the_listener_is_in_the_golden_file() {
     add_answers(&mut messages).await;
     add_calls(&mut messages);
     add_closes(&mut messages);
+    add_codes(&mut messages);
     messages.check("server");
 }

@@ -33,9 +33,9 @@ use crate::server::sync;
 /// How often the functions are told of a disconnect if they fail.
 const DISCONNECT_TRIES: u32 = 3;
 const DISCONNECT_PAUSE: Duration = Duration::from_millis(200);
-/// What a client waits that cannot be connected, if nothing better is known.
+/// How long a client that cannot be connected should wait, if nothing more precise is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The same if a function is broken, which takes an operator longer.
+/// How long it should wait if a function is broken, which an operator has to correct.
 const RETRY_AFTER_BROKEN: Duration = Duration::from_secs(5);
 /// A token that is valid for longer than this outlives any connection.
 const TOKEN_LIFE_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);

@@ -250,7 +250,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
     }
 }
 
-/// What the client is told of a stream whose outbox is closed.
+/// The error that ends a stream after its outbox was closed.
 fn error_of(closed: OutboxClosed) -> ApiError {
     match closed {
         OutboxClosed::Overflowed => ErrorCode::SlowClient.into(),

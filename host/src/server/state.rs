@@ -17,7 +17,7 @@ use crate::server::limits::{ConnectAdmission, UserLimits};
 use crate::server::problem::{ApiError, ErrorCode};
 use crate::server::refresh::RefreshGate;
 
-/// What a client waits that finds too many requests in flight.
+/// How long a client should wait when too many requests are in flight.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The shared parts.

@@ -221,12 +221,12 @@ fn conversations_of(events: &[Delivery]) -> Option<Vec<ConversationId>> {
         conversation: ConversationId,
     }
     #[derive(Deserialize)]
-    struct AddedConversation {
+    struct AddedId {
         id: ConversationId,
     }
     let named = |event: &Delivery| {
         if &*event.name == CONVERSATION_ADDED {
-            return serde_json::from_str::<AddedConversation>(&event.payload).ok().map(|added| added.id);
+            return serde_json::from_str::<AddedId>(&event.payload).ok().map(|added| added.id);
         }
         serde_json::from_str::<ConversationEvent>(&event.payload).ok().map(|event| event.conversation)
     };

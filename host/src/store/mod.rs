@@ -100,12 +100,12 @@ impl Store {
     }
 
     /// An empty store in the memory of this process that takes nothing more when it has this size.
-    pub fn memory_within(bytes_max: u64) -> Self {
+    pub(crate) fn memory_within(bytes_max: u64) -> Self {
         Self::Memory(Arc::new(MemoryStore::new().with_bytes_max(bytes_max)))
     }
 
     /// An empty store in the memory of this process, on a clock that its holder moves.
-    pub fn memory_on(clock: StepClock) -> Self {
+    pub(crate) fn memory_on(clock: StepClock) -> Self {
         Self::Memory(Arc::new(MemoryStore::with_step_clock(clock)))
     }
 

@@ -19,7 +19,7 @@ use crate::client::Connection;
 
 /// How many connections an attacker uses at the same time.
 const CONNECTIONS: usize = 64;
-/// How many of them only hold something.
+/// How many of them only hold a place.
 const HELD: usize = 200;
 /// The pause before an attacker replaces what the host has closed.
 const AGAIN: Duration = Duration::from_millis(20);

@@ -22,7 +22,7 @@ const SOCKETS_OF_ADDRESS: usize = 5_000;
 /// A client that cannot connect after so many tries has failed.
 const TRIES_MAX: usize = 200;
 /// A client that was not told when to come back does so after this time.
-const UNTOLD_PAUSE: Duration = Duration::from_secs(1);
+const UNTIMED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the sockets of a run have received, all together.
 #[derive(Default)]
@@ -43,15 +43,15 @@ pub struct Connected {
     /// Refusals that say when to come back.
     pub refusals: u64,
     /// Refusals that do not.
-    pub untold: u64,
+    pub untimed: u64,
     /// Connections that ended without an answer.
     pub broken: u64,
     /// Whether `hello` had presence and unread counters.
     pub whole: bool,
 }
 
-/// What a try to connect comes to.
-enum Attempt {
+/// The outcome of an attempt to connect.
+enum Opening {
     Opened(Box<(WebSocketStream<TcpStream>, Value)>),
     /// Refused, with the time after which the client shall come back.
     Refused(Option<Duration>),
@@ -69,7 +69,7 @@ pub async fn connect(
     let (mut connected, mut reason) = (Connected::default(), String::from("refused"));
     for _ in 0..TRIES_MAX {
         match attempt(host, number, &token).await? {
-            Attempt::Opened(opened) => {
+            Opening::Opened(opened) => {
                 let (wire, hello) = *opened;
                 let payload = &hello["payload"];
                 connected.whole = hello["type"] == "hello"
@@ -80,18 +80,18 @@ pub async fn connect(
                 tokio::spawn(read(wire, received));
                 return Ok(connected);
             }
-            Attempt::Refused(Some(after)) => {
+            Opening::Refused(Some(after)) => {
                 connected.refusals += 1;
                 tokio::time::sleep(after).await;
             }
-            Attempt::Refused(None) => {
-                connected.untold += 1;
-                tokio::time::sleep(UNTOLD_PAUSE).await;
+            Opening::Refused(None) => {
+                connected.untimed += 1;
+                tokio::time::sleep(UNTIMED_PAUSE).await;
             }
-            Attempt::Broken(why) => {
+            Opening::Broken(why) => {
                 connected.broken += 1;
                 reason = why;
-                tokio::time::sleep(UNTOLD_PAUSE).await;
+                tokio::time::sleep(UNTIMED_PAUSE).await;
             }
         }
     }
@@ -99,13 +99,13 @@ pub async fn connect(
 }
 
 /// Tries once. Fails if this machine cannot open another socket.
-async fn attempt(host: SocketAddr, number: usize, token: &str) -> anyhow::Result<Attempt> {
+async fn attempt(host: SocketAddr, number: usize, token: &str) -> anyhow::Result<Opening> {
     let source = Ipv4Addr::new(127, 0, 0, 1 + u8::try_from(number / SOCKETS_OF_ADDRESS)?);
     let socket = TcpSocket::new_v4().context("a socket of the client")?;
     socket.bind((source, 0).into()).with_context(|| format!("a port of {source}"))?;
     let stream = match socket.connect(host).await {
         Ok(stream) => stream,
-        Err(error) => return Ok(Attempt::Broken(error.to_string())),
+        Err(error) => return Ok(Opening::Broken(error.to_string())),
     };
     let config = WebSocketConfig::default().read_buffer_size(2_048).write_buffer_size(2_048);
     let request = request(host, &format!("?token={token}"));
@@ -113,12 +113,12 @@ async fn attempt(host: SocketAddr, number: usize, token: &str) -> anyhow::Result
         Ok((mut wire, _)) => match wire.next().await {
             Some(Ok(Message::Text(hello))) => {
                 let hello = serde_json::from_str(&hello)?;
-                Attempt::Opened(Box::new((wire, hello)))
+                Opening::Opened(Box::new((wire, hello)))
             }
-            other => Attempt::Broken(format!("no hello but {other:?}")),
+            other => Opening::Broken(format!("no hello but {other:?}")),
         },
-        Err(Error::Http(response)) => Attempt::Refused(time_of(&response)),
-        Err(error) => Attempt::Broken(error.to_string()),
+        Err(Error::Http(response)) => Opening::Refused(time_of(&response)),
+        Err(error) => Opening::Broken(error.to_string()),
     })
 }
 

@@ -153,7 +153,7 @@ fn report_storm(connected: &[Connected], took: Duration, rate: u32) {
     row("herd divided by the rate, s", herd_by_rate);
     row("longest wait / herd divided by the rate", at(1.0) / herd_by_rate);
     row("refusals with a time to come back", sum(|client| client.refusals));
-    row("refusals without a time", sum(|client| client.untold));
+    row("refusals without a time", sum(|client| client.untimed));
     row("connections that ended without an answer", sum(|client| client.broken));
     row("half hellos", sum(|client| u64::from(!client.whole)));
 }

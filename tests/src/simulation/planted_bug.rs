@@ -69,9 +69,9 @@ pub enum PlantedBug {
     DepartAfterOutage,
     /// A deletion takes one from the counters, and no client is told.
     DeletionWithoutUpdate,
-    /// Nobody is told that they became a member.
+    /// New members are not notified.
     JoinWithoutEvent,
-    /// Nobody is told that they are a member no more.
+    /// Members who were removed are not notified.
     LeaveWithoutEvent,
     /// The other members are not told who came and who left.
     MembersWithoutEvent,

@@ -195,3 +195,35 @@ async fn a_put_that_waits_for_an_erasing_finds_no_document() {
         FROM function_documents";
     assert_eq!(number(&mut observer, difference).await, 0);
 }
+
+/// Ann and Bob have added and blocked each other. Whoever of them is erased locks what Ann has said first, and holds nothing
+/// that the other one waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_have_added_each_other_are_erased_at_once() {
+    let config = PostgresServer::shared().fresh().await;
+    let records = RecordStore::open(&RecordsUrl::Postgres(config.clone())).await.unwrap();
+    for (user, other) in [(ANN, BOB), (BOB, ANN)] {
+        records.add_contact(user, other).await.unwrap();
+        records.block(user, other).await.unwrap();
+    }
+    let mut holding = PgConnection::connect(&config.url.0).await.unwrap();
+    let hold = "BEGIN; SELECT 1 FROM contacts WHERE user_id = '00000000-0000-0000-0000-000000000001' FOR UPDATE";
+    holding.execute(hold).await.unwrap();
+    let erasing = [ANN, BOB].map(|user| {
+        let records = records.clone();
+        tokio::spawn(async move { records.erase_user(user, AT).await })
+    });
+    let mut observer = PgConnection::connect(&config.url.0).await.unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("both wait", async || number(&mut observer, waits).await == 2).await;
+    let free = "SELECT count(*) FROM (SELECT 1 FROM contacts
+        WHERE user_id = '00000000-0000-0000-0000-000000000002' FOR UPDATE SKIP LOCKED) AS free";
+    assert_eq!(number(&mut observer, free).await, 1);
+    holding.execute("COMMIT").await.unwrap();
+    for erased in join_all(erasing).await {
+        erased.unwrap().unwrap();
+    }
+    for user in [ANN, BOB] {
+        assert_eq!((records.contacts(user).await.unwrap(), records.blocks(user).await.unwrap()), (vec![], vec![]));
+    }
+}

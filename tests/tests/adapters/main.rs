@@ -15,6 +15,8 @@ mod conversation_bound;
 mod documents_migration;
 mod erasing;
 mod fan_out;
+#[path = "../../golden/check.rs"]
+mod golden;
 mod memory;
 mod postgres;
 mod postgres_plans;

@@ -148,7 +148,7 @@ async fn counters_of_an_old_postgres_database_count_on() {
 }
 
 /// A member that moved may have joined or left, or have read: both are announced.
-async fn stays_pending(url: RecordsUrl, take_back: impl AsyncFnOnce()) {
+async fn remains_pending(url: RecordsUrl, take_back: impl AsyncFnOnce()) {
     let (conversation, [sender, reader, _]) = (CONVERSATIONS[0], USERS);
     let records = RecordStore::open(&url).await.unwrap();
     let new = NewConversation { id: Some(conversation), creator: sender, members: vec![reader], at: AT };
@@ -172,11 +172,11 @@ async fn stays_pending(url: RecordsUrl, take_back: impl AsyncFnOnce()) {
 }
 
 #[tokio::test]
-async fn what_was_pending_in_an_old_sqlite_file_stays_pending() {
+async fn what_was_pending_in_an_old_sqlite_file_remains_pending() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("records.db");
     let address = format!("sqlite://{}", file.display());
-    stays_pending(RecordsUrl::Sqlite(SqliteLocation::File(file)), async || {
+    remains_pending(RecordsUrl::Sqlite(SqliteLocation::File(file)), async || {
         let mut connection = SqliteConnection::connect(&address).await.unwrap();
         connection.execute(SQLITE_MOVES_BACK).await.unwrap();
         connection.close().await.unwrap();
@@ -185,10 +185,10 @@ async fn what_was_pending_in_an_old_sqlite_file_stays_pending() {
 }
 
 #[tokio::test]
-async fn what_was_pending_in_an_old_postgres_database_stays_pending() {
+async fn what_was_pending_in_an_old_postgres_database_remains_pending() {
     let config = PostgresServer::shared().fresh().await;
     let address = config.url.0.clone();
-    stays_pending(RecordsUrl::Postgres(config), async || {
+    remains_pending(RecordsUrl::Postgres(config), async || {
         let mut connection = PgConnection::connect(&address).await.unwrap();
         connection.execute(POSTGRES_MOVES_BACK).await.unwrap();
         connection.close().await.unwrap();

@@ -127,18 +127,8 @@ async fn perform<R: Records>(records: &R, operation: RecordsOperation) -> String
                 records.remove_member(MemberChange { conversation, actor, user: user(whom), at: at(delay) }).await,
             )
         }
-        RecordsOperation::Contact { user: one, other, there: true } => {
-            answer_text(records.add_contact(user(one), user(other)).await)
-        }
-        RecordsOperation::Contact { user: one, other, there: false } => {
-            answer_text(records.remove_contact(user(one), user(other)).await)
-        }
-        RecordsOperation::Block { user: one, other, there: true } => {
-            answer_text(records.block(user(one), user(other)).await)
-        }
-        RecordsOperation::Block { user: one, other, there: false } => {
-            answer_text(records.unblock(user(one), user(other)).await)
-        }
+        RecordsOperation::Contact { user: one, other, there } => relate(records, (one, other), false, there).await,
+        RecordsOperation::Block { user: one, other, there } => relate(records, (one, other), true, there).await,
         RecordsOperation::Announce { conversation, seq, user: whom } => {
             let change = Confirmation::Change(conversation_id(conversation), Seq(seq));
             let member = Confirmation::Member(conversation_id(conversation), user(whom), 1 + seq % 2);
@@ -158,6 +148,17 @@ async fn perform<R: Records>(records: &R, operation: RecordsOperation) -> String
             answer_text(records.delete_document(document_key(owner, name), expected).await)
         }
     }
+}
+
+/// Adds or removes a contact, or a block.
+async fn relate<R: Records>(records: &R, (one, other): (u128, u128), is_block: bool, there: bool) -> String {
+    let (one, other) = (UserId::from_u128(one), UserId::from_u128(other));
+    answer_text(match (is_block, there) {
+        (false, true) => records.add_contact(one, other).await,
+        (false, false) => records.remove_contact(one, other).await,
+        (true, true) => records.block(one, other).await,
+        (true, false) => records.unblock(one, other).await,
+    })
 }
 
 /// All answers that the records can give. Pending entries are sorted, because each adapter dates read marks itself.

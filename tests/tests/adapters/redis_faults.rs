@@ -16,6 +16,8 @@ use roost_tests::eventually::eventually;
 use roost_tests::redis::store::{RecordingSubscriber, config, durable, fresh_user, open, publish, wait_for_deliveries};
 use roost_tests::redis::{Data, Options, RedisCluster, RedisSentinel, RedisServer};
 
+use crate::golden::Messages;
+
 /// The configuration of a store with short timeouts.
 fn hasty_config(url: &str) -> RedisConfig {
     RedisConfig {
@@ -352,21 +354,22 @@ async fn a_store_that_cannot_be_opened_reports_why_and_what_to_do() {
     let unknown_service = sentinel.url().replace("/roost", "/other");
     let unreadable = RedisConfig { ca_file: Some("no/such/file.pem".into()), ..config("rediss://127.0.0.1") };
     let cases = [
-        ("nothing listens there", hasty_config(&at("redis", &stopped))),
-        ("no password, and the server wants one", hasty_config(&at("redis", &locked))),
-        ("a wrong password", hasty_config(&locked.url().replace("right", "wrong"))),
-        ("the URL of a single server, and it is a node of a Cluster", hasty_config(&at("redis", &clustered))),
-        ("the URL of a Cluster, and it is a single server", hasty_config(&at("redis+cluster", &plain))),
-        ("a Cluster without slots", hasty_config(&at("redis+cluster", &clustered))),
-        ("a replica", hasty_config(&at("redis", &replica))),
-        ("sentinels that do not know the service", hasty_config(&unknown_service)),
-        ("a file of certificates that is missing", unreadable),
+        ("Nothing listens there", hasty_config(&at("redis", &stopped))),
+        ("No password, and the server wants one", hasty_config(&at("redis", &locked))),
+        ("A wrong password", hasty_config(&locked.url().replace("right", "wrong"))),
+        ("The URL of a single server, which is a node of a Cluster", hasty_config(&at("redis", &clustered))),
+        ("The URL of a Cluster, which is a single server", hasty_config(&at("redis+cluster", &plain))),
+        ("A Cluster without slots", hasty_config(&at("redis+cluster", &clustered))),
+        ("A replica", hasty_config(&at("redis", &replica))),
+        ("Sentinels that do not know the service", hasty_config(&unknown_service)),
+        ("A file of certificates that is missing", unreadable),
     ];
-    let refusals = futures_util::future::join_all(
-        cases.map(async |(situation, config)| format!("{situation}\n    {}\n", refusal(config).await)),
-    );
-    let found = refusals.await.concat();
-    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/messages/store.txt");
-    let expected = std::fs::read_to_string(golden).unwrap_or_default();
-    assert_eq!(found, expected, "tests/golden/messages/store.txt should hold:\n{found}");
+    let refusals =
+        futures_util::future::join_all(cases.map(async |(situation, config)| (situation, refusal(config).await)));
+    let mut messages = Messages::new("Messages of the store");
+    messages.group("Why Redis cannot be used at the start");
+    for (situation, message) in refusals.await {
+        messages.add(situation, message);
+    }
+    messages.check("store");
 }

@@ -1,6 +1,10 @@
 //! Who puts whom into a conversation: blocks, and the three values of `conversations.add`.
 
+use std::fs;
+
 use roost_tests::client::{Client, send};
+use roost_tests::deployment::folder_of_components;
+use roost_tests::guests;
 use roost_tests::server::Server;
 use serde_json::json;
 use uuid::Uuid;
@@ -79,6 +83,27 @@ async fn only_mutual_contacts_may_be_added_where_that_is_configured() {
     let stranger = Uuid::new_v4();
     assert_eq!(create_as_backend(&server, ann_id, &[stranger]).await, 201);
     server.service().put(&format!("/v1/conversations/{group}/members/{stranger}")).await.json(200);
+    server.stop().await;
+}
+
+/// The guest `greedy` adds without an actor, as a service does.
+#[tokio::test]
+async fn a_function_adds_only_whom_its_caller_may_add() {
+    let folder = folder_of_components();
+    fs::copy(guests().join("greedy.wasm"), folder.path().join("greedy.wasm")).unwrap();
+    let set = [("conversations.add", "contacts"), ("function.greedy.grants.all", "true")];
+    let server = Server::serve(folder.path(), &set).await;
+    let [ann_id, bob_id, cat_id, dan_id] = [(); 4].map(|()| Uuid::new_v4());
+    let ann = server.user(ann_id);
+    become_contacts(&server, ann_id, bob_id).await;
+    let group = ann.conversation(&[bob_id]).await;
+    let path = |user: Uuid| format!("/v1/greedy/members/{group}/{user}");
+    let refused = ann.put(&path(cat_id)).await.json(200);
+    assert!(refused.as_str().unwrap().starts_with("Forbidden("), "{refused}");
+    become_contacts(&server, ann_id, cat_id).await;
+    assert_eq!(ann.put(&path(cat_id)).await.json(200), "added");
+    let backend = server.service().request("PUT", &path(dan_id)).header("roost-user", ann_id.to_string());
+    assert_eq!(send(backend).await.json(200), "added");
     server.stop().await;
 }
 

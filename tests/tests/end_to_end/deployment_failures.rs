@@ -4,7 +4,7 @@
 use std::fs;
 
 use roost_tests::components;
-use roost_tests::deployment::{change, changed, deploy, detail, refused, version, version_of};
+use roost_tests::deployment::{change, changed, deploy, detail, refused, stamped, version, version_of};
 use roost_tests::server::Server;
 use serde_json::json;
 use uuid::Uuid;
@@ -43,6 +43,31 @@ async fn a_component_without_room_is_refused_and_the_one_before_serves() {
     assert_eq!(detail(&server).await["revisions"].as_array().unwrap().len(), 1);
     deploy(&server, padded(version("0.3.0", "ok"), 1_000), "").await;
     serves(&server, "0.3.0").await;
+}
+
+#[tokio::test]
+async fn refused_deployments_do_not_fill_the_data_directory() {
+    let server = Server::start(&[]).await;
+    deploy(&server, version("0.1.0", "ok"), "").await;
+    for stamp in 0..5 {
+        // It lacks a route of the version that serves.
+        let (status, code, reason) = refused(&server, stamped(&version("0.2.0", "smaller"), &[stamp]), "").await;
+        assert_eq!((status, code.as_str()), (422, "removals_refused"), "{reason}");
+    }
+    let files = fs::read_dir(server.data().join("deployments")).unwrap().map(|entry| entry.unwrap().path());
+    let kept = files.filter(|file| file.extension().is_some_and(|extension| extension == "wasm")).count();
+    assert_eq!(kept, 2, "what serves, and at most the newest of those that were refused");
+    serves(&server, "0.1.0").await;
+}
+
+#[tokio::test]
+async fn the_revision_that_was_probed_is_the_one_that_serves() {
+    let server = Server::start(&[]).await;
+    let probe = r#"probe={"method":"GET","path":"/v1/lifecycle/extra"}"#;
+    for version in [version("0.1.0", "ok"), version("0.2.0", "ok")] {
+        deploy(&server, version, probe).await;
+        assert_eq!(detail(&server).await["serving"]["calls"], 1, "it was not prepared a second time");
+    }
 }
 
 #[tokio::test]

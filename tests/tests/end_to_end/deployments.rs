@@ -238,6 +238,10 @@ async fn the_folder_is_read_again_on_request_and_a_deployment_takes_precedence()
     assert_eq!(version_of(&server, user).await.as_deref(), Some("0.3.0"), "all or nothing");
 
     fs::remove_file(components.path().join("broken.wasm")).unwrap();
+    fs::write(components.path().join("twin.wasm"), version("0.4.1", "ok")).unwrap();
+    let (status, problem) = post(&server.operator(), "/reload", Vec::new()).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("name_taken")), "{problem}");
+    fs::remove_file(components.path().join("twin.wasm")).unwrap();
     fs::remove_file(components.path().join("lifecycle.wasm")).unwrap();
     let sent = std::process::Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap();
     assert!(sent.success());

@@ -91,7 +91,7 @@ async fn a_paused_redis_is_nobodys_departure_but_the_users_of_a_host_that_died_g
 
 /// For the other host, a host without its store is like one that died.
 #[tokio::test]
-async fn users_of_a_host_that_is_cut_off_alone_depart_only_if_it_stays_away() {
+async fn users_of_a_host_that_is_cut_off_alone_depart_only_if_it_is_away_for_long() {
     let redis = RedisServer::start().await;
     let proxy = Proxy::before(([127, 0, 0, 1], redis.port()).into()).await;
     let records = PostgresServer::shared().database().await;
@@ -115,10 +115,10 @@ async fn users_of_a_host_that_is_cut_off_alone_depart_only_if_it_stays_away() {
     })
     .await;
     tokio::join!(ann.listen(10 * ATTENTION), cid.listen(10 * ATTENTION));
-    let stayed_away = outage() > Duration::from_millis(PRESENCE_TTL_MS);
-    let departed = if stayed_away { vec![cid_id] } else { Vec::new() };
+    let away_for_long = outage() > Duration::from_millis(PRESENCE_TTL_MS);
+    let departed = if away_for_long { vec![cid_id] } else { Vec::new() };
     assert_eq!((offline(&ann), offline(&cid)), (departed, Vec::new()));
-    if stayed_away {
+    if away_for_long {
         assert_eq!(ann.payload("user.online").await["user"], json!(cid_id));
     }
 }

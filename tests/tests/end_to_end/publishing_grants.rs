@@ -20,13 +20,18 @@ fn gossip() -> Vec<u8> {
 
 /// A host with the built-in functions and the guest, which is allowed to publish to these.
 async fn host(recipients: &str) -> Server {
+    host_with(recipients, &[]).await
+}
+
+/// As `host`, with more settings.
+async fn host_with(recipients: &str, set: &[(&str, &str)]) -> Server {
     let folder = folder_of_components();
     fs::copy(guests().join("gossip.wasm"), folder.path().join("gossip.wasm")).unwrap();
     let allowed = [("function.gossip.grants.publish", recipients), ("function.gossip.grants.records", "membership")];
-    Server::serve(folder.path(), &allowed).await
+    Server::serve(folder.path(), &[&allowed, set].concat()).await
 }
 
-/// What became of an attempt to publish. The event carries the text.
+/// The outcome of an attempt to publish. The event carries the text.
 async fn attempt(client: &Client, (way, text): (&str, &str), to: &[Uuid], read: &[(&str, Uuid)]) -> String {
     let body = json!({ "way": way, "to": to, "rumour": text, "read": read });
     client.post("/v1/gossip", body).await.json(200).as_str().unwrap().to_owned()
@@ -80,6 +85,22 @@ async fn a_function_publishes_to_members_of_the_callers_conversations_and_to_nob
         assert_eq!(attempt(&as_cat, (way, way), &[cat], &[]).await, "published", "{way}: to oneself");
     }
     receive(&mut sockets, &["first", WAYS[0], WAYS[1], WAYS[2]]).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_is_reused_remembers_nobody_of_an_earlier_call() {
+    let server = host_with("members", &[("function.gossip.reuse", "true")]).await;
+    let [ann, ben, cat] = [(); 3].map(|()| Uuid::new_v4());
+    let (as_ann, as_cat) = (server.user(ann), server.user(cat));
+    let shared = as_ann.conversation(&[ann, ben]).await;
+    // One call after the other, so that they share an instance.
+    for round in ["first", "second"] {
+        published(&as_ann, round, &[ann, ben], &[(&shared, ann)]).await;
+        denied(&as_ann, &[ben], &[], ben).await;
+        denied(&as_cat, &[ann], &[], ann).await;
+        denied(&as_cat, &[cat, ben], &[(&shared, cat)], ben).await;
+        denied(&server.service(), &[ben], &[], ben).await;
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,16 @@ async fn each_quota_of_a_call_stops_the_function_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_function_that_does_not_handle_a_refusal_fails_and_the_log_has_the_reason() {
+    let server = host(&[("function.conformance.records_operations_max", "1")]).await;
+    let answer = server.anonymous().post("/v1/notes", json!({ "text": "kept" })).await;
+    let problem = answer.problem(500, "quota_exceeded");
+    assert!(!answer.text.contains("records_operations_max"), "{problem}");
+    let reason = "let the operator raise function.conformance.records_operations_max";
+    eventually_true("the reason in the log", || server.log().contains(reason)).await;
+}
+
+#[tokio::test]
 async fn log_lines_beyond_the_bytes_of_a_call_are_dropped() {
     let server = host(&[("function.greedy.log_bytes_max", "10000")]).await;
     for round in 1..=2 {

@@ -86,7 +86,7 @@ async fn keys_behind_a_url_rotate_and_outlive_an_outage() {
 }
 
 #[tokio::test]
-async fn a_page_that_opens_a_socket_while_the_keys_are_unavailable_is_told_when_to_come_back() {
+async fn a_page_that_opens_a_socket_while_the_keys_are_unavailable_learns_when_to_come_back() {
     let keys = KeyServer::start(&key_set("one")).await;
     let server = Server::start(&[("token_jwks_url", &keys.url())]).await;
     keys.publish(500, "");

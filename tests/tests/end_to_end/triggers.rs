@@ -16,11 +16,15 @@ use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The interval of the watcher's schedule.
 const EVERY: Duration = Duration::from_millis(250);
+/// For so many ticks of each shard, the slots that pass are counted.
+const COUNTED_TICKS: i64 = 20;
+/// How long they may take on a busy machine. On an idle one each takes [`EVERY`].
+const COUNTED_WITHIN: Duration = Duration::from_secs(120);
 /// How long a crashed host's tick blocks its shard: the deadline of a call twice, and a margin. For a busy machine there is
 /// some reserve.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(12 + 30);
@@ -184,19 +188,23 @@ async fn the_erasing_of_a_user_causes_a_call_so_that_functions_erase_what_they_k
 async fn each_tick_of_a_shard_runs_on_one_host_and_a_crashed_host_is_replaced() {
     let mut pair = Pair::start().await;
     eventually("every shard ticks", async || ticks(&pair.watched().await).iter().all(|ticks| *ticks > 0)).await;
-    let (before, began) = (ticks(&pair.watched().await), Instant::now());
-    sleep(EVERY * 40).await;
+    let began = Instant::now();
+    let before = ticks(&pair.watched().await);
+    let ticked = |after: &[i64]| after.iter().zip(&before).all(|(after, before)| *after >= before + COUNTED_TICKS);
+    eventually_within(COUNTED_WITHIN, "every shard ticks on", async || ticked(&ticks(&pair.watched().await))).await;
     let (after, slots) = (ticks(&pair.watched().await), began.elapsed().as_millis() / EVERY.as_millis());
     for (before, after) in before.iter().zip(&after) {
         let ticks = u128::try_from(after - before).unwrap();
+        // A busy machine leaves slots out. If each host ticked, there would be almost twice as many ticks as slots.
         assert!(ticks <= slots + 2, "{ticks} ticks in {slots} slots: some ran on both hosts");
-        assert!(ticks >= slots / 3, "{ticks} ticks in {slots} slots");
     }
     for host in [pair.first(), &pair.second] {
         for outcome in ["ok", "elsewhere"] {
             let labels = ["function=\"watcher\"", &format!("outcome=\"{outcome}\"")];
-            let ticks = Metrics::of(&host.operator()).await.sum("roost_ticks_total", &labels);
-            assert!(ticks > 0.0, "{outcome}: the hosts share the work");
+            eventually_within(COUNTED_WITHIN, &format!("{outcome}: the hosts share the work"), async || {
+                Metrics::of(&host.operator()).await.sum("roost_ticks_total", &labels) > 0.0
+            })
+            .await;
         }
     }
     pair.kill_first().await;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use roost_tests::components;
+use roost_tests::deployment::{deploy, refused};
 use roost_tests::eventually::eventually;
 use roost_tests::server::{Server, command};
 use roost_tests::token::ADMIN_KEY;
@@ -35,20 +36,30 @@ async fn with_signing_keys_a_host_serves_signed_components_only() {
     let serve = ["serve", "--functions-dir", "served", "--set", keys];
     let (code, written) = run(folder.path(), &serve).await;
     assert!(code == Some(1) && written.contains("typing.wasm: it is not signed, but signing_keys is set"), "{written}");
-    let sign = async |key: &str| {
-        let (code, written) = run(folder.path(), &["sign", "served/typing.wasm", "--key", key]).await;
-        assert_eq!((code, written.as_str()), (Some(0), "served/typing.wasm: signed\n"));
+    let sign = async |file: &str, key: &str| {
+        let (code, written) = run(folder.path(), &["sign", file, "--key", key]).await;
+        assert_eq!((code, written), (Some(0), format!("{file}: signed\n")));
     };
-    sign("stranger.key").await;
+    sign("served/typing.wasm", "stranger.key").await;
     let (code, written) = run(folder.path(), &serve).await;
     assert!(code == Some(1) && written.contains("typing.wasm: none of the keys in signing_keys"), "{written}");
 
-    sign("new.key").await;
+    sign("served/typing.wasm", "new.key").await;
     let within = |name: &str| folder.path().join(name).display().to_string();
     let keys = format!("{},{}", within("old.pub"), within("new.pub"));
     let server = Server::serve(&folder.path().join("served"), &[("signing_keys", &keys)]).await;
     let listed = server.operator().get("/functions").await.json(200);
     assert_eq!(listed["functions"][0]["name"], "typing", "{listed}");
+
+    let uploaded = || fs::read(folder.path().join("uploaded.wasm")).unwrap();
+    fs::copy(components().join("typing.wasm"), folder.path().join("uploaded.wasm")).unwrap();
+    let (status, code, reason) = refused(&server, uploaded(), "").await;
+    assert_eq!((status, code.as_str()), (422, "signature_missing"), "{reason}");
+    sign("uploaded.wasm", "stranger.key").await;
+    let (status, code, reason) = refused(&server, uploaded(), "").await;
+    assert_eq!((status, code.as_str()), (422, "signature_invalid"), "{reason}");
+    sign("uploaded.wasm", "old.key").await;
+    assert_eq!(deploy(&server, uploaded(), "").await["revision"], 1, "each of the keys is enough");
     server.stop().await;
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod deploy;
+mod deployment_docs;
 mod function_docs;
 mod style;
 mod test_command;

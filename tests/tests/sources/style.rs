@@ -213,7 +213,8 @@ fn scripts() -> Vec<std::path::PathBuf> {
 
 #[test]
 fn files_are_short() {
-    let listed = ["rs", "lua", "sql", "sh", "md"].iter().flat_map(|extension| files(&root(), extension));
+    let extensions = ["rs", "wit", "lua", "sql", "sh", "md", "js", "mjs", "ts"];
+    let listed = extensions.iter().flat_map(|extension| files(&root(), extension));
     for path in listed.chain(scripts()) {
         let (name, text) = read(&path);
         let lines = text.lines().count();

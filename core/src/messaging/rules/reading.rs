@@ -1,4 +1,4 @@
-//! Which others are told that a user has read messages.
+//! The rule of read receipts: which other members are notified that a user has read messages.
 
 use crate::event;
 use crate::ids::UserId;
@@ -6,14 +6,14 @@ use crate::key::{Key, Owner};
 use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, RECEIPT_AUTHORS_MAX, RECEIPT_INTERVAL_MS};
 use crate::port::{Check, Event, Mutation, Publication, ReadMark, Transaction};
 
-/// How the others are told that a user has read messages.
+/// How other members are notified that a user has read messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Receipts {
     /// Everybody in a small conversation: one transaction for each of them, which puts the event into the feed.
     Durable(Vec<Transaction>),
     /// The authors of what was newly read in a larger conversation.
     Ephemeral {
-        /// Refused if the others were told a moment ago; then nobody is told this time.
+        /// Refused if the others were notified within the last second; then nobody is notified this time.
         gate: Transaction,
         /// To be published if the gate was carried out.
         publications: Vec<Publication>,

@@ -174,6 +174,41 @@ fn a_repetition_leaves_what_another_call_began_to_recovery() {
     assert!(!is_anything_pending(&world));
 }
 
+/// Ada is the first one as whom the conversation is loaded, and Ben is another one.
+#[test]
+fn a_conversation_that_is_shown_again_hides_read_positions_across_a_block() {
+    for blocker in [ADA, BEN] {
+        let world = connected();
+        let new = NewConversation { id: Some(GROUP), ..group(&[ADA, BEN, CLEO]) };
+        block_on(world.create_conversation(new)).unwrap();
+        block_on(world.append_message(Draft { conversation: GROUP, ..draft(1) })).unwrap();
+        for reader in [ADA, BEN, CLEO] {
+            block_on(world.mark_read(reader, GROUP, None)).unwrap();
+        }
+        block_on(world.block(blocker, CLEO)).unwrap();
+        recovered(&world);
+        let events = received(&world);
+        for user in [ADA, BEN, CLEO] {
+            let is_blocked = |other| [(user, other), (other, user)].contains(&(blocker, CLEO));
+            let shown: Vec<&Json> = of_group(&events, user, "conversation.added");
+            assert!(!shown.is_empty(), "{user}");
+            for (shown, other) in shown.iter().flat_map(|shown| [ADA, BEN, CLEO].map(|other| (shown, other))) {
+                assert_eq!(shown["reads"][other.to_string()], u64::from(!is_blocked(other)), "{user} sees {other}");
+            }
+            let readers = of_group(&events, user, "message.read_update");
+            let hidden = readers.iter().find(|event| is_blocked(event["reader"].as_str().unwrap().parse().unwrap()));
+            assert_eq!(hidden, None, "{user}");
+        }
+    }
+}
+
+/// The payloads of the events of a name that are about the group.
+fn of_group<'e>(received: &'e BTreeMap<UserId, Vec<(String, Json)>>, user: UserId, name: &str) -> Vec<&'e Json> {
+    let id = Json::from(GROUP.to_string());
+    let named = received.get(&user).into_iter().flatten().filter(|(found, _)| found == name);
+    named.map(|(_, payload)| payload).filter(|payload| payload["id"] == id || payload["conversation"] == id).collect()
+}
+
 /// Makes the positions of a user a value of another type.
 fn break_positions(world: &FakeWorld, user: UserId) {
     let text = Mutation::Set(Key::of_user(Space::UnreadSequence, user), b"text".to_vec(), None);

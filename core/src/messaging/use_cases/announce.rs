@@ -167,7 +167,7 @@ async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Rem
     Err(Error::Contended)
 }
 
-/// What became of one attempt to announce a change to several members.
+/// The outcome of one attempt to announce a change to several members.
 struct Attempt {
     /// The number of members to whom it was announced.
     notified: usize,

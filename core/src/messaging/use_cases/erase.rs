@@ -1,4 +1,4 @@
-//! Erases a user: what the records and the live state hold of them, but deleted messages.
+//! Erases a user from the records and from the live state. Only the user's messages remain, as deleted ones.
 
 use super::announce::{announce_or_delay, confirm};
 use crate::contacts;
@@ -13,11 +13,11 @@ use crate::store_answers;
 use crate::store_calls::{commit_all, failure};
 use crate::time::Timestamp;
 
-/// Erases a user. Returns whether nothing is left; otherwise the time of one call was over, and the same call goes on where
-/// this one has stopped. Erasing a user of whom nothing is left changes nothing.
+/// Erases a user. Returns `true` if nothing is left, and `false` if the time of one call was over; then the next call goes on
+/// where this one has stopped. Erasing a user of whom nothing is left changes nothing.
 ///
-/// The order matters: whoever repeats it after a crash finds the rest. Contacts and memberships go first, so that nobody is
-/// told of a user who is erased; the live state goes last, when nothing writes it any more.
+/// The order lets a repetition after a crash find what is left. Contacts and memberships are removed first, so that no later
+/// event names the erased user. The live state is removed last, when nothing writes it any more.
 pub async fn erase<W: World>(world: &W, user: UserId) -> Result<bool, Error> {
     let end = world.now().plus(ERASE_MS_MAX);
     loop {

@@ -1,8 +1,8 @@
-//! Tells whoever became a member, or is none any more, and the other members.
+//! Announces that a user became a member, or is no longer one: to the user, and to the other members.
 //!
-//! What is told is what the records say when it is told, not what a call has changed: two changes of the same member may be
-//! announced in another order than they were stored. Whoever tells something reads the records again afterwards, and tells
-//! what has changed in between, so that the last event says what holds.
+//! An announcement contains what the records say at that time, not what a call has changed, because two changes of the same
+//! member may be announced in another order than they were stored. After each announcement the records are read again, and
+//! what has changed in between is announced as well, so that the last event is the present state.
 
 use super::announce::confirm;
 use crate::error::Error;

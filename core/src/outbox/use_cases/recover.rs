@@ -45,7 +45,7 @@ impl OutboxRecovery {
     }
 }
 
-/// What became of one entry in a round.
+/// The outcome of one entry in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EntryRecovery {
     Delivered,

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::ids::UserId;
 use crate::limits::{
-    CONTACTS_MAX, CONTENT_BYTES_MAX, CONVERSATIONS_MAX, COUNTERS_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX,
-    DOCUMENT_OVERHEAD_BYTES, DOCUMENTS_MAX, FUNCTION_NAME_BYTES_MAX, KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX,
-    NAME_BYTES_MAX, PAGE_MAX, PENDING_PAGE,
+    CHANGES_ANSWER_MAX, CHANGES_BYTES_MAX, CONTACTS_MAX, CONTENT_BYTES_MAX, CONVERSATIONS_MAX, COUNTERS_MAX,
+    DOCUMENT_BYTES_MAX, DOCUMENT_KEYS_MAX, DOCUMENT_OVERHEAD_BYTES, DOCUMENTS_MAX, FUNCTION_NAME_BYTES_MAX,
+    KIND_BYTES_MAX, LIST_MAX, MEMBERS_MAX, NAME_BYTES_MAX, PAGE_MAX, PENDING_PAGE,
 };
 use crate::time::Timestamp;
 
@@ -135,21 +135,40 @@ pub fn too_many_conversations(user: UserId) -> RecordsError {
     ))
 }
 
-/// The newest of these changes whose contents fit into the bytes that are left of an answer; they are oldest first. If not
-/// all of them fit, nothing is left for the ranges behind.
-pub fn newest_changes(mut changes: Vec<Change>, bytes_left: &mut usize) -> Vec<Change> {
-    if *bytes_left == 0 {
-        return Vec::new();
+/// What is left of an answer with changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangesLeft {
+    /// So many changes.
+    count: usize,
+    /// So many bytes of their contents.
+    bytes: usize,
+}
+
+impl ChangesLeft {
+    /// A whole answer.
+    pub const ALL: Self = Self { count: CHANGES_ANSWER_MAX, bytes: CHANGES_BYTES_MAX };
+
+    /// Whether nothing is left.
+    pub const fn is_used_up(&self) -> bool {
+        self.count == 0 || self.bytes == 0
     }
-    let too_many = changes.iter().rposition(|change| {
-        let left = bytes_left.checked_sub(change.message.content.len());
-        *bytes_left = left.unwrap_or(0);
-        left.is_none()
-    });
-    if let Some(last) = too_many {
-        changes.drain(..=last);
+
+    /// Takes the newest of these changes that fit; they are oldest first. If not all of them fit, nothing is left for the
+    /// ranges behind.
+    pub fn take_newest(&mut self, mut changes: Vec<Change>) -> Vec<Change> {
+        if self.is_used_up() {
+            return Vec::new();
+        }
+        let too_many = changes.iter().rposition(|change| {
+            let left = self.count.checked_sub(1).zip(self.bytes.checked_sub(change.message.content.len()));
+            (self.count, self.bytes) = left.unwrap_or_default();
+            left.is_none()
+        });
+        if let Some(last) = too_many {
+            changes.drain(..=last);
+        }
+        changes
     }
-    changes
 }
 
 /// Checks the number of contacts or of blocked users that a user would have.
@@ -269,16 +288,20 @@ mod tests {
 
     #[test]
     fn the_newest_changes_that_fit_are_kept() {
-        let mut left = 10;
-        let kept = |sizes: &[usize], left: &mut usize| -> Vec<u64> {
+        let kept = |sizes: &[usize], left: &mut ChangesLeft| -> Vec<u64> {
             let changes = (1..).zip(sizes).map(|(seq, bytes)| change(seq, *bytes)).collect();
-            newest_changes(changes, left).iter().map(|change| change.seq.0).collect()
+            left.take_newest(changes).iter().map(|change| change.seq.0).collect()
         };
-        assert_eq!((kept(&[4, 0, 2], &mut left), left), (vec![1, 2, 3], 4));
-        assert_eq!((kept(&[1, 3, 2, 2], &mut left), left), (vec![3, 4], 0), "the next one is too large");
+        let mut left = ChangesLeft { count: 100, bytes: 10 };
+        assert_eq!((kept(&[4, 0, 2], &mut left), left.bytes), (vec![1, 2, 3], 4));
+        assert_eq!((kept(&[1, 3, 2, 2], &mut left), left.bytes), (vec![3, 4], 0), "the next one is too large");
         assert_eq!(kept(&[1, 0], &mut left), [0; 0], "nothing is left");
-        let mut more = 5;
-        assert_eq!((kept(&[], &mut more), kept(&[9], &mut more), more), (vec![], vec![], 0));
+        let mut more = ChangesLeft { count: 100, bytes: 5 };
+        assert_eq!((kept(&[], &mut more), kept(&[9], &mut more), more.is_used_up()), (vec![], vec![], true));
+        let mut few = ChangesLeft { count: 3, bytes: 100 };
+        assert_eq!((kept(&[0], &mut few), few.count), (vec![1], 2));
+        assert_eq!((kept(&[0, 0, 0], &mut few), few.is_used_up()), (vec![2, 3], true), "too many");
+        assert_eq!(kept(&[0], &mut few), [0; 0], "nothing is left");
     }
 
     #[test]

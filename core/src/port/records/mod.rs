@@ -110,9 +110,10 @@ macro_rules! records_operations {
             Unread "unread" unread(requests: Vec<$crate::port::UnreadRequest>) -> Vec<$crate::port::UnreadSnapshot>;
 
             /// Answers the changes of each range, in the order asked, oldest change first. Of more than
-            /// [`CHANGES_MAX`](crate::limits::CHANGES_MAX) changes the newest are answered. The contents of a whole answer
-            /// take at most [`CHANGES_BYTES_MAX`](crate::limits::CHANGES_BYTES_MAX): of the first range that exceeds this
-            /// the newest changes that fit, of those behind it nothing.
+            /// [`CHANGES_MAX`](crate::limits::CHANGES_MAX) changes the newest are answered. A whole answer has at most
+            /// [`CHANGES_ANSWER_MAX`](crate::limits::CHANGES_ANSWER_MAX) changes, whose contents take at most
+            /// [`CHANGES_BYTES_MAX`](crate::limits::CHANGES_BYTES_MAX): of the first range that exceeds this the newest
+            /// changes that fit, of those behind it nothing.
             Changes "changes" changes(ranges: Vec<$crate::port::ChangeRange>) -> Vec<Vec<$crate::port::Change>>;
 
             /// Answers the newest message of each conversation, in the order asked.

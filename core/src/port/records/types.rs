@@ -229,7 +229,8 @@ pub struct Conversation {
     /// The number of all members.
     pub member_count: u64,
     /// The read position of every member, in the order of `members`. Empty if there are more than
-    /// [`READS_SHOWN_MAX`](crate::limits::READS_SHOWN_MAX) members.
+    /// [`READS_SHOWN_MAX`](crate::limits::READS_SHOWN_MAX) members. If there is a block between a member and the one who
+    /// asked, in either direction, it is the position at which that member joined.
     pub reads: Vec<Seq>,
     /// The read position of the member who asked.
     pub read: Seq,
@@ -246,7 +247,8 @@ pub struct Member {
     pub user: UserId,
     /// Messages up to this sequence number are not visible to the member.
     pub joined: Seq,
-    /// The member's read position.
+    /// The member's read position. If there is a block between the member and the one who asked, in either direction, it
+    /// is `joined`.
     pub read: Seq,
 }
 
@@ -417,7 +419,7 @@ pub enum RecordsError {
     #[error("not found: {0}")]
     NotFound(String),
     /// The user is no member of the conversation, or there is no such conversation.
-    #[error("not a member of the conversation")]
+    #[error("the user is not a member of the conversation")]
     NotAMember,
     /// The user is a member, but not allowed to do this.
     #[error("forbidden: {0}")]

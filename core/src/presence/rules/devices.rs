@@ -7,7 +7,7 @@ use crate::limits::DEVICES_MAX;
 use crate::port::{Mutation, Transaction};
 use crate::time::Timestamp;
 
-/// What a heartbeat has met.
+/// What a heartbeat of a client-chosen device has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
     /// The device was there before.
@@ -23,7 +23,7 @@ pub(crate) enum Renewal {
 pub(crate) fn renew(user: UserId, connection: &ConnectionId, now: Timestamp) -> Vec<Transaction> {
     let heartbeat = Heartbeat { user, connections: vec![connection] };
     let mut own = refresh(&heartbeat, now);
-    // To add nothing returns the deadline before the heartbeat, or zero if the device is new.
+    // Adding zero returns the deadline from before the heartbeat, or zero if the device is new.
     let ask = Mutation::AddField(Key::of_user(Space::Devices, user), connection.as_str().to_owned().into(), 0);
     own.mutations.insert(0, ask);
     let mut transactions = vec![own];

@@ -16,6 +16,13 @@ pub(super) struct FakeMember {
     pub(super) read: Seq,
 }
 
+impl FakeMember {
+    /// The position that another member is shown. If there is a block between the two, it is where this one joined.
+    pub(super) const fn shown_read(self, is_blocked: bool) -> Seq {
+        if is_blocked { self.joined } else { self.read }
+    }
+}
+
 /// A change. Its sequence number is its index in the list of changes plus 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FakeChange {
@@ -74,10 +81,10 @@ impl FakeConversation {
         }
     }
 
-    /// The conversation as a member sees it.
-    pub(super) fn view(&self, user: UserId) -> Option<Conversation> {
+    /// The conversation as a member sees it, who has a block with some others.
+    pub(super) fn view(&self, user: UserId, is_blocked: impl Fn(UserId) -> bool) -> Option<Conversation> {
         let member = self.members.get(&user)?;
-        let all_reads = || self.members.values().map(|member| member.read).collect();
+        let all_reads = || self.members.iter().map(|(other, member)| member.shown_read(is_blocked(*other))).collect();
         Some(Conversation {
             id: self.id,
             direct: self.direct,

@@ -8,7 +8,7 @@ impl FakeState {
     pub(super) fn create_direct(&mut self, request: DirectRequest) -> Answer<Created> {
         let users = request.users();
         if let Some(conversation) = self.pairs.get(&users).and_then(|pair| self.conversations.get(pair)) {
-            let conversation = conversation.view(request.user).ok_or(RecordsError::NotAMember)?;
+            let conversation = self.view(conversation, request.user).ok_or(RecordsError::NotAMember)?;
             return Ok(Created { conversation, repeated: true });
         }
         if !request.may_create {

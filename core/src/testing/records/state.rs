@@ -6,7 +6,7 @@ use super::contacts::ContactsAndBlocks;
 use super::conversation::{FakeConversation, FakeMember, FakeTries};
 use super::documents::FakeDocuments;
 use crate::ids::{ConversationId, MessageId, Seq, UserId};
-use crate::limits::{CHANGES_BYTES_MAX, CHANGES_MAX, COUNTERS_MAX, RECEIPT_AUTHORS_MAX};
+use crate::limits::{CHANGES_MAX, COUNTERS_MAX, RECEIPT_AUTHORS_MAX};
 use crate::port::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Conversation, ConversationPage, ConversationQuery, Created,
     Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange, MembersPage, MembersQuery, Membership,
@@ -64,6 +64,11 @@ impl FakeState {
 
     pub(super) fn conversation_mut(&mut self, conversation: ConversationId) -> Answer<&mut FakeConversation> {
         self.conversations.get_mut(&conversation).ok_or_else(|| RecordsError::NotFound("no such conversation".into()))
+    }
+
+    /// The conversation as a member sees it.
+    pub(super) fn view(&self, found: &FakeConversation, user: UserId) -> Option<Conversation> {
+        found.view(user, |other| self.relations.is_blocked(user, other))
     }
 
     fn refuse_blocked(&self, found: &FakeConversation) -> Answer<()> {
@@ -257,9 +262,8 @@ impl FakeState {
 
     /// Answers all ranges, which share what one answer may hold.
     pub(super) fn changes(&self, ranges: Vec<ChangeRange>) -> Vec<Vec<Change>> {
-        let mut bytes_left = CHANGES_BYTES_MAX;
-        let answer = |range| bounds::newest_changes(self.changes_of(range), &mut bytes_left);
-        ranges.into_iter().map(answer).collect()
+        let mut left = bounds::ChangesLeft::ALL;
+        ranges.into_iter().map(|range| left.take_newest(self.changes_of(range))).collect()
     }
 
     fn changes_of(&self, range: ChangeRange) -> Vec<Change> {
@@ -285,7 +289,8 @@ impl FakeState {
     }
 
     pub(super) fn conversations(&self, user: UserId, query: ConversationQuery) -> Answer<ConversationPage> {
-        let mut all: Vec<Conversation> = self.conversations.values().filter_map(|found| found.view(user)).collect();
+        let mut all: Vec<Conversation> =
+            self.conversations.values().filter_map(|found| self.view(found, user)).collect();
         all.sort_by_key(|conversation| std::cmp::Reverse((conversation.updated_at, conversation.id)));
         match query {
             ConversationQuery::Named(named) => {
@@ -326,7 +331,7 @@ impl FakeState {
     pub(super) fn create(&mut self, new: &NewConversation, members: &[UserId]) -> Answer<Created> {
         if let Some(found) = new.id.and_then(|id| self.conversations.get(&id)) {
             let same = found.creator == new.creator && found.member_ids() == members;
-            let conversation = found.view(new.creator).filter(|_| same);
+            let conversation = self.view(found, new.creator).filter(|_| same);
             return conversation
                 .map(|conversation| Created { conversation, repeated: true })
                 .ok_or_else(|| RecordsError::Conflict("the conversation's id is taken".into()));
@@ -350,7 +355,7 @@ impl FakeState {
             updated_at: new.at,
             changed_at: new.at,
         };
-        let conversation = created.view(new.creator).ok_or(RecordsError::NotAMember)?;
+        let conversation = self.view(&created, new.creator).ok_or(RecordsError::NotAMember)?;
         self.conversations.insert(id, created);
         self.add_move(PendingId::Creation(id), new.at);
         Ok(Created { conversation, repeated: false })
@@ -372,7 +377,10 @@ impl FakeState {
         let members: Vec<Member> = above
             .by_ref()
             .take(query.limit as usize)
-            .map(|(&user, &FakeMember { joined, read })| Member { user, joined, read })
+            .map(|(&user, member)| {
+                let is_blocked = query.actor.is_some_and(|actor| self.relations.is_blocked(actor, user));
+                Member { user, joined: member.joined, read: member.shown_read(is_blocked) }
+            })
             .collect();
         let next = above.next().and(members.last()).map(|last| last.user);
         Ok(MembersPage { members, next })

@@ -33,8 +33,19 @@ impl From<&Change> for EncodedChange {
 /// A conversation that users became members of, and its newest message.
 #[derive(Clone, Debug)]
 pub(crate) struct AddedConversation {
+    /// As one of these users sees it.
     pub(crate) conversation: Conversation,
+    /// As the others see it, where read positions may be hidden from some of them because of a block.
+    pub(crate) of_others: BTreeMap<UserId, Conversation>,
     pub(crate) last: Option<Message>,
+}
+
+impl AddedConversation {
+    /// The conversation as this user is shown it. What differs between members, apart from the positions of the others, is
+    /// not used.
+    pub(crate) fn shown_to(&self, user: UserId) -> &Conversation {
+        self.of_others.get(&user).unwrap_or(&self.conversation)
+    }
 }
 
 /// What the events are made of that some users have missed.
@@ -97,7 +108,7 @@ impl MissedEvents {
     /// single `resync` event instead.
     pub(super) fn since_joining(&self, user: UserId, position: Option<Seq>, counter: &Counter) -> MemberEvents {
         let mut events = self.between(user, position, counter);
-        events.events.insert(0, self.added_event(counter));
+        events.events.insert(0, self.added_event(user, counter));
         events.moves_count |= counter.count > 0 || events.counted > 0;
         events
     }
@@ -105,10 +116,11 @@ impl MissedEvents {
 
 impl MissedEvents {
     /// The event that shows the conversation to a member; `resync` if it is not known.
-    pub(super) fn added_event(&self, counter: &Counter) -> Event {
+    pub(super) fn added_event(&self, user: UserId, counter: &Counter) -> Event {
         match self.added.get(&counter.conversation) {
-            Some(AddedConversation { conversation, last }) => {
-                event::conversation_added(&ConversationView::of_member(conversation, last.as_ref(), counter))
+            Some(added) => {
+                let view = ConversationView::of_member(added.shown_to(user), added.last.as_ref(), counter);
+                event::conversation_added(&view)
             }
             None => event::resync(),
         }

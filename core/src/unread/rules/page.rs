@@ -1,4 +1,4 @@
-//! The part of a user's counters that one answer names.
+//! Pages of a user's counters: which part of them one answer contains.
 
 use std::collections::BTreeMap;
 

@@ -20,9 +20,9 @@ pub(crate) enum Reconciliation {
     Stale,
 }
 
-/// Compares a cached user's state with a snapshot. Whoever has become a member since is told the conversation, and whoever
-/// is none any more is told that, in the same transaction. So the stored position says whether the user's clients know the
-/// conversation, and a repetition publishes nothing.
+/// Compares a cached user's state with a snapshot. The same transaction publishes `conversation.added` to a user who has become
+/// a member, and `conversation.removed` to one who is no longer a member. So the stored position says whether the user's
+/// clients know the conversation, and a repetition publishes nothing.
 ///
 /// `snapshot` is `None` if the user is no longer a member.
 ///
@@ -106,14 +106,14 @@ pub(super) fn unchanged(user: UserId, conversation: ConversationId, stored: &Cou
         })
 }
 
-/// Tells a user whose state agrees with the snapshot the counter once more.
+/// Publishes the counter once more to a user whose state agrees with the snapshot.
 pub(crate) fn tell_counter(user: UserId, stored: &CounterState, counter: &Counter) -> Transaction {
     publish_update(unchanged(user, counter.conversation, stored), user, stored, counter)
 }
 
-/// Tells a user whose state agrees with the snapshot the conversation once more.
+/// Publishes the conversation and the counter once more to a user whose state agrees with the snapshot.
 pub(crate) fn repeat(user: UserId, stored: &CounterState, counter: &Counter, missed: &MissedEvents) -> Transaction {
-    let transaction = unchanged(user, counter.conversation, stored).publish(missed.added_event(counter));
+    let transaction = unchanged(user, counter.conversation, stored).publish(missed.added_event(user, counter));
     publish_update(transaction, user, stored, counter)
 }
 

@@ -79,7 +79,8 @@ fn added(missed: MissedEvents) -> MissedEvents {
         joined: Seq::ZERO,
         updated_at: Timestamp(1),
     };
-    MissedEvents { added: [(CONVERSATION, AddedConversation { conversation, last: None })].into(), ..missed }
+    let added = AddedConversation { conversation, of_others: [].into(), last: None };
+    MissedEvents { added: [(CONVERSATION, added)].into(), ..missed }
 }
 
 fn additions(transaction: &Transaction) -> usize {

@@ -9,7 +9,7 @@ use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::Owner;
 use crate::limits::{AMENDMENTS_MAX, MEMBERS_NOTIFIED_MAX, MEMBERS_SHOWN_MAX, READS_SHOWN_MAX};
-use crate::port::{Event, MembersQuery, RecordsError, Transaction, World};
+use crate::port::{Conversation, Event, MembersQuery, RecordsError, Transaction, World};
 use crate::store_calls;
 use crate::unread::rules::AddedConversation;
 
@@ -18,13 +18,12 @@ use crate::unread::rules::AddedConversation;
 struct ShownMembers {
     members: BTreeSet<UserId>,
     count: u64,
-    /// Where few enough members are.
+    /// The read position of every member; empty if there are more than [`READS_SHOWN_MAX`] members.
     reads: BTreeMap<UserId, Seq>,
 }
 
-impl From<&AddedConversation> for ShownMembers {
-    fn from(added: &AddedConversation) -> Self {
-        let conversation = &added.conversation;
+impl From<&Conversation> for ShownMembers {
+    fn from(conversation: &Conversation) -> Self {
         Self {
             members: conversation.members.iter().copied().collect(),
             count: conversation.member_count,
@@ -34,12 +33,17 @@ impl From<&AddedConversation> for ShownMembers {
 }
 
 impl ShownMembers {
-    /// The members as the records hold them now; `None` if there are so many that nobody is told who they are.
-    async fn read<W: World>(world: &W, conversation: ConversationId) -> Result<Option<Self>, Error> {
-        let query = MembersQuery { conversation, actor: None, after: None, limit: MEMBERS_NOTIFIED_MAX as u32 };
+    /// The members as the records hold them now, and show them to a member or to a service. `None` if there are so many that
+    /// nobody is told who they are, or if the actor is no member any more.
+    async fn read<W: World>(
+        world: &W,
+        conversation: ConversationId,
+        actor: Option<UserId>,
+    ) -> Result<Option<Self>, Error> {
+        let query = MembersQuery { conversation, actor, after: None, limit: MEMBERS_NOTIFIED_MAX as u32 };
         let page = match world.members(query).await {
             Ok(page) => page,
-            Err(RecordsError::NotFound(_)) => return Ok(None),
+            Err(RecordsError::NotFound(_) | RecordsError::NotAMember) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         if page.next.is_some() {
@@ -53,7 +57,7 @@ impl ShownMembers {
         }))
     }
 
-    /// The events that make this state of another one.
+    /// The events that turn the state `before` into this one.
     fn events_since(&self, before: &Self, conversation: ConversationId) -> Vec<Event> {
         let mut events = Vec::new();
         if (&self.members, self.count) != (&before.members, before.count) {
@@ -61,7 +65,8 @@ impl ShownMembers {
             let removed: Vec<UserId> = before.members.difference(&self.members).copied().collect();
             events.push(event::conversation_members(conversation, &added, &removed, self.count));
         }
-        let read = self.reads.iter().filter(|(user, read)| before.reads.get(user) != Some(read));
+        // A position that a block hides since then does not step back.
+        let read = self.reads.iter().filter(|(user, read)| before.reads.get(user).is_none_or(|known| known < *read));
         events.extend(read.map(|(user, read)| event::read_update(conversation, *user, *read)));
         events
     }
@@ -80,23 +85,44 @@ pub(crate) async fn amend<W: World>(
     }
     for (conversation, users) in by_conversation {
         let Some(shown) = added.get(&conversation) else { continue };
-        let mut before = ShownMembers::from(shown);
+        let mut known: BTreeMap<UserId, ShownMembers> = BTreeMap::new();
         for _ in 0..AMENDMENTS_MAX {
-            let Some(now) = ShownMembers::read(world, conversation).await? else { break };
-            let events = now.events_since(&before, conversation);
-            if events.is_empty() {
+            let Some(now) = ShownMembers::read(world, conversation, None).await? else { break };
+            let mut transactions = Vec::new();
+            for user in &users {
+                let before = known.remove(user).unwrap_or_else(|| ShownMembers::from(shown.shown_to(*user)));
+                let Some(now) = seen_by(world, (conversation, *user), &now, &before).await? else { continue };
+                let publications = now.events_since(&before, conversation);
+                if !publications.is_empty() {
+                    transactions.push(Transaction { publications, ..Transaction::new(Owner::User(*user)) });
+                }
+                known.insert(*user, now);
+            }
+            if transactions.is_empty() {
                 break;
             }
-            let transaction =
-                |user: &UserId| Transaction { publications: events.clone(), ..Transaction::new(Owner::User(*user)) };
-            let outcomes = store_calls::commit_all(world, users.iter().map(transaction).collect()).await?;
+            let outcomes = store_calls::commit_all(world, transactions).await?;
             if let Some(error) = store_calls::failure(&outcomes) {
                 return Err(error);
             }
-            before = now;
         }
     }
     Ok(())
+}
+
+/// What a user sees of the members, who are read for a service. A difference in read positions can be one that a block hides
+/// from this user, so that the records are asked again; only at most [`READS_SHOWN_MAX`] members have positions. `None` if
+/// the user is no member any more.
+async fn seen_by<W: World>(
+    world: &W,
+    (conversation, user): (ConversationId, UserId),
+    now: &ShownMembers,
+    before: &ShownMembers,
+) -> Result<Option<ShownMembers>, Error> {
+    if now.reads == before.reads {
+        return Ok(Some(now.clone()));
+    }
+    ShownMembers::read(world, conversation, Some(user)).await
 }
 
 #[cfg(test)]

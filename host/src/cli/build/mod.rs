@@ -112,7 +112,9 @@ pub(crate) enum BuildError {
         message: String,
     },
     /// The module cannot be wrapped as a component of a contract.
-    #[error("{package} cannot be wrapped as a component: {reason}")]
+    #[error(
+        "{package} cannot be wrapped as a component: {reason}; declare it with the macro `roost_function::function!`"
+    )]
     Wrap {
         /// The package that was built.
         package: String,

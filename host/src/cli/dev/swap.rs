@@ -126,7 +126,7 @@ impl Swap {
     }
 }
 
-/// What became of files that were to be deployed.
+/// The outcome of the deployment of some files.
 #[derive(Default)]
 struct DeployedFiles {
     /// Whether any function serves that did not serve before.

@@ -128,7 +128,7 @@ pub(super) async fn compare_document(
 fn owner(run: &CaseRun, text: &str) -> anyhow::Result<Owner> {
     let unknown = || {
         anyhow!(
-            "the owner {text:?} is none: write `user NAME`, `conversation NAME`, `message CONVERSATION NAME` or \
+            "{text:?} is no owner: write `user NAME`, `conversation NAME`, `message CONVERSATION NAME` or \
              `shard NUMBER`"
         )
     };

@@ -106,6 +106,35 @@ async fn functions_are_listed_only_with_the_admin_key() {
 }
 
 #[tokio::test]
+async fn uploads_are_bounded_in_number_and_time_and_must_arrive_as_a_whole() {
+    let state = state(Some(KEY)).await;
+    let upload = async |body: Body| {
+        let request = axum::http::Request::post("/functions").header("authorization", format!("Bearer {KEY}"));
+        let response = router(state.clone()).oneshot(request.body(body).unwrap()).await.unwrap();
+        let (status, retry_after) = (response.status().as_u16(), response.headers().get("retry-after").cloned());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (status, problem["code"].as_str().unwrap().to_owned(), retry_after)
+    };
+    let begin = Bytes::from_static(b"\0asm\x0d\0\x01\0");
+    let torn = [Ok(begin), Err(std::io::Error::other("the connection is lost"))];
+    let torn = upload(Body::from_stream(futures_util::stream::iter(torn))).await;
+    assert_eq!(torn, (400, "invalid_body".to_owned(), None));
+
+    let permits: Vec<_> = (0..UPLOADS_MAX).map(|_| Arc::clone(&state.uploads).try_acquire_owned().unwrap()).collect();
+    let (status, code, retry_after) = upload(Body::from("text")).await;
+    assert_eq!((status, code.as_str(), retry_after.unwrap().as_bytes()), (503, "too_many_requests", &b"2"[..]));
+    drop(permits);
+    assert_eq!(upload(Body::from("text")).await, (422, "not_a_component".to_owned(), None), "there is room again");
+
+    tokio::time::pause();
+    let stuck = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+    let (status, code, _) = upload(Body::from_stream(stuck)).await;
+    assert_eq!((status, code.as_str()), (408, "read_timeout"));
+    assert_eq!(state.uploads.available_permits(), UPLOADS_MAX, "whoever sends nothing holds no place");
+}
+
+#[tokio::test]
 async fn pages_of_the_state_are_checked_only_with_the_admin_key() {
     let keyed = state(Some(KEY)).await;
     let ask = async |key: &str, body: &'static str| {

@@ -152,7 +152,7 @@ declare! {
     DRAINING: IntGauge = gauge("roost_draining",
         "1 while the host is stopping.");
     RATE_LIMITED: Counters<1> = counters("roost_rate_limited_total",
-        "What users were refused because they asked too much at once, by kind: requests, frames, sends, typing, connects, calls (in flight), replays (at once).",
+        "Refusals of users who asked too much at once, by kind: requests, frames, sends, typing, connects, calls (in flight), replays (at once).",
         ["kind"]);
     LIMITED_USERS: Gauges<1> = gauges("roost_limited_users",
         "Users with a token bucket that is not full, by kind: requests, frames, sends, typing, connects.", ["kind"]);

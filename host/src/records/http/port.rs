@@ -3,8 +3,7 @@
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::limits::{
-    CHANGES_BYTES_MAX, CHANGES_MAX, COUNTERS_MAX, DOCUMENTS_MAX, ERASED_MESSAGES, LIST_MAX, PAGE_DEFAULT,
-    RECEIPT_AUTHORS_MAX,
+    CHANGES_MAX, COUNTERS_MAX, DOCUMENTS_MAX, ERASED_MESSAGES, LIST_MAX, PAGE_DEFAULT, RECEIPT_AUTHORS_MAX,
 };
 use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
@@ -73,10 +72,10 @@ impl Records for HttpRecords {
         let answer: wire::ChangeLists = self.ask(Operation::Changes, question).await?;
         check_order(Operation::Changes, &vec![(); asked], answer.changes.iter().map(|_| ()))?;
         // A backend need not know these bounds, which keep the answer within the memory of a function.
-        let mut bytes_left = CHANGES_BYTES_MAX;
+        let mut left = bounds::ChangesLeft::ALL;
         let bounded = |mut changes: Vec<wire::Change>| {
             changes.drain(..changes.len().saturating_sub(CHANGES_MAX));
-            bounds::newest_changes(wire::list(changes), &mut bytes_left)
+            left.take_newest(wire::list(changes))
         };
         Ok(answer.changes.into_iter().map(bounded).collect())
     }

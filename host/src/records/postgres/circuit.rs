@@ -52,13 +52,13 @@ pub(super) enum ProbeFailure {
 #[derive(Clone, Debug)]
 pub(super) struct Circuit {
     state: watch::Receiver<Option<OpenCircuit>>,
-    signals: Arc<Signals>,
+    signals: Arc<CircuitSignals>,
     _keeper: Arc<Supervisor>,
 }
 
 /// What calls tell the keeper of the circuit.
 #[derive(Debug, Default)]
-struct Signals {
+struct CircuitSignals {
     probe_requested: Notify,
     /// The number of calls that the server has answered.
     answers: AtomicU64,
@@ -73,7 +73,7 @@ impl Circuit {
         F: Future<Output = Result<(), ProbeFailure>> + Send + 'static,
     {
         let (sender, state) = watch::channel(None);
-        let (sender, signals) = (Arc::new(sender), Arc::<Signals>::default());
+        let (sender, signals) = (Arc::new(sender), Arc::<CircuitSignals>::default());
         let received = signals.clone();
         let mut keeper = Supervisor::new(TaskHealth::of_process());
         keeper
@@ -100,7 +100,7 @@ impl Circuit {
 /// Probes when it is asked to, and again and again while the probe fails.
 async fn keep<P, F>(
     state: Arc<watch::Sender<Option<OpenCircuit>>>,
-    signals: Arc<Signals>,
+    signals: Arc<CircuitSignals>,
     probe: P,
     replace: impl Fn() + Send,
 ) where

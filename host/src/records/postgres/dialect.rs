@@ -2,10 +2,10 @@
 //!
 //! Ids are `uuid`, lists are arrays, texts are bytes in UTF-8. A statement that changes several tables is one statement,
 //! whose later parts take their rows from the earlier ones (`WITH … RETURNING`). That saves round trips, and it fixes
-//! the order in which rows are locked: conversation, count of a user's conversations, member, outbox, and by key within
-//! each. A transaction that holds a row waits only for rows that come later in this order, so transactions never wait
-//! in a circle. A lookup of one row for each row is a subquery of its own (`OFFSET 0`, or a column), so that no
-//! statistics make the planner read a whole table instead.
+//! the order in which rows are locked: document, contact, block, conversation, count of a user's conversations, member,
+//! outbox, and by key within each. A transaction that holds a row waits only for rows that come later in this order, so
+//! transactions never wait in a circle. A lookup of one row for each row is a subquery of its own (`OFFSET 0`, or a
+//! column), so that no statistics make the planner read a whole table instead.
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -137,7 +137,10 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
         }
         "53100" => "free some space on the disk of the server",
         "53300" => "lower postgres.connections_max, or raise max_connections of the server",
-        "55P03" => "another transaction held the row for longer than half of postgres.statement_timeout_ms",
+        "55P03" => {
+            "another transaction held the row for longer than half of postgres.statement_timeout_ms; find it in \
+             pg_stat_activity"
+        }
         "57014" => "find what slows down the server, or raise postgres.statement_timeout_ms",
         "57P01" | "57P02" | "57P03" => "the server is starting or stopping; this host connects again by itself",
         _ => return None,
@@ -456,8 +459,21 @@ pub(super) static STATEMENTS: Statements = Statements {
     is_blocked_with_any: "SELECT EXISTS (SELECT 1 FROM unnest($2::uuid[]) AS other(id)
             CROSS JOIN LATERAL (SELECT 1 FROM blocks WHERE user_id = $1 AND blocked = other.id
                 UNION ALL SELECT 1 FROM blocks WHERE user_id = other.id AND blocked = $1 OFFSET 0) b)",
-    members: "SELECT user_id, joined, read FROM members WHERE conversation = $1 AND user_id >= $2
-        ORDER BY user_id LIMIT $3",
+    membership: "SELECT EXISTS (SELECT 1 FROM members WHERE conversation = c.id AND user_id = $2 OFFSET 0)
+        FROM conversations c WHERE c.id = $1",
+    members: concat!(
+        "SELECT m.user_id, m.joined, ",
+        shown_read!("$4"),
+        " FROM members m WHERE m.conversation = $1 AND m.user_id >= $2 ORDER BY m.user_id LIMIT $3"
+    ),
+    // A part is read when its number is needed: the contacts first.
+    lock_relations: "WITH of_contacts AS MATERIALIZED (
+            SELECT 1 FROM contacts WHERE user_id = $1 OR (contact = $1 AND user_id = ANY($2))
+            ORDER BY user_id, contact FOR UPDATE),
+        of_blocks AS MATERIALIZED (
+            SELECT 1 FROM blocks WHERE user_id = $1 OR (blocked = $1 AND user_id = ANY($2))
+            ORDER BY user_id, blocked FOR UPDATE)
+        SELECT CASE WHEN (SELECT count(*) FROM of_contacts) >= 0 THEN (SELECT count(*) FROM of_blocks) END",
     erase_own_relations: "WITH unblocked AS (DELETE FROM blocks WHERE user_id = $1) DELETE FROM contacts WHERE user_id = $1",
     added_by: "SELECT user_id FROM contacts WHERE contact = $1 ORDER BY user_id LIMIT $2",
     blocked_by: "SELECT user_id FROM blocks WHERE blocked = $1 ORDER BY user_id LIMIT $2",

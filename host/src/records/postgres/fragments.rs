@@ -6,8 +6,23 @@ macro_rules! members {
     };
 }
 
+/// The read position of member `m` as a user is shown it: where the member joined, if there is a block between the two.
+macro_rules! shown_read {
+    ($user:literal) => {
+        concat!(
+            "CASE WHEN EXISTS (SELECT 1 FROM blocks b WHERE b.user_id = ",
+            $user,
+            " AND b.blocked = m.user_id OFFSET 0)
+                    OR EXISTS (SELECT 1 FROM blocks b WHERE b.user_id = m.user_id AND b.blocked = ",
+            $user,
+            " OFFSET 0)
+                THEN m.joined ELSE m.read END"
+        )
+    };
+}
+
 /// The number of members of a conversation, the first ones ([`MEMBERS_SHOWN_MAX`]), and the read positions of the first
-/// ones ([`READS_SHOWN_MAX`]), which nobody uses where there are more members.
+/// ones ([`READS_SHOWN_MAX`]) as user $1 is shown them, which nobody uses where there are more members.
 ///
 /// [`MEMBERS_SHOWN_MAX`]: roost_core::limits::MEMBERS_SHOWN_MAX
 /// [`READS_SHOWN_MAX`]: roost_core::limits::READS_SHOWN_MAX
@@ -20,9 +35,11 @@ macro_rules! shown_members {
             ARRAY(SELECT user_id FROM members WHERE conversation = ",
             $conversation,
             " ORDER BY user_id LIMIT 20),
-            ARRAY(SELECT read FROM members WHERE conversation = ",
+            ARRAY(SELECT ",
+            shown_read!("$1"),
+            " FROM members m WHERE m.conversation = ",
             $conversation,
-            " ORDER BY user_id LIMIT 8)"
+            " ORDER BY m.user_id LIMIT 8)"
         )
     };
 }

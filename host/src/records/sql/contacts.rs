@@ -11,12 +11,12 @@ use super::{ColumnResult, Columns, QueryResult, SqlConnection, Statements, lock,
 
 /// A directed relation between two users.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Relation {
+pub(super) enum RelationKind {
     Contact,
     Block,
 }
 
-impl Relation {
+impl RelationKind {
     const fn list(self, statements: &Statements) -> &'static str {
         match self {
             Self::Contact => statements.contacts,
@@ -48,7 +48,7 @@ impl Relation {
 
 pub(super) async fn add<C: SqlConnection>(
     sql: &mut C,
-    relation: Relation,
+    relation: RelationKind,
     user: UserId,
     other: UserId,
 ) -> QueryResult<()> {
@@ -61,7 +61,7 @@ pub(super) async fn add<C: SqlConnection>(
         return Ok(());
     }
     bounds::contact_count(usize::try_from(count).unwrap_or(usize::MAX).saturating_add(1))?;
-    if matches!(relation, Relation::Block) {
+    if matches!(relation, RelationKind::Block) {
         // Messages between the two that are being stored are stored before the block, and none is stored after it.
         lock(sql, C::STATEMENTS.lock_pair, both()).await?;
         // The same holds for conversations that are being created with both of them.
@@ -72,7 +72,7 @@ pub(super) async fn add<C: SqlConnection>(
 
 pub(super) async fn remove<C: SqlConnection>(
     sql: &mut C,
-    relation: Relation,
+    relation: RelationKind,
     user: UserId,
     other: UserId,
 ) -> QueryResult<()> {
@@ -114,7 +114,7 @@ pub(super) async fn is_blocked_with_any<C: SqlConnection>(
 /// The other users of a user's relation, in ascending order.
 pub(super) async fn related<C: SqlConnection>(
     sql: &mut C,
-    relation: Relation,
+    relation: RelationKind,
     user: UserId,
 ) -> QueryResult<Vec<UserId>> {
     let rows = sql.rows(relation.list(C::STATEMENTS), vec![user.into()]).await?;

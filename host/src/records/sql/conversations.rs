@@ -259,19 +259,19 @@ pub(super) async fn remove_member<C: SqlConnection>(sql: &mut C, change: MemberC
 }
 
 pub(super) async fn members<C: SqlConnection>(sql: &mut C, query: MembersQuery) -> QueryResult<MembersPage> {
-    // A service asks about nobody in particular; no member has this id, or it does not matter.
-    let asking = query.actor.unwrap_or(UserId::from_u128(0));
-    match (ConversationState::find(sql, query.conversation, asking).await?, query.actor) {
-        (Some(state), Some(_)) if state.position.is_none() => return Err(RecordsError::NotAMember.into()),
-        (Some(_), _) => {}
-        (None, Some(_)) => return Err(RecordsError::NotAMember.into()),
+    // A service is shown every position: nobody has blocked this user.
+    let asking = query.actor.unwrap_or(NOBODY);
+    let rows = sql.rows(C::STATEMENTS.membership, vec![query.conversation.into(), asking.into()]).await?;
+    match (rows.first().map(|row| row.flag(0)).transpose()?, query.actor) {
+        (Some(true), Some(_)) | (Some(_), None) => {}
+        (_, Some(_)) => return Err(RecordsError::NotAMember.into()),
         (None, None) => return Err(RecordsError::NotFound("no such conversation".into()).into()),
     }
     let Some(first) = query.after.map_or(Some(0), |after| after.bits().checked_add(1)) else {
         return Ok(MembersPage { members: Vec::new(), next: None });
     };
     let limit = query.limit as usize;
-    let asked = vec![query.conversation.into(), Parameter::Id(first), (limit as u64 + 1).into()];
+    let asked = vec![query.conversation.into(), Parameter::Id(first), (limit as u64 + 1).into(), asking.into()];
     let rows = sql.rows(C::STATEMENTS.members, asked).await?;
     let members = rows.iter().take(limit).map(read_member).collect::<ColumnResult<Vec<_>>>()?;
     let next = members.last().filter(|_| rows.len() > limit).map(|last| last.user);

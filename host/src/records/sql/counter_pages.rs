@@ -1,5 +1,5 @@
 //! All counters of users, in answers that hold a bounded number of them: the first users whole, the next one in part, and
-//! those behind it not at all.
+//! those after it not at all.
 
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::COUNTERS_MAX;

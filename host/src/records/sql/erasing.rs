@@ -33,12 +33,14 @@ pub(super) async fn erase<C: SqlConnection>(sql: &mut C, user: UserId, at: Times
 
 /// Removes what the user has added and blocked, and the user from what some others have. Answers the others.
 async fn erase_relations<C: SqlConnection>(sql: &mut C, user: UserId, at: Timestamp) -> QueryResult<Vec<UserId>> {
-    run(sql, C::STATEMENTS.erase_own_relations, vec![user.into()]).await?;
     let mut related = BTreeSet::new();
     for statement in [C::STATEMENTS.added_by, C::STATEMENTS.blocked_by] {
         related.extend(some::<C, UserId>(sql, statement, user, ERASED_RELATIONS).await?);
     }
     let related: Vec<UserId> = related.into_iter().take(ERASED_RELATIONS).collect();
+    // All of them before one is deleted: the others may be erased at the same time.
+    lock(sql, C::STATEMENTS.lock_relations, vec![user.into(), related.as_slice().into()]).await?;
+    run(sql, C::STATEMENTS.erase_own_relations, vec![user.into()]).await?;
     if !related.is_empty() {
         let asked = vec![user.into(), related.as_slice().into(), at.into()];
         run(sql, C::STATEMENTS.erase_from_relations, asked).await?;

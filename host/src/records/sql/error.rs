@@ -106,9 +106,19 @@ impl QueryError {
         match self {
             Self::Refused(error) => error.to_string(),
             Self::Failed(error) => describe::<C>(error),
-            Self::NoConnection => "no connection became free in time; the database is overloaded or slow".to_owned(),
-            Self::TimedOut => "the database did not answer in time; whether a write happened is unknown".to_owned(),
-            Self::Unreachable { reason, .. } => format!("the server cannot be reached: {reason}"),
+            Self::NoConnection => {
+                "no connection became free in time, because the database is overloaded or slow; find out what keeps it \
+                 busy"
+                    .to_owned()
+            }
+            Self::TimedOut => {
+                "the database did not answer in time, so whether a write happened is unknown; find out what keeps it busy"
+                    .to_owned()
+            }
+            Self::Unreachable { reason, .. } => format!(
+                "the server cannot be reached: {reason}; check that it is running, and this host connects again by \
+                 itself"
+            ),
             Self::ReadOnly => {
                 "the server is read-only: a standby, or a primary that was demoted; this host goes on by itself when \
                  records_url leads to a server that accepts changes"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
-use roost_core::limits::{CHANGES_BYTES_MAX, CHANGES_MAX};
+use roost_core::limits::CHANGES_MAX;
 use roost_core::port::{
     Change, ChangeKind, ChangeRange, Changed, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Message,
     MessagesQuery, NOBODY, ReadPosition, RecordsError, records_bounds as bounds,
@@ -179,9 +179,9 @@ async fn with_positions<C: SqlConnection>(
 
 pub(super) async fn changes<C: SqlConnection>(sql: &mut C, ranges: Vec<ChangeRange>) -> QueryResult<Vec<Vec<Change>>> {
     let mut answers = Vec::with_capacity(ranges.len());
-    let mut bytes_left = CHANGES_BYTES_MAX;
+    let mut left = bounds::ChangesLeft::ALL;
     for range in ranges {
-        if bytes_left == 0 {
+        if left.is_used_up() {
             answers.push(Vec::new());
             continue;
         }
@@ -189,7 +189,7 @@ pub(super) async fn changes<C: SqlConnection>(sql: &mut C, ranges: Vec<ChangeRan
         let asked = vec![conversation.into(), range.after.into(), range.up_to.into(), limit.into()];
         let rows = sql.rows(C::STATEMENTS.changes, asked).await?;
         let changes = rows.iter().rev().map(read_change).collect::<ColumnResult<_>>()?;
-        answers.push(bounds::newest_changes(changes, &mut bytes_left));
+        answers.push(left.take_newest(changes));
     }
     Ok(answers)
 }

@@ -11,7 +11,7 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 
-use super::contacts::Relation;
+use super::contacts::RelationKind;
 use super::conversations::ConversationState;
 use super::values::{UuidId, read_id};
 use super::{
@@ -113,11 +113,11 @@ impl<D: Database> Records for SqlRecords<D> {
     }
 
     async fn contacts(&self, user: UserId) -> Answer<Vec<UserId>> {
-        self.read(Operation::Contacts, move |sql| Box::pin(contacts::related(sql, Relation::Contact, user))).await
+        self.read(Operation::Contacts, move |sql| Box::pin(contacts::related(sql, RelationKind::Contact, user))).await
     }
 
     async fn blocks(&self, user: UserId) -> Answer<Vec<UserId>> {
-        self.read(Operation::Blocks, move |sql| Box::pin(contacts::related(sql, Relation::Block, user))).await
+        self.read(Operation::Blocks, move |sql| Box::pin(contacts::related(sql, RelationKind::Block, user))).await
     }
 
     async fn audience(&self, users: Vec<UserId>) -> Answer<Vec<ContactAudience>> {
@@ -131,24 +131,25 @@ impl<D: Database> Records for SqlRecords<D> {
 
     async fn add_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         bounds::two_users(user, contact)?;
-        self.write(Operation::AddContact, move |sql| Box::pin(contacts::add(sql, Relation::Contact, user, contact)))
+        self.write(Operation::AddContact, move |sql| Box::pin(contacts::add(sql, RelationKind::Contact, user, contact)))
             .await
     }
 
     async fn remove_contact(&self, user: UserId, contact: UserId) -> Answer<()> {
         self.write(Operation::RemoveContact, move |sql| {
-            Box::pin(contacts::remove(sql, Relation::Contact, user, contact))
+            Box::pin(contacts::remove(sql, RelationKind::Contact, user, contact))
         })
         .await
     }
 
     async fn block(&self, user: UserId, blocked: UserId) -> Answer<()> {
         bounds::two_users(user, blocked)?;
-        self.write(Operation::Block, move |sql| Box::pin(contacts::add(sql, Relation::Block, user, blocked))).await
+        self.write(Operation::Block, move |sql| Box::pin(contacts::add(sql, RelationKind::Block, user, blocked))).await
     }
 
     async fn unblock(&self, user: UserId, blocked: UserId) -> Answer<()> {
-        self.write(Operation::Unblock, move |sql| Box::pin(contacts::remove(sql, Relation::Block, user, blocked))).await
+        self.write(Operation::Unblock, move |sql| Box::pin(contacts::remove(sql, RelationKind::Block, user, blocked)))
+            .await
     }
 
     async fn erase_user(&self, user: UserId, at: Timestamp) -> Answer<Erased> {

@@ -75,7 +75,8 @@ statements! {
     /// see none of them gets one row of nulls.
     messages,
     /// Reads the conversations of user 1 below activity 2 and id 3, at most 4: id, updated at, joined, read, number of
-    /// members, the first members, the read positions of the first members, direct.
+    /// members, the first members, the read positions of the first members, direct. Between two users who have a block
+    /// the place of the read position is taken by that of joining, here and in `members`.
     conversations,
     /// Reads those of conversations 2, a list, that user 1 is a member of; the columns of `conversations`.
     conversations_named,
@@ -167,8 +168,13 @@ statements! {
     is_any_blocked,
     /// Checks whether user 1 has blocked one of users 2, a list, or one of them has blocked user 1.
     is_blocked_with_any,
-    /// Reads the members of conversation 1 from user 2 on, at most 3: user, joined, read.
+    /// Reads whether user 2 is a member of conversation 1, if there is such a conversation.
+    membership,
+    /// Reads the members of conversation 1 from user 2 on, at most 3, for user 4: user, joined, read.
     members,
+    /// Locks what `erase_own_relations` and `erase_from_relations` delete of user 1 and of users 2, a list, until the
+    /// transaction ends: contacts first, each kind in ascending order. Empty for a database with one writer.
+    lock_relations,
     /// Deletes the contacts and blocks of user 1.
     erase_own_relations,
     /// Reads the users who have added user 1, at most 2: user.

@@ -355,7 +355,14 @@ pub(super) static STATEMENTS: Statements = Statements {
                 WHERE user = ?1 AND blocked IN (SELECT unhex(value) FROM json_each(?2)))
             OR EXISTS (SELECT 1 FROM blocks
                 WHERE user IN (SELECT unhex(value) FROM json_each(?2)) AND blocked = ?1)",
-    members: "SELECT user, joined, read FROM members WHERE conversation = ?1 AND user >= ?2 ORDER BY user LIMIT ?3",
+    membership: "SELECT EXISTS (SELECT 1 FROM members WHERE conversation = c.id AND user = ?2)
+        FROM conversations c WHERE c.id = ?1",
+    members: concat!(
+        "SELECT m.user, m.joined, ",
+        shown_read!("?4"),
+        " FROM members m WHERE m.conversation = ?1 AND m.user >= ?2 ORDER BY m.user LIMIT ?3"
+    ),
+    lock_relations: "",
     erase_own_relations: "DELETE FROM contacts WHERE user = ?1; DELETE FROM blocks WHERE user = ?1",
     added_by: "SELECT user FROM contacts WHERE contact = ?1 ORDER BY user LIMIT ?2",
     blocked_by: "SELECT user FROM blocks WHERE blocked = ?1 ORDER BY user LIMIT ?2",

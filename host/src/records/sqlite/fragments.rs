@@ -6,8 +6,23 @@ macro_rules! members {
     };
 }
 
+/// The read position of member `m` as a user is shown it: where the member joined, if there is a block between the two.
+macro_rules! shown_read {
+    ($user:literal) => {
+        concat!(
+            "CASE WHEN EXISTS (SELECT 1 FROM blocks b WHERE b.user = ",
+            $user,
+            " AND b.blocked = m.user)
+                    OR EXISTS (SELECT 1 FROM blocks b WHERE b.user = m.user AND b.blocked = ",
+            $user,
+            ")
+                THEN m.joined ELSE m.read END"
+        )
+    };
+}
+
 /// The number of members of a conversation, the first ones ([`MEMBERS_SHOWN_MAX`]), and the read positions of the first
-/// ones ([`READS_SHOWN_MAX`]), which nobody uses where there are more members.
+/// ones ([`READS_SHOWN_MAX`]) as user ?1 is shown them, which nobody uses where there are more members.
 ///
 /// [`MEMBERS_SHOWN_MAX`]: roost_core::limits::MEMBERS_SHOWN_MAX
 /// [`READS_SHOWN_MAX`]: roost_core::limits::READS_SHOWN_MAX
@@ -22,9 +37,11 @@ macro_rules! shown_members {
             $conversation,
             " ORDER BY user LIMIT 20) AS shown),
             (SELECT group_concat(printf('%016x', read), '') FROM (
-                SELECT read FROM members WHERE conversation = ",
+                SELECT ",
+            shown_read!("?1"),
+            " AS read FROM members m WHERE m.conversation = ",
             $conversation,
-            " ORDER BY user LIMIT 8) AS shown)"
+            " ORDER BY m.user LIMIT 8) AS shown)"
         )
     };
 }

@@ -69,6 +69,16 @@ impl Archive {
         blocking(move || write_synced(&path, &bytes)).await
     }
 
+    /// Deletes the components with other digests: those of deployments that were refused after they had been written.
+    pub(super) async fn retain(&self, digests: BTreeSet<String>) -> io::Result<()> {
+        let folder = self.folder.clone();
+        blocking(move || {
+            remove_others(&folder, &digests);
+            Ok(())
+        })
+        .await
+    }
+
     fn path(&self, digest: &str) -> PathBuf {
         self.folder.join(digest).with_extension(COMPONENT_EXTENSION)
     }
@@ -130,6 +140,10 @@ mod tests {
         assert_eq!(again.load().await.unwrap(), state_of(b"new"));
         assert_eq!(again.component(&digest(b"new")).await.as_deref(), Some(&b"new"[..]));
         assert_eq!(again.component(&digest(b"old")).await, None, "it is not named any more");
+        again.put(&digest(b"refused"), b"refused".to_vec()).await.unwrap();
+        again.retain(state_of(b"new").digests()).await.unwrap();
+        assert_eq!(again.component(&digest(b"refused")).await, None);
+        assert!(again.component(&digest(b"new")).await.is_some(), "it is named");
     }
 
     #[tokio::test]

@@ -129,7 +129,7 @@ impl Deployments {
                 Err(DeploymentError::RemovalsRefused(removed))
             }
         };
-        let planned = self.change(&name, &change, admit).await?;
+        let planned = self.change(&name, (&change, Some(&target)), admit).await?;
         self.keep_component(target.digest()).await;
         drop(changing);
         steps.complete(Stage::Serving);
@@ -144,6 +144,9 @@ impl Deployments {
             let put = cluster.put_component(digest, &bytes).await;
             put.map_err(DeploymentError::StoreUnavailable)?;
         }
+        // A deployment that is refused from here on leaves its component behind, and the next one removes it.
+        let kept = self.followed().desired.digests();
+        self.shared.archive.retain(kept).await?;
         Ok(self.shared.archive.put(digest, bytes).await?)
     }
 
@@ -202,7 +205,7 @@ impl Deployments {
     ) -> Result<DeploymentOutcome, DeploymentError> {
         let mut steps = Steps::start(&|_| {});
         let changing = self.shared.changing.lock().await;
-        let planned = self.change(name, change, admit).await?;
+        let planned = self.change(name, (change, None), admit).await?;
         drop(changing);
         steps.complete(Stage::Serving);
         let hosts = self.followed_by(name, planned.next.version).await;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// How many revisions of one function are kept.
 const REVISIONS_MAX: usize = 10;
-/// How many functions may have deployments.
+/// How many functions may have deployments. One that is undeployed gives way to a new one.
 const FUNCTIONS_MAX: usize = 256;
 
 /// Which revisions of which functions are deployed.
@@ -55,6 +55,9 @@ pub(crate) struct RevisionRecord {
     /// Why the revision was taken back by Roost itself; `None` if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) withdrawn: Option<String>,
+    /// The revision that served before this one did; `None` if none did, or if this one was never more than a canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaced: Option<u64>,
 }
 
 /// The component of a revision.
@@ -78,7 +81,8 @@ pub(crate) struct ComponentRecord {
 pub(crate) enum DeploymentChange {
     /// Deploys a component: for everybody, or as a canary for a share of the users.
     Deploy(ComponentRecord, Option<u8>),
-    /// Returns to a revision. `None`: takes the canary back; without a canary, returns to the revision before the live one.
+    /// Returns to a revision. `None`: takes the canary back; without a canary, returns to the revision that served
+    /// before the live one.
     RollBack(Option<u64>),
     /// Changes the share of the canary.
     SetCanary(u8),
@@ -98,7 +102,8 @@ pub(crate) enum ChangeRefused {
     #[error("the function {function} has no revision {revision}; kept are {kept}")]
     UnknownRevision { function: String, revision: u64, kept: String },
     #[error(
-        "the function {0} has no earlier revision to return to; `roost undeploy {0}` returns to the component of the folder"
+        "the function {0} has no earlier revision to return to; `roost functions {0}` lists those that are kept, and \
+         `roost undeploy {0}` returns to the component of the folder"
     )]
     NoEarlierRevision(String),
     #[error("the function {0} has no canary; `roost deploy FILE --canary 10%` makes one")]
@@ -122,14 +127,30 @@ impl DesiredState {
         next.change = change_id;
         let function = match (next.functions.get_mut(name), change) {
             (Some(function), _) => function,
-            (None, DeploymentChange::Deploy(..)) if self.functions.len() >= FUNCTIONS_MAX => {
-                return Err(ChangeRefused::TooManyFunctions);
+            (None, DeploymentChange::Deploy(..)) => {
+                next.make_room()?;
+                next.functions.entry(name.to_owned()).or_default()
             }
-            (None, DeploymentChange::Deploy(..)) => next.functions.entry(name.to_owned()).or_default(),
             (None, _) => return Err(ChangeRefused::UnknownFunction(name.to_owned())),
         };
         function.apply(name, change)?;
         Ok(next)
+    }
+
+    /// Makes room for one more function. If there is none, one that is undeployed is forgotten: the one whose newest
+    /// revision is the oldest.
+    fn make_room(&mut self) -> Result<(), ChangeRefused> {
+        if self.functions.len() < FUNCTIONS_MAX {
+            return Ok(());
+        }
+        let newest = |function: &DesiredFunction| {
+            function.revisions.iter().map(|revision| revision.component.deployed_at_ms).max()
+        };
+        let undeployed = self.functions.iter().filter(|(_, function)| function.is_undeployed());
+        let oldest = undeployed.min_by_key(|(_, function)| newest(function)).map(|(name, _)| name.clone());
+        let name = oldest.ok_or(ChangeRefused::TooManyFunctions)?;
+        self.functions.remove(&name);
+        Ok(())
     }
 
     /// The digests of all kept components.
@@ -174,7 +195,10 @@ impl DesiredFunction {
             DeploymentChange::SetCanary(percent) => self.set_canary(name, *percent),
             DeploymentChange::Promote => {
                 let canary = self.canary.take().ok_or_else(|| ChangeRefused::NoCanary(name.to_owned()))?;
-                self.live = Some(canary.revision);
+                let replaced = self.live.replace(canary.revision);
+                if let Some(record) = self.record_mut(canary.revision) {
+                    record.replaced = replaced;
+                }
                 Ok(())
             }
             DeploymentChange::Withdraw(revision, reason) => self.withdraw(name, *revision, reason),
@@ -189,7 +213,8 @@ impl DesiredFunction {
     fn deploy(&mut self, component: &ComponentRecord, percent: Option<u8>) -> Result<(), ChangeRefused> {
         let revision = self.next_revision.max(1);
         self.next_revision = revision + 1;
-        self.revisions.push(RevisionRecord { revision, component: component.clone(), withdrawn: None });
+        let replaced = if percent.is_none() { self.live } else { None };
+        self.revisions.push(RevisionRecord { revision, component: component.clone(), withdrawn: None, replaced });
         match percent {
             Some(percent) if percent > 100 => return Err(ChangeRefused::PercentOutOfBounds(percent)),
             Some(percent) => self.canary = Some(DesiredCanary { revision, percent }),
@@ -210,10 +235,7 @@ impl DesiredFunction {
             if self.canary.take().is_some() {
                 return Ok(());
             }
-            let before =
-                |kept: &&RevisionRecord| self.live.is_some_and(|live| kept.revision < live) && kept.withdrawn.is_none();
-            let earlier = self.revisions.iter().rev().find(before).map(|kept| kept.revision);
-            self.live = Some(earlier.ok_or_else(|| ChangeRefused::NoEarlierRevision(name.to_owned()))?);
+            self.live = Some(self.earlier().ok_or_else(|| ChangeRefused::NoEarlierRevision(name.to_owned()))?);
             return Ok(());
         };
         if self.record(revision).is_none() {
@@ -223,6 +245,15 @@ impl DesiredFunction {
         self.live = Some(revision);
         self.canary = None;
         Ok(())
+    }
+
+    /// The revision that served before the live one. If that is not known, or not kept any more, the newest older one
+    /// that Roost has not taken back.
+    fn earlier(&self) -> Option<u64> {
+        let live = self.live_record()?;
+        let replaced = live.replaced.filter(|revision| self.record(*revision).is_some());
+        let is_older = |kept: &&RevisionRecord| kept.revision < live.revision && kept.withdrawn.is_none();
+        replaced.or_else(|| self.revisions.iter().rev().find(is_older).map(|kept| kept.revision))
     }
 
     fn set_canary(&mut self, name: &str, percent: u8) -> Result<(), ChangeRefused> {
@@ -239,7 +270,7 @@ impl DesiredFunction {
             return Err(ChangeRefused::NoCanary(name.to_owned()));
         }
         self.canary = None;
-        if let Some(record) = self.revisions.iter_mut().find(|kept| kept.revision == revision) {
+        if let Some(record) = self.record_mut(revision) {
             record.withdrawn = Some(reason.to_owned());
         }
         Ok(())
@@ -250,9 +281,17 @@ impl DesiredFunction {
         self.revisions.iter().find(|kept| kept.revision == revision)
     }
 
+    fn record_mut(&mut self, revision: u64) -> Option<&mut RevisionRecord> {
+        self.revisions.iter_mut().find(|kept| kept.revision == revision)
+    }
+
     /// The record of the revision that serves.
     pub(crate) fn live_record(&self) -> Option<&RevisionRecord> {
         self.record(self.live?)
+    }
+
+    const fn is_undeployed(&self) -> bool {
+        self.live.is_none() && self.canary.is_none()
     }
 
     fn uses(&self, revision: u64) -> bool {
@@ -317,6 +356,28 @@ mod tests {
         assert_eq!(served(&third), (Some(3), None));
         let unknown = refused(&third, DeploymentChange::RollBack(Some(9)));
         assert_eq!(unknown.to_string(), "the function typing has no revision 9; kept are 1, 2, 3");
+    }
+
+    #[test]
+    fn a_rollback_returns_to_what_served_before_and_to_nothing_that_was_taken_back() {
+        let back = || DeploymentChange::RollBack(None);
+        let canary = || DeploymentChange::Deploy(component("bad", 0), Some(10));
+        for taken_back in [canary(), deploy("bad")] {
+            let state = after(&[deploy("a"), taken_back.clone(), back(), deploy("c"), back()]);
+            assert_eq!(served(&state), (Some(1), None), "{taken_back:?}");
+        }
+        let state = after(&[deploy("a"), canary(), back(), canary(), DeploymentChange::Promote, back()]);
+        assert_eq!(served(&state), (Some(1), None), "a promoted canary has replaced the first revision");
+    }
+
+    #[test]
+    fn a_rollback_returns_to_an_older_revision_if_the_one_before_is_not_kept() {
+        let mut state = after(&[deploy("a"), deploy("b"), deploy("c")]);
+        state.functions.get_mut("typing").unwrap().revisions.retain(|kept| kept.revision != 2);
+        let state = state.after("typing", &DeploymentChange::RollBack(None), "x".into()).unwrap();
+        assert_eq!(served(&state), (Some(1), None));
+        let again = after(&[deploy("a"), DeploymentChange::Undeploy, deploy("b"), DeploymentChange::RollBack(None)]);
+        assert_eq!(served(&again), (Some(1), None), "nothing deployed served before");
     }
 
     #[test]
@@ -398,6 +459,10 @@ mod tests {
             state = state.after(&format!("f{number}"), &deploy("a"), "x".into()).unwrap();
         }
         assert_eq!(refused(&state, deploy("a")), ChangeRefused::TooManyFunctions);
+        let undeployed = state.after("f7", &DeploymentChange::Undeploy, "x".into()).unwrap();
+        let next = undeployed.after("typing", &deploy("a"), "x".into()).unwrap();
+        assert_eq!((served(&next), next.functions.len()), ((Some(1), None), FUNCTIONS_MAX));
+        assert!(!next.functions.contains_key("f7"), "what is undeployed makes room");
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Deployments {
         let names: BTreeSet<String> = before.functions.keys().chain(next.functions.keys()).cloned().collect();
         let (mut placements, mut problems) = (BTreeMap::new(), BTreeMap::new());
         for name in names {
-            match self.resolve(&name, next.functions.get(&name)).await {
+            match self.resolve(&name, next.functions.get(&name), None).await {
                 Ok(placement) => drop(placements.insert(name, placement)),
                 Err(error) => drop(problems.insert(name, Problem::of(&error))),
             }

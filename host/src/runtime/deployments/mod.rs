@@ -171,16 +171,17 @@ impl Deployments {
         kept.iter().map(|record| (record.revision, record.component.digest.clone())).collect()
     }
 
-    /// Makes a change, lets this host follow it, and announces it to the others. `admit` may refuse it.
+    /// Makes a change, lets this host follow it, and announces it to the others. `admit` may refuse it. A revision that is
+    /// `prepared` already is not prepared again.
     async fn change(
         &self,
         name: &str,
-        change: &DeploymentChange,
+        (change, prepared): (&DeploymentChange, Option<&Target>),
         admit: impl Fn(&PlannedChange) -> Result<(), DeploymentError>,
     ) -> Result<PlannedChange, DeploymentError> {
         let mut before = self.latest().await?;
         for _ in 0..TRIES {
-            let planned = self.plan(name, &before, change).await?;
+            let planned = self.plan(name, &before, (change, prepared)).await?;
             admit(&planned)?;
             let placements = BTreeMap::from([(name.to_owned(), planned.placement.clone())]);
             self.shared.functions.check(&placements).map_err(|conflict| refused(name, conflict))?;
@@ -201,7 +202,7 @@ impl Deployments {
         &self,
         name: &str,
         before: &DesiredState,
-        change: &DeploymentChange,
+        (change, prepared): (&DeploymentChange, Option<&Target>),
     ) -> Result<PlannedChange, DeploymentError> {
         let mut next = before.after(name, change, Uuid::new_v4().to_string())?;
         next.prune(self.shared.options.bytes_max);
@@ -209,7 +210,7 @@ impl Deployments {
         if kept > allowed {
             return Err(DeploymentError::NoRoom { kept, allowed });
         }
-        let placement = self.resolve(name, next.functions.get(name)).await?;
+        let placement = self.resolve(name, next.functions.get(name), prepared).await?;
         let serving = self.shared.functions.stable(name);
         let replaced = serving.as_ref().map(|target| Replaced {
             version: target.manifest().version.clone(),
@@ -220,26 +221,40 @@ impl Deployments {
         Ok(PlannedChange { next, placement, before: serving, after, replaced })
     }
 
-    /// The revisions that serve according to the desired state.
-    async fn resolve(&self, name: &str, function: Option<&DesiredFunction>) -> Result<Placement, DeploymentError> {
+    /// The revisions that serve according to the desired state. One of them may be `prepared` already.
+    async fn resolve(
+        &self,
+        name: &str,
+        function: Option<&DesiredFunction>,
+        prepared: Option<&Target>,
+    ) -> Result<Placement, DeploymentError> {
         let Some(function) = function else { return Ok(Placement::default()) };
         let live = match function.live {
-            Some(revision) => Some(self.target(name, function, revision).await?),
+            Some(revision) => Some(self.target(name, (function, revision), prepared).await?),
             None => None,
         };
         let canary = match &function.canary {
-            Some(canary) => Some((self.target(name, function, canary.revision).await?, canary.percent)),
+            Some(canary) => Some((self.target(name, (function, canary.revision), prepared).await?, canary.percent)),
             None => None,
         };
         Ok(Placement { live, canary })
     }
 
-    async fn target(&self, name: &str, function: &DesiredFunction, revision: u64) -> Result<Target, DeploymentError> {
+    async fn target(
+        &self,
+        name: &str,
+        (function, revision): (&DesiredFunction, u64),
+        prepared: Option<&Target>,
+    ) -> Result<Target, DeploymentError> {
         let missing = || DeploymentError::ComponentMissing { function: name.to_owned(), revision };
         let component = function.record(revision).map(|record| &record.component).ok_or_else(missing)?;
         let digest = &component.digest;
         if let Some(kept) = self.shared.functions.kept(digest) {
             return Ok(kept);
+        }
+        // A revision that served when it was prepared may have been replaced since.
+        if let Some(prepared) = prepared.filter(|target| target.digest() == digest && !target.is_retired()) {
+            return Ok(prepared.clone());
         }
         let bytes = self.component(digest).await?.ok_or_else(missing)?;
         // The names were read when it was deployed; what another version of the host cannot read allows nothing.
@@ -323,3 +338,6 @@ impl Deployments {
 fn refused(name: &str, conflict: Conflict) -> DeploymentError {
     DeploymentError::Component(DeployError { source_name: name.to_owned(), failure: conflict.into() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,29 +37,28 @@ impl InstanceState {
         Ok(self.take(Resource::RecordsOperations, 1).map_err(RecordsError::QuotaExceeded))
     }
 
-    /// Whether the caller, if it is a user, may put these users into a conversation.
-    async fn check_additions(&self, adder: UserId, added: &[UserId]) -> Answer<()> {
+    /// Whether the caller, if it is a user, may put these users into a conversation. It does not matter in whose name the
+    /// function does that.
+    async fn check_additions(&self, added: &[UserId]) -> Answer<()> {
         let policy = self.identity.world.additions();
-        if !self.is_users {
-            return Ok(());
-        }
+        let Some(user) = self.user else { return Ok(()) };
         let mut contacts = Vec::new();
-        if policy.needs_contacts(adder, added) {
-            let audiences = self.identity.world.records.audience(vec![adder]).await?;
+        if policy.needs_contacts(user, added) {
+            let audiences = self.identity.world.records.audience(vec![user]).await?;
             contacts.extend(audiences.into_iter().flat_map(|audience| audience.visible));
         }
-        policy.check(adder, added, &contacts)
+        policy.check(user, added, &contacts)
     }
 
     /// Whether the caller may send messages of this type.
     fn check_kind(&self, kind: &str) -> Answer<()> {
-        if self.is_users { message_kind::check_of_user(kind) } else { Ok(()) }
+        if self.user.is_some() { message_kind::check_of_user(kind) } else { Ok(()) }
     }
 
     /// Whether the caller may edit messages of the type of this one. A message that the caller may not see has no type here;
     /// the records refuse it.
     async fn check_edited(&self, edit: &Edit) -> Answer<()> {
-        if !self.is_users {
+        if self.user.is_none() {
             return Ok(());
         }
         let Edit { conversation, message, editor: user, .. } = *edit;
@@ -209,7 +208,8 @@ impl wit::Host for InstanceState {
             return Ok(Err(error.into()));
         }
         let conversation: NewConversation = conversation.into();
-        if let Err(error) = self.check_additions(conversation.creator, &conversation.members).await {
+        let added = [&conversation.members[..], &[conversation.creator]].concat();
+        if let Err(error) = self.check_additions(&added).await {
             return Ok(Err(error.into()));
         }
         let created = self.identity.world.records.create_conversation(conversation).await;
@@ -221,7 +221,7 @@ impl wit::Host for InstanceState {
             return Ok(Err(error.into()));
         }
         let mut request: DirectRequest = request.into();
-        let additions = self.check_additions(request.user, &[request.other]).await;
+        let additions = self.check_additions(&request.users()).await;
         request.may_create = additions.is_ok();
         let created = match (self.identity.world.records.create_direct(request).await, additions) {
             // There is no pair, and the user may not create one: the reason is that of the configuration.
@@ -236,9 +236,7 @@ impl wit::Host for InstanceState {
             return Ok(Err(error.into()));
         }
         let change: MemberChange = change.into();
-        if let Some(actor) = change.actor
-            && let Err(error) = self.check_additions(actor, &[change.user]).await
-        {
+        if let Err(error) = self.check_additions(&[change.user]).await {
             return Ok(Err(error.into()));
         }
         Ok(self.identity.world.records.add_member(change).await.map(list).map_err(Into::into))

@@ -50,7 +50,7 @@ impl Credentials {
     }
 
     /// Reads the headers and the query of a request that opens a socket or a stream: a page cannot set headers there.
-    pub fn of_stream(headers: &HeaderMap, query: &[(String, String)]) -> Result<Self, ApiError> {
+    pub(crate) fn of_stream(headers: &HeaderMap, query: &[(String, String)]) -> Result<Self, ApiError> {
         let mut credentials = Self::of_headers(headers)?;
         let queried = query.iter().find(|(name, _)| name == "token").map(|(_, token)| token.clone());
         credentials.stream_token = queried.or_else(|| subprotocol_token(headers));

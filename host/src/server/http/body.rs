@@ -30,11 +30,11 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static> Inco
 /// The body of one request, and how far it has been read.
 pub(super) struct RequestBody<B> {
     body: B,
-    progress: Progress,
+    progress: ReadState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum ReadState {
     /// The client sends it in any case.
     Unread,
     /// The client sent `Expect: 100-continue`. To read the body is to ask for it.
@@ -50,9 +50,9 @@ enum Progress {
 impl<B: Incoming> RequestBody<B> {
     pub(super) fn new(headers: &HeaderMap, body: B) -> Self {
         let progress = match body.is_end_stream() {
-            true => Progress::Read,
-            false if headers.contains_key(EXPECT) => Progress::Expected,
-            false => Progress::Unread,
+            true => ReadState::Read,
+            false if headers.contains_key(EXPECT) => ReadState::Expected,
+            false => ReadState::Unread,
         };
         Self { body, progress }
     }
@@ -63,10 +63,10 @@ impl<B: Incoming> RequestBody<B> {
         if announced.is_some_and(|length| length > bounds.body_bytes_max as u64) {
             return Err(too_large(bounds));
         }
-        if self.progress == Progress::Read {
+        if self.progress == ReadState::Read {
             return Ok(Bytes::new());
         }
-        self.progress = Progress::Begun;
+        self.progress = ReadState::Begun;
         let read = {
             let mut reading = pin!(Limited::new(&mut self.body, bounds.body_bytes_max).collect());
             match poll_twice(reading.as_mut()).await {
@@ -75,18 +75,18 @@ impl<B: Incoming> RequestBody<B> {
             }
         };
         let Ok(read) = read else {
-            self.progress = Progress::GivenUp;
+            self.progress = ReadState::GivenUp;
             return Err(read_timeout(bounds));
         };
         let bytes = match read {
             Err(error) if error.is::<LengthLimitError>() => return Err(too_large(bounds)),
             Err(_) => {
-                self.progress = Progress::GivenUp;
+                self.progress = ReadState::GivenUp;
                 return Err(ErrorCode::InvalidBody.into());
             }
             Ok(collected) => collected.to_bytes(),
         };
-        self.progress = Progress::Read;
+        self.progress = ReadState::Read;
         if !bytes.is_empty() {
             check_type(headers)?;
         }
@@ -97,11 +97,11 @@ impl<B: Incoming> RequestBody<B> {
     /// after the answer. A connection that is closed while its client still sends is reset, and the client may never see the
     /// answer.
     pub(super) async fn finish(mut self, bounds: &HttpConfig) -> bool {
-        if matches!(self.progress, Progress::Unread | Progress::Begun) {
+        if matches!(self.progress, ReadState::Unread | ReadState::Begun) {
             // The answer is the same whether the rest arrives or not.
             let _ = timeout(DROPPED_TIME_MAX.min(bounds.read_timeout), self.drop_rest()).await;
         }
-        self.progress == Progress::Read
+        self.progress == ReadState::Read
     }
 
     async fn drop_rest(&mut self) {
@@ -114,7 +114,7 @@ impl<B: Incoming> RequestBody<B> {
                 },
                 Some(Err(_)) => return,
                 None => {
-                    self.progress = Progress::Read;
+                    self.progress = ReadState::Read;
                     return;
                 }
             }

@@ -33,7 +33,7 @@ pub(super) struct Cors {
 pub(super) enum CorsGrant {
     /// No origins are configured.
     Off,
-    /// The request comes from no page, or from one that may not call. An answer to another origin would differ.
+    /// The request comes from no page, or from a page that may not call. The answer to an allowed origin would differ.
     Denied,
     /// The page of this origin may read the answer.
     Given(HeaderValue),

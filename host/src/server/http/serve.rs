@@ -37,7 +37,7 @@ use crate::ops::{metrics, trace};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::problem::{ApiError, ErrorCode};
 
-/// What a client waits for which there is no place.
+/// How long a refused client should wait before it connects again.
 const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The largest head of a request. As much is read ahead of a connection, whatever it sends.
 const HEAD_BYTES_MAX: usize = 64 * 1_024;

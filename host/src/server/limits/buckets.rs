@@ -15,7 +15,7 @@ const SHARDS: usize = 16;
 /// The most users in one of these tables: about two MiB. All of them together have a million users, each of whom has been
 /// active within the last seconds.
 const USERS_IN_SHARD_MAX: usize = 65_536;
-/// What a user waits who finds the table full.
+/// How long a user should wait for whom the table has no room.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How fast a bucket fills, and how much fits into it.

@@ -28,7 +28,7 @@ use crate::server::problem::{ApiError, ErrorCode};
 const CALL_WAIT_MAX: Duration = Duration::from_secs(5);
 /// So many requests of a user may wait for each one that is worked on.
 const WAITING_FOR_EACH_CALL: usize = 4;
-/// The most who wait for each feed that may be read at once for a user.
+/// For each feed that may be read at once for a user, so many more reads may wait.
 const WAITING_FOR_EACH_REPLAY: usize = 32;
 /// How long refused calls and replays should wait before they are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

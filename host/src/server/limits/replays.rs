@@ -9,7 +9,7 @@ use crate::runtime::keyed_places::KeyedPlace;
 use crate::server::problem::ApiError;
 
 impl UserLimits {
-    /// A place among the replays of a user. It is taken before any place that others need.
+    /// Takes a place among the replays of a user. This happens before any place is taken that other users need.
     pub(crate) async fn begin_replay(&self, user: UserId) -> Result<KeyedPlace<UserId>, ApiError> {
         let place = self.replays_of_users.take(user).await;
         place.ok_or_else(|| {

@@ -19,7 +19,7 @@ use crate::server::state::AppState;
 use crate::server::sync;
 
 /// Who has sent a frame.
-struct Sender {
+struct FrameSender {
     user: UserId,
     connection: ConnectionId,
     /// Whether a service has opened the socket for the user.
@@ -34,7 +34,7 @@ where
 {
     let state = client.state.clone();
     let (frame, limited) = (frame.clone(), client.limited);
-    let sender = Sender {
+    let sender = FrameSender {
         user: client.connection.user,
         connection: client.connection.id.clone(),
         // Limits apply to whoever is no service.
@@ -62,12 +62,12 @@ where
     S: Bus + Feeds + 'static,
 {
     match ClientFrame::parse(text) {
-        Ok(frame) => answer_frame(state, Sender { user, connection, is_service: false }, frame, trace).await,
+        Ok(frame) => answer_frame(state, FrameSender { user, connection, is_service: false }, frame, trace).await,
         Err(invalid) => frame::error(invalid.id.as_deref(), &invalid.error, trace),
     }
 }
 
-async fn answer_frame<F, S>(state: &AppState<F, S>, sender: Sender, frame: ClientFrame, trace: &str) -> String
+async fn answer_frame<F, S>(state: &AppState<F, S>, sender: FrameSender, frame: ClientFrame, trace: &str) -> String
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -119,11 +119,11 @@ where
 
 async fn call<F: Dispatcher, S>(
     state: &AppState<F, S>,
-    sender: Sender,
+    sender: FrameSender,
     frame: ClientFrame,
     trace: &str,
 ) -> Result<String, ApiError> {
-    let Sender { user, connection, is_service } = sender;
+    let FrameSender { user, connection, is_service } = sender;
     let caller = if is_service { Caller::ServiceFor(user) } else { Caller::User(user) };
     let ClientFrame { name, payload, .. } = frame;
     let Some(target) = state.functions.message(&name, cohort(&caller, state.functions.as_ref())) else {

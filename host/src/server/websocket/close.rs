@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use crate::delivery::OutboxClosed;
 use crate::server::problem::ApiError;
 
-/// When to come back if a refusal does not know better.
+/// How long a client should wait if its refusal names no time.
 const DEFAULT_RETRY_MS: u128 = 1_000;
 
 /// One reason for which the host closes a socket.
@@ -86,7 +86,7 @@ pub(crate) const ALL: [CloseReason; 11] = [
     SLOW_CLIENT,
 ];
 
-/// Why a socket is closed whose outbox is closed.
+/// The reason for closing a socket after its outbox was closed.
 pub(crate) const fn of_outbox(closed: &OutboxClosed) -> CloseReason {
     match closed {
         OutboxClosed::Overflowed => SLOW_CLIENT,

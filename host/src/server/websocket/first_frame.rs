@@ -19,7 +19,7 @@ use super::frame::{self, ClientFrame};
 use super::handshake::{self, Handshake, Socket};
 use super::renewal::{self, TOKEN};
 use super::session::{self, ReadError, Transport, close_handshake};
-use crate::delivery::hub::ConnectionPlace;
+use crate::delivery::hub::ReservedPlace;
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::limits::{Limited, connects};
@@ -27,14 +27,14 @@ use crate::server::problem::{ApiError, ErrorCode};
 use crate::server::session::{ClientSession, FirstFrames, OpenRequest};
 use crate::server::state::AppState;
 
-/// The most messages that are no frames which a client may send before its token.
+/// The most pings and pongs that a client may send before its token.
 const CONTROL_MESSAGES_MAX: usize = 16;
 
 /// A socket that waits for the token of its client.
 pub(super) struct Unauthenticated {
     /// What the client asked for. Its identity is not known yet.
     request: OpenRequest,
-    place: ConnectionPlace,
+    place: ReservedPlace,
     _permit: OwnedSemaphorePermit,
     _waiting: WaitingGauge,
 }
@@ -56,7 +56,7 @@ impl Unauthenticated {
 }
 
 /// Why no session was opened.
-enum Refused {
+enum NotOpened {
     /// The client is gone.
     Disconnected,
     /// The socket is closed for this reason.
@@ -65,7 +65,7 @@ enum Refused {
     Answered { id: Option<String>, error: ApiError },
 }
 
-impl From<CloseReason> for Refused {
+impl From<CloseReason> for NotOpened {
     fn from(reason: CloseReason) -> Self {
         Self::Closed(reason)
     }
@@ -126,7 +126,7 @@ async fn open<F, S, T>(
     state: &Arc<AppState<F, S>>,
     mut waiting: Unauthenticated,
     transport: &mut T,
-) -> Result<(String, ClientSession<F, S>, FirstFrames), Refused>
+) -> Result<(String, ClientSession<F, S>, FirstFrames), NotOpened>
 where
     F: Dispatcher,
     S: Bus + Feeds + 'static,
@@ -134,15 +134,15 @@ where
 {
     let first = tokio::select! {
         read = timeout(state.socket.token_timeout, read_frame(transport, state.socket.frame_bytes_max)) => {
-            read.unwrap_or(Err(Refused::Closed(close::UNAUTHENTICATED)))?
+            read.unwrap_or(Err(NotOpened::Closed(close::UNAUTHENTICATED)))?
         }
         () = waiting.place.draining() => return Err(close::DRAINING.into()),
     };
     let parsed =
-        ClientFrame::parse(&first).map_err(|invalid| Refused::Answered { id: invalid.id, error: invalid.error });
+        ClientFrame::parse(&first).map_err(|invalid| NotOpened::Answered { id: invalid.id, error: invalid.error });
     let frame = parsed?;
     let id = frame.id.clone();
-    let refused = |error| Refused::Answered { id: Some(id.clone()), error };
+    let refused = |error| NotOpened::Answered { id: Some(id.clone()), error };
     if frame.name != TOKEN {
         let detail = "the socket was opened without a token: its first frame must be `token`";
         return Err(refused(ApiError::new(ErrorCode::Unauthenticated, detail)));
@@ -172,29 +172,29 @@ where
 }
 
 /// The text of the first frame.
-async fn read_frame<T: Transport>(transport: &mut T, bytes_max: usize) -> Result<String, Refused> {
+async fn read_frame<T: Transport>(transport: &mut T, bytes_max: usize) -> Result<String, NotOpened> {
     for _ in 0..=CONTROL_MESSAGES_MAX {
         match transport.next().await {
             Some(Ok(Message::Text(text))) if text.len() > bytes_max => return Err(close::TOO_LARGE.into()),
             Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
             Some(Ok(Message::Binary(_))) => return Err(close::BINARY_REFUSED.into()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Ok(Message::Close(_)) | Err(ReadError::Disconnected)) | None => return Err(Refused::Disconnected),
+            Some(Ok(Message::Close(_)) | Err(ReadError::Disconnected)) | None => return Err(NotOpened::Disconnected),
             Some(Err(error)) => return Err(session::close_of(error).into()),
         }
     }
     Err(close::UNAUTHENTICATED.into())
 }
 
-async fn refuse<T: Transport>(refused: Refused, trace: &str, transport: &mut T) {
+async fn refuse<T: Transport>(refused: NotOpened, trace: &str, transport: &mut T) {
     let (reason, close) = match refused {
-        Refused::Disconnected => {
+        NotOpened::Disconnected => {
             // The answer to the client's close frame, if it sent one, is sent with the next flush.
             let _ = timeout(session::CLOSE_TIMEOUT, transport.flush()).await;
             return;
         }
-        Refused::Closed(reason) => (reason, reason.message()),
-        Refused::Answered { id, error } => {
+        NotOpened::Closed(reason) => (reason, reason.message()),
+        NotOpened::Answered { id, error } => {
             let text = frame::error(id.as_deref(), &error, trace);
             if transport.feed(Message::Text(text.into())).await.is_err() {
                 return;

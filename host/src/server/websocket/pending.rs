@@ -11,7 +11,7 @@ use std::pin::Pin;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::renewal::Renewal;
+use super::renewal::TokenRenewal;
 use crate::ops::supervisor::propagate_panic;
 use crate::server::limits::CallOfUser;
 
@@ -25,7 +25,7 @@ pub(super) enum SocketAnswer {
     /// position of the client at that time.
     StateUnavailable,
     /// The token of a frame `token`. The session decides whether it replaces the token in use, and answers.
-    Renewal(Renewal),
+    Renewal(TokenRenewal),
 }
 
 /// Resolves to an answer.

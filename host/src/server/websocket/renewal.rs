@@ -40,7 +40,7 @@ pub(crate) struct TokenAnswer {
 /// A verified token, or why it was refused. The session decides whether it may replace the token in use, because other
 /// renewals may have come before.
 #[derive(Debug)]
-pub(super) struct Renewal {
+pub(super) struct TokenRenewal {
     /// The id of the client's frame.
     pub(super) id: String,
     pub(super) trace: String,
@@ -59,7 +59,7 @@ where
     Box::pin(async move {
         metrics::FRAMES_IN.of([TOKEN]).inc();
         let offered = identify(&state, &payload).await;
-        SocketAnswer::Renewal(Renewal { id, trace, offered })
+        SocketAnswer::Renewal(TokenRenewal { id, trace, offered })
     })
 }
 

@@ -17,7 +17,7 @@ use super::answer;
 use super::close::{self, CloseReason};
 use super::frame::{self, ClientFrame};
 use super::pending::{PendingAnswers, SocketAnswer};
-use super::renewal::{self, Renewal, TOKEN};
+use super::renewal::{self, TOKEN, TokenRenewal};
 use super::timers::{TimerAction, Timers};
 use crate::delivery::event::{HELLO, PushedFrame, SYNC};
 use crate::delivery::{OutboxBatch, OutboxItem};
@@ -239,8 +239,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
     }
 
     /// Replaces the client's token, if the offered one may do so.
-    fn renew(&mut self, renewal: Renewal) -> Message {
-        let Renewal { id, trace, offered } = renewal;
+    fn renew(&mut self, renewal: TokenRenewal) -> Message {
+        let TokenRenewal { id, trace, offered } = renewal;
         let frame = match offered.and_then(|offered| renewal::renewed(&self.client.identity, offered)) {
             Ok(identity) => {
                 self.client.renew(identity);

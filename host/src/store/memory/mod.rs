@@ -72,7 +72,7 @@ impl MemoryStore {
     }
 
     /// An empty store on a clock that its holder moves.
-    pub fn with_step_clock(clock: StepClock) -> Self {
+    pub(crate) fn with_step_clock(clock: StepClock) -> Self {
         Self::on(StoreClock::Stepped(clock))
     }
 
@@ -92,7 +92,7 @@ impl MemoryStore {
     /// Refuses every change that could make the store larger while it is larger than this. The size is compared with
     /// the bound four times a second, so the store can exceed the bound by what is added between two comparisons.
     #[must_use]
-    pub const fn with_bytes_max(mut self, bytes_max: u64) -> Self {
+    pub(crate) const fn with_bytes_max(mut self, bytes_max: u64) -> Self {
         self.bytes_max = bytes_max;
         self
     }
@@ -118,7 +118,7 @@ impl MemoryStore {
     }
 
     /// Compares the size of the store with its bound.
-    pub fn check_size(&self) {
+    pub(crate) fn check_size(&self) {
         let bytes = self.stats().bytes;
         let is_full = bytes > self.bytes_max;
         if is_full == self.is_full.swap(is_full, Ordering::Relaxed) {

@@ -20,7 +20,7 @@ use super::script_calls::ScriptCalls;
 /// Redis keeps scores as doubles, which hold whole numbers exactly up to this one.
 const SCORE_MAX: u64 = 1 << 53;
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Debug)]
 pub(super) struct CommitAnswer {
     pub(super) outcome: Outcome,
@@ -60,12 +60,12 @@ pub(super) async fn commit(
     let mut planned = Vec::with_capacity(transactions.len());
     for transaction in transactions {
         planned.push(match plan(transaction, names) {
-            Ok(Plan::Nothing) => Planned::Known(Outcome::Committed(Vec::new()).into()),
-            Ok(Plan::Command(command)) => {
+            Ok(CommitPlan::Nothing) => Planned::Known(Outcome::Committed(Vec::new()).into()),
+            Ok(CommitPlan::Command(command)) => {
                 units.push(RequestUnit::single(names.slot(transaction.owner), command));
                 Planned::Unit(units.len() - 1)
             }
-            Ok(Plan::Script) => {
+            Ok(CommitPlan::Script) => {
                 let (call, place) = calls.add(transaction);
                 Planned::Call(call, place)
             }
@@ -130,22 +130,22 @@ pub(super) async fn publish(
 }
 
 /// What must be sent for a transaction.
-enum Plan {
+enum CommitPlan {
     Nothing,
     Command(Cmd),
     Script,
 }
 
-fn plan(transaction: &Transaction, names: &RedisNames) -> Result<Plan, StoreError> {
+fn plan(transaction: &Transaction, names: &RedisNames) -> Result<CommitPlan, StoreError> {
     transaction.mutations.iter().try_for_each(check_score)?;
     let Transaction { checks, mutations, publications, .. } = transaction;
     Ok(match (checks.as_slice(), mutations.as_slice(), publications.as_slice()) {
-        ([], [], []) => Plan::Nothing,
+        ([], [], []) => CommitPlan::Nothing,
         ([], [only], []) if is_plain(only) && only.key().space != Space::App => {
-            Plan::Command(plain_command(only, names))
+            CommitPlan::Command(plain_command(only, names))
         }
-        ([], [], [only]) if !only.durable => Plan::Command(publish_ephemeral(transaction.owner, only, names)),
-        _ => Plan::Script,
+        ([], [], [only]) if !only.durable => CommitPlan::Command(publish_ephemeral(transaction.owner, only, names)),
+        _ => CommitPlan::Script,
     })
 }
 

@@ -4,17 +4,19 @@
 //! The test `quotas` requests each way. An answer says how often something succeeded, and what ended it.
 #![cfg(target_family = "wasm")]
 
-use roost_core::ids::UserId;
+use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{
-    DocumentKey, DocumentPut, DocumentScope, Event, KeyValue, Mutation, Operation, Outcome, PubSub, Publication, Query,
-    Records, RecordsError, StoreError, Transaction, Value,
+    Clock, DocumentKey, DocumentPut, DocumentScope, Event, KeyValue, MemberChange, Mutation, Operation, Outcome,
+    PubSub, Publication, Query, Records, RecordsError, StoreError, Transaction, Value,
 };
 use roost_core::testing::block_on;
 use roost_function::{Access, Answer, Edge, Grants, Level, PathParameter, Recipients, Reply, Request, Route, log};
 use serde::Serialize;
 
 const WAY: PathParameter<String> = PathParameter::new("way");
+const CONVERSATION: PathParameter<ConversationId> = PathParameter::new("conversation");
+const USER: PathParameter<UserId> = PathParameter::new("user");
 /// A bound that no way reaches: without quotas, the call would end at its deadline.
 const ROUNDS_MAX: u32 = 1_000_000;
 /// The owner and the item under which the guest `conformance` keeps its note.
@@ -22,12 +24,20 @@ const NOTES: Owner = Owner::Shard(0);
 const NOTE: &str = "note";
 
 roost_function::function! {
-    routes: &[Route::get("/v1/greedy/{way}", Access::Public, answer)],
+    routes: &[
+        Route::get("/v1/greedy/{way}", Access::Public, answer),
+        Route::put("/v1/greedy/members/{conversation}/{user}", Access::User, add_member),
+    ],
     grants: Grants {
         read: &[Space::App],
         write: &[Space::App],
         publish: Recipients::Anyone,
-        records: &[Operation::DocumentNames, Operation::PutDocument, Operation::DeleteDocument],
+        records: &[
+            Operation::DocumentNames,
+            Operation::PutDocument,
+            Operation::DeleteDocument,
+            Operation::AddMember,
+        ],
     },
 }
 
@@ -36,6 +46,14 @@ roost_function::function! {
 struct Spree {
     succeeded: u32,
     error: String,
+}
+
+/// Adds a member for its caller as a service would, who may add everybody. The test `additions` requests it.
+fn add_member(request: &Request) -> Answer {
+    let (conversation, user) = (request.path(CONVERSATION)?, request.path(USER)?);
+    let change = MemberChange { conversation, actor: None, user, at: Edge.now() };
+    let added = block_on(Edge.add_member(change));
+    Reply::ok(&added.map_or_else(|error| format!("{error:?}"), |_| "added".to_owned()))
 }
 
 fn answer(request: &Request) -> Answer {

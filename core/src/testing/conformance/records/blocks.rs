@@ -3,7 +3,7 @@
 
 use super::{ANN, AT, BOB, CAT, DAN, Subject, by, by_service, draft, draft_as, edit};
 use crate::ids::{ConversationId, Seq, UserId};
-use crate::port::{NewConversation, Records, RecordsError};
+use crate::port::{ConversationQuery, MembersQuery, NewConversation, Records, RecordsError};
 
 async fn refused<R: Records>(subject: &Subject<R>, conversation: ConversationId, sender: UserId) -> bool {
     match subject.append_message(draft(conversation, sender, "hello")).await {
@@ -104,6 +104,39 @@ pub async fn membership_shows_a_block_between_two_users<R: Records>(subject: &Su
     subject.block(ANN, BOB).await.unwrap();
     for user in [ANN, BOB] {
         assert!(subject.membership(conversation, user).await.unwrap().blocked);
+    }
+}
+
+/// The read positions of the members of the user's only conversation, as the user is shown them.
+async fn shown_positions<R: Records>(subject: &Subject<R>, user: UserId, conversation: ConversationId) -> Vec<u64> {
+    let query = MembersQuery { conversation, actor: Some(user), after: None, limit: 10 };
+    let members = subject.members(query).await.unwrap().members;
+    let positions: Vec<Seq> = members.iter().map(|member| member.read).collect();
+    for query in [ConversationQuery::Page { cursor: None, limit: 10 }, ConversationQuery::Named(vec![conversation])] {
+        let found = subject.conversations(user, query).await.unwrap().conversations.remove(0);
+        assert_eq!((found.reads, found.read), (positions.clone(), Seq(2)));
+    }
+    positions.into_iter().map(|position| position.0).collect()
+}
+
+/// Two users who have a block, in either direction, see where the other one joined. Others and services see everything.
+pub async fn read_positions_are_not_shown_across_a_block<R: Records>(subject: &Subject<R>) {
+    let group = subject.create(&[ANN, BOB, DAN]).await;
+    subject.send(group, ANN, "one").await;
+    subject.add_member(by(ANN, group, CAT)).await.unwrap();
+    subject.send(group, ANN, "two").await;
+    for reader in [ANN, BOB, CAT, DAN] {
+        subject.read_to(reader, group, 2).await;
+    }
+    for (user, blocked) in [(ANN, CAT), (CAT, ANN)] {
+        subject.block(user, blocked).await.unwrap();
+        assert_eq!(shown_positions(subject, ANN, group).await, [2, 2, 1, 2]);
+        assert_eq!(shown_positions(subject, CAT, group).await, [0, 2, 2, 2]);
+        assert_eq!(shown_positions(subject, BOB, group).await, [2; 4]);
+        let query = MembersQuery { conversation: group, actor: None, after: None, limit: 10 };
+        assert!(subject.members(query).await.unwrap().members.iter().all(|member| member.read == Seq(2)));
+        subject.unblock(user, blocked).await.unwrap();
+        assert_eq!(shown_positions(subject, ANN, group).await, [2; 4]);
     }
 }
 

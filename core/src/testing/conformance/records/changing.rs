@@ -2,7 +2,7 @@
 
 use super::{ANN, AT, BOB, CAT, DAN, NOWHERE, Subject, draft, edit};
 use crate::ids::{ConversationId, MessageId, Seq};
-use crate::limits::{CHANGES_BYTES_MAX, CHANGES_MAX, CONTENT_BYTES_MAX};
+use crate::limits::{CHANGES_ANSWER_MAX, CHANGES_BYTES_MAX, CHANGES_MAX, CONTENT_BYTES_MAX};
 use crate::port::{ChangeKind, ChangeRange, Edit, Records, RecordsError};
 use crate::testing::{BoxFuture, join_all};
 
@@ -180,7 +180,8 @@ pub async fn changes_show_messages_as_they_are_now<R: Records>(subject: &Subject
     assert_eq!(changes.iter().map(|change| &change.message).collect::<Vec<_>>(), [&edited, &edited]);
 }
 
-/// The oldest changes are left out.
+/// The oldest changes are left out. The number in a whole answer is bounded, too: of the first list that exceeds it the
+/// newest changes, and nothing of the lists behind it.
 pub async fn too_many_changes_are_cut_to_the_newest<R: Records>(subject: &Subject<R>) {
     let conversation = subject.create(&[ANN, BOB]).await;
     let total = CHANGES_MAX as u64 + 10;
@@ -193,6 +194,14 @@ pub async fn too_many_changes_are_cut_to_the_newest<R: Records>(subject: &Subjec
     let found: Vec<u64> =
         kinds_of_changes(subject, range(conversation, 0, total - 5)).await.into_iter().map(|(seq, _)| seq).collect();
     assert_eq!(found, (6..=total - 5).collect::<Vec<u64>>());
+    let whole = CHANGES_ANSWER_MAX / CHANGES_MAX;
+    let mut ranges = vec![range(conversation, 0, 10)];
+    ranges.resize(whole + 2, range(conversation, 0, total));
+    let found = subject.changes(ranges).await.unwrap();
+    let lengths: Vec<usize> = found.iter().map(Vec::len).collect();
+    assert_eq!((lengths[0], &lengths[whole..]), (10, &[CHANGES_MAX - 10, 0][..]));
+    assert!(lengths[1..whole].iter().all(|length| *length == CHANGES_MAX), "{lengths:?}");
+    assert_eq!(found[whole].last().map(|change| change.seq), Some(Seq(total)));
 }
 
 /// The contents of a whole answer are bounded: of the first list that exceeds it the newest changes, and nothing of the

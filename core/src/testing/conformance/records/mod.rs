@@ -184,6 +184,7 @@ macro_rules! each_records_case {
             blocks::membership_shows_a_block_between_two_users,
             blocks::nobody_is_added_to_a_group_with_whoever_blocked_them,
             blocks::nobody_is_put_into_a_group_with_whoever_blocked_them,
+            blocks::read_positions_are_not_shown_across_a_block,
             blocks::messages_from_before_a_block_can_be_deleted_but_not_edited,
             bounds::a_conversation_has_at_most_1000_members,
             bounds::content_is_bounded_in_bytes,
