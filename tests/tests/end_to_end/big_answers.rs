@@ -121,6 +121,8 @@ async fn write_big_user(server: &Server, user: UserId, other: UserId, conversati
     let new = |number| NewConversation { id: Some(conversation(number)), creator: other, members: vec![user], at };
     for number in 1..=conversations as u128 {
         records.create_conversation(new(number)).await.unwrap();
+        // Otherwise the host announces it while the next ones are written.
+        records.announced(vec![Confirmation::Creation(conversation(number), 1)]).await.unwrap();
     }
     if conversations == CONVERSATIONS_MAX {
         let refused = records.create_conversation(new(0)).await;

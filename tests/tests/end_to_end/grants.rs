@@ -6,7 +6,7 @@ use std::path::Path;
 
 use roost::config::default_grants;
 use roost::runtime::{Allowance, OwnSources, effective};
-use roost_tests::eventually::eventually_true;
+use roost_tests::eventually::{eventually, eventually_true};
 use roost_tests::fixture::no_functions;
 use roost_tests::server::{Server, command};
 use roost_tests::{components, guests};
@@ -122,6 +122,12 @@ async fn in_development_only_the_developers_own_functions_get_what_they_ask_for(
     eventually_true("the grants in the log", || server.log().contains(given)).await;
     let line = server.log().lines().find(|line| line.contains(given)).unwrap().to_owned();
     assert!(line.contains("write.app") && line.contains("records.put-document"), "{line}");
+    // The line is written before the function serves.
+    eventually("the function serves", async || {
+        let listed = server.operator().get("/functions").await.json(200);
+        listed["functions"].as_array().unwrap().iter().any(|function| function["name"] == "conformance")
+    })
+    .await;
     let written = server.anonymous().post("/v1/notes", json!({ "text": "mine" })).await.json(200);
     assert_eq!(written["app"], "mine");
 }
