@@ -6,20 +6,24 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use roost_tests::deployment::{folder_of_components, stamped};
-use roost_tests::eventually::eventually;
+use roost_tests::eventually::{DEADLINE, eventually, eventually_within};
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use roost_tests::{components, guests};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 const PAIRS: usize = 6;
 const SWAPS: usize = 20;
 /// Rounds that the pairs must complete between one swap and the next.
 const ROUNDS_BETWEEN: usize = 6;
+/// The pace of a pair. At full speed they would leave no core to the threads that compile.
+const ROUND_EVERY: Duration = Duration::from_millis(100);
 
 /// Puts a component in place as `roost build` does: atomically.
 fn put_component(folder: &Path, name: &str, bytes: &[u8]) {
@@ -39,7 +43,7 @@ async fn digests(server: &Server) -> BTreeMap<String, String> {
 /// Waits until another component of this function serves; returns its digest.
 async fn swapped(server: &Server, name: &str, before: &str) -> String {
     let mut digest = None;
-    eventually(&format!("a new {name}\n{}", server.log()), async || {
+    eventually_within(4 * DEADLINE, &format!("a new {name}\n{}", server.log()), async || {
         digest = digests(server).await.remove(name).filter(|digest| digest != before);
         digest.is_some()
     })
@@ -86,8 +90,10 @@ impl Pair {
     }
 
     async fn converse(mut self, stop: Arc<AtomicBool>, rounds: Arc<AtomicUsize>) -> Self {
-        let mut number = 0;
+        let (mut number, mut pace) = (0, interval(ROUND_EVERY));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.load(Ordering::Relaxed) {
+            pace.tick().await;
             number += 1;
             self.round(number).await;
             rounds.fetch_add(1, Ordering::Relaxed);
