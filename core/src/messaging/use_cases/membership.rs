@@ -37,6 +37,15 @@ impl MembershipState {
         Ok(Self { joined, members })
     }
 
+    /// Reads it after something was told. One answer may be lost: whoever else announces the same move may have confirmed it
+    /// meanwhile, and then nobody would correct what was told here.
+    async fn read_again<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<Self, Error> {
+        match Self::read(world, conversation, user).await {
+            Err(error) if error.retry() => Self::read(world, conversation, user).await,
+            answer => answer,
+        }
+    }
+
     /// Tells the other members that the user has become a member, or is none any more.
     fn notify(&self, conversation: ConversationId, user: UserId) -> Vec<Transaction> {
         let Some(members) = &self.members else { return Vec::new() };
@@ -91,7 +100,7 @@ async fn announce_to_all<W: World>(
         if let Some(error) = store_calls::failure(&outcomes) {
             return Err(error);
         }
-        let after = MembershipState::read(world, conversation, user).await?;
+        let after = MembershipState::read_again(world, conversation, user).await?;
         if after == state {
             return own;
         }

@@ -1,4 +1,7 @@
 //! Answers which users are online, as far as the viewer may know it.
+//!
+//! Who is visible is asked after the records were read. Whoever is still visible then had the generation that was read before
+//! any block that follows, so that the event that hides the user has a higher one.
 
 use std::collections::BTreeSet;
 
@@ -26,19 +29,23 @@ pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Res
     let Viewer::User(viewer) = viewer else {
         return look_up(world, users.to_vec()).await;
     };
+    let mut views = look_up(world, users.to_vec()).await?;
     let visible = visible_to(world, viewer, users).await?;
-    let (seen, hidden): (Vec<UserId>, Vec<UserId>) = users.iter().partition(|user| visible.contains(user));
-    let mut seen = look_up(world, seen).await?.into_iter();
-    let mut hidden =
-        hidden.into_iter().map(|user| PresenceView { user, online: false, last_seen: None, generation: 0 });
-    let in_order = users.iter().filter_map(|user| if visible.contains(user) { seen.next() } else { hidden.next() });
-    Ok(in_order.collect())
+    for view in views.iter_mut().filter(|view| !visible.contains(&view.user)) {
+        *view = PresenceView { user: view.user, online: false, last_seen: None, generation: 0 };
+    }
+    Ok(views)
 }
 
 /// The presence of all contacts whom the user may see, in ascending order of their ids.
 pub async fn of_contacts<W: World>(world: &W, user: UserId) -> Result<Vec<PresenceView>, Error> {
     let contacts = audience(world, user).await?;
-    look_up(world, contacts).await
+    let mut views = look_up(world, contacts).await?;
+    if !views.is_empty() {
+        let visible = audience(world, user).await?;
+        views.retain(|view| visible.contains(&view.user));
+    }
+    Ok(views)
 }
 
 async fn visible_to<W: World>(world: &W, viewer: UserId, queried: &[UserId]) -> Result<BTreeSet<UserId>, Error> {
