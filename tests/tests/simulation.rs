@@ -163,7 +163,7 @@ caught! {
     going_offline_without_a_generation_is_caught: OfflineWithoutGeneration by 7;
     a_snapshot_that_swallows_an_announcement_is_caught: SnapshotSwallowsAnnouncement by 9 | 10;
     going_offline_without_another_look_is_caught: OfflineWithoutRecheck by 7;
-    publishing_outside_the_transaction_is_caught: PublishOutsideTransaction by 9;
+    publishing_outside_the_transaction_is_caught: PublishOutsideTransaction by 9 | 10;
     filling_without_a_lease_is_caught: FillWithoutLease by 3 | 4 | 5 | 10;
     taking_missing_for_zero_is_caught: MissingIsZero by 4;
     replaying_in_part_is_caught: ReplayInPart by 9;
