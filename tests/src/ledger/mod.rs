@@ -44,8 +44,8 @@ const READER: usize = 1;
 /// messages.
 const ACKNOWLEDGED: usize = 12;
 const DELIVERED: usize = 20;
-/// How long that may take.
-const FLOW_WITHIN: Duration = Duration::from_secs(30);
+/// How long that may take, also while other tests saturate the machine.
+const FLOW_WITHIN: Duration = Duration::from_secs(90);
 /// How long the system may take to recover completely after the last fault.
 const IDLE_WITHIN: Duration = Duration::from_secs(45);
 
