@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::client::Connection;
 
 /// The largest latency, in µs; the histogram keeps three digits.
-const MICROSECONDS_MAX: u64 = 60_000_000;
+pub const MICROSECONDS_MAX: u64 = 60_000_000;
 /// The largest number of requests that are due and not sent yet, at a fixed rate; more are counted as failed.
 const DUE_MAX: usize = 10_000;
 

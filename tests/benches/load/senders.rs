@@ -16,6 +16,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use uuid::Uuid;
 
+use crate::drive::MICROSECONDS_MAX;
+
 /// The pairs of users, one of whom sends.
 const PAIRS: u32 = 10;
 /// Each of them sends this often, which is less than a user may.
@@ -81,7 +83,7 @@ async fn send_all(
         let first = Instant::now() + SEND_EVERY * number / PAIRS;
         senders.spawn(chat(ann, bob, conversation, first, stopped.clone()));
     }
-    let mut all = Histogram::<u64>::new_with_bounds(1, 600_000_000, 3)?;
+    let mut all = Histogram::<u64>::new_with_max(MICROSECONDS_MAX, 3)?;
     while let Some(latencies) = senders.join_next().await {
         all.add(latencies.context("a send failed")?)?;
     }
@@ -102,7 +104,7 @@ async fn chat(
     mut stopped: watch::Receiver<()>,
 ) -> Histogram<u64> {
     let reading = tokio::spawn(async move { bob.listen(FOR_EVER).await });
-    let mut latencies = Histogram::<u64>::new_with_bounds(1, 600_000_000, 3).expect("the precision is valid");
+    let mut latencies = Histogram::<u64>::new_with_max(MICROSECONDS_MAX, 3).expect("the precision is valid");
     let mut ticks = interval_at(first, SEND_EVERY);
     // What was due during a stall is sent after it.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
