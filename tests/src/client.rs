@@ -79,6 +79,23 @@ impl Client {
         send(self.request("DELETE", "/v1/unread").header("roost-user", user.to_string())).await
     }
 
+    /// Erases a user to the end; returns in how many calls. Only a client with the service key may do so.
+    ///
+    /// # Panics
+    /// If a call is refused, or the erasing does not end.
+    pub async fn erase_user(&self, user: Uuid) -> u32 {
+        for calls in 1..100 {
+            let answer = self.delete(&format!("/v1/users/{user}")).await;
+            let is_done = answer.status == 200;
+            let body = answer.json(if is_done { 200 } else { 202 });
+            assert_eq!(body, serde_json::json!({ "user": user, "done": is_done }), "{}", answer.asked);
+            if is_done {
+                return calls;
+            }
+        }
+        panic!("the erasing of {user} does not end")
+    }
+
     /// Creates a conversation with these members and returns its id. What is refused for the moment is asked again.
     pub async fn conversation(&self, members: &[Uuid]) -> String {
         let id = Uuid::new_v4();

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use roost::config::{Pooling, PostgresConfig, Secret};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, Row};
 use tempfile::TempDir;
 
 use crate::eventually::DEADLINE;
@@ -165,6 +165,15 @@ fn programs() -> PathBuf {
     };
     let newest = found.pop().map(|(_, folder)| folder);
     newest.or_else(in_path).expect("no PostgreSQL: `tests/run` installs it (Debian's package `postgresql`)")
+}
+
+/// How many sessions of this connection's database wait for a lock.
+///
+/// # Panics
+/// If the server does not answer.
+pub async fn waiting_for_locks(observer: &mut PgConnection) -> i64 {
+    let query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    sqlx::raw_sql(query).fetch_one(observer).await.expect("the server answers").get(0)
 }
 
 /// PostgreSQL refuses to run as root; tests that run as root start it as `nobody`.

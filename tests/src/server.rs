@@ -143,6 +143,13 @@ impl Server {
         self.bearer(SERVICE_KEY)
     }
 
+    /// Makes two users each other's contacts.
+    pub async fn befriend(&self, one: Uuid, other: Uuid) {
+        for (user, contact) in [(one, other), (other, one)] {
+            self.user(user).put(&format!("/v1/contacts/{contact}")).await.done();
+        }
+    }
+
     /// A client of the admin listener with the admin key.
     pub fn operator(&self) -> Client {
         Client::new(self.admin, Some(ADMIN_KEY))

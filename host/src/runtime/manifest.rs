@@ -16,7 +16,7 @@ use super::host_paths;
 use super::socket_description::SocketDescription;
 
 /// How many entries of one kind a manifest may have.
-const ENTRIES_MAX: usize = 256;
+pub(super) const ENTRIES_MAX: usize = 256;
 /// For how many types of publications a function may be called.
 const PUBLICATIONS_MAX: usize = 64;
 /// The largest OpenAPI operation object, in bytes.

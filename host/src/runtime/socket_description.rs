@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::manifest::is_event_name;
+use super::manifest::{ENTRIES_MAX, is_event_name};
 
 /// The largest description, in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 64 * 1_024;
-/// How many events one function may describe.
-const EVENTS_MAX: usize = 256;
 
 /// The frames that a function answers, the events that it publishes, and what its hooks add to `hello` and `sync`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -86,10 +84,10 @@ impl SocketDescription {
         if let Some(name) = description.messages.keys().find(|name| !messages.contains(name)) {
             return Err(format!("it describes the message {name}, which is not among its messages; add it there"));
         }
-        if description.events.len() > EVENTS_MAX {
+        if description.events.len() > ENTRIES_MAX {
             let count = description.events.len();
             return Err(format!(
-                "it describes {count} events, but at most {EVENTS_MAX} are allowed; divide the function"
+                "it describes {count} events, but at most {ENTRIES_MAX} are allowed; divide the function"
             ));
         }
         if let Some(name) = description.events.keys().find(|name| !is_event_name(name)) {
@@ -130,7 +128,7 @@ mod tests {
         refused(r#"{"frames":{}}"#, "unknown field `frames`");
         refused(r#"{"messages":{"other":{}}}"#, "the message other, which is not among its messages");
         refused(r#"{"events":{"Poll Counted":{}}}"#, "\"Poll Counted\" is not the type of an event");
-        let events: Vec<String> = (0..=EVENTS_MAX).map(|number| format!("\"a.{number}\":{{}}")).collect();
+        let events: Vec<String> = (0..=ENTRIES_MAX).map(|number| format!("\"a.{number}\":{{}}")).collect();
         refused(&format!(r#"{{"events":{{{}}}}}"#, events.join(",")), "at most 256");
         refused(&format!(r#"{{"hello":"{}"}}"#, "x".repeat(DESCRIPTION_BYTES_MAX)), "at most 65536");
     }

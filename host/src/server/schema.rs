@@ -52,10 +52,15 @@ fn add_members(schema: &mut Value, added: &Value) {
     }
 }
 
+/// Adds the members that another schema requires. Each is named once, as JSON Schema demands.
 fn add_required(schema: &mut Value, added: &Value) {
     let Some(added) = added.get("required").and_then(Value::as_array) else { return };
     if let Some(known) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        known.extend(added.iter().cloned());
+        for name in added {
+            if !known.contains(name) {
+                known.push(name.clone());
+            }
+        }
     }
 }
 
@@ -69,7 +74,7 @@ mod tests {
         let added = json!({
             "type": "object",
             "properties": { "unread": { "type": "object" }, "epoch": { "type": "boolean" } },
-            "required": ["unread"],
+            "required": ["unread", "epoch"],
         });
         vec![SocketDescription { hello: Some(added.clone()), sync: Some(added), ..SocketDescription::default() }]
     }
@@ -81,6 +86,8 @@ mod tests {
         assert_eq!(hello["properties"]["epoch"]["type"], "string", "the host's own members are its own");
         let required = hello["required"].as_array().unwrap();
         assert!(required.contains(&json!("connection")) && required.contains(&json!("unread")), "{required:?}");
+        let epochs = required.iter().filter(|name| **name == json!("epoch")).count();
+        assert_eq!(epochs, 1, "a schema names a required member once: {required:?}");
     }
 
     #[test]

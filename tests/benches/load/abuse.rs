@@ -2,20 +2,24 @@
 //! ratio of at most two is wanted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use roost_tests::metrics::Metrics;
 use roost_tests::scenario::{Scenario, ScenarioOperation, Size};
 use roost_tests::server::Server;
+use tokio::time::sleep;
 
 use crate::Arguments;
 use crate::attacks::{Attack, Attacker};
-use crate::benchmark::{rendered, write_records};
+use crate::benchmark::{as_str_pairs, rendered, write_records};
 use crate::drive::{self, FixedRate, Outcome, Requests};
 
 /// The users who behave normally, and how many requests a second they send together: one of each every other second.
 const USERS: u32 = 100;
 const RATE: u32 = 50;
 const REQUESTS: u32 = 5_000;
+/// The pause after an attack. What it leaves behind, such as connections to close, is no part of the calm.
+const AFTER_ATTACK: Duration = Duration::from_secs(1);
 
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let scenario = Scenario::new(Size { users: USERS, partners: 5, messages: 2, groups: &[] });
@@ -30,7 +34,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         write_records(&scenario, &folder.path().join("data"), &arguments.records_url).await?;
         let mut set =
             vec![("store_url", arguments.store_url.as_str()), ("records_url", arguments.records_url.as_str())];
-        set.extend(arguments.set.iter().filter_map(|pair| pair.split_once('=')));
+        set.extend(as_str_pairs(&arguments.set));
         let host = Server::start_limited_in(folder, &set).await;
         for operation in [ScenarioOperation::Send, ScenarioOperation::Unread] {
             beside(arguments, (&host, &scenario), attack, operation).await;
@@ -58,6 +62,7 @@ async fn beside(
         let attacker = Attacker::start(host, attack).await;
         attacked.add(&measure(arguments, host, &requests).await);
         attacker.stop().await;
+        sleep(AFTER_ATTACK).await;
     }
     println!(
         "| {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {} | {:.0} | {:.0} | {:.0} |",

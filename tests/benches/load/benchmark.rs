@@ -125,10 +125,7 @@ impl ServerUnderTest {
         }
         let reuse = name == "reused";
         set.extend(BUILT_IN.map(|function| (format!("function.{function}.reuse"), reuse.to_string())));
-        for pair in &arguments.set {
-            let (key, value) = pair.split_once('=').context("--set takes KEY=VALUE")?;
-            set.push((key.to_owned(), value.to_owned()));
-        }
+        set.extend(arguments.set.iter().cloned());
         let server = Server::serve_in(folder, &components(), &as_str_pairs(&set)).await;
         let meter = Meter::new(server.id(), Some(server.operator()), &arguments.store_url);
         let (address, name) = (server.listen, name.to_owned());
@@ -196,6 +193,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn as_str_pairs(set: &[(String, String)]) -> Vec<(&str, &str)> {
+/// Keys and values of the host's configuration, borrowed.
+pub fn as_str_pairs(set: &[(String, String)]) -> Vec<(&str, &str)> {
     set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }

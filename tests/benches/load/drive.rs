@@ -12,9 +12,14 @@ use tokio::task::JoinSet;
 use crate::client::Connection;
 
 /// The largest latency, in µs; the histogram keeps three digits.
-pub const MICROSECONDS_MAX: u64 = 60_000_000;
+const MICROSECONDS_MAX: u64 = 60_000_000;
 /// The largest number of requests that are due and not sent yet, at a fixed rate; more are counted as failed.
 const DUE_MAX: usize = 10_000;
+
+/// No latencies yet, in µs. Every histogram of a run has the same bounds, so that they can be added.
+pub fn no_latencies() -> Histogram<u64> {
+    Histogram::new_with_max(MICROSECONDS_MAX, 3).expect("the bounds are valid")
+}
 
 /// The requests to one address, sent repeatedly in order by whichever connection is free.
 pub struct Requests {
@@ -47,8 +52,7 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn new() -> Self {
-        let latencies = Histogram::new_with_max(MICROSECONDS_MAX, 3).expect("the bounds are valid");
-        Self { latencies, failures: 0, first_failure: None, took: Duration::ZERO }
+        Self { latencies: no_latencies(), failures: 0, first_failure: None, took: Duration::ZERO }
     }
 
     /// Adds another round.

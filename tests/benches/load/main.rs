@@ -106,11 +106,16 @@ struct Arguments {
     #[arg(long)]
     rate: Option<u32>,
     /// Further keys of the host's configuration, as KEY=VALUE
-    #[arg(long)]
-    set: Vec<String>,
+    #[arg(long, value_parser = key_and_value)]
+    set: Vec<(String, String)>,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is expected")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// What a run measures.

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use uuid::Uuid;
 
-use crate::drive::MICROSECONDS_MAX;
+use crate::drive::no_latencies;
 
 /// The pairs of users, one of whom sends.
 const PAIRS: u32 = 10;
@@ -36,7 +36,8 @@ struct Pair {
 
 /// Pairs that send until they are stopped.
 pub struct Senders {
-    stop: watch::Sender<()>,
+    /// When to stop.
+    stop: watch::Sender<Option<Instant>>,
     thread: JoinHandle<anyhow::Result<Histogram<u64>>>,
 }
 
@@ -48,7 +49,7 @@ impl Senders {
             let (ann, bob) = (Uuid::new_v4(), Uuid::new_v4());
             pairs.push(Pair { ann, bob, conversation: host.user(ann).conversation(&[bob]).await });
         }
-        let (stop, stopped) = watch::channel(());
+        let (stop, stopped) = watch::channel(None);
         let (ready, is_ready) = oneshot::channel();
         let listen = host.listen;
         let thread = tokio::task::spawn_blocking(move || {
@@ -59,9 +60,9 @@ impl Senders {
         Self { stop, thread }
     }
 
-    /// Stops sending; returns the latencies in µs.
+    /// Stops sending, after everything that is due by now; returns the latencies in µs.
     pub async fn finish(self) -> anyhow::Result<Histogram<u64>> {
-        drop(self.stop);
+        self.stop.send_replace(Some(Instant::now()));
         self.thread.await.context("the thread of the senders")?
     }
 }
@@ -70,7 +71,7 @@ async fn send_all(
     listen: SocketAddr,
     pairs: Vec<Pair>,
     ready: oneshot::Sender<()>,
-    stopped: watch::Receiver<()>,
+    stopped: watch::Receiver<Option<Instant>>,
 ) -> anyhow::Result<Histogram<u64>> {
     let mut connected = Vec::new();
     for pair in pairs {
@@ -83,7 +84,7 @@ async fn send_all(
         let first = Instant::now() + SEND_EVERY * number / PAIRS;
         senders.spawn(chat(ann, bob, conversation, first, stopped.clone()));
     }
-    let mut all = Histogram::<u64>::new_with_max(MICROSECONDS_MAX, 3)?;
+    let mut all = no_latencies();
     while let Some(latencies) = senders.join_next().await {
         all.add(latencies.context("a send failed")?)?;
     }
@@ -101,18 +102,23 @@ async fn chat(
     mut bob: Socket,
     conversation: String,
     first: Instant,
-    mut stopped: watch::Receiver<()>,
+    mut stopped: watch::Receiver<Option<Instant>>,
 ) -> Histogram<u64> {
     let reading = tokio::spawn(async move { bob.listen(FOR_EVER).await });
-    let mut latencies = Histogram::<u64>::new_with_max(MICROSECONDS_MAX, 3).expect("the precision is valid");
+    let mut latencies = no_latencies();
     let mut ticks = interval_at(first, SEND_EVERY);
     // What was due during a stall is sent after it.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     loop {
+        // What is due goes first: a message that a stall delays beyond the end counts as well.
         let due = tokio::select! {
-            _ = stopped.changed() => break,
+            biased;
             due = ticks.tick() => due,
+            _ = stopped.changed() => break,
         };
+        if stopped.borrow().is_some_and(|end| due > end) {
+            break;
+        }
         let asked = if due.elapsed() < TIMER_PRECISION { Instant::now() } else { due };
         ann.ok("message.send", json!({ "conversation": conversation, "content": "as before" })).await;
         latencies.saturating_record(u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX));

@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::Arguments;
+use crate::benchmark::as_str_pairs;
 use crate::senders::Senders;
 use crate::socket_client::{Connected, Received, connect, require_files};
 
@@ -86,18 +87,15 @@ async fn start(arguments: &Arguments) -> Server {
         ("socket.connections_max", connections_max.as_str()),
         ("http.connections_max", http_max.as_str()),
     ];
-    set.extend(arguments.set.iter().filter_map(|pair| pair.split_once('=')));
+    set.extend(as_str_pairs(&arguments.set));
     Server::start_limited(&set).await
 }
 
 /// The rate at which the host admits clients that connect.
 fn connects_per_second(arguments: &Arguments) -> anyhow::Result<u32> {
-    let flags = arguments.set.iter().filter_map(|pair| pair.split_once('='));
-    let flags = flags
-        .filter(|(key, _)| key.starts_with("connects."))
-        .map(|(key, value)| Flag { flag: "--set".to_owned(), key: key.to_owned(), value: value.to_owned() })
-        .collect();
-    Ok(Sources { flags, ..Sources::default() }.load()?.connects.per_second_max)
+    let of_connects = arguments.set.iter().filter(|(key, _)| key.starts_with("connects."));
+    let flags = of_connects.cloned().map(|(key, value)| Flag { flag: "--set".to_owned(), key, value });
+    Ok(Sources { flags: flags.collect(), ..Sources::default() }.load()?.connects.per_second_max)
 }
 
 /// Groups of about the same size, as few as possible.

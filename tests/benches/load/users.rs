@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::Arguments;
-use crate::benchmark::{rendered, write_records};
+use crate::benchmark::{as_str_pairs, rendered, write_records};
 use crate::drive::{self, FixedRate, Requests};
 use crate::socket_client::{Connected, Received, connect, require_files};
 
@@ -51,7 +51,7 @@ async fn with_users(arguments: &Arguments, users: u32) -> anyhow::Result<()> {
         ("records_url", arguments.records_url.as_str()),
         ("socket.connections_max", connections_max.as_str()),
     ];
-    set.extend(arguments.set.iter().filter_map(|pair| pair.split_once('=')));
+    set.extend(as_str_pairs(&arguments.set));
     let host = Server::serve_in(folder, &components(), &set).await;
     let received = Arc::<Received>::default();
     let mut clients: JoinSet<anyhow::Result<Connected>> = (0..connected)

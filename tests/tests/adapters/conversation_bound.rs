@@ -9,8 +9,8 @@ use roost_core::limits::CONVERSATIONS_MAX;
 use roost_core::port::{Created, MemberChange, NewConversation, Records, RecordsError};
 use roost_core::time::Timestamp;
 use roost_tests::eventually::eventually;
-use roost_tests::postgres::PostgresServer;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection};
+use roost_tests::postgres::{PostgresServer, waiting_for_locks};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 
 const ANN: UserId = UserId::from_u128(1);
 const BOB: UserId = UserId::from_u128(2);
@@ -121,12 +121,7 @@ async fn members_leave_in_the_order_of_locks_in_which_they_join_in_postgresql() 
                 host.remove_member(change).await.map(|_| ())
             }
         });
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        eventually("the count is waited for", async || {
-            sqlx::raw_sql(waits).fetch_one(&mut observer).await.unwrap().get::<i64, _>(0) == 1
-        })
-        .await;
+        eventually("the count is waited for", async || waiting_for_locks(&mut observer).await == 1).await;
         let outbox = "UPDATE unannounced_moves SET moves = moves
             WHERE kind = 1 AND second = '00000000-0000-0000-0000-000000000001'";
         assert_eq!(joining.execute(outbox).await.unwrap().rows_affected(), 1);

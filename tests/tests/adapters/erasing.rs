@@ -13,7 +13,7 @@ use roost_core::port::{
 };
 use roost_core::time::Timestamp;
 use roost_tests::eventually::eventually;
-use roost_tests::postgres::PostgresServer;
+use roost_tests::postgres::{PostgresServer, waiting_for_locks};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection};
 use uuid::Uuid;
 
@@ -185,8 +185,7 @@ async fn a_put_that_waits_for_an_erasing_finds_no_document() {
     let (host, second) = (records.clone(), put("\"the second one\"", Some(1)));
     let waiting = tokio::spawn(async move { host.put_document(second).await });
     let mut observer = PgConnection::connect(&config.url.0).await.unwrap();
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("the put waits", async || number(&mut observer, waits).await == 1).await;
+    eventually("the put waits", async || waiting_for_locks(&mut observer).await == 1).await;
     erasing.execute("COMMIT").await.unwrap();
     assert_eq!(waiting.await.unwrap(), Err(RecordsError::VersionMismatch { present: None }));
 
@@ -214,8 +213,7 @@ async fn two_who_have_added_each_other_are_erased_at_once() {
         tokio::spawn(async move { records.erase_user(user, AT).await })
     });
     let mut observer = PgConnection::connect(&config.url.0).await.unwrap();
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("both wait", async || number(&mut observer, waits).await == 2).await;
+    eventually("both wait", async || waiting_for_locks(&mut observer).await == 2).await;
     let free = "SELECT count(*) FROM (SELECT 1 FROM contacts
         WHERE user_id = '00000000-0000-0000-0000-000000000002' FOR UPDATE SKIP LOCKED) AS free";
     assert_eq!(number(&mut observer, free).await, 1);

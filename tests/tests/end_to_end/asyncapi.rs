@@ -90,13 +90,8 @@ impl Client {
     }
 }
 
-async fn add_contact(server: &Server, user: Uuid, contact: Uuid) {
-    server.user(user).put(&format!("/v1/contacts/{contact}")).await.done();
-}
-
 async fn meet(document: &mut Document, server: &Server, ann: &mut Client, bob: &mut Client) {
-    add_contact(server, ann.user, bob.user).await;
-    add_contact(server, bob.user, ann.user).await;
+    server.befriend(ann.user, bob.user).await;
     ann.expect(document, "contact.update").await;
     ann.expect(document, "user.online").await;
     bob.expect(document, "user.online").await;
@@ -112,7 +107,7 @@ async fn gather(document: &mut Document, server: &Server, (ann, bob): (&mut Clie
     carol.expect(document, "conversation.added").await;
     server.user(ann.user).delete(&member).await.done();
     carol.expect(document, "conversation.removed").await;
-    while server.service().delete(&format!("/v1/users/{}", carol.user)).await.status == 202 {}
+    server.service().erase_user(carol.user).await;
     carol.expect(document, "user.erased").await;
     carol.expect(document, "resync").await;
     carol.finish(document);

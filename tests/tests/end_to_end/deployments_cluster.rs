@@ -2,9 +2,10 @@
 //! again, and a host that cannot run a revision says so.
 
 use std::fs;
-use std::time::Duration;
 
-use roost_tests::deployment::{changed, deploy, detail, folder_of_components, post, version, version_of};
+use roost_tests::deployment::{
+    DEPLOYED_WITHIN, changed, deploy, detail, folder_of_components, post, version, version_of,
+};
 use roost_tests::eventually::eventually_within;
 use roost_tests::fleet::{Fleet, settings_for};
 use roost_tests::postgres::PostgresServer;
@@ -14,8 +15,6 @@ use roost_tests::{components, guests};
 use serde_json::Value;
 use uuid::Uuid;
 
-const CONVERGED_WITHIN: Duration = Duration::from_secs(20);
-
 /// Two hosts on the store at this URL.
 async fn fleet(store: &str) -> Fleet {
     let settings = settings_for(store, &PostgresServer::shared().database().await);
@@ -24,7 +23,7 @@ async fn fleet(store: &str) -> Fleet {
 
 /// Waits until this version answers on all of these hosts.
 async fn converged(fleet: &Fleet, hosts: &[usize], version: Option<&str>) {
-    eventually_within(CONVERGED_WITHIN, &format!("{version:?} on {hosts:?}"), async || {
+    eventually_within(DEPLOYED_WITHIN, &format!("{version:?} on {hosts:?}"), async || {
         for host in hosts {
             if version_of(fleet.host(*host), Uuid::new_v4()).await.as_deref() != version {
                 return false;
@@ -93,7 +92,7 @@ async fn a_store_that_comes_back_empty_is_given_the_deployments_again() {
     redis.restart(Data::Empty).await;
     converged(&fleet, &[0, 1], Some("0.2.0")).await;
     // A host that lost its own copy gets it from the store, which has it again.
-    eventually_within(CONVERGED_WITHIN, "another deployment is possible", async || {
+    eventually_within(DEPLOYED_WITHIN, "another deployment is possible", async || {
         post(&fleet.host(1).operator(), "/functions", version("0.3.0", "ok")).await.0 == 200
     })
     .await;

@@ -4,24 +4,6 @@ use roost_tests::server::Server;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Erases the user to the end, in as many calls as that takes.
-async fn erase(server: &Server, user: Uuid) -> u32 {
-    let service = server.service();
-    for calls in 1..100 {
-        let answer = service.delete(&format!("/v1/users/{user}")).await;
-        let body: Value = serde_json::from_str(&answer.text).unwrap();
-        assert_eq!(body["user"], json!(user));
-        match answer.status {
-            200 => {
-                assert_eq!(body["done"], true);
-                return calls;
-            }
-            status => assert_eq!((status, &body["done"]), (202, &json!(false)), "{body}"),
-        }
-    }
-    panic!("the erasing does not end");
-}
-
 #[tokio::test]
 async fn nothing_but_deleted_messages_is_left_of_an_erased_user() {
     let server = Server::start(&[]).await;
@@ -39,7 +21,7 @@ async fn nothing_but_deleted_messages_is_left_of_an_erased_user() {
     }
     bob.post(&format!("/v1/conversations/{group}/messages"), json!({ "content": "of Bob" })).await.json(201);
     assert_eq!(cat.get("/v1/unread").await.json(200)["total"], 2);
-    erase(&server, ann_id).await;
+    server.service().erase_user(ann_id).await;
 
     assert_eq!(ann.get("/v1/conversations").await.json(200)["conversations"], json!([]));
     assert_eq!(ann.get("/v1/unread").await.json(200), json!({ "total": 0, "conversations": {} }));
@@ -58,7 +40,7 @@ async fn nothing_but_deleted_messages_is_left_of_an_erased_user() {
         (&left["direct"], &left["members"], &left["last_message"]),
         (&json!(true), &json!([bob_id]), &Value::Null)
     );
-    assert_eq!(erase(&server, ann_id).await, 1, "nothing is left to erase");
+    assert_eq!(server.service().erase_user(ann_id).await, 1, "nothing is left to erase");
     server.stop().await;
 }
 
@@ -77,7 +59,7 @@ async fn a_user_of_many_conversations_and_messages_is_erased_in_several_steps() 
     for _ in 0..120 {
         ann.conversation(&[]).await;
     }
-    erase(&server, ann_id).await;
+    server.service().erase_user(ann_id).await;
     assert_eq!(ann.get("/v1/conversations").await.json(200)["conversations"], json!([]));
     assert_eq!(bob.get(&format!("/v1/conversations/{group}/messages")).await.json(200)["messages"], json!([]));
     assert_eq!(bob.get("/v1/unread").await.json(200)["total"], 0);

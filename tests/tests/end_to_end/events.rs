@@ -79,7 +79,7 @@ async fn the_events_of_a_stream_are_described() {
     let path = format!("/v1/conversations/{conversation}/messages");
     server.user(ann).post(&path, json!({ "content": "hello" })).await.json(201);
     check_described(&document, &stream.expect("message.new").await);
-    let short = Token::of(ann).lives(Duration::from_millis(1_500)).sign();
+    let short = Token::of(ann).lives(Duration::from_secs(5)).sign();
     let mut ending = Events::open(server.bearer(&short).request("GET", "/v1/events")).await;
     check_described(&document, &ending.expect("error").await);
     server.stop().await;
@@ -88,7 +88,7 @@ async fn the_events_of_a_stream_are_described() {
 #[tokio::test]
 async fn a_stream_reports_why_it_ends() {
     let mut server = Server::start(&[("token_leeway_ms", "1")]).await;
-    let short = Token::of(Uuid::new_v4()).lives(Duration::from_millis(1_500)).sign();
+    let short = Token::of(Uuid::new_v4()).lives(Duration::from_secs(5)).sign();
     let mut stream = Events::open(server.bearer(&short).request("GET", "/v1/events")).await;
     let notice = stream.expect("error").await;
     assert_eq!((notice.id, &notice.data["code"]), (None, &json!("token_expired")));

@@ -247,12 +247,12 @@ async fn a_kept_connection_outlives_the_time_of_a_head_and_a_slow_head_does_not(
 
 #[tokio::test]
 async fn a_stopping_host_serves_until_load_balancers_have_noticed() {
-    let mut host = Server::start(&[("drain_delay_ms", "8000")]).await;
+    let mut host = Server::start(&[("drain_delay_ms", "15000")]).await;
     let user = Uuid::new_v4();
     let mut socket = Socket::open(&host, user).await;
     host.terminate().await;
     let admin = host.operator();
-    eventually_within(Duration::from_secs(5), "a host that is not ready", async || {
+    eventually_within(Duration::from_secs(10), "a host that is not ready", async || {
         admin.get("/readyz").await.status == 503
     })
     .await;

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use roost_tests::eventually::eventually_within;
+use roost_tests::eventually::eventually;
 use roost_tests::fleet::{Fleet, patient_settings_for, settings_for};
 use roost_tests::ledger::{Ledger, RedisCounters};
 use roost_tests::postgres::PostgresServer;
@@ -14,7 +14,6 @@ use tokio::time::sleep;
 
 /// How long a paused part stays away.
 const PAUSE: Duration = Duration::from_secs(3);
-const CUT_WITHIN: Duration = Duration::from_secs(20);
 
 /// Two hosts on this store and on a new database.
 async fn pair(store: &str) -> Fleet {
@@ -162,7 +161,7 @@ async fn the_network_to_redis_is_cut_held_and_truncated() {
     assert!(network.cut_newest());
     ledger.wait_for_flow().await;
     network.set(NetworkCondition::TruncateNextAnswer);
-    eventually_within(CUT_WITHIN, "an answer was truncated", async || network.connections() == 0).await;
+    eventually("an answer was truncated", async || network.connections() == 0).await;
     network.set(NetworkCondition::Normal);
     ledger.wait_for_flow().await;
     for condition in [

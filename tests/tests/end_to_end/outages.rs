@@ -30,12 +30,6 @@ fn outage() -> Duration {
     Duration::from_secs(named.map_or(OUTAGE_S, |text| text.parse().expect("a number of seconds")))
 }
 
-/// Makes two users each other's contacts.
-async fn befriend(host: &Server, one: Uuid, other: Uuid) {
-    host.user(one).put(&format!("/v1/contacts/{other}")).await.done();
-    host.user(other).put(&format!("/v1/contacts/{one}")).await.done();
-}
-
 /// The users whom the frames that a socket kept announce as offline.
 fn offline(socket: &Socket) -> Vec<Uuid> {
     let announced = socket.pending_frames().filter(|frame| frame["type"] == "user.offline");
@@ -64,7 +58,7 @@ async fn a_paused_redis_is_nobodys_departure_but_the_users_of_a_host_that_died_g
     let mut fleet = Fleet::start_identical(2, &settings).await;
     let [ann_id, bob_id, cid_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     for (one, other) in [(ann_id, bob_id), (ann_id, cid_id), (bob_id, cid_id)] {
-        befriend(fleet.host(0), one, other).await;
+        fleet.host(0).befriend(one, other).await;
     }
     let (mut ann, mut bob) = (Socket::open(fleet.host(0), ann_id).await, Socket::open(fleet.host(0), bob_id).await);
     let _on_the_dying_host = Socket::open(fleet.host(1), cid_id).await;
@@ -103,7 +97,7 @@ async fn users_of_a_host_that_is_cut_off_alone_depart_only_if_it_is_away_for_lon
     });
     let fleet = Fleet::start(settings.into()).await;
     let [ann_id, cid_id] = [Uuid::new_v4(), Uuid::new_v4()];
-    befriend(fleet.host(0), ann_id, cid_id).await;
+    fleet.host(0).befriend(ann_id, cid_id).await;
     let (mut ann, mut cid) = (Socket::open(fleet.host(0), ann_id).await, Socket::open(fleet.host(1), cid_id).await);
     ann.expect("user.online").await;
     proxy.set(NetworkCondition::Down);
@@ -163,7 +157,7 @@ async fn a_full_redis_refuses_writes_clearly_and_takes_nobody_offline() {
     let redis = RedisServer::start().await;
     let host = Server::start(&[("store_url", &redis.url()), ("socket.beat_interval_ms", "30000")]).await;
     let [ann_id, bob_id] = [Uuid::new_v4(), Uuid::new_v4()];
-    befriend(&host, ann_id, bob_id).await;
+    host.befriend(ann_id, bob_id).await;
     let (mut ann, mut bob) = (Socket::open(&host, ann_id).await, Socket::open(&host, bob_id).await);
     ann.expect("user.online").await;
     let conversation = host.user(ann_id).conversation(&[bob_id]).await;

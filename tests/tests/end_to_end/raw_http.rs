@@ -241,12 +241,12 @@ async fn heads_that_are_not_valid_are_refused() {
 
 #[tokio::test]
 async fn a_host_that_prepares_to_stop_announces_the_end_of_its_connections() {
-    let mut server = Server::start(&[("drain_delay_ms", "8000")]).await;
+    let mut server = Server::start(&[("drain_delay_ms", "15000")]).await;
     let user = Uuid::new_v4();
     let (first, mut kept) = asked(&server, get(user, "/v1/unread")).await;
     assert!(!first.closes());
     server.terminate().await;
-    eventually_within(Duration::from_secs(5), "an announced end", async || {
+    eventually_within(Duration::from_secs(10), "an announced end", async || {
         kept.send(get(user, "/v1/unread")).await;
         let answer = kept.answer().await;
         assert_eq!(answer.status, 200, "{}", answer.head);

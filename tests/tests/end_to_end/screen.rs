@@ -131,7 +131,7 @@ async fn a_pair_and_an_erased_user_reach_the_other_side() {
     let added = bobs.payload("conversation.added").await;
     assert!(added["direct"] == true && added["member_count"] == 2, "{added}");
 
-    server.service().delete(&format!("/v1/users/{ann}")).await.json(200);
+    server.service().erase_user(ann).await;
     let update = bobs.payload("contact.update").await;
     assert_eq!(update, json!({ "user": ann, "contact": false, "blocked": false }));
     let change = bobs.payload("conversation.members").await;

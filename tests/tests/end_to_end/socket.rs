@@ -15,13 +15,8 @@ use uuid::Uuid;
 /// Two users who are each other's contacts.
 async fn pair(server: &Server) -> (Uuid, Uuid) {
     let (ann, bob) = (Uuid::new_v4(), Uuid::new_v4());
-    befriend(server, ann, bob).await;
+    server.befriend(ann, bob).await;
     (ann, bob)
-}
-
-async fn befriend(server: &Server, one: Uuid, other: Uuid) {
-    server.user(one).put(&format!("/v1/contacts/{other}")).await.done();
-    server.user(other).put(&format!("/v1/contacts/{one}")).await.done();
 }
 
 fn sees(hello: &Value, user: Uuid) -> bool {
@@ -92,7 +87,7 @@ async fn presence_follows_the_last_device_after_the_grace() {
     let ann_id = Uuid::new_v4();
     let friends @ [bob_id, carol_id, dora_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     for friend in friends {
-        befriend(&server, ann_id, friend).await;
+        server.befriend(ann_id, friend).await;
     }
     let mut ann = Socket::open(&server, ann_id).await;
     let (phone, laptop) = (Socket::open(&server, bob_id).await, Socket::open(&server, bob_id).await);
@@ -263,10 +258,10 @@ fn counted(metrics: &str, name: &str) -> bool {
 
 #[tokio::test]
 async fn an_expired_token_and_an_idle_client_close_the_socket() {
-    let set = [("token_leeway_ms", "1"), ("socket.ping_interval_ms", "100"), ("socket.idle_timeout_ms", "1500")];
+    let set = [("token_leeway_ms", "1"), ("socket.ping_interval_ms", "100"), ("socket.idle_timeout_ms", "4000")];
     let server = Server::start(&set).await;
     let user = Uuid::new_v4();
-    let short = Token::of(user).lives(Duration::from_millis(2_500)).sign();
+    let short = Token::of(user).lives(Duration::from_secs(6)).sign();
     let mut socket = Socket::with(&server, &short, "").await;
     let silent = Socket::open(&server, Uuid::new_v4()).await;
     let notice = socket.expect_error().await;
@@ -280,7 +275,7 @@ async fn an_expired_token_and_an_idle_client_close_the_socket() {
 
 #[tokio::test]
 async fn a_stopping_host_notifies_its_clients_and_ends_in_time() {
-    let mut server = Server::start(&[("drain_spread_ms", "300"), ("shutdown_timeout_ms", "5000")]).await;
+    let mut server = Server::start(&[("drain_spread_ms", "300"), ("shutdown_timeout_ms", "15000")]).await;
     let mut sockets = Vec::new();
     for _ in 0..10 {
         sockets.push(Socket::open(&server, Uuid::new_v4()).await);
@@ -295,7 +290,7 @@ async fn a_stopping_host_notifies_its_clients_and_ends_in_time() {
         assert_eq!(socket.closed().await, (1012, "server_draining".to_owned()));
     }
     assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -314,5 +309,5 @@ async fn a_second_signal_ends_a_stop_at_once() {
     let began = Instant::now();
     server.terminate().await;
     assert_eq!(server.ended().await.code(), Some(130), "{}", server.log());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }

@@ -1,7 +1,6 @@
 //! Reads a backend's answer: within a bound of bytes, as JSON, as success, refusal or failure. What failed is logged
 //! here; callers learn only that the records are unavailable.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::Response;
@@ -10,6 +9,7 @@ use roost_core::port::RecordsError;
 use serde::de::DeserializeOwned;
 
 use super::Problem;
+use crate::ops::http_answer::{self, causes, excerpt};
 
 /// The media type of questions and answers.
 pub(super) const JSON: &str = "application/json";
@@ -19,8 +19,6 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_millis(1_000);
 /// A retry after this time makes sense, even when the backend asks for a longer pause.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
-/// The log shows at most so many characters of what a backend answered, for it may hold what users wrote.
-const EXCERPT_CHARS_MAX: usize = 160;
 /// A client is told at most so many characters of the `detail` of a refusal.
 const DETAIL_CHARS_MAX: usize = 1_000;
 
@@ -45,17 +43,8 @@ pub(in crate::records) enum BackendError {
 }
 
 impl From<reqwest::Error> for BackendError {
-    /// Keeps the texts of all causes, because the last one says most.
     fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self::Unreachable(excerpt(&text))
+        Self::Unreachable(excerpt(&causes(error)))
     }
 }
 
@@ -78,11 +67,6 @@ impl BackendError {
         }
         RecordsError::Unavailable { retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX) }
     }
-}
-
-/// The beginning of a text that a backend wrote.
-pub(super) fn excerpt(text: &str) -> String {
-    text.chars().take(EXCERPT_CHARS_MAX).collect()
 }
 
 /// Reads the answer's body, or the reason why there is none.
@@ -114,20 +98,9 @@ fn success<A: DeserializeOwned>(body: &[u8]) -> Result<A, BackendError> {
     })
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, BackendError> {
-    let too_large = || BackendError::Malformed(format!("its answer has more than {ANSWER_BYTES_MAX} bytes"));
-    let announced = response.content_length().unwrap_or_default();
-    if announced > ANSWER_BYTES_MAX as u64 {
-        return Err(too_large());
-    }
-    let mut body = Vec::with_capacity(usize::try_from(announced).unwrap_or_default());
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn body(response: Response) -> Result<Vec<u8>, BackendError> {
+    let body = http_answer::body(response, ANSWER_BYTES_MAX).await?;
+    body.ok_or_else(|| BackendError::Malformed(format!("its answer has more than {ANSWER_BYTES_MAX} bytes")))
 }
 
 /// Reads whole seconds; a date is ignored.

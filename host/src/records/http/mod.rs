@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 pub(super) use self::answer::BackendError;
 use self::wire::{Greeting, Problem};
 use crate::config::BackendConfig;
+use crate::ops::http_answer::excerpt;
 use crate::ops::trace;
 
 /// An idle connection is closed before common servers close it, so that no call meets a closed connection.
@@ -146,7 +147,7 @@ impl BackendClient {
         }
         Err(BackendError::Malformed(format!(
             "it speaks `{}` version {}, this is `{}` version {}",
-            answer::excerpt(&greeting.protocol),
+            excerpt(&greeting.protocol),
             greeting.version,
             Greeting::PROTOCOL,
             Greeting::VERSION

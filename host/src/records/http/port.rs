@@ -9,8 +9,8 @@ use roost_core::port::{
     Answer, Change, ChangeRange, Changed, Confirmation, ContactAudience, ConversationPage, ConversationQuery, Created,
     DirectRequest, Directory, Document, DocumentKey, DocumentPut, DocumentScope, Draft, Edit, Erased, HistoryPage,
     HistoryQuery, LastMessage, MemberChange, MembersPage, MembersQuery, Membership, Message, MessagesQuery,
-    NewConversation, Operation, PendingPage, PendingQuery, Postponement, ReadMark, Records, Relation, UnreadRequest,
-    UnreadSnapshot, records_bounds as bounds,
+    NewConversation, Operation, PendingPage, PendingQuery, Postponement, ReadMark, Records, RecordsError, Relation,
+    UnreadRequest, UnreadSnapshot, records_bounds as bounds,
 };
 use roost_core::time::Timestamp;
 
@@ -51,7 +51,7 @@ impl Records for HttpRecords {
         }
         let problem =
             format!("it is about another conversation, or names more than {RECEIPT_AUTHORS_MAX} users to tell");
-        Err(BackendError::Malformed(problem).into_records_error(Operation::MarkRead.name()))
+        Err(malformed(Operation::MarkRead, problem))
     }
 
     async fn unread(&self, requests: Vec<UnreadRequest>) -> Answer<Vec<UnreadSnapshot>> {
@@ -154,7 +154,7 @@ impl Records for HttpRecords {
         check_page(Operation::Members.into(), query.after, &users, query.limit)?;
         if answer.next_after.is_some() && answer.next_after != users.last().copied() {
             let problem = "its `next_after` is not the last member of the page".to_owned();
-            return Err(BackendError::Malformed(problem).into_records_error(Operation::Members.name()));
+            return Err(malformed(Operation::Members, problem));
         }
         Ok(answer.into())
     }
@@ -216,7 +216,7 @@ impl Records for HttpRecords {
             return Ok(answer.into());
         }
         let problem = format!("its page has {} entries, at most {limit} were asked for", answer.pending.len());
-        Err(BackendError::Malformed(problem).into_records_error(Operation::Pending.name()))
+        Err(malformed(Operation::Pending, problem))
     }
 
     async fn announced(&self, confirmations: Vec<Confirmation>) -> Answer<()> {
@@ -246,7 +246,7 @@ impl Records for HttpRecords {
             return Ok(next);
         }
         let problem = format!("it answers version {} for a document that now has version {next}", answer.version);
-        Err(BackendError::Malformed(problem).into_records_error(Operation::PutDocument.name()))
+        Err(malformed(Operation::PutDocument, problem))
     }
 
     async fn delete_document(&self, key: DocumentKey, expected: u64) -> Answer<()> {
@@ -260,7 +260,7 @@ impl Records for HttpRecords {
         let mut names = answer.names;
         if names.len() > DOCUMENTS_MAX {
             let problem = format!("its list has {} names, at most {DOCUMENTS_MAX} are allowed", names.len());
-            return Err(BackendError::Malformed(problem).into_records_error(Operation::DocumentNames.name()));
+            return Err(malformed(Operation::DocumentNames, problem));
         }
         names.sort_unstable();
         names.dedup();
@@ -293,6 +293,11 @@ impl Directory for HttpRecords {
     }
 }
 
+/// The error for an answer that the port does not allow.
+fn malformed(name: impl Into<OperationName>, problem: String) -> RecordsError {
+    BackendError::Malformed(problem).into_records_error(name.into().0)
+}
+
 /// Checks the counters of users. An answer that is larger than allowed would not fit into a function, and one that does
 /// not go on would be asked for without end. A counter of a conversation that was not named would be taken for that of
 /// another.
@@ -316,7 +321,7 @@ fn check_counters(requests: &[wire::UnreadRequest], snapshots: &[UnreadSnapshot]
     } else {
         return Ok(());
     };
-    Err(BackendError::Malformed(problem).into_records_error(Operation::Unread.name()))
+    Err(malformed(Operation::Unread, problem))
 }
 
 /// Checks a page of conversations, or the named ones. A page that begins where the one before did would be asked for
@@ -330,7 +335,7 @@ fn check_conversations(question: &wire::ListConversations, page: &wire::Conversa
         return Ok(());
     }
     let problem = format!("its page is not at most {count_max} of the conversations asked, or does not go on");
-    Err(BackendError::Malformed(problem).into_records_error(Operation::Conversations.name()))
+    Err(malformed(Operation::Conversations, problem))
 }
 
 /// Checks a page of messages. One with messages of another conversation would show them to whoever may not see them,
@@ -349,7 +354,7 @@ fn check_history(query: &HistoryQuery, page: &wire::HistoryPage) -> Answer<()> {
         "its page is not at most {} messages of the conversation below `before`, newest first, or does not go on",
         query.limit
     );
-    Err(BackendError::Malformed(problem).into_records_error(Operation::History.name()))
+    Err(malformed(Operation::History, problem))
 }
 
 /// Checks a step of erasing a user: an answer that is larger than allowed would not fit into a function.
@@ -360,7 +365,7 @@ fn check_erased(erased: Erased) -> Answer<Erased> {
     }
     let problem =
         format!("its step has more than {LIST_MAX} conversations or users, or more than {ERASED_MESSAGES} messages");
-    Err(BackendError::Malformed(problem).into_records_error(Operation::EraseUser.name()))
+    Err(malformed(Operation::EraseUser, problem))
 }
 
 /// Checks a page of ids. A page that breaks its promise would end a walk through all ids too early, or never.
@@ -370,7 +375,7 @@ fn check_page<I: Ord + Copy>(name: OperationName, after: Option<I>, ids: &[I], l
         return Ok(());
     }
     let problem = format!("its list is not at most {limit} ids above the one asked, in ascending order");
-    Err(BackendError::Malformed(problem).into_records_error(name.0))
+    Err(malformed(name, problem))
 }
 
 /// Checks that the answers are for what was asked, in the same order, because the caller matches them by position.
@@ -383,5 +388,5 @@ fn check_order<T: PartialEq + Copy>(
         return Ok(());
     }
     let problem = format!("its list does not answer the {} entries asked, in their order", asked.len());
-    Err(BackendError::Malformed(problem).into_records_error(operation.name()))
+    Err(malformed(operation, problem))
 }

@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::digest;
 use super::key::VerifyingKey;
 use super::key_ring::KeyRing;
 use crate::ops::metrics;
@@ -152,10 +152,6 @@ fn read(path: &Path) -> io::Result<String> {
         return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes, the most that is allowed")));
     }
     Ok(text)
-}
-
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use sha2::{Digest, Sha256};
 
 use super::cache::VerifiedTokens;
+use super::digest;
 use super::key::VerifyingKey;
 use super::token::{self, Claims};
 use crate::server::problem::ApiError;
@@ -44,7 +44,7 @@ impl KeyRing {
         token: &str,
         check: impl FnOnce(&Claims) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let digest = Sha256::digest(token.as_bytes()).into();
+        let digest = digest(token);
         if let Some(claims) = self.verified.get(&digest) {
             return check(&claims);
         }

@@ -2,19 +2,19 @@
 //! a key that is not known. Only the task of [`KeySetUrl::run`] sends requests, one at a time and never two within the
 //! pause, however many unknown keys are named. While the server does not answer, the keys of the last good answer remain.
 
-use std::error::Error as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::ACCEPT;
-use reqwest::{Client, Response, Url};
-use sha2::{Digest, Sha256};
+use reqwest::{Client, Url};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::digest;
 use super::key::VerifyingKey;
 use super::key_file::KeyFileError;
 use super::key_ring::KeyRing;
+use crate::ops::http_answer::{self, causes, excerpt};
 use crate::ops::metrics;
 use crate::server::problem::{ApiError, ErrorCode};
 
@@ -22,8 +22,6 @@ use crate::server::problem::{ApiError, ErrorCode};
 const KEY_SET_BYTES_MAX: usize = 256 * 1024;
 /// The most requests that wait until the keys were read because of an unknown key. Others are refused at once.
 const WAITING_MAX: usize = 64;
-/// The log shows at most so many characters of what the server answered.
-const EXCERPT_CHARS_MAX: usize = 160;
 /// The label of this source in metrics.
 const SOURCE: &str = "url";
 
@@ -150,7 +148,7 @@ impl KeySetUrl {
 
     fn apply(&self, text: &str, ring: &KeyRing) -> Result<(), String> {
         let keys = VerifyingKey::key_set(text).map_err(|problem| excerpt(&problem))?;
-        let digest = Sha256::digest(text.as_bytes()).into();
+        let digest = digest(text);
         let last = self.answer.lock().unwrap_or_else(PoisonError::into_inner).replace(digest);
         if last == Some(digest) {
             metrics::TOKEN_KEY_READS.of([SOURCE, "unchanged"]).inc();
@@ -168,7 +166,9 @@ impl KeySetUrl {
         if response.status() != 200 {
             return Err(format!("it answered status {}", response.status().as_u16()));
         }
-        String::from_utf8(body(response).await?).map_err(|_| "its answer is not UTF-8".to_owned())
+        let body = http_answer::body(response, KEY_SET_BYTES_MAX).await.map_err(unreachable)?;
+        let body = body.ok_or_else(|| format!("its answer has more than {KEY_SET_BYTES_MAX} bytes"))?;
+        String::from_utf8(body).map_err(|_| "its answer is not UTF-8".to_owned())
     }
 
     /// Has the keys read again because `is_known` does not hold, and waits for that. Returns whether it holds then. An error
@@ -205,37 +205,8 @@ impl KeySetUrl {
     }
 }
 
-/// The body of an answer, within the bound.
-async fn body(mut response: Response) -> Result<Vec<u8>, String> {
-    let too_large = || format!("its answer has more than {KEY_SET_BYTES_MAX} bytes");
-    if response.content_length().is_some_and(|length| length > KEY_SET_BYTES_MAX as u64) {
-        return Err(too_large());
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > KEY_SET_BYTES_MAX {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// Keeps the texts of all causes, because the last one has the reason.
 fn unreachable(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    excerpt(&format!("it cannot be reached: {text}"))
-}
-
-fn excerpt(text: &str) -> String {
-    text.chars().take(EXCERPT_CHARS_MAX).collect()
+    excerpt(&format!("it cannot be reached: {}", causes(error)))
 }
 
 #[cfg(test)]

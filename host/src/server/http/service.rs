@@ -129,7 +129,7 @@ impl<F: Dispatcher, S: Bus + Feeds + PubSub + 'static> HttpService<F, S> {
         response
     }
 
-    /// Refuses a request without looking at it, in the form in which its client can read the refusal.
+    /// Refuses a request that is not to be answered, in the form in which its client can read the refusal.
     pub(crate) fn refuse<B>(&self, request: &Request<B>, refusal: &ApiError, trace: &str) -> Response {
         let grant = self.cors.grant(request.headers());
         let mut response = match grant.preflight(request.method(), request.headers()) {

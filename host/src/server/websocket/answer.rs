@@ -12,6 +12,7 @@ use crate::delivery::event::{SYNC, parse_since};
 use crate::ops::metrics;
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{Caller, Cohort, Invocation, Request};
+use crate::server::auth::Identity;
 use crate::server::problem::{ApiError, ErrorCode};
 use crate::server::refresh::RefreshPermit;
 use crate::server::session::ClientSession;
@@ -37,8 +38,7 @@ where
     let sender = FrameSender {
         user: client.connection.user,
         connection: client.connection.id.clone(),
-        // Limits apply to whoever is no service.
-        is_service: limited.is_none(),
+        is_service: matches!(client.identity, Identity::Service { .. }),
     };
     Box::pin(async move {
         // Waiting for the user's other calls takes nothing that others need.

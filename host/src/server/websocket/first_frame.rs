@@ -18,9 +18,9 @@ use super::close::{self, CloseReason};
 use super::frame::{self, ClientFrame};
 use super::handshake::{self, Handshake, Socket};
 use super::renewal::{self, TOKEN};
-use super::session::{self, ReadError, Transport, close_handshake};
+use super::session::{self, Transport, answer_close, close_handshake};
 use crate::delivery::hub::ReservedPlace;
-use crate::ops::metrics;
+use crate::ops::metrics::{self, GaugeGuard};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::server::limits::{Limited, connects};
 use crate::server::problem::{ApiError, ErrorCode};
@@ -36,7 +36,7 @@ pub(super) struct Unauthenticated {
     request: OpenRequest,
     place: ReservedPlace,
     _permit: OwnedSemaphorePermit,
-    _waiting: WaitingGauge,
+    _waiting: GaugeGuard,
 }
 
 impl Unauthenticated {
@@ -51,7 +51,8 @@ impl Unauthenticated {
             let detail = format!("{allowed} sockets wait for a token already; connect with a token, or again later");
             ApiError::new(ErrorCode::TooManyConnections, detail).after(state.socket.token_timeout)
         })?;
-        Ok(Self { request, place: state.hub.reserve()?, _permit: permit, _waiting: WaitingGauge::new() })
+        let waiting = GaugeGuard::new(&metrics::UNAUTHENTICATED_SOCKETS);
+        Ok(Self { request, place: state.hub.reserve()?, _permit: permit, _waiting: waiting })
     }
 }
 
@@ -179,8 +180,10 @@ async fn read_frame<T: Transport>(transport: &mut T, bytes_max: usize) -> Result
             Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
             Some(Ok(Message::Binary(_))) => return Err(close::BINARY_REFUSED.into()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Ok(Message::Close(_)) | Err(ReadError::Disconnected)) | None => return Err(NotOpened::Disconnected),
-            Some(Err(error)) => return Err(session::close_of(error).into()),
+            Some(Ok(Message::Close(_))) | None => return Err(NotOpened::Disconnected),
+            Some(Err(error)) => {
+                return Err(session::close_of(error).map_or(NotOpened::Disconnected, NotOpened::Closed));
+            }
         }
     }
     Err(close::UNAUTHENTICATED.into())
@@ -188,11 +191,7 @@ async fn read_frame<T: Transport>(transport: &mut T, bytes_max: usize) -> Result
 
 async fn refuse<T: Transport>(refused: NotOpened, trace: &str, transport: &mut T) {
     let (reason, close) = match refused {
-        NotOpened::Disconnected => {
-            // The answer to the client's close frame, if it sent one, is sent with the next flush.
-            let _ = timeout(session::CLOSE_TIMEOUT, transport.flush()).await;
-            return;
-        }
+        NotOpened::Disconnected => return answer_close(transport).await,
         NotOpened::Closed(reason) => (reason, reason.message()),
         NotOpened::Answered { id, error } => {
             let text = frame::error(id.as_deref(), &error, trace);
@@ -207,20 +206,4 @@ async fn refuse<T: Transport>(refused: NotOpened, trace: &str, transport: &mut T
     };
     metrics::SOCKETS_CLOSED.of([reason.reason]).inc();
     close_handshake(transport, close).await;
-}
-
-/// Counts a socket that waits for its token in the metrics while it exists.
-struct WaitingGauge;
-
-impl WaitingGauge {
-    fn new() -> Self {
-        metrics::UNAUTHENTICATED_SOCKETS.inc();
-        Self
-    }
-}
-
-impl Drop for WaitingGauge {
-    fn drop(&mut self) {
-        metrics::UNAUTHENTICATED_SOCKETS.dec();
-    }
 }

@@ -29,7 +29,7 @@ use crate::server::refresh;
 use crate::server::session::{ClientSession, FirstFrames};
 
 /// How long the client may take to read the close frame and to answer it.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest time for which nothing is read after too many frames.
 const READ_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A refresh by the host and the client's own `sync` frames are answered one after the other.
@@ -360,17 +360,18 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
 fn received(message: Option<Result<Message, ReadError>>) -> Result<Message, SessionEnd> {
     match message {
         Some(Ok(message)) => Ok(message),
-        Some(Err(ReadError::Disconnected)) | None => Err(SessionEnd::Disconnected),
-        Some(Err(error)) => Err(SessionEnd::Closed(close_of(error))),
+        Some(Err(error)) => Err(close_of(error).map_or(SessionEnd::Disconnected, SessionEnd::Closed)),
+        None => Err(SessionEnd::Disconnected),
     }
 }
 
-/// Why a socket is closed from which a message could not be read.
-pub(super) const fn close_of(error: ReadError) -> CloseReason {
+/// Why a socket is closed from which a message could not be read; `None` if its client is gone.
+pub(super) const fn close_of(error: ReadError) -> Option<CloseReason> {
     match error {
-        ReadError::TooLarge => close::TOO_LARGE,
-        ReadError::NotUtf8 => close::NOT_UTF8,
-        ReadError::Protocol | ReadError::Disconnected => close::PROTOCOL_ERROR,
+        ReadError::TooLarge => Some(close::TOO_LARGE),
+        ReadError::NotUtf8 => Some(close::NOT_UTF8),
+        ReadError::Protocol => Some(close::PROTOCOL_ERROR),
+        ReadError::Disconnected => None,
     }
 }
 
@@ -387,6 +388,6 @@ pub(super) async fn close_handshake<T: Transport>(transport: &mut T, close: Mess
 
 /// Sends the answer to the client's close frame: the transport has it ready, and sends it with the next flush. There is none
 /// if the client disconnected without a close frame.
-async fn answer_close<T: Transport>(transport: &mut T) {
+pub(super) async fn answer_close<T: Transport>(transport: &mut T) {
     let _ = timeout(CLOSE_TIMEOUT, transport.flush()).await;
 }

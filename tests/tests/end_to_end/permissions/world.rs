@@ -50,7 +50,7 @@ impl World {
     pub(crate) async fn make(server: &Server, role: Role, block: Block, pair: bool) -> Self {
         let [caller, other, outsider, third] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
         if matches!(role, Role::Member | Role::Creator | Role::Service) {
-            befriend(server, caller, other).await;
+            server.befriend(caller, other).await;
         }
         let conversation = match (pair, role) {
             (true, Role::Stranger) => create_pair(&server.user(other), third).await,
@@ -90,11 +90,6 @@ impl World {
             .replace("{user}", &user.to_string())
             .replace("{message}", message)
     }
-}
-
-async fn befriend(server: &Server, one: Uuid, other: Uuid) {
-    server.user(one).put(&format!("/v1/contacts/{other}")).await.done();
-    server.user(other).put(&format!("/v1/contacts/{one}")).await.done();
 }
 
 async fn create_pair(client: &Client, other: Uuid) -> String {
