@@ -34,7 +34,7 @@ use crate::runtime::deployments::Deployments;
 use crate::runtime::slots::StoreSlots;
 use crate::runtime::{ActivityLog, Functions, HostWorld, OwnSources, Subscriptions};
 use crate::runtime::{schedule, triggers};
-use crate::server::auth::{Authenticator, TokenKeys};
+use crate::server::auth::{Authenticator, TokenKeys, crypto};
 use crate::server::http::{self, HttpListener, tls};
 use crate::server::state::AppState;
 use crate::store::Store;
@@ -101,7 +101,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 
 /// As [`start`], with another policy.
 pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<Running> {
-    install_tls();
+    install_crypto();
     let auth = Authenticator::new(&config.auth)?;
     let token_keys = auth.keys().clone();
     prepare_data_dir(&config.data_dir)?;
@@ -167,10 +167,11 @@ pub async fn start_with(config: Config, policy: StartPolicy) -> anyhow::Result<R
     })
 }
 
-/// Chooses the TLS library of the process. Further calls have no effect.
-pub fn install_tls() {
+/// Chooses the library of the process for TLS and for the signatures of tokens. Further calls have no effect.
+pub fn install_crypto() {
     // It fails only if the library was chosen before.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    crypto::install();
 }
 
 impl Running {

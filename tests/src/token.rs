@@ -85,6 +85,7 @@ impl Token {
 
     /// The signed JSON Web Token.
     pub fn sign(&self) -> String {
+        roost::app::install_crypto();
         let header = Header { kid: self.kid.clone(), ..Header::new(self.algorithm) };
         let key = match &self.kid {
             Some(_) => EncodingKey::from_ec_pem(PRIVATE_KEY).expect("a private key"),

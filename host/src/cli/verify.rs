@@ -104,7 +104,7 @@ impl Checker {
         if let StoreUrl::Memory { .. } = config.store {
             return Ok(Self::RunningHost(Box::new(config)));
         }
-        app::install_tls();
+        app::install_crypto();
         let store = Store::open(config.store).await?;
         let records = RecordStore::open(&config.records).await.context("the records cannot be opened")?;
         Ok(Self::ThisProcess(HostWorld::new(store, records)))

@@ -174,7 +174,8 @@ section! {
     pub(super) struct TokenKeySources {
         /// The secrets that verify users' HS256 tokens. Set two while you replace one.
         "token_secret" => secrets: Vec<Secret> = "", Allowed::Secrets;
-        /// PEM files with the public keys that verify users' RS256, ES256 or EdDSA tokens.
+        /// PEM files with the public keys that verify users' RS256, ES256 or EdDSA tokens. RSA keys need at
+        /// least 2,048 bits.
         "token_public_key" => public_keys: Vec<PathBuf> = "", Allowed::Files;
         /// JWKS files with keys that verify users' tokens. They are read again when they change.
         "token_jwks" => jwks: Vec<PathBuf> = "", Allowed::Files;

@@ -96,7 +96,7 @@ impl SingleValue for String {
         match key.allowed {
             Allowed::Prefix if redis::is_prefix(text) => Ok(text.to_owned()),
             Allowed::Prefix => Err(quoted(text, "not a prefix")),
-            Allowed::LogFilter => match tracing_subscriber::EnvFilter::try_new(text) {
+            Allowed::LogFilter => match text.parse::<tracing_subscriber::filter::Targets>() {
                 Ok(_) => non_empty(text).map(str::to_owned),
                 Err(error) => Err(quoted(text, &format!("not a filter ({error})"))),
             },

@@ -8,7 +8,7 @@ use tracing::{Subscriber, level_filters::LevelFilter, subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Registry, fmt};
+use tracing_subscriber::{Registry, fmt};
 
 use crate::config::{Config, LogFormat};
 use crate::ops::otlp::{self, SpanExport};
@@ -60,9 +60,10 @@ fn log_lines<S: Subscriber + for<'a> LookupSpan<'a>>(config: &Config) -> impl La
 
 /// The configured filter. Requests to the admin listener are logged whatever the general level is, unless the filter names
 /// their target.
-fn filter(configured: &str) -> EnvFilter {
+fn filter(configured: &str) -> Targets {
+    let directives = format!("{ADMIN_ACTIONS}=info,{configured},{SPAN_TARGET}=off");
     // The filter was checked when the configuration was read.
-    EnvFilter::try_new(format!("{ADMIN_ACTIONS}=info,{configured},{SPAN_TARGET}=off")).unwrap_or_default()
+    directives.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::ERROR))
 }
 
 /// A duration as a number for a log line. Numbers of 128 bits, as [`Duration::as_millis`] returns them, become text in JSON.

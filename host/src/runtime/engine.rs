@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, Module, PoolingAllocationConfig, Store, WasmBacktraceDetails,
-};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Module, PoolingAllocationConfig, Store};
 
+use super::compiled_functions::CompiledFunctions;
 use super::limits;
 
 /// The resolution of deadlines, and how long a computing guest keeps its thread before other tasks run.
@@ -102,6 +101,7 @@ pub struct Engine {
 
 struct SharedEngine {
     wasm: wasmtime::Engine,
+    compiled_functions: CompiledFunctions,
     allocation: Allocation,
     slots: Arc<Semaphore>,
     /// Calls that wait for a slot. While there are any, no idle instance is kept.
@@ -119,8 +119,9 @@ impl Engine {
 
     fn first_of(choices: &[Allocation]) -> Result<Self, EngineError> {
         let mut refused = String::from("there was no choice");
+        let compiled_functions = CompiledFunctions::default();
         for (index, allocation) in choices.iter().enumerate() {
-            match probe(*allocation) {
+            match probe(*allocation, &compiled_functions) {
                 Ok(wasm) => {
                     if index == 0 {
                         tracing::debug!(%allocation, "engine started");
@@ -131,7 +132,7 @@ impl Engine {
                             "engine started with a smaller instance pool because address space is limited; raise the limit (`ulimit -v`)"
                         );
                     }
-                    return Self::started(wasm, *allocation);
+                    return Self::started(wasm, compiled_functions, *allocation);
                 }
                 Err(error) => refused = format!("{error:#}"),
             }
@@ -139,12 +140,17 @@ impl Engine {
         Err(EngineError::Wasmtime(refused))
     }
 
-    fn started(wasm: wasmtime::Engine, allocation: Allocation) -> Result<Self, EngineError> {
+    fn started(
+        wasm: wasmtime::Engine,
+        compiled_functions: CompiledFunctions,
+        allocation: Allocation,
+    ) -> Result<Self, EngineError> {
         let epoch_thread = EpochThread::start(&wasm)?;
         let slots = usize::try_from(allocation.instances()).unwrap_or(usize::MAX);
         Ok(Self {
             shared: Arc::new(SharedEngine {
                 wasm,
+                compiled_functions,
                 allocation,
                 slots: Arc::new(Semaphore::new(slots)),
                 waiting_for_slot: AtomicUsize::new(0),
@@ -161,6 +167,11 @@ impl Engine {
 
     pub(super) fn wasm(&self) -> &wasmtime::Engine {
         &self.shared.wasm
+    }
+
+    /// The code of the functions that were compiled last.
+    pub(super) fn compiled_functions(&self) -> &CompiledFunctions {
+        &self.shared.compiled_functions
     }
 
     /// Makes a pool of idle instances known, so that a call of another function can take a slot from it.
@@ -227,10 +238,12 @@ impl Drop for WaitingForSlot<'_> {
 }
 
 /// Makes an engine and instantiates a module, because address space may run out only at that point.
-fn probe(allocation: Allocation) -> wasmtime::Result<wasmtime::Engine> {
+fn probe(allocation: Allocation, compiled_functions: &CompiledFunctions) -> wasmtime::Result<wasmtime::Engine> {
     /// A module with one memory of one page.
     const MODULE: &[u8] = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01";
-    let engine = wasmtime::Engine::new(&config(allocation))?;
+    let engine = wasmtime::Engine::new(
+        config(allocation).enable_incremental_compilation(Arc::new(compiled_functions.clone()))?,
+    )?;
     let module = Module::new(&engine, MODULE)?;
     wasmtime::Instance::new(Store::new(&engine, ()), &module, &[])?;
     Ok(engine)
@@ -242,7 +255,6 @@ fn config(allocation: Allocation) -> Config {
         .epoch_interruption(true)
         .concurrency_support(false)
         .memory_init_cow(true)
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false);
     match allocation {

@@ -4,20 +4,30 @@
 //! Every refusal says what is wrong, what is allowed, and what to do next. The registry decides whether the revision fits
 //! together with the other functions.
 
+mod cache;
+mod cache_key;
+mod compiler;
+mod component;
+mod contract;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
-use wasmparser::{Parser, Payload};
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Linker;
 
+use self::cache::Cache;
+pub(crate) use self::cache::write_atomically;
+#[cfg(test)]
+pub(super) use self::cache_key::CacheError;
+use self::compiler::Priority;
+pub(crate) use self::contract::{COMPONENT_BYTES_MAX, check_kind};
+use self::contract::{CONTRACT, CONTRACT_VERSION, INTERFACES, check_contract, check_imports};
 use super::allowance::{Allowance, GrantDecision, RefusedGrants, effective};
 use super::bindings::{Function, FunctionPre};
-use super::cache::Cache;
 use super::call_log::{CallRecorder, FunctionLog, FunctionLogs};
-use super::compiler::{self, Priority};
 use super::engine::{Engine, MEMORY_BYTES_MAX};
 use super::grants::Grants;
 use super::instance::{self, Blueprint, DeadlinePassed};
@@ -29,15 +39,7 @@ use super::revision::{Revision, RevisionParts};
 use super::routes::Conflict;
 use super::signature;
 use super::state::{FunctionIdentity, HostWorld, ImportInDescribe, InstanceState};
-use crate::ops::log::milliseconds;
 
-/// The contract of this host.
-const CONTRACT: &str = "roost:edge";
-const CONTRACT_VERSION: &str = "0.1.0";
-/// The interfaces that a function may import.
-const INTERFACES: [&str; 6] = ["clock", "key-value", "pub-sub", "records", "telemetry", "types"];
-/// The largest component, in bytes.
-pub(crate) const COMPONENT_BYTES_MAX: usize = 32 << 20;
 /// How long `describe` may take; a function that needs longer is refused.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(2);
 /// How many letters of the digest name a revision.
@@ -263,7 +265,7 @@ impl Loader {
             // Before the cache is asked, and before any code of the component runs.
             signature::verify(&bytes, &keys)?;
             check_imports(&bytes)?;
-            compile(&engine, cache.as_ref(), &bytes, &digest)
+            component::compile(&engine, cache.as_ref(), &bytes, &digest)
         };
         let priority = if self.serving.load(Ordering::Relaxed) { Priority::Low } else { Priority::Usual };
         let compiled = compiler::run(priority, size, compiling).await;
@@ -370,103 +372,3 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 pub(crate) fn revision_of(digest: &str) -> String {
     digest.chars().take(REVISION_LETTERS).collect()
 }
-
-/// Checks the size, the magic number and the layer, before any work is done.
-pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), DeployFailure> {
-    const MAGIC: &[u8] = b"\0asm";
-    const CORE_LAYER: [u8; 2] = [0, 0];
-    if bytes.len() > COMPONENT_BYTES_MAX {
-        return Err(DeployFailure::TooLarge(bytes.len()));
-    }
-    let Some(rest) = bytes.strip_prefix(MAGIC) else {
-        return Err(DeployFailure::NotWasm);
-    };
-    match rest.get(2..4) {
-        Some(layer) if layer == CORE_LAYER => Err(DeployFailure::CoreModule),
-        _ => Ok(()),
-    }
-}
-
-fn compile(engine: &Engine, cache: Option<&Cache>, bytes: &[u8], digest: &str) -> Result<Component, DeployFailure> {
-    if let Some(component) = cache.and_then(|cache| load_cached(engine, cache, digest)) {
-        return Ok(component);
-    }
-    let failed = |error: wasmtime::Error| DeployFailure::Compile(format!("{error:#}"));
-    let began = Instant::now();
-    let component = Component::from_binary(engine.wasm(), bytes).map_err(failed)?;
-    let took_ms = milliseconds(began.elapsed());
-    tracing::debug!(digest, took_ms, "component compiled");
-    if let Some(cache) = cache {
-        cache.store(digest, &component.serialize().map_err(failed)?);
-    }
-    Ok(component)
-}
-
-fn load_cached(engine: &Engine, cache: &Cache, digest: &str) -> Option<Component> {
-    let compiled = cache.load(digest)?;
-    // SAFETY: the bytes are the output of `Component::serialize` for this digest and this engine's compatibility hash: the
-    // tag of the entry covers all three, and only who can read the key of this host can make it. The key's file is readable
-    // by the user of the host alone, and it and the folder belong to this user or to root; `cache_key` has checked both.
-    #[allow(unsafe_code, reason = "wasmtime cannot check that the bytes are its own")]
-    let component = unsafe { Component::deserialize(engine.wasm(), &compiled) };
-    match component {
-        Ok(component) => Some(component),
-        Err(error) => {
-            tracing::warn!(
-                digest,
-                "an entry of the compilation cache cannot be used, the component is compiled again: {error:#}"
-            );
-            None
-        }
-    }
-}
-
-/// Checks the names of the imports against the contract, before time goes into compiling. What cannot be read is left to
-/// the compiler, which says what is wrong with it.
-fn check_imports(bytes: &[u8]) -> Result<(), DeployFailure> {
-    let mut depth = 0_usize;
-    for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
-        match payload {
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            // Those of the component itself, and not of the modules and components in it.
-            Payload::ComponentImportSection(imports) if depth == 1 => {
-                for import in imports.into_iter().map_while(Result::ok) {
-                    check_import(import.name.name)?;
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Checks the name of the export against the contract.
-fn check_contract(engine: &Engine, component: &Component) -> Result<(), DeployFailure> {
-    let ty = component.component_type();
-    let mut exports = ty.exports(engine.wasm()).map(|(name, _)| name);
-    let handler = exports.find(|name| name.starts_with("roost:edge/handler"));
-    match handler.and_then(interface) {
-        Some(("handler", CONTRACT_VERSION)) => Ok(()),
-        Some((_, version)) => Err(DeployFailure::OtherContract { found: format!("{CONTRACT}@{version}") }),
-        None => Err(DeployFailure::NoHandler),
-    }
-}
-
-fn check_import(import: &str) -> Result<(), DeployFailure> {
-    match interface(import) {
-        Some((name, CONTRACT_VERSION)) if INTERFACES.contains(&name) => Ok(()),
-        Some((_, version)) if version != CONTRACT_VERSION => {
-            Err(DeployFailure::OtherContract { found: format!("{CONTRACT}@{version}") })
-        }
-        _ => Err(DeployFailure::ForeignImport { import: import.to_owned() }),
-    }
-}
-
-/// The interface and the version in a name of the contract's package; `None` for any other name.
-fn interface(name: &str) -> Option<(&str, &str)> {
-    name.strip_prefix(CONTRACT)?.strip_prefix('/')?.split_once('@')
-}
-
-#[cfg(test)]
-mod tests;

@@ -7,9 +7,8 @@ use roost_core::port::Operation;
 use roost_core::recipients::Recipients;
 
 use super::allowance::{Allowance, RefusedGrants, UnknownGrant, effective};
-use super::cache_key::CacheError;
 use super::grants::Grants;
-use super::loader::{DeployFailure, check_kind};
+use super::loader::{CacheError, DeployFailure, check_kind};
 use super::manifest::{Access, Hook, Manifest, RawManifest, RawRoute, RawSchedule};
 use super::routes::{Described, Table};
 use super::state::ImportInDescribe;

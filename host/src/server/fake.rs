@@ -387,7 +387,7 @@ pub(crate) fn token(user: UserId, life: Duration) -> String {
     let expires = expires.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     let claims = serde_json::json!({ "sub": user.to_string(), "exp": expires });
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
+    crate::server::auth::crypto::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
 }
 
 /// The parts of a host, with fakes in place of the functions and of the store.

@@ -96,7 +96,7 @@ fn add_claims(messages: &mut Messages) {
         ),
     ] {
         let key = jsonwebtoken::EncodingKey::from_secret(crate::server::fake::SECRET.as_bytes());
-        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        let token = crate::server::auth::crypto::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
         let credentials = Credentials { bearer: Some(token), ..Credentials::default() };
         messages.add(situation, error(&authenticator.identify(&credentials, now).unwrap_err()));
     }

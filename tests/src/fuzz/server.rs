@@ -70,6 +70,7 @@ pub(super) fn token_claims(input: &[u8]) {
         assert!(parsed.is_err(), "{text}");
         return;
     };
+    roost::app::install_crypto();
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
     let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("claims encode");
     let now = UNIX_EPOCH + Duration::from_secs(1_790_000_000);

@@ -271,7 +271,7 @@ fn certificate(folder: &tempfile::TempDir) -> (String, String) {
 
 #[tokio::test]
 async fn tls_and_acl_credentials_are_accepted_and_wrong_ones_are_refused() {
-    roost::app::install_tls();
+    roost::app::install_crypto();
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = certificate(&folder);
     let user = "roost on >se%cret ~* &* +@all";

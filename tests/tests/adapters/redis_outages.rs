@@ -193,7 +193,7 @@ fn certificate(folder: &tempfile::TempDir) -> [String; 3] {
 
 #[tokio::test]
 async fn protected_sentinels_are_asked_with_their_own_user_over_tls() {
-    roost::app::install_tls();
+    roost::app::install_crypto();
     let folder = tempfile::tempdir().unwrap();
     let tls = certificate(&folder);
     let authority = tls[2].clone();

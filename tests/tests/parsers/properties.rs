@@ -144,6 +144,7 @@ fn authenticator() -> Authenticator {
 }
 
 fn signed(claims: &Value) -> String {
+    roost::app::install_crypto();
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
 }

@@ -6,6 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use roost_core::ids::UserId;
 use serde::Serialize;
 
+use super::crypto;
 use crate::config::{AuthConfig, Secret, TokenKey};
 
 /// The claims of an issued token.
@@ -44,7 +45,7 @@ pub(crate) fn sign(auth: &AuthConfig, user: UserId, life: Duration) -> Result<St
         aud: auth.audience.as_deref(),
     };
     let key = EncodingKey::from_secret(secret.0.as_bytes());
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
+    Ok(crypto::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
 }
 
 /// The secret that signs HS256 tokens.

@@ -156,9 +156,10 @@ fn read(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
     use super::*;
+    use crate::server::auth::crypto::encode;
     use crate::server::auth::token::lacks_key;
 
     const KEY_SET: &str = include_str!("testdata/jwks.json");

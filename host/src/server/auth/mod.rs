@@ -1,10 +1,11 @@
 //! Authentication: users' tokens, service keys and the `Roost-User` header.
 //!
 //! The access of a route decides what a caller may do there. `key` parses keys, `key_file` and `key_set_url` keep them up to
-//! date, `token` verifies a signature, and this module checks the claims.
+//! date, `token` verifies a signature with `crypto`, and this module checks the claims.
 
 mod cache;
 mod credentials;
+pub(crate) mod crypto;
 pub(crate) mod issuer;
 mod key;
 mod key_file;

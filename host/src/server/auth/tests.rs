@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use super::crypto::encode;
 use super::key::VerifyingKey;
 use super::*;
 use crate::config::{AuthConfig, Secret, TokenKey};
@@ -246,11 +247,51 @@ fn errors_of_unusable_keys_give_the_reason() {
     check(TokenKey::PublicKey(file("missing.pem")), "cannot be read");
     check(TokenKey::PublicKey(file("rsa.pem")), "private key");
     check(TokenKey::PublicKey(file("p384.pub.pem")), "P-256");
+    check(TokenKey::PublicKey(file("rsa1024.pub.pem")), "at least 2,048 bits and at most 8,192; this one has 1024");
     check(TokenKey::PublicKey(file("jwks.json")), "not a PEM public key");
     check(TokenKey::Jwks(file("rsa.pub.pem")), "not a JWKS document");
     assert!(VerifyingKey::key_set(r#"{"keys":[]}"#).unwrap_err().contains("no signature key for"));
     let symmetric = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}"#;
     assert!(VerifyingKey::key_set(symmetric).unwrap_err().contains("symmetric"));
+}
+
+/// A key set of one RSA key with a modulus of this many bytes, in Base64, after these characters.
+fn rsa_key_set(before: &str, bytes: usize) -> String {
+    // The last character has only zero bits beyond the last byte.
+    let modulus = format!("{before}{}w", "r".repeat((bytes * 8 - 1) / 6));
+    json!({ "keys": [{ "kty": "RSA", "n": modulus, "e": "AQAB" }] }).to_string()
+}
+
+#[test]
+fn published_rsa_keys_need_enough_bits_and_not_too_many() {
+    for (bytes, bits) in [(128, 1_024), (255, 2_040), (1_025, 8_200)] {
+        let problem = VerifyingKey::key_set(&rsa_key_set("", bytes)).unwrap_err();
+        assert!(problem.contains("invalid key: an RSA key needs at least 2,048 bits"), "{problem}");
+        assert!(problem.ends_with(&format!("this one has {bits}")), "{problem}");
+    }
+    for bytes in [256, 1_024] {
+        assert_eq!(VerifyingKey::key_set(&rsa_key_set("", bytes)).unwrap().len(), 1);
+    }
+    // Zero bytes in front do not count.
+    let problem = VerifyingKey::key_set(&rsa_key_set(&"A".repeat(400), 128)).unwrap_err();
+    assert!(problem.ends_with("this one has 1024"), "{problem}");
+}
+
+#[test]
+fn an_rsa_key_may_be_published_with_leading_zeros() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    let text = std::fs::read_to_string(file("jwks.json")).unwrap();
+    // Three zero bytes are four characters of Base64, so that the others stay as they are.
+    std::fs::write(&path, text.replace("rMVcz", "AAAArMVcz").replace("\"AQAB\"", "\"AAAAAQAB\"")).unwrap();
+    accepted(&config(vec![TokenKey::Jwks(path)]), &signed(Algorithm::RS256, Some("rsa-1")));
+}
+
+#[test]
+fn a_pem_file_of_an_rsa_key_may_have_either_form() {
+    for name in ["rsa.pub.pem", "rsa.pkcs1.pub.pem"] {
+        accepted(&config(vec![TokenKey::PublicKey(file(name))]), &signed(Algorithm::RS256, None));
+    }
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

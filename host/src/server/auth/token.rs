@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, Validation, decode_header};
 use roost_core::ids::UserId;
 use serde::Deserialize;
 
+use super::crypto::decode;
 use super::key::VerifyingKey;
 use crate::server::problem::{ApiError, ErrorCode};
 

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
+use crate::server::auth::crypto::encode;
 
 const KEY_SET: &str = include_str!("../testdata/jwks.json");
 /// The tokens of a flood.
@@ -71,7 +72,7 @@ struct Fixture {
 impl Fixture {
     /// A server that publishes this. The keys are read only because of unknown keys.
     async fn start(status: u16, text: &str) -> Self {
-        crate::app::install_tls();
+        crate::app::install_crypto();
         let published = Arc::new(Published::default());
         published.publish(status, text);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

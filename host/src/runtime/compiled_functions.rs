@@ -1,0 +1,184 @@
+//! The machine code of single WebAssembly functions, by what they were compiled from. Versions of a component have most of
+//! their functions in common, so a new version is compiled several times faster than the first one.
+//!
+//! The code is kept in memory within a bound. `loader` also writes it to disk, so that the first new version after a start is
+//! compiled fast as well.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::{Buf, BufMut};
+use wasmtime::CacheStore;
+
+/// The largest size of all code, with its keys.
+const BYTES_MAX: usize = 32 << 20;
+
+/// The code of functions that were compiled or used last. It is cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct CompiledFunctions {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    restored: OnceLock<()>,
+    generations: Mutex<Generations>,
+}
+
+/// The older generation is dropped as soon as the younger one has half of the bytes that are allowed. What is used moves to
+/// the younger one.
+#[derive(Default)]
+struct Generations {
+    younger: HashMap<Vec<u8>, Vec<u8>>,
+    younger_bytes: usize,
+    older: HashMap<Vec<u8>, Vec<u8>>,
+    /// Whether anything was added since [`CompiledFunctions::added`].
+    is_changed: bool,
+}
+
+impl Generations {
+    fn get(&mut self, key: &[u8]) -> Option<Vec<u8>> {
+        if let Some(code) = self.younger.get(key) {
+            return Some(code.clone());
+        }
+        let (key, code) = self.older.remove_entry(key)?;
+        self.insert(key, code.clone());
+        Some(code)
+    }
+
+    /// Keeps the code of a function, unless it is too large; returns whether it did.
+    fn insert(&mut self, key: Vec<u8>, code: Vec<u8>) -> bool {
+        let bytes = key.len() + code.len();
+        if bytes > BYTES_MAX / 2 {
+            return false;
+        }
+        if self.younger_bytes + bytes > BYTES_MAX / 2 {
+            self.older = mem::take(&mut self.younger);
+            self.younger_bytes = 0;
+        }
+        self.younger_bytes += bytes;
+        if let Some(replaced) = self.younger.insert(key, code) {
+            self.younger_bytes = self.younger_bytes.saturating_sub(replaced.len());
+        }
+        true
+    }
+
+    fn encoded(&self) -> Vec<u8> {
+        let mut encoded = Vec::new();
+        // The younger ones last: they remain if there is too much when all is read.
+        for (key, code) in self.older.iter().chain(&self.younger) {
+            for part in [key, code] {
+                encoded.put_u64(part.len() as u64);
+                encoded.put_slice(part);
+            }
+        }
+        encoded
+    }
+
+    fn decode(&mut self, mut encoded: &[u8]) {
+        while let Some((key, code)) = part(&mut encoded).zip(part(&mut encoded)) {
+            self.insert(key, code);
+        }
+    }
+}
+
+fn part(encoded: &mut &[u8]) -> Option<Vec<u8>> {
+    let length = usize::try_from(encoded.try_get_u64().ok()?).ok()?;
+    let (part, rest) = encoded.split_at_checked(length)?;
+    *encoded = rest;
+    Some(part.to_vec())
+}
+
+impl CompiledFunctions {
+    /// Adds what an earlier process kept, as [`Self::added`] returned it; only the first call has an effect.
+    pub(super) fn restore(&self, read: impl FnOnce() -> Option<Vec<u8>>) {
+        self.shared.restored.get_or_init(|| {
+            if let Some(encoded) = read() {
+                self.lock().decode(&encoded);
+            }
+        });
+    }
+
+    /// Everything, if something was added since the last call.
+    pub(super) fn added(&self) -> Option<Vec<u8>> {
+        let mut generations = self.lock();
+        mem::take(&mut generations.is_changed).then(|| generations.encoded())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.shared.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CacheStore for CompiledFunctions {
+    fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        self.lock().get(key).map(Cow::Owned)
+    }
+
+    fn insert(&self, key: &[u8], code: Vec<u8>) -> bool {
+        let mut generations = self.lock();
+        let is_kept = generations.insert(key.to_vec(), code);
+        generations.is_changed |= is_kept;
+        is_kept
+    }
+}
+
+impl fmt::Debug for CompiledFunctions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generations = self.lock();
+        write!(f, "CompiledFunctions({})", generations.younger.len() + generations.older.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(generations: &Generations) -> usize {
+        let sizes = generations.younger.iter().chain(&generations.older).map(|(key, code)| key.len() + code.len());
+        sizes.sum()
+    }
+
+    #[test]
+    fn what_is_used_remains_and_the_rest_goes_when_there_is_too_much() {
+        let mut generations = Generations::default();
+        let large = BYTES_MAX / 16;
+        for number in 0..100 {
+            assert!(generations.insert(vec![number], vec![number; large]));
+            assert!(generations.get(&[0]).is_some(), "used all the time, and gone after {number}");
+            assert!(bytes(&generations) <= BYTES_MAX, "{} after {number}", bytes(&generations));
+        }
+        assert_eq!(generations.get(&[99]).unwrap(), vec![99; large]);
+        assert!(generations.get(&[50]).is_none());
+        assert!(!generations.insert(vec![1, 2], vec![0; BYTES_MAX]), "larger than everything may be");
+    }
+
+    #[test]
+    fn a_replaced_entry_is_counted_once() {
+        let mut generations = Generations::default();
+        for _ in 0..1_000 {
+            generations.insert(vec![1], vec![0; BYTES_MAX / 8]);
+        }
+        assert_eq!(generations.younger_bytes, bytes(&generations));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_as_far_as_it_is_whole() {
+        let mut generations = Generations::default();
+        for number in 0..10 {
+            generations.insert(vec![number], vec![number; usize::from(number)]);
+        }
+        let encoded = generations.encoded();
+        let mut decoded = Generations::default();
+        decoded.decode(&encoded);
+        assert_eq!(decoded.younger, generations.younger);
+        for length in 0..encoded.len() {
+            let mut partial = Generations::default();
+            partial.decode(&encoded[..length]);
+            assert!(partial.younger.len() < 10, "{length} of {} bytes", encoded.len());
+        }
+    }
+}
