@@ -51,7 +51,8 @@ impl Generations {
 
     /// Keeps the code of a function, unless it is too large; returns whether it did.
     fn insert(&mut self, key: Vec<u8>, code: Vec<u8>) -> bool {
-        let bytes = key.len() + code.len();
+        let key_bytes = key.len();
+        let bytes = key_bytes + code.len();
         if bytes > BYTES_MAX / 2 {
             return false;
         }
@@ -61,7 +62,7 @@ impl Generations {
         }
         self.younger_bytes += bytes;
         if let Some(replaced) = self.younger.insert(key, code) {
-            self.younger_bytes = self.younger_bytes.saturating_sub(replaced.len());
+            self.younger_bytes = self.younger_bytes.saturating_sub(key_bytes + replaced.len());
         }
         true
     }

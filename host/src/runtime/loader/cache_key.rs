@@ -20,7 +20,7 @@ const ROOT: u32 = 0;
 
 /// The reasons why the compilation cache is not used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CacheError {
+pub(in crate::runtime) enum CacheError {
     /// The folder or the key cannot be read or written.
     #[error("{} cannot be used: {error}; check the path and its permissions", .path.display())]
     Unusable { path: PathBuf, error: io::Error },
