@@ -107,10 +107,13 @@ impl Error {
         }
     }
 
-    /// The message for the caller. The text of an internal error is not part of it.
+    /// The message for the caller. The text of an internal error is not part of it, and the code is not repeated.
     pub fn public_message(&self) -> String {
-        match self.kind() {
-            ErrorKind::Internal => "the function could not do this; the operator's log has the reason".to_owned(),
+        if self.kind() == ErrorKind::Internal {
+            return "the function could not do this; the operator's log has the reason".to_owned();
+        }
+        match self {
+            Self::Records(error) => error.detail(),
             _ => self.to_string(),
         }
     }
@@ -118,6 +121,11 @@ impl Error {
     /// Whether the store is unavailable. The records can then answer what they know as well.
     pub const fn is_store_unavailable(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable { .. }))
+    }
+
+    /// Whether the store or the records are unavailable.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable { .. }) | Self::Records(RecordsError::Unavailable { .. }))
     }
 
     /// Whether repeating the same request can help.
@@ -147,6 +155,13 @@ mod tests {
         let message = internal.public_message();
         assert!(!message.is_empty() && !message.contains("presence:7"), "{message}");
         assert_eq!(Error::Invalid("the limit is 1 to 100".into()).public_message(), "the limit is 1 to 100");
+    }
+
+    #[test]
+    fn the_message_of_a_refusal_does_not_repeat_its_code() {
+        let refusal = Error::from(RecordsError::Forbidden("only the sender may edit a message".into()));
+        assert_eq!(refusal.code(), "forbidden");
+        assert_eq!(refusal.public_message(), "only the sender may edit a message");
     }
 
     #[test]

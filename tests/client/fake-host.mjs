@@ -7,7 +7,9 @@ import { RoostClient } from "../../host/web/client/roost-client.js";
 
 export const USER = "00000000-0000-4000-8000-000000000001";
 export const OTHER = "00000000-0000-4000-8000-000000000002";
+export const THIRD = "00000000-0000-4000-8000-000000000003";
 export const CONVERSATION = "00000000-0000-4000-8000-0000000000c1";
+export const SECOND = "00000000-0000-4000-8000-0000000000c2";
 
 /** A token of the user that begins now and ends after this time. */
 export function tokenOf(clock, lifeMs = 3_600_000, user = USER) {

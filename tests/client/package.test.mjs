@@ -41,7 +41,7 @@ test("the types name exactly the members of the classes", async () => {
   await made.close();
 });
 
-test("the package has every file, no dependencies, and no version of its own language", () => {
+test("the package has every file and no dependencies, and imports only its own files and modules of Node", () => {
   const manifest = JSON.parse(text("package.json"));
   assert.equal(text("LICENSE"), text("../../../LICENSE"), "npm publishes the license that is in the folder");
   assert.deepEqual([manifest.type, manifest.dependencies, manifest.devDependencies], ["module", undefined, undefined]);

@@ -7,9 +7,7 @@ import { test } from "node:test";
 
 import { RoostError, memoryStorage } from "../../host/web/client/roost-client.js";
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, FakeHost, OTHER, USER, message, messageId, problem, tokenOf } from "./fake-host.mjs";
-
-const SECOND = "00000000-0000-4000-8000-0000000000c2";
+import { CONVERSATION, FakeHost, OTHER, SECOND, USER, message, messageId, problem, tokenOf } from "./fake-host.mjs";
 
 test("a message without an answer is sent again with the same id", async () => {
   const host = new FakeHost();
@@ -215,8 +213,8 @@ test("HTTP calls are attempted again where that is harmless, with a new token if
   const client = host.client();
   let asked = 0;
   const answers = [
-    () => Response.json({ code: "token_expired", retry: false }, { status: 401 }),
-    () => Response.json({ code: "busy", retry: true, retry_after_ms: 1_000 }, { status: 503 }),
+    () => problem(401, "token_expired", { retry: false }),
+    () => problem(503, "busy", { retry: true, retry_after_ms: 1_000 }),
     () => Response.json({ conversations: [], next_cursor: null }),
   ];
   host.routes.set("GET v1/conversations", () => answers[asked++]());

@@ -16,12 +16,18 @@ export class Scenario {
   offset = 0;
 
   async begin({ conversations = [conversation()], unread = NOTHING, presence = [], options = {}, client = {} } = {}) {
+    await this.connect({ options, client });
+    this.host.socket.hello({ unread, presence });
+    await this.synchronise({ conversations, unread, presence });
+    return this;
+  }
+
+  /** Makes the client and the store, and opens a socket, on which the test says hello. */
+  async connect({ options = {}, client = {} } = {}) {
     this.client = this.host.client(client);
     this.store = new RoostStore(this.client, { clock: this.host.clock, ...options });
     this.client.connect();
     await quiet();
-    this.host.socket.hello({ unread, presence });
-    await this.synchronise({ conversations, unread, presence });
     return this;
   }
 

@@ -7,9 +7,7 @@ import { test } from "node:test";
 
 import { indexedDbStorage } from "../../host/web/client/roost-client.js";
 import { FakeIndexedDB, FakeLocks } from "./fake-browser.mjs";
-import { CONVERSATION, USER } from "./fake-host.mjs";
-
-const OTHER = "00000000-0000-4000-8000-000000000002";
+import { CONVERSATION, OTHER, USER } from "./fake-host.mjs";
 
 function entry(number, user = USER) {
   const payload = { conversation: CONVERSATION, content: `message ${number}` };

@@ -7,11 +7,9 @@ import { test } from "node:test";
 
 import { Recorder } from "../../host/web/client/src/store/recorder.js";
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, OTHER, conversation, message, problem } from "./fake-host.mjs";
+import { CONVERSATION, OTHER, SECOND, THIRD, conversation, message, problem } from "./fake-host.mjs";
 import { Scenario } from "./scenario.mjs";
 
-const THIRD = "00000000-0000-4000-8000-000000000003";
-const SECOND = "00000000-0000-4000-8000-0000000000c2";
 const day = (number) => new Date(1_700_000_000_000 + number * 86_400_000).toISOString();
 
 test("an answer of the records is shown, and asked for again until the store of the host is back", async () => {

@@ -5,14 +5,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { RoostStore } from "../../host/web/client/roost-client.js";
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, OTHER, USER, conversation, message, messageId, problem } from "./fake-host.mjs";
+import { CONVERSATION, OTHER, SECOND, THIRD, USER, conversation, message, messageId, problem } from "./fake-host.mjs";
 import { Scenario } from "./scenario.mjs";
 
-const THIRD = "00000000-0000-4000-8000-000000000003";
 const FOURTH = "00000000-0000-4000-8000-000000000004";
-const SECOND = "00000000-0000-4000-8000-0000000000c2";
 
 test("hello and one answer make the whole screen", async () => {
   const presence = [{ user: OTHER, online: true, last_seen: null, generation: 3 }];
@@ -241,12 +238,8 @@ test("after a resync everything is asked for again, and later events are applied
 });
 
 test("a message that the state of hello or of an answer includes is not counted again", async () => {
-  const scenario = new Scenario();
+  const scenario = await new Scenario().connect();
   const unread = { total: 2, conversations: { [CONVERSATION]: 2 }, reads: { [CONVERSATION]: 0 }, seqs: { [CONVERSATION]: 4 } };
-  scenario.client = scenario.host.client();
-  scenario.store = new RoostStore(scenario.client, { clock: scenario.host.clock });
-  scenario.client.connect();
-  await quiet();
   scenario.host.socket.hello({ unread });
   await scenario.push("message.new", message(4));
   assert.equal(scenario.shown.total, 2, "hello includes it");
@@ -299,11 +292,7 @@ test("an answer is not used if an event overtook it", async () => {
 });
 
 test("a load that fails is attempted again, and a loss in between does not spoil it", async () => {
-  const scenario = new Scenario();
-  scenario.client = scenario.host.client();
-  scenario.store = new RoostStore(scenario.client, { clock: scenario.host.clock });
-  scenario.client.connect();
-  await quiet();
+  const scenario = await new Scenario().connect();
   scenario.host.socket.hello();
   await quiet();
   const [first] = scenario.host.socket.ofType("sync");
@@ -318,7 +307,7 @@ test("a load that fails is attempted again, and a loss in between does not spoil
   await scenario.end();
 });
 
-test("windows are bounded: older messages push out the newest, and newest() returns to them", async () => {
+test("windows are bounded: older messages push out the newest, and showNewest() returns to them", async () => {
   const scenario = await new Scenario().begin({ options: { messagesMax: 3, pageSize: 2 } });
   await scenario.open([message(6), message(5)], 5);
   const route = `GET v1/conversations/${CONVERSATION}/messages`;
@@ -342,11 +331,7 @@ test("windows are bounded: older messages push out the newest, and newest() retu
 });
 
 test("more conversations are loaded page by page, up to the bound", async () => {
-  const scenario = new Scenario();
-  scenario.client = scenario.host.client();
-  scenario.store = new RoostStore(scenario.client, { clock: scenario.host.clock, conversationsMax: 2 });
-  scenario.client.connect();
-  await quiet();
+  const scenario = await new Scenario().connect({ options: { conversationsMax: 2 } });
   scenario.host.socket.hello();
   await scenario.synchronise({ conversations: [conversation()], next_cursor: "n" });
   assert.equal(scenario.shown.has_more, true);

@@ -6,7 +6,7 @@ use super::*;
 use crate::error::Error;
 use crate::ids::{ConnectionId, UserId};
 use crate::limits::PENDING_AFTER_MS;
-use crate::port::{Feeds, PendingQuery, Records};
+use crate::port::{Confirmation, Feeds, Operation, PendingQuery, Records};
 use crate::testing::{FakeWorld, block_on};
 use crate::time::Timestamp;
 use crate::{messaging, presence};
@@ -187,6 +187,25 @@ fn what_a_crash_left_unannounced_is_announced_by_recovery_once() {
         (vec!["contact.update", "user.offline"], vec!["user.offline"])
     );
     assert_eq!((block_on(messaging::recover(&world)), received(&world)), (Ok(0), vec![]));
+}
+
+/// Whoever else announces the same block confirms it in the middle of the work of recovery, which then cannot read what
+/// holds now.
+#[test]
+fn what_recovery_told_before_it_lost_an_answer_is_corrected_although_nothing_is_pending() {
+    let world = mutual();
+    received(&world);
+    block_on(world.block(ANN, BOB)).unwrap();
+    world.clock.advance(PENDING_AFTER_MS + 1);
+    let host = world.lost_after(("contact.update", Operation::Relation), |records| {
+        block_on(records.unblock(ANN, BOB)).unwrap();
+        block_on(records.announced(vec![Confirmation::Contact(ANN, BOB, 2)])).unwrap();
+    });
+    assert_eq!(block_on(messaging::recover(&host)), Ok(1));
+    assert_eq!(block_on(world.pending(PendingQuery::tried(Timestamp(u64::MAX)))).unwrap().items, []);
+    let events = received(&world);
+    let told = events.iter().filter(|(_, name, _)| name == "contact.update");
+    assert_eq!(told.map(|(.., payload)| &payload["blocked"]).collect::<Vec<_>>(), [&json!(true), &json!(false)]);
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub async fn unblock<W: World>(world: &W, user: UserId, blocked: UserId) -> Resu
 /// Announces the one change that a call has made, and confirms it. What cannot be announced now stays pending in the records,
 /// and [`crate::messaging::recover`] announces it.
 async fn announce_or_delay<W: World>(world: &W, user: UserId, other: UserId, before: Relation) -> Result<(), Error> {
-    match announce_since(world, user, other, Some(before)).await {
+    match announce_since(world, (user, other), Some(before)).await {
         Ok(()) => {
             // A confirmation that is lost makes the announcement again, which is harmless.
             let _ = world.announced(vec![Confirmation::Contact(user, other, 1)]).await;
@@ -69,21 +69,34 @@ async fn announce_or_delay<W: World>(world: &W, user: UserId, other: UserId, bef
 /// Tells the user's devices whether the other user is a contact and whether blocked, and both users what they see of each
 /// other. It is what the records say now, so that it may be told again.
 pub async fn announce<W: World>(world: &W, user: UserId, other: UserId) -> Result<(), Error> {
-    announce_since(world, user, other, None).await
+    announce_since(world, (user, other), None).await
+}
+
+/// Tries once more at once if the store or the records fail after something was told. What was told may hold no more,
+/// and whoever else announces the same change, a call or another round of recovery, may confirm it; then nobody would
+/// correct it.
+async fn announce_since<W: World>(world: &W, users: (UserId, UserId), before: Option<Relation>) -> Result<(), Error> {
+    let mut is_told = false;
+    match try_announce(world, users, before, &mut is_told).await {
+        Err(error) if is_told && error.is_unavailable() => try_announce(world, users, before, &mut is_told).await,
+        outcome => outcome,
+    }
 }
 
 /// Two changes of the same contact may be announced in another order than they were stored. Therefore the records are read
-/// again after each announcement, and what has changed in between is announced, too.
-async fn announce_since<W: World>(
+/// again after each announcement, and what has changed in between is announced, too. `is_told` becomes `true` as soon
+/// as the user's devices may have been told something.
+async fn try_announce<W: World>(
     world: &W,
-    user: UserId,
-    other: UserId,
+    (user, other): (UserId, UserId),
     before: Option<Relation>,
+    is_told: &mut bool,
 ) -> Result<(), Error> {
     let mut relation = world.relation(user, other).await?;
     for _ in 0..TRIES_MAX {
         let update = event::contact_update(other, relation.contact, relation.blocked);
         let transaction = Transaction::new(Owner::User(user)).publish(update);
+        *is_told = true;
         if let Some(error) = store_calls::failure(&[store_calls::commit_one(world, transaction).await?]) {
             return Err(error);
         }

@@ -88,8 +88,8 @@ pub fn problem(error: &Error) -> ApiError {
         ErrorKind::Unavailable => 503,
         _ => 500,
     };
-    let problem =
-        ApiError { status, code: error.code().into(), ..ApiError::new(ErrorCode::Internal, error.to_string()) };
+    let detail = if error.kind() == ErrorKind::Internal { error.to_string() } else { error.public_message() };
+    let problem = ApiError { status, code: error.code().into(), ..ApiError::new(ErrorCode::Internal, detail) };
     let after = error.retry_after_ms().map(|span| Duration::from_millis(span.into()));
     ApiError { title: "The state could not be compared", retry: error.retry(), retry_after: after, ..problem }
 }

@@ -257,7 +257,10 @@ export class RoostClient {
   discard(id: Id): boolean;
   typing(conversation: Id): void;
   sync(options?: { since?: string }): Promise<SyncAnswer>;
-  /** Sends a frame of any type; resolves to the payload of the answer. */
+  /**
+   * Sends a frame of any type; resolves to the payload of the answer. `timeoutMs` replaces `ackTimeoutMs` on a socket; over
+   * HTTP, `httpTimeoutMs` counts.
+   */
   call(type: string, payload?: object, options?: { timeoutMs?: number }): Promise<any>;
   /** Calls a route; resolves to its JSON, or to `null`. */
   http(method: string, path: string, request?: HttpRequest): Promise<any>;

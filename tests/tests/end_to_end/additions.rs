@@ -9,12 +9,6 @@ use roost_tests::server::Server;
 use serde_json::json;
 use uuid::Uuid;
 
-async fn become_contacts(server: &Server, one: Uuid, other: Uuid) {
-    for (user, contact) in [(one, other), (other, one)] {
-        server.user(user).put(&format!("/v1/contacts/{contact}")).await.done();
-    }
-}
-
 async fn create(client: &Client, members: &[Uuid]) -> (u16, String) {
     let answer = client.post("/v1/conversations", json!({ "members": members })).await;
     let body: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
@@ -69,7 +63,7 @@ async fn only_mutual_contacts_may_be_added_where_that_is_configured() {
     let server = Server::start(&[("conversations.add", "contacts")]).await;
     let [ann_id, bob_id, cat_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     let ann = server.user(ann_id);
-    become_contacts(&server, ann_id, bob_id).await;
+    server.befriend(ann_id, bob_id).await;
     ann.put(&format!("/v1/contacts/{cat_id}")).await.done();
     assert_eq!(create(&ann, &[bob_id, cat_id]).await, refused("forbidden"), "Cat has not added Ann");
     let (status, group) = create(&ann, &[bob_id]).await;
@@ -95,12 +89,12 @@ async fn a_function_adds_only_whom_its_caller_may_add() {
     let server = Server::serve(folder.path(), &set).await;
     let [ann_id, bob_id, cat_id, dan_id] = [(); 4].map(|()| Uuid::new_v4());
     let ann = server.user(ann_id);
-    become_contacts(&server, ann_id, bob_id).await;
+    server.befriend(ann_id, bob_id).await;
     let group = ann.conversation(&[bob_id]).await;
     let path = |user: Uuid| format!("/v1/greedy/members/{group}/{user}");
     let refused = ann.put(&path(cat_id)).await.json(200);
     assert!(refused.as_str().unwrap().starts_with("Forbidden("), "{refused}");
-    become_contacts(&server, ann_id, cat_id).await;
+    server.befriend(ann_id, cat_id).await;
     assert_eq!(ann.put(&path(cat_id)).await.json(200), "added");
     let backend = server.service().request("PUT", &path(dan_id)).header("roost-user", ann_id.to_string());
     assert_eq!(send(backend).await.json(200), "added");
@@ -112,7 +106,7 @@ async fn only_backends_create_and_add_where_that_is_configured() {
     let server = Server::start(&[("conversations.add", "service")]).await;
     let [ann_id, bob_id, cat_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     let ann = server.user(ann_id);
-    become_contacts(&server, ann_id, bob_id).await;
+    server.befriend(ann_id, bob_id).await;
     for members in [&[bob_id][..], &[]] {
         assert_eq!(create(&ann, members).await, refused("forbidden"));
     }

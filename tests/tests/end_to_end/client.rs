@@ -35,7 +35,6 @@ pub(crate) async fn shows_what_the_api_answers(
     contacts: &[Uuid],
 ) {
     let api = server.user(user);
-    let mut differences = (Value::Null, Value::Null);
     eventually(&format!("the screen of {user} equals the answers of the API"), async || {
         let page = api.get("/v1/conversations?limit=100").await.json(200);
         let unread = api.get("/v1/unread").await.json(200);
@@ -55,11 +54,10 @@ pub(crate) async fn shows_what_the_api_answers(
             "online": online.collect::<Vec<_>>(),
             "blocked": shown["blocked"],
         });
-        differences = (answered, shown);
-        if differences.0 != differences.1 {
-            eprintln!("the API answers {:#}\nthe store shows {:#}", differences.0, differences.1);
+        if answered != shown {
+            eprintln!("the API answers {answered:#}\nthe store shows {shown:#}");
         }
-        differences.0 == differences.1
+        answered == shown
     })
     .await;
 }

@@ -461,6 +461,26 @@ pub enum RecordsError {
     },
 }
 
+impl RecordsError {
+    /// What was refused and what is allowed, without the kind of the error, which clients receive as a code.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::NotFound(text)
+            | Self::Forbidden(text)
+            | Self::Conflict(text)
+            | Self::TooLarge(text)
+            | Self::TooManyConversations(text)
+            | Self::Invalid(text)
+                if !text.is_empty() =>
+            {
+                text.clone()
+            }
+            Self::VersionMismatch { present } => present_version(present),
+            _ => self.to_string(),
+        }
+    }
+}
+
 fn present_version(present: &Option<u64>) -> String {
     match present {
         Some(version) => format!("the document has version {version}; read it, and try again with that version"),

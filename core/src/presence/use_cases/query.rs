@@ -1,7 +1,7 @@
 //! Answers which users are online, as far as the viewer may know it.
 //!
-//! Who is visible is asked after the records were read. Whoever is still visible then had the generation that was read before
-//! any block that follows, so that the event that hides the user has a higher one.
+//! Who is visible is asked after the presence was read. Whoever is still visible then had the generation that was read
+//! before any block that follows, so that the event that hides the user has a higher one.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,8 @@ pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Res
     Ok(views)
 }
 
-/// The presence of all contacts whom the user may see, in ascending order of their ids.
+/// The presence of all contacts whom the user may see, in ascending order of their ids. The records are asked twice:
+/// whose presence to read, and afterwards, as above, who of them is still visible.
 pub async fn of_contacts<W: World>(world: &W, user: UserId) -> Result<Vec<PresenceView>, Error> {
     let contacts = audience(world, user).await?;
     let mut views = look_up(world, contacts).await?;

@@ -11,7 +11,7 @@ import { Http } from "./http.js";
 import { checkId, newId } from "./ids.js";
 import { completeOptions } from "./options.js";
 import { Outbox } from "./outbox.js";
-import { formatPosition, isKnown, parsePosition, positionOf } from "./position.js";
+import { formatPosition, isKnown, isSamePosition, parsePosition, positionOf } from "./position.js";
 import { Requests } from "./requests.js";
 import { routeOf } from "./routes.js";
 import { Tokens } from "./tokens.js";
@@ -270,7 +270,7 @@ export class RoostClient {
   /** The first frame of a connection. `resumed`: everything that was missed follows. */
   #welcome(hello) {
     const position = positionOf(hello);
-    const resumed = position !== null && this.#hello !== null && this.#isAt(position);
+    const resumed = this.#hello !== null && isSamePosition(position, this.#position);
     this.#position = position ?? this.#position;
     this.#hello = hello;
     try {
@@ -284,11 +284,6 @@ export class RoostClient {
     this.#connected?.resolve(hello);
     // A listener may have closed the client.
     this.#outbox.setOnline(this.status === "online");
-  }
-
-  #isAt(position) {
-    const known = this.#position;
-    return known !== null && known.epoch === position.epoch && known.offset === position.offset;
   }
 
   /** A client belongs to one user: the queue of one must not be sent by another. */

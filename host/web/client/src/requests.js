@@ -20,11 +20,6 @@ export class Requests {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** How many requests wait for an answer. */
-  get size() {
-    return this.#pending.size;
-  }
-
   /** Sends a request over this link; resolves to the payload of the answer. */
   send(link, type, payload, timeoutMs = this.#timeoutMs) {
     if (this.#pending.size >= PENDING_MAX) {

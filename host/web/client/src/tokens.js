@@ -131,7 +131,7 @@ function isOver({ claims, receivedAt }, now) {
 }
 
 /** The claims of a JSON Web Token; none for any other token. */
-export function claimsOf(text) {
+function claimsOf(text) {
   try {
     const base64 = text.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));

@@ -3,8 +3,8 @@
  */
 
 /** The members that a conversation names, and up to how many members it has their read positions. */
-export const MEMBERS_SHOWN_MAX = 20;
-export const READS_SHOWN_MAX = 8;
+const MEMBERS_SHOWN_MAX = 20;
+const READS_SHOWN_MAX = 8;
 /** Readers of whom a larger conversation remembers positions: they come only as events. */
 const READERS_MAX = 100;
 

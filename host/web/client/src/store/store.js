@@ -13,7 +13,7 @@ import { Refresh } from "./refresh.js";
 import { Screen } from "./screen.js";
 
 const DEFAULTS = { conversationsMax: 1_000, messagesMax: 500, openMax: 20, pageSize: 50, clock: systemClock };
-/** Further pages of counters that are read, of 4,000 conversations each. */
+/** Further pages of counters that are read, of at most 1,400 conversations each. */
 const COUNTER_PAGES_MAX = 5;
 const LOAD_FIRST_MS = 500;
 const LOAD_LAST_MS = 30_000;
