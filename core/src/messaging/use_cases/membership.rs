@@ -83,7 +83,7 @@ async fn announce_to_all<W: World>(world: &W, target: Target) -> Result<(), Erro
     }
 }
 
-/// A user whose own state cannot be changed, such as a value of another type, does not stop the others from being told.
+/// A user or a member whose state cannot be changed, such as a value of another type, does not stop the others from being told.
 /// `is_told` becomes `true` as soon as one of the others may have been told something.
 async fn try_announce<W: World>(world: &W, target: Target, is_told: &mut bool) -> Result<(), Error> {
     let Target { user, conversation, .. } = target;
@@ -97,12 +97,13 @@ async fn try_announce<W: World>(world: &W, target: Target, is_told: &mut bool) -
         transactions.extend(receipts(world, conversation, user, &state).await?);
         *is_told |= !transactions.is_empty();
         let outcomes = store_calls::commit_all(world, transactions).await?;
-        if let Some(error) = store_calls::failure(&outcomes) {
-            return Err(error);
-        }
+        let others = match store_calls::failure(&outcomes) {
+            Some(error) if error.retry() => return Err(error),
+            failure => failure.map_or(Ok(()), Err),
+        };
         let after = MembershipState::read(world, conversation, user).await?;
         if after == state {
-            return own;
+            return own.and(others);
         }
         state = after;
     }
