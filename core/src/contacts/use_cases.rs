@@ -26,14 +26,20 @@ pub async fn add<W: World>(world: &W, user: UserId, contact: UserId) -> Result<(
     different_users(user, contact, "add")?;
     let before = world.relation(user, contact).await?;
     world.add_contact(user, contact).await?;
-    if before.contact { Ok(()) } else { announce_or_delay(world, user, contact, before).await }
+    if !before.contact {
+        announce_or_delay(world, user, contact, before).await;
+    }
+    Ok(())
 }
 
 /// Removes a contact. Removing a user who is no contact changes nothing.
 pub async fn remove<W: World>(world: &W, user: UserId, contact: UserId) -> Result<(), Error> {
     let before = world.relation(user, contact).await?;
     world.remove_contact(user, contact).await?;
-    if before.contact { announce_or_delay(world, user, contact, before).await } else { Ok(()) }
+    if before.contact {
+        announce_or_delay(world, user, contact, before).await;
+    }
+    Ok(())
 }
 
 /// Blocks a user: neither sees the other's presence, and neither can write to the other in a conversation of the two.
@@ -42,27 +48,33 @@ pub async fn block<W: World>(world: &W, user: UserId, blocked: UserId) -> Result
     different_users(user, blocked, "block")?;
     let before = world.relation(user, blocked).await?;
     world.block(user, blocked).await?;
-    if before.blocked { Ok(()) } else { announce_or_delay(world, user, blocked, before).await }
+    if !before.blocked {
+        announce_or_delay(world, user, blocked, before).await;
+    }
+    Ok(())
 }
 
 /// Ends a block. Unblocking a user who is not blocked changes nothing.
 pub async fn unblock<W: World>(world: &W, user: UserId, blocked: UserId) -> Result<(), Error> {
     let before = world.relation(user, blocked).await?;
     world.unblock(user, blocked).await?;
-    if before.blocked { announce_or_delay(world, user, blocked, before).await } else { Ok(()) }
+    if before.blocked {
+        announce_or_delay(world, user, blocked, before).await;
+    }
+    Ok(())
 }
 
-/// Announces the one change that a call has made, and confirms it. What cannot be announced now stays pending in the records,
-/// and [`crate::messaging::recover`] announces it.
-async fn announce_or_delay<W: World>(world: &W, user: UserId, other: UserId, before: Relation) -> Result<(), Error> {
+/// Announces the one change that a call has made, and confirms it. What cannot be announced now stays pending in the
+/// records, and [`crate::messaging::recover`] announces it. It also reports a failure that lasts. The call succeeds
+/// in both cases, because the records hold the change.
+async fn announce_or_delay<W: World>(world: &W, user: UserId, other: UserId, before: Relation) {
     match announce_since(world, user, other, Some(before)).await {
         Ok(()) => {
             // A confirmation that is lost makes the announcement again, which is harmless.
             let _ = world.announced(vec![Confirmation::Contact(user, other, 1)]).await;
-            Ok(())
         }
-        Err(error) if error.retry() => Ok(()),
-        Err(error) => Err(error),
+        Err(error) if error.retry() => {}
+        Err(_) => world.count("announcements", &[("outcome", "failed")], 1),
     }
 }
 

@@ -4,15 +4,14 @@
 use serde_json::Value as Json;
 
 use super::*;
-use crate::key::Owner;
 use crate::limits::{FOLLOWED_TTL_MS, MEMBERS_NOTIFIED_MAX, PENDING_AFTER_MS};
-use crate::port::{Confirmation, Mutation, PendingQuery, Replay, Transaction};
+use crate::port::{Confirmation, PendingQuery, Replay};
 
-const DAN: UserId = UserId::from_u128(0xD);
-const GROUP: ConversationId = ConversationId::from_u128(0x88);
+pub(super) const DAN: UserId = UserId::from_u128(0xD);
+pub(super) const GROUP: ConversationId = ConversationId::from_u128(0x88);
 
 /// Everybody is connected, and Ada, Ben and Cleo are in a conversation.
-fn connected() -> FakeWorld {
+pub(super) fn connected() -> FakeWorld {
     let world = FakeWorld::new();
     for user in [ADA, BEN, CLEO, DAN] {
         connect(&world, user);
@@ -28,7 +27,7 @@ fn connect(world: &FakeWorld, user: UserId) {
 }
 
 /// The events that are kept since this was last called, by user, with their payloads.
-fn received(world: &FakeWorld) -> BTreeMap<UserId, Vec<(String, Json)>> {
+pub(super) fn received(world: &FakeWorld) -> BTreeMap<UserId, Vec<(String, Json)>> {
     let mut all: BTreeMap<UserId, Vec<(String, Json)>> = BTreeMap::new();
     for (user, delivery) in world.store.take_published() {
         if delivery.position.is_none() {
@@ -40,11 +39,11 @@ fn received(world: &FakeWorld) -> BTreeMap<UserId, Vec<(String, Json)>> {
     all
 }
 
-fn names(received: &BTreeMap<UserId, Vec<(String, Json)>>, user: UserId) -> Vec<&str> {
+pub(super) fn names(received: &BTreeMap<UserId, Vec<(String, Json)>>, user: UserId) -> Vec<&str> {
     received.get(&user).into_iter().flatten().map(|(name, _)| name.as_str()).collect()
 }
 
-fn change_of(user: UserId) -> MemberChange {
+pub(super) fn change_of(user: UserId) -> MemberChange {
     MemberChange { conversation: CONVERSATION, actor: Some(ADA), user, at: Timestamp(2_000) }
 }
 
@@ -53,7 +52,7 @@ fn recovered(world: &FakeWorld) -> usize {
     block_on(recover(world)).unwrap()
 }
 
-fn is_anything_pending(world: &FakeWorld) -> bool {
+pub(super) fn is_anything_pending(world: &FakeWorld) -> bool {
     !block_on(world.pending(PendingQuery::untried(Timestamp(u64::MAX)))).unwrap().items.is_empty()
 }
 
@@ -207,35 +206,6 @@ fn of_group<'e>(received: &'e BTreeMap<UserId, Vec<(String, Json)>>, user: UserI
     let id = Json::from(GROUP.to_string());
     let named = received.get(&user).into_iter().flatten().filter(|(found, _)| found == name);
     named.map(|(_, payload)| payload).filter(|payload| payload["id"] == id || payload["conversation"] == id).collect()
-}
-
-/// Makes the positions of a user a value of another type.
-fn break_positions(world: &FakeWorld, user: UserId) {
-    let text = Mutation::Set(Key::of_user(Space::UnreadSequence, user), b"text".to_vec(), None);
-    block_on(world.commit(vec![Transaction::new(Owner::User(user)).mutate(text)])).unwrap();
-}
-
-#[test]
-fn a_user_whose_counters_cannot_be_read_does_not_stop_the_others() {
-    let world = connected();
-    break_positions(&world, DAN);
-    assert_eq!(block_on(add_member(&world, change_of(DAN))).unwrap_err().code(), "internal");
-    assert_eq!(names(&received(&world), ADA)[0], "conversation.members");
-    let new = NewConversation { id: Some(GROUP), ..group(&[ADA, BEN, DAN]) };
-    assert_eq!(block_on(create(&world, new)).unwrap_err().code(), "internal");
-    let events = received(&world);
-    for user in [ADA, BEN] {
-        assert_eq!(names(&events, user), ["conversation.added"]);
-    }
-    // The message before is not announced, so that everybody needs a snapshot.
-    block_on(world.append_message(draft(1))).unwrap();
-    assert_eq!(block_on(send(&world, draft(2))).unwrap_err().code(), "internal");
-    recovered(&world);
-    let events = received(&world);
-    for user in [ADA, BEN, CLEO] {
-        let messages = names(&events, user).into_iter().filter(|name| *name == "message.new");
-        assert_eq!(messages.count(), 2, "{user}");
-    }
 }
 
 #[test]

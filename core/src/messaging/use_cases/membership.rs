@@ -81,7 +81,8 @@ pub(super) async fn announce_again<W: World>(
     announce_to_all(world, conversation, user, Target::repeated(user, conversation)).await
 }
 
-/// A user whose own state cannot be changed, such as a value of another type, does not stop the others from being told.
+/// A user or a member whose state cannot be changed, such as a value of another type, does not stop the others from
+/// being told.
 async fn announce_to_all<W: World>(
     world: &W,
     conversation: ConversationId,
@@ -97,12 +98,13 @@ async fn announce_to_all<W: World>(
         let mut transactions = state.notify(conversation, user);
         transactions.extend(receipts(world, conversation, user, &state).await?);
         let outcomes = store_calls::commit_all(world, transactions).await?;
-        if let Some(error) = store_calls::failure(&outcomes) {
-            return Err(error);
-        }
+        let others = match store_calls::failure(&outcomes) {
+            Some(error) if error.retry() => return Err(error),
+            failure => failure.map_or(Ok(()), Err),
+        };
         let after = MembershipState::read_again(world, conversation, user).await?;
         if after == state {
-            return own;
+            return own.and(others);
         }
         state = after;
     }

@@ -9,9 +9,9 @@ use super::validate_length;
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::UserId;
-use crate::port::World;
+use crate::port::{StoreError, Value, World};
 use crate::presence::rules::record;
-use crate::store_calls::read_all;
+use crate::store_calls::read_each;
 
 /// On whose behalf presence is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Res
     let mut views = look_up(world, users.to_vec()).await?;
     let visible = visible_to(world, viewer, users).await?;
     for view in views.iter_mut().filter(|view| !visible.contains(&view.user)) {
-        *view = PresenceView { user: view.user, online: false, last_seen: None, generation: 0 };
+        *view = never_seen(view.user);
     }
     Ok(views)
 }
@@ -64,6 +64,17 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
 /// Answers from the status, not from the `online` key. Between the last heartbeat and the sweep, an answer from the key would
 /// be ahead of the announcement, and nothing would correct it if the user came back.
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
-    let values = read_all(world, record::view_queries(&users), 1).await?;
-    users.into_iter().zip(&values).map(|(user, value)| Ok(record::view(user, value)?)).collect()
+    let answers = read_each(world, record::view_queries(&users), 1).await?;
+    Ok(users.into_iter().zip(answers).map(|(user, answer)| view(user, answer)).collect())
+}
+
+/// A user whose record cannot be read, such as a value of another type, is answered as never seen. An error would
+/// refuse the presence of everybody else: in `hello`, that of all contacts.
+fn view(user: UserId, answer: Result<Vec<Value>, StoreError>) -> PresenceView {
+    let view = answer.and_then(|values| record::view(user, values.first().unwrap_or(&Value::Missing)));
+    view.unwrap_or_else(|_| never_seen(user))
+}
+
+const fn never_seen(user: UserId) -> PresenceView {
+    PresenceView { user, online: false, last_seen: None, generation: 0 }
 }

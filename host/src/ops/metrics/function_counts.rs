@@ -23,8 +23,9 @@ pub(super) const HELP: [(&str, &str); 9] = [
     ("repair", "Stale state put right, by function and what."),
     (
         "announcements",
-        "Announcements of changes that did not go out at once, by outcome: delayed, recovered, failed (tried again later), \
-         postponed (the store is away for it), stuck (failed again and again), unconfirmed, unreleased.",
+        "Announcements of changes that did not go out at once, by outcome: delayed, recovered, failed (at once or in \
+         recovery; tried again later), postponed (the store is away for it), stuck (failed again and again), \
+         unconfirmed, unreleased.",
     ),
     ("devices_refused", "Heartbeats that would have added a device to a user who has as many as allowed."),
     ("presence_swept", "Users looked at because their deadline passed, by result."),
