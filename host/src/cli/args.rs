@@ -10,7 +10,7 @@ use uuid::Uuid;
 mod host;
 
 pub(super) use host::{
-    AdminUrl, CanaryArgs, DeployArgs, FunctionsArgs, HostArgs, LogsArgs, NamedFunctionArgs, RollbackArgs, UndeployArgs,
+    AdminUrl, CanaryArgs, DeployArgs, FunctionsArgs, HostArgs, LogsArgs, PromoteArgs, RollbackArgs, UndeployArgs,
 };
 
 use super::new::NewArgs;
@@ -135,7 +135,7 @@ Examples:
   roost canary presence 25%")]
     Canary(CanaryArgs),
     /// Let the canary of a function serve everybody
-    Promote(NamedFunctionArgs),
+    Promote(PromoteArgs),
     /// End the deployment of a function, so that the component of the host's folder serves again
     Undeploy(UndeployArgs),
     /// Read the folder with the components of a running host again

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::args::{CanaryArgs, DeployArgs, HostArgs, NamedFunctionArgs, RollbackArgs, UndeployArgs};
+use super::args::{CanaryArgs, DeployArgs, HostArgs, PromoteArgs, RollbackArgs, UndeployArgs};
 use super::print::print;
 use super::running_host::{self, RunningHost};
 
@@ -69,16 +69,22 @@ pub(super) async fn roll_back(args: &RollbackArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) async fn set_canary(args: &CanaryArgs) -> anyhow::Result<ExitCode> {
     let body = json!({ "percent": args.percent }).to_string();
-    ask(&args.host, "PUT", &format!("/functions/{}/canary", args.name), &body).await
+    let query = removals_query(args.allow_removals);
+    ask(&args.host, "PUT", &format!("/functions/{}/canary{query}", args.name), &body).await
 }
 
-pub(super) async fn promote(args: &NamedFunctionArgs) -> anyhow::Result<ExitCode> {
-    ask(&args.host, "POST", &format!("/functions/{}/promote", args.name), "").await
+pub(super) async fn promote(args: &PromoteArgs) -> anyhow::Result<ExitCode> {
+    let query = removals_query(args.allow_removals);
+    ask(&args.host, "POST", &format!("/functions/{}/promote{query}", args.name), "").await
 }
 
 pub(super) async fn undeploy(args: &UndeployArgs) -> anyhow::Result<ExitCode> {
-    let query = if args.allow_removals { "?allow_removals=true" } else { "" };
+    let query = removals_query(args.allow_removals);
     ask(&args.host, "DELETE", &format!("/functions/{}{query}", args.name), "").await
+}
+
+const fn removals_query(allow_removals: bool) -> &'static str {
+    if allow_removals { "?allow_removals=true" } else { "" }
 }
 
 pub(super) async fn reload(args: &HostArgs) -> anyhow::Result<ExitCode> {

@@ -3,7 +3,11 @@
 //! A heartbeat that fails is missed. As long as some are, the task tries a few of them again and again, and sends all that
 //! were missed as soon as these succeed, spread over a short time: after an outage of the store no device expires because
 //! the next round is far away.
+//!
+//! A call that traps or is refused would fail again. Its connections are named again in halves within the same round,
+//! until those are alone for which a function fails: one bad connection costs no other its heartbeat.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +16,7 @@ use roost_core::port::{Bus, Feeds};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::delivery::hub::Hub;
-use crate::ops::trace;
+use crate::ops::{metrics, trace};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::hooks;
 use crate::runtime::{CallError, Connection};
@@ -24,6 +28,11 @@ const PROBE_PAUSE_MIN: Duration = Duration::from_millis(250);
 const PROBE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The time over which missed heartbeats are spread, so that all hosts together do not overload the store.
 const CATCH_UP_SPREAD: Duration = Duration::from_millis(1_500);
+/// How many calls of one round are made for halves. It takes 18 to find one connection among 500; a function that fails
+/// for all connections does not cause more than this.
+const HALF_CALLS_MAX: usize = 128;
+/// After this time no further halves are made, because the next round must not begin late.
+const HALVING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Sends heartbeats at every interval, until it is dropped.
 pub(crate) async fn run<F: Dispatcher, S: Bus + Feeds + 'static>(
@@ -46,21 +55,62 @@ struct Heartbeats<F, S> {
     hub: Arc<Hub<S>>,
 }
 
+/// What has failed in a round.
+#[derive(Default)]
+struct RoundFailures<'c> {
+    /// The connections of calls that may succeed later.
+    missed: Vec<Connection>,
+    /// The connections of each call that would fail again.
+    refused: VecDeque<&'c [Connection]>,
+}
+
 impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
     /// Sends the heartbeats of these connections, spread over this time; returns those that were missed. The next round names
     /// them again.
     async fn send(&self, connections: Vec<Connection>, spread: Duration) -> Vec<Connection> {
         let chunks = connections.chunks(LIST_MAX);
-        let (mut missed, pause) = (Vec::new(), spread / u32::try_from(chunks.len().max(1)).unwrap_or(u32::MAX));
+        let pause = spread / u32::try_from(chunks.len().max(1)).unwrap_or(u32::MAX);
+        let mut failures = RoundFailures::default();
         for chunk in chunks {
-            let trace = trace::new_id();
-            let (gathered, ()) = tokio::join!(hooks::heartbeat(self.functions.as_ref(), &trace, chunk), sleep(pause));
-            if gathered.failures.iter().any(may_succeed_later) {
-                self.hub.restore_alive(chunk);
-                missed.extend_from_slice(chunk);
-            }
+            tokio::join!(self.call(chunk, &mut failures), sleep(pause));
         }
-        missed
+        self.send_halves(&mut failures).await;
+        failures.missed
+    }
+
+    /// Names these connections in one call of each function.
+    async fn call<'c>(&self, connections: &'c [Connection], failures: &mut RoundFailures<'c>) {
+        let trace = trace::new_id();
+        let gathered = hooks::heartbeat(self.functions.as_ref(), &trace, connections).await;
+        if gathered.failures.iter().any(may_succeed_later) {
+            self.hub.restore_alive(connections);
+            failures.missed.extend_from_slice(connections);
+        } else if !gathered.failures.is_empty() {
+            failures.refused.push_back(connections);
+        }
+    }
+
+    /// Names the connections of refused calls again in halves, and those of refused halves in halves of these. The
+    /// largest come first, so that most connections have been named if the calls are used up. Functions that had
+    /// succeeded are called again, which changes nothing.
+    async fn send_halves(&self, failures: &mut RoundFailures<'_>) {
+        let (mut calls, until) = (0, Instant::now() + HALVING_TIME_MAX);
+        let mut skipped = Vec::new();
+        while let Some(connections) = failures.refused.pop_front() {
+            if connections.len() < 2 || calls >= HALF_CALLS_MAX || Instant::now() >= until {
+                report_skipped(connections);
+                skipped.extend_from_slice(connections);
+                continue;
+            }
+            let (first, second) = connections.split_at(connections.len() / 2);
+            self.call(first, failures).await;
+            self.call(second, failures).await;
+            calls += 2;
+        }
+        if !skipped.is_empty() {
+            // The next round names them again, also if they give no further sign of life.
+            self.hub.restore_alive(&skipped);
+        }
     }
 
     /// Tries missed heartbeats again until none is left, or the next round is due.
@@ -89,6 +139,18 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
     }
 }
 
+/// Logs and counts connections that are left until the next round.
+fn report_skipped(connections: &[Connection]) {
+    let first = connections.first();
+    tracing::warn!(
+        connections = connections.len(),
+        user = first.map(|connection| tracing::field::display(connection.user)),
+        connection = first.map(|connection| connection.id.as_str()),
+        "a function fails for the heartbeat of these connections (the first is named); the next round tries again"
+    );
+    metrics::HEARTBEATS_SKIPPED.inc_by(connections.len() as u64);
+}
+
 fn may_succeed_later(error: &CallError) -> bool {
     match error {
         CallError::Failed(failure) => failure.retry,
@@ -99,13 +161,15 @@ fn may_succeed_later(error: &CallError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use roost_core::ids::ConnectionId;
 
     use super::*;
     use crate::delivery::hub::Registration;
     use crate::ops::supervisor::TaskHealth;
     use crate::runtime::{Failure, FailureKind, Request};
-    use crate::server::fake::{FakeFunctions, LossyStore, reply, socket_config, user};
+    use crate::server::fake::{FakeAnswer, FakeFunctions, LossyStore, failure, reply, socket_config, user};
 
     const INTERVAL: Duration = Duration::from_secs(25);
 
@@ -150,7 +214,10 @@ mod tests {
                 retry: true,
                 retry_after: None,
             };
-            let answer = if away { Err(CallError::Failed(failure)) } else { reply(200, "{}") };
+            self.answer_heartbeats(if away { Err(CallError::Failed(failure)) } else { reply(200, "{}") });
+        }
+
+        fn answer_heartbeats(&self, answer: FakeAnswer) {
             for name in 1..=LIST_MAX {
                 self.functions.answer(&format!("beat {name}"), answer.clone());
             }
@@ -164,6 +231,17 @@ mod tests {
                 _ => None,
             });
             heartbeats.fold((0, 0), |(calls, connections), more| (calls + 1, connections + more))
+        }
+
+        /// The connections that heartbeats without this one named.
+        fn named_without(&self, bad: &ConnectionId) -> BTreeSet<ConnectionId> {
+            let invocations = self.functions.invocations();
+            let heartbeats = invocations.into_iter().filter_map(|invocation| match invocation.request {
+                Request::Heartbeat(connections) => Some(connections),
+                _ => None,
+            });
+            let without = heartbeats.filter(|connections| connections.iter().all(|connection| connection.id != *bad));
+            without.flatten().map(|connection| connection.id).collect()
         }
 
         fn calls(&self) -> usize {
@@ -225,5 +303,48 @@ mod tests {
         fixture.sleep_until(32.0).await;
         assert_eq!(fixture.named(before), (1, 4));
         assert_eq!(fixture.hub.connections(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_connection_for_which_a_function_fails_costs_no_other_its_heartbeat() {
+        let refused = failure(FailureKind::Internal, "internal").unwrap_err();
+        for error in [CallError::Trapped, CallError::ReplyTooLarge, refused] {
+            let fixture = Fixture::new(500).await;
+            let bad = "c77".parse::<ConnectionId>().unwrap();
+            fixture.functions.fail_heartbeats_of(bad.clone(), error);
+            fixture.sleep_until(25.1).await;
+            let named = fixture.named_without(&bad);
+            assert_eq!(named.len(), 499, "within the round");
+            let calls = fixture.calls();
+            assert!(calls <= 1 + 2 * 9, "{calls} calls to halve 500 connections down to one");
+            fixture.sleep_until(49.9).await;
+            assert_eq!(fixture.calls(), calls, "the bad one is left until the next round");
+            fixture.sleep_until(50.1).await;
+            assert_eq!(fixture.named(calls), (1, 1), "the next round names the bad one, and no other was missed");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_fails_for_every_connection_is_called_a_bounded_number_of_times() {
+        let fixture = Fixture::new(1_200).await;
+        fixture.answer_heartbeats(Err(CallError::Trapped));
+        fixture.sleep_until(49.9).await;
+        assert_eq!(fixture.calls(), 3 + HALF_CALLS_MAX);
+        fixture.answer_heartbeats(reply(200, "{}"));
+        let before = fixture.calls();
+        fixture.sleep_until(50.1).await;
+        assert_eq!(fixture.named(before), (3, 1_200), "the next round names all of them");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn halves_that_find_the_store_away_are_sent_when_it_is_back() {
+        let fixture = Fixture::new(500).await;
+        fixture.set_store_away(true);
+        fixture.functions.answer("beat 500", Err(CallError::Trapped));
+        fixture.sleep_until(30.0).await;
+        fixture.set_store_away(false);
+        let before = fixture.calls();
+        fixture.sleep_until(33.0).await;
+        assert_eq!(fixture.named(before).1, 500, "each connection once, long before the next round");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use roost_core::feed::Position;
-use roost_core::ids::UserId;
+use roost_core::ids::{ConnectionId, UserId};
 use roost_core::port::{Bus, Delivery, Event, Feeds, PubSub, Publication, Replay, StoreError, Subscriber};
 use roost_core::testing::{FakeStore, ManualClock};
 use tokio::sync::{Semaphore, watch};
@@ -178,6 +178,8 @@ pub(crate) struct FakeFunctions {
     invocations: Mutex<Vec<Invocation>>,
     /// The names of calls that wait for a permit.
     gated: Mutex<BTreeSet<String>>,
+    /// How heartbeats fail that name one of these connections.
+    bad_connections: Mutex<BTreeMap<ConnectionId, CallError>>,
     /// Whether `hello` must have the answer of the hook.
     pub(crate) required: AtomicBool,
     pub(crate) gate: Semaphore,
@@ -197,6 +199,7 @@ impl FakeFunctions {
             answers: Mutex::default(),
             invocations: Mutex::default(),
             gated: Mutex::new(["slow", "slow.second"].map(str::to_owned).into()),
+            bad_connections: Mutex::default(),
             required: AtomicBool::new(false),
             gate: Semaphore::new(0),
             changes: watch::Sender::new(1),
@@ -211,6 +214,17 @@ impl FakeFunctions {
     /// Makes calls of this name wait for a permit of the gate.
     pub(crate) fn hold(&self, name: &str) {
         self.gated.lock().unwrap().insert(name.to_owned());
+    }
+
+    /// Makes every heartbeat fail that names this connection.
+    pub(crate) fn fail_heartbeats_of(&self, connection: ConnectionId, error: CallError) {
+        self.bad_connections.lock().unwrap().insert(connection, error);
+    }
+
+    fn heartbeat_error(&self, request: &Request) -> Option<CallError> {
+        let Request::Heartbeat(connections) = request else { return None };
+        let bad = self.bad_connections.lock().unwrap();
+        connections.iter().find_map(|connection| bad.get(&connection.id).cloned())
     }
 
     pub(crate) fn invocations(&self) -> Vec<Invocation> {
@@ -245,7 +259,11 @@ impl Callable for FakeFunctions {
             Request::Message { payload, .. } => payload.clone(),
             _ => "{}".to_owned(),
         };
+        let heartbeat_error = self.heartbeat_error(&invocation.request);
         self.invocations.lock().unwrap().push(invocation);
+        if let Some(error) = heartbeat_error {
+            return Err(error);
+        }
         let gated = self.gated.lock().unwrap().contains(&name);
         if gated {
             self.gate.acquire().await.unwrap().forget();

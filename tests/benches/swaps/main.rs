@@ -5,7 +5,7 @@
 //! First, functions are deployed while nobody chats. Then three phases: a calm one; one in which `presence` and `messaging`
 //! are swapped, with refused uploads, canaries that an operator takes back and broken canaries that the hosts take back; and
 //! one in which a component is compiled all the time. A list of verdicts ends the run; the exit code is 1 if a bound of
-//! counts or ratios does not hold. `--help` lists the options.
+//! counts, of ratios, or of the deployments while nobody chats does not hold. `--help` lists the options.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use roost_tests::client::Client;
 use roost_tests::deployment::{
-    change, changed, deploy, detail, folder_of_components, post, refused, stamped, version, version_of, withdrawal_of,
+    DEPLOYED_WITHIN, change, changed, deploy, detail, folder_of_components, post, refused, stamped, version,
+    version_of, withdrawal_of,
 };
-use roost_tests::eventually::{eventually, eventually_true};
+use roost_tests::eventually::{eventually, eventually_true, eventually_within};
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use roost_tests::{components, guests};
@@ -57,7 +58,7 @@ async fn a_component_is_deployed_replaced_rolled_back_and_undeployed() {
 
 #[tokio::test]
 async fn every_refusal_names_its_reason_and_changes_nothing() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[("function.lifecycle.memory_bytes_max", "2000000")]).await;
     deploy(&server, version("0.1.0", "ok"), "").await;
     let guest = |name: &str| fs::read(guests().join(name)).unwrap();
     let foreign = |code: &'static str, part: &'static str| (422, code, part);
@@ -72,8 +73,15 @@ async fn every_refusal_names_its_reason_and_changes_nothing() {
             String::new(),
             foreign("contract_version", "this host supports roost:edge@0.1.0"),
         ),
-        (guest("describe-trap.wasm"), String::new(), foreign("describe_failed", "describe failed")),
-        (version("0.2.0", "undescribed"), String::new(), foreign("describe_failed", "describe failed")),
+        (guest("describe-trap.wasm"), String::new(), foreign("describe_failed", "its describe failed: no idea")),
+        (version("0.2.0", "undescribed"), String::new(), foreign("describe_failed", "describe failed: wasm trap")),
+        (version("0.2.0", "endless"), String::new(), foreign("describe_failed", "did not end within 2000 ms")),
+        (version("0.2.0", "curious"), String::new(), foreign("describe_failed", "describe used the import clock.now")),
+        (
+            version("0.2.0", "large"),
+            String::new(),
+            foreign("memory_too_small", "function.lifecycle.memory_bytes_max is 2000000; raise it"),
+        ),
         (guest("route-thief.wasm"), String::new(), foreign("route_taken", "of the function")),
         (version("0.2.0", "smaller"), String::new(), foreign("removals_refused", "GET /v1/lifecycle/extra")),
         (version("0.2.0", "ok"), probe(r#","status":201"#), foreign("probe_failed", "expected the status 201")),
@@ -89,7 +97,8 @@ async fn every_refusal_names_its_reason_and_changes_nothing() {
     }
     let mut giant = version("0.2.0", "ok");
     giant.resize(33 << 20, 0);
-    assert_eq!(refused(&server, giant, "").await.1, "too_large");
+    let (got, got_code, reason) = refused(&server, giant, "").await;
+    assert_eq!((got, got_code.as_str()), (413, "too_large"), "{reason}");
     let kept = detail(&server).await;
     assert_eq!((&kept["serving"]["version"], kept["revisions"].as_array().unwrap().len()), (&json!("0.1.0"), 1));
     let smaller = deploy(&server, version("0.2.0", "smaller"), "allow_removals=true").await;
@@ -133,6 +142,46 @@ async fn a_canary_serves_the_same_users_every_time_and_grows() {
     deploy(&server, version("0.3.0", "ok"), "canary=10").await;
     changed(&server, "POST", "/promote", "").await;
     assert_eq!(version_of(&server, users[0]).await.as_deref(), Some("0.3.0"));
+}
+
+#[tokio::test]
+async fn a_canary_that_lacks_a_route_of_the_new_file_serves_everybody_only_if_that_is_allowed() {
+    let components = folder_of_components();
+    put(components.path(), &version("0.1.0", "smaller"));
+    let server = Server::serve(components.path(), &[]).await;
+    deploy(&server, version("0.2.0", "smaller"), "canary=50").await;
+    put(components.path(), &version("0.3.0", "ok"));
+    assert_eq!(post(&server.operator(), "/reload", Vec::new()).await.0, 200);
+    let everybody = r#"{"percent":100}"#;
+    for (method, path, body) in [("PUT", "/canary", everybody), ("POST", "/promote", "")] {
+        let (status, problem) = change(&server, method, path, body).await;
+        assert_eq!((status, &problem["code"]), (422, &json!("removals_refused")), "{problem}");
+        let reason = problem["detail"].as_str().unwrap();
+        assert!(reason.contains("GET /v1/lifecycle/extra; repeat the change with --allow-removals"), "{reason}");
+        let serving = detail(&server).await["serving"].clone();
+        assert_eq!((&serving["version"], &serving["canary"]["percent"]), (&json!("0.3.0"), &json!(50)));
+    }
+    let whole = changed(&server, "PUT", "/canary?allow_removals=true", everybody).await;
+    assert_eq!(whole["canary"], 100);
+    let promoted = changed(&server, "POST", "/promote?allow_removals=true", "").await;
+    assert_eq!(promoted["routes"]["removed"], json!(["GET /v1/lifecycle/extra"]));
+    assert_eq!(version_of(&server, Uuid::new_v4()).await.as_deref(), Some("0.2.0"));
+}
+
+#[tokio::test]
+async fn a_deployment_goes_on_to_its_end_when_whoever_asked_for_it_hangs_up() {
+    let server = Server::start(&[]).await;
+    // No host has compiled this component before, so that the deployment is not over when the connection ends.
+    let component = stamped(&version("0.1.0", "ok"), Uuid::new_v4().as_bytes());
+    let request = server.operator().request("POST", "/functions?progress=true").body(component);
+    let mut response = request.send().await.unwrap();
+    let first = response.chunk().await.unwrap().unwrap();
+    assert!(first.starts_with(br#"{"stage":"received"}"#), "{first:?}");
+    drop(response);
+    eventually_within(DEPLOYED_WITHIN, "the deployment has ended", async || {
+        version_of(&server, Uuid::new_v4()).await.as_deref() == Some("0.1.0")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -246,6 +295,11 @@ async fn the_folder_is_read_again_on_request_and_a_deployment_takes_precedence()
     let sent = std::process::Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap();
     assert!(sent.success());
     eventually("SIGHUP reads the folder, too", async || version_of(&server, user).await.is_none()).await;
+
+    fs::remove_dir_all(components.path()).unwrap();
+    let (status, problem) = post(&server.operator(), "/reload", Vec::new()).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("unreadable")), "{problem}");
+    server.user(user).get("/v1/unread").await.json(200);
 }
 
 #[tokio::test]
@@ -275,7 +329,7 @@ async fn the_commands_do_what_the_routes_do() {
     assert!(done && text.contains("serves 25 % of the users"), "{text}");
     let (done, text) = run(&["functions", "lifecycle"]).await;
     assert!(done && text.contains("2: 25 %") && text.contains("beside it"), "{text}");
-    let (done, text) = run(&["promote", "lifecycle"]).await;
+    let (done, text) = run(&["promote", "lifecycle", "--allow-removals"]).await;
     assert!(done && text.contains("revision 2 (version 0.2.0) serves"), "{text}");
     let (done, text) = run(&["rollback", "lifecycle"]).await;
     assert!(done && text.contains("revision 1 (version 0.1.0) serves"), "{text}");

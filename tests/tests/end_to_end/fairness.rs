@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use roost_tests::client::{Answer, Client};
@@ -19,11 +19,21 @@ use uuid::Uuid;
 
 /// How many requests or frames of an attacker are under way at the same time.
 const AT_ONCE: usize = 48;
+/// The longest time that a bystander may wait for an answer or an event. This is no benchmark: 5 s are the default
+/// deadline of a call, and the longest time that a request waits for other requests of its user. A bystander whom an
+/// attack holds up until such a time-out ends waits for longer; one who merely shares a busy machine does not.
+const LATENCY_MAX: Duration = Duration::from_secs(5);
+/// How much the memory of the host may grow during an attack. The instances and buffers of its first calls take tens of
+/// megabytes; an attack without a bound takes more than this within seconds.
+const GROWTH_KIB_MAX: u64 = 128 * 1_024;
 
-/// Two users who chat while an attack goes on: every message must be accepted and received.
+/// Two users who chat while an attack goes on: every message must be accepted and received in time.
 pub(super) struct Bystanders {
     stop: Arc<AtomicBool>,
-    chat: JoinHandle<usize>,
+    /// The time of every call, and of every event after it.
+    chat: JoinHandle<Vec<Duration>>,
+    /// The memory of the host before the attack.
+    resident_kib: u64,
 }
 
 impl Bystanders {
@@ -36,25 +46,33 @@ impl Bystanders {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let chat = tokio::spawn(async move {
-            let mut sent = 0;
+            let (mut sent, mut latencies) = (0, Vec::new());
             // At the pace of a person who writes fast, and with requests between the messages.
             while !stopped.load(Ordering::SeqCst) || sent < 3 {
                 let content = format!("message {sent}");
+                let began = Instant::now();
                 ann.ok("message.send", json!({ "conversation": conversation, "content": content })).await;
+                let accepted = Instant::now();
                 assert_eq!(bob.payload("message.new").await["content"], json!(content));
+                let received = Instant::now();
                 ann_http.get("/v1/unread").await.json(200);
+                latencies.extend([accepted - began, received - accepted, received.elapsed()]);
                 sent += 1;
                 tokio::time::sleep(Duration::from_millis(150)).await;
             }
-            sent
+            latencies
         });
-        Self { stop, chat }
+        Self { stop, chat, resident_kib: host.resident_kib() }
     }
 
-    /// Ends the chat; fails if anything of it has failed.
-    pub(super) async fn finish(self) {
+    /// Ends the chat; fails if anything of it has failed or was late, or if the memory of the host has grown too much.
+    pub(super) async fn finish(self, host: &Server) {
         self.stop.store(true, Ordering::SeqCst);
-        assert!(self.chat.await.expect("nothing of the bystanders fails") >= 3);
+        let latencies = self.chat.await.expect("nothing of the bystanders fails");
+        let slowest = latencies.iter().max().expect("the bystanders have chatted");
+        assert!(*slowest < LATENCY_MAX, "a bystander waited for {slowest:?}, one of {} times", latencies.len());
+        let grown = host.resident_kib().saturating_sub(self.resident_kib);
+        assert!(grown < GROWTH_KIB_MAX, "the host has grown by {grown} KiB");
     }
 }
 
@@ -117,7 +135,7 @@ async fn a_flood_of_requests_is_refused_and_the_others_are_answered() {
     let path = format!("/v1/presence/{}", Uuid::new_v4());
     let of_service = flood(&host.service(), 300, async |client, _| client.get(&path).await).await;
     assert_eq!(count(&of_service, 200), 300, "services are exempt");
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -178,7 +196,7 @@ async fn a_flood_of_typing_is_refused_and_reaches_the_others_only_now_and_then()
     for _ in 0..ok {
         victim.expect("typing").await;
     }
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -192,7 +210,7 @@ async fn a_flood_of_frames_is_read_no_faster_than_it_is_allowed() {
     let (ok, limited) = flood_socket(&mut socket, 2 * AT_ONCE, || ("presence.beat", Value::Null)).await;
     assert!(ok >= 40 && limited > 0, "{ok} accepted, {limited} refused");
     assert!(refused(&host, "frames").await >= limited as f64);
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -212,7 +230,7 @@ async fn a_flood_of_messages_over_a_socket_is_refused_and_the_accepted_ones_arri
     for _ in 0..ok {
         victim.expect("message.new").await;
     }
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -232,7 +250,7 @@ async fn parallel_sends_to_one_conversation_are_bounded_and_other_conversations_
     assert_eq!(count(&answers, 201) + count(&answers, 429), answers.len());
     answers.iter().filter(|answer| answer.status == 429).for_each(check_refusal);
     assert!(refused(&host, "sends").await > 0.0);
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -252,7 +270,7 @@ async fn a_whole_group_that_writes_at_once_does_not_keep_others_from_writing() {
         let answers = join_all(crowd).await;
         assert_eq!(count(&answers, 201), members.len(), "{:?}", answers.iter().find(|answer| answer.status != 201));
     }
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -290,7 +308,7 @@ async fn a_flood_of_connects_is_refused_and_others_connect() {
     assert_eq!((error.name.as_str(), &error.data["code"]), ("error", &json!("rate_limited")));
     assert!(error.data["retry_after_ms"].is_u64(), "{error:?}");
     assert_eq!(stream.next().await, None, "the stream ends");
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -306,14 +324,13 @@ async fn a_full_feed_that_is_asked_for_a_thousand_times_at_once_is_read_a_few_ti
         host.user(ann).post(&path, json!({ "content": content })).await.json(201);
     }
     let bystanders = Bystanders::start(&host).await;
-    let before = host.resident_kib();
     let path = format!("/v1/sync?since={since}");
-    let answers = flood_at_once(&host.user(attacker), (1_000, 200), async |client, _| client.get(&path).await).await;
-    assert!(count(&answers, 200) >= 100 && count(&answers, 429) > 0, "{} refused", count(&answers, 429));
+    let answers = flood_at_once(&host.user(attacker), (1_000, 1_000), async |client, _| client.get(&path).await).await;
+    // At least as many as the host works on at once for one user, `users.calls_max`. How many of those that wait get
+    // their turn before they are refused depends on the machine.
+    assert!(count(&answers, 200) >= 32 && count(&answers, 429) > 0, "{} refused", count(&answers, 429));
     assert_eq!(count(&answers, 200) + count(&answers, 429), answers.len());
-    let grown = host.resident_kib().saturating_sub(before);
-    assert!(grown < 200 * 1_024, "the host has grown by {grown} KiB");
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -350,6 +367,6 @@ async fn devices_made_up_by_the_thousand_are_refused() {
     let counted = Metrics::of(&host.operator()).await.sum("roost_function_devices_refused_total", &[]);
     assert_eq!(counted, limited.len() as f64);
     attacker.delete("/v1/presence").await;
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }

@@ -57,7 +57,7 @@ async fn slow_bodies_hold_nothing_that_others_need() {
     for answer in join_all(slow.into_iter().map(read_first_line)).await {
         assert!(answer.contains(" 408 ") || answer.contains(" 429 "), "{answer}");
     }
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 
@@ -104,7 +104,7 @@ async fn answers_that_are_not_read_are_given_up_and_count_for_their_user() {
     };
     eventually("a refusal of the attacker", async || refused(&host, "calls").await > 0.0).await;
     eventually("connections that were given up", async || closed().await >= 4.0).await;
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     drop(unread);
     host.stop().await;
 }
@@ -121,11 +121,18 @@ async fn large_inbox(host: &Server, user: Uuid) {
 
 #[tokio::test]
 async fn a_socket_that_is_not_read_holds_no_calls() {
-    let host = Server::start(&[("function.messaging.concurrency_max", "4"), ("users.calls_max", "24")]).await;
-    let attacker = Uuid::new_v4();
+    const UNREAD: usize = 4;
+    let set = [
+        ("function.messaging.concurrency_max", "4"),
+        ("users.calls_max", "24"),
+        // So few that not many messages are enough to exceed it.
+        ("socket.outbox_frames_max", "16"),
+    ];
+    let host = Server::start(&set).await;
+    let (attacker, writer) = (Uuid::new_v4(), Uuid::new_v4());
     large_inbox(&host, attacker).await;
     let mut unread = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..UNREAD {
         let mut socket = Socket::narrow(&host, attacker).await;
         for _ in 0..40 {
             let sync = json!({ "id": "1", "type": "sync", "payload": {} }).to_string();
@@ -134,7 +141,17 @@ async fn a_socket_that_is_not_read_holds_no_calls() {
         unread.push(socket);
     }
     let bystanders = Bystanders::start(&host).await;
-    bystanders.finish().await;
+    // Answers wait for the client, and nothing further is read from it. Events do not wait: too many of them close its
+    // sockets with 4008.
+    let to_attacker = host.user(writer).conversation(&[attacker]).await;
+    let (path, messages) = (format!("/v1/conversations/{to_attacker}/messages"), host.user(writer));
+    eventually("unread sockets that are closed with 4008", async || {
+        messages.post(&path, json!({ "content": "to whoever does not read" })).await.json(201);
+        let metrics = Metrics::of(&host.operator()).await;
+        metrics.sum("roost_sockets_closed_total", &["reason=\"slow_client\""]) >= UNREAD as f64
+    })
+    .await;
+    bystanders.finish(&host).await;
     drop(unread);
     host.stop().await;
 }
@@ -175,7 +192,7 @@ async fn every_client_of_a_herd_gets_a_whole_hello_or_a_time() {
     assert!(began.elapsed() >= Duration::from_secs((HERD / RATE) as u64 - 1), "the rate is kept");
     let metrics = Metrics::of(&host.operator()).await;
     assert_eq!(metrics.sum("roost_connects_total", &["outcome=\"opened\""]), (HERD + 2) as f64);
-    bystanders.finish().await;
+    bystanders.finish(&host).await;
     host.stop().await;
 }
 

@@ -70,15 +70,21 @@ pub(in crate::cli) struct CanaryArgs {
     /// The share of the users, such as 25%
     #[arg(value_name = "PERCENT", value_parser = parse_percent)]
     pub(in crate::cli) percent: u8,
+    /// Let it serve 100% even if it lacks routes, messages or hooks of the version that serves now
+    #[arg(long)]
+    pub(in crate::cli) allow_removals: bool,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct NamedFunctionArgs {
+pub(in crate::cli) struct PromoteArgs {
     /// The name of the function
     #[arg(value_name = "NAME")]
     pub(in crate::cli) name: String,
+    /// Promote it even if it lacks routes, messages or hooks of the version that serves now
+    #[arg(long)]
+    pub(in crate::cli) allow_removals: bool,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }

@@ -213,28 +213,40 @@ struct CanaryBody {
     percent: u8,
 }
 
-async fn set_canary(State(state): State<Arc<AdminState>>, Path(name): Path<String>, body: Bytes) -> Answer {
-    let body: CanaryBody = read_body(&body, r#"{"percent": 25}"#)?;
-    let deployments = state.deployments.clone();
-    changed(uninterrupted(async move { deployments.set_canary(&name, body.percent).await }).await)
-}
-
-async fn promote(State(state): State<Arc<AdminState>>, Path(name): Path<String>) -> Answer {
-    let deployments = state.deployments.clone();
-    changed(uninterrupted(async move { deployments.promote(&name).await }).await)
-}
-
+/// The parameters of changes that may take something away from users.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct UndeployQuery {
+struct RemovalsQuery {
     #[serde(default)]
     allow_removals: bool,
+}
+
+async fn set_canary(
+    State(state): State<Arc<AdminState>>,
+    Path(name): Path<String>,
+    query: Result<Query<RemovalsQuery>, QueryRejection>,
+    body: Bytes,
+) -> Answer {
+    let allow_removals = read_query(query)?.allow_removals;
+    let CanaryBody { percent } = read_body(&body, r#"{"percent": 25}"#)?;
+    let deployments = state.deployments.clone();
+    changed(uninterrupted(async move { deployments.set_canary(&name, percent, allow_removals).await }).await)
+}
+
+async fn promote(
+    State(state): State<Arc<AdminState>>,
+    Path(name): Path<String>,
+    query: Result<Query<RemovalsQuery>, QueryRejection>,
+) -> Answer {
+    let allow_removals = read_query(query)?.allow_removals;
+    let deployments = state.deployments.clone();
+    changed(uninterrupted(async move { deployments.promote(&name, allow_removals).await }).await)
 }
 
 async fn undeploy(
     State(state): State<Arc<AdminState>>,
     Path(name): Path<String>,
-    query: Result<Query<UndeployQuery>, QueryRejection>,
+    query: Result<Query<RemovalsQuery>, QueryRejection>,
 ) -> Answer {
     let allow_removals = read_query(query)?.allow_removals;
     let deployments = state.deployments.clone();

@@ -76,6 +76,8 @@ declare! {
     OUTBOX: Counters<1> = counters("roost_outbox_total",
         "Transactions whose addressed events were not delivered at once, by outcome: delivered (later), voided (not carried out), postponed, dropped; and users whose feed takes no event: user_skipped.",
         ["outcome"]);
+    HEARTBEATS_SKIPPED: IntCounter = counter("roost_heartbeats_skipped_total",
+        "Connections whose heartbeat is left until the next round, because a function traps or refuses it.");
     IDLE_USERS: Counters<1> = counters("roost_idle_users_total",
         "Users whose activity was noted long ago, by outcome: removed from the store, kept because they are active, failed.",
         ["outcome"]);

@@ -121,14 +121,7 @@ impl Deployments {
         self.store_component(&component.digest, request.bytes).await?;
         steps.complete(Stage::Stored);
         let change = DeploymentChange::Deploy(component, request.canary);
-        let admit = |planned: &PlannedChange| {
-            let removed = removals(planned.before.as_ref().map(Target::manifest), Some(target.manifest()));
-            if removed.is_empty() || request.allow_removals {
-                Ok(())
-            } else {
-                Err(DeploymentError::RemovalsRefused(removed))
-            }
-        };
+        let admit = |planned: &PlannedChange| keeps_offers(planned, Some(&target), request.allow_removals);
         let planned = self.change(&name, (&change, Some(&target)), admit).await?;
         self.keep_component(target.digest()).await;
         drop(changing);
@@ -167,13 +160,29 @@ impl Deployments {
     }
 
     /// Changes the share of the users that the canary serves.
-    pub(crate) async fn set_canary(&self, name: &str, percent: u8) -> Result<DeploymentOutcome, DeploymentError> {
-        self.simple(name, &DeploymentChange::SetCanary(percent), "canary changed", |_| Ok(())).await
+    pub(crate) async fn set_canary(
+        &self,
+        name: &str,
+        percent: u8,
+        allow_removals: bool,
+    ) -> Result<DeploymentOutcome, DeploymentError> {
+        let admit = |planned: &PlannedChange| {
+            // The version beside a canary of everybody serves no user any more. A smaller share was checked when the
+            // canary was deployed.
+            if percent < 100 {
+                return Ok(());
+            }
+            let canary = planned.placement.canary.as_ref().map(|(canary, _)| canary);
+            keeps_offers(planned, canary, allow_removals)
+        };
+        self.simple(name, &DeploymentChange::SetCanary(percent), "canary changed", admit).await
     }
 
-    /// Lets the canary serve everybody.
-    pub(crate) async fn promote(&self, name: &str) -> Result<DeploymentOutcome, DeploymentError> {
-        self.simple(name, &DeploymentChange::Promote, "canary promoted", |_| Ok(())).await
+    /// Lets the canary serve everybody. The version beside it may be a newer one than when the canary was deployed,
+    /// because the folder may have been read again.
+    pub(crate) async fn promote(&self, name: &str, allow_removals: bool) -> Result<DeploymentOutcome, DeploymentError> {
+        let admit = |planned: &PlannedChange| keeps_offers(planned, planned.after.as_ref(), allow_removals);
+        self.simple(name, &DeploymentChange::Promote, "canary promoted", admit).await
     }
 
     /// Lets the component of the folder serve again; nothing serves if there is none.
@@ -182,11 +191,7 @@ impl Deployments {
         name: &str,
         allow_removals: bool,
     ) -> Result<DeploymentOutcome, DeploymentError> {
-        let admit = |planned: &PlannedChange| {
-            let (before, after) = (planned.before.as_ref(), planned.after.as_ref());
-            let removed = removals(before.map(Target::manifest), after.map(Target::manifest));
-            if removed.is_empty() || allow_removals { Ok(()) } else { Err(DeploymentError::RemovalsRefused(removed)) }
-        };
+        let admit = |planned: &PlannedChange| keeps_offers(planned, planned.after.as_ref(), allow_removals);
         self.simple(name, &DeploymentChange::Undeploy, "undeployed", admit).await
     }
 
@@ -291,6 +296,13 @@ impl Deployments {
         let others = followed.peers.values().filter(|peer| peer.host != own.host).cloned();
         std::iter::once(own.clone()).chain(others).collect()
     }
+}
+
+/// Refuses a change after which the function lacks something that it offers now, unless that is allowed. `after` is
+/// what serves then; `None` stands for nothing.
+fn keeps_offers(planned: &PlannedChange, after: Option<&Target>, allow_removals: bool) -> Result<(), DeploymentError> {
+    let removed = removals(planned.before.as_ref().map(Target::manifest), after.map(Target::manifest));
+    if removed.is_empty() || allow_removals { Ok(()) } else { Err(DeploymentError::RemovalsRefused(removed)) }
 }
 
 fn outcome(

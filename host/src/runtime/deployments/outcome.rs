@@ -105,7 +105,7 @@ pub(crate) enum DeploymentError {
     #[error("{0}")]
     Component(#[from] DeployError),
     #[error(
-        "the new version has no longer {}; deploy it with --allow-removals (allow_removals=true) if that is intended",
+        "the new version has no longer {}; repeat the change with --allow-removals (allow_removals=true) if that is intended",
         .0.join(", ")
     )]
     RemovalsRefused(Vec<String>),
@@ -152,4 +152,42 @@ pub(super) fn route_changes(old: Option<&Manifest>, new: Option<&Manifest>) -> R
     };
     let (old, new) = (old.map(routes).unwrap_or_default(), new.map(routes).unwrap_or_default());
     RouteChanges { added: new.difference(&old).cloned().collect(), removed: old.difference(&new).cloned().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::manifest::{Access, Hook, Method, Route};
+    use crate::runtime::socket_description::SocketDescription;
+
+    /// A function with one route, one message and one hook.
+    fn complete() -> Manifest {
+        let (method, access) = (Method::Get, Access::User);
+        Manifest {
+            name: "polls".into(),
+            version: "1.0.0".into(),
+            routes: vec![Route { method, path: "/v1/polls".into(), access, operation: serde_json::json!({}) }],
+            messages: vec!["poll.vote".into()],
+            socket: SocketDescription::default(),
+            hooks: vec![Hook::Connected],
+            schedules: Vec::new(),
+            publications: Vec::new(),
+            asks: Grants::default(),
+        }
+    }
+
+    #[test]
+    fn a_route_a_message_and_a_hook_that_are_gone_are_removals() {
+        let (route, message, hook) = ("GET /v1/polls", "the message poll.vote", "the hook connected");
+        for (new, expected) in [
+            (Some(complete()), Vec::new()),
+            (Some(Manifest { routes: Vec::new(), ..complete() }), vec![route]),
+            (Some(Manifest { messages: Vec::new(), ..complete() }), vec![message]),
+            (Some(Manifest { hooks: Vec::new(), ..complete() }), vec![hook]),
+            (None, vec![route, hook, message]),
+        ] {
+            assert_eq!(removals(Some(&complete()), new.as_ref()), expected);
+            assert!(removals(new.as_ref(), Some(&complete())).is_empty(), "what is new is no removal");
+        }
+    }
 }

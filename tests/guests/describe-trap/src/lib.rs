@@ -1,19 +1,11 @@
-//! A function whose `describe` panics. Its deployment must be refused.
-#![cfg(target_family = "wasm")]
+//! A function whose `describe` panics. Its deployment must be refused with the text of the panic.
 #![allow(clippy::panic, reason = "the guest misbehaves on purpose")]
 
-use roost_function::bindings::exports::roost::edge::handler::{Failure, Guest, Invocation, Manifest, Reply};
+use roost_function::{Access, Reply, Route};
 
-struct DescribeTrap;
-
-impl Guest for DescribeTrap {
-    fn describe() -> Manifest {
-        panic!("no idea")
-    }
-
-    fn handle(_: Invocation) -> Result<Reply, Failure> {
-        Ok(Reply { status: 200, body: String::new() })
-    }
+roost_function::function! {
+    routes: &[
+        // A description runs while the function describes itself, after the panic hook is set.
+        Route::get("/v1/describe-trap", Access::Public, |_| Ok(Reply::done())).described(|_| panic!("no idea")),
+    ],
 }
-
-roost_function::bindings::export!(DescribeTrap with_types_in roost_function::bindings);

@@ -1,17 +1,21 @@
 //! A function of which a test can make any number of versions: two texts in its data say which version it is and how it
 //! behaves, and a test replaces them in the compiled component.
 //!
-//! Behaviours: `ok`, `fails` (it reports a failure), `traps`, `spins` (it computes until its deadline), `smaller` (it lacks a
-//! route), `undescribed` (its `describe` traps).
+//! Behaviours: `ok`, `fails` (it reports a failure), `traps`, `spins` (it computes until its deadline), `smaller` (it
+//! lacks a route), `undescribed` (its `describe` traps), `endless` (its `describe` does not end), `curious` (its
+//! `describe` asks for the time), `large` (its `describe` takes more than 4 MiB of memory).
 #![cfg(target_family = "wasm")]
 #![allow(clippy::panic, reason = "some versions fail on purpose")]
 
 use roost_function::bindings::exports::roost::edge::handler::{
     Access, Failure, FailureKind, Grants, Guest, Invocation, Manifest, Recipients, Reply, Request, Route,
 };
+use roost_function::bindings::roost::edge::clock;
 
 /// The place of a text that tests replace.
 const TEXT_BYTES: usize = 32;
+/// The memory that the behaviour `large` takes.
+const LARGE_BYTES: usize = 4 << 20;
 
 static VERSION: [u8; TEXT_BYTES] = *b"lifecycle-version:0.1.0         ";
 static BEHAVIOUR: [u8; TEXT_BYTES] = *b"lifecycle-behaviour:ok          ";
@@ -23,12 +27,29 @@ fn text(place: &'static [u8; TEXT_BYTES]) -> String {
     text.split_once(':').map_or_else(String::new, |(_, text)| text.trim_end().to_owned())
 }
 
+/// What some versions do instead of describing themselves, or before.
+fn misbehave_in_describe(behaviour: &str) {
+    match behaviour {
+        "undescribed" => panic!("this version does not describe itself"),
+        "endless" => loop {
+            std::hint::black_box(&BEHAVIOUR);
+        },
+        "curious" => {
+            std::hint::black_box(clock::now());
+        }
+        "large" => {
+            std::hint::black_box(vec![1_u8; LARGE_BYTES]);
+        }
+        _ => {}
+    }
+}
+
 struct Lifecycle;
 
 impl Guest for Lifecycle {
     fn describe() -> Manifest {
         let behaviour = text(&BEHAVIOUR);
-        assert!(behaviour != "undescribed", "this version does not describe itself");
+        misbehave_in_describe(&behaviour);
         let route = |path: &str, access| Route {
             method: "GET".to_owned(),
             path: path.to_owned(),
