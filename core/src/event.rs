@@ -14,8 +14,8 @@ use serde::Serialize;
 
 pub use self::conversation_view::ConversationView;
 pub use self::payload::{
-    ContactPayload, DeletedPayload, ErasedPayload, MembersPayload, PresencePayload, ReadUpdatePayload, RemovedPayload,
-    ResyncPayload, TypingPayload, UnreadUpdatePayload,
+    ContactPayload, DeletedPayload, ErasedPayload, MembersPayload, PresencePayload, PublishedResyncReason,
+    ReadUpdatePayload, RemovedPayload, ResyncPayload, TypingPayload, UnreadUpdatePayload,
 };
 use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, Seq, UUID_BYTES, UserId};
@@ -204,7 +204,7 @@ pub fn user_erased(user: UserId) -> Event {
 /// The event for a user who missed too many events to receive them all: the clients load the present state and continue
 /// from there.
 pub fn resync() -> Event {
-    durable("resync", &ResyncPayload { reason: "behind" })
+    durable("resync", &ResyncPayload { reason: PublishedResyncReason::Behind })
 }
 
 /// The event for contacts: `user.online` or `user.offline`.

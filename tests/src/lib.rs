@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod markdown;
 pub mod metrics;
 pub mod native;
+pub mod nginx;
 pub mod pgbouncer;
 pub mod port;
 pub mod postgres;

@@ -87,7 +87,15 @@ pub struct ErasedPayload {
 #[derive(JsonSchema, Serialize)]
 pub struct ResyncPayload {
     /// The reason why the client loads the present state.
-    pub reason: &'static str,
+    pub reason: PublishedResyncReason,
+}
+
+/// Why a `resync` takes the place of events in a feed. A host has reasons of its own, which no feed contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublishedResyncReason {
+    /// Too many events were waiting for this user at once, and were replaced by this one.
+    Behind,
 }
 
 /// The payload of `user.online` and `user.offline`.

@@ -36,7 +36,11 @@ fn frames(socket: SocketDescription) -> SocketDescription {
 
 fn events(socket: SocketDescription) -> SocketDescription {
     socket
-        .durable::<MessageView<'_>>("message.new", "To every member, the sender's devices included: a new message.")
+        .durable::<MessageView<'_>>(
+            "message.new",
+            "To every member, the sender's devices included: a new message. The device that sent it receives the event, \
+             too, usually before the answer to `message.send`.",
+        )
         .durable::<MessageView<'_>>("message.updated", "To every member: a message was edited.")
         .durable::<DeletedPayload>("message.deleted", "To every member: a message was deleted.")
         .durable::<ReadUpdatePayload>(

@@ -15,9 +15,9 @@ use crate::delivery::event::{DRAINING, Draining, HELLO, RESYNC, Resync, SYNC};
 use crate::runtime::dispatcher::Dispatcher;
 use crate::runtime::{DescribedEvent, DescribedMessage, SocketDescription, host_paths};
 use crate::server::schema;
-use crate::server::websocket::SyncPayload;
 use crate::server::websocket::frame::{ErrorFrame, ID_BYTES_MAX};
 use crate::server::websocket::renewal::{TOKEN, TokenAnswer, TokenPayload};
+use crate::server::websocket::{SyncPayload, close};
 
 /// The operations that send. Types of frames, which are the names of the others, have no capitals.
 const PUSH: &str = "pushOverSocket";
@@ -25,7 +25,12 @@ const STREAM: &str = "pushOverStream";
 /// How a message becomes an event of a stream.
 const STREAMED: &str = "The same events as Server-Sent Events: `event` is the `type` of a message, `data` its `payload`, \
     and `id`, which only durable events and `hello` have, the position `epoch:offset`. The `data` of `error`, after \
-    which the stream ends, is the `error` of the message.";
+    which the stream ends, is the `error` of the message. Its code is `token_expired`, `draining`, `disconnected` or \
+    `slow_client`, or that of a refusal that can pass.";
+/// The parts of the position of a durable event.
+const POSITION: &str = "A part of the position, which durable events have.";
+const EPOCH: &str = "A part of the position, which durable events have. It can change: the first event after a position \
+    `n<milliseconds>:0`, that of a user without any durable event, has another epoch and the offset 1.";
 
 /// Composes the whole document.
 pub(crate) fn compose(functions: &impl Dispatcher) -> Value {
@@ -55,7 +60,7 @@ fn document(described: &[SocketDescription]) -> Value {
         "channels": {
             "socket": {
                 "address": host_paths::SOCKET,
-                "description": "A WebSocket with the subprotocol roost.v1. Every message is a JSON text frame.",
+                "description": socket_description(),
                 "messages": in_channel,
                 "bindings": { "ws": { "method": "GET", "query": query(), "bindingVersion": "0.1.0" } },
             },
@@ -64,6 +69,16 @@ fn document(described: &[SocketDescription]) -> Value {
         "operations": operations(requests.keys(), events.keys()),
         "components": { "messages": messages },
     })
+}
+
+/// What the socket is, and how the host closes it. AsyncAPI has no other place for close codes.
+fn socket_description() -> String {
+    let codes = close::ALL.map(|close| format!("\n- {} `{}`: {}", close.code, close.reason, close.advice));
+    format!(
+        "A WebSocket with the subprotocol roost.v1. Every message is a JSON text frame. The host closes it with one of \
+         these codes and reasons:\n{}",
+        codes.concat()
+    )
 }
 
 /// The frames of clients: the host's own, and those of the functions.
@@ -172,10 +187,9 @@ fn event_frame(name: &str, event: &DescribedEvent) -> Value {
     let mut properties =
         Map::from_iter([("type".to_owned(), json!({ "const": name })), ("payload".to_owned(), event.payload.clone())]);
     if event.durable {
-        let about = "A part of the position, which durable events have.";
-        let epoch = json!({ "type": "string", "pattern": "^[a-z0-9]{1,32}$", "description": about });
+        let epoch = json!({ "type": "string", "pattern": "^[a-z0-9]{1,32}$", "description": EPOCH });
         properties.insert("epoch".to_owned(), epoch);
-        properties.insert("offset".to_owned(), json!({ "type": "integer", "minimum": 0, "description": about }));
+        properties.insert("offset".to_owned(), json!({ "type": "integer", "minimum": 0, "description": POSITION }));
     }
     json!({
         "type": "object",

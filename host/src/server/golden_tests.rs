@@ -96,6 +96,8 @@ fn delivered(event: Event) -> PushedFrame {
 fn pushed_frames_keep_their_form() {
     let mut frames: Vec<PushedFrame> = events().into_iter().map(delivered).collect();
     frames.push(PushedFrame::resync(ResyncReason::Gap, &at()));
+    frames.push(PushedFrame::resync(ResyncReason::Interrupted, &at()));
+    frames.push(delivered(event::resync()));
     frames.push(PushedFrame::draining(Duration::from_millis(1_500)));
     let found: String = frames.iter().map(|frame| format!("{}\n", frame.text().as_str())).collect();
     check("frames/pushed.jsonl", &found);

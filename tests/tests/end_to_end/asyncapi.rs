@@ -1,13 +1,15 @@
 //! `GET /v1/asyncapi.json` describes the real frames: clients send every frame and cause every event, each frame is compared
-//! with its schema, and everything that the document describes occurs.
+//! with its schema, and everything that the document describes occurs. What `docs/socket.md` lists is in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use roost_tests::json_schema::differences;
+use roost_tests::markdown::table;
 use roost_tests::redis::RedisServer;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
+use roost_tests::sources::{read, root};
 use roost_tests::token::Token;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -109,7 +111,7 @@ async fn gather(document: &mut Document, server: &Server, (ann, bob): (&mut Clie
     carol.expect(document, "conversation.removed").await;
     server.service().erase_user(carol.user).await;
     carol.expect(document, "user.erased").await;
-    carol.expect(document, "resync").await;
+    assert_eq!(carol.expect(document, "resync").await["payload"]["reason"], "behind");
     carol.finish(document);
     conversation
 }
@@ -173,6 +175,80 @@ async fn every_frame_is_as_described_and_everything_described_occurs() {
     ann.finish(&mut document);
     bob.finish(&mut document);
     assert_eq!(document.unseen(), Vec::<&String>::new(), "described, and never seen");
+}
+
+#[tokio::test]
+async fn the_state_that_is_answered_without_a_store_is_as_described() {
+    let redis = RedisServer::start().await;
+    let server = Server::start(&[("store_url", &redis.url())]).await;
+    let mut document = Document::of(&server).await;
+    let mut ann = Client::open(&mut document, &server).await;
+    let position = ann.socket.position();
+    redis.kill();
+    let state = ann.ok(&mut document, "sync", json!({ "since": position })).await;
+    assert_eq!((&state["source"], &state["resync"]["reason"]), (&json!("records"), &json!("interrupted")), "{state}");
+}
+
+#[tokio::test]
+async fn the_golden_frames_are_as_described_and_a_resync_with_another_reason_is_not() {
+    let server = Server::start(&[]).await;
+    let mut document = Document::of(&server).await;
+    server.stop().await;
+    let (_, frames) = read(&root().join("tests/golden/frames/pushed.jsonl"));
+    let mut reasons = BTreeSet::new();
+    for line in frames.lines() {
+        let mut frame: Value = serde_json::from_str(line).unwrap();
+        document.check_pushed(&frame);
+        if frame["type"] == "resync" {
+            let reason = frame["payload"]["reason"].take();
+            reasons.insert(reason.as_str().unwrap().to_owned());
+            frame["payload"]["reason"] = json!("another");
+            assert!(!differences(&document.schemas["event.resync"], &frame).is_empty(), "{frame}");
+        }
+    }
+    let (_, page) = read(&root().join("docs/socket.md"));
+    let listed: BTreeSet<String> = first_names(&page, "## Missed events").into_iter().collect();
+    assert_eq!(reasons, listed, "the golden frames lack a reason, or the page does");
+}
+
+/// The texts in backticks.
+fn in_backticks(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// What the rows of the first table after a heading are about: the texts in backticks of their first cell, up to a comma.
+fn first_names(page: &str, heading: &str) -> Vec<String> {
+    let rows = table(page, heading);
+    rows.iter().skip(1).flat_map(|row| in_backticks(row[0].split(',').next().unwrap_or_default())).collect()
+}
+
+#[tokio::test]
+async fn the_document_has_every_type_reason_and_code_of_the_page_about_the_socket() {
+    let server = Server::start(&[]).await;
+    let document = server.anonymous().get("/v1/asyncapi.json").await.json(200);
+    server.stop().await;
+    let (_, page) = read(&root().join("docs/socket.md"));
+    let messages = &document["components"]["messages"];
+    let has = |part: &Value, text: &str| assert!(part.to_string().contains(text), "{text} is missing: {part:#}");
+    for (heading, kind, listed_min) in [("## Frames", "request", 8), ("## Events", "event", 17)] {
+        let names = first_names(&page, heading);
+        assert!(names.len() >= listed_min, "{names:?}");
+        for name in names {
+            assert!(messages.get(format!("{kind}.{name}")).is_some(), "{kind}.{name} is missing");
+        }
+    }
+    for (heading, message) in [("## Missed events", "event.resync"), ("### Errors of frames", "error")] {
+        for name in first_names(&page, heading) {
+            has(&messages[message], &name);
+        }
+    }
+    let socket = &document["channels"]["socket"]["description"];
+    for row in table(&page, "## Why a socket closes").iter().skip(1) {
+        has(socket, row[0]);
+        has(socket, &in_backticks(row[1])[0]);
+    }
+    has(&messages["event.message.new"]["summary"], "before the answer");
+    has(&messages["event.message.new"]["payload"]["properties"]["epoch"], "`n<milliseconds>:0`");
 }
 
 #[tokio::test]

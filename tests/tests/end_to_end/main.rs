@@ -35,6 +35,7 @@ mod http;
 mod logs;
 mod moderation;
 mod new_function;
+mod nginx;
 mod one_group;
 mod openapi;
 mod other_languages;

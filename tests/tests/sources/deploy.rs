@@ -1,4 +1,5 @@
-//! The sample files in `docs/deploy`: what they log must not contain tokens.
+//! The sample files in `docs/deploy`: what they log must not contain tokens. `end_to_end/nginx.rs` runs nginx with its
+//! sample.
 
 use std::fs;
 
@@ -37,6 +38,6 @@ fn the_sample_configuration_of_nginx_logs_no_query() {
     let format_name = format.split_whitespace().nth(1).unwrap().to_owned();
     let access = statements(&text, "access_log");
     assert!(!access.is_empty() && access.iter().all(|log| log.ends_with(&format_name)), "{access:?}");
-    let errors = statements(&text, "error_log");
-    assert!(!errors.is_empty() && errors.iter().all(|log| log.ends_with(" crit")), "{errors:?}");
+    // No level is high enough: nginx adds the request line to a line about a request at each of them.
+    assert_eq!(statements(&text, "error_log"), ["error_log /dev/null emerg"]);
 }

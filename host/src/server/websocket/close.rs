@@ -71,7 +71,6 @@ pub(crate) const SLOW_CLIENT: CloseReason =
     CloseReason { code: 4008, reason: "slow_client", advice: "connect again with `since`; read faster" };
 
 /// Every reason, by code.
-#[cfg(test)]
 pub(crate) const ALL: [CloseReason; 11] = [
     PROTOCOL_ERROR,
     BINARY_REFUSED,
