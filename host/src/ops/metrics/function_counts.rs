@@ -28,7 +28,10 @@ pub(super) const HELP: [(&str, &str); 9] = [
          unconfirmed, unreleased.",
     ),
     ("devices_refused", "Heartbeats that would have added a device to a user who has as many as allowed."),
-    ("presence_swept", "Users looked at because their deadline passed, by result."),
+    (
+        "presence_swept",
+        "Users looked at because their deadline passed, by result: offline, repeated, kept, held, failed (their record cannot be read; looked at again after a minute).",
+    ),
     ("presence_announced", "Transitions of presence announced to contacts, by state and kind."),
     ("presence_shown", "Pairs of users who were told that they see each other or no more, by whether they do."),
 ];
