@@ -15,13 +15,14 @@ export class Scenario {
   host = new FakeHost();
   offset = 0;
 
-  async begin({ conversations = [conversation()], unread = NOTHING, presence = [], options = {}, client = {} } = {}) {
+  async begin(state = {}) {
+    const { conversations = [conversation()], unread = NOTHING, presence = [], options = {}, client = {} } = state;
     this.client = this.host.client(client);
     this.store = new RoostStore(this.client, { clock: this.host.clock, ...options });
     this.client.connect();
     await quiet();
     this.host.socket.hello({ unread, presence });
-    await this.synchronise({ conversations, unread, presence });
+    await this.synchronise({ conversations, unread, presence, next_cursor: state.nextCursor ?? null });
     return this;
   }
 
