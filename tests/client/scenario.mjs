@@ -15,10 +15,11 @@ export class Scenario {
   host = new FakeHost();
   offset = 0;
 
-  async begin({ conversations = [conversation()], unread = NOTHING, presence = [], options = {}, client = {} } = {}) {
+  async begin(state = {}) {
+    const { conversations = [conversation()], unread = NOTHING, presence = [], options = {}, client = {} } = state;
     await this.connect({ options, client });
     this.host.socket.hello({ unread, presence });
-    await this.synchronise({ conversations, unread, presence });
+    await this.synchronise({ conversations, unread, presence, next_cursor: state.nextCursor ?? null });
     return this;
   }
 

@@ -344,6 +344,69 @@ test("more conversations are loaded page by page, up to the bound", async () => 
   await scenario.end();
 });
 
+/** More unread conversations than an answer names: one is, and has one unread message. */
+const manyUnread = (total) => {
+  const [conversations, reads, seqs] = [1, 0, 1].map((value) => ({ [CONVERSATION]: value }));
+  return { total, conversations, reads, seqs, next_cursor: "n" };
+};
+
+test("with more unread conversations than an answer names, the total is that of the last event", async () => {
+  const conversations = [conversation({ unread: 1, seq: 1 })];
+  const scenario = await new Scenario().begin({ conversations, unread: manyUnread(20_000) });
+  await scenario.push("unread.update", { conversation: SECOND, unread: 0, total: 19_999, read: 9, seq: 9 });
+  assert.equal(scenario.shown.total, 19_999, "the difference to an unknown counter is unknown");
+  await scenario.push("message.new", message(2));
+  await scenario.push("message.new", message(10, { conversation: SECOND, id: messageId(10) }));
+  await scenario.push("message.new", message(11, { conversation: SECOND, id: messageId(11), sender_id: USER }));
+  assert.deepEqual([scenario.shown.total, scenario.shown.conversations[0].unread], [20_001, 2]);
+  await scenario.push("conversation.added", conversation({ id: THIRD, unread: 3, seq: 3 }));
+  assert.equal(scenario.shown.total, 20_001, "the total comes with the next event");
+  await scenario.push("unread.update", { conversation: THIRD, unread: 3, total: 20_004, read: 0, seq: 3 });
+  const { total, conversations: shown } = scenario.shown;
+  assert.deepEqual([total, shown.find(({ id }) => id === THIRD).unread], [20_004, 3]);
+  await scenario.push("conversation.removed", { conversation: FOURTH, total: 15_000 });
+  assert.equal(scenario.shown.total, 15_000);
+  assert.ok(!scenario.host.requests.some(({ path }) => path === "v1/unread"), "no further page of counters is needed");
+  await scenario.end();
+});
+
+test("with more unread conversations than an answer names, an event right after the answer has the total", async () => {
+  const scenario = new Scenario();
+  scenario.host.routes.set("GET v1/unread", () => new Promise(() => {}));
+  await scenario.begin({ conversations: [conversation({ unread: 1, seq: 1 })], unread: manyUnread(4) });
+  await scenario.push("unread.update", { conversation: SECOND, unread: 0, total: 1, read: 5, seq: 5 });
+  assert.deepEqual([scenario.shown.ready, scenario.shown.total, scenario.shown.conversations[0].unread], [true, 1, 1]);
+  await scenario.end();
+});
+
+test("badges of conversations that are loaded later are right although their counters were not named", async () => {
+  const conversations = [conversation({ unread: 1, seq: 1 })];
+  const scenario = await new Scenario().begin({ conversations, unread: manyUnread(20_000), nextCursor: "n" });
+  let answer;
+  scenario.host.routes.set("GET v1/conversations", () => {
+    return new Promise((resolve) => {
+      answer = resolve;
+    });
+  });
+  const loading = scenario.store.loadMore();
+  await quiet();
+  // It overtakes the page, which does not include it.
+  await scenario.push("message.new", message(9, { conversation: THIRD, id: messageId(9) }));
+  const later = [conversation({ id: SECOND, unread: 7, seq: 8 }), conversation({ id: THIRD, unread: 2, seq: 8 })];
+  answer({ conversations: later, next_cursor: null });
+  await loading;
+  const badges = () => Object.fromEntries(scenario.shown.conversations.map(({ id, unread }) => [id, unread]));
+  assert.deepEqual([badges()[CONVERSATION], badges()[SECOND], scenario.shown.total], [1, 7, 20_001]);
+  const newer = conversation({ id: THIRD, unread: 3, seq: 9, last_message: message(9, { conversation: THIRD }) });
+  scenario.host.routes.set(`GET v1/conversations/${THIRD}`, newer);
+  await scenario.host.clock.advance(1_000);
+  assert.equal(badges()[THIRD], 3);
+  await scenario.push("message.new", message(9, { conversation: SECOND, id: messageId(19) }));
+  await scenario.push("message.new", message(10, { conversation: THIRD, id: messageId(20) }));
+  assert.deepEqual([badges()[SECOND], badges()[THIRD], scenario.shown.total], [8, 4, 20_003]);
+  await scenario.end();
+});
+
 test("a conversation that the user is no member of disappears, and cannot be opened", async () => {
   const scenario = await new Scenario().begin();
   scenario.host.routes.set(`GET v1/conversations/${SECOND}`, () => problem(403, "not_a_member", { retry: false }));

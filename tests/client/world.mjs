@@ -12,6 +12,12 @@ export class World {
   conversations = new Map();
   feed = [];
   #made = 0;
+  #unreadPage;
+
+  /** `unreadPage` is how many unread counters an answer names. */
+  constructor(unreadPage = Infinity) {
+    this.#unreadPage = unreadPage;
+  }
 
   /** What the user is a member of, newest activity first. */
   get mine() {
@@ -148,8 +154,11 @@ export class World {
 
   get counters() {
     const unread = this.mine.filter((conversation) => this.unread(conversation) > 0);
-    const by = (value) => Object.fromEntries(unread.map((conversation) => [conversation.id, value(conversation)]));
+    unread.sort((one, other) => (one.id < other.id ? -1 : 1));
+    const named = unread.slice(0, this.#unreadPage);
+    const by = (value) => Object.fromEntries(named.map((conversation) => [conversation.id, value(conversation)]));
     return {
+      ...(named.length < unread.length && { next_cursor: named.at(-1)?.id ?? "" }),
       total: this.total,
       conversations: by((conversation) => this.unread(conversation)),
       reads: by(({ members }) => members.get(USER).read),

@@ -1,7 +1,7 @@
 //! A TCP proxy on loopback between a host and a server that it depends on. Tests use it to inject network faults.
 //!
-//! It passes, delays or holds data in one or both directions, resets connections, and truncates an answer. It knows no
-//! protocol.
+//! It passes, delays or holds data in one or both directions, resets connections, truncates an answer, and refuses
+//! upgrades. It knows no protocol beyond the header `Upgrade` of HTTP.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -41,6 +41,9 @@ pub enum NetworkCondition {
     Held,
     /// The next answer is cut in the middle, and its connection is reset.
     TruncateNextAnswer,
+    /// A connection is reset if a request on it asks for another protocol, as that of a WebSocket does. Everything else
+    /// passes.
+    WithoutUpgrades,
     /// Existing connections are reset, and new ones are refused.
     Down,
 }
@@ -179,6 +182,13 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
+/// Whether this part of a request has the header that asks for another protocol. The header must not be cut by the size
+/// of a read.
+fn asks_for_upgrade(request: &[u8]) -> bool {
+    const HEADER: &[u8] = b"\r\nupgrade:";
+    request.windows(HEADER.len()).any(|window| window.eq_ignore_ascii_case(HEADER))
+}
+
 async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Direction, network: Network) -> io::Result<()> {
     let mut condition = network.condition.subscribe();
     let mut piece = vec![0; PIECE_BYTES];
@@ -194,6 +204,10 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, direction: Directio
             .unwrap_or(NetworkCondition::Down);
         if length == 0 {
             return to.shutdown().await;
+        }
+        let is_request = direction == Direction::Requests;
+        if now == NetworkCondition::WithoutUpgrades && is_request && asks_for_upgrade(&piece[..length]) {
+            return Err(io::ErrorKind::ConnectionReset.into());
         }
         if let NetworkCondition::Delayed(by) = now {
             sleep(by).await;
@@ -304,6 +318,18 @@ mod tests {
         proxy.cut();
         receive_line(&mut old).await.unwrap_err();
         assert!(!proxy.cut_newest());
+    }
+
+    #[tokio::test]
+    async fn a_request_for_another_protocol_is_cut_and_others_pass() {
+        let proxy = Proxy::before(echo().await).await;
+        proxy.set(NetworkCondition::WithoutUpgrades);
+        let mut plain = connect(&proxy).await;
+        send_line(&mut plain, "GET / HTTP/1.1\r\nHost: host.test\r\n").await;
+        assert_eq!(receive_line(&mut plain).await.unwrap(), "GET / HTTP/1.1\r\n");
+        let mut upgrade = connect(&proxy).await;
+        send_line(&mut upgrade, "GET / HTTP/1.1\r\nUpgrade: websocket\r\n").await;
+        receive_line(&mut upgrade).await.unwrap_err();
     }
 
     #[tokio::test]

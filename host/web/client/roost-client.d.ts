@@ -49,7 +49,7 @@ export interface PresenceState {
 
 export interface UnreadCounters {
   total: number;
-  /** Only conversations with something unread. */
+  /** Only conversations with something unread; all of them if there is no `next_cursor`. */
   conversations: Record<Id, number>;
   /** The user's read positions, and the changes that are included in the counters, of the same conversations. */
   reads?: Record<Id, number>;
@@ -246,7 +246,11 @@ export class RoostClient {
   /** Closes the connection and ends every call, with the error `closed`. `connect` opens it again. */
   close(): Promise<void>;
   on<Type extends keyof Listeners>(type: Type, listener: Listeners[Type]): () => void;
-  on(type: string, listener: (payload: any, position: Position | null) => void): () => void;
+  /** The events of the operator's functions. A name of `Listeners` is not accepted here: its listener has a type. */
+  on<Type extends string>(
+    type: Type extends keyof Listeners ? never : Type,
+    listener: (payload: any, position: Position | null) => void,
+  ): () => void;
   off(type: string, listener: (...values: any[]) => void): void;
   sendMessage(conversation: Id, content: string, options?: { id?: Id; type?: string }): Promise<Message>;
   editMessage(conversation: Id, id: Id, content: string): Promise<Message>;
@@ -309,7 +313,10 @@ export interface Snapshot {
   user: Id | null;
   /** The state was loaded at least once. */
   ready: boolean;
-  /** All unread messages. */
+  /**
+   * All unread messages. With more than 1,400 unread conversations, it is what the host has sent last, and the messages
+   * since.
+   */
   total: number;
   /** Newest activity first. */
   conversations: ConversationView[];

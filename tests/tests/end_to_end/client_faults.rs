@@ -150,6 +150,33 @@ async fn a_network_that_carries_nothing_more_is_noticed_and_left() {
 }
 
 #[tokio::test]
+async fn where_the_network_lets_no_socket_through_an_event_stream_takes_its_place() {
+    let server = Server::start(&[]).await;
+    let (ada, ben) = (Uuid::new_v4(), Uuid::new_v4());
+    let conversation = server.user(ada).conversation(&[ada, ben]).await;
+    let proxy = Proxy::before(server.listen).await;
+    proxy.set(NetworkCondition::WithoutUpgrades);
+    // No transport is named: the client finds out by itself.
+    let mut inside = behind(&proxy, ada, &quick()).await;
+    let mut outside = connected(&server, ben).await;
+    inside.store("open", json!([conversation])).await;
+    inside.client("sendMessage", json!([conversation, "from inside"])).await;
+    outside.client("sendMessage", json!([conversation, "from outside"])).await;
+    let both = ["from inside", "from outside"];
+    let state = inside.until("both messages have arrived", |state| received(state) == both).await;
+    assert_eq!(contents(&state, &conversation), both);
+    assert_eq!((&state["transport"], &state["shown"]["total"]), (&json!("events"), &json!(1)));
+    let transports = state["hellos"].as_array().unwrap().iter().map(|hello| &hello["transport"]).collect::<Vec<_>>();
+    assert_eq!(transports, ["events"], "no socket was open before");
+    assert_eq!(outside.state().await["transport"], "socket", "sockets work elsewhere");
+    shows_what_the_api_answers(&mut inside, &server, ada, &[]).await;
+    inside.store("read", json!([conversation])).await;
+    inside.until("nothing is unread", |state| state["shown"]["total"] == 0 && state["queue"] == json!([])).await;
+    shows_what_the_api_answers(&mut inside, &server, ada, &[]).await;
+    assert_eq!(stored(&server, ben, &conversation).await, both);
+}
+
+#[tokio::test]
 async fn who_was_away_for_longer_than_the_feed_reaches_gets_the_whole_state() {
     let server = Server::start(&[]).await;
     let (ada, ben) = (Uuid::new_v4(), Uuid::new_v4());

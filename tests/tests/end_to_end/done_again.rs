@@ -134,6 +134,24 @@ async fn messages(chat: &mut Chat, again: &str) -> Option<Answer> {
             chat.ann.client.post(&elsewhere, draft.clone()).await.problem(409, "conflict");
             chat.bob.client.post(&chat.path("/messages"), draft).await
         }
+        "a message that was sent, after its sender has left" => {
+            chat.member("DELETE", chat.ann.id).await.done();
+            let answer = chat.send("hello").await;
+            let history = chat.bob.client.get(&chat.path("/messages")).await.json(200);
+            assert_eq!(history["messages"][0]["id"], json!(chat.message));
+            answer
+        }
+        "a message that was sent in a pair, after a block" => {
+            let pair = chat.pair(chat.bob.id).await.json(201);
+            let path = format!("/v1/conversations/{}/messages", pair["id"].as_str().expect("an id"));
+            let draft = json!({ "id": Uuid::new_v4(), "content": "hello" });
+            let sent = chat.ann.client.post(&path, draft.clone()).await.json(201);
+            chat.bob.client.put(&format!("/v1/blocks/{}", chat.ann.id)).await.done();
+            chat.ann.client.post(&path, json!({ "content": "hello?" })).await.problem(403, "blocked");
+            let answer = chat.ann.client.post(&path, draft).await;
+            assert_eq!((&body(&answer)["id"], &body(&answer)["seq"]), (&sent["id"], &sent["seq"]));
+            answer
+        }
         "an edit to the content that the message has" => twice(chat, async |chat| chat.edit("hello, you").await).await,
         "an edit of a deleted message" => {
             chat.delete().await.done();
@@ -169,6 +187,15 @@ async fn conversations(server: &Server, chat: &mut Chat, again: &str) -> Option<
             answer
         }
         "adding somebody who is a member" => twice(chat, async |chat| chat.member("PUT", carol).await).await,
+        "adding somebody who has left" => {
+            chat.bob.client.delete(&chat.path(&format!("/members/{bob}"))).await.done();
+            let answer = chat.member("PUT", bob).await;
+            let events = chat.bob.events().await;
+            assert!(events.contains(&"conversation.added".to_owned()), "{events:?}");
+            let history = chat.bob.client.get(&chat.path("/messages")).await.json(200);
+            assert_eq!(history["messages"], json!([]), "what was sent before is not shown again");
+            answer
+        }
         "removing somebody who is no member any more" => {
             chat.member("PUT", carol).await.json(200);
             twice(chat, async |chat| chat.member("DELETE", carol).await).await

@@ -14,6 +14,7 @@ mod browsers;
 mod client;
 mod client_browser;
 mod client_faults;
+mod client_types;
 mod connections;
 mod cors;
 mod deployment_failures;

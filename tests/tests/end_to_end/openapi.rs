@@ -28,13 +28,15 @@ fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: schemathesis did not test the API description: {reason}");
 }
 
-async fn output(command: &mut Command, time_max: Duration) -> Result<Output, String> {
+/// What a command answers, unless it takes longer than this.
+pub(crate) async fn output(command: &mut Command, time_max: Duration) -> Result<Output, String> {
     let program = format!("{:?}", command.as_std().get_program());
     let finished = timeout(time_max, command.kill_on_drop(true).output()).await;
     finished.map_err(|_| format!("{program} took too long"))?.map_err(|error| format!("{program}: {error}"))
 }
 
-async fn succeed(command: &mut Command) -> Result<(), String> {
+/// Runs a command that installs something; the error is what it wrote.
+pub(crate) async fn succeed(command: &mut Command) -> Result<(), String> {
     let output = output(command, INSTALLATION_TIME_MAX).await?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }

@@ -34,7 +34,7 @@ async fn check(server: &Server, table: &Table, row: &Row, role: Role) -> Vec<Str
     for world in worlds(server, role, row).await {
         let found = attempt(server, row, &world, *cell == Cell::YesForMember).await;
         let fits = match (cell, &found) {
-            (Cell::Yes | Cell::YesForMember, Outcome::Done) => true,
+            (Cell::Yes | Cell::YesForMember, Outcome::Done) | (Cell::YesHidden, Outcome::Hidden) => true,
             (Cell::Refused(code), Outcome::Refused { code: found, status }) => {
                 code == found && status.is_none_or(|status| status == table.status(code))
             }

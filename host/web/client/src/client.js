@@ -139,7 +139,12 @@ export class RoostClient {
     await closing;
   }
 
-  /** Queues a message; resolves to the message as the host has stored it. */
+  /**
+   * Queues a message; resolves to the message as the host has stored it.
+   * @param {string} conversation
+   * @param {string} content
+   * @param {{id?: string, type?: string}} [options]
+   */
   sendMessage(conversation, content, { id = newId(), type } = {}) {
     const payload = { conversation: checkId("the conversation", conversation), id: checkId("`id`", id) };
     return this.#outbox.add("message.send", { ...payload, ...(type && { type }), content: checkContent(content) });
@@ -187,12 +192,20 @@ export class RoostClient {
     this.call("typing", { conversation: id }).catch(() => {});
   }
 
-  /** The present state, and what was missed after `since`. */
+  /**
+   * The present state, and what was missed after `since`.
+   * @param {{since?: string}} [options]
+   */
   sync({ since } = {}) {
     return this.call("sync", since === undefined ? {} : { since });
   }
 
-  /** Sends a frame and resolves to the payload of its answer; over HTTP if there is no socket. Nothing is repeated. */
+  /**
+   * Sends a frame and resolves to the payload of its answer; over HTTP if there is no socket. Nothing is repeated.
+   * @param {string} type
+   * @param {object} [payload]
+   * @param {{timeoutMs?: number}} [options]
+   */
   async call(type, payload = {}, { timeoutMs } = {}) {
     const link = this.#connection.link;
     if (link?.kind === "socket") {

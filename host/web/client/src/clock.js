@@ -5,7 +5,10 @@
 /** Timers of browsers and Node take at most this long. */
 const TIMER_MS_MAX = 2_147_483_647;
 
-/** The clock of the platform. @type {import("../roost-client.js").Clock} */
+/**
+ * The clock of the platform. Each platform has a type of its own for timers.
+ * @type {import("../roost-client.js").Clock & {clearTimeout: (timer: any) => void}}
+ */
 export const systemClock = {
   now: () => Date.now(),
   random: () => Math.random(),

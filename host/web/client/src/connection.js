@@ -55,12 +55,12 @@ export class Connection {
   #notBefore = 0;
 
   /**
-   * @param {{url: URL, transport: string, firstFrame: boolean, WebSocket?: Function, fetch: typeof fetch, idleMs: number,
-   *   backoffFirstMs: number, backoffLastMs: number}} settings
+   * @param {{url: URL, transport: string, firstFrame: boolean, WebSocket?: new (...values: any[]) => any, fetch: typeof fetch,
+   *   idleMs: number, backoffFirstMs: number, backoffLastMs: number}} settings
    * @param {import("../roost-client.js").Clock} clock
    * @param {import("./tokens.js").Tokens} tokens
    * @param {{frame: Function, down: Function, stopped: Function, status: Function, since: Function, forget: Function,
-   *   probe: Function, beat: Function, authorize: Function}} events
+   *   probe: () => Promise<unknown>, beat: () => Promise<unknown>, authorize: Function}} events
    */
   constructor(settings, clock, tokens, events) {
     this.#settings = settings;

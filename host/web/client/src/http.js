@@ -58,6 +58,11 @@ export class Http {
     this.#running.forEach((running) => running.abort(error));
   }
 
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {{query?: object, body?: object, attempts?: number, signal: AbortSignal}} request
+   */
   async #attempt(method, path, { query, body, attempts = 1, signal }) {
     const backoff = new Backoff(this.#clock, BACKOFF_FIRST_MS, BACKOFF_LAST_MS);
     let refreshed = false;

@@ -43,7 +43,7 @@ export function completeOptions(options) {
   complete.url = baseOf(complete.url);
   complete.clock ??= systemClock;
   complete.storage ??= memoryStorage();
-  complete.fetch ??= (...request) => globalThis.fetch(...request);
+  complete.fetch ??= (address, request) => globalThis.fetch(address, request);
   complete.WebSocket ??= globalThis.WebSocket;
   if (complete.transport === "socket" && !complete.WebSocket) {
     throw new TypeError("there is no WebSocket here; give `WebSocket: NodeSocket` of `node-socket.js`");

@@ -17,16 +17,8 @@ const STORAGE_MS_MAX = 5_000;
 const NOT_ABOUT_THE_CHANGE = new Set(["no_token", "user_changed", "closed"]);
 
 /**
- * One change.
- * @typedef {object} Entry
- * @property {string} key orders the entries
- * @property {string} type the type of the frame
- * @property {string} conversation
- * @property {string | null} id the id of the message
- * @property {object} payload
- * @property {number} created_at milliseconds since the Unix epoch
- * @property {string | null} user
- * @property {{code: string, message: string} | null} failed why the host refused it
+ * One change. Its `key` orders the entries, and its `type` is that of the frame.
+ * @typedef {import("../roost-client.js").QueueEntry} Entry
  */
 
 export class Outbox {

@@ -70,6 +70,7 @@ export function decide({ code, reason = "", error, retryMs }) {
   }
 }
 
+/** @returns {Decision} */
 function afterRefusal(error, retryMs) {
   const retryAfterMs = error.retryAfterMs ?? retryMs;
   if (TOKEN_CODES.has(error.code) || (error.status === 401 && !error.retry)) {

@@ -13,7 +13,8 @@ export const FRAME_BYTES_MAX = 65_536;
 
 /**
  * Opens a socket.
- * @param {{url: URL, token: string, since: object | null, firstFrame: boolean, WebSocket: Function}} request
+ * @param {{url: URL, token: string, since: import("../roost-client.js").Position | null, firstFrame: boolean,
+ *   WebSocket: new (address: string, subprotocols: string[]) => any}} request
  * @param {import("./connection.js").LinkEvents} events
  */
 export function openSocket({ url, token, since, firstFrame, WebSocket }, events) {

@@ -163,7 +163,9 @@ class IndexedDbStorage {
     if (!this.#locks) {
       return;
     }
-    await new Promise((held, failed) => {
+    /** @type {Promise<void>} */
+    const holding = new Promise((held, failed) => {
+      /** @type {Promise<void>} */
       const untilClosed = new Promise((release) => {
         this.#release = release;
       });
@@ -173,6 +175,7 @@ class IndexedDbStorage {
       });
       request.catch(failed);
     });
+    await holding;
   }
 }
 

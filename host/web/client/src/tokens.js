@@ -100,8 +100,9 @@ export class Tokens {
   }
 
   async #fromSource(reason) {
-    if (typeof this.#source === "string") {
-      return this.#source;
+    const source = this.#source;
+    if (typeof source === "string") {
+      return source;
     }
     let timer;
     const late = new Promise((_, reject) => {
@@ -110,7 +111,7 @@ export class Tokens {
       timer = this.#clock.setTimeout(() => reject(error), SOURCE_MS_MAX);
     });
     try {
-      return await Promise.race([Promise.resolve().then(() => this.#source({ reason })), late]);
+      return await Promise.race([Promise.resolve().then(() => source({ reason })), late]);
     } catch (error) {
       throw error instanceof RoostError
         ? error

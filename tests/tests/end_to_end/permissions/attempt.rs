@@ -18,6 +18,8 @@ use super::world::{Role, World};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
+    /// The other user, who is online, is shown as offline and never seen.
+    Hidden,
     /// Refused with this code, and over HTTP with this status.
     Refused {
         code: String,
@@ -35,6 +37,20 @@ impl Outcome {
         match answer.status {
             200..=299 => Self::Done,
             status => Self::of_problem(status, &serde_json::from_str(&answer.text).unwrap_or_default()),
+        }
+    }
+
+    /// What an answer tells of the presence of the other user.
+    fn of_presence(answer: &Answer) -> Self {
+        if answer.status != 200 {
+            return Self::of_answer(answer);
+        }
+        let body = answer.json(200);
+        let shown = body.pointer("/presence/0").unwrap_or(&body);
+        match (&shown["online"], &shown["last_seen"]) {
+            (Value::Bool(true), Value::String(_)) => Self::Done,
+            (Value::Bool(false), Value::Null) => Self::Hidden,
+            _ => panic!("neither online nor hidden: {shown}"),
         }
     }
 }
@@ -73,7 +89,6 @@ fn client(server: &Server, world: &World) -> Client {
 }
 
 async fn request(server: &Server, world: &World, (row, method, path): (&Row, &str, &str), for_member: bool) -> Outcome {
-    let own = row.case.contains("one's own");
     let user = match row.case.as_str() {
         "oneself" => world.caller,
         "if a member and `{user}` have a block" => {
@@ -83,13 +98,17 @@ async fn request(server: &Server, world: &World, (row, method, path): (&Row, &st
         _ if method == "PUT" && path.contains("/members/") => world.outsider,
         _ => world.other,
     };
-    let path = world.path(path, user, if own { &world.own } else { &world.foreign });
-    let request = client(server, world).request(method, &path);
+    let filled_in = world.path(path, user, world.message(&row.case));
+    let request = client(server, world).request(method, &filled_in);
     let request = match body(world, method, &row.subject.to_string(), &row.case) {
         Some(body) => request.json(&body),
         None => request,
     };
-    Outcome::of_answer(&send(as_member(request, world, for_member)).await)
+    let answer = send(as_member(request, world, for_member)).await;
+    match (method, path) {
+        ("GET", "/v1/presence/{user}") | ("POST", "/v1/presence/query") => Outcome::of_presence(&answer),
+        _ => Outcome::of_answer(&answer),
+    }
 }
 
 fn as_member(request: RequestBuilder, world: &World, for_member: bool) -> RequestBuilder {
@@ -113,7 +132,7 @@ fn body(world: &World, method: &str, route: &str, case: &str) -> Option<Value> {
 
 fn frame_payload(world: &World, name: &str, case: &str) -> Value {
     let conversation = &world.conversation;
-    let id = if case.contains("one's own") { &world.own } else { &world.foreign };
+    let id = world.message(case);
     match name {
         "message.send" if case.contains("`system`") => {
             json!({ "conversation": conversation, "type": "system.note", "content": "x" })

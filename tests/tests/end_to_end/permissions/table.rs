@@ -32,6 +32,8 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
     Yes,
+    /// It is answered, and the other user is shown as offline and never seen.
+    YesHidden,
     /// A service may do it if it acts for a user, who must be a member where a conversation is named.
     YesForMember,
     /// Refused with this code.
@@ -44,11 +46,12 @@ impl Cell {
     fn parse(text: &str) -> Self {
         match text {
             "–" => Self::Impossible,
+            "yes" => Self::Yes,
+            "yes, shown as offline" => Self::YesHidden,
             "yes, for a member" | "yes, for a user" => Self::YesForMember,
-            _ if text == "yes" || text.starts_with("yes, ") => Self::Yes,
             _ => match text.strip_prefix('`').and_then(|code| code.strip_suffix('`')) {
                 Some(code) => Self::Refused(code.to_owned()),
-                None => panic!("{text:?} is neither `yes` nor a code nor –"),
+                None => panic!("{text:?} is neither a known `yes` nor a code nor –"),
             },
         }
     }

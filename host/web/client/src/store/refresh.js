@@ -91,7 +91,7 @@ export class Refresh {
       return;
     }
     this.#running += 1;
-    const { answer, error } = await this.#actions.ask(id).then((known) => ({ answer: known }), (failed) => ({ error: failed }));
+    const { answer, error } = await outcomeOf(this.#actions.ask(id));
     this.#running -= 1;
     if (this.#work.get(id) !== work) {
       return;
@@ -107,4 +107,13 @@ export class Refresh {
       this.#actions.apply(id, answer);
     }
   }
+}
+
+/**
+ * The answer, or the error.
+ * @param {Promise<object | null>} asked
+ * @returns {Promise<{answer?: object | null, error?: import("../errors.js").RoostError}>}
+ */
+function outcomeOf(asked) {
+  return asked.then((answer) => ({ answer }), (error) => ({ error }));
 }

@@ -147,11 +147,12 @@ export class Screen {
   }
 
   /**
-   * A conversation as the host describes it now. Its counter is not taken: `hello`, `sync` and events have all of them, and an
-   * answer may be ahead of the events.
+   * A conversation as the host describes it now. Its counter is taken only where `hello` and `sync` have not named all of
+   * them, because an answer may be ahead of the events.
    */
   correct(conversation) {
     const read = Math.max(conversation.read, this.#conversations.get(conversation.id)?.read ?? 0);
+    this.counters.learn(conversation);
     this.#put({ ...conversation, read });
     this.#open.delete(conversation.id);
   }
@@ -167,12 +168,12 @@ export class Screen {
     return !known || this.#open.has(id) || lacksMembers(known);
   }
 
-  /** The user is no member any more. */
-  removeConversation(id) {
+  /** The user is no member any more. The event has the total of all unread messages; an answer has none. */
+  removeConversation(id, total) {
     this.#conversations.delete(id);
     this.#localReads.delete(id);
     this.#open.delete(id);
-    this.counters.remove(id);
+    this.counters.remove(id, total);
     this.closeTimeline(id);
   }
 
@@ -202,7 +203,7 @@ export class Screen {
         this.#change(payload.conversation, (conversation) => withMembers(conversation, payload));
         return this.#lacks(payload.conversation);
       case "conversation.removed":
-        this.removeConversation(payload.conversation);
+        this.removeConversation(payload.conversation, payload.total);
         return null;
       case "contact.update":
         this.setContact(payload);

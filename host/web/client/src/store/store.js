@@ -13,8 +13,6 @@ import { Refresh } from "./refresh.js";
 import { Screen } from "./screen.js";
 
 const DEFAULTS = { conversationsMax: 1_000, messagesMax: 500, openMax: 20, pageSize: 50, clock: systemClock };
-/** Further pages of counters that are read, of at most 1,400 conversations each. */
-const COUNTER_PAGES_MAX = 5;
 const LOAD_FIRST_MS = 500;
 const LOAD_LAST_MS = 30_000;
 /** Events that change the screen. */
@@ -324,9 +322,6 @@ export class RoostStore {
       this.#screen.contacts = [...contacts].sort();
       this.#screen.blocked = [...blocked].sort();
       this.#repeat(events, positionOf(answer));
-      if (unread.next_cursor) {
-        await this.#moreCounters(unread.next_cursor);
-      }
       return answer.source === undefined;
     });
     this.#ready = true;
@@ -345,15 +340,6 @@ export class RoostStore {
       } else if (!(at && isKnown(at, position))) {
         this.#applyEvent(type, payload);
       }
-    }
-  }
-
-  async #moreCounters(first) {
-    let cursor = first;
-    for (let page = 0; cursor && page < COUNTER_PAGES_MAX; page += 1) {
-      const answer = await this.#client.http("GET", "v1/unread", { query: { cursor } });
-      this.#screen.counters.extend(answer);
-      cursor = answer.next_cursor;
     }
   }
 
