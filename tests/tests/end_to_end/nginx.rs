@@ -127,7 +127,8 @@ async fn with_errors_written_the_same_requests_show_their_tokens() {
     let nginx = Nginx::start(&written, server.listen).await;
     let tokens = send_requests(&nginx, server).await;
     let logs = nginx.logs();
-    for action in ["proxying upgraded connection", "reading client request headers", "connecting to upstream"] {
+    // Whether nginx reads the unfinished request before it meets the broken record, is chance.
+    for action in ["proxying upgraded connection", "connecting to upstream"] {
         let is_shown = |line: &str| line.contains(action) && tokens.iter().any(|token| line.contains(token));
         assert!(logs.lines().any(is_shown), "no line about {action} has a token:\n{logs}");
     }
