@@ -193,7 +193,7 @@ fn what_a_crash_left_unannounced_is_announced_by_recovery_once() {
 /// Whoever else announces the same block confirms it in the middle of the work of recovery, which then cannot read what
 /// holds now.
 #[test]
-fn what_recovery_told_before_it_lost_an_answer_is_corrected_although_nothing_is_pending() {
+fn what_recovery_published_before_it_lost_an_answer_is_corrected_although_nothing_is_pending() {
     let world = mutual();
     received(&world);
     block_on(world.block(ANN, BOB)).unwrap();
@@ -205,8 +205,8 @@ fn what_recovery_told_before_it_lost_an_answer_is_corrected_although_nothing_is_
     assert_eq!(block_on(messaging::recover(&host)), Ok(1));
     assert_eq!(block_on(world.pending(PendingQuery::tried(Timestamp(u64::MAX)))).unwrap().items, []);
     let events = received(&world);
-    let told = events.iter().filter(|(_, name, _)| name == "contact.update");
-    assert_eq!(told.map(|(.., payload)| &payload["blocked"]).collect::<Vec<_>>(), [&json!(true), &json!(false)]);
+    let updates = events.iter().filter(|(_, name, _)| name == "contact.update");
+    assert_eq!(updates.map(|(.., payload)| &payload["blocked"]).collect::<Vec<_>>(), [&json!(true), &json!(false)]);
 }
 
 /// The presence record of Bob is a value of another type.

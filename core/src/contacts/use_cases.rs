@@ -88,27 +88,29 @@ pub async fn announce<W: World>(world: &W, user: UserId, other: UserId) -> Resul
 /// and whoever else announces the same change, a call or another round of recovery, may confirm it; then nobody would
 /// correct it.
 async fn announce_since<W: World>(world: &W, users: (UserId, UserId), before: Option<Relation>) -> Result<(), Error> {
-    let mut is_told = false;
-    match try_announce(world, users, before, &mut is_told).await {
-        Err(error) if is_told && error.is_unavailable() => try_announce(world, users, before, &mut is_told).await,
+    let mut is_published = false;
+    match try_announce(world, users, before, &mut is_published).await {
+        Err(error) if is_published && error.is_unavailable() => {
+            try_announce(world, users, before, &mut is_published).await
+        }
         outcome => outcome,
     }
 }
 
 /// Two changes of the same contact may be announced in another order than they were stored. Therefore the records are read
-/// again after each announcement, and what has changed in between is announced, too. `is_told` becomes `true` as soon
+/// again after each announcement, and what has changed in between is announced, too. `is_published` becomes `true` as soon
 /// as the user's devices may have been told something.
 async fn try_announce<W: World>(
     world: &W,
     (user, other): (UserId, UserId),
     before: Option<Relation>,
-    is_told: &mut bool,
+    is_published: &mut bool,
 ) -> Result<(), Error> {
     let mut relation = world.relation(user, other).await?;
     for _ in 0..TRIES_MAX {
         let update = event::contact_update(other, relation.contact, relation.blocked);
         let transaction = Transaction::new(Owner::User(user)).publish(update);
-        *is_told = true;
+        *is_published = true;
         if let Some(error) = store_calls::failure(&[store_calls::commit_one(world, transaction).await?]) {
             return Err(error);
         }

@@ -24,8 +24,6 @@ pub(crate) struct View {
     pub(crate) counters: BTreeMap<ConversationId, ShownCounter>,
     /// The users that the user has added as contacts.
     pub(crate) contacts: BTreeSet<UserId>,
-    /// The users that the user has blocked.
-    pub(crate) blocked: BTreeSet<UserId>,
 }
 
 pub(crate) type Messages = BTreeMap<(ConversationId, Seq), (MessageId, String)>;
@@ -55,7 +53,6 @@ pub(crate) struct FetchedState {
     pub(crate) conversations: BTreeMap<ConversationId, ShownConversation>,
     pub(crate) counters: BTreeMap<ConversationId, ShownCounter>,
     pub(crate) contacts: BTreeSet<UserId>,
-    pub(crate) blocked: BTreeSet<UserId>,
     /// A part of it is from the records, because the store was unavailable: it has to be fetched again.
     pub(crate) is_provisional: bool,
 }
@@ -110,7 +107,6 @@ struct RemovedEvent {
 struct ContactEvent {
     user: UserId,
     contact: bool,
-    blocked: bool,
 }
 
 fn read_then<T: DeserializeOwned>(event: &Delivery, apply: impl FnOnce(T)) {
@@ -122,13 +118,12 @@ fn read_then<T: DeserializeOwned>(event: &Delivery, apply: impl FnOnce(T)) {
 impl View {
     /// Replaces everything but presence by a fetched state.
     pub(crate) fn replace(&mut self, fetched: FetchedState) {
-        let FetchedState { messages, conversations, counters, contacts, blocked, .. } = fetched;
+        let FetchedState { messages, conversations, counters, contacts, .. } = fetched;
         *self = Self {
             messages,
             conversations,
             counters,
             contacts,
-            blocked,
             newest: std::mem::take(&mut self.newest),
             presence: std::mem::take(&mut self.presence),
         };
@@ -214,12 +209,10 @@ impl View {
     }
 
     fn set_contact(&mut self, update: &ContactEvent) {
-        for (is_in, users) in [(update.contact, &mut self.contacts), (update.blocked, &mut self.blocked)] {
-            if is_in {
-                users.insert(update.user);
-            } else {
-                users.remove(&update.user);
-            }
+        if update.contact {
+            self.contacts.insert(update.user);
+        } else {
+            self.contacts.remove(&update.user);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The largest states that are allowed, through the real binary: pages end at 512 KiB and their cursors go on, crowded
-//! groups fit into every answer, and a user with 20,000 conversations is served like any other, and erased.
+//! groups fit into every answer, and a user with 20,000 conversations is served like any other.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,6 @@ use roost_core::limits::{CONVERSATIONS_MAX, PAGE_BYTES_MAX, UNREAD_PAGE};
 use roost_core::port::{Confirmation, Draft, NewConversation, Records, RecordsError};
 use roost_core::time::Timestamp;
 use roost_tests::client::Client;
-use roost_tests::eventually::eventually;
 use roost_tests::redis::RedisServer;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
@@ -148,8 +147,7 @@ async fn unread_counters(client: &Client) -> (Value, usize) {
     (first["total"].clone(), named(&first) + named(&rest))
 }
 
-/// Returns the user, who is erased in the end.
-async fn serves_a_big_user(server: &Server, conversations: usize) -> Uuid {
+async fn serves_a_big_user(server: &Server, conversations: usize) {
     let (big_id, other_id) = (Uuid::new_v4(), Uuid::new_v4());
     let (big, other) = (server.user(big_id), server.user(other_id));
     write_big_user(server, UserId::from_u128(big_id.as_u128()), UserId::from_u128(other_id.as_u128()), conversations)
@@ -187,15 +185,9 @@ async fn serves_a_big_user(server: &Server, conversations: usize) -> Uuid {
         let output = server.command(&[command, "--user", &big_id.to_string()]).output().await.unwrap();
         assert!(output.status.success(), "{command}: {output:?}");
     }
-    if conversations == CONVERSATIONS_MAX {
-        refuses_one_more(server, big_id).await;
+    if conversations < CONVERSATIONS_MAX {
+        return;
     }
-    socket.close().await;
-    server.service().erase_user(big_id).await;
-    big_id
-}
-
-async fn refuses_one_more(server: &Server, big_id: Uuid) {
     let one_more = json!({ "members": [big_id] });
     server.user(Uuid::new_v4()).post("/v1/conversations", one_more).await.problem(409, "too_many_conversations");
     let group = server.user(Uuid::new_v4()).conversation(&[]).await;
@@ -203,17 +195,10 @@ async fn refuses_one_more(server: &Server, big_id: Uuid) {
     server.service().put(&path).await.problem(409, "too_many_conversations");
 }
 
-async fn shows_nothing(server: &Server, erased: Uuid) {
-    let client = server.user(erased);
-    assert_eq!(client.get("/v1/conversations").await.json(200)["conversations"], json!([]));
-    assert_eq!(client.get("/v1/unread").await.json(200), json!({ "total": 0, "conversations": {} }));
-}
-
 #[tokio::test]
 async fn a_user_with_20000_conversations_is_served_from_memory() {
     let server = Server::start(&[]).await;
-    let erased = serves_a_big_user(&server, CONVERSATIONS_MAX).await;
-    shows_nothing(&server, erased).await;
+    serves_a_big_user(&server, CONVERSATIONS_MAX).await;
     server.stop().await;
 }
 
@@ -231,11 +216,6 @@ async fn a_user_with_6000_conversations_is_served_from_redis() {
         ("shutdown_timeout_ms", time_ms),
     ];
     let server = Server::start(&settings).await;
-    let erased = serves_a_big_user(&server, 6_000).await;
-    eventually("no key names the erased user", async || {
-        redis.ask::<Vec<String>>(&format!("KEYS *{erased}*")).await.is_empty()
-    })
-    .await;
-    shows_nothing(&server, erased).await;
+    serves_a_big_user(&server, 6_000).await;
     server.stop().await;
 }

@@ -162,7 +162,7 @@ fn a_lost_confirmation_repeats_what_holds() {
 /// Whoever else announces the same membership confirms it in the middle of the work of recovery, which then cannot read
 /// what holds now.
 #[test]
-fn what_recovery_told_before_it_lost_an_answer_is_corrected_although_nothing_is_pending() {
+fn what_recovery_published_before_it_lost_an_answer_is_corrected_although_nothing_is_pending() {
     for operation in [Operation::Unread, Operation::Members] {
         let world = connected();
         block_on(world.add_member(change_of(DAN))).unwrap();
@@ -175,8 +175,8 @@ fn what_recovery_told_before_it_lost_an_answer_is_corrected_although_nothing_is_
         assert_eq!(block_on(recover(&host)), Ok(1));
         assert_eq!(block_on(world.pending(PendingQuery::tried(Timestamp(u64::MAX)))).unwrap().items, []);
         let events = received(&world);
-        let told = events[&ADA].iter().filter(|(name, _)| name == "conversation.members");
-        let counts: Vec<&Json> = told.map(|(_, payload)| &payload["member_count"]).collect();
+        let changes = events[&ADA].iter().filter(|(name, _)| name == "conversation.members");
+        let counts: Vec<&Json> = changes.map(|(_, payload)| &payload["member_count"]).collect();
         assert_eq!(counts, [&Json::from(4), &Json::from(3)], "{operation:?}");
     }
 }

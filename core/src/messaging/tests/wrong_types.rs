@@ -75,7 +75,7 @@ fn a_user_whose_counters_cannot_be_read_stops_neither_the_caller_nor_the_others(
 }
 
 #[test]
-fn messages_edits_and_deletions_are_announced_to_everybody_else_and_stay_pending() {
+fn messages_edits_and_deletions_are_announced_to_everybody_else_and_remain_pending() {
     let world = connected();
     break_positions(&world, BEN);
     assert!(block_on(send(&world, draft(1))).unwrap().delayed);

@@ -76,16 +76,16 @@ pub(super) async fn announce_again<W: World>(
 /// and whoever else announces the same move, a call or another round of recovery, may confirm it; then nobody would
 /// correct it.
 async fn announce_to_all<W: World>(world: &W, target: Target) -> Result<(), Error> {
-    let mut is_told = false;
-    match try_announce(world, target, &mut is_told).await {
-        Err(error) if is_told && error.is_unavailable() => try_announce(world, target, &mut is_told).await,
+    let mut is_published = false;
+    match try_announce(world, target, &mut is_published).await {
+        Err(error) if is_published && error.is_unavailable() => try_announce(world, target, &mut is_published).await,
         outcome => outcome,
     }
 }
 
 /// A user or a member whose state cannot be changed, such as a value of another type, does not stop the others from being told.
-/// `is_told` becomes `true` as soon as one of the others may have been told something.
-async fn try_announce<W: World>(world: &W, target: Target, is_told: &mut bool) -> Result<(), Error> {
+/// `is_published` becomes `true` as soon as one of the others may have been told something.
+async fn try_announce<W: World>(world: &W, target: Target, is_published: &mut bool) -> Result<(), Error> {
     let Target { user, conversation, .. } = target;
     let mut state = MembershipState::read(world, conversation, user).await?;
     for _ in 0..TRIES_MAX {
@@ -95,7 +95,7 @@ async fn try_announce<W: World>(world: &W, target: Target, is_told: &mut bool) -
         };
         let mut transactions = state.notify(conversation, user);
         transactions.extend(receipts(world, conversation, user, &state).await?);
-        *is_told |= !transactions.is_empty();
+        *is_published |= !transactions.is_empty();
         let outcomes = store_calls::commit_all(world, transactions).await?;
         let others = match store_calls::failure(&outcomes) {
             Some(error) if error.retry() => return Err(error),

@@ -22,7 +22,6 @@ pub(crate) fn check(port: &Port, clients: &[Client]) {
     nothing_acknowledged_was_lost(world);
     messages_were_announced(world);
     read_updates_were_sent(world);
-    presence_was_shown(world);
     for user in &world.users {
         warm_counters(world, *user);
         answers_without_records(port, *user);
@@ -127,21 +126,6 @@ fn read_updates_were_sent(world: &World) {
                 });
             }
         }
-    }
-}
-
-/// Invariant 7: whoever has become able to see a user was told the user's presence since then, if the user has one.
-fn presence_was_shown(world: &World) {
-    let mut ground_truth = world.ground_truth();
-    let untold = ground_truth.visible_since_ms.iter().find(|(pair, since_ms)| {
-        let has_presence = ground_truth.presence.get(&pair.0).is_some_and(|observed| observed.state.is_some());
-        let told_ms = ground_truth.told_presence_ms.get(*pair);
-        has_presence && told_ms.is_none_or(|told_ms| told_ms < *since_ms)
-    });
-    let untold = untold.map(|(pair, since_ms)| (*pair, *since_ms));
-    if let Some(((seen, viewer), since_ms)) = untold {
-        let (seen, viewer) = (world.label(seen), world.label(viewer));
-        ground_truth.violate(7, || format!("{viewer} may see {seen} since {since_ms} ms, and was not told since then"));
     }
 }
 
