@@ -8,7 +8,6 @@ mod interleaving;
 mod outage;
 mod query;
 mod transitions;
-mod wrong_types;
 
 use std::collections::BTreeMap;
 
