@@ -1,10 +1,12 @@
 //! Who is told that a member has read messages, how often, and what it costs those who are away.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::contacts;
 use crate::feed::Position;
 use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, RECEIPT_AUTHORS_MAX, RECEIPT_INTERVAL_MS};
-use crate::port::{Clock, Delivery, Feeds, Replay};
+use crate::port::{Clock, Delivery, Feeds, Operation, Replay};
 
 /// A conversation of this many users beside Ada, all of them connected; messages are taken to be sent now.
 fn connected_group(others: u128) -> (FakeWorld, Vec<UserId>) {
@@ -107,4 +109,21 @@ fn nobody_is_notified_across_a_block_in_either_direction() {
             assert_eq!(block_on(unread::of_conversation(&world, members[0], CONVERSATION)).unwrap().value, 0);
         }
     }
+}
+
+/// Whoever fills counters tells nobody, and the transaction of the reader is refused, because the counters are others now.
+#[test]
+fn a_reader_whose_counters_are_lost_and_filled_by_others_meanwhile_is_told_the_position() {
+    let world = world();
+    block_on(unread::totals(&world, BEN)).unwrap();
+    block_on(send(&world, draft(1))).unwrap();
+    let (store, records) = (Arc::clone(&world.store), Arc::clone(&world.records));
+    let other = FakeWorld { store, records, clock: world.clock.clone(), telemetry: world.telemetry.clone() };
+    let host = world.changed_after((Operation::MarkRead, 1), move |_| {
+        block_on(unread::forget(&other, BEN)).unwrap();
+        block_on(unread::totals(&other, BEN)).unwrap();
+        other.store.take_published();
+    });
+    assert_eq!(block_on(mark_read(&host, BEN, CONVERSATION, None)).unwrap().value.unread, 0);
+    assert_eq!(event_names(&world, BEN), ["unread.update"]);
 }

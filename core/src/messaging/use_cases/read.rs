@@ -93,19 +93,22 @@ async fn move_and_notify<W: World>(
         }
         if state.total.is_none() {
             // Whoever fills the counters of a user of whom the store knew nothing tells nobody.
-            unnotified.reader = unnotified.others;
+            unnotified.reader |= unnotified.others;
             if !fill(world, &[user]).await?.is_empty() {
                 world.wait(rules::lease_wait_ms(attempt)).await;
             }
             continue;
         }
-        if let Some(total) = apply(world, user, &state, &mark, &mut unnotified).await? {
-            // Only this call's own moves are confirmed; another call's move that was not announced stays pending.
-            if moves_here > 0 {
-                announce::confirm(world, vec![Confirmation::Member(conversation, user, moves_here)]).await;
-            }
-            return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
+        let Some(total) = apply(world, user, &state, &mark, &mut unnotified).await? else {
+            // Somebody else changed the counters, and told nobody if they were lost and filled.
+            unnotified.reader = true;
+            continue;
+        };
+        // Only this call's own moves are confirmed; another call's move that was not announced stays pending.
+        if moves_here > 0 {
+            announce::confirm(world, vec![Confirmation::Member(conversation, user, moves_here)]).await;
         }
+        return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
     }
     Err(Error::Contended)
 }
