@@ -123,6 +123,11 @@ impl Error {
         matches!(self, Self::Store(StoreError::Unavailable { .. }))
     }
 
+    /// Whether the store or the records are unavailable.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable { .. }) | Self::Records(RecordsError::Unavailable { .. }))
+    }
+
     /// Whether repeating the same request can help.
     pub const fn retry(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::RateLimited)

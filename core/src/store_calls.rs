@@ -68,6 +68,39 @@ pub(crate) async fn read_all<S: KeyValue>(
     Ok(values)
 }
 
+/// As [`read_all`], with an answer for each group of `group` queries: a key that holds a value of another type is the
+/// failure of its own group and stops no other.
+///
+/// If every key can be read, the calls are those of [`read_all`]. A list of queries that fails because of a key is
+/// halved until the group of the key is alone, so that one such key among 500 groups takes fewer than 20 further calls.
+pub(crate) async fn read_each<S: KeyValue>(
+    store: &S,
+    queries: Vec<Query>,
+    group: usize,
+) -> Result<Vec<Result<Vec<Value>, StoreError>>, Error> {
+    let group = group.max(1);
+    let mut answers = Vec::with_capacity(queries.len() / group);
+    // The first part of what is left is the last item.
+    let mut parts = vec![queries];
+    while let Some(mut part) = parts.pop() {
+        match read_all(store, part.clone(), group).await {
+            Ok(values) => {
+                let mut values = values.into_iter();
+                while !values.as_slice().is_empty() {
+                    answers.push(Ok(values.by_ref().take(group).collect()));
+                }
+            }
+            Err(Error::Store(StoreError::WrongType(_))) if part.len() > group => {
+                let second = part.split_off((part.len() / group / 2).max(1) * group);
+                parts.extend([second, part]);
+            }
+            Err(Error::Store(error @ StoreError::WrongType(_))) => answers.push(Err(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answers)
+}
+
 /// Carries out one transaction. Returns whether its checks held.
 pub(crate) async fn is_committed<S: KeyValue>(store: &S, transaction: Transaction) -> Result<bool, Error> {
     match commit_one(store, transaction).await? {

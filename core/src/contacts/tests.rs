@@ -5,8 +5,9 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::error::Error;
 use crate::ids::{ConnectionId, UserId};
+use crate::key::{Key, Owner, Space};
 use crate::limits::PENDING_AFTER_MS;
-use crate::port::{Feeds, PendingQuery, Records};
+use crate::port::{Confirmation, Feeds, KeyValue, Mutation, Operation, PendingQuery, Records, Transaction};
 use crate::testing::{FakeWorld, block_on};
 use crate::time::Timestamp;
 use crate::{messaging, presence};
@@ -187,6 +188,42 @@ fn what_a_crash_left_unannounced_is_announced_by_recovery_once() {
         (vec!["contact.update", "user.offline"], vec!["user.offline"])
     );
     assert_eq!((block_on(messaging::recover(&world)), received(&world)), (Ok(0), vec![]));
+}
+
+/// Whoever else announces the same block confirms it in the middle of the work of recovery, which then cannot read what
+/// holds now.
+#[test]
+fn what_recovery_published_before_it_lost_an_answer_is_corrected_although_nothing_is_pending() {
+    let world = mutual();
+    received(&world);
+    block_on(world.block(ANN, BOB)).unwrap();
+    world.clock.advance(PENDING_AFTER_MS + 1);
+    let host = world.lost_after(("contact.update", Operation::Relation), |records| {
+        block_on(records.unblock(ANN, BOB)).unwrap();
+        block_on(records.announced(vec![Confirmation::Contact(ANN, BOB, 2)])).unwrap();
+    });
+    assert_eq!(block_on(messaging::recover(&host)), Ok(1));
+    assert_eq!(block_on(world.pending(PendingQuery::tried(Timestamp(u64::MAX)))).unwrap().items, []);
+    let events = received(&world);
+    let updates = events.iter().filter(|(_, name, _)| name == "contact.update");
+    assert_eq!(updates.map(|(.., payload)| &payload["blocked"]).collect::<Vec<_>>(), [&json!(true), &json!(false)]);
+}
+
+/// The presence record of Bob is a value of another type.
+#[test]
+fn a_record_of_the_other_user_that_cannot_be_read_is_no_error_of_the_call() {
+    let world = FakeWorld::new();
+    connect(&world, ANN);
+    block_on(add(&world, BOB, ANN)).unwrap();
+    let text = Mutation::Set(Key::of_user(Space::Presence, BOB), b"text".to_vec(), None);
+    block_on(world.commit(vec![Transaction::new(Owner::User(BOB)).mutate(text)])).unwrap();
+    received(&world);
+    assert_eq!(block_on(add(&world, ANN, BOB)), Ok(()));
+    assert_eq!(block_on(list(&world, ANN)), Ok(vec![BOB]));
+    assert_eq!(names(&received(&world), ANN), ["contact.update"]);
+    assert_eq!(world.telemetry.series("announcements{outcome=failed}"), 1);
+    let pending = block_on(world.pending(PendingQuery::untried(Timestamp(u64::MAX)))).unwrap();
+    assert_eq!(pending.items.len(), 1, "recovery tries it again");
 }
 
 #[test]

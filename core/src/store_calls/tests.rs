@@ -16,6 +16,10 @@ struct ScriptedStore {
     commits_max: Option<usize>,
     /// Answers one item too few.
     short: bool,
+    /// The keys that hold a value of another type.
+    mistyped: Vec<Key>,
+    /// The number of reads after which the store is unavailable.
+    reads_max: Option<usize>,
 }
 
 impl ScriptedStore {
@@ -32,9 +36,20 @@ impl ScriptedStore {
 
 const UNAVAILABLE: StoreError = StoreError::Unavailable { retry_after_ms: 7 };
 
+fn mistyped() -> StoreError {
+    StoreError::WrongType("no counter".into())
+}
+
 impl KeyValue for ScriptedStore {
     async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
-        self.record(queries.len());
+        let call = self.record(queries.len());
+        if self.reads_max.is_some_and(|most| call > most) {
+            return Err(UNAVAILABLE);
+        }
+        let is_mistyped = |query: &Query| matches!(query, Query::Counter(key) if self.mistyped.contains(key));
+        if queries.iter().any(is_mistyped) {
+            return Err(mistyped());
+        }
         Ok(vec![Value::Missing; queries.len() - usize::from(self.short)])
     }
 
@@ -138,6 +153,48 @@ fn a_group_of_queries_is_never_split_over_two_calls() {
     let store = ScriptedStore::default();
     block_on(read_all(&store, vec![Query::Counter(key()); 4_000], 2_000)).unwrap();
     assert_eq!(store.calls(), [2_000, 2_000], "a group beyond the limit stays together");
+}
+
+/// Two queries for each of these users.
+fn pairs(users: impl Iterator<Item = u128>) -> Vec<Query> {
+    let pair = |user| [total(user), total(user)].map(Query::Counter);
+    users.flat_map(pair).collect()
+}
+
+fn total(user: u128) -> Key {
+    Key::of_user(Space::UnreadTotal, UserId::from_u128(user))
+}
+
+#[test]
+fn a_key_of_another_type_is_the_failure_of_its_group() {
+    for wrong in [vec![0], vec![6], vec![2, 3], (0..7).collect()] {
+        let store = ScriptedStore { mistyped: wrong.iter().copied().map(total).collect(), ..ScriptedStore::default() };
+        let answers = block_on(read_each(&store, pairs(0..7), 2)).unwrap();
+        let answer = |user| if wrong.contains(&user) { Err(mistyped()) } else { Ok(vec![Value::Missing; 2]) };
+        let expected = (0..7).map(answer);
+        assert_eq!(answers, expected.collect::<Vec<_>>(), "{wrong:?}");
+        assert!(store.calls().iter().all(|size| size % 2 == 0), "no group is split: {:?}", store.calls());
+    }
+}
+
+#[test]
+fn groups_without_a_key_of_another_type_take_the_calls_of_one_list() {
+    let store = ScriptedStore::default();
+    let answers = block_on(read_each(&store, pairs(0..600), 2)).unwrap();
+    assert_eq!((answers.len(), store.calls()), (600, vec![1_024, 176]));
+    assert_eq!(block_on(read_each(&store, Vec::new(), 2)), Ok(Vec::new()));
+
+    let store = ScriptedStore { mistyped: vec![total(250)], ..ScriptedStore::default() };
+    let answers = block_on(read_each(&store, pairs(0..500), 2)).unwrap();
+    assert_eq!((answers.len(), answers.iter().filter(|answer| answer.is_err()).count()), (500, 1));
+    assert!(store.calls().len() < 20, "{:?}", store.calls());
+}
+
+#[test]
+fn a_store_that_becomes_unavailable_ends_the_search_for_a_key() {
+    let store = ScriptedStore { mistyped: vec![total(0)], reads_max: Some(2), ..ScriptedStore::default() };
+    assert_eq!(block_on(read_each(&store, pairs(0..8), 2)), Err(UNAVAILABLE.into()));
+    assert_eq!(store.calls(), [16, 8, 4]);
 }
 
 #[test]

@@ -1,31 +1,34 @@
-//! Records that something else changes while a use case is in the middle of its work.
+//! Records that something else changes while a use case is in the middle of its work, and that may lose one answer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{FakeRecords, FakeStore, FakeWorld, TestWorld};
-use crate::port::{Answer, Operation, Records};
+use crate::port::{Answer, Operation, Records, RecordsError};
 
 type Change = Box<dyn FnOnce(&FakeRecords) + Send>;
 
-/// Fake records that are changed once: right after an answer to one operation.
+/// Fake records that are changed once: right after they have carried out one operation.
 pub(crate) struct ChangingRecords {
     records: FakeRecords,
     operation: Operation,
-    /// The number of answers until then.
-    left: AtomicUsize,
+    /// Whether they are changed now. Asked after each of these operations until then.
+    is_due: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether the answer to the operation is lost.
+    loses_answer: bool,
     change: Mutex<Option<Change>>,
 }
 
 impl ChangingRecords {
-    fn answered(&self, operation: Operation) {
-        if operation != self.operation || self.left.fetch_sub(1, Ordering::SeqCst) != 1 {
-            return;
+    /// Returns whether the answer is lost.
+    fn answered(&self, operation: Operation) -> bool {
+        if operation != self.operation || !(self.is_due)() {
+            return false;
         }
         let change = self.change.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(change) = change {
-            change(&self.records);
-        }
+        let Some(change) = change else { return false };
+        change(&self.records);
+        self.loses_answer
     }
 }
 
@@ -36,12 +39,34 @@ impl FakeWorld {
         (operation, answers): (Operation, usize),
         change: impl FnOnce(&FakeRecords) + Send + 'static,
     ) -> TestWorld<FakeStore, ChangingRecords> {
-        let records = ChangingRecords {
+        let left = AtomicUsize::new(answers);
+        self.changing(ChangingRecords {
             records: (*self.records).clone(),
             operation,
-            left: AtomicUsize::new(answers),
+            is_due: Box::new(move || left.fetch_sub(1, Ordering::SeqCst) == 1),
+            loses_answer: false,
             change: Mutex::new(Some(Box::new(change))),
-        };
+        })
+    }
+
+    /// The same world, with records that are changed by the first of these operations after an event with this name was
+    /// published, and that lose the answer to it.
+    pub(crate) fn lost_after(
+        &self,
+        (event, operation): (&'static str, Operation),
+        change: impl FnOnce(&FakeRecords) + Send + 'static,
+    ) -> TestWorld<FakeStore, ChangingRecords> {
+        let store = Arc::clone(&self.store);
+        self.changing(ChangingRecords {
+            records: (*self.records).clone(),
+            operation,
+            is_due: Box::new(move || store.published().iter().any(|(_, published)| &*published.name == event)),
+            loses_answer: true,
+            change: Mutex::new(Some(Box::new(change))),
+        })
+    }
+
+    fn changing(&self, records: ChangingRecords) -> TestWorld<FakeStore, ChangingRecords> {
         TestWorld {
             store: Arc::clone(&self.store),
             records: Arc::new(records),
@@ -57,8 +82,8 @@ macro_rules! delegate {
         impl Records for ChangingRecords {
             $(async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
                 let answer = self.records.$method($($argument),*).await;
-                self.answered(Operation::$operation);
-                answer
+                let is_lost = self.answered(Operation::$operation);
+                if is_lost { Err(RecordsError::Unavailable { retry_after_ms: 1 }) } else { answer }
             })*
         }
     };

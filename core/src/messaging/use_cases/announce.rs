@@ -1,5 +1,5 @@
 //! Announces a change to the members of a conversation, to each of them exactly once and in order, and confirms it to the
-//! records.
+//! records. A member to whom it cannot be announced does not stop the others; the change then stays pending.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,33 @@ use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{LIST_MAX, TRIES_MAX};
 use crate::messaging::rules::announcement_queue::{AnnouncementReadiness, WaitOutcome};
-use crate::port::{Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Query, Transaction, World};
+use crate::port::{
+    Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Query, StoreError, Telemetry, Transaction, World,
+};
 use crate::unread::rules::StoredCounts;
 use crate::unread::{Target, Uncached, reconcile, rules};
 use crate::{event, last_message, store_answers, store_calls};
 
-/// Announces a stored change. Returns `true` if this is not possible now: the change stays pending, and
-/// [`super::recover`] announces it.
-pub(crate) async fn announce_or_delay<W: World>(world: &W, changed: &Changed) -> Result<bool, Error> {
+/// Announces a stored change. Returns `true` if this is not possible now, or not to every member: the change stays
+/// pending, and [`super::recover`] announces it. It also reports a failure that lasts, such as a key of another type.
+/// The caller gets no error in both cases, because the change is stored, and the key may be that of any member.
+pub(crate) async fn announce_or_delay<W: World>(world: &W, changed: &Changed) -> bool {
     match announce(world, changed).await {
-        Ok(()) => Ok(false),
+        Ok(()) => false,
         Err(error) if error.retry() => {
             world.count("announcements", &[("outcome", "delayed")], 1);
-            Ok(true)
+            true
         }
-        Err(error) => Err(error),
+        Err(_) => {
+            count_failed(world);
+            true
+        }
     }
+}
+
+/// Counts an announcement that a repetition alone does not make possible. Recovery tries it again, and reports it.
+pub(crate) fn count_failed(world: &impl Telemetry) {
+    world.count("announcements", &[("outcome", "failed")], 1);
 }
 
 /// Confirms announcements to the records. If this fails, they are announced again, which changes nothing.
@@ -39,16 +50,20 @@ pub(super) async fn confirm<W: World>(world: &W, confirmations: Vec<Confirmation
 async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
     let change = &changed.change;
     let conversation = change.message.conversation;
-    let Remaining { members, overtaken } = match change.kind {
+    let Remaining { members, overtaken, failure } = match change.kind {
         ChangeKind::Sent if change.message.deleted => Remaining::everybody(changed),
         ChangeKind::Sent => announce_in_order(world, changed).await?,
         ChangeKind::Edited | ChangeKind::Deleted => announce_later_change(world, changed).await?,
     };
     let targets = members.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
-    reconcile(world, targets, Uncached::FillFollowed).await?;
+    let reconciled = match reconcile(world, targets, Uncached::FillFollowed).await {
+        Err(error) if error.retry() => return Err(error),
+        reconciled => reconciled,
+    };
     if overtaken {
         last_message::refresh(world, vec![conversation]).await?;
     }
+    failure.map_or(Ok(()), Err).and(reconciled)?;
     confirm(world, vec![Confirmation::Change(conversation, change.seq)]).await;
     Ok(())
 }
@@ -62,12 +77,14 @@ struct Remaining {
     /// newer change may have been announced, and the cached last message may be missing or older. It may also be so if the newest
     /// message is not known.
     overtaken: bool,
+    /// The first failure of a member, or of the cached last message. The change is not confirmed because of it.
+    failure: Option<Error>,
 }
 
 impl Remaining {
     /// Nobody has received the change yet, and every member needs a snapshot.
     fn everybody(changed: &Changed) -> Self {
-        Self { members: changed.members.clone(), overtaken: true }
+        Self { members: changed.members.clone(), overtaken: true, failure: None }
     }
 }
 
@@ -88,11 +105,8 @@ async fn announce_later_change<W: World>(world: &W, changed: &Changed) -> Result
     let mut transactions: Vec<Transaction> = announced.collect();
     transactions.push(last_message::put(last));
     let outcomes = store_calls::commit_all(world, transactions).await?;
-    if let Some(error) = store_calls::failure(&outcomes) {
-        return Err(error);
-    }
-    let Attempt { notified, refused } = Attempt::new(positions.map(|member| member.user), &outcomes);
-    Ok(Remaining { overtaken: notified == 0 || !refused.is_empty(), members: refused })
+    let Attempt { notified, refused, failure } = Attempt::new(positions.map(|member| member.user), &outcomes)?;
+    Ok(Remaining { overtaken: notified == 0 || !refused.is_empty(), members: refused, failure })
 }
 
 /// The counters of these users in the store, of those who are cached. One round trip for each 512.
@@ -124,8 +138,8 @@ async fn stored_counts<W: World>(
 /// Announces a new message to every member who needs no snapshot, in as many attempts as other senders make necessary.
 async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Remaining, Error> {
     let change = &changed.change;
-    let mut remaining = Remaining::default();
-    let Attempt { notified, mut refused } = announce_at_once(world, changed, &changed.members).await?;
+    let Attempt { notified, mut refused, failure } = announce_at_once(world, changed, &changed.members).await?;
+    let mut remaining = Remaining { failure, ..Remaining::default() };
     if refused.is_empty() {
         // A member to whom it was announced in place had received no newer change, so the store has lost nothing since.
         return Ok(Remaining { overtaken: notified == 0, ..remaining });
@@ -154,7 +168,11 @@ async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Rem
         };
         ready.extend(early);
         refused = match outcome {
-            WaitOutcome::Ready => announce_at_once(world, changed, &ready).await?.refused,
+            WaitOutcome::Ready => {
+                let attempt = announce_at_once(world, changed, &ready).await?;
+                remaining.failure = remaining.failure.or(attempt.failure);
+                attempt.refused
+            }
             WaitOutcome::Passed => ready,
             WaitOutcome::Stalled => {
                 remaining.overtaken |= !ready.is_empty();
@@ -174,20 +192,30 @@ struct Attempt {
     /// The members who were not ready. Those to whom nothing is owed, because they are uncached and nobody follows them, are
     /// not among them.
     refused: Vec<UserId>,
+    /// The first failure of a transaction. Its member is neither notified nor refused: a snapshot would fail, too.
+    failure: Option<Error>,
 }
 
 impl Attempt {
-    /// Sorts the members by the outcomes of their transactions, none of which failed.
-    fn new(members: impl Iterator<Item = UserId>, outcomes: &[Outcome]) -> Self {
-        let mut attempt = Self { notified: 0, refused: Vec::new() };
-        for (member, outcome) in members.zip(outcomes) {
+    /// Sorts the members by the outcomes of their transactions. A further outcome is that of the cached last message.
+    ///
+    /// # Errors
+    /// If the store, or a part of it, is unavailable. Whoever goes on would only wait for it again.
+    fn new(mut members: impl Iterator<Item = UserId>, outcomes: &[Outcome]) -> Result<Self, Error> {
+        let mut attempt = Self { notified: 0, refused: Vec::new(), failure: None };
+        for outcome in outcomes {
+            let member = members.next();
             match outcome {
                 Outcome::Refused(rules::OWED_CHECK) => {}
-                Outcome::Refused(_) => attempt.refused.push(member),
-                Outcome::Committed(_) | Outcome::Failed(_) => attempt.notified += 1,
+                Outcome::Refused(_) => attempt.refused.extend(member),
+                Outcome::Committed(_) => attempt.notified += usize::from(member.is_some()),
+                Outcome::Failed(error @ StoreError::Unavailable { .. }) => return Err(error.clone().into()),
+                Outcome::Failed(error) => {
+                    attempt.failure.get_or_insert_with(|| error.clone().into());
+                }
             }
         }
-        attempt
+        Ok(attempt)
     }
 }
 
@@ -201,10 +229,7 @@ async fn announce_at_once<W: World>(world: &W, changed: &Changed, members: &[Use
         transactions.push(last_message::put(&newest(change)));
     }
     let outcomes = store_calls::commit_all(world, transactions).await?;
-    if let Some(error) = store_calls::failure(&outcomes) {
-        return Err(error);
-    }
-    Ok(Attempt::new(members.iter().copied(), &outcomes))
+    Attempt::new(members.iter().copied(), &outcomes)
 }
 
 /// The newest message of the conversation after this change; later changes have higher versions.

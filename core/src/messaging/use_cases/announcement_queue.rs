@@ -6,7 +6,7 @@ use crate::key::{Key, Space};
 use crate::messaging::rules::announcement_queue::{
     AnnouncementReadiness, NextPoll, Progress, QueuedAnnouncement, WaitOutcome,
 };
-use crate::port::{Query, World};
+use crate::port::{Query, StoreError, Value, World};
 use crate::{store_answers, store_calls};
 
 /// An announcement in the queue of its conversation.
@@ -20,7 +20,8 @@ impl ConversationQueue {
         Self { conversation, announcement: QueuedAnnouncement::new(seq, world.now()) }
     }
 
-    /// Reads the positions of these members. One round trip for each 512.
+    /// Reads the positions of these members. One round trip for each 512. A member whose position cannot be read is
+    /// left to a snapshot.
     pub(super) async fn readiness<W: World>(
         &self,
         world: &W,
@@ -29,12 +30,14 @@ impl ConversationQueue {
         const QUERIES: usize = 2;
         let total = |user: &UserId| Query::Counter(Key::of_user(Space::UnreadTotal, *user));
         let queries = members.iter().flat_map(|user| [total(user), self.position_query(*user)]).collect();
-        let mut values = store_calls::read_all(world, queries, QUERIES).await?.into_iter();
+        let answers = store_calls::read_each(world, queries, QUERIES).await?;
         let mut readiness = AnnouncementReadiness::default();
-        for user in members {
-            let total = store_answers::counter(values.next())?;
-            let position = store_answers::seq_field(values.next())?;
-            readiness.add(*user, total, position, self.announcement.seq());
+        for (user, answer) in members.iter().zip(answers) {
+            match answer.and_then(parse_position) {
+                Ok((total, position)) => readiness.add(*user, total, position, self.announcement.seq()),
+                // The snapshot fails because of the same key, which reports it.
+                Err(_) => readiness.without_position.push(*user),
+            }
         }
         Ok(readiness)
     }
@@ -55,4 +58,10 @@ impl ConversationQueue {
     fn position_query(&self, user: UserId) -> Query {
         Query::NamedFields(Key::of_user(Space::UnreadSequence, user), [self.conversation.to_string()].into())
     }
+}
+
+/// The total and the position of a member.
+fn parse_position(values: Vec<Value>) -> Result<(Option<i64>, Option<Seq>), StoreError> {
+    let mut values = values.into_iter();
+    Ok((store_answers::counter(values.next())?, store_answers::seq_field(values.next())?))
 }

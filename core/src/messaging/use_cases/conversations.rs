@@ -1,12 +1,12 @@
 //! Creates conversations, lists and changes their members.
 
-use super::announce::confirm;
+use super::announce::{confirm, count_failed};
 use super::membership::{announce_creation, announce_membership, joined};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::messaging::rules::validation::validate_page;
 use crate::port::{
-    Confirmation, Created, DirectRequest, MemberChange, MembersPage, MembersQuery, NewConversation, World,
+    Confirmation, Created, DirectRequest, MemberChange, MembersPage, MembersQuery, NewConversation, Telemetry, World,
     records_bounds,
 };
 
@@ -14,7 +14,7 @@ use crate::port::{
 pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Result<Created, Error> {
     let members = records_bounds::members(&conversation)?;
     let created = world.create_conversation(conversation).await?;
-    delayed(announce_creation(world, &created, &members).await)?;
+    leave_pending(world, &announce_creation(world, &created, &members).await);
     Ok(created)
 }
 
@@ -22,7 +22,7 @@ pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Resul
 pub async fn create_direct<W: World>(world: &W, request: DirectRequest) -> Result<Created, Error> {
     records_bounds::direct(&request)?;
     let created = world.create_direct(request).await?;
-    delayed(announce_creation(world, &created, &request.users()).await)?;
+    leave_pending(world, &announce_creation(world, &created, &request.users()).await);
     Ok(created)
 }
 
@@ -37,7 +37,7 @@ pub async fn add_member<W: World>(world: &W, change: MemberChange) -> Result<Vec
     let before = joined(world, change.conversation, change.user).await?;
     let members = world.add_member(change).await?;
     if before.is_none() {
-        announce(world, change).await?;
+        announce(world, change).await;
     }
     Ok(members)
 }
@@ -47,26 +47,26 @@ pub async fn remove_member<W: World>(world: &W, change: MemberChange) -> Result<
     let before = joined(world, change.conversation, change.user).await?;
     let members = world.remove_member(change).await?;
     if before.is_some() {
-        announce(world, change).await?;
+        announce(world, change).await;
     }
     Ok(members)
 }
 
 /// Tells whoever is concerned, and confirms the one move that this call has made. A repetition that moved nothing is not
 /// announced: what an earlier call left pending is left to [`super::recover`].
-async fn announce<W: World>(world: &W, change: MemberChange) -> Result<(), Error> {
+async fn announce<W: World>(world: &W, change: MemberChange) {
     let MemberChange { conversation, user, .. } = change;
     let announced = announce_membership(world, conversation, user).await;
     if announced.is_ok() {
         confirm(world, vec![Confirmation::Membership(conversation, user, 1)]).await;
     }
-    delayed(announced)
+    leave_pending(world, &announced);
 }
 
-/// An announcement that is not possible now stays pending, and [`super::recover`] makes it.
-fn delayed(announced: Result<(), Error>) -> Result<(), Error> {
-    match announced {
-        Err(error) if !error.retry() => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+/// An announcement that is not possible, or not to everybody, stays pending, and [`super::recover`] makes it. The call
+/// succeeds nevertheless, because the records hold what it has changed.
+fn leave_pending(world: &impl Telemetry, announced: &Result<(), Error>) {
+    if announced.as_ref().is_err_and(|error| !error.retry()) {
+        count_failed(world);
     }
 }

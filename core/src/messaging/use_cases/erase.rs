@@ -56,8 +56,10 @@ async fn announce<W: World>(world: &W, user: UserId, step: &Erased, end: Timesta
     }
     confirm(world, confirmations).await;
     for changed in &step.deleted {
-        let in_time = world.now() <= end;
-        if !in_time || announce_or_delay(world, changed).await.is_err() {
+        if world.now() <= end {
+            // This counts the change by itself if it stays pending.
+            announce_or_delay(world, changed).await;
+        } else {
             delayed += 1;
         }
     }

@@ -37,15 +37,6 @@ impl MembershipState {
         Ok(Self { joined, members })
     }
 
-    /// Reads it after something was told. One answer may be lost: whoever else announces the same move may have confirmed it
-    /// meanwhile, and then nobody would correct what was told here.
-    async fn read_again<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<Self, Error> {
-        match Self::read(world, conversation, user).await {
-            Err(error) if error.retry() => Self::read(world, conversation, user).await,
-            answer => answer,
-        }
-    }
-
     /// Tells the other members that the user has become a member, or is none any more.
     fn notify(&self, conversation: ConversationId, user: UserId) -> Vec<Transaction> {
         let Some(members) = &self.members else { return Vec::new() };
@@ -69,7 +60,7 @@ pub(super) async fn joined<W: World>(
 
 /// Tells a user and the other members of a conversation whether the user is a member.
 pub async fn announce_membership<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<(), Error> {
-    announce_to_all(world, conversation, user, Target::latest(user, conversation)).await
+    announce_to_all(world, Target::latest(user, conversation)).await
 }
 
 /// As [`announce_membership`], after an attempt that may have failed half-way.
@@ -78,16 +69,24 @@ pub(super) async fn announce_again<W: World>(
     conversation: ConversationId,
     user: UserId,
 ) -> Result<(), Error> {
-    announce_to_all(world, conversation, user, Target::repeated(user, conversation)).await
+    announce_to_all(world, Target::repeated(user, conversation)).await
 }
 
-/// A user whose own state cannot be changed, such as a value of another type, does not stop the others from being told.
-async fn announce_to_all<W: World>(
-    world: &W,
-    conversation: ConversationId,
-    user: UserId,
-    target: Target,
-) -> Result<(), Error> {
+/// Tries once more at once if the store or the records fail after something was told. What was told may hold no more,
+/// and whoever else announces the same move, a call or another round of recovery, may confirm it; then nobody would
+/// correct it.
+async fn announce_to_all<W: World>(world: &W, target: Target) -> Result<(), Error> {
+    let mut is_published = false;
+    match try_announce(world, target, &mut is_published).await {
+        Err(error) if is_published && error.is_unavailable() => try_announce(world, target, &mut is_published).await,
+        outcome => outcome,
+    }
+}
+
+/// A user or a member whose state cannot be changed, such as a value of another type, does not stop the others from being told.
+/// `is_published` becomes `true` as soon as one of the others may have been told something.
+async fn try_announce<W: World>(world: &W, target: Target, is_published: &mut bool) -> Result<(), Error> {
+    let Target { user, conversation, .. } = target;
     let mut state = MembershipState::read(world, conversation, user).await?;
     for _ in 0..TRIES_MAX {
         let own = match reconcile(world, vec![target], Uncached::FillFollowed).await {
@@ -96,13 +95,15 @@ async fn announce_to_all<W: World>(
         };
         let mut transactions = state.notify(conversation, user);
         transactions.extend(receipts(world, conversation, user, &state).await?);
+        *is_published |= !transactions.is_empty();
         let outcomes = store_calls::commit_all(world, transactions).await?;
-        if let Some(error) = store_calls::failure(&outcomes) {
-            return Err(error);
-        }
-        let after = MembershipState::read_again(world, conversation, user).await?;
+        let others = match store_calls::failure(&outcomes) {
+            Some(error) if error.retry() => return Err(error),
+            failure => failure.map_or(Ok(()), Err),
+        };
+        let after = MembershipState::read(world, conversation, user).await?;
         if after == state {
-            return own;
+            return own.and(others);
         }
         state = after;
     }

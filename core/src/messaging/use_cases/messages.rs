@@ -15,7 +15,8 @@ pub struct StoredMessage {
     pub message: Message,
     /// Whether the same request was carried out before, and nothing was changed now.
     pub repeated: bool,
-    /// Whether the members will be told later, because the live state could not be changed now. The message is stored.
+    /// Whether the members, or some of them, will be told later, because the live state could not be changed now. The
+    /// message is stored.
     pub delayed: bool,
 }
 
@@ -30,18 +31,18 @@ pub struct DeletedMessage {
 pub async fn send<W: World>(world: &W, draft: Draft) -> Result<StoredMessage, Error> {
     validate_content(&draft.content)?;
     validate_kind(&draft.kind)?;
-    announce(world, world.append_message(draft).await?).await
+    Ok(announce(world, world.append_message(draft).await?).await)
 }
 
 /// Changes the content of a message and announces this to every member that may see the message.
 pub async fn edit<W: World>(world: &W, edit: Edit) -> Result<StoredMessage, Error> {
     validate_content(&edit.content)?;
-    announce(world, world.edit_message(edit).await?).await
+    Ok(announce(world, world.edit_message(edit).await?).await)
 }
 
-async fn announce<W: World>(world: &W, changed: Changed) -> Result<StoredMessage, Error> {
-    let delayed = announce_or_delay(world, &changed).await?;
-    Ok(StoredMessage { message: changed.change.message, repeated: changed.repeated, delayed })
+async fn announce<W: World>(world: &W, changed: Changed) -> StoredMessage {
+    let delayed = announce_or_delay(world, &changed).await;
+    StoredMessage { message: changed.change.message, repeated: changed.repeated, delayed }
 }
 
 /// Deletes a message and announces this to every member that could see it. Counters that included the message go down.
@@ -53,7 +54,7 @@ pub async fn delete<W: World>(
     message: MessageId,
 ) -> Result<DeletedMessage, Error> {
     let changed = world.delete_message(conversation, message, actor, world.now()).await?;
-    Ok(DeletedMessage { delayed: announce_or_delay(world, &changed).await? })
+    Ok(DeletedMessage { delayed: announce_or_delay(world, &changed).await })
 }
 
 /// A page of messages, newest first. It ends at its limit or at [`PAGE_BYTES_MAX`] of JSON.

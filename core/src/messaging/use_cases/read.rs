@@ -40,7 +40,11 @@ pub async fn mark_read<W: World>(
     conversation: ConversationId,
     up_to: Option<Seq>,
 ) -> Result<Sourced<ReadReply>, Error> {
-    let answer = move_and_notify(world, user, conversation, up_to, Unnotified::default()).await;
+    let mut unnotified = Unnotified::default();
+    let answer = move_and_notify(world, user, conversation, up_to, &mut unnotified).await;
+    if unnotified.failure.is_some() {
+        announce::count_failed(world);
+    }
     or_from_records(world, "mark_read", answer, record(world, user, conversation, up_to)).await
 }
 
@@ -71,7 +75,10 @@ pub(super) async fn notify_again<W: World>(world: &W, user: UserId, conversation
         let outcomes = store_calls::commit_all(world, receipts).await?;
         return store_calls::failure(&outcomes).map_or(Ok(()), Err);
     }
-    move_and_notify(world, user, conversation, Some(Seq::ZERO), Unnotified::EVERYBODY).await.map(|_| ())
+    // After a crash nobody knows what the store had.
+    let mut unnotified = Unnotified { others: true, reader: true, failure: None };
+    move_and_notify(world, user, conversation, Some(Seq::ZERO), &mut unnotified).await?;
+    unnotified.failure.map_or(Ok(()), Err)
 }
 
 async fn move_and_notify<W: World>(
@@ -79,7 +86,7 @@ async fn move_and_notify<W: World>(
     user: UserId,
     conversation: ConversationId,
     up_to: Option<Seq>,
-    mut unnotified: Unnotified,
+    unnotified: &mut Unnotified,
 ) -> Result<ReadReply, Error> {
     let mut moves_here = 0;
     for attempt in 0..TRIES_MAX {
@@ -99,13 +106,13 @@ async fn move_and_notify<W: World>(
             }
             continue;
         }
-        let Some(total) = apply(world, user, &state, &mark, &mut unnotified).await? else {
+        let Some(total) = apply(world, user, &state, &mark, unnotified).await? else {
             // Somebody else changed the counters, and told nobody if they were lost and filled.
             unnotified.reader = true;
             continue;
         };
         // Only this call's own moves are confirmed; another call's move that was not announced stays pending.
-        if moves_here > 0 {
+        if moves_here > 0 && unnotified.failure.is_none() {
             announce::confirm(world, vec![Confirmation::Member(conversation, user, moves_here)]).await;
         }
         return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
@@ -114,17 +121,15 @@ async fn move_and_notify<W: World>(
 }
 
 /// Who may not have been told yet that the read position has moved.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Unnotified {
     others: bool,
     /// The reader's own devices. They are told by the transaction that moves the position in the store, unless the store had
     /// none before.
     reader: bool,
-}
-
-impl Unnotified {
-    /// After a crash nobody knows what the store had.
-    const EVERYBODY: Self = Self { others: true, reader: true };
+    /// The first failure of another member, such as a feed of another type. The reader gets no error, and the move is
+    /// not confirmed.
+    failure: Option<Error>,
 }
 
 /// Tries once, in one round trip. Returns the new total, or `None` after a lost race.
@@ -160,8 +165,12 @@ async fn apply<W: World>(
     let mut outcomes = store_calls::commit_all(world, transactions).await?.into_iter();
     let own = if has_own { outcomes.next() } else { None };
     let outcomes: Vec<Outcome> = outcomes.collect();
-    if let Some(error) = store_calls::failure(&outcomes) {
-        return Err(error);
+    match store_calls::failure(&outcomes) {
+        Some(error) if error.retry() => return Err(error),
+        Some(error) => {
+            unnotified.failure.get_or_insert(error);
+        }
+        None => {}
     }
     if !ephemeral.is_empty() && matches!(outcomes[..], [Outcome::Committed(_)]) {
         // If this fails nobody is told this time; everything else was done.

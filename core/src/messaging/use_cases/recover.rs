@@ -104,7 +104,7 @@ impl<'w, W: World> RecoveryRound<'w, W> {
             | PendingId::Creation(conversation) => last_message::query(conversation),
         };
         match self.world.read(vec![query]).await.map_err(Error::from) {
-            Err(error) if is_unavailable(&error) => Err(error),
+            Err(error) if error.is_unavailable() => Err(error),
             _ => Ok(()),
         }
     }
@@ -209,7 +209,7 @@ impl<'w, W: World> RecoveryRound<'w, W> {
 
     /// Whether this failure is one too many of those that only say that the store or the records are unavailable.
     fn gives_up<T>(&mut self, outcome: &Result<T, Error>) -> bool {
-        let unavailable = outcome.as_ref().is_err_and(is_unavailable);
+        let unavailable = outcome.as_ref().is_err_and(Error::is_unavailable);
         self.unavailable_in_a_row = if unavailable { self.unavailable_in_a_row + 1 } else { 0 };
         self.unavailable_in_a_row >= RECOVERY_UNAVAILABLE_MAX
     }
@@ -312,9 +312,4 @@ async fn restore<W: World>(world: &W, moved: &PendingMove, has_read: Result<bool
     }
     confirm(world, moved.confirmation().into_iter().collect()).await;
     Ok(())
-}
-
-/// Whether the store or the records are unavailable: these errors name a time for a retry.
-const fn is_unavailable(error: &Error) -> bool {
-    error.retry_after_ms().is_some()
 }

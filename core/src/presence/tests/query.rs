@@ -4,7 +4,7 @@ use super::*;
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::limits::{LIST_MAX, PRESENCE_TTL_MS};
-use crate::port::Clock;
+use crate::port::{Clock, Operation};
 use crate::presence::{Viewer, connected, of_contacts, query};
 use crate::time::Timestamp;
 
@@ -69,6 +69,17 @@ fn a_new_connection_receives_the_presence_of_contacts() {
     let views = block_on(connected(&fixture.world, BOB, &connection("b"))).unwrap();
     assert_eq!(views, [unseen(UserId::from_u128(1)), online(ANN, now)]);
     assert_eq!(block_on(of_contacts(&fixture.world, ANN)), Ok(vec![online(BOB, now)]));
+}
+
+/// The block comes after the contacts were named, and before their presence is read.
+#[test]
+fn a_contact_who_blocks_the_user_meanwhile_is_not_shown() {
+    let fixture = Fixture::new();
+    fixture.heartbeat("a");
+    let host = fixture.world.changed_after((Operation::Audience, 1), |records| {
+        block_on(records.block(ANN, BOB)).unwrap();
+    });
+    assert_eq!(block_on(of_contacts(&host, BOB)), Ok(vec![]));
 }
 
 #[test]

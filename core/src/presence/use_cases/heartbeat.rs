@@ -9,10 +9,10 @@ use crate::event::PresenceView;
 use crate::ids::{ConnectionId, UserId};
 use crate::key::Owner;
 use crate::limits::TRIES_MAX;
-use crate::port::{Outcome, Transaction, World};
+use crate::port::{Outcome, StoreError, Transaction, Value, World};
 use crate::presence::rules::heartbeat::{self as rule, Heartbeat};
 use crate::presence::rules::record::PresenceRecord;
-use crate::store_calls::{commit_all, read_all};
+use crate::store_calls::{commit_all, read_each};
 use crate::time::Timestamp;
 
 /// Handles a new connection: writes its heartbeat, and returns the presence of the user's contacts.
@@ -32,7 +32,7 @@ pub async fn connected<W: World>(
 /// due.
 ///
 /// # Errors
-/// The first failure; the heartbeats of other partitions were written nevertheless.
+/// The first failure; the heartbeats of other users were written nevertheless, unless their partition failed, too.
 pub async fn heartbeat<W: World>(world: &W, heartbeats: &[(UserId, ConnectionId)]) -> Result<(), Error> {
     validate_length("connections", heartbeats.len())?;
     let mut failures = FirstFailure::default();
@@ -71,26 +71,34 @@ async fn refresh<'a, W: World>(
     Ok(refused)
 }
 
-/// Makes one transition or announcement for each of these users. Returns the users who need another one.
+/// Makes one transition or announcement for each of these users. Returns the users who need another one. A record that
+/// cannot be read is the failure of its user alone.
 async fn advance<'a, W: World>(
     world: &W,
     heartbeats: Vec<Heartbeat<'a>>,
     failures: &mut FirstFailure,
 ) -> Result<Vec<Heartbeat<'a>>, Error> {
     let queries = heartbeats.iter().map(|heartbeat| PresenceRecord::query(heartbeat.user)).collect();
-    let values = read_all(world, queries, 1).await?;
+    let answers = read_each(world, queries, 1).await?;
     let now = world.now();
+    let mut readable = Vec::with_capacity(heartbeats.len());
     let mut transactions = Vec::with_capacity(heartbeats.len());
     let mut decisions = Vec::with_capacity(heartbeats.len());
-    for (heartbeat, value) in heartbeats.iter().zip(&values) {
-        let decision = rule::decide(heartbeat, &PresenceRecord::parse(value)?, now);
-        transactions.push(decision.transaction);
-        decisions.push((decision.announcement, decision.again));
+    for (heartbeat, answer) in heartbeats.into_iter().zip(answers) {
+        match parse_record(answer) {
+            Ok(record) => {
+                let decision = rule::decide(&heartbeat, &record, now);
+                transactions.push(decision.transaction);
+                decisions.push((decision.announcement, decision.again));
+                readable.push(heartbeat);
+            }
+            Err(error) => failures.keep(error),
+        }
     }
-    let written = commit(world, &heartbeats, (transactions, now), failures).await?;
+    let written = commit(world, &readable, (transactions, now), failures).await?;
     let mut announcements = Vec::new();
     let mut unfinished = Vec::new();
-    for ((heartbeat, (announcement, again)), outcome) in heartbeats.into_iter().zip(decisions).zip(written.outcomes) {
+    for ((heartbeat, (announcement, again)), outcome) in readable.into_iter().zip(decisions).zip(written.outcomes) {
         match outcome {
             Outcome::Committed(_) => {
                 announcements.extend(announcement);
@@ -102,6 +110,10 @@ async fn advance<'a, W: World>(
     }
     announce(world, announcements).await?;
     Ok(unfinished)
+}
+
+fn parse_record(answer: Result<Vec<Value>, StoreError>) -> Result<PresenceRecord, StoreError> {
+    PresenceRecord::parse(answer?.first().unwrap_or(&Value::Missing))
 }
 
 /// The outcomes of the users' transactions, and the shards whose deadlines could not be written.
@@ -130,4 +142,35 @@ async fn commit<W: World>(
         }
     }
     Ok(HeartbeatOutcomes { outcomes, failed_shards })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Key, Space};
+    use crate::port::{KeyValue, Mutation};
+    use crate::presence::rules::record::Status;
+    use crate::testing::{FakeWorld, block_on};
+
+    /// Another program overwrites the record between the heartbeat that was refused and the look at the record.
+    #[test]
+    fn a_record_of_another_type_delays_no_other_transition() {
+        let world = FakeWorld::new();
+        let connection: ConnectionId = "device".parse().unwrap();
+        let users = [1, 2, 3].map(UserId::from_u128);
+        let presence = Key::of_user(Space::Presence, users[1]);
+        let text = Mutation::Set(presence, b"text".to_vec(), None);
+        block_on(world.commit(vec![Transaction::new(Owner::User(users[1])).mutate(text)])).unwrap();
+
+        let heartbeats = users.map(|user| (user, connection.clone()));
+        let mut failures = FirstFailure::default();
+        let unfinished = block_on(advance(&world, rule::by_user(&heartbeats), &mut failures)).unwrap();
+        assert!(unfinished.is_empty(), "{unfinished:?}");
+        assert_eq!(failures.report().unwrap_err().code(), "internal");
+        for user in [users[0], users[2]] {
+            let answer = block_on(world.read(vec![PresenceRecord::query(user)]));
+            let record = parse_record(answer).unwrap();
+            assert_eq!((record.status, record.announced), (Status::Online, Some(Status::Online)), "{user}");
+        }
+    }
 }

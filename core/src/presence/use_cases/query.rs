@@ -1,7 +1,7 @@
 //! Answers which users are online, as far as the viewer may know it.
 //!
-//! Who is visible is asked after the records were read. Whoever is still visible then had the generation that was read before
-//! any block that follows, so that the event that hides the user has a higher one.
+//! Who is visible is asked after the presence was read. Whoever is still visible then had the generation that was read
+//! before any block that follows, so that the event that hides the user has a higher one.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use super::validate_length;
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::UserId;
-use crate::port::World;
+use crate::port::{StoreError, Value, World};
 use crate::presence::rules::record;
-use crate::store_calls::read_all;
+use crate::store_calls::read_each;
 
 /// On whose behalf presence is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,13 @@ pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Res
     let mut views = look_up(world, users.to_vec()).await?;
     let visible = visible_to(world, viewer, users).await?;
     for view in views.iter_mut().filter(|view| !visible.contains(&view.user)) {
-        *view = PresenceView { user: view.user, online: false, last_seen: None, generation: 0 };
+        *view = never_seen(view.user);
     }
     Ok(views)
 }
 
-/// The presence of all contacts whom the user may see, in ascending order of their ids.
+/// The presence of all contacts whom the user may see, in ascending order of their ids. The records are asked twice:
+/// whose presence to read, and afterwards, as above, who of them is still visible.
 pub async fn of_contacts<W: World>(world: &W, user: UserId) -> Result<Vec<PresenceView>, Error> {
     let contacts = audience(world, user).await?;
     let mut views = look_up(world, contacts).await?;
@@ -64,6 +65,17 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
 /// Answers from the status, not from the `online` key. Between the last heartbeat and the sweep, an answer from the key would
 /// be ahead of the announcement, and nothing would correct it if the user came back.
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
-    let values = read_all(world, record::view_queries(&users), 1).await?;
-    users.into_iter().zip(&values).map(|(user, value)| Ok(record::view(user, value)?)).collect()
+    let answers = read_each(world, record::view_queries(&users), 1).await?;
+    Ok(users.into_iter().zip(answers).map(|(user, answer)| view(user, answer)).collect())
+}
+
+/// A user whose record cannot be read, such as a value of another type, is answered as never seen. An error would
+/// refuse the presence of everybody else: in `hello`, that of all contacts.
+fn view(user: UserId, answer: Result<Vec<Value>, StoreError>) -> PresenceView {
+    let view = answer.and_then(|values| record::view(user, values.first().unwrap_or(&Value::Missing)));
+    view.unwrap_or_else(|_| never_seen(user))
+}
+
+const fn never_seen(user: UserId) -> PresenceView {
+    PresenceView { user, online: false, last_seen: None, generation: 0 }
 }

@@ -9,13 +9,13 @@ use super::disconnect::online_ttl_ms;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
-use crate::limits::{PRESENCE_SHARDS, SWEEP_PAGE, SWEEP_PAGES_MAX};
-use crate::port::{Outcome, Query, Transaction, Value, World};
+use crate::limits::{PRESENCE_SHARDS, PRESENCE_TTL_MS, SWEEP_PAGE, SWEEP_PAGES_MAX};
+use crate::port::{Outcome, Query, StoreError, Transaction, Value, World};
 use crate::presence::rules::outage::{Departures, SweepNote};
 use crate::presence::rules::record::{PresenceAnnouncement, PresenceRecord};
 use crate::presence::rules::sweep::{self as rule, DueEntry, SweepDecision};
 use crate::store_answers::unexpected;
-use crate::store_calls::{commit_all, is_committed, read_all};
+use crate::store_calls::{commit_all, is_committed, read_all, read_each};
 
 /// The numbers of users that a sweep handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct SweepSummary {
     pub kept: usize,
     /// Users who would have gone offline, if the store had not been away shortly before.
     pub held: usize,
+    /// Users whose record cannot be read. They are looked at again after [`PRESENCE_TTL_MS`].
+    pub failed: usize,
 }
 
 /// Due entries, and whether their users may depart.
@@ -44,8 +46,17 @@ struct DueUser {
     online_ms: Option<u64>,
 }
 
+/// The users of a page, and the entries of those who cannot be read.
+struct ReadPage {
+    users: Vec<DueUser>,
+    unreadable: Vec<DueEntry>,
+}
+
 /// Handles the users of one shard whose deadline has passed; at most [`SWEEP_PAGES_MAX`] pages of [`SWEEP_PAGE`] users. The
 /// next tick continues.
+///
+/// # Errors
+/// The first failure. That of one user, such as a record of another type, stops no other user.
 pub async fn sweep<W: World>(world: &W, shard: u32) -> Result<SweepSummary, Error> {
     if shard >= PRESENCE_SHARDS {
         return Err(Error::Invalid(format!("the shard is 0 to {}, not {shard}", PRESENCE_SHARDS - 1)));
@@ -75,12 +86,16 @@ async fn sweep_page<W: World>(
 ) -> Result<(), Error> {
     let (entries, invalid): (Vec<DueEntry>, Vec<DueEntry>) =
         page.entries.into_iter().partition(|entry| entry.member.parse::<UserId>().is_ok());
-    let users = read_users(world, entries).await?;
+    let ReadPage { users, unreadable } = read_users(world, entries, failures).await?;
     let now = world.now();
     let held_until = page.departures.held_until(now);
     swept.repeated += repeat_announcements(world, &users).await?;
 
     let mut entry_changes: Vec<Transaction> = invalid.into_iter().map(DueEntry::remove).collect();
+    swept.failed += unreadable.len();
+    // Entries that stayed where they are would be read by every sweep, and enough of them would fill all of its pages.
+    let again = now.plus(PRESENCE_TTL_MS);
+    entry_changes.extend(unreadable.into_iter().map(|entry| entry.postpone(again)));
     let mut leaving = Vec::new();
     for DueUser { entry, user, record, online_ms } in users {
         match rule::decide(user, &record.after_announcement(), online_ms, now) {
@@ -158,24 +173,37 @@ async fn due_page<W: World>(world: &W, shard: u32) -> Result<DuePage, Error> {
     Ok(DuePage { entries, departures })
 }
 
-async fn read_users<W: World>(world: &W, page: Vec<DueEntry>) -> Result<Vec<DueUser>, Error> {
+/// Reads the users of these entries. A record that cannot be read is the failure of its user alone.
+async fn read_users<W: World>(world: &W, page: Vec<DueEntry>, failures: &mut FirstFailure) -> Result<ReadPage, Error> {
     let page: Vec<(DueEntry, UserId)> =
         page.into_iter().filter_map(|entry| entry.member.parse().ok().map(|user| (entry, user))).collect();
     let queries = page
         .iter()
         .flat_map(|(_, user)| [PresenceRecord::query(*user), Query::TimeToLive(Key::of_user(Space::Online, *user))]);
-    let values = read_all(world, queries.collect(), 2).await?;
-    let users = page.into_iter().zip(values.chunks(2)).map(|((entry, user), answer)| {
-        let record = answer.first().ok_or_else(|| unexpected("a presence hash"))?;
-        let record = PresenceRecord::parse(record)?;
-        Ok(DueUser { entry, user, record, online_ms: online_ttl_ms(answer.get(1))? })
-    });
-    users.collect()
+    let answers = read_each(world, queries.collect(), 2).await?;
+    let mut read = ReadPage { users: Vec::with_capacity(page.len()), unreadable: Vec::new() };
+    for ((entry, user), answer) in page.into_iter().zip(answers) {
+        match answer.and_then(|values| parse_user(&values)) {
+            Ok((record, online_ms)) => read.users.push(DueUser { entry, user, record, online_ms }),
+            Err(error) => {
+                failures.keep(error);
+                read.unreadable.push(entry);
+            }
+        }
+    }
+    Ok(read)
+}
+
+/// The record and the remaining time to live of the `online` key.
+fn parse_user(values: &[Value]) -> Result<(PresenceRecord, Option<u64>), StoreError> {
+    let record = values.first().ok_or_else(|| unexpected("a presence hash"))?;
+    Ok((PresenceRecord::parse(record)?, online_ttl_ms(values.get(1))?))
 }
 
 fn count<W: World>(world: &W, swept: SweepSummary) {
-    let SweepSummary { offline, repeated, kept, held } = swept;
-    for (result, amount) in [("offline", offline), ("repeated", repeated), ("kept", kept), ("held", held)] {
+    let SweepSummary { offline, repeated, kept, held, failed } = swept;
+    let results = [("offline", offline), ("repeated", repeated), ("kept", kept), ("held", held), ("failed", failed)];
+    for (result, amount) in results {
         if amount > 0 {
             world.count("presence_swept", &[("result", result)], amount as u64);
         }

@@ -112,9 +112,7 @@ impl MissedEvents {
         events.moves_count |= counter.count > 0 || events.counted > 0;
         events
     }
-}
 
-impl MissedEvents {
     /// The event that shows the conversation to a member; `resync` if it is not known.
     pub(super) fn added_event(&self, user: UserId, counter: &Counter) -> Event {
         match self.added.get(&counter.conversation) {

@@ -8,7 +8,7 @@ use crate::consistency::{self, Subjects};
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner, Space};
-use crate::limits::{CONVERSATIONS_MAX, COUNTERS_MAX, FILL_CHUNK, LEASE_TTL_MS};
+use crate::limits::{CONVERSATIONS_MAX, COUNTERS_MAX, FILL_CHUNK, LEASE_TTL_MS, RECOVERY_MS_MAX};
 use crate::messaging;
 use crate::port::*;
 use crate::testing::{FakeRecords, FakeWorld, ManualClock, TestWorld, block_on};
@@ -98,6 +98,24 @@ fn a_user_with_20000_conversations_is_filled_read_forgotten_and_checked() {
     let report = block_on(consistency::repair(&world, &subjects)).unwrap();
     assert!(!report.divergences.is_empty() && report.divergences.iter().all(|finding| finding.repaired));
     assert_eq!(total(&world), 21);
+}
+
+#[test]
+fn a_message_to_a_follower_with_20000_conversations_and_no_counters_is_announced_by_its_sender() {
+    let world = world(CONVERSATIONS_MAX);
+    total(&world);
+    block_on(world.follow(&[USER])).unwrap();
+    block_on(forget(&world, USER)).unwrap();
+    world.store.take_published();
+    let began = world.now();
+    let sent = block_on(messaging::send(&world, draft(&world, 7))).unwrap();
+    assert!(!sent.delayed, "nothing is left to recovery");
+    assert!(world.now() < began.plus(RECOVERY_MS_MAX), "the sender's call does not wait for most of its time");
+    let published = world.store.take_published();
+    let names: Vec<_> = published.iter().map(|(user, event)| (*user, event.name.to_string())).collect();
+    assert_eq!(names, [(USER, "message.new".to_owned())]);
+    assert!(world.store.entry(&Key::of_user(Space::UnreadTotal, USER)).is_some(), "the sender has filled them");
+    assert_eq!(total(&world), 1);
 }
 
 /// As if the host had stopped after the first chunk.

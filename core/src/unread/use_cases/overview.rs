@@ -1,6 +1,6 @@
 //! What a client needs that begins to count: the counters, and up to where each of them is counted, read at one instant.
 
-use super::answer::{count_lookup, fill_or_wait, recorded};
+use super::answer::{count_lookup, fill_or_wait, parse_totals, recorded, totals_queries};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::key::{Key, Space};
@@ -20,12 +20,12 @@ pub async fn overview<W: World>(world: &W, user: UserId) -> Result<Sourced<Overv
 /// The overview from the store, and whether the first read found it.
 async fn stored<W: World>(world: &W, user: UserId) -> Result<(Overview, bool), Error> {
     for attempt in 0..TRIES_MAX {
-        let mut queries = super::answer::totals_queries(user).to_vec();
+        let mut queries = totals_queries(user).to_vec();
         queries.push(Query::Fields(Key::of_user(Space::UnreadSequence, user)));
         queries.push(Query::Fields(Key::of_user(Space::UnreadRead, user)));
         let group = queries.len();
         let mut values = store_calls::read_all(world, queries, group).await?.into_iter();
-        if let Some(totals) = super::answer::parse_totals(world, user, &mut values).await? {
+        if let Some(totals) = parse_totals(world, user, &mut values).await? {
             let seqs = store_answers::positions(values.next())?;
             let reads = store_answers::positions(values.next())?;
             return Ok((Overview { totals, seqs, reads }, attempt == 0));

@@ -23,11 +23,15 @@ pub(super) const HELP: [(&str, &str); 9] = [
     ("repair", "Stale state put right, by function and what."),
     (
         "announcements",
-        "Announcements of changes that did not go out at once, by outcome: delayed, recovered, failed (tried again later), \
-         postponed (the store is away for it), stuck (failed again and again), unconfirmed, unreleased.",
+        "Announcements of changes that did not go out at once, by outcome: delayed, recovered, failed (at once or in \
+         recovery; tried again later), postponed (the store is away for it), stuck (failed again and again), \
+         unconfirmed, unreleased.",
     ),
     ("devices_refused", "Heartbeats that would have added a device to a user who has as many as allowed."),
-    ("presence_swept", "Users looked at because their deadline passed, by result."),
+    (
+        "presence_swept",
+        "Users looked at because their deadline passed, by result: offline, repeated, kept, held, failed (their record cannot be read; looked at again after a minute).",
+    ),
     ("presence_announced", "Transitions of presence announced to contacts, by state and kind."),
     ("presence_shown", "Pairs of users who were told that they see each other or no more, by whether they do."),
 ];
