@@ -137,6 +137,16 @@ test("the line of new messages remains where it was when the conversation was op
   await scenario.end();
 });
 
+test("a repeated event moves no read position back", async () => {
+  const scenario = await new Scenario().begin({ conversations: [conversation({ reads: { [USER]: 0, [OTHER]: 0 } })] });
+  await scenario.push("message.read_update", { conversation: CONVERSATION, reader: OTHER, up_to: 5 });
+  await scenario.push("conversation.added", conversation({ reads: { [USER]: 0, [OTHER]: 2 } }));
+  assert.equal(scenario.shown.conversations[0].reads[OTHER], 5, "it was described before the receipt");
+  await scenario.push("conversation.added", conversation({ reads: { [USER]: 0, [OTHER]: 6 } }));
+  assert.equal(scenario.shown.conversations[0].reads[OTHER], 6);
+  await scenario.end();
+});
+
 test("conversations appear, change their members and disappear", async () => {
   const scenario = await new Scenario().begin({ conversations: [] });
   await scenario.push("conversation.added", conversation({ unread: 0 }));

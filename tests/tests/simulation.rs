@@ -183,5 +183,8 @@ caught! {
     members_that_change_without_an_event_are_caught: MembersWithoutEvent by 10;
     a_contact_without_an_event_is_caught: ContactWithoutEvent by 10;
     a_block_without_an_event_is_caught: BlockWithoutEvent by 10;
+    showing_a_user_without_an_event_is_caught: ShowWithoutEvent by 7;
+    reading_without_an_update_is_caught: ReadWithoutUpdate by 9 | 10;
+    a_receipt_without_an_event_is_caught: ReceiptWithoutEvent by 9 | 10;
     a_total_that_is_not_checked_is_caught: UncheckedTotal by 10;
 }

@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use roost_core::error::Error;
-use roost_core::ids::{ConversationId, MessageId, Seq};
+use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::port::{Clock, ConversationQuery, DirectRequest, Draft, Edit, MemberChange, NewConversation};
 use roost_core::source::Source;
 use roost_core::{contacts, last_message, messaging, typing, unread};
@@ -430,8 +430,8 @@ async fn break_off(client: &Client) {
 }
 
 async fn change_contact(client: &Client, host: usize, action: Action) {
-    let (user, others) = (client.user, client.world.users.clone());
-    let Some(other) = client.kernel().draw(|rng| rng.pick(&others)).filter(|other| *other != user) else { return };
+    let user = client.user;
+    let Some(other) = other_user(client, action) else { return };
     let answer = client.ask(host, move |port| async move {
         match action {
             Action::AddContact => contacts::add(&port, user, other).await.ok(),
@@ -441,4 +441,21 @@ async fn change_contact(client: &Client, host: usize, action: Action) {
         }
     });
     answer.await;
+}
+
+/// The user whom a change of a contact is about. Adding and unblocking change something if they can: with a user at
+/// random they rarely would, and two users would hardly ever see each other again.
+fn other_user(client: &Client, action: Action) -> Option<UserId> {
+    let (user, records) = (client.user, &client.world.records);
+    let others: Vec<UserId> = client.world.users.iter().copied().filter(|other| *other != user).collect();
+    let changed: Vec<UserId> = match action {
+        Action::AddContact => {
+            let contacts = records.contacts_of(user);
+            others.iter().copied().filter(|other| !contacts.contains(other)).collect()
+        }
+        Action::Unblock => records.blocks_of(user),
+        _ => Vec::new(),
+    };
+    let candidates = if changed.is_empty() { others } else { changed };
+    client.kernel().draw(|rng| rng.pick(&candidates))
 }

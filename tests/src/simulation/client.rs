@@ -313,8 +313,8 @@ impl Client {
     }
 }
 
-/// Fetches what a client shows: the counters as `sync` names them, the conversations, every message that the user may see,
-/// and the contacts.
+/// Fetches what a client shows: the counters as `sync` names them, the conversations, every message that the user may
+/// see, the contacts and the blocks.
 async fn fetch(port: Port, user: UserId) -> Result<FetchedState, Error> {
     let mut fetched = FetchedState::default();
     let overview = unread::overview(&port, user).await?;
@@ -326,6 +326,7 @@ async fn fetch(port: Port, user: UserId) -> Result<FetchedState, Error> {
         fetched.counters.insert(id, ShownCounter { unread, read, seq });
     }
     fetched.contacts = contacts::list(&port, user).await?.into_iter().collect();
+    fetched.blocked = contacts::blocked(&port, user).await?.into_iter().collect();
     let page = ConversationQuery::Page { cursor: None, limit: 100 };
     let inbox = messaging::inbox(&port, user, page).await?;
     fetched.is_provisional |= inbox.source == Source::Records;

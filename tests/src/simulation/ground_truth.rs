@@ -132,6 +132,8 @@ pub(crate) struct GroundTruth {
     pub(crate) moved_ms: BTreeMap<(ConversationId, UserId), u64>,
     /// The time since which the first user is visible to the second.
     pub(crate) visible_since_ms: BTreeMap<(UserId, UserId), u64>,
+    /// The time at which the second user was last told the presence of the first.
+    pub(crate) presence_published_ms: BTreeMap<(UserId, UserId), u64>,
     /// The presence of every user.
     pub(crate) presence: BTreeMap<UserId, ObservedPresence>,
     /// Whether each generation means online.

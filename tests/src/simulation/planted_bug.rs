@@ -16,7 +16,7 @@ use roost_core::unread::Totals;
 
 use super::deletions::{announces_deletion, is_about_reading, takes_unread};
 use super::executor::complete_now;
-use super::oracle::screen;
+use super::oracle::{presence, screen};
 use super::port::Port;
 use super::world::World;
 
@@ -79,13 +79,19 @@ pub enum PlantedBug {
     ContactWithoutEvent,
     /// Whoever may not see a user any more is not told.
     BlockWithoutEvent,
+    /// Whoever may see a user from now on is not told that the user is online.
+    ShowWithoutEvent,
+    /// The reader's own devices are not told that the read position has moved.
+    ReadWithoutUpdate,
+    /// The other members are not told that the read position has moved.
+    ReceiptWithoutEvent,
     /// A transaction does not check the total from which it has computed the one that it publishes.
     UncheckedTotal,
 }
 
 impl PlantedBug {
     /// All planted bugs.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::BlindIncrement,
         Self::SetZeroOnRead,
         Self::SnapshotWithoutPositions,
@@ -114,6 +120,9 @@ impl PlantedBug {
         Self::MembersWithoutEvent,
         Self::ContactWithoutEvent,
         Self::BlockWithoutEvent,
+        Self::ShowWithoutEvent,
+        Self::ReadWithoutUpdate,
+        Self::ReceiptWithoutEvent,
         Self::UncheckedTotal,
     ];
 }
@@ -155,6 +164,8 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
             PlantedBug::LeaveWithoutEvent => drop_event(transaction, "conversation.removed"),
             PlantedBug::MembersWithoutEvent => drop_event(transaction, "conversation.members"),
             PlantedBug::ContactWithoutEvent => drop_event(transaction, "contact.update"),
+            PlantedBug::ReadWithoutUpdate if moves_read(transaction) => drop_event(transaction, "unread.update"),
+            PlantedBug::ReceiptWithoutEvent => drop_event(transaction, "message.read_update"),
             PlantedBug::UncheckedTotal if transaction.publications.iter().any(screen::has_counters) => {
                 transaction.checks.retain(|check| !is_exact_total(check));
             }
@@ -182,11 +193,32 @@ fn is_exact_total(check: &Check) -> bool {
     matches!(check, Check::Equals(key, _) if key.space == Space::UnreadTotal)
 }
 
-/// Whether the planted bug keeps this event from whoever may not see a user any more.
-pub(crate) fn is_about_hiding(world: &World, publication: &Publication) -> bool {
-    world.has_bug(PlantedBug::BlockWithoutEvent)
-        && publication.event.name.as_ref() == "user.offline"
-        && publication.event.payload.contains("\"last_seen\":null")
+/// Whether the planted bug keeps this event from whoever may not see a user any more, or may see the user from now on.
+pub(crate) fn is_withheld(world: &World, publication: &Publication) -> bool {
+    let event = &publication.event;
+    match (world.planted_bug, event.name.as_ref()) {
+        (Some(PlantedBug::BlockWithoutEvent), "user.offline") => event.payload.contains("\"last_seen\":null"),
+        // A transition that was announced is not announced again, so this is for somebody who sees the user only now.
+        (Some(PlantedBug::ShowWithoutEvent), "user.online") => presence::is_announced_online(world, &event.payload),
+        _ => false,
+    }
+}
+
+/// Whether the transaction moves a read position that the store had.
+fn moves_read(transaction: &Transaction) -> bool {
+    let written = transaction.mutations.iter().filter_map(|mutation| match mutation {
+        Mutation::SetFields(key, fields) if key.space == Space::UnreadRead => Some(fields),
+        _ => None,
+    });
+    written.flatten().any(|(field, read)| {
+        let is_another = |check: &Check| match check {
+            Check::FieldEquals(key, name, Some(before)) => {
+                key.space == Space::UnreadRead && name == field && before != read
+            }
+            _ => false,
+        };
+        transaction.checks.iter().any(is_another)
+    })
 }
 
 fn adds_unread(transaction: &Transaction) -> bool {

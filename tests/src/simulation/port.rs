@@ -273,8 +273,8 @@ impl PubSub for Port {
         let all = publications.len() as u64;
         let some =
             if outcome == CallOutcome::LostAfter { self.world.kernel.draw(|rng| rng.between(0, all)) } else { all };
-        let hides = |publication: &Publication| planted_bug::is_about_hiding(&self.world, publication);
-        let publications = publications.into_iter().take(some as usize).filter(|one| !hides(one)).collect();
+        let is_withheld = |publication: &Publication| planted_bug::is_withheld(&self.world, publication);
+        let publications = publications.into_iter().take(some as usize).filter(|one| !is_withheld(one)).collect();
         complete_now(self.world.store.publish(publications)).inspect_err(|error| self.misused(error))?;
         super::bus::spread(&self.world);
         self.delay().await;

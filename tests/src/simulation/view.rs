@@ -24,6 +24,8 @@ pub(crate) struct View {
     pub(crate) counters: BTreeMap<ConversationId, ShownCounter>,
     /// The users that the user has added as contacts.
     pub(crate) contacts: BTreeSet<UserId>,
+    /// The users that the user has blocked.
+    pub(crate) blocked: BTreeSet<UserId>,
 }
 
 pub(crate) type Messages = BTreeMap<(ConversationId, Seq), (MessageId, String)>;
@@ -53,6 +55,7 @@ pub(crate) struct FetchedState {
     pub(crate) conversations: BTreeMap<ConversationId, ShownConversation>,
     pub(crate) counters: BTreeMap<ConversationId, ShownCounter>,
     pub(crate) contacts: BTreeSet<UserId>,
+    pub(crate) blocked: BTreeSet<UserId>,
     /// A part of it is from the records, because the store was unavailable: it has to be fetched again.
     pub(crate) is_provisional: bool,
 }
@@ -107,6 +110,7 @@ struct RemovedEvent {
 struct ContactEvent {
     user: UserId,
     contact: bool,
+    blocked: bool,
 }
 
 fn read_then<T: DeserializeOwned>(event: &Delivery, apply: impl FnOnce(T)) {
@@ -118,12 +122,13 @@ fn read_then<T: DeserializeOwned>(event: &Delivery, apply: impl FnOnce(T)) {
 impl View {
     /// Replaces everything but presence by a fetched state.
     pub(crate) fn replace(&mut self, fetched: FetchedState) {
-        let FetchedState { messages, conversations, counters, contacts, .. } = fetched;
+        let FetchedState { messages, conversations, counters, contacts, blocked, .. } = fetched;
         *self = Self {
             messages,
             conversations,
             counters,
             contacts,
+            blocked,
             newest: std::mem::take(&mut self.newest),
             presence: std::mem::take(&mut self.presence),
         };
@@ -184,7 +189,12 @@ impl View {
     }
 
     fn add(&mut self, added: AddedEvent) {
-        let AddedEvent { id, members, member_count, reads, unread, read, seq } = added;
+        let AddedEvent { id, members, member_count, mut reads, unread, read, seq } = added;
+        // A repeated event may be older than a receipt that came before it.
+        let known = self.conversations.get(&id).map(|shown| &shown.reads);
+        for (user, position) in &mut reads {
+            *position = known.and_then(|known| known.get(user)).copied().unwrap_or_default().max(*position);
+        }
         self.conversations.insert(id, ShownConversation { members, member_count, reads });
         self.counters.insert(id, ShownCounter { unread, read, seq: Some(seq) });
     }
@@ -209,10 +219,12 @@ impl View {
     }
 
     fn set_contact(&mut self, update: &ContactEvent) {
-        if update.contact {
-            self.contacts.insert(update.user);
-        } else {
-            self.contacts.remove(&update.user);
+        for (is_in, users) in [(update.contact, &mut self.contacts), (update.blocked, &mut self.blocked)] {
+            if is_in {
+                users.insert(update.user);
+            } else {
+                users.remove(&update.user);
+            }
         }
     }
 }

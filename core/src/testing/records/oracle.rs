@@ -58,6 +58,11 @@ impl FakeRecords {
         self.state().relations.contacts(user)
     }
 
+    /// The users that the user has blocked, in ascending order.
+    pub fn blocks_of(&self, user: UserId) -> Vec<UserId> {
+        self.state().relations.blocks(user)
+    }
+
     /// Whether the user has created the conversation.
     pub fn is_creator(&self, conversation: ConversationId, user: UserId) -> bool {
         self.state().conversations.get(&conversation).is_some_and(|conversation| conversation.creator == user)

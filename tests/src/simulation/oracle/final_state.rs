@@ -22,6 +22,7 @@ pub(crate) fn check(port: &Port, clients: &[Client]) {
     nothing_acknowledged_was_lost(world);
     messages_were_announced(world);
     read_updates_were_sent(world);
+    presence_was_shown(world);
     for user in &world.users {
         warm_counters(world, *user);
         answers_without_records(port, *user);
@@ -126,6 +127,21 @@ fn read_updates_were_sent(world: &World) {
                 });
             }
         }
+    }
+}
+
+/// Invariant 7: whoever has become able to see a user was told the user's presence since then, if the user has one.
+fn presence_was_shown(world: &World) {
+    let mut ground_truth = world.ground_truth();
+    let unpublished = ground_truth.visible_since_ms.iter().find(|(pair, since_ms)| {
+        let has_presence = ground_truth.presence.get(&pair.0).is_some_and(|observed| observed.state.is_some());
+        let published_ms = ground_truth.presence_published_ms.get(*pair);
+        has_presence && published_ms.is_none_or(|published_ms| published_ms < *since_ms)
+    });
+    let unpublished = unpublished.map(|(pair, since_ms)| (*pair, *since_ms));
+    if let Some(((seen, viewer), since_ms)) = unpublished {
+        let (seen, viewer) = (world.label(seen), world.label(viewer));
+        ground_truth.violate(7, || format!("{viewer} may see {seen} since {since_ms} ms, and was not told since then"));
     }
 }
 

@@ -157,14 +157,22 @@ fn check_announced(
     }
 }
 
+/// The payload of an event about presence.
+#[derive(serde::Deserialize)]
+struct PresenceEvent {
+    user: UserId,
+    last_seen: Option<String>,
+    generation: u64,
+}
+
+/// Whether the user of this payload is online, and the last transition was announced.
+pub(crate) fn is_announced_online(world: &World, payload: &str) -> bool {
+    let Ok(PresenceEvent { user, .. }) = serde_json::from_str(payload) else { return false };
+    world.ground_truth().presence.get(&user).is_some_and(|observed| observed.announced == Some(true))
+}
+
 /// Records a published ephemeral event.
 pub(crate) fn published(world: &World, to: UserId, delivery: &Delivery) {
-    #[derive(serde::Deserialize)]
-    struct PresenceEvent {
-        user: UserId,
-        last_seen: Option<String>,
-        generation: u64,
-    }
     let online = match delivery.name.as_ref() {
         "user.online" => true,
         "user.offline" => false,
@@ -175,8 +183,9 @@ pub(crate) fn published(world: &World, to: UserId, delivery: &Delivery) {
         // The user is hidden from whoever receives this, and nothing is said about the state.
         return;
     }
-    let name = world.label(payload.user);
+    let (name, now_ms) = (world.label(payload.user), world.kernel.now_ms());
     let mut ground_truth = world.ground_truth();
+    ground_truth.presence_published_ms.insert((payload.user, to), now_ms);
     one_meaning(&mut ground_truth, &name, payload.user, payload.generation, online);
     let observed = ground_truth.presence.entry(payload.user).or_default();
     if observed.state == Some((online, payload.generation)) {

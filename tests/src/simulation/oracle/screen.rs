@@ -1,6 +1,6 @@
-//! Invariant 10 in the final state: a client that starts from `hello` and applies every event shows the same conversations,
-//! members, counters, read positions, contacts and presence as the records hold. And during a run: the counters in an event
-//! are those that its transaction leaves in the store.
+//! Invariant 10 in the final state: a client that starts from `hello` and applies every event shows the same
+//! conversations, members, counters, read positions, contacts, blocks and presence as the records hold. And during a
+//! run: the counters in an event are those that its transaction leaves in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,7 +115,11 @@ fn counters(world: &World, user: UserId, view: &View) -> Option<String> {
 
 fn contacts(world: &World, user: UserId, view: &View) -> Option<String> {
     let truth: BTreeSet<UserId> = world.records.contacts_of(user).into_iter().collect();
-    (view.contacts != truth).then(|| format!("shows the contacts {:?}, the records have {truth:?}", view.contacts))
+    if view.contacts != truth {
+        return Some(format!("shows the contacts {:?}, the records have {truth:?}", view.contacts));
+    }
+    let blocked: BTreeSet<UserId> = world.records.blocks_of(user).into_iter().collect();
+    (view.blocked != blocked).then(|| format!("shows {:?} as blocked, the records have {blocked:?}", view.blocked))
 }
 
 /// Whoever may not see a user does not show the user as online. Presence events can be lost without notice.

@@ -52,6 +52,16 @@ export function withRead(conversation, reader, upTo) {
   return { ...conversation, reads: { ...Object.fromEntries(kept), [reader]: upTo } };
 }
 
+/**
+ * Returns a conversation as the host describes it, with the later of each position there and the one known: what is
+ * described may be older than events that came before it.
+ */
+export function withLaterReads(described, known) {
+  const later = ([user, read]) => [user, Math.max(read, known?.reads[user] ?? 0)];
+  const reads = Object.fromEntries(Object.entries(described.reads).map(later));
+  return { ...described, reads, read: Math.max(described.read, known?.read ?? 0) };
+}
+
 /** Returns the conversation after the user's own position moved; it never moves back. */
 export function withOwnRead(conversation, upTo, user) {
   const read = Math.max(conversation.read, upTo);

@@ -7,6 +7,7 @@ import {
   byActivity,
   lacksMembers,
   withEdit,
+  withLaterReads,
   withMembers,
   withMessage,
   withOwnRead,
@@ -151,9 +152,8 @@ export class Screen {
    * them, because an answer may be ahead of the events.
    */
   correct(conversation) {
-    const read = Math.max(conversation.read, this.#conversations.get(conversation.id)?.read ?? 0);
     this.counters.learn(conversation);
-    this.#put({ ...conversation, read });
+    this.#put(withLaterReads(conversation, this.#conversations.get(conversation.id)));
     this.#open.delete(conversation.id);
   }
 
