@@ -49,6 +49,10 @@ pub const ANNOUNCEMENT_WAIT_MS_MAX: u64 = 2_000;
 
 /// The number of conversations that one step of erasing a user leaves.
 pub const ERASED_CONVERSATIONS: usize = 100;
+/// The number of conversations whose removals are announced together while a user is erased. Each takes two calls of the
+/// records, and what was begun before [`ERASE_MS_MAX`] is over has to end before a function's deadline. Each conversation
+/// with unread messages takes an attempt of its own to change the total, of at most [`TRIES_MAX`].
+pub const ERASED_TOGETHER: usize = 20;
 /// The number of messages that one step of erasing a user deletes. Each is announced to up to [`MEMBERS_MAX`] members.
 pub const ERASED_MESSAGES: usize = 20;
 /// The number of other users' contacts, of their blocks, and of created conversations that one step of erasing a user changes.
@@ -146,7 +150,7 @@ pub const CHANGES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The number of queries or transactions in one call of the key-value port.
 pub const CALL_ITEMS_MAX: usize = 1_024;
-/// The number of checks, mutations and publications in one transaction.
+/// The number of checks, mutations, publications and published results in one transaction.
 pub const TRANSACTION_ITEMS_MAX: usize = 4_096;
 /// The length of a value, or of one field of a hash.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -161,6 +165,8 @@ pub const RANGE_MAX: u32 = 1_000;
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 /// The length of an event's name.
 pub const EVENT_NAME_BYTES_MAX: usize = 64;
+/// The length of the name of a published result.
+pub const RESULT_NAME_BYTES_MAX: usize = 64;
 /// The number of members up to which everybody is told durably who has read how far. In a larger conversation only the authors
 /// of what was read are told, and only if they are connected.
 pub const DURABLE_RECEIPT_MEMBERS_MAX: usize = 8;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::ids::ConnectionId;
 use crate::key::Owner;
-use crate::port::{Mutation, Transaction};
+use crate::limits::{ERASED_CONVERSATIONS, ERASED_TOGETHER, TRIES_MAX};
+use crate::port::{Mutation, Operation, Transaction};
 use crate::presence;
 
 /// The keys that the store holds of Ada.
@@ -98,5 +99,91 @@ fn erasing_again_is_done_at_once_and_notifies_nobody() {
     world.store.take_published();
     assert_eq!(block_on(erase(&world, ADA)), Ok(true));
     assert!(event_names(&world, BEN).is_empty() && event_names(&world, CLEO).is_empty());
+    assert_erased(&world);
+}
+
+/// The payloads of the published events with this name to a user, in order.
+fn payloads(world: &FakeWorld, user: UserId, name: &str) -> Vec<serde_json::Value> {
+    let published = world.store.published().into_iter().filter(|(to, event)| *to == user && &*event.name == name);
+    published.map(|(_, event)| serde_json::from_str(&event.payload).unwrap()).collect()
+}
+
+/// Ada and Ben are in so many conversations; Ben has written in the first `unread` of them, and both have counters.
+fn many_conversations(count: u128, unread: u128) -> FakeWorld {
+    let world = FakeWorld::new();
+    block_on(world.follow(&[ADA, BEN])).unwrap();
+    for number in 1..=count {
+        let id = ConversationId::from_u128(number);
+        block_on(create(&world, NewConversation { id: Some(id), creator: BEN, ..group(&[ADA]) })).unwrap();
+        if number <= unread {
+            block_on(send(&world, Draft { conversation: id, sender: BEN, ..draft(number) })).unwrap();
+        }
+    }
+    for user in [ADA, BEN] {
+        block_on(unread::totals(&world, user)).unwrap();
+    }
+    world.store.take_published();
+    world.store.take_calls();
+    world
+}
+
+#[test]
+fn many_conversations_are_left_in_few_round_trips_and_everybody_is_notified_of_each() {
+    let world = many_conversations(ERASED_CONVERSATIONS as u128, 0);
+    assert_eq!(block_on(erase(&world, ADA)), Ok(true));
+    // For each group: the counters are read, the user's and the others' are written. Then the live state is removed.
+    let calls = world.store.take_calls();
+    let groups = (ERASED_CONVERSATIONS / ERASED_TOGETHER) as u64;
+    assert!(calls.reads <= groups + 2 && calls.commits <= 2 * groups + 4, "{calls:?}");
+    assert_eq!(payloads(&world, ADA, "conversation.removed").len(), ERASED_CONVERSATIONS);
+    let moved = payloads(&world, BEN, "conversation.members");
+    assert_eq!(moved.len(), ERASED_CONVERSATIONS);
+    for payload in moved {
+        assert_eq!((&payload["removed"][0], &payload["member_count"]), (&ADA.to_string().into(), &1.into()));
+    }
+    assert!(!events::is_anything_pending(&world));
+}
+
+/// Each removal checks the total, so that only one of them can be stored at a time.
+#[test]
+fn the_total_of_a_user_who_leaves_conversations_with_unread_messages_falls_with_each() {
+    const { assert!(ERASED_TOGETHER < TRIES_MAX as usize) };
+    let unread = ERASED_TOGETHER as u64;
+    let world = many_conversations(unread.into(), unread.into());
+    assert_eq!(block_on(unread::totals(&world, ADA)).unwrap().value.total, unread);
+    assert_eq!(block_on(erase(&world, ADA)), Ok(true));
+    let removed = payloads(&world, ADA, "conversation.removed");
+    let totals: Vec<u64> = removed.iter().map(|payload| payload["total"].as_u64().unwrap()).collect();
+    assert_eq!(totals, (0..unread).rev().collect::<Vec<_>>());
+    assert!(!events::is_anything_pending(&world));
+}
+
+#[test]
+fn a_member_who_leaves_while_others_are_notified_of_a_removal_is_not_counted_in_the_end() {
+    let world = busy_world();
+    let leaving = MemberChange { conversation: CONVERSATION, actor: None, user: CLEO, at: Timestamp(3_000) };
+    let host = world.changed_after((Operation::Members, 1), move |records| {
+        block_on(records.remove_member(leaving)).unwrap();
+    });
+    assert_eq!(block_on(erase(&host, ADA)), Ok(true));
+    let counts: Vec<_> =
+        payloads(&world, BEN, "conversation.members").iter().map(|payload| payload["member_count"].clone()).collect();
+    assert_eq!(counts, [2, 1]);
+}
+
+/// Another host adds Ada again while this one announces the removal. The next step removes her again.
+#[test]
+fn a_user_who_is_added_while_the_removal_is_announced_is_announced_as_what_the_records_hold() {
+    let world = busy_world();
+    let added = MemberChange { conversation: CONVERSATION, actor: None, user: ADA, at: Timestamp(3_000) };
+    let host = world.changed_after((Operation::Members, 1), move |records| {
+        block_on(records.add_member(added)).unwrap();
+    });
+    assert_eq!(block_on(erase(&host, ADA)), Ok(true));
+    let moves: Vec<bool> = payloads(&world, BEN, "conversation.members")
+        .iter()
+        .map(|payload| payload["added"].as_array().is_some_and(|added| !added.is_empty()))
+        .collect();
+    assert_eq!(moves, [false, true, false], "whether Ada was added");
     assert_erased(&world);
 }

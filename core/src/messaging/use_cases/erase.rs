@@ -1,12 +1,14 @@
 //! Erases a user from the records and from the live state. Only the user's messages remain, as deleted ones.
 
+use std::collections::BTreeSet;
+
 use super::announce::{announce_or_delay, confirm};
+use super::membership::announce_removals;
 use crate::contacts;
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Owner, Space};
-use crate::limits::ERASE_MS_MAX;
-use crate::messaging::announce_membership;
+use crate::limits::{ERASE_MS_MAX, ERASED_TOGETHER};
 use crate::messaging::rules::erasing;
 use crate::port::{Confirmation, Erased, Mutation, Query, StoreError, Transaction, World};
 use crate::store_answers;
@@ -46,13 +48,12 @@ async fn announce<W: World>(world: &W, user: UserId, step: &Erased, end: Timesta
             delayed += 1;
         }
     }
-    for conversation in &step.left {
+    for conversations in step.left.chunks(ERASED_TOGETHER) {
         let in_time = world.now() <= end;
-        if in_time && announce_membership(world, *conversation, user).await.is_ok() {
-            confirmations.push(Confirmation::Membership(*conversation, user, 1));
-        } else {
-            delayed += 1;
-        }
+        let announced =
+            if in_time { announce_removals(world, user, conversations, end).await } else { BTreeSet::new() };
+        delayed += conversations.len().saturating_sub(announced.len()) as u64;
+        confirmations.extend(announced.into_iter().map(|conversation| Confirmation::Membership(conversation, user, 1)));
     }
     confirm(world, confirmations).await;
     for changed in &step.deleted {

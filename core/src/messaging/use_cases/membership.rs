@@ -4,6 +4,8 @@
 //! member may be announced in another order than they were stored. After each announcement the records are read again, and
 //! what has changed in between is announced as well, so that the last event is the present state.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::announce::confirm;
 use crate::error::Error;
 use crate::event;
@@ -13,6 +15,7 @@ use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, MEMBERS_NOTIFIED_MAX, PAGE_MAX,
 use crate::messaging::rules::reading::{Receipts, notify_others};
 use crate::port::{Confirmation, Created, MembersQuery, RecordsError, Transaction, UnreadRequest, World};
 use crate::store_calls;
+use crate::time::Timestamp;
 use crate::unread::{Target, Uncached, reconcile};
 
 /// Whether a user is a member, and who the members are.
@@ -27,14 +30,7 @@ struct MembershipState {
 impl MembershipState {
     async fn read<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<Self, Error> {
         let joined = joined(world, conversation, user).await?;
-        let query = MembersQuery { conversation, actor: None, after: None, limit: MEMBERS_NOTIFIED_MAX as u32 };
-        let members = match world.members(query).await {
-            Ok(page) if page.next.is_none() => Some(page.members.iter().map(|member| member.user).collect()),
-            Ok(_) => None,
-            Err(RecordsError::NotFound(_)) => Some(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { joined, members })
+        Ok(Self { joined, members: members(world, conversation).await? })
     }
 
     /// Tells the other members that the user has become a member, or is none any more.
@@ -45,6 +41,17 @@ impl MembershipState {
         let event = event::conversation_members(conversation, added, removed, members.len() as u64);
         let others = members.iter().filter(|member| **member != user);
         others.map(|member| Transaction::new(Owner::User(*member)).publish(event.clone())).collect()
+    }
+}
+
+/// All members of a conversation; `None` if there are too many to tell them anything.
+async fn members<W: World>(world: &W, conversation: ConversationId) -> Result<Option<Vec<UserId>>, Error> {
+    let query = MembersQuery { conversation, actor: None, after: None, limit: MEMBERS_NOTIFIED_MAX as u32 };
+    match world.members(query).await {
+        Ok(page) if page.next.is_none() => Ok(Some(page.members.iter().map(|member| member.user).collect())),
+        Ok(_) => Ok(None),
+        Err(RecordsError::NotFound(_)) => Ok(Some(Vec::new())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -61,6 +68,80 @@ pub(super) async fn joined<W: World>(
 /// Tells a user and the other members of a conversation whether the user is a member.
 pub async fn announce_membership<W: World>(world: &W, conversation: ConversationId, user: UserId) -> Result<(), Error> {
     announce_to_all(world, Target::latest(user, conversation)).await
+}
+
+/// As [`announce_membership`] for each of some conversations that the user has left. Returns those for which it was
+/// possible before `end`; the others stay pending.
+///
+/// The store is asked once for all of them, and so are the records about the user, which takes a quarter of the calls.
+/// What is not as usual, because the user is a member again, or other members have changed meanwhile, or a value has
+/// another type, is announced for each conversation by itself.
+pub(super) async fn announce_removals<W: World>(
+    world: &W,
+    user: UserId,
+    conversations: &[ConversationId],
+    end: Timestamp,
+) -> BTreeSet<ConversationId> {
+    let mut is_published = false;
+    let mut announced = match announce_together(world, user, conversations, &mut is_published).await {
+        Ok(announced) => announced,
+        Err(error) if error.is_unavailable() && !is_published => return BTreeSet::new(),
+        Err(_) => BTreeSet::new(),
+    };
+    for conversation in conversations {
+        if announced.contains(conversation) {
+            continue;
+        }
+        if world.now() > end {
+            break;
+        }
+        if announce_membership(world, *conversation, user).await.is_ok() {
+            announced.insert(*conversation);
+        }
+    }
+    announced
+}
+
+/// Announces what the records say about conversations that the user has left, and returns those of which they say the same
+/// afterwards. `is_published` becomes `true` as soon as one of the others may have been told something.
+async fn announce_together<W: World>(
+    world: &W,
+    user: UserId,
+    conversations: &[ConversationId],
+    is_published: &mut bool,
+) -> Result<BTreeSet<ConversationId>, Error> {
+    let states = removals(world, user, conversations).await?;
+    let targets = states.keys().map(|conversation| Target::latest(user, *conversation)).collect();
+    reconcile(world, targets, Uncached::FillFollowed).await?;
+    let transactions: Vec<Transaction> =
+        states.iter().flat_map(|(conversation, state)| state.notify(*conversation, user)).collect();
+    *is_published = !transactions.is_empty();
+    let outcomes = store_calls::commit_all(world, transactions).await?;
+    if let Some(failure) = store_calls::failure(&outcomes) {
+        return Err(failure);
+    }
+    let after = removals(world, user, conversations).await?;
+    let unchanged = states.iter().filter(|(conversation, state)| after.get(*conversation) == Some(*state));
+    Ok(unchanged.map(|(conversation, _)| *conversation).collect())
+}
+
+/// The states of those conversations of which the user is no member.
+async fn removals<W: World>(
+    world: &W,
+    user: UserId,
+    conversations: &[ConversationId],
+) -> Result<BTreeMap<ConversationId, MembershipState>, Error> {
+    let snapshots = world.unread(vec![UnreadRequest::named(user, conversations.to_vec())]).await?;
+    let joined: BTreeSet<ConversationId> =
+        snapshots.iter().flat_map(|snapshot| &snapshot.counters).map(|counter| counter.conversation).collect();
+    let mut states = BTreeMap::new();
+    for conversation in conversations {
+        if !joined.contains(conversation) {
+            let members = members(world, *conversation).await?;
+            states.insert(*conversation, MembershipState { joined: None, members });
+        }
+    }
+    Ok(states)
 }
 
 /// As [`announce_membership`], after an attempt that may have failed half-way.
