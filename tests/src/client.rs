@@ -1,13 +1,18 @@
 //! An HTTP client for tests: requests with JSON bodies, and answers with assertions about status and content.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use reqwest::header::{ALLOW, CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ALLOW, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::eventually::{DEADLINE, retry_until_ok};
+
+/// The longest pause before a refused request is repeated.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A client of one listener, which sends the same credentials with every request.
 #[derive(Clone, Debug)]
@@ -79,14 +84,26 @@ impl Client {
         send(self.request("DELETE", "/v1/unread").header("roost-user", user.to_string())).await
     }
 
-    /// Erases a user to the end; returns in how many calls. Only a client with the service key may do so. Each call
-    /// leaves at least 100 conversations, so that a user with 20,000 takes at most 200, and a few for all else.
+    /// Erases a user to the end, as [`Client::erase_user_within`] twice the usual deadline.
+    pub async fn erase_user(&self, user: Uuid) -> u32 {
+        self.erase_user_within(user, 2 * DEADLINE).await
+    }
+
+    /// Erases a user to the end; returns how many calls were not refused. Only a client with the service key may do so. A
+    /// call that is refused for the moment is repeated after the time that its answer names, and goes on.
     ///
     /// # Panics
-    /// If a call is refused, or the erasing does not end.
-    pub async fn erase_user(&self, user: Uuid) -> u32 {
-        for calls in 1..300 {
-            let answer = self.delete(&format!("/v1/users/{user}")).await;
+    /// If a call is refused for good, or the erasing does not end within this time.
+    pub async fn erase_user_within(&self, user: Uuid, within: Duration) -> u32 {
+        let (path, deadline) = (format!("/v1/users/{user}"), Instant::now() + within);
+        let mut calls = 0;
+        while Instant::now() < deadline {
+            let answer = self.delete(&path).await;
+            if let Some(pause) = answer.retry_after() {
+                sleep(pause.min(RETRY_PAUSE_MAX)).await;
+                continue;
+            }
+            calls += 1;
             let is_done = answer.status == 200;
             let body = answer.json(if is_done { 200 } else { 202 });
             assert_eq!(body, serde_json::json!({ "user": user, "done": is_done }), "{}", answer.asked);
@@ -94,7 +111,7 @@ impl Client {
                 return calls;
             }
         }
-        panic!("the erasing of {user} does not end")
+        panic!("the erasing of {user} does not end within {within:?}; {calls} calls were answered")
     }
 
     /// Creates a conversation with these members and returns its id. What is refused for the moment is asked again.
@@ -150,6 +167,17 @@ impl Answer {
     /// The value of the header `Allow`.
     pub fn allow(&self) -> &str {
         self.headers.get(ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The time after which the same request can succeed, if the answer is a 503 that says so.
+    fn retry_after(&self) -> Option<Duration> {
+        if self.status != 503 {
+            return None;
+        }
+        let problem: Value = serde_json::from_str(&self.text).ok()?;
+        let named = self.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let seconds: u64 = named.and_then(|text| text.parse().ok()).unwrap_or(1);
+        (problem["retry"] == true).then_some(Duration::from_secs(seconds))
     }
 
     fn expect(&self, status: u16, media_type: &str) {
