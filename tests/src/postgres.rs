@@ -124,6 +124,31 @@ impl PostgresServer {
         self.start_again();
     }
 
+    /// Stops the server and starts it as a standby that follows nobody: it is in recovery, answers reads and refuses changes.
+    pub async fn demote(&self) {
+        self.controlled(&["stop", "-m", "fast"]);
+        let signal = self.folder.path().join("data/standby.signal");
+        fs::write(&signal, "").expect("a file for the signal");
+        if let Some((user, group)) = self.account {
+            chown(&signal, Some(user), Some(group)).expect("the file is given away");
+        }
+        self.start_again();
+        assert!(self.asked("SELECT pg_is_in_recovery()").await, "a standby is in recovery");
+    }
+
+    /// Makes a demoted server accept changes again, without a restart.
+    pub async fn promote(&self) {
+        assert!(self.asked("SELECT pg_promote()").await, "the server is promoted:\n{}", self.log());
+    }
+
+    /// What a query answers that has one flag as its answer.
+    async fn asked(&self, query: &'static str) -> bool {
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.expect("the server answers");
+        let answer = sqlx::raw_sql(query).fetch_one(&mut connection).await.expect("an answer").get(0);
+        connection.close().await.expect("the connection closes");
+        answer
+    }
+
     /// The server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -163,6 +163,30 @@ async fn a_server_that_turned_read_only_makes_the_host_unready_and_its_connectio
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_demoted_server_makes_the_host_unready_and_is_used_again_once_it_is_promoted() {
+    let server = PostgresServer::start();
+    let records = open(&server.fresh().await).await;
+    for answer in join_all((0..4).map(|_| send(&records))).await {
+        answer.unwrap();
+    }
+    server.demote().await;
+    eventually("the host is not ready", async || {
+        records.readiness().await.is_err_and(|problem| problem.starts_with("the server is read-only: a standby"))
+    })
+    .await;
+    assert!(retry_after(&send(&records).await).is_some());
+    // Reads are answered meanwhile.
+    let query = HistoryQuery { user: ANN, conversation: CONVERSATION, before: None, limit: 10 };
+    assert_eq!(records.history(query).await.unwrap().messages.len(), 4);
+    assert!(records.readiness().await.is_err(), "it is a standby until it is promoted");
+
+    server.promote().await;
+    eventually("the host is ready again", async || records.readiness().await.is_ok()).await;
+    eventually("messages are stored again", async || send(&records).await.is_ok()).await;
+    assert_eq!(records.history(query).await.unwrap().messages.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_every_session_costs_no_more_than_one_failure_for_each_connection() {
     let server = PostgresServer::start();
     let records = open(&server.fresh().await).await;

@@ -138,6 +138,17 @@ async fn postgres_is_restarted_at_once() {
     finish(ledger, &redis).await;
 }
 
+#[tokio::test]
+async fn postgres_is_demoted_and_promoted_again() {
+    let (redis, postgres) = (RedisServer::start().await, PostgresServer::start());
+    let fleet = Fleet::start_identical(2, &settings_for(&redis.url(), &postgres.database().await)).await;
+    let ledger = Ledger::open("PostgreSQL demoted", fleet.addresses()).await;
+    postgres.demote().await;
+    ledger.wait_for_tally("messages are sent again", |tally| tally.retried > 0).await;
+    postgres.promote().await;
+    finish(ledger, &redis).await;
+}
+
 /// Two hosts; the first one reaches Redis and PostgreSQL through proxies.
 async fn behind_proxies(redis: &RedisServer) -> (Fleet, Proxy, Proxy) {
     let database = PostgresServer::shared().database().await;

@@ -1,5 +1,5 @@
 //! Recovery in the real binary: announcements that cannot be made delay no others, and operators see them; and a
-//! PostgreSQL that turned read-only makes the host unready.
+//! PostgreSQL that turned read-only, or was demoted, makes the host unready.
 
 use redis::AsyncCommands;
 use roost::config::{Pooling, PostgresConfig, RecordsUrl, Secret, SqliteLocation};
@@ -149,6 +149,41 @@ async fn a_host_whose_postgres_turned_read_only_is_not_ready_and_comes_back_by_i
     alter("ALTER SYSTEM RESET default_transaction_read_only").await;
     eventually("the host is ready again", async || ready().await.status == 200).await;
     eventually("messages are stored again", async || post().await.status == 201).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_whose_postgres_was_demoted_is_not_ready_until_the_promotion_and_loses_no_message() {
+    let postgres = PostgresServer::start();
+    let server = Server::start(&[("records_url", &postgres.database().await)]).await;
+    let (ann, ben) = (Uuid::new_v4(), Uuid::new_v4());
+    let conversation = server.user(ann).conversation(&[ben]).await;
+    let path = format!("/v1/conversations/{conversation}/messages");
+    let post = async |id: Uuid| server.user(ann).post(&path, json!({ "id": id, "content": "hello" })).await;
+    let ready = async || server.operator().get("/readyz").await;
+    let history = async || {
+        let read = server.user(ben).get(&path).await.json(200);
+        read["messages"].as_array().unwrap().iter().map(|message| message["id"].clone()).collect::<Vec<_>>()
+    };
+    let [before, refused, after] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    post(before).await.json(201);
+
+    postgres.demote().await;
+    eventually("the host is not ready", async || {
+        let answer = ready().await;
+        answer.status == 503 && answer.json(503)["parts"]["records"].as_str().unwrap().contains("a standby")
+    })
+    .await;
+    let problem = post(refused).await.problem(503, "records_unavailable");
+    assert_eq!(problem["retry"], true, "{problem}");
+    assert_eq!(history().await, [json!(before)], "what is stored can be read");
+
+    postgres.promote().await;
+    eventually("the host is ready again", async || ready().await.status == 200).await;
+    // The same server goes on, over the same connections, so that nobody has to wait for anything else.
+    post(refused).await.json(201);
+    post(after).await.json(201);
+    assert_eq!(history().await, [json!(after), json!(refused), json!(before)]);
     server.stop().await;
 }
 
