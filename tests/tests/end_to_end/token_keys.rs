@@ -12,7 +12,7 @@ use roost_tests::metrics::Metrics;
 use roost_tests::server::Server;
 use roost_tests::socket::{self, Socket};
 use roost_tests::token::{Token, key_set};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
@@ -81,7 +81,23 @@ async fn keys_behind_a_url_rotate_and_outlive_an_outage() {
     server.operator().get("/readyz").await.json(200);
     keys.publish(200, &key_set("three"));
     eventually("the server is asked again", async || is_accepted(&server, "three").await).await;
-    socket.ok("presence.beat", serde_json::Value::Null).await;
+    socket.ok("presence.beat", Value::Null).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_used_is_named_once_in_the_log_and_the_others_verify() {
+    let mut set: Value = serde_json::from_str(&key_set("one")).unwrap();
+    let short = json!({ "kty": "RSA", "kid": "too-short", "n": format!("{}w", "r".repeat(170)), "e": "AQAB" });
+    set["keys"].as_array_mut().unwrap().insert(0, short);
+    let keys = KeyServer::start(&set.to_string()).await;
+    let server = Server::start(&[("token_jwks_url", &keys.url()), ("token_jwks_refresh_ms", "1000")]).await;
+    ask(&server, "one").await.json(200);
+    let before = keys.asked();
+    eventually("the same document is read again", async || keys.asked() > before + 1).await;
+    let log = server.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("too-short")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("at least 2,048 bits"), "{lines:?}");
     server.stop().await;
 }
 

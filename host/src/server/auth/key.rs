@@ -1,11 +1,9 @@
 //! The keys that verify tokens. The kind of a key fixes its algorithm, so that a token cannot choose one.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
-use serde::Deserialize;
+use jsonwebtoken::{Algorithm, DecodingKey};
 
 /// The size of an uncompressed point of P-256, the curve of ES256.
-const P256_POINT_BYTES: usize = 65;
+pub(super) const P256_POINT_BYTES: usize = 65;
 /// The sizes of RSA keys that `ring` verifies with: from 2,048 to 8,192 bits.
 const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1_024;
 /// The DER tags of the two types that an RSA public key consists of.
@@ -24,12 +22,6 @@ impl std::fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VerifyingKey").field("algorithm", &self.algorithm).field("id", &self.id).finish_non_exhaustive()
     }
-}
-
-/// A JWKS document. Its keys are read one by one, because a set may hold kinds of keys that the host does not know.
-#[derive(Deserialize)]
-struct KeySetDocument {
-    keys: Vec<serde_json::Value>,
 }
 
 impl VerifyingKey {
@@ -58,58 +50,11 @@ impl VerifyingKey {
         let (modulus, exponent) = numbers.ok_or("the file is not a PEM public key of RSA, P-256 or Ed25519")?;
         Ok(Self { algorithm: Algorithm::RS256, id: None, key: rsa_key(modulus, exponent)? })
     }
-
-    /// Parses a JWKS document: every signature key of RSA, P-256 and Ed25519.
-    pub(super) fn key_set(text: &str) -> Result<Vec<Self>, String> {
-        let invalid = |error| format!("this is not a JWKS document: {error}");
-        let set: KeySetDocument = serde_json::from_str(text).map_err(invalid)?;
-        let mut keys = Vec::new();
-        // A key of an unknown kind is left out, as RFC 7517 asks.
-        for jwk in set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()) {
-            if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-                return Err("the JWKS document holds a symmetric key; configure it as `token_secret`".into());
-            }
-            if let Some(algorithm) = signature_algorithm(&jwk) {
-                let invalid = |problem| format!("the JWKS document holds an invalid key: {problem}");
-                let key = published_key(&jwk).map_err(invalid)?;
-                keys.push(Self { algorithm, id: jwk.common.key_id, key });
-            }
-        }
-        if keys.is_empty() {
-            return Err("the JWKS document has no signature key for RS256, ES256 or EdDSA".into());
-        }
-        Ok(keys)
-    }
-}
-
-/// The algorithm of a published key; `None` for keys that encrypt, and for algorithms that the host does not support.
-fn signature_algorithm(jwk: &Jwk) -> Option<Algorithm> {
-    let (algorithm, name) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            (Algorithm::ES256, KeyAlgorithm::ES256)
-        }
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-        }
-        _ => return None,
-    };
-    let signs = jwk.common.public_key_use.as_ref().is_none_or(|key_use| *key_use == PublicKeyUse::Signature);
-    let agrees = jwk.common.key_algorithm.as_ref().is_none_or(|algorithm| *algorithm == name);
-    (signs && agrees).then_some(algorithm)
-}
-
-fn published_key(jwk: &Jwk) -> Result<DecodingKey, String> {
-    let key = DecodingKey::from_jwk(jwk).map_err(|error| error.to_string())?;
-    if let DecodingKeyKind::RsaModulusExponent { n, e } = key.kind() {
-        return rsa_key(n, e);
-    }
-    Ok(key)
 }
 
 /// An RSA key of the numbers that it consists of, without leading zero bytes: some issuers publish them, and `ring`
 /// refuses such a key.
-fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, String> {
+pub(super) fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, String> {
     let (modulus, exponent) = (without_leading_zeros(modulus), without_leading_zeros(exponent));
     // As in `ring`, whole bytes count: the highest bit of a key of 2,048 bits may be zero.
     if !RSA_MODULUS_BYTES.contains(&modulus.len()) {

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::digest;
 use super::key::VerifyingKey;
 use super::key_ring::KeyRing;
+use super::key_set::KeySet;
 use crate::ops::metrics;
 
 /// The files are read again this often. They are small.
@@ -85,8 +86,9 @@ impl KeyFile {
     ) -> Result<(Self, Vec<VerifyingKey>), KeyFileError> {
         let name = || path.display().to_string();
         let text = read(path).map_err(|source| KeyFileError::Unreadable { path: name(), source })?;
-        let keys = format.parse(&text).map_err(|reason| KeyFileError::Unusable { path: name(), reason })?;
-        Ok((Self { path: path.to_owned(), format, source, digest: digest(&text) }, keys))
+        let set = format.parse(&text).map_err(|reason| KeyFileError::Unusable { path: name(), reason })?;
+        set.warn(&name());
+        Ok((Self { path: path.to_owned(), format, source, digest: digest(&text) }, set.keys))
     }
 
     /// Reads the file again. A change is applied if the file is usable; otherwise the keys in use remain.
@@ -106,10 +108,11 @@ impl KeyFile {
         let parsed = read.map_err(|error| error.to_string()).and_then(|text| self.format.parse(&text));
         *last = LastReading { content, is_usable: parsed.is_ok() };
         match parsed {
-            Ok(keys) => {
-                tracing::info!(%file, keys = keys.len(), "the keys that verify tokens were read again");
+            Ok(set) => {
+                set.warn(&file.to_string());
+                tracing::info!(%file, keys = set.keys.len(), "the keys that verify tokens were read again");
                 metrics::TOKEN_KEY_READS.of([SOURCE, "changed"]).inc();
-                ring.replace(self.source, keys);
+                ring.replace(self.source, set.keys);
             }
             Err(problem) => {
                 tracing::error!(%file, problem, "a key file cannot be used; the keys that it held before remain in use");
@@ -120,10 +123,10 @@ impl KeyFile {
 }
 
 impl KeyFormat {
-    fn parse(self, text: &str) -> Result<Vec<VerifyingKey>, String> {
+    fn parse(self, text: &str) -> Result<KeySet, String> {
         match self {
-            Self::Pem => VerifyingKey::public_key(text).map(|key| vec![key]),
-            Self::KeySet => VerifyingKey::key_set(text),
+            Self::Pem => VerifyingKey::public_key(text).map(|key| KeySet { keys: vec![key], left_out: Vec::new() }),
+            Self::KeySet => KeySet::parse(text),
         }
     }
 }
@@ -212,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_key_is_lacking_only_if_it_is_public_and_named() {
-        let keys = VerifyingKey::key_set(KEY_SET).unwrap();
+        let keys = KeySet::parse(KEY_SET).unwrap().keys;
         assert!(lacks_key(&token("other"), &keys) && !lacks_key(&token("ec-1"), &keys));
         let header = Header { kid: Some("other".to_owned()), ..Header::default() };
         let symmetric = encode(&header, &serde_json::json!({}), &EncodingKey::from_secret(b"secret")).unwrap();

@@ -11,9 +11,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::digest;
-use super::key::VerifyingKey;
 use super::key_file::KeyFileError;
 use super::key_ring::KeyRing;
+use super::key_set::KeySet;
 use crate::ops::http_answer::{self, causes, excerpt};
 use crate::ops::metrics;
 use crate::server::problem::{ApiError, ErrorCode};
@@ -147,16 +147,17 @@ impl KeySetUrl {
     }
 
     fn apply(&self, text: &str, ring: &KeyRing) -> Result<(), String> {
-        let keys = VerifyingKey::key_set(text).map_err(|problem| excerpt(&problem))?;
+        let set = KeySet::parse(text).map_err(|problem| excerpt(&problem))?;
         let digest = digest(text);
         let last = self.answer.lock().unwrap_or_else(PoisonError::into_inner).replace(digest);
         if last == Some(digest) {
             metrics::TOKEN_KEY_READS.of([SOURCE, "unchanged"]).inc();
             return Ok(());
         }
-        tracing::info!(keys = keys.len(), "the keys of token_jwks_url were read");
+        set.warn("token_jwks_url");
+        tracing::info!(keys = set.keys.len(), "the keys of token_jwks_url were read");
         metrics::TOKEN_KEY_READS.of([SOURCE, "changed"]).inc();
-        ring.replace(self.source, keys);
+        ring.replace(self.source, set.keys);
         Ok(())
     }
 
