@@ -358,6 +358,8 @@ fn every_message_about_the_configuration_is_in_the_golden_file() {
     let pooling = "records_url = \"postgres://db/roost\"\npostgres.pooling = \"pgbouncer\"";
     add_reported(&mut messages, "The name of a pooler", pooling);
     add_reported(&mut messages, "Another rule for adding members", "conversations.add = \"friends\"");
+    add_reported(&mut messages, "A log filter by span", "log = \"roost[request]=debug\"");
+    add_reported(&mut messages, "A log filter by field", "log = \"info,roost[{user}]=debug\"");
     add_reported(&mut messages, "Other recipients", "function.polls.grants.publish = \"friends\"");
 
     messages.group("Settings that contradict each other");
