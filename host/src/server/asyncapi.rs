@@ -73,7 +73,7 @@ fn document(described: &[SocketDescription]) -> Value {
 
 /// What the socket is, and how the host closes it. AsyncAPI has no other place for close codes.
 fn socket_description() -> String {
-    let codes = close::ALL.map(|close| format!("\n- {} `{}`: {}", close.code, close.reason, close.advice));
+    let codes = close::ALL.map(|close| format!("\n- {} {}: {}", close.code, close.described(), close.advice));
     format!(
         "A WebSocket with the subprotocol roost.v1. Every message is a JSON text frame. The host closes it with one of \
          these codes and reasons:\n{}",

@@ -230,7 +230,7 @@ fn add_calls(messages: &mut Messages) {
 fn add_closes(messages: &mut Messages) {
     messages.group("Why the host closes a socket (the advice is in docs/socket.md)");
     for reason in close::ALL {
-        messages.add(&format!("Close code {}", reason.code), format!("{}\n{}", reason.reason, reason.advice));
+        messages.add(&format!("Close code {}", reason.code), format!("{}\n{}", reason.described(), reason.advice));
     }
     messages.group("Why the host ends a stream or announces a close");
     for code in [ErrorCode::TokenExpired, ErrorCode::Disconnected, ErrorCode::Draining, ErrorCode::SlowClient] {

@@ -242,11 +242,12 @@ async fn the_document_has_every_type_reason_and_code_of_the_page_about_the_socke
             has(&messages[message], &name);
         }
     }
-    let socket = &document["channels"]["socket"]["description"];
-    for row in table(&page, "## Why a socket closes").iter().skip(1) {
-        has(socket, row[0]);
-        has(socket, &in_backticks(row[1])[0]);
-    }
+    let before_colon = |text: &str| text.split(": ").next().unwrap().to_owned();
+    let socket = document["channels"]["socket"]["description"].as_str().unwrap();
+    let described: Vec<_> = socket.lines().filter_map(|line| line.strip_prefix("- ")).map(before_colon).collect();
+    let rows = table(&page, "## Why a socket closes");
+    let listed: Vec<_> = rows.iter().skip(1).map(|row| format!("{} {}", row[0], before_colon(row[1]))).collect();
+    assert_eq!(described, listed);
     has(&messages["event.message.new"]["summary"], "before the answer");
     has(&messages["event.message.new"]["payload"]["properties"]["epoch"], "`n<milliseconds>:0`");
 }

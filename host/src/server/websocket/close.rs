@@ -14,7 +14,7 @@ const DEFAULT_RETRY_MS: u128 = 1_000;
 pub(crate) struct CloseReason {
     /// The close code: below 4000 a standard one, from 4000 one of Roost.
     pub(crate) code: u16,
-    /// The stable reason, for people and logs.
+    /// The stable name of the reason. Most close frames have it as their text; [`Self::described`] says which do not.
     pub(crate) reason: &'static str,
     /// What the client should do.
     pub(crate) advice: &'static str,
@@ -43,11 +43,8 @@ pub(crate) const DRAINING: CloseReason =
     CloseReason { code: 1012, reason: "server_draining", advice: "connect again at once, with `since`" };
 /// The client of a page could not be connected. In place of `refused` stands the code of the refusal, and how many
 /// milliseconds to wait.
-pub(crate) const TRY_LATER: CloseReason = CloseReason {
-    code: 1013,
-    reason: "refused",
-    advice: "the reason is `<code> retry_after_ms=<n>`: connect again after that time, with `since`",
-};
+pub(crate) const TRY_LATER: CloseReason =
+    CloseReason { code: 1013, reason: "refused", advice: "connect again after that time, with `since`" };
 /// The client's token has expired.
 pub(crate) const TOKEN_EXPIRED: CloseReason =
     CloseReason { code: 4001, reason: "token_expired", advice: "connect again with a new token and `since`" };
@@ -111,6 +108,15 @@ pub(crate) fn refused(error: &ApiError) -> Message {
 }
 
 impl CloseReason {
+    /// The text of the close frame as the documents describe it.
+    pub(crate) fn described(self) -> String {
+        match self {
+            TRY_LATER => "`<code> retry_after_ms=<n>`".to_owned(),
+            DISCONNECTED => "`disconnected`, or the reason that the service gave".to_owned(),
+            _ => format!("`{}`", self.reason),
+        }
+    }
+
     /// The close frame with this reason.
     pub(crate) fn message(self) -> Message {
         Message::Close(Some(CloseFrame { code: self.code.into(), reason: Utf8Bytes::from_static(self.reason) }))
