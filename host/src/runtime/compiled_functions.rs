@@ -25,6 +25,8 @@ pub(super) struct CompiledFunctions {
 #[derive(Default)]
 struct Shared {
     restored: OnceLock<()>,
+    /// Held while the code is stored, so that no older state replaces a newer one.
+    storing: Mutex<()>,
     generations: Mutex<Generations>,
 }
 
@@ -35,7 +37,7 @@ struct Generations {
     younger: HashMap<Vec<u8>, Vec<u8>>,
     younger_bytes: usize,
     older: HashMap<Vec<u8>, Vec<u8>>,
-    /// Whether anything was added since [`CompiledFunctions::added`].
+    /// Whether anything was added since the code was encoded last.
     is_changed: bool,
 }
 
@@ -94,7 +96,7 @@ fn part(encoded: &mut &[u8]) -> Option<Vec<u8>> {
 }
 
 impl CompiledFunctions {
-    /// Adds what an earlier process kept, as [`Self::added`] returned it; only the first call has an effect.
+    /// Adds what an earlier process kept with [`Self::store_if_changed`]; only the first call has an effect.
     pub(super) fn restore(&self, read: impl FnOnce() -> Option<Vec<u8>>) {
         self.shared.restored.get_or_init(|| {
             if let Some(encoded) = read() {
@@ -103,8 +105,15 @@ impl CompiledFunctions {
         });
     }
 
-    /// Everything, if something was added since the last call.
-    pub(super) fn added(&self) -> Option<Vec<u8>> {
+    /// Stores everything, encoded, if something was added since the last call.
+    pub(super) fn store_if_changed(&self, store: impl FnOnce(&[u8])) {
+        let _storing = self.shared.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(encoded) = self.encoded_if_changed() {
+            store(&encoded);
+        }
+    }
+
+    fn encoded_if_changed(&self) -> Option<Vec<u8>> {
         let mut generations = self.lock();
         mem::take(&mut generations.is_changed).then(|| generations.encoded())
     }
@@ -164,6 +173,24 @@ mod tests {
             generations.insert(vec![1], vec![0; BYTES_MAX / 8]);
         }
         assert_eq!(generations.younger_bytes, bytes(&generations));
+    }
+
+    #[test]
+    fn code_is_stored_only_if_something_was_added() {
+        let functions = CompiledFunctions::default();
+        let stored = |functions: &CompiledFunctions| {
+            let mut stored = None;
+            functions.store_if_changed(|encoded| stored = Some(encoded.to_vec()));
+            stored
+        };
+        assert_eq!(stored(&functions), None);
+        assert!(functions.insert(&[1], vec![2]));
+        let encoded = stored(&functions).expect("something was added");
+        assert_eq!(stored(&functions), None);
+        let restored = CompiledFunctions::default();
+        restored.restore(|| Some(encoded));
+        assert_eq!(restored.get(&[1]).as_deref(), Some(&[2][..]));
+        assert_eq!(stored(&restored), None, "what was read is stored already");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Compiled components on disk, named by the digest of the component and by the engine that compiled them. A tag under the
-//! key of this host authenticates each entry.
+//! Machine code on disk: an entry for each component, named by its digest, and one for the code of single functions. The
+//! engine that compiled them is a part of the file's name. A tag under the key of this host authenticates each entry.
 //!
-//! An entry that is missing, or that this host has not written as it is, is ignored, and the component is compiled again. No
-//! error in this file makes a deployment fail.
+//! An entry that is missing, or that this host has not written as it is, is ignored, and what it would hold is compiled
+//! again. No error in this file makes a deployment fail.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const TAG_BYTES: usize = 32;
 const ENTRIES_MAX: usize = 256;
 const EXTENSION: &str = "cwasm";
 
-/// A folder of compiled components.
+/// A folder of machine code.
 #[derive(Clone, Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
@@ -42,16 +42,16 @@ impl Cache {
         Ok(Self { folder, engine: hasher.finish(), keyed })
     }
 
-    /// The compiled form of the component with this digest, if this host has written the entry exactly as it is.
-    pub(super) fn load(&self, digest: &str) -> Option<Vec<u8>> {
-        let path = self.path(digest);
+    /// The code of the entry with this name, if this host has written the entry exactly as it is.
+    pub(super) fn load(&self, name: &str) -> Option<Vec<u8>> {
+        let path = self.path(name);
         let mut entry = std::fs::read(&path).ok()?;
         let is_authentic = entry
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_at_checked(TAG_BYTES))
-            .is_some_and(|(tag, compiled)| self.mac(digest, compiled).verify_slice(tag).is_ok());
+            .is_some_and(|(tag, compiled)| self.mac(name, compiled).verify_slice(tag).is_ok());
         if !is_authentic {
-            tracing::warn!(path = %path.display(), "an entry of the compilation cache is ignored: it is damaged, or this host has not written it; the component is compiled again");
+            tracing::warn!(path = %path.display(), "an entry of the compilation cache is ignored: it is damaged, or this host has not written it; what it holds is compiled again");
             return None;
         }
         entry.drain(..MAGIC.len() + TAG_BYTES);
@@ -59,31 +59,31 @@ impl Cache {
     }
 
     /// Covers the name of the entry too, so that an entry under the name of another one is not accepted.
-    fn mac(&self, digest: &str, compiled: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, name: &str, compiled: &[u8]) -> Hmac<Sha256> {
         let mac = self.keyed.clone().chain_update(MAGIC).chain_update(self.engine.to_le_bytes());
-        mac.chain_update(digest).chain_update(compiled)
+        mac.chain_update(name).chain_update(compiled)
     }
 
-    /// Writes an entry. An error is only logged, because the next start can compile the component again.
-    pub(super) fn store(&self, digest: &str, compiled: &[u8]) {
-        let path = self.path(digest);
-        if let Err(error) = self.write(&path, digest, compiled) {
-            tracing::warn!(path = %path.display(), %error, "a compiled component cannot be written to the cache; the next start compiles it again");
+    /// Writes an entry. An error is only logged, because the next start can compile again what the entry would hold.
+    pub(super) fn store(&self, name: &str, compiled: &[u8]) {
+        let path = self.path(name);
+        if let Err(error) = self.write(&path, name, compiled) {
+            tracing::warn!(path = %path.display(), %error, "an entry of the compilation cache cannot be written; the next start compiles again what it would hold");
         }
         self.prune();
     }
 
-    fn write(&self, path: &Path, digest: &str, compiled: &[u8]) -> std::io::Result<()> {
+    fn write(&self, path: &Path, name: &str, compiled: &[u8]) -> std::io::Result<()> {
         let mut entry = Vec::with_capacity(MAGIC.len() + TAG_BYTES + compiled.len());
         entry.extend_from_slice(MAGIC);
-        entry.extend_from_slice(&self.mac(digest, compiled).finalize().into_bytes());
+        entry.extend_from_slice(&self.mac(name, compiled).finalize().into_bytes());
         entry.extend_from_slice(compiled);
         write_atomically(path, &entry)
     }
 
-    fn path(&self, digest: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         let engine = self.engine;
-        self.folder.join(format!("{digest}-{engine:016x}.{EXTENSION}"))
+        self.folder.join(format!("{name}-{engine:016x}.{EXTENSION}"))
     }
 
     fn prune(&self) {

@@ -33,11 +33,9 @@ pub(super) fn compile(
     tracing::debug!(digest, took_ms, "component compiled");
     if let Some(cache) = cache {
         cache.store(digest, &component.serialize().map_err(failed)?);
-        if let Some(encoded) = functions.added() {
-            let cache = cache.clone();
-            // Nobody waits for it.
-            rayon::spawn(move || cache.store(FUNCTIONS, &encoded));
-        }
+        let (cache, functions) = (cache.clone(), functions.clone());
+        // Nobody waits for it.
+        rayon::spawn(move || functions.store_if_changed(|encoded| cache.store(FUNCTIONS, encoded)));
     }
     Ok(component)
 }
