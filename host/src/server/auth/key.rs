@@ -59,7 +59,7 @@ pub(super) fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, St
     // As in `ring`, whole bytes count: the highest bit of a key of 2,048 bits may be zero.
     if !RSA_MODULUS_BYTES.contains(&modulus.len()) {
         let bits = modulus.len() * 8;
-        return Err(format!("an RSA key needs at least 2,048 bits and at most 8,192; this one has {bits}"));
+        return Err(format!("an RSA key has 2,048 to 8,192 bits, and this one about {bits}; make another key"));
     }
     Ok(DecodingKey::from_rsa_raw_components(modulus, exponent))
 }
