@@ -121,7 +121,7 @@ impl Deployments {
         self.store_component(&component.digest, request.bytes).await?;
         steps.complete(Stage::Stored);
         let change = DeploymentChange::Deploy(component, request.canary);
-        let admit = |planned: &PlannedChange| keeps_offers(planned, Some(&target), request.allow_removals);
+        let admit = |planned: &PlannedChange| refuse_removals(planned, Some(&target), request.allow_removals);
         let planned = self.change(&name, (&change, Some(&target)), admit).await?;
         self.keep_component(target.digest()).await;
         drop(changing);
@@ -156,7 +156,7 @@ impl Deployments {
         name: &str,
         revision: Option<u64>,
     ) -> Result<DeploymentOutcome, DeploymentError> {
-        self.simple(name, &DeploymentChange::RollBack(revision), "rolled back", |_| Ok(())).await
+        self.carry_out(name, &DeploymentChange::RollBack(revision), "rolled back", |_| Ok(())).await
     }
 
     /// Changes the share of the users that the canary serves.
@@ -173,16 +173,16 @@ impl Deployments {
                 return Ok(());
             }
             let canary = planned.placement.canary.as_ref().map(|(canary, _)| canary);
-            keeps_offers(planned, canary, allow_removals)
+            refuse_removals(planned, canary, allow_removals)
         };
-        self.simple(name, &DeploymentChange::SetCanary(percent), "canary changed", admit).await
+        self.carry_out(name, &DeploymentChange::SetCanary(percent), "canary changed", admit).await
     }
 
     /// Lets the canary serve everybody. The version beside it may be a newer one than when the canary was deployed,
     /// because the folder may have been read again.
     pub(crate) async fn promote(&self, name: &str, allow_removals: bool) -> Result<DeploymentOutcome, DeploymentError> {
-        let admit = |planned: &PlannedChange| keeps_offers(planned, planned.after.as_ref(), allow_removals);
-        self.simple(name, &DeploymentChange::Promote, "canary promoted", admit).await
+        let admit = |planned: &PlannedChange| refuse_removals(planned, planned.after.as_ref(), allow_removals);
+        self.carry_out(name, &DeploymentChange::Promote, "canary promoted", admit).await
     }
 
     /// Lets the component of the folder serve again; nothing serves if there is none.
@@ -191,17 +191,18 @@ impl Deployments {
         name: &str,
         allow_removals: bool,
     ) -> Result<DeploymentOutcome, DeploymentError> {
-        let admit = |planned: &PlannedChange| keeps_offers(planned, planned.after.as_ref(), allow_removals);
-        self.simple(name, &DeploymentChange::Undeploy, "undeployed", admit).await
+        let admit = |planned: &PlannedChange| refuse_removals(planned, planned.after.as_ref(), allow_removals);
+        self.carry_out(name, &DeploymentChange::Undeploy, "undeployed", admit).await
     }
 
     /// Takes a canary back because its calls fail.
     pub(super) async fn withdraw(&self, name: &str, revision: u64, reason: String) -> Result<(), DeploymentError> {
         let change = DeploymentChange::Withdraw(revision, reason);
-        self.simple(name, &change, "canary taken back", |_| Ok(())).await.map(drop)
+        self.carry_out(name, &change, "canary taken back", |_| Ok(())).await.map(drop)
     }
 
-    async fn simple(
+    /// Makes a change that brings no component, and waits for the hosts as long as a deployment does.
+    async fn carry_out(
         &self,
         name: &str,
         change: &DeploymentChange,
@@ -300,7 +301,11 @@ impl Deployments {
 
 /// Refuses a change after which the function lacks something that it offers now, unless that is allowed. `after` is
 /// what serves then; `None` stands for nothing.
-fn keeps_offers(planned: &PlannedChange, after: Option<&Target>, allow_removals: bool) -> Result<(), DeploymentError> {
+fn refuse_removals(
+    planned: &PlannedChange,
+    after: Option<&Target>,
+    allow_removals: bool,
+) -> Result<(), DeploymentError> {
     let removed = removals(planned.before.as_ref().map(Target::manifest), after.map(Target::manifest));
     if removed.is_empty() || allow_removals { Ok(()) } else { Err(DeploymentError::RemovalsRefused(removed)) }
 }
