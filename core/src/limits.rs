@@ -17,6 +17,16 @@ pub const SWEEP_GAP_MS: u64 = 15_000;
 pub const SWEEP_NOTE_INTERVAL_MS: u64 = 4_000;
 /// For this long after an outage of the store nobody departs: the longest interval of heartbeats.
 pub const DEPARTURE_HOLD_MS: u64 = 30_000;
+/// A host that is cut off from the store notes in the records that nobody departs for this long.
+pub const CUT_OFF_HOLD_MS: u64 = 45_000;
+/// The host renews its note when this much of it is left: the longest interval of heartbeats, and the time until a host that
+/// reaches the store again has sent them all. So the note never ends before the heartbeats that follow a cut.
+pub const CUT_OFF_HOLD_LEFT_MS: u64 = 35_000;
+/// The time after the last heartbeat after which a user departs, also if a host is still cut off. It is longer than an outage
+/// that must be nobody's departure.
+pub const CUT_OFF_MS_MAX: u64 = 900_000;
+/// If the records do not answer whether a host is cut off, a departure waits for this long before they are asked again.
+pub const CUT_OFF_RETRY_MS: u64 = 5_000;
 /// The number of due users that a sweep handles at a time.
 pub const SWEEP_PAGE: u32 = 100;
 /// The number of pages after which a sweep ends; the next tick continues.
@@ -271,5 +281,11 @@ mod tests {
         const { assert!(30_000 + SWEEP_GAP_MS + 5_000 < PRESENCE_TTL_MS) };
         const { assert!(SWEEP_INTERVAL_MS as u64 + SWEEP_NOTE_INTERVAL_MS < SWEEP_GAP_MS) };
         const { assert!(HEARTBEAT_INTERVAL_MS <= DEPARTURE_HOLD_MS) };
+    }
+
+    #[test]
+    fn the_note_of_a_cut_off_host_outlasts_the_longest_interval_of_heartbeats() {
+        const { assert!(DEPARTURE_HOLD_MS + 5_000 <= CUT_OFF_HOLD_LEFT_MS && CUT_OFF_HOLD_LEFT_MS < CUT_OFF_HOLD_MS) };
+        const { assert!(600_000 + PRESENCE_TTL_MS + CUT_OFF_HOLD_MS < CUT_OFF_MS_MAX) };
     }
 }

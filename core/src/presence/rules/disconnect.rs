@@ -3,6 +3,7 @@
 //! A device whose deadline has passed belongs to a host that crashed. It is removed here and does not keep its user
 //! online.
 
+use super::record::lose_device;
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Owner, Space};
 use crate::limits::PRESENCE_GRACE_MS;
@@ -54,8 +55,8 @@ pub(crate) fn remove(user: UserId, connection: &ConnectionId) -> Transaction {
         .mutate(Mutation::DeleteFields(Key::of_user(Space::Devices, user), vec![connection.as_str().to_owned().into()]))
 }
 
-/// Removes stale devices, unless one of them has sent a heartbeat in the meantime.
-pub(crate) fn prune(user: UserId, stale: &[(String, String)]) -> Transaction {
+/// Removes stale devices, and notes that there were some, unless one of them has sent a heartbeat in the meantime.
+pub(crate) fn prune(user: UserId, stale: &[(String, String)], now: Timestamp) -> Transaction {
     let devices = || Key::of_user(Space::Devices, user);
     let mut transaction = Transaction::new(Owner::User(user));
     for (connection, deadline) in stale {
@@ -63,7 +64,7 @@ pub(crate) fn prune(user: UserId, stale: &[(String, String)]) -> Transaction {
         transaction.checks.push(unchanged);
     }
     let names = stale.iter().map(|(connection, _)| connection.clone().into()).collect();
-    transaction.mutate(Mutation::DeleteFields(devices(), names))
+    transaction.mutate(Mutation::DeleteFields(devices(), names)).mutate(lose_device(user, now))
 }
 
 /// Shortens the time to live of a user without devices. If a device sends a heartbeat first, the first transaction is
@@ -118,8 +119,10 @@ mod tests {
             Some(40_000),
             &DisconnectDecision::Prune(stale.clone()),
         );
-        let transaction = prune(UserId::from_u128(7), &stale);
+        let user = UserId::from_u128(7);
+        let transaction = prune(user, &stale, NOW);
         assert_eq!(transaction.checks.len(), 2, "a device with a newer heartbeat stays");
+        assert_eq!(transaction.mutations.last(), Some(&lose_device(user, NOW)));
     }
 
     #[test]

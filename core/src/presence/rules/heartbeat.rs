@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn record(status: Status, announced: Status) -> PresenceRecord {
-        PresenceRecord { status, announced: Some(announced), generation: Some(41), last_seen: None }
+        PresenceRecord { status, announced: Some(announced), generation: Some(41), ..PresenceRecord::UNKNOWN }
     }
 
     fn sets_status(transaction: &Transaction) -> bool {

@@ -1,5 +1,6 @@
 //! The rules of presence. They decide from plain values, do no IO and read no clock.
 
+pub(super) mod cut_off;
 pub(super) mod devices;
 pub(super) mod disconnect;
 pub(super) mod heartbeat;

@@ -15,6 +15,7 @@ pub(crate) const STATUS: &str = "status";
 pub(crate) const GENERATION: &str = "generation";
 pub(crate) const LAST_SEEN: &str = "last_seen";
 pub(crate) const ANNOUNCED: &str = "announced";
+pub(crate) const DEVICE_LOST_AT: &str = "device_lost_at";
 
 /// The state that contacts see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,9 @@ pub(crate) struct PresenceRecord {
     pub(crate) generation: Option<u64>,
     /// The time of the last heartbeat, in whole seconds.
     pub(crate) last_seen: Option<Timestamp>,
+    /// The time, in whole seconds, at which a device was found whose heartbeats had stopped without a disconnect. It may be
+    /// connected to a host that is cut off from the store.
+    pub(crate) device_lost_at: Option<Timestamp>,
 }
 
 /// The queries for what other users may see of these users. They ask for less than a record, because many users are queried
@@ -83,11 +87,11 @@ pub(crate) fn view(user: UserId, value: &Value) -> Result<PresenceView, StoreErr
 impl PresenceRecord {
     /// The record of a user who was never seen.
     pub(crate) const UNKNOWN: Self =
-        Self { status: Status::Offline, announced: None, generation: None, last_seen: None };
+        Self { status: Status::Offline, announced: None, generation: None, last_seen: None, device_lost_at: None };
 
     /// The query for the record of a user.
     pub(crate) fn query(user: UserId) -> Query {
-        let names = [STATUS, ANNOUNCED, GENERATION, LAST_SEEN].map(str::to_owned);
+        let names = [STATUS, ANNOUNCED, GENERATION, LAST_SEEN, DEVICE_LOST_AT].map(str::to_owned);
         Query::NamedFields(Key::of_user(Space::Presence, user), names.into())
     }
 
@@ -96,8 +100,8 @@ impl PresenceRecord {
         let Value::NamedFields(fields) = value else {
             return Err(unexpected("the fields of a presence hash"));
         };
-        let [status, announced, generation, last_seen] = fields.as_slice() else {
-            return Err(unexpected("four fields of a presence hash"));
+        let [status, announced, generation, last_seen, device_lost_at] = fields.as_slice() else {
+            return Err(unexpected("five fields of a presence hash"));
         };
         let last_seen = seconds(last_seen.as_deref());
         let Some(generation) = generation.as_deref().and_then(|text| text.parse().ok()) else {
@@ -108,6 +112,7 @@ impl PresenceRecord {
             announced: Status::parse_announced(announced.as_deref()),
             generation: Some(generation),
             last_seen,
+            device_lost_at: seconds(device_lost_at.as_deref()),
         })
     }
 
@@ -189,7 +194,13 @@ impl PresenceAnnouncement {
     }
 }
 
-/// A timestamp in whole seconds, as the field `last_seen` holds it.
+/// Notes in the presence hash that heartbeats of a device have stopped without a disconnect.
+pub(crate) fn lose_device(user: UserId, now: Timestamp) -> Mutation {
+    let lost = vec![(DEVICE_LOST_AT.into(), now.seconds().to_string().into())];
+    Mutation::SetFields(Key::of_user(Space::Presence, user), lost)
+}
+
+/// A timestamp in whole seconds, as the fields `last_seen` and `device_lost_at` hold it.
 pub(crate) fn seconds(text: Option<&str>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok()).map(Timestamp::from_seconds)
 }
@@ -200,14 +211,14 @@ mod tests {
 
     const USER: UserId = UserId::from_u128(7);
 
-    fn record(fields: [Option<&str>; 4]) -> PresenceRecord {
+    fn record(fields: [Option<&str>; 5]) -> PresenceRecord {
         let fields = fields.map(|field| field.map(str::to_owned)).into();
         PresenceRecord::parse(&Value::NamedFields(fields)).unwrap()
     }
 
     #[test]
     fn a_user_without_a_record_is_offline_and_needs_no_announcement() {
-        let unknown = record([None; 4]);
+        let unknown = record([None; 5]);
         assert_eq!(unknown, PresenceRecord::UNKNOWN);
         assert_eq!(unknown.unannounced(USER), None);
     }
@@ -216,13 +227,13 @@ mod tests {
     fn the_first_generation_is_the_time_and_later_ones_count_up() {
         let now = Timestamp(1_790_000_000_000);
         assert_eq!(PresenceRecord::UNKNOWN.next_generation(now), now.0);
-        let later = record([Some("online"), Some("online"), Some("41"), None]);
+        let later = record([Some("online"), Some("online"), Some("41"), None, None]);
         assert_eq!(later.next_generation(now), 42);
     }
 
     #[test]
     fn an_unannounced_state_is_announced_with_its_own_generation() {
-        let online = record([Some("online"), None, Some("41"), Some("9")]);
+        let online = record([Some("online"), None, Some("41"), Some("9"), None]);
         let announcement = online.unannounced(USER).unwrap();
         assert_eq!(announcement.status, Status::Online);
         assert_eq!(announcement.generation, 41);
@@ -232,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_confirmation_is_bound_to_its_generation() {
-        let offline = record([Some("offline"), Some("online"), Some("41"), None]);
+        let offline = record([Some("offline"), Some("online"), Some("41"), None, None]);
         let confirmation = offline.unannounced(USER).unwrap().confirmation();
         assert_eq!(confirmation.checks, [offline.unchanged(USER)]);
     }
@@ -240,7 +251,7 @@ mod tests {
     #[test]
     fn only_an_announced_state_is_counted_on_and_nothing_else_of_it_changes() {
         assert_eq!(PresenceRecord::UNKNOWN.counted_on(USER), None);
-        let online = record([Some("online"), Some("online"), Some("41"), None]);
+        let online = record([Some("online"), Some("online"), Some("41"), None, None]);
         let transaction = online.counted_on(USER).unwrap();
         let presence = Key::of_user(Space::Presence, USER);
         let announced = Check::FieldEquals(presence.clone(), ANNOUNCED.into(), Some("online".into()));
@@ -262,10 +273,11 @@ mod tests {
             announced: Some(Status::Offline),
             generation: Some(41),
             last_seen: Some(Timestamp(9_000)),
+            device_lost_at: Some(Timestamp(8_000)),
         };
-        assert_eq!(record([Some("online"), Some("offline"), Some("41"), Some("9")]), expected);
-        assert_eq!(record([Some("online"), Some(""), Some("41"), Some("9")]).announced, None);
-        let without_generation = record([Some("online"), Some("online"), None, Some("9")]);
+        assert_eq!(record([Some("online"), Some("offline"), Some("41"), Some("9"), Some("8")]), expected);
+        assert_eq!(record([Some("online"), Some(""), Some("41"), Some("9"), None]).announced, None);
+        let without_generation = record([Some("online"), Some("online"), None, Some("9"), None]);
         assert_eq!(without_generation, PresenceRecord { last_seen: Some(Timestamp(9_000)), ..PresenceRecord::UNKNOWN });
     }
 
@@ -283,7 +295,8 @@ mod tests {
 
     #[test]
     fn an_announcement_has_the_event_of_its_state() {
-        let name = |status| record([Some(status), None, Some("41"), None]).unannounced(USER).unwrap().event().name;
+        let name =
+            |status| record([Some(status), None, Some("41"), None, None]).unannounced(USER).unwrap().event().name;
         assert_eq!((&*name("online"), &*name("offline")), ("user.online", "user.offline"));
     }
 }

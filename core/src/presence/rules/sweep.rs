@@ -92,7 +92,8 @@ mod tests {
     const USER: UserId = UserId::from_u128(7);
 
     fn record(status: Status) -> PresenceRecord {
-        PresenceRecord { status, announced: Some(status), generation: Some(41), last_seen: Some(Timestamp(940_000)) }
+        let last_seen = Some(Timestamp(940_000));
+        PresenceRecord { status, announced: Some(status), generation: Some(41), last_seen, ..PresenceRecord::UNKNOWN }
     }
 
     #[test]

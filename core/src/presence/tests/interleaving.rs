@@ -60,8 +60,9 @@ fn begin(start: StartState) -> Fixture {
         StartState::OfflineUnannounced => {
             fixture.heartbeat("a");
             fixture.pass(PRESENCE_TTL_MS);
-            // The calls are: deadlines, state, transition, and the audience from the records, which fails.
-            fail_records(&fixture, 3, HostAction::Sweep);
+            // The calls are: deadlines, state, the note of hosts that are cut off, transition, and the audience from the
+            // records, which fails.
+            fail_records(&fixture, 4, HostAction::Sweep);
         }
         StartState::Offline => {
             fixture.heartbeat("a");

@@ -3,7 +3,8 @@
 //! A device that is known costs one round trip, as every heartbeat. Only a new one is counted.
 
 use super::disconnect::{committed, remaining_devices};
-use super::{FirstFailure, heartbeat};
+use super::heartbeat::write_heartbeats;
+use super::{FirstFailure, cut_off};
 use crate::error::Error;
 use crate::ids::{ConnectionId, UserId};
 use crate::port::{Outcome, World};
@@ -16,10 +17,16 @@ use crate::store_calls::{commit_all, commit_one};
 /// # Errors
 /// [`Error::TooManyDevices`] if the device is new and the user has too many others; the heartbeat does not count then.
 pub async fn client_heartbeat<W: World>(world: &W, user: UserId, connection: &ConnectionId) -> Result<(), Error> {
+    let written = write_heartbeat(world, user, connection).await;
+    cut_off::note_after(world, &written).await;
+    written
+}
+
+async fn write_heartbeat<W: World>(world: &W, user: UserId, connection: &ConnectionId) -> Result<(), Error> {
     match renew(world, user, connection).await? {
         Renewal::Known => return Ok(()),
         Renewal::New => {}
-        Renewal::Offline => heartbeat(world, &[(user, connection.clone())]).await?,
+        Renewal::Offline => write_heartbeats(world, &[(user, connection.clone())]).await?,
     }
     count(world, user, connection).await
 }
@@ -41,9 +48,10 @@ async fn renew<W: World>(world: &W, user: UserId, connection: &ConnectionId) -> 
 /// Removes devices that are gone. If there are still too many, the new one is removed.
 async fn count<W: World>(world: &W, user: UserId, connection: &ConnectionId) -> Result<(), Error> {
     let devices = remaining_devices(world, user).await?.devices;
-    let stale = disconnect::stale(&devices, world.now());
+    let now = world.now();
+    let stale = disconnect::stale(&devices, now);
     if !stale.is_empty() {
-        committed(commit_one(world, disconnect::prune(user, &stale)).await?)?;
+        committed(commit_one(world, disconnect::prune(user, &stale, now)).await?)?;
     }
     if rule::are_too_many(devices.len() - stale.len()) {
         committed(commit_one(world, disconnect::remove(user, connection)).await?)?;

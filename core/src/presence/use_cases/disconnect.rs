@@ -20,7 +20,7 @@ pub async fn disconnect<W: World>(world: &W, user: UserId, connection: &Connecti
         match rule::decide(&remaining, now) {
             DisconnectDecision::Done => return Ok(()),
             DisconnectDecision::Prune(stale) => {
-                committed(commit_one(world, rule::prune(user, &stale)).await?)?;
+                committed(commit_one(world, rule::prune(user, &stale, now)).await?)?;
             }
             DisconnectDecision::Grace(grace_ms) => {
                 let mut failures = FirstFailure::default();
@@ -34,9 +34,11 @@ pub async fn disconnect<W: World>(world: &W, user: UserId, connection: &Connecti
 
 /// Removes devices of crashed hosts, so that the hash of a user who is always online does not grow.
 pub(super) async fn prune<W: World>(world: &W, user: UserId) -> Result<(), Error> {
-    let stale = rule::stale(&remaining_devices(world, user).await?.devices, world.now());
+    let devices = remaining_devices(world, user).await?.devices;
+    let now = world.now();
+    let stale = rule::stale(&devices, now);
     if !stale.is_empty() {
-        committed(commit_one(world, rule::prune(user, &stale)).await?)?;
+        committed(commit_one(world, rule::prune(user, &stale, now)).await?)?;
     }
     Ok(())
 }

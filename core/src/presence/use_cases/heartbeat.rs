@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::announce::announce;
-use super::{FirstFailure, disconnect, query, validate_length};
+use super::{FirstFailure, cut_off, disconnect, query, validate_length};
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::{ConnectionId, UserId};
@@ -21,12 +21,13 @@ pub async fn connected<W: World>(
     user: UserId,
     connection: &ConnectionId,
 ) -> Result<Vec<PresenceView>, Error> {
-    heartbeat(world, &[(user, connection.clone())]).await?;
+    write_heartbeats(world, &[(user, connection.clone())]).await?;
     disconnect::prune(world, user).await?;
     query::of_contacts(world, user).await
 }
 
-/// Writes the heartbeats of these connections; at most [`crate::limits::LIST_MAX`].
+/// Writes the heartbeats of these connections; at most [`crate::limits::LIST_MAX`]. If the store is unavailable, this is noted
+/// in the records, so that no other host takes the users offline.
 ///
 /// Heartbeats are written even if contacts cannot be told at present. The error then means that an announcement is still
 /// due.
@@ -34,6 +35,13 @@ pub async fn connected<W: World>(
 /// # Errors
 /// The first failure; the heartbeats of other users were written nevertheless, unless their partition failed, too.
 pub async fn heartbeat<W: World>(world: &W, heartbeats: &[(UserId, ConnectionId)]) -> Result<(), Error> {
+    let written = write_heartbeats(world, heartbeats).await;
+    cut_off::note_after(world, &written).await;
+    written
+}
+
+/// As [`heartbeat`], without the note.
+pub(super) async fn write_heartbeats<W: World>(world: &W, heartbeats: &[(UserId, ConnectionId)]) -> Result<(), Error> {
     validate_length("connections", heartbeats.len())?;
     let mut failures = FirstFailure::default();
     let mut pending = refresh(world, rule::by_user(heartbeats), &mut failures).await?;

@@ -2,6 +2,7 @@
 
 mod announce;
 mod client_device;
+mod cut_off;
 mod disconnect;
 mod heartbeat;
 mod query;

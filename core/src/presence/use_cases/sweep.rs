@@ -1,21 +1,24 @@
 //! Takes users offline whose deadline has passed, page by page, and repeats announcements that a crash prevented. After an
-//! outage of the store it takes nobody offline for a while.
+//! outage of the store it takes nobody offline for a while, and while a host is cut off from the store nobody who may be
+//! connected there.
 //!
 //! The entry of a deadline is removed only after the announcement. Several hosts may sweep the same shard.
 
-use super::FirstFailure;
 use super::announce::announce;
 use super::disconnect::online_ttl_ms;
+use super::{FirstFailure, cut_off};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{PRESENCE_SHARDS, PRESENCE_TTL_MS, SWEEP_PAGE, SWEEP_PAGES_MAX};
 use crate::port::{Outcome, Query, StoreError, Transaction, Value, World};
+use crate::presence::rules::cut_off::{hold, may_be_connected};
 use crate::presence::rules::outage::{Departures, SweepNote};
 use crate::presence::rules::record::{PresenceAnnouncement, PresenceRecord};
 use crate::presence::rules::sweep::{self as rule, DueEntry, SweepDecision};
 use crate::store_answers::unexpected;
 use crate::store_calls::{commit_all, is_committed, read_all, read_each};
+use crate::time::Timestamp;
 
 /// The numbers of users that a sweep handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct SweepSummary {
     pub repeated: usize,
     /// Users who are still connected, or still in the grace period.
     pub kept: usize,
-    /// Users who would have gone offline, if the store had not been away shortly before.
+    /// Users who would have gone offline, if the store had not been away shortly before, or no host were cut off from it.
     pub held: usize,
     /// Users whose record cannot be read. They are looked at again after [`PRESENCE_TTL_MS`].
     pub failed: usize,
@@ -44,6 +47,14 @@ struct DueUser {
     user: UserId,
     record: PresenceRecord,
     online_ms: Option<u64>,
+}
+
+/// A user who goes offline unless the departure is held.
+struct Departure {
+    entry: DueEntry,
+    record: PresenceRecord,
+    transaction: Transaction,
+    announcement: PresenceAnnouncement,
 }
 
 /// The users of a page, and the entries of those who cannot be read.
@@ -105,7 +116,7 @@ async fn sweep_page<W: World>(
             }
             SweepDecision::RemoveEntry => entry_changes.push(entry.remove()),
             SweepDecision::GoOffline(transaction, announcement) => match held_until {
-                None => leaving.push((entry, transaction, announcement)),
+                None => leaving.push(Departure { entry, record, transaction, announcement }),
                 Some(until) => {
                     swept.held += 1;
                     entry_changes.push(entry.postpone(until));
@@ -113,11 +124,39 @@ async fn sweep_page<W: World>(
             },
         }
     }
+    let (leaving, held) = hold_connected(world, leaving, now).await;
+    swept.held += held.users;
+    entry_changes.extend(held.transactions);
     let offline = take_offline(world, leaving, failures).await?;
     swept.offline += offline.len();
     entry_changes.extend(offline.into_iter().map(DueEntry::remove));
     failures.keep_all(commit_all(world, entry_changes).await?);
     Ok(())
+}
+
+/// Users whose departure is held, and what is written about them.
+#[derive(Default)]
+struct HeldUsers {
+    users: usize,
+    transactions: Vec<Transaction>,
+}
+
+/// Separates the users who may be connected to a host that is cut off from those who depart. The records are asked only if
+/// somebody may be.
+async fn hold_connected<W: World>(world: &W, leaving: Vec<Departure>, now: Timestamp) -> (Vec<Departure>, HeldUsers) {
+    let (unclear, mut departing): (Vec<Departure>, Vec<Departure>) =
+        leaving.into_iter().partition(|departure| may_be_connected(&departure.entry, &departure.record, now));
+    let held_until = if unclear.is_empty() { None } else { cut_off::held_until(world, now).await };
+    let Some(until) = held_until else {
+        departing.extend(unclear);
+        return (departing, HeldUsers::default());
+    };
+    let users = unclear.len();
+    let held = unclear.into_iter().flat_map(|departure| {
+        let Departure { entry, record, announcement, .. } = departure;
+        hold((announcement.user, entry, &record), until, now)
+    });
+    (departing, HeldUsers { users, transactions: held.collect() })
 }
 
 /// Repeats the announcements that a crash prevented. Returns their number.
@@ -132,12 +171,12 @@ async fn repeat_announcements<W: World>(world: &W, users: &[DueUser]) -> Result<
 /// meantime is not among them.
 async fn take_offline<W: World>(
     world: &W,
-    leaving: Vec<(DueEntry, Transaction, PresenceAnnouncement)>,
+    leaving: Vec<Departure>,
     failures: &mut FirstFailure,
 ) -> Result<Vec<DueEntry>, Error> {
     let mut transactions = Vec::with_capacity(leaving.len());
     let mut pending = Vec::with_capacity(leaving.len());
-    for (entry, transaction, announcement) in leaving {
+    for Departure { entry, transaction, announcement, .. } in leaving {
         transactions.push(transaction);
         pending.push((entry, announcement));
     }
