@@ -67,5 +67,11 @@ roost_function::function! {
             Ok(Reply::done())
         },
     }],
-    grants: Grants { read: SPACES, write: SPACES, publish: Recipients::Anyone, records: &[Operation::Audience] },
+    grants: Grants {
+        read: SPACES,
+        write: SPACES,
+        publish: Recipients::Anyone,
+        // The documents hold the note of hosts that are cut off from the store.
+        records: &[Operation::Audience, Operation::ReadDocuments, Operation::PutDocument],
+    },
 }

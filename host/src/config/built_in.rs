@@ -49,7 +49,7 @@ pub fn default_grants(function: &str) -> Option<GrantsConfig> {
             let spaces = [&COUNTERS[..], &[Space::LastMessage, Space::ReadReceipt], &OF_A_USER[..]].concat();
             allow(&spaces, Recipients::Anyone, &MESSAGING_OPERATIONS)
         }
-        "presence" => allow(&PRESENCE, Recipients::Anyone, &[Operation::Audience]),
+        "presence" => allow(&PRESENCE, Recipients::Anyone, &PRESENCE_OPERATIONS),
         "typing" => allow(&[], Recipients::Anyone, &[Operation::Membership]),
         "unread" => {
             let spaces = [&COUNTERS[..], &[Space::Followed]].concat();
@@ -73,6 +73,8 @@ const CONTACTS_OPERATIONS: [Operation; 9] = [
     Operation::Block,
     Operation::Unblock,
 ];
+
+const PRESENCE_OPERATIONS: [Operation; 3] = [Operation::Audience, Operation::ReadDocuments, Operation::PutDocument];
 
 const UNREAD_OPERATIONS: [Operation; 5] =
     [Operation::Unread, Operation::Changes, Operation::LastMessages, Operation::Conversations, Operation::Members];
