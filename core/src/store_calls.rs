@@ -8,6 +8,13 @@ use crate::limits::{CALL_BYTES_MAX, CALL_ITEMS_MAX};
 use crate::port::{KeyValue, Outcome, Query, StoreError, Transaction, Value};
 use crate::store_answers::unexpected;
 
+/// The number of times that [`read_each`] halves lists of queries before it stops looking for the keys that are the reason.
+/// So one call takes at most twice as many further reads, however many keys hold a value of another type.
+const SPLITS_MAX: usize = 64;
+
+/// The answer to a group of queries: as many values as queries, or the failure of this group alone.
+pub(crate) type GroupAnswer = Result<Vec<Value>, StoreError>;
+
 /// Commits any number of transactions; the outcomes are in the order of the transactions.
 ///
 /// If the store becomes unavailable, that is the outcome of the transactions it concerns, and the outcomes of earlier calls
@@ -73,13 +80,15 @@ pub(crate) async fn read_all<S: KeyValue>(
 ///
 /// If every key can be read, the calls are those of [`read_all`]. A list of queries that fails because of a key is
 /// halved until the group of the key is alone, so that one such key among 500 groups takes fewer than 20 further calls.
+/// After [`SPLITS_MAX`] halvings a list that fails is the failure of all of its groups, also of those that could be read.
 pub(crate) async fn read_each<S: KeyValue>(
     store: &S,
     queries: Vec<Query>,
     group: usize,
-) -> Result<Vec<Result<Vec<Value>, StoreError>>, Error> {
+) -> Result<Vec<GroupAnswer>, Error> {
     let group = group.max(1);
     let mut answers = Vec::with_capacity(queries.len() / group);
+    let mut splits_left = SPLITS_MAX;
     // The first part of what is left is the last item.
     let mut parts = vec![queries];
     while let Some(mut part) = parts.pop() {
@@ -90,11 +99,14 @@ pub(crate) async fn read_each<S: KeyValue>(
                     answers.push(Ok(values.by_ref().take(group).collect()));
                 }
             }
-            Err(Error::Store(StoreError::WrongType(_))) if part.len() > group => {
+            Err(Error::Store(StoreError::WrongType(_))) if part.len() > group && splits_left > 0 => {
+                splits_left -= 1;
                 let second = part.split_off((part.len() / group / 2).max(1) * group);
                 parts.extend([second, part]);
             }
-            Err(Error::Store(error @ StoreError::WrongType(_))) => answers.push(Err(error)),
+            Err(Error::Store(error @ StoreError::WrongType(_))) => {
+                answers.resize(answers.len() + part.len().div_ceil(group), Err(error));
+            }
             Err(error) => return Err(error),
         }
     }

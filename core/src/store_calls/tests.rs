@@ -191,6 +191,17 @@ fn groups_without_a_key_of_another_type_take_the_calls_of_one_list() {
 }
 
 #[test]
+fn the_search_for_keys_of_another_type_is_bounded_and_every_group_is_answered() {
+    let every_second: Vec<Key> = (0..500).filter(|user| user % 2 == 1).map(total).collect();
+    let store = ScriptedStore { mistyped: every_second, ..ScriptedStore::default() };
+    let answers = block_on(read_each(&store, pairs(0..500), 2)).unwrap();
+    assert_eq!(store.calls().len(), 1 + 2 * SPLITS_MAX);
+    assert_eq!((answers.len(), &answers[0], &answers[1]), (500, &Ok(vec![Value::Missing; 2]), &Err(mistyped())));
+    let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    assert!((251..500).contains(&failed), "groups whose list was halved no further fail together: {failed}");
+}
+
+#[test]
 fn a_store_that_becomes_unavailable_ends_the_search_for_a_key() {
     let store = ScriptedStore { mistyped: vec![total(0)], reads_max: Some(2), ..ScriptedStore::default() };
     assert_eq!(block_on(read_each(&store, pairs(0..8), 2)), Err(UNAVAILABLE.into()));
