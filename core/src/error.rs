@@ -3,7 +3,7 @@
 //! [`Error::code`] lists every code of the core that clients see. HTTP and sockets only translate the kind.
 
 use crate::limits::{DEVICES_MAX, HEARTBEAT_INTERVAL_MS};
-use crate::port::{RecordsError, StoreError};
+use crate::port::{Outcome, RecordsError, StoreError};
 
 /// The kind of a failure; each kind has one HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +144,77 @@ impl Error {
     }
 }
 
+/// The first failure among many outcomes. It is reported at the end, so that the failure of one user, or of a part of the
+/// store, does not stop the work for the others.
+#[derive(Debug, Default)]
+pub(crate) struct FirstFailure(Option<Error>);
+
+impl FirstFailure {
+    /// Keeps the error, unless there was one before.
+    pub(crate) fn keep(&mut self, error: impl Into<Error>) {
+        self.0.get_or_insert_with(|| error.into());
+    }
+
+    /// Keeps the first error of these outcomes, unless there was one before.
+    pub(crate) fn keep_all(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            if let Outcome::Failed(error) = outcome {
+                self.keep(error);
+            }
+        }
+    }
+
+    /// As [`FirstFailure::keep`] for an error that lasts.
+    ///
+    /// # Errors
+    /// The error if a retry can help. It is not kept.
+    pub(crate) fn keep_lasting(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
+        match outcome {
+            Err(error) if !error.retry() => {
+                self.keep(error);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether nothing has failed.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// # Errors
+    /// The failure, if there is one.
+    pub(crate) fn report(self) -> Result<(), Error> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_of_several_failures_is_reported() {
+        let unavailable = |retry_after_ms| StoreError::Unavailable { retry_after_ms };
+        let mut failures = FirstFailure::default();
+        assert!(failures.is_empty());
+        failures.keep_all(vec![Outcome::Committed(vec![]), Outcome::Failed(unavailable(1)), Outcome::Refused(0)]);
+        failures.keep(unavailable(2));
+        assert!(!failures.is_empty());
+        assert_eq!(failures.report(), Err(unavailable(1).into()));
+        assert_eq!(FirstFailure::default().report(), Ok(()));
+    }
+
+    #[test]
+    fn only_a_failure_that_lasts_is_kept_for_the_end() {
+        let mut failures = FirstFailure::default();
+        assert_eq!(failures.keep_lasting(Ok(())), Ok(()));
+        assert_eq!(failures.keep_lasting(Err(Error::Contended)), Err(Error::Contended));
+        assert!(failures.is_empty());
+        assert_eq!(failures.keep_lasting(Err(Error::NoMessage)), Ok(()));
+        assert_eq!(failures.report(), Err(Error::NoMessage));
+    }
 
     #[test]
     fn the_text_of_an_internal_error_is_not_shown_to_the_caller() {

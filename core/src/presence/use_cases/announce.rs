@@ -2,8 +2,7 @@
 //!
 //! After a crash the announcement is still due; the next heartbeat or sweep of the user repeats it.
 
-use super::FirstFailure;
-use crate::error::Error;
+use crate::error::{Error, FirstFailure};
 use crate::limits::CALL_ITEMS_MAX;
 use crate::port::{ContactAudience, Publication, World};
 use crate::presence::rules::record::PresenceAnnouncement;

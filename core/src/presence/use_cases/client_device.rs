@@ -2,10 +2,10 @@
 //!
 //! A device that is known costs one round trip, as every heartbeat. Only a new one is counted.
 
+use super::cut_off;
 use super::disconnect::{committed, remaining_devices};
 use super::heartbeat::write_heartbeats;
-use super::{FirstFailure, cut_off};
-use crate::error::Error;
+use crate::error::{Error, FirstFailure};
 use crate::ids::{ConnectionId, UserId};
 use crate::port::{Outcome, World};
 use crate::presence::rules::devices::{self as rule, Renewal};

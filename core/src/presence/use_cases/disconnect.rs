@@ -1,7 +1,6 @@
 //! Disconnects one device.
 
-use super::FirstFailure;
-use crate::error::Error;
+use crate::error::{Error, FirstFailure};
 use crate::ids::{ConnectionId, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{PRESENCE_TTL_MS, TRIES_MAX};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::announce::announce;
-use super::{FirstFailure, cut_off, disconnect, query, validate_length};
-use crate::error::Error;
+use super::{cut_off, disconnect, query, validate_length};
+use crate::error::{Error, FirstFailure};
 use crate::event::PresenceView;
 use crate::ids::{ConnectionId, UserId};
 use crate::key::Owner;

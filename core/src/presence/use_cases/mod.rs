@@ -18,30 +18,6 @@ pub use visibility::show_change;
 
 use crate::error::Error;
 use crate::limits::LIST_MAX;
-use crate::port::{Outcome, StoreError};
-
-/// The first failure among many outcomes. It is reported at the end, so that an unreachable partition does not delay the
-/// users of the others.
-#[derive(Debug, Default)]
-struct FirstFailure(Option<StoreError>);
-
-impl FirstFailure {
-    fn keep(&mut self, error: StoreError) {
-        self.0.get_or_insert(error);
-    }
-
-    fn keep_all(&mut self, outcomes: Vec<Outcome>) {
-        for outcome in outcomes {
-            if let Outcome::Failed(error) = outcome {
-                self.keep(error);
-            }
-        }
-    }
-
-    fn report(self) -> Result<(), Error> {
-        self.0.map_or(Ok(()), |error| Err(error.into()))
-    }
-}
 
 /// Refuses a list that is longer than one request may contain. `what` names its items in the error.
 fn validate_length(what: &str, found: usize) -> Result<(), Error> {
@@ -54,16 +30,6 @@ fn validate_length(what: &str, found: usize) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_of_several_failures_is_reported() {
-        let unavailable = |retry_after_ms| StoreError::Unavailable { retry_after_ms };
-        let mut failures = FirstFailure::default();
-        failures.keep_all(vec![Outcome::Committed(vec![]), Outcome::Failed(unavailable(1)), Outcome::Refused(0)]);
-        failures.keep(unavailable(2));
-        assert_eq!(failures.report(), Err(unavailable(1).into()));
-        assert_eq!(FirstFailure::default().report(), Ok(()));
-    }
 
     #[test]
     fn a_list_has_at_most_500_items() {

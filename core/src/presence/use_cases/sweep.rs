@@ -5,9 +5,9 @@
 //! The entry of a deadline is removed only after the announcement. Several hosts may sweep the same shard.
 
 use super::announce::announce;
+use super::cut_off;
 use super::disconnect::online_ttl_ms;
-use super::{FirstFailure, cut_off};
-use crate::error::Error;
+use crate::error::{Error, FirstFailure};
 use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{PRESENCE_SHARDS, PRESENCE_TTL_MS, SWEEP_PAGE, SWEEP_PAGES_MAX};
