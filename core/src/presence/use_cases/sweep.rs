@@ -31,8 +31,15 @@ pub struct SweepSummary {
     pub kept: usize,
     /// Users who would have gone offline, if the store had not been away shortly before, or no host were cut off from it.
     pub held: usize,
-    /// Users whose record cannot be read. They are looked at again after [`PRESENCE_TTL_MS`].
-    pub failed: usize,
+}
+
+/// What a sweep has done so far.
+#[derive(Default)]
+struct SweepProgress {
+    summary: SweepSummary,
+    /// The number of users whose record cannot be read. They are looked at again after [`PRESENCE_TTL_MS`].
+    unreadable: usize,
+    failures: FirstFailure,
 }
 
 /// Due entries, and whether their users may depart.
@@ -72,29 +79,24 @@ pub async fn sweep<W: World>(world: &W, shard: u32) -> Result<SweepSummary, Erro
     if shard >= PRESENCE_SHARDS {
         return Err(Error::Invalid(format!("the shard is 0 to {}, not {shard}", PRESENCE_SHARDS - 1)));
     }
-    let mut swept = SweepSummary::default();
-    let mut failures = FirstFailure::default();
+    let mut progress = SweepProgress::default();
     for _ in 0..SWEEP_PAGES_MAX {
         let page = due_page(world, shard).await?;
         let last = page.entries.len() < SWEEP_PAGE as usize;
         if !page.entries.is_empty() {
-            sweep_page(world, page, &mut swept, &mut failures).await?;
+            sweep_page(world, page, &mut progress).await?;
         }
         if last {
             break;
         }
     }
-    count(world, swept);
-    failures.report()?;
-    Ok(swept)
+    count(world, &progress);
+    progress.failures.report()?;
+    Ok(progress.summary)
 }
 
-async fn sweep_page<W: World>(
-    world: &W,
-    page: DuePage,
-    swept: &mut SweepSummary,
-    failures: &mut FirstFailure,
-) -> Result<(), Error> {
+async fn sweep_page<W: World>(world: &W, page: DuePage, progress: &mut SweepProgress) -> Result<(), Error> {
+    let SweepProgress { summary: swept, unreadable: unreadable_users, failures } = progress;
     let (entries, invalid): (Vec<DueEntry>, Vec<DueEntry>) =
         page.entries.into_iter().partition(|entry| entry.member.parse::<UserId>().is_ok());
     let ReadPage { users, unreadable } = read_users(world, entries, failures).await?;
@@ -103,7 +105,7 @@ async fn sweep_page<W: World>(
     swept.repeated += repeat_announcements(world, &users).await?;
 
     let mut entry_changes: Vec<Transaction> = invalid.into_iter().map(DueEntry::remove).collect();
-    swept.failed += unreadable.len();
+    *unreadable_users += unreadable.len();
     // Entries that stayed where they are would be read by every sweep, and enough of them would fill all of its pages.
     let again = now.plus(PRESENCE_TTL_MS);
     entry_changes.extend(unreadable.into_iter().map(|entry| entry.postpone(again)));
@@ -239,8 +241,9 @@ fn parse_user(values: &[Value]) -> Result<(PresenceRecord, Option<u64>), StoreEr
     Ok((PresenceRecord::parse(record)?, online_ttl_ms(values.get(1))?))
 }
 
-fn count<W: World>(world: &W, swept: SweepSummary) {
-    let SweepSummary { offline, repeated, kept, held, failed } = swept;
+fn count<W: World>(world: &W, progress: &SweepProgress) {
+    let SweepSummary { offline, repeated, kept, held } = progress.summary;
+    let failed = progress.unreadable;
     let results = [("offline", offline), ("repeated", repeated), ("kept", kept), ("held", held), ("failed", failed)];
     for (result, amount) in results {
         if amount > 0 {
