@@ -177,6 +177,7 @@ caught! {
     a_deletion_that_counts_twice_is_caught: DeletionCountsTwice by 1 | 3 | 4;
     a_deletion_that_ignores_reading_is_caught: DeletionIgnoresReading by 3 | 4;
     departing_after_an_outage_is_caught: DepartAfterOutage by 7;
+    departing_during_a_cut_is_caught: DepartDuringCut by 7;
     a_deletion_without_an_update_is_caught: DeletionWithoutUpdate by 10;
     joining_without_an_event_is_caught: JoinWithoutEvent by 10;
     leaving_without_an_event_is_caught: LeaveWithoutEvent by 10;

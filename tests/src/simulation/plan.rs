@@ -50,6 +50,9 @@ pub(crate) struct Plan {
     pub(crate) deploy: u64,
     /// Outages of the store last longer than a device lives without heartbeats, and the store loses nothing.
     pub(crate) long_outages: bool,
+    /// Outages cut one host off from the store for longer than a device lives without heartbeats, no other call fails or takes
+    /// seconds, and the store loses nothing.
+    pub(crate) cuts_one_host: bool,
     /// Users mostly write, read and delete, so that deletions meet reading in every order.
     pub(crate) deletes_often: bool,
 }
@@ -64,6 +67,9 @@ impl Plan {
         let deploy = sometimes(200);
         let long_outages = rng.chance(150);
         let (wipe, outage) = if long_outages { (0, 10) } else { (wipe, outage) };
+        let cuts_one_host = !long_outages && rng.chance(180);
+        let (wipe, outage) = if cuts_one_host { (0, 30) } else { (wipe, outage) };
+        let (very_slow, fail) = if cuts_one_host { (0, 0) } else { (very_slow, fail) };
         Self {
             hosts: rng.between(2, 3) as usize,
             users: rng.between(3, 6) as usize,
@@ -85,6 +91,7 @@ impl Plan {
             skew,
             deploy,
             long_outages,
+            cuts_one_host,
             deletes_often: rng.chance(300),
         }
     }

@@ -9,7 +9,7 @@ use roost_core::error::Error;
 use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{
-    Check, KeyValue, Mutation, Outcome, Publication, Query, Records, StoreError, Transaction, Value,
+    Check, Document, KeyValue, Mutation, Outcome, Publication, Query, Records, StoreError, Transaction, Value,
 };
 use roost_core::time::Timestamp;
 use roost_core::unread::Totals;
@@ -67,6 +67,8 @@ pub enum PlantedBug {
     DeletionIgnoresReading,
     /// A sweep after an outage of the store takes everybody offline who could not send a heartbeat.
     DepartAfterOutage,
+    /// A sweep takes everybody offline who is connected to a host that is cut off from the store alone.
+    DepartDuringCut,
     /// A deletion takes one from the counters, and no client is told.
     DeletionWithoutUpdate,
     /// New members are not notified.
@@ -91,7 +93,7 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// All planted bugs.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::BlindIncrement,
         Self::SetZeroOnRead,
         Self::SnapshotWithoutPositions,
@@ -114,6 +116,7 @@ impl PlantedBug {
         Self::DeletionCountsTwice,
         Self::DeletionIgnoresReading,
         Self::DepartAfterOutage,
+        Self::DepartDuringCut,
         Self::DeletionWithoutUpdate,
         Self::JoinWithoutEvent,
         Self::LeaveWithoutEvent,
@@ -264,6 +267,13 @@ pub(crate) fn answered(world: &World, asked: &[Query], values: &mut [Value]) {
             }
             _ => {}
         }
+    }
+}
+
+/// Hides the document in which hosts that are cut off have noted it. An outage for all hosts is a cut of each of them.
+pub(crate) fn documents(world: &World, documents: &mut [Option<Document>]) {
+    if world.has_bug(PlantedBug::DepartDuringCut) || world.has_bug(PlantedBug::DepartAfterOutage) {
+        documents.fill(None);
     }
 }
 

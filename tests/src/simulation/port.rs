@@ -11,9 +11,9 @@ use roost_core::feed::Position;
 use roost_core::ids::{ConversationId, MessageId, Seq, UserId};
 use roost_core::key::{Owner, Space};
 use roost_core::port::{
-    Answer, Changed, Clock, Confirmation, Created, DirectRequest, Draft, Edit, Erased, Feeds, KeyValue, MemberChange,
-    Mutation, NewConversation, Outcome, PubSub, Publication, Query, ReadMark, Records, RecordsError, Replay,
-    ScreenedCall, StoreError, Telemetry, Transaction, UnreadRequest, UnreadSnapshot, Value,
+    Answer, Changed, Clock, Confirmation, Created, DirectRequest, Document, DocumentKey, Draft, Edit, Erased, Feeds,
+    KeyValue, MemberChange, Mutation, NewConversation, Outcome, PubSub, Publication, Query, ReadMark, Records,
+    RecordsError, Replay, ScreenedCall, StoreError, Telemetry, Transaction, UnreadRequest, UnreadSnapshot, Value,
 };
 use roost_core::time::Timestamp;
 
@@ -337,6 +337,7 @@ macro_rules! unobserved {
     (announced $($rest:tt)*) => {};
     (create_direct $($rest:tt)*) => {};
     (erase_user $($rest:tt)*) => {};
+    (read_documents $($rest:tt)*) => {};
     ($method:ident($($argument:ident: $type:ty),*) -> $answer:ty) => {
         async fn $method(&self, $($argument: $type),*) -> Answer<$answer> {
             self.ask(stringify!($method), |world| complete_now(world.records.$method($($argument),*))).await
@@ -469,6 +470,12 @@ impl Records for Port {
                 .inspect(|()| membership::contacts_changed(world, user, blocked))
         })
         .await
+    }
+
+    async fn read_documents(&self, keys: Vec<DocumentKey>) -> Answer<Vec<Option<Document>>> {
+        let mut found = self.ask("read_documents", |world| complete_now(world.records.read_documents(keys))).await?;
+        planted_bug::documents(&self.world, &mut found);
+        Ok(found)
     }
 
     /// The confirmation is only a hint: it can be lost without notice.

@@ -193,6 +193,9 @@ impl Run {
         if self.world.plan.long_outages {
             return self.begin_long_outage();
         }
+        if self.world.plan.cuts_one_host {
+            return self.begin_long_cut();
+        }
         let hosts = self.world.hosts_count() as u64;
         let (part, index, span_ms) = self.world.kernel.draw(|rng| {
             let longest_ms = if rng.chance(200) { OUTAGE_MS_MAX } else { 40_000 };
@@ -216,6 +219,17 @@ impl Run {
         let span_ms = self.world.kernel.draw(|rng| rng.between(PRESENCE_TTL_MS, 2 * PRESENCE_TTL_MS));
         self.world.kernel.note("outage", [0, span_ms], || format!("store, {span_ms} ms"));
         self.world.take_store_away(span_ms);
+    }
+
+    fn begin_long_cut(&self) {
+        let hosts = self.world.hosts_count();
+        if (0..hosts).any(|index| self.world.is_cut_off(index)) {
+            return;
+        }
+        let (index, span_ms) =
+            self.world.kernel.draw(|rng| (rng.below(hosts as u64), rng.between(PRESENCE_TTL_MS, 5 * PRESENCE_TTL_MS)));
+        self.world.kernel.note("cut", [index, span_ms], || format!("store of one host (h{index}), {span_ms} ms"));
+        self.world.cut_off(index as usize, span_ms);
     }
 
     fn crash(&mut self, second: u64) {

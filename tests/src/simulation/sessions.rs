@@ -24,7 +24,8 @@ pub(crate) struct Host {
     pub(crate) runs_next_version: bool,
     /// The difference between its clock and the clock of the store.
     pub(crate) skew_ms: i64,
-    /// Until when it alone cannot reach the store.
+    /// Since when and until when it alone cannot reach the store.
+    pub(crate) cut_off_since_ms: u64,
     pub(crate) cut_off_until_ms: u64,
     /// The users whose deliveries it receives.
     pub(crate) joined: BTreeSet<UserId>,

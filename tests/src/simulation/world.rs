@@ -161,7 +161,12 @@ impl World {
 
     /// Makes the store unavailable for one host alone.
     pub(crate) fn cut_off(&self, index: usize, span_ms: u64) {
-        self.host(index).cut_off_until_ms = self.kernel.now_ms() + span_ms;
+        let now_ms = self.kernel.now_ms();
+        let mut host = self.host(index);
+        if host.cut_off_until_ms <= now_ms {
+            host.cut_off_since_ms = now_ms;
+        }
+        host.cut_off_until_ms = now_ms + span_ms;
     }
 
     /// Whether every shard had been swept when the last outage of the store began. Otherwise no sweep can notice it.

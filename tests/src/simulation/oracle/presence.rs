@@ -1,5 +1,6 @@
-//! Invariant 7 during a run: no user with a live device goes offline, and nobody shortly after an outage of the store;
-//! generations only grow, and each one means one state and is announced to every user who may see it before the next one.
+//! Invariant 7 during a run: no user with a live device goes offline, nobody shortly after an outage of the store, and nobody
+//! who is connected to a host that is cut off alone; generations only grow, and each one means one state and is announced
+//! to every user who may see it before the next one.
 //!
 //! The tolerances follow from the bound on clock differences: a device's own deadline can be early by the difference of
 //! two clocks, and after a loss of the store, a first generation can lag by as much. `online:<user>` follows the
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 use roost_core::event::PresenceView;
 use roost_core::ids::{ConnectionId, UserId};
 use roost_core::key::{Key, Owner, Space};
-use roost_core::limits::{HEARTBEAT_INTERVAL_MS, PRESENCE_GRACE_MS, PRESENCE_TTL_MS, SWEEP_GAP_MS};
+use roost_core::limits::{CUT_OFF_MS_MAX, HEARTBEAT_INTERVAL_MS, PRESENCE_GRACE_MS, PRESENCE_TTL_MS, SWEEP_GAP_MS};
 use roost_core::port::{Delivery, KeyValue, Query, Transaction, Value};
 
 use crate::simulation::executor::complete_now;
@@ -21,6 +22,8 @@ use crate::simulation::world::World;
 const CLOCKS_APART_MS: u64 = 2 * SKEW_MS_MAX;
 /// After an outage of this length nobody departs for a while, whichever clocks the sweeps before and after it had.
 const OUTAGE_MS_MIN: u64 = SWEEP_GAP_MS + CLOCKS_APART_MS + 1;
+/// For so long after the last heartbeat could have expired, a cut of one host is certainly nobody's departure.
+const CUT_MS_MAX: u64 = CUT_OFF_MS_MAX - 2 * PRESENCE_TTL_MS;
 
 /// Checks the state after a transaction.
 pub(crate) fn committed(world: &World, transaction: &Transaction) {
@@ -111,6 +114,7 @@ fn transition(
     }
     if !online && before.state.is_some() {
         check_outage(world, ground_truth, &name);
+        check_cut_off(world, ground_truth, user, &name);
     }
     one_meaning(ground_truth, &name, user, generation, online);
 }
@@ -125,6 +129,31 @@ fn check_outage(world: &World, ground_truth: &mut GroundTruth, name: &str) {
         ground_truth.violate(7, || {
             format!("{name} went offline {} ms after an outage of {} ms", now_ms - back_ms, back_ms - since_ms)
         });
+    }
+}
+
+/// Nobody departs who is connected to a host that is cut off from the store alone, as long as such a cut is nobody's
+/// departure. Where other calls fail or take seconds, the host may not get around to noting the cut in time.
+fn check_cut_off(world: &World, ground_truth: &mut GroundTruth, user: UserId, name: &str) {
+    if !world.plan.cuts_one_host {
+        return;
+    }
+    let now_ms = world.kernel.now_ms();
+    let devices = ground_truth.presence.entry(user).or_default().devices.clone();
+    for index in world.hosts_up().into_iter().filter(|index| world.is_cut_off(*index)) {
+        let host = world.host(index);
+        let is_connected = |connection: &ConnectionId| {
+            host.sessions.get(connection).is_some_and(|session| session.user == user && !session.wire.is_cut())
+        };
+        let (here, elsewhere): (Vec<_>, Vec<_>) = devices.iter().partition(|(connection, _)| is_connected(*connection));
+        let is_held = here.iter().any(|(_, until_ms)| now_ms < **until_ms + CUT_MS_MAX);
+        // Nobody knows that a device is connected to this host if another one of the user takes its place meanwhile.
+        let is_alone = elsewhere.iter().all(|(_, until_ms)| **until_ms <= host.cut_off_since_ms);
+        if is_held && is_alone {
+            let since_ms = now_ms - host.cut_off_since_ms;
+            ground_truth.violate(7, || format!("{name} went offline {since_ms} ms after h{index} was cut off alone"));
+            return;
+        }
     }
 }
 
