@@ -114,4 +114,5 @@ fn the_user_is_answered_as_never_seen_and_the_others_as_they_are() {
     for viewer in [Viewer::Service, Viewer::User(BOB)] {
         assert_eq!(block_on(query(&fixture.world, viewer, &[broken, ANN])).unwrap(), expected, "{viewer:?}");
     }
+    assert_eq!(fixture.world.telemetry.series("presence_unreadable"), 4, "each answer is counted");
 }

@@ -9,9 +9,9 @@ use super::validate_length;
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::UserId;
-use crate::port::{StoreError, Value, World};
+use crate::port::{Telemetry, Value, World};
 use crate::presence::rules::record;
-use crate::store_calls::read_each;
+use crate::store_calls::{GroupAnswer, read_each};
 
 /// On whose behalf presence is queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +66,17 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
 /// be ahead of the announcement, and nothing would correct it if the user came back.
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
     let answers = read_each(world, record::view_queries(&users), 1).await?;
-    Ok(users.into_iter().zip(answers).map(|(user, answer)| view(user, answer)).collect())
+    users.into_iter().zip(answers).map(|(user, answer)| view(world, user, answer)).collect()
 }
 
-/// A user whose record cannot be read, such as a value of another type, is answered as never seen. An error would
-/// refuse the presence of everybody else: in `hello`, that of all contacts.
-fn view(user: UserId, answer: Result<Vec<Value>, StoreError>) -> PresenceView {
-    let view = answer.and_then(|values| record::view(user, values.first().unwrap_or(&Value::Missing)));
-    view.unwrap_or_else(|_| never_seen(user))
+/// A user whose record is a value of another type is counted, and answered as never seen. An error would refuse the
+/// presence of everybody else: in `hello`, that of all contacts.
+fn view(world: &impl Telemetry, user: UserId, answer: GroupAnswer) -> Result<PresenceView, Error> {
+    let Ok(values) = answer else {
+        world.count("presence_unreadable", &[], 1);
+        return Ok(never_seen(user));
+    };
+    Ok(record::view(user, values.first().unwrap_or(&Value::Missing))?)
 }
 
 const fn never_seen(user: UserId) -> PresenceView {

@@ -16,7 +16,7 @@ use super::family::REGISTRY;
 const FUNCTION: &str = "function";
 
 /// Help texts of what the built-in functions count, by the name that they use.
-pub(super) const HELP: [(&str, &str); 10] = [
+pub(super) const HELP: [(&str, &str); 11] = [
     ("cache", "Questions to caches by function, cache and outcome: hit, miss, or away when the store did not answer."),
     ("degraded", "Answers given by the records because the store was away, by function and what."),
     ("fill", "Cold caches filled from the records, by function and cache."),
@@ -35,6 +35,10 @@ pub(super) const HELP: [(&str, &str); 10] = [
     (
         "presence_cut_off",
         "Notes in the records by hosts that are cut off from the store, so that nobody departs for a while, by outcome: noted, failed.",
+    ),
+    (
+        "presence_unreadable",
+        "Users who were answered as never seen, because another program has overwritten their record.",
     ),
     ("presence_announced", "Transitions of presence announced to contacts, by state and kind."),
     ("presence_shown", "Pairs of users who were told that they see each other or no more, by whether they do."),
