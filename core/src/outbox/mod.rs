@@ -5,6 +5,9 @@
 //! the entry are durable together. Then the entry is delivered to the feeds, the calls of functions that it causes are
 //! queued ([`crate::trigger`]), and the entry is removed. If the host dies in between, recovery goes on.
 //!
+//! An entry is written before the transaction has results. So a call that recovery makes does not have the results that
+//! its event carries ([`crate::port::PublishedResult`]).
+//!
 //! 1. A *mark* says where an entry is going to be. It is written first, because the marks are the only list of entries.
 //! 2. The transaction writes the entry.
 //! 3. The events are delivered, each user in a transaction of their own. It writes a *receipt* in the user's partition and
@@ -25,7 +28,7 @@ mod use_cases;
 
 use uuid::Uuid;
 
-pub use self::use_cases::{DueShards, OutboxRecovery, OutboxRequest, commit, due_shards, recover};
+pub use self::use_cases::{CausedTrigger, DueShards, OutboxRecovery, OutboxRequest, commit, due_shards, recover};
 use crate::ids::UserId;
 use crate::key::Owner;
 use crate::port::{KeyValue, StoreError};

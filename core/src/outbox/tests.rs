@@ -165,7 +165,7 @@ fn call_of(id: &str) -> Trigger {
 }
 
 fn vote_with_trigger() -> OutboxRequest {
-    OutboxRequest { transaction: vote(), triggers: vec![call_of("1")] }
+    OutboxRequest { transaction: vote(), triggers: vec![call_of("1").into()] }
 }
 
 fn queued_calls(fixture: &Fixture) -> usize {
@@ -363,7 +363,7 @@ fn one_call_for_several_users_is_queued_once_with_all_of_them() {
     let fixture = Fixture::new();
     let request = |user: UserId| OutboxRequest {
         transaction: Transaction::new(Owner::User(user)).publish(event("poll.vote")),
-        triggers: vec![Trigger { users: vec![user], ..call_of("same") }],
+        triggers: vec![Trigger { users: vec![user], ..call_of("same") }.into()],
     };
     block_on(commit(&Host::new(&fixture, 1, None), vec![request(ANN), request(BOB)])).unwrap();
     let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls;
@@ -372,11 +372,31 @@ fn one_call_for_several_users_is_queued_once_with_all_of_them() {
 }
 
 #[test]
+fn a_call_has_the_results_that_its_event_carries_unless_recovery_makes_it() {
+    let add = Mutation::Add { key: Key::app(Owner::User(ANN), "votes"), delta: 7, floor: None };
+    let transaction = Transaction::new(Owner::User(ANN)).mutate(add).publish(event("poll.vote")).with_result("sum", 0);
+    let caused = |publication| CausedTrigger { trigger: call_of("1"), publication };
+    let payloads = |publication: Option<u32>, fault: Option<(u64, Fault)>| {
+        let fixture = Fixture::new();
+        let request = OutboxRequest { transaction: transaction.clone(), triggers: vec![caused(publication)] };
+        block_on(commit(&Host::new(&fixture, 1, fault), vec![request])).ok();
+        fixture.recover();
+        let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls;
+        let published = fixture.store.published();
+        [published[0].1.payload.to_string(), claimed[0].trigger.event.payload.to_string()]
+    };
+    let (with, without) = (r#"{"votes":1,"sum":7}"#, r#"{"votes":1}"#);
+    assert_eq!(payloads(Some(0), None), [with, with]);
+    assert_eq!(payloads(Some(0), Some((1, Fault::DiesAfter))), [with, without]);
+    assert_eq!(payloads(None, None), [with, without], "an equal event that is addressed carries nothing");
+}
+
+#[test]
 fn a_call_names_each_user_once_and_at_most_as_many_as_promised() {
     let fixture = Fixture::new();
     let request = |users: std::ops::Range<u128>| OutboxRequest {
         transaction: Transaction::new(Owner::Conversation(GROUP)),
-        triggers: vec![Trigger { users: users.map(UserId::from_u128).collect(), ..call_of("same") }],
+        triggers: vec![Trigger { users: users.map(UserId::from_u128).collect(), ..call_of("same") }.into()],
     };
     block_on(commit(&Host::new(&fixture, 1, None), vec![request(0..800), request(400..1_200)])).unwrap();
     let claimed = block_on(trigger::claim(&fixture.store, "bot", (10, 1), fixture.clock.now())).unwrap().calls;

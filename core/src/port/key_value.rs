@@ -197,6 +197,7 @@ pub struct Event {
 
 pub use addressed::AddressedEvent;
 pub use app_usage::{AppBound, ITEM_BYTES, SCORE_BYTES, app_function};
+pub use published_result::PublishedResult;
 pub use screening::ScreenedCall;
 
 /// A transaction in the partition of its owner: either all checks hold and everything is carried out, or nothing is.
@@ -211,6 +212,8 @@ pub struct Transaction {
     /// The events that are published to the owner in the same transaction. The owner must be a user. If nobody follows the
     /// owner, no event is kept, and what is left of the owner's feed is deleted.
     pub publications: Vec<Event>,
+    /// The results of this transaction that its publications carry.
+    pub published_results: Vec<PublishedResult>,
     /// The events that are published to other users, from any partition. If the transaction is carried out, each user
     /// receives each durable event once, usually at once and at the latest after the crash of a host. An ephemeral event
     /// is published at once or not at all.
@@ -228,6 +231,7 @@ impl Transaction {
             checks: Vec::new(),
             mutations: Vec::new(),
             publications: Vec::new(),
+            published_results: Vec::new(),
             addressed: Vec::new(),
             app_bound: None,
         }
@@ -315,9 +319,10 @@ impl From<KeyError> for StoreError {
 /// - `commit` answers in the order of the transactions, in one round trip. Each transaction is atomic on its own: either all
 ///   checks hold and all mutations and publications are carried out, or none is; addressed events are part of it, although
 ///   the users receive them after the outcome is decided. Transactions of one call are carried out in any order and do not
-///   depend on each other. If [`ScreenedCall::of`] refuses the call, because a transaction is not valid, the whole call
-///   fails before anything is changed. That a transaction is too large, a wrong type or an unreachable partition is the
-///   outcome of that transaction alone.
+///   depend on each other. A publication carries the results that [`Transaction::published_results`] lists for it, in
+///   the feed and for subscribers. If [`ScreenedCall::of`] refuses the call, because a transaction is not valid, the
+///   whole call fails before anything is changed. That a transaction is too large, a wrong type or an unreachable
+///   partition is the outcome of that transaction alone.
 /// - A user is *followed* while the key of the space [`Space::Followed`] exists. A durable event for a user who is followed
 ///   after the mutations of the transaction is kept in the user's feed. A durable event for anybody else is only published,
 ///   without a position, and the transaction deletes what is left of the user's feed. So a position in that feed is answered
@@ -475,6 +480,7 @@ fn limit(what: &str, found: usize, allowed: usize) -> Result<(), StoreError> {
 
 mod addressed;
 mod app_usage;
+mod published_result;
 mod screening;
 mod size;
 #[cfg(test)]

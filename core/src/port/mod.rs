@@ -12,8 +12,9 @@ mod records;
 pub use delivery::{Bus, Delivery, Feeds, Publication, Replay, Subscriber};
 pub use item::Item;
 pub use key_value::{
-    AddressedEvent, AppBound, Check, Event, ITEM_BYTES, KeyValue, Mutation, Outcome, Query, SCORE_BYTES, ScreenedCall,
-    StoreError, Text, Transaction, Value, app_function, validate_event, validate_publish, validate_read,
+    AddressedEvent, AppBound, Check, Event, ITEM_BYTES, KeyValue, Mutation, Outcome, PublishedResult, Query,
+    SCORE_BYTES, ScreenedCall, StoreError, Text, Transaction, Value, app_function, validate_event, validate_publish,
+    validate_read,
 };
 pub use number::parse_number;
 pub use records::{

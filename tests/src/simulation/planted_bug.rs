@@ -9,7 +9,7 @@ use roost_core::error::Error;
 use roost_core::ids::{ConversationId, Seq, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{
-    Check, Document, KeyValue, Mutation, Outcome, Publication, Query, Records, StoreError, Transaction, Value,
+    Check, Document, Event, KeyValue, Mutation, Outcome, Publication, Query, Records, StoreError, Transaction, Value,
 };
 use roost_core::time::Timestamp;
 use roost_core::unread::Totals;
@@ -130,8 +130,20 @@ impl PlantedBug {
     ];
 }
 
-/// Events that are taken out of their transaction: the index in the call, and the events.
-pub(crate) type DetachedEvents = Vec<(usize, Vec<Publication>)>;
+/// Events that are taken out of their transaction: its index in the call, and the transaction with these events.
+pub(crate) type DetachedEvents = Vec<(usize, Transaction)>;
+
+/// The events of the transactions that were carried out.
+pub(crate) fn detached(loose: &[(usize, Transaction)], outcomes: &[Outcome]) -> Vec<Publication> {
+    let mut publications = Vec::new();
+    for (index, transaction) in loose {
+        if let (Owner::User(user), Outcome::Committed(results)) = (transaction.owner, &outcomes[*index]) {
+            let events = transaction.completed_publications(results).into_owned().into_iter();
+            publications.extend(events.map(|event| Publication { user, event }));
+        }
+    }
+    publications
+}
 
 /// Changes the transactions of one call as the planted bug would.
 pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> DetachedEvents {
@@ -150,7 +162,7 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
             PlantedBug::LastMessageWithoutNewerWins => drop_checks(transaction, Space::LastMessage),
             PlantedBug::OfflineWithoutGeneration if goes_offline(transaction) => without_generation(transaction),
             PlantedBug::SnapshotSwallowsAnnouncement if sets_unread(transaction) => {
-                transaction.publications.retain(|event| event.name.as_ref() == "unread.update");
+                keep_events(transaction, |event| event.name.as_ref() == "unread.update");
             }
             PlantedBug::OfflineWithoutRecheck => {
                 drop_checks(transaction, Space::Devices);
@@ -177,9 +189,9 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
                 transaction.checks.retain(|check| !check.key().item.as_ref().is_some_and(is_receipt));
             }
             PlantedBug::PublishOutsideTransaction => {
-                if let Owner::User(user) = transaction.owner {
-                    let events = std::mem::take(&mut transaction.publications).into_iter();
-                    loose.push((index, events.map(|event| Publication { user, event }).collect()));
+                if let Owner::User(_) = transaction.owner {
+                    loose.push((index, transaction.clone()));
+                    keep_events(transaction, |_| false);
                 }
             }
             _ => {}
@@ -189,7 +201,18 @@ pub(crate) fn tamper(world: &World, transactions: &mut [Transaction]) -> Detache
 }
 
 fn drop_event(transaction: &mut Transaction, name: &str) {
-    transaction.publications.retain(|event| event.name.as_ref() != name);
+    keep_events(transaction, |event| event.name.as_ref() != name);
+}
+
+/// Keeps these events, with the results that they carry.
+fn keep_events(transaction: &mut Transaction, is_kept: impl Fn(&Event) -> bool) {
+    let kept: Vec<bool> = transaction.publications.iter().map(&is_kept).collect();
+    transaction.publications.retain(is_kept);
+    transaction.published_results.retain_mut(|published| {
+        let place = published.publication as usize;
+        published.publication = kept[..place].iter().filter(|kept| **kept).count() as u32;
+        kept[place]
+    });
 }
 
 fn is_exact_total(check: &Check) -> bool {

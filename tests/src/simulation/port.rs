@@ -114,13 +114,13 @@ impl Port {
         let host = self.host;
         world.kernel.note("commit", [host as u64, refused], || describe(host, &seen, &outcome));
         world.deletions().note(&seen, &outcome);
-        if let Outcome::Committed(_) = outcome {
+        if let Outcome::Committed(results) = &outcome {
             note_followed(world, &seen);
             super::bus::spread(world);
             counters::committed(world, &seen);
             addressed::committed(world, &seen);
             presence::committed(world, &seen);
-            screen::committed(world, &seen);
+            screen::committed(world, &seen, results);
         }
         Ok(outcome)
     }
@@ -247,8 +247,7 @@ impl KeyValue for Port {
         let outcomes = outcomes.inspect_err(|error| self.misused(error))?;
         self.delay().await;
         if !loose.is_empty() {
-            let happened = loose.into_iter().filter(|(index, _)| matches!(outcomes[*index], Outcome::Committed(_)));
-            self.publish(happened.flat_map(|(_, publications)| publications).collect()).await.ok();
+            self.publish(planted_bug::detached(&loose, &outcomes)).await.ok();
         }
         if outcome == CallOutcome::LostAfter { Err(store_away()) } else { Ok(outcomes) }
     }

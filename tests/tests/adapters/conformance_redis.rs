@@ -123,7 +123,7 @@ fn is_for_functions(group: &str, case: &str) -> bool {
         "a_transaction_beyond_a_limit_fails_alone",
         "functions_do_not_see_each_others_items",
     ];
-    let deliveries = ["feeds", "feed_bytes", "followed", "bus", "addressed"];
+    let deliveries = ["feeds", "feed_bytes", "followed", "bus", "published_results", "addressed"];
     !deliveries.contains(&group) && !matches!(group, "expiry" | "quota") && !others.contains(&case)
 }
 

@@ -15,7 +15,7 @@ use roost_core::key::{Key, Owner, Space};
 use roost_core::limits::TTL_MS_MAX;
 use roost_core::port::{
     AddressedEvent, AppBound, Bus, Check, Clock, Delivery, Event, Feeds, KeyValue, Mutation, Outcome, PubSub,
-    Publication, Query, Replay, StoreError, Subscriber, Text, Transaction, Value,
+    Publication, PublishedResult, Query, Replay, StoreError, Subscriber, Text, Transaction, Value,
 };
 use roost_core::testing::conformance::key_value::Harness;
 use roost_core::testing::{FakeStore, ManualClock, block_on};
@@ -165,7 +165,7 @@ fn any_keys() -> impl Strategy<Value = Key> {
 fn events() -> impl Strategy<Value = Event> {
     (any::<bool>(), any::<u8>()).prop_map(|(durable, number)| Event {
         name: "step".into(),
-        payload: number.to_string().into(),
+        payload: format!("{{\"number\":{number}}}").into(),
         durable,
     })
 }
@@ -240,16 +240,29 @@ fn transactions() -> impl Strategy<Value = Transaction> {
             prop::collection::vec(checks(owner, function.clone()), 0..2),
             prop::collection::vec(mutations(owner, function), 0..5),
             prop::collection::vec(events(), publications),
+            prop::collection::vec(any::<(u32, u32)>(), 0..4),
         )
-            .prop_map(move |(checks, mutations, publications)| Transaction {
+            .prop_map(move |(checks, mutations, publications, carried)| Transaction {
                 owner,
                 checks,
+                published_results: published_results(&mutations, &publications, carried),
                 mutations,
                 publications,
                 addressed: Vec::new(),
                 app_bound,
             })
     })
+}
+
+/// Lets publications carry results, as far as there are both.
+fn published_results(mutations: &[Mutation], publications: &[Event], carried: Vec<(u32, u32)>) -> Vec<PublishedResult> {
+    let has_result = |mutation: &&Mutation| matches!(mutation, Mutation::Add { .. } | Mutation::AddField(..));
+    let (results, publications) = (mutations.iter().filter(has_result).count() as u32, publications.len() as u32);
+    let published = carried.into_iter().filter_map(|(publication, result)| {
+        let publication = publication.checked_rem(publications)?;
+        Some(PublishedResult { publication, name: "sum".into(), result: result.checked_rem(results)? })
+    });
+    published.collect()
 }
 
 /// A transaction with events for named users. It is alone in its call, because the order in which the users of several

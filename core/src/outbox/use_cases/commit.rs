@@ -7,7 +7,7 @@ use crate::limits::OUTBOX_GRACE_MS;
 use crate::outbox::entry::OutboxEntry;
 use crate::outbox::mark::OutboxMark;
 use crate::outbox::{OutboxStore, rules};
-use crate::port::{AddressedEvent, Outcome, ScreenedCall, StoreError, Transaction};
+use crate::port::{AddressedEvent, Outcome, PublishedResult, ScreenedCall, StoreError, Transaction};
 use crate::store_calls;
 use crate::time::Timestamp;
 use crate::trigger::Trigger;
@@ -21,7 +21,22 @@ pub struct OutboxRequest {
     /// The transaction, perhaps with addressed events.
     pub transaction: Transaction,
     /// The calls that are queued once the transaction is carried out.
-    pub triggers: Vec<Trigger>,
+    pub triggers: Vec<CausedTrigger>,
+}
+
+/// A call of a function that a transaction causes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CausedTrigger {
+    /// The call, with the event as the transaction has it.
+    pub trigger: Trigger,
+    /// The place of the event among the publications of the transaction, if it carries results.
+    pub publication: Option<u32>,
+}
+
+impl From<Trigger> for CausedTrigger {
+    fn from(trigger: Trigger) -> Self {
+        Self { trigger, publication: None }
+    }
 }
 
 impl From<Transaction> for OutboxRequest {
@@ -38,6 +53,20 @@ struct PlannedEntry {
     mark: OutboxMark,
     entry: OutboxEntry,
     text: String,
+    /// The results that the event of each call carries.
+    results: Vec<Vec<PublishedResult>>,
+}
+
+impl PlannedEntry {
+    /// Adds the results of the transaction to the events of the calls. The text of the entry was written before, so
+    /// that recovery makes the calls without them.
+    fn complete(&mut self, results: &[i64]) {
+        for (trigger, published) in self.entry.triggers.iter_mut().zip(&self.results) {
+            if !published.is_empty() {
+                trigger.event = trigger.event.with_results(published, results);
+            }
+        }
+    }
 }
 
 /// Carries out transactions as [`crate::port::KeyValue::commit`] does, and delivers their addressed events.
@@ -56,7 +85,7 @@ pub async fn commit<S: OutboxStore>(store: &S, requests: Vec<OutboxRequest>) -> 
 async fn commit_accepted<S: OutboxStore>(
     store: &S,
     mut transactions: Vec<Transaction>,
-    triggers: Vec<Vec<Trigger>>,
+    triggers: Vec<Vec<CausedTrigger>>,
 ) -> Result<Vec<Outcome>, StoreError> {
     let planned = plan(store, &mut transactions, triggers);
     let due = store.now().plus(OUTBOX_GRACE_MS);
@@ -73,11 +102,17 @@ async fn commit_accepted<S: OutboxStore>(
 }
 
 /// Takes the addressed events out of the transactions.
-fn plan<S: OutboxStore>(store: &S, transactions: &mut [Transaction], triggers: Vec<Vec<Trigger>>) -> Vec<PlannedEntry> {
+fn plan<S: OutboxStore>(
+    store: &S,
+    transactions: &mut [Transaction],
+    triggers: Vec<Vec<CausedTrigger>>,
+) -> Vec<PlannedEntry> {
     let mut planned = Vec::new();
-    for (index, (transaction, triggers)) in transactions.iter_mut().zip(triggers).enumerate() {
+    for (index, (transaction, caused)) in transactions.iter_mut().zip(triggers).enumerate() {
         let mut addressed = std::mem::take(&mut transaction.addressed);
         addressed.iter_mut().for_each(AddressedEvent::deduplicate_users);
+        let results = caused.iter().map(|caused| results_of(caused, transaction)).collect();
+        let triggers = caused.into_iter().map(|caused| caused.trigger).collect();
         let entry = OutboxEntry { addressed, triggers };
         if entry.is_empty() {
             continue;
@@ -85,9 +120,15 @@ fn plan<S: OutboxStore>(store: &S, transactions: &mut [Transaction], triggers: V
         let text = entry.to_text();
         let owner = transaction.owner.partition();
         let mark = OutboxMark { owner, id: store.new_id(), bytes: text.len() as u64 };
-        planned.push(PlannedEntry { index, checks: transaction.checks.len(), mark, entry, text });
+        planned.push(PlannedEntry { index, checks: transaction.checks.len(), mark, entry, text, results });
     }
     planned
+}
+
+/// The results that the event of a call carries.
+fn results_of(caused: &CausedTrigger, transaction: &Transaction) -> Vec<PublishedResult> {
+    let is_of_event = |published: &&PublishedResult| Some(published.publication) == caused.publication;
+    transaction.published_results.iter().filter(is_of_event).cloned().collect()
 }
 
 /// Writes the marks. Returns the outcomes of the transactions that cannot have an entry, by index.
@@ -133,10 +174,13 @@ async fn complete<S: OutboxStore>(
     due: Timestamp,
 ) -> Result<Vec<Outcome>, StoreError> {
     let (mut written, mut unused) = (Vec::new(), Vec::new());
-    for planned in planned {
+    for mut planned in planned {
         let Some(outcome) = outcomes.get_mut(planned.index) else { continue };
         match outcome {
-            Outcome::Committed(_) => written.push((planned.mark, planned.entry)),
+            Outcome::Committed(results) => {
+                planned.complete(results);
+                written.push((planned.mark, planned.entry));
+            }
             // Recovery made the entry void, because the transaction came late.
             Outcome::Refused(check) if *check as usize >= planned.checks => *outcome = Outcome::Failed(full()),
             // Nobody knows whether the transaction was carried out; recovery finds out.

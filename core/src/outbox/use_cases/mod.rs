@@ -4,5 +4,5 @@ mod commit;
 mod deliver;
 mod recover;
 
-pub use commit::{OutboxRequest, commit};
+pub use commit::{CausedTrigger, OutboxRequest, commit};
 pub use recover::{DueShards, OutboxRecovery, due_shards, recover};

@@ -2,8 +2,8 @@
 //! out. Every adapter screens a call before it carries anything out.
 
 use super::{
-    Check, Mutation, Outcome, StoreError, Transaction, addressed, counted, limit, validate_check, validate_event,
-    validate_function, validate_mutation, validate_owner,
+    Check, Mutation, Outcome, StoreError, Transaction, addressed, counted, limit, published_result, validate_check,
+    validate_event, validate_function, validate_mutation, validate_owner,
 };
 use crate::key::Owner;
 use crate::limits::{CALL_BYTES_MAX, CALL_ITEMS_MAX, TRANSACTION_ITEMS_MAX};
@@ -82,8 +82,8 @@ fn keep(transactions: Vec<Transaction>, mut is_kept: impl FnMut(usize) -> bool) 
 fn validate_transaction(transaction: &Transaction) -> Result<usize, StoreError> {
     // What is not valid is found first, so that a transaction has one error, whatever its size.
     let counted_items = items(transaction);
-    let mut too_large =
-        limit("checks, mutations and publications in a transaction", counted_items, TRANSACTION_ITEMS_MAX).err();
+    let what = "checks, mutations, publications and published results in a transaction";
+    let mut too_large = limit(what, counted_items, TRANSACTION_ITEMS_MAX).err();
     let mut bytes = 0_usize;
     let mut add = |size: Result<usize, StoreError>| match size {
         Ok(size) => {
@@ -111,15 +111,17 @@ fn validate_transaction(transaction: &Transaction) -> Result<usize, StoreError> 
     for event in &transaction.publications {
         add(validate_event(event))?;
     }
+    add(published_result::validate(transaction))?;
     add(addressed::validate(&transaction.addressed))?;
     too_large.map_or(Ok(bytes), Err)
 }
 
-/// The number of checks, mutations and publications that count towards the limit.
+/// The number of checks, mutations, publications and published results that count towards the limit.
 fn items(transaction: &Transaction) -> usize {
     let checks = transaction.checks.iter().map(Check::key);
     let keys = checks.chain(transaction.mutations.iter().map(Mutation::key));
-    keys.map(|key| counted(key, 1)).sum::<usize>() + transaction.publications.len() + transaction.addressed.len()
+    let published = transaction.publications.len() + transaction.published_results.len();
+    keys.map(|key| counted(key, 1)).sum::<usize>() + published + transaction.addressed.len()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The bytes of what a call sends to the store and receives from it: values, texts, and the items of keys.
 
-use super::{Check, Event, Mutation, Transaction, Value};
+use super::{Check, Event, Mutation, PublishedResult, Transaction, Value};
 
 /// The bytes of a number, of a score and of an id.
 const NUMBER_BYTES: usize = 8;
@@ -12,7 +12,9 @@ impl Transaction {
         let mutations: usize = self.mutations.iter().map(Mutation::bytes).sum();
         let addressed: usize =
             self.addressed.iter().map(|each| each.event.bytes().saturating_mul(each.users.len())).sum();
-        checks + mutations + self.publications.iter().map(Event::bytes).sum::<usize>() + addressed
+        let publications: usize = self.publications.iter().map(Event::bytes).sum();
+        let results: usize = self.published_results.iter().map(PublishedResult::bytes).sum();
+        checks + mutations + publications + results + addressed
     }
 
     /// All events: those for the owner, and those for named users.
@@ -99,6 +101,8 @@ mod tests {
             .mutate(Mutation::Delete(key()))
             .publish(event.clone());
         assert_eq!((whole.bytes(), whole.deliveries()), ((4 + 3) + (4 + 3) + 4 + 5, 1));
+        let carrying = whole.clone().with_result("sum", 0);
+        assert_eq!((carrying.bytes(), carrying.deliveries()), (whole.bytes() + 3 + 24, 1));
         let addressed = whole.clone().address(vec![UserId::from_u128(2), UserId::from_u128(3)], event);
         assert_eq!((addressed.bytes(), addressed.deliveries()), (whole.bytes() + 2 * 5, 3));
     }

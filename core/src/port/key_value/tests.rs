@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::UserId;
 use crate::key::Space;
-use crate::limits::ADDRESSEES_MAX;
+use crate::limits::{ADDRESSEES_MAX, RESULT_NAME_BYTES_MAX};
 use crate::port::Publication;
 
 const USER: UserId = UserId::from_u128(1);
@@ -101,6 +101,7 @@ fn a_commit_has_at_most_1024_transactions_of_at_most_4096_items() {
             checks: vec![Check::Absent(key()); checks],
             mutations: vec![Mutation::Delete(key()); mutations],
             publications: vec![event("n", 0); publications],
+            published_results: Vec::new(),
             addressed: Vec::new(),
             app_bound: None,
         })
@@ -238,6 +239,51 @@ fn addressed_events_are_limited_in_users_and_bytes_and_need_no_user_as_owner() {
     assert_eq!(address(&[(64, PAYLOAD_BYTES_MAX - 1)]), "ok", "exactly the bytes of a call, counted for each user");
     assert_eq!(address(&[(65, PAYLOAD_BYTES_MAX - 1)]), "too large");
     assert_eq!(commit(Transaction::new(OWNER).address(users(1), event("N", 1))), "invalid");
+}
+
+/// A transaction with two results, and a publication with this payload that carries one.
+fn carrying(payload: &str, name: &str, result: u32) -> Transaction {
+    let event = Event { payload: payload.into(), ..event("n", 0) };
+    let total = Mutation::Add { key: Key::of_user(Space::UnreadTotal, USER), delta: 1, floor: None };
+    let field = Mutation::AddField(key(), "field".into(), 1);
+    let changed = Transaction::new(OWNER).mutate(total).mutate(Mutation::Persist(key())).mutate(field);
+    changed.publish(event).with_result(name.to_owned(), result)
+}
+
+#[test]
+fn a_published_result_has_a_publication_of_an_object_a_result_and_a_short_plain_name() {
+    let payload = |payload: &str| commit(carrying(payload, "sum", 0));
+    assert_eq!(["{}", "{\"a\":1}", "{x}"].map(payload), ["ok"; 3]);
+    assert_eq!(["", "{", "}", "[]", "1", " {}", "{} "].map(payload), ["invalid"; 7]);
+    let result = |result: u32| commit(carrying("{}", "sum", result));
+    assert_eq!([0, 1, 2, u32::MAX].map(result), ["ok", "ok", "invalid", "invalid"]);
+    let name = |name: &str| commit(carrying("{}", name, 1));
+    let (longest, long) = ("n".repeat(RESULT_NAME_BYTES_MAX), "n".repeat(RESULT_NAME_BYTES_MAX + 1));
+    assert_eq!(["a_9", "_", &longest].map(name), ["ok"; 3]);
+    assert_eq!(["", "A", "a b", "a-b", "a.b", "ü", "a\"", &long].map(name), ["invalid"; 8]);
+    let mut elsewhere = carrying("{}", "sum", 0);
+    elsewhere.published_results[0].publication = 1;
+    assert_eq!(commit(elsewhere), "invalid");
+    assert_eq!(commit(Transaction::new(OWNER).with_result("sum", 0)), "invalid", "there is no publication");
+    assert_eq!(commit(Transaction::new(OWNER).publish(event("n", 1)).with_result("sum", 0)), "invalid");
+    let large = carrying(&"x".repeat(PAYLOAD_BYTES_MAX + 1), "sum", 0);
+    assert_eq!(commit(large), "invalid", "whatever its size");
+}
+
+#[test]
+fn published_results_count_as_items_and_as_bytes_of_the_payload() {
+    let object = |bytes: usize| format!("{{{}}}", "x".repeat(bytes - 2));
+    let size = |bytes: usize| commit(carrying(&object(bytes), "sum", 0));
+    let added = "sum".len() + 24;
+    assert_eq!([PAYLOAD_BYTES_MAX - added, PAYLOAD_BYTES_MAX - added + 1].map(size), ["ok", "too large"]);
+    let two = |bytes: usize| commit(carrying(&object(bytes), "sum", 0).with_result("sum", 1));
+    assert_eq!([PAYLOAD_BYTES_MAX - 2 * added, PAYLOAD_BYTES_MAX - 2 * added + 1].map(two), ["ok", "too large"]);
+    let items = |count: usize| {
+        let results = (0..count).fold(carrying("{}", "n0", 0), |all, _| all.with_result("n", 1));
+        commit(results)
+    };
+    // Three mutations, a publication, and its first result.
+    assert_eq!([TRANSACTION_ITEMS_MAX - 5, TRANSACTION_ITEMS_MAX - 4].map(items), ["ok", "too large"]);
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl StoreState {
             Err(error) => return Outcome::Failed(error),
         };
         if let Owner::User(user) = transaction.owner {
-            for event in &transaction.publications {
+            for event in &*transaction.completed_publications(&results) {
                 self.publish(user, event);
             }
         }

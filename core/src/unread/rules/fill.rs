@@ -211,7 +211,7 @@ fn removal(user: UserId, conversations: Vec<ConversationId>) -> Transaction {
 }
 
 impl Transaction {
-    /// Adds what another transaction of the same owner does.
+    /// Adds the checks, mutations and publications of another transaction of the same owner.
     fn with(mut self, other: Self) -> Self {
         self.checks.extend(other.checks);
         self.mutations.extend(other.mutations);

@@ -95,7 +95,8 @@ export class Transaction {
   persist(key: Key): this;
   orderedPut(key: Key, member: string, score: number): this;
   orderedRemove(key: Key, member: string): this;
-  publish(event: Event): this;
+  /** `results`: members of the payload, and the places of their numbers among the results of `add` and `addField`. */
+  publish(event: Event, results?: Record<string, number>): this;
   /** For at most 1,000 users in one transaction. */
   publishTo(users: Uuid[], event: Event): this;
 }

@@ -56,11 +56,18 @@ test("answers are read in the plain form, and a missing key is null", () => {
 test("a transaction is written as the contract has it", () => {
   const transaction = new Transaction(user(ID)).absent(KEY).set(KEY, "é", 5).setFields(KEY, { a: "1" });
   const event = Event.durable("votes.changed", { n: 1 });
-  const wire = transaction.setFields(KEY, new Map([["b", "2"]])).publish(event).publishTo([ID], event).wire();
+  const both = transaction.setFields(KEY, new Map([["b", "2"]])).publish(event).publishTo([ID], event);
+  const wire = both.publish(event, { sum: 1, left: 0 }).wire();
   assert.deepEqual(wire.mutations[0].val, { key: KEY, value: Uint8Array.of(0xc3, 0xa9), timeToLive: 5 });
   assert.deepEqual(wire.mutations.slice(1).map(({ val }) => val.fields), [[["a", "1"]], [["b", "2"]]]);
   const published = { name: "votes.changed", payload: '{"n":1}', durable: true };
-  assert.deepEqual([wire.publications, wire.addressed], [[published], [{ users: [toId(ID)], event: published }]]);
+  assert.deepEqual(wire.publications, [published, published]);
+  assert.deepEqual(wire.addressed, [{ users: [toId(ID)], event: published }]);
+  assert.deepEqual(wire.publishedResults, [
+    { publication: 1, name: "sum", result: 1 },
+    { publication: 1, name: "left", result: 0 },
+  ]);
+  assert.throws(() => transaction.publish(event, { sum: 0.5 }), RangeError);
   assert.throws(() => transaction.add(KEY, 0.5), RangeError);
   assert.throws(() => transaction.add(KEY, 2 ** 53), RangeError);
 });
@@ -185,8 +192,8 @@ test("a call reaches its handler, and its value becomes the reply", () => {
   assert.deepEqual(JSON.parse(call(connected).answer().body), { votes: [ID, "c"] });
   const tick = { tag: "tick", val: { schedule: "sweep", shard: 1 } };
   assert.deepEqual(JSON.parse(call(tick).answer().body), { shard: 1 });
-  const said = { id: "c.1", name: "message.new", payload: '{"n":1}', users: [toId(ID)], attempt: 2 };
-  const answered = JSON.parse(call({ tag: "publication", val: said }).answer().body);
+  const publication = { id: "c.1", name: "message.new", payload: '{"n":1}', users: [toId(ID)], attempt: 2 };
+  const answered = JSON.parse(call({ tag: "publication", val: publication }).answer().body);
   assert.deepEqual(answered, { id: "c.1", payload: { n: 1 }, users: [ID], attempt: 2 });
 });
 

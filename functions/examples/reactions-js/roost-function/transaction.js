@@ -18,12 +18,14 @@ export class Transaction {
     this.checks = [];
     this.mutations = [];
     this.publications = [];
+    this.publishedResults = [];
     this.addressed = [];
   }
 
   wire() {
-    const { owner, checks, mutations, publications, addressed } = this;
-    return { owner, checks, mutations, publications: publications.map((event) => event.wire()), addressed };
+    const { owner, checks, mutations, publishedResults, addressed } = this;
+    const publications = this.publications.map((event) => event.wire());
+    return { owner, checks, mutations, publications, publishedResults, addressed };
   }
 
   check(tag, val) {
@@ -117,9 +119,15 @@ export class Transaction {
     return this.mutate("ordered-remove", { key, member });
   }
 
-  /** An event for the owner, who must be a user. */
-  publish(event) {
-    this.publications.push(event);
+  /**
+   * An event for the owner, who must be a user. `results` are members that the store adds to its payload, an object:
+   * each name with the place, from zero, among the results of `add` and `addField` of this transaction.
+   */
+  publish(event, results = {}) {
+    const publication = this.publications.push(event) - 1;
+    for (const [name, result] of Object.entries(results)) {
+      this.publishedResults.push({ publication, name, result: integer(result, "the place of a result") });
+    }
     return this;
   }
 

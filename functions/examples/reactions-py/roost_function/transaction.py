@@ -20,7 +20,7 @@ class Transaction:
     """One transaction. Each method adds a part and answers the transaction."""
 
     def __init__(self, owner: wire.Owner) -> None:
-        self.wire = wire.Transaction(owner, [], [], [], [])
+        self.wire = wire.Transaction(owner, [], [], [], [], [])
 
     def _check(self, check: wire.Check) -> Transaction:
         self.wire.checks.append(check)
@@ -94,9 +94,16 @@ class Transaction:
         """Removes a member from an ordered set."""
         return self._mutate(wire.Mutation_OrderedRemove(wire.OrderedRemove(key, member)))
 
-    def publish(self, event: Event) -> Transaction:
-        """An event for the owner, who must be a user."""
+    def publish(self, event: Event, results: Mapping[str, int] | None = None) -> Transaction:
+        """An event for the owner, who must be a user.
+
+        `results` are members that the store adds to its payload, an object: each name with the place, from zero, among
+        the results of `add` and `add_field` of this transaction.
+        """
+        publication = len(self.wire.publications)
         self.wire.publications.append(event.wire)
+        for name, result in (results or {}).items():
+            self.wire.published_results.append(wire.PublishedResult(publication, name, result))
         return self
 
     def publish_to(self, users: Iterable[str], event: Event) -> Transaction:

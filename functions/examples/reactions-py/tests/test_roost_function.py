@@ -61,11 +61,13 @@ class LiveState(unittest.TestCase):
     def test_a_transaction_is_written_as_the_contract_has_it(self) -> None:
         transaction = Transaction(user(ID)).absent(KEY).set(KEY, "é", 5).set_fields(KEY, {"a": "1"})
         event = Event.durable("votes.changed", {"n": 1})
-        written = transaction.publish(event).publish_to([ID], event).wire
+        written = transaction.publish(event).publish_to([ID], event).publish(event, {"sum": 1, "left": 0}).wire
         self.assertEqual(written.mutations[0].value, wire.Set(KEY, b"\xc3\xa9", 5))
         self.assertEqual(written.mutations[1].value.fields, [("a", "1")])
         self.assertEqual(json.loads(written.publications[0].payload), {"n": 1})
         self.assertEqual(written.addressed, [wire.AddressedEvent([to_id(ID)], event.wire)])
+        expected = [wire.PublishedResult(1, "sum", 1), wire.PublishedResult(1, "left", 0)]
+        self.assertEqual((len(written.publications), written.published_results), (2, expected))
 
     def test_an_update_reads_again_after_a_lost_race_a_bounded_number_of_times(self) -> None:
         def rule(present: int) -> Decision:

@@ -1,7 +1,9 @@
 //! The core's key-value port on the interface `key-value`.
 
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{AddressedEvent, Check, KeyValue, Mutation, Outcome, Query, StoreError, Transaction, Value};
+use roost_core::port::{
+    AddressedEvent, Check, KeyValue, Mutation, Outcome, PublishedResult, Query, StoreError, Transaction, Value,
+};
 
 use super::{Edge, list, reading};
 use crate::bindings::roost::edge::{key_value as wire, types};
@@ -82,6 +84,12 @@ impl<'a> From<&'a Check> for wire::Check<'a> {
     }
 }
 
+impl<'a> From<&'a PublishedResult> for wire::PublishedResult<'a> {
+    fn from(published: &'a PublishedResult) -> Self {
+        Self { publication: published.publication, name: &published.name, result: published.result }
+    }
+}
+
 /// The field names and values that the mutations of all transactions mention, in order. One list for all of them: a list
 /// for each mutation would cost more than everything else that the function does with them.
 struct MutationTexts<'a> {
@@ -116,6 +124,7 @@ struct TransactionParts<'a> {
     checks: Vec<wire::Check<'a>>,
     mutations: Vec<wire::Mutation<'a>>,
     publications: Vec<wire::Event<'a>>,
+    published_results: Vec<wire::PublishedResult<'a>>,
     addressed: Vec<wire::AddressedEvent<'a>>,
 }
 
@@ -126,6 +135,7 @@ impl<'a> TransactionParts<'a> {
             checks: Vec::with_capacity(count(|transaction| transaction.checks.len())),
             mutations: Vec::with_capacity(count(|transaction| transaction.mutations.len())),
             publications: Vec::with_capacity(count(|transaction| transaction.publications.len())),
+            published_results: Vec::with_capacity(count(|transaction| transaction.published_results.len())),
             addressed: Vec::with_capacity(count(|transaction| transaction.addressed.len())),
         };
         let (mut fields, mut names, mut users) = (Remaining(&texts.fields), Remaining(&texts.names), Remaining(users));
@@ -134,6 +144,7 @@ impl<'a> TransactionParts<'a> {
             let mutations = transaction.mutations.iter();
             parts.mutations.extend(mutations.map(|mutation| borrow_mutation(mutation, &mut fields, &mut names)));
             parts.publications.extend(transaction.publications.iter().map(wire::Event::from));
+            parts.published_results.extend(transaction.published_results.iter().map(wire::PublishedResult::from));
             let addressed = transaction.addressed.iter();
             parts.addressed.extend(addressed.map(|AddressedEvent { users: own, event }| wire::AddressedEvent {
                 users: users.take(own.len()),
@@ -146,11 +157,13 @@ impl<'a> TransactionParts<'a> {
     fn borrow(&'a self, transactions: &[Transaction]) -> Vec<wire::Transaction<'a>> {
         let (mut checks, mut mutations) = (Remaining(&self.checks), Remaining(&self.mutations));
         let (mut publications, mut addressed) = (Remaining(&self.publications), Remaining(&self.addressed));
+        let mut results = Remaining(&self.published_results);
         let borrow = |transaction: &Transaction| wire::Transaction {
             owner: transaction.owner.into(),
             checks: checks.take(transaction.checks.len()),
             mutations: mutations.take(transaction.mutations.len()),
             publications: publications.take(transaction.publications.len()),
+            published_results: results.take(transaction.published_results.len()),
             addressed: addressed.take(transaction.addressed.len()),
         };
         transactions.iter().map(borrow).collect()

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use roost_core::key::{Key, Owner, Space};
-use roost_core::port::{AddressedEvent, Check, Event, Mutation, Outcome, Publication, StoreError, Transaction};
+use roost_core::port::{
+    AddressedEvent, Check, Event, Mutation, Outcome, Publication, PublishedResult, StoreError, Transaction,
+};
 
 use super::super::bindings::{key_value as wit, pub_sub, types};
 use super::list;
@@ -93,6 +95,7 @@ impl KeysOf<'_> {
             checks: transaction.checks.into_iter().map(|check| self.check(check)).collect(),
             mutations: transaction.mutations.into_iter().map(|mutation| self.mutation(mutation)).collect(),
             publications: list(transaction.publications),
+            published_results: list(transaction.published_results),
             addressed: list(transaction.addressed),
             app_bound: None,
         }
@@ -114,6 +117,12 @@ pub(crate) fn share_events(transactions: &mut [Transaction]) {
 impl From<types::Event> for Event {
     fn from(event: types::Event) -> Self {
         Self { name: event.name.into(), payload: event.payload.into(), durable: event.durable }
+    }
+}
+
+impl From<wit::PublishedResult> for PublishedResult {
+    fn from(published: wit::PublishedResult) -> Self {
+        Self { publication: published.publication, name: published.name.into(), result: published.result }
     }
 }
 
@@ -194,6 +203,7 @@ mod tests {
             checks: vec![wit::Check::Absent(key()), wit::Check::Present(key())],
             mutations: vec![wit::Mutation::Delete(key()), wit::Mutation::Persist(key())],
             publications: Vec::new(),
+            published_results: Vec::new(),
             addressed: Vec::new(),
         });
         let keys = transaction.checks.iter().map(Check::key).chain(transaction.mutations.iter().map(Mutation::key));

@@ -9,6 +9,7 @@ use roost_core::event;
 use roost_core::ids::UserId;
 use roost_core::key::Owner;
 use roost_core::limits::TRIGGER_DEPTH_MAX;
+use roost_core::outbox::CausedTrigger;
 use roost_core::port::{Event, Transaction};
 use roost_core::trigger::Trigger;
 use uuid::Uuid;
@@ -35,8 +36,38 @@ pub(super) fn drop_loop(function: &str, event: &str, calls: u64) {
     );
 }
 
-/// Events are equal if their names and payloads are.
-type EventKey = (Arc<str>, Arc<str>);
+/// An event of a transaction, and whoever receives it.
+struct CommittedEvent<'t> {
+    event: &'t Event,
+    users: &'t [UserId],
+    /// The place among the publications, if the event carries results.
+    carrying: Option<u32>,
+}
+
+impl<'t> CommittedEvent<'t> {
+    fn all_of(transaction: &'t Transaction) -> impl Iterator<Item = Self> {
+        let owner: &[UserId] = match &transaction.owner {
+            Owner::User(user) => std::slice::from_ref(user),
+            _ => &[],
+        };
+        let own = (0..).zip(&transaction.publications).map(move |(place, event)| {
+            let carries = transaction.published_results.iter().any(|published| published.publication == place);
+            Self { event, users: owner, carrying: carries.then_some(place) }
+        });
+        let addressed = transaction.addressed.iter();
+        own.chain(addressed.map(|of| Self { event: &of.event, users: &of.users, carrying: None }))
+    }
+
+    /// What the event has in common with equal ones, in the transaction at this index of a call.
+    fn key(&self, transaction: usize) -> EventKey {
+        let carrying = self.carrying.map(|publication| (transaction, publication));
+        (self.event.name.clone(), self.event.payload.clone(), carrying)
+    }
+}
+
+/// Events are equal if their names and payloads are. One that carries results equals no other one: only the store knows
+/// what its payload will be. It has the index of its transaction and its place there.
+type EventKey = (Arc<str>, Arc<str>, Option<(usize, u32)>);
 
 /// The calls that one commit causes.
 pub(super) struct CommitCalls {
@@ -53,18 +84,16 @@ impl CommitCalls {
         if publisher.world.subscriptions.is_empty() {
             return calls;
         }
-        let events = transactions.iter().flat_map(|transaction| {
-            transaction.publications.iter().chain(transaction.addressed.iter().map(|addressed| &addressed.event))
-        });
-        for event in events {
-            // Most events have no subscribers, so this is asked before anything is computed from their payloads.
-            if !has_subscribers(publisher, event) {
-                continue;
+        for (index, transaction) in transactions.iter().enumerate() {
+            for committed in CommittedEvent::all_of(transaction) {
+                // Most events have no subscribers, so this is asked before anything is computed from their payloads.
+                if !has_subscribers(publisher, committed.event) {
+                    continue;
+                }
+                let number = calls.events.len();
+                let functions = || publisher.world.subscriptions.of(&committed.event.name, publisher.function);
+                calls.events.entry(committed.key(index)).or_insert_with(|| (number, functions()));
             }
-            let key = (event.name.clone(), event.payload.clone());
-            let number = calls.events.len();
-            let functions = || publisher.world.subscriptions.of(&event.name, publisher.function);
-            calls.events.entry(key).or_insert_with(|| (number, functions()));
         }
         if publisher.depth >= TRIGGER_DEPTH_MAX {
             calls.drop_all();
@@ -86,7 +115,7 @@ impl CommitCalls {
     /// The name of one event of each function, and the number of its calls.
     fn by_function(&self) -> BTreeMap<String, (Arc<str>, u64)> {
         let mut counts: BTreeMap<String, (Arc<str>, u64)> = BTreeMap::new();
-        for ((event, _), (_, functions)) in &self.events {
+        for ((event, ..), (_, functions)) in &self.events {
             for function in functions {
                 counts.entry(function.clone()).or_insert_with(|| (event.clone(), 0)).1 += 1;
             }
@@ -98,16 +127,10 @@ impl CommitCalls {
         self.events.is_empty()
     }
 
-    /// The calls that one of the transactions causes. Those of equal events have the same id in all transactions, so that
-    /// they are made once.
-    pub(super) fn of_transaction(&self, transaction: &Transaction) -> Vec<Trigger> {
-        let owner = match transaction.owner {
-            Owner::User(user) => vec![user],
-            _ => Vec::new(),
-        };
-        let own = transaction.publications.iter().map(|event| (event, owner.as_slice()));
-        let addressed = transaction.addressed.iter().map(|addressed| (&addressed.event, addressed.users.as_slice()));
-        own.chain(addressed).flat_map(|(event, users)| self.of_event(event, users)).collect()
+    /// The calls that the transaction at this index causes. Those of equal events have the same id in all transactions,
+    /// so that they are made once.
+    pub(super) fn of_transaction(&self, index: usize, transaction: &Transaction) -> Vec<CausedTrigger> {
+        CommittedEvent::all_of(transaction).flat_map(|committed| self.of_event(index, &committed)).collect()
     }
 
     /// The calls of transactions that are carried out one after the other. Each call belongs to the last transaction that has
@@ -115,7 +138,7 @@ impl CommitCalls {
     pub(super) fn of_sequence(&self, transactions: &[Transaction]) -> Vec<Vec<Trigger>> {
         let mut calls: BTreeMap<(String, String), (usize, Trigger)> = BTreeMap::new();
         for (index, transaction) in transactions.iter().enumerate() {
-            for trigger in self.of_transaction(transaction) {
+            for CausedTrigger { trigger, .. } in self.of_transaction(index, transaction) {
                 let key = (trigger.function.clone(), trigger.id.clone());
                 let empty = || (index, Trigger { users: Vec::new(), ..trigger.clone() });
                 let (last, call) = calls.entry(key).or_insert_with(empty);
@@ -133,18 +156,19 @@ impl CommitCalls {
         of_each
     }
 
-    fn of_event(&self, event: &Event, users: &[UserId]) -> Vec<Trigger> {
-        let Some((number, functions)) = self.events.get(&(event.name.clone(), event.payload.clone())) else {
+    fn of_event(&self, index: usize, committed: &CommittedEvent<'_>) -> Vec<CausedTrigger> {
+        let Some((number, functions)) = self.events.get(&committed.key(index)) else {
             return Vec::new();
         };
         let trigger = |function: &String| Trigger {
             function: function.clone(),
             id: format!("{}.{number}", self.id),
-            event: event.clone(),
-            users: users.to_vec(),
+            event: committed.event.clone(),
+            users: committed.users.to_vec(),
             depth: self.depth,
         };
-        functions.iter().map(trigger).collect()
+        let caused = |function| CausedTrigger { trigger: trigger(function), publication: committed.carrying };
+        functions.iter().map(caused).collect()
     }
 }
 
@@ -174,7 +198,8 @@ mod tests {
 
     fn calls(world: &HostWorld, function: &str, depth: u32, transactions: &[Transaction]) -> Vec<Trigger> {
         let calls = CommitCalls::of(&Publisher { world, function, depth }, transactions);
-        transactions.iter().flat_map(|transaction| calls.of_transaction(transaction)).collect()
+        let caused = transactions.iter().enumerate().flat_map(|(index, each)| calls.of_transaction(index, each));
+        caused.map(|caused| caused.trigger).collect()
     }
 
     #[tokio::test]
@@ -218,6 +243,20 @@ mod tests {
         }
         let own = calls(&world, "bot", 0, &[to(ANN, event("poll.vote", "1"))]);
         assert_eq!(own.iter().map(|call| call.function.as_str()).collect::<Vec<_>>(), ["search"]);
+    }
+
+    #[tokio::test]
+    async fn equal_events_that_carry_results_are_a_call_each() {
+        let world = world().await;
+        let carrying = |user| to(user, event("poll.vote", "{}")).with_result("votes", 0);
+        let transactions = [carrying(ANN), carrying(BOB), to(ANN, event("poll.vote", "{}"))];
+        let publisher = Publisher { world: &world, function: "search", depth: 0 };
+        let calls = CommitCalls::of(&publisher, &transactions);
+        let caused = transactions.iter().enumerate().flat_map(|(index, each)| calls.of_transaction(index, each));
+        let caused: Vec<CausedTrigger> = caused.collect();
+        assert_eq!(caused.iter().map(|caused| caused.publication).collect::<Vec<_>>(), [Some(0), Some(0), None]);
+        let ids: std::collections::BTreeSet<_> = caused.iter().map(|caused| &caused.trigger.id).collect();
+        assert_eq!(ids.len(), 3);
     }
 
     #[tokio::test]

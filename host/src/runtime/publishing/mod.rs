@@ -29,8 +29,9 @@ impl Publisher<'_> {
         if !is_addressed && calls.is_empty() {
             return self.world.store.commit(transactions).await;
         }
-        let request = |transaction| OutboxRequest { triggers: calls.of_transaction(&transaction), transaction };
-        let requests = transactions.into_iter().map(request).collect();
+        let request =
+            |(index, transaction)| OutboxRequest { triggers: calls.of_transaction(index, &transaction), transaction };
+        let requests = transactions.into_iter().enumerate().map(request).collect();
         // Boxed, because this future is large and most commits do not need it.
         Box::pin(roost_core::outbox::commit(&self.world.outbox(), requests)).await
     }
@@ -47,6 +48,7 @@ impl Publisher<'_> {
         let calls = CommitCalls::of(self, &batches).of_sequence(&batches);
         // One after the other, so that each user receives the events in order.
         for (transaction, triggers) in batches.into_iter().zip(calls) {
+            let triggers = triggers.into_iter().map(Into::into).collect();
             let request = OutboxRequest { transaction, triggers };
             let outcomes = Box::pin(roost_core::outbox::commit(&self.world.outbox(), vec![request])).await?;
             if let Some(Outcome::Failed(error)) = outcomes.into_iter().next() {

@@ -42,7 +42,7 @@ impl StoreShard {
             Err(error) => return Outcome::Failed(error),
         };
         if let Owner::User(user) = transaction.owner {
-            for event in &transaction.publications {
+            for event in &*transaction.completed_publications(&results) {
                 self.publish(now, parts, user, event);
             }
         }

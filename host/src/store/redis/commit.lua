@@ -24,7 +24,8 @@
 --   publications  only if there are any: PUBLISH or SPUBLISH, the number of entries and of bytes that a feed keeps, its
 --                 lifetime in ms; then each as durable name n (field text)*n | ephemeral name payload. A field is a
 --                 string member of the payload, or `<member>:json` with the JSON of any other member, or without a name
---                 the whole payload
+--                 the whole payload. Then the number of results that they carry, each as P name R: the place of the
+--                 publication, the member that is added to its payload, and the place among the results, from one
 -- Returns for each transaction {'ok', the result of each add and add-field…, and with a ledger its state} | {'refused', index of
 --         the check} | {'wrong', K, the problem} | {'full', the bytes that the function's items would take, the state of the
 --         ledger}. The state is the sum, an at sign and the time in microseconds

@@ -79,7 +79,8 @@ local function make_room(feed, position, size, bytes_max)
 end
 
 -- The publications, which all transactions share: what is sent before the position, and the entry of the feed, of which some
--- places are filled in for each transaction.
+-- places are filled in for each transaction. `added` are the results that an event carries; `whole_at` is where the
+-- payload begins in the text, if one field has all of it.
 local publish, entries_max, bytes_max, lifetime_ms
 local publications, has_durable
 
@@ -88,16 +89,46 @@ local function take_publication()
   if word == 'ephemeral' then return {text = '{"type":"' .. name .. '","payload":' .. take()} end
   has_durable = true
   local entry = {'XADD', '', 'MAXLEN', '=', entries_max, '', name .. '@' .. process, ''}
-  local members, payload = {}, nil
+  local members, whole = {}, nil
   for index = 1, take_number() do
     local field, text = take(), take()
     entry[#entry + 1], entry[#entry + 2] = field, text
     local member = string.match(field, '^(.*):json$')
-    if field == '' then payload = text end
+    if field == '' then whole = text end
     members[index] = member and '"' .. member .. '":' .. text or '"' .. field .. '":"' .. text .. '"'
   end
-  payload = payload or '{' .. table.concat(members, ',') .. '}'
-  return {text = '{"type":"' .. name .. '","payload":' .. payload, entry = entry, size = #name + #payload}
+  local payload = whole or '{' .. table.concat(members, ',') .. '}'
+  local text = '{"type":"' .. name .. '","payload":' .. payload
+  return {text = text, entry = entry, size = #name + #payload, whole_at = whole and #text - #payload + 1}
+end
+
+local function take_publications(count)
+  publications = {}
+  publish, entries_max, bytes_max, lifetime_ms = take(), take_number(), take_number(), take_number()
+  for index = 1, count do publications[index] = take_publication() end
+  for _ = 1, take_number() do
+    local event, name, place = publications[take_number()], take(), take_number()
+    event.added = event.added or {}
+    event.added[#event.added + 1] = {name = name, place = place}
+  end
+end
+
+-- The event with the results of this transaction at the end of its payload.
+local function complete(event)
+  if not event.added then return event end
+  local members, entry = {}, event.entry and {unpack(event.entry)}
+  for index, added in ipairs(event.added) do
+    local number = results[added.place + 1]
+    members[index] = '"' .. added.name .. '":' .. number
+    if entry and not event.whole_at then
+      entry[#entry + 1], entry[#entry + 2] = added.name .. ':json', number
+    end
+  end
+  local open = string.sub(event.text, 1, -2)
+  local separator = string.find(open, '{%s*$') and '' or ','
+  local text = open .. separator .. table.concat(members, ',') .. '}'
+  if entry and event.whole_at then entry[#entry] = string.sub(text, event.whole_at) end
+  return {text = text, entry = entry, size = event.size and event.size + #text - #event.text}
 end
 
 -- Appends an event to the feed, and returns its message.
@@ -126,7 +157,8 @@ local function keep_events(position)
     if left_ms == -2 and position.exists then redis.call('DEL', feed) end
     if left_ms ~= -2 and not position.epoch then begin_epoch(feed, position) end
   end
-  for index, event in ipairs(publications) do
+  for index, shared in ipairs(publications) do
+    local event = complete(shared)
     local is_kept = event.entry and left_ms ~= -2
     messages[index] = is_kept and append(feed, position, event) or event.text .. '}'
   end
@@ -155,11 +187,7 @@ local function carry_out(channel)
     local refused = plan_ledger(mutation_count)
     if refused then return refused end
   end
-  if publication_count > 0 and not publications then
-    publications = {}
-    publish, entries_max, bytes_max, lifetime_ms = take(), take_number(), take_number(), take_number()
-    for index = 1, publication_count do publications[index] = take_publication() end
-  end
+  if publication_count > 0 and not publications then take_publications(publication_count) end
   local position
   if has_durable then
     position = feed_position(key_of(key_count))

@@ -26,7 +26,7 @@ use super::names::RedisNames;
 use super::{errors, read};
 
 /// A payload with more members is kept as one field.
-const MEMBERS_MAX: usize = 32;
+pub(super) const MEMBERS_MAX: usize = 32;
 /// The name of the field that holds a whole payload. No member has this name.
 const WHOLE_PAYLOAD: &str = "";
 /// Follows the name of a member whose value is not a string, or is a string with escapes.
@@ -207,7 +207,12 @@ pub(super) type PayloadField<'p> = (Cow<'p, str>, &'p str);
 pub(super) fn payload_fields(payload: &str) -> Vec<PayloadField<'_>> {
     let mut json = serde_json::Deserializer::from_str(payload);
     let members = json.deserialize_map(MemberFields).and_then(|members| json.end().map(|()| members));
-    members.unwrap_or_else(|_| vec![(WHOLE_PAYLOAD.into(), payload)])
+    members.unwrap_or_else(|_| vec![whole_payload(payload)])
+}
+
+/// The one field that holds a whole payload.
+pub(super) fn whole_payload(payload: &str) -> PayloadField<'_> {
+    (WHOLE_PAYLOAD.into(), payload)
 }
 
 fn member_field<'p>(name: &'p str, json: &'p str) -> PayloadField<'p> {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use redis::Cmd;
 use roost_core::key::{Key, Owner};
 use roost_core::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_TTL_MS};
-use roost_core::port::{Check, Event, ITEM_BYTES, Mutation, SCORE_BYTES, Transaction, app_function};
+use roost_core::port::{Check, Event, ITEM_BYTES, Mutation, PublishedResult, SCORE_BYTES, Transaction, app_function};
 
 use super::commit::channel;
 use super::connections::requests::RequestUnit;
@@ -106,7 +106,7 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
     }
 
     fn write(&mut self, transaction: &'t Transaction, keys: &mut TransactionKeys<'t, 'n>) -> Vec<ScriptArgument<'t>> {
-        let Transaction { checks, mutations, publications, .. } = transaction;
+        let Transaction { checks, mutations, publications, published_results, .. } = transaction;
         let mut arguments = Vec::with_capacity(40);
         arguments.extend(
             [checks.len(), mutations.len(), publications.len()].map(|count| ScriptArgument::Number(count as i64)),
@@ -119,14 +119,21 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
             let bounds = [FEED_EVENTS_MAX as i64, FEED_BYTES_MAX as i64, FEED_TTL_MS as i64];
             arguments.extend(bounds.map(ScriptArgument::Number));
         }
-        publications.iter().for_each(|event| self.write_publication(event, &mut arguments));
+        for (publication, event) in (0..).zip(publications) {
+            let added = published_results.iter().filter(|published| published.publication == publication).count();
+            self.write_publication((event, added), &mut arguments);
+        }
+        if !publications.is_empty() {
+            write_published_results(published_results, &mut arguments);
+        }
         if let (Owner::User(user), true) = (transaction.owner, publications.iter().any(|event| event.durable)) {
             keys.physical.extend([self.names.key(&Key::followed(user)), self.names.feed(user)]);
         }
         arguments
     }
 
-    fn write_publication(&mut self, event: &'t Event, arguments: &mut Vec<ScriptArgument<'t>>) {
+    /// Writes an event, to whose payload so many results are added.
+    fn write_publication(&mut self, (event, added): (&'t Event, usize), arguments: &mut Vec<ScriptArgument<'t>>) {
         use ScriptArgument::{Bytes, Number};
         if !event.durable {
             arguments.extend(["ephemeral", &event.name, &event.payload].map(|text| Bytes(text.as_bytes())));
@@ -134,8 +141,10 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
         }
         let payload: &'t str = &event.payload;
         let fields = self.fields.entry(payload.as_ptr().addr()).or_insert_with(|| feed::payload_fields(payload));
+        let whole = [feed::whole_payload(payload)];
+        let fields = if fields.len() + added > feed::MEMBERS_MAX { whole.as_slice() } else { fields.as_slice() };
         arguments.extend([Bytes(b"durable"), Bytes(event.name.as_bytes()), Number(fields.len() as i64)]);
-        for (name, text) in fields.iter() {
+        for (name, text) in fields {
             arguments.extend([ScriptArgument::of(name), Bytes(text.as_bytes())]);
         }
     }
@@ -266,6 +275,16 @@ fn write_mutation<'t>(mutation: &'t Mutation, keys: &TransactionKeys<'t, '_>, ar
         Mutation::Expire(_, life_ms) => arguments.push(lifetime(*life_ms)),
         Mutation::OrderedPut(_, member, score) => arguments.extend([Bytes(member.as_bytes()), Number(*score)]),
         Mutation::OrderedRemove(_, member) => arguments.push(Bytes(member.as_bytes())),
+    }
+}
+
+/// Writes which publications carry which results.
+fn write_published_results<'t>(published: &'t [PublishedResult], arguments: &mut Vec<ScriptArgument<'t>>) {
+    use ScriptArgument::{Bytes, Number};
+    arguments.push(Number(published.len() as i64));
+    for PublishedResult { publication, name, result } in published {
+        let place = |index: u32| Number(i64::from(index) + 1);
+        arguments.extend([place(*publication), Bytes(name.as_bytes()), place(*result)]);
     }
 }
 

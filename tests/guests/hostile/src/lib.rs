@@ -158,7 +158,8 @@ fn snoop() -> Vec<String> {
 
 fn commit(checks: &[Check<'_>], mutations: &[Mutation<'_>], publications: &[Event<'_>]) -> String {
     let owner = Owner::User(SOMEBODY);
-    outcome(key_value::commit(&[Transaction { owner, checks, mutations, publications, addressed: &[] }]))
+    let transaction = Transaction { owner, checks, mutations, publications, published_results: &[], addressed: &[] };
+    outcome(key_value::commit(&[transaction]))
 }
 
 /// Changes the spaces of other functions, and looks at them in a check.

@@ -27,11 +27,13 @@ pub(crate) fn has_counters(event: &Event) -> bool {
     matches!(event.name.as_ref(), "unread.update" | "conversation.removed")
 }
 
-/// Compares the counters that a transaction has published with those that it has left in the store. The clients of this
-/// simulation add up their counters; a client that does not know all conversations takes the total from these events.
-pub(crate) fn committed(world: &World, transaction: &Transaction) {
+/// Compares the counters that a transaction with these results has published with those that it has left in the store.
+/// The clients of this simulation add up their counters; a client that does not know all conversations takes the total
+/// from these events.
+pub(crate) fn committed(world: &World, transaction: &Transaction, results: &[i64]) {
     let Owner::User(user) = transaction.owner else { return };
-    for event in transaction.publications.iter().filter(|event| has_counters(event)) {
+    let events = transaction.completed_publications(results);
+    for event in events.iter().filter(|event| has_counters(event)) {
         let Ok(published) = serde_json::from_str::<PublishedCounters>(&event.payload) else {
             world.ground_truth().violate(10, || format!("{} has no counters: {}", event.name, event.payload));
             continue;

@@ -6,7 +6,7 @@ use crate::ids::ConversationId;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{
     CALL_BYTES_MAX, CALL_ITEMS_MAX, EVENT_NAME_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RANGE_MAX,
-    TRANSACTION_ITEMS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
+    RESULT_NAME_BYTES_MAX, TRANSACTION_ITEMS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 use crate::port::{
     Check, Event, KeyValue, Mutation, Outcome, PubSub, Publication, Query, StoreError, Text, Transaction,
@@ -106,6 +106,31 @@ pub async fn an_invalid_publication_is_refused<H: Harness>(harness: &H) {
     let many = (0..=CALL_ITEMS_MAX).map(|_| Publication { user: fixture.user, event: durable("1") });
     assert!(is_too_large(&fixture.store().publish(many.collect()).await.unwrap_err()));
     assert!(fixture.position().await.without_feed_since().is_some(), "nothing was published");
+}
+
+/// Invalid by its publication, its name, its place among the results, or the payload that it is added to.
+pub async fn an_invalid_published_result_is_refused<H: Harness>(harness: &H) {
+    let fixture = Fixture::new(harness);
+    let counted = || fixture.transaction().mutate(add(&fixture.key("any"), 1));
+    let carrying = |payload: &str, name: &str, result: u32| {
+        counted().publish(durable(payload)).with_result(name.to_owned(), result)
+    };
+    let longest = "a".repeat(RESULT_NAME_BYTES_MAX);
+    let long = format!("{longest}a");
+    let mut invalid = vec![counted().with_result("sum", 0), carrying("{}", "sum", 1)];
+    invalid.extend(["", "A", "a b", "a-b", "ü", &long].map(|name| carrying("{}", name, 0)));
+    invalid.extend(["", "1", "[]", "\"{}\"", " {}"].map(|payload| carrying(payload, "sum", 0)));
+    invalid.push(carrying("{}", "sum", 0));
+    invalid.last_mut().into_iter().for_each(|last| last.published_results[0].publication = 1);
+    for transaction in invalid {
+        let error = fixture.commit_error(transaction.clone()).await;
+        assert!(is_invalid(&error), "{transaction:?}: {error}");
+    }
+    let object = |bytes: usize| format!("{{\"text\":\"{}\"}}", "a".repeat(bytes - 11));
+    let most = PAYLOAD_BYTES_MAX - RESULT_NAME_BYTES_MAX - 24;
+    assert!(is_too_large(&fixture.commit_error(carrying(&object(most + 1), &longest, 0)).await));
+    assert!(!fixture.exists("any").await, "nothing happened");
+    assert_eq!(fixture.commit(carrying(&object(most), &longest, 0)).await, Outcome::Committed(vec![1]));
 }
 
 /// This holds for checks and for mutations.

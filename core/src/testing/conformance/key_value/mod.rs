@@ -13,6 +13,7 @@ pub mod feed_bytes;
 pub mod feeds;
 mod fixture;
 pub mod followed;
+pub mod published_results;
 pub mod quota;
 pub mod races;
 pub mod reads;
@@ -131,6 +132,11 @@ macro_rules! each_store_case {
             bus::a_user_that_was_left_receives_nothing
             bus::joining_again_replaces_the_subscriber
             bus::concurrent_publications_arrive_in_the_order_of_their_offsets
+            published_results::an_event_carries_the_results_that_are_listed
+            published_results::a_repeated_transaction_carries_its_own_results
+            published_results::a_replay_has_the_results
+            published_results::transactions_of_one_call_carry_their_own_results
+            published_results::a_transaction_without_results_publishes_nothing
             addressed::a_change_of_any_partition_and_its_events_happen_together
             addressed::an_owner_that_is_a_message_has_addressed_events
             addressed::a_refused_transaction_tells_nobody_and_names_its_check
@@ -145,6 +151,7 @@ macro_rules! each_store_case {
             bounds::an_invalid_query_is_refused
             bounds::an_invalid_transaction_is_refused
             bounds::an_invalid_publication_is_refused
+            bounds::an_invalid_published_result_is_refused
             bounds::another_owners_key_is_refused
             bounds::a_transaction_beyond_a_limit_fails_alone
             bounds::a_call_beyond_a_limit_is_refused
