@@ -13,13 +13,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::conversation_view::ConversationView;
+use self::payload::CountedPositionPayload;
 pub use self::payload::{
     ContactPayload, DeletedPayload, ErasedPayload, MembersPayload, PresencePayload, PublishedResyncReason,
     ReadUpdatePayload, RemovedPayload, ResyncPayload, TypingPayload, UnreadUpdatePayload,
 };
 use crate::error::Error;
 use crate::ids::{ConversationId, MessageId, Seq, UUID_BYTES, UserId};
-use crate::port::{Change, ChangeKind, Event, Message};
+use crate::port::{Change, ChangeKind, Event, Message, Transaction};
 use crate::time::Timestamp;
 
 /// A message on the wire.
@@ -165,6 +166,17 @@ pub fn unread_update(update: &UnreadUpdatePayload) -> Event {
     durable(UNREAD_UPDATE, update)
 }
 
+/// As [`unread_update`], for a transaction that moves the counters itself: `unread` and `total` are the places of the
+/// new counters among its results. `read` and `seq` are the positions of the counter of the conversation.
+pub fn publish_unread_update(
+    transaction: Transaction,
+    (conversation, read, seq): (ConversationId, Seq, Seq),
+    (unread, total): (u32, u32),
+) -> Transaction {
+    let update = durable(UNREAD_UPDATE, &CountedPositionPayload { conversation, read, seq });
+    transaction.publish(update).with_result("unread", unread).with_result("total", total)
+}
+
 /// The name of the event that [`unread_update`] makes.
 pub const UNREAD_UPDATE: &str = "unread.update";
 
@@ -262,6 +274,7 @@ fn encode(payload: &impl Serialize) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::Owner;
 
     #[test]
     fn a_presence_list_is_the_same_json_as_serde_writes() {
@@ -304,6 +317,21 @@ mod tests {
         for name in ["votes.changed", "messages.new", "message-new", "my.message.new", "reaction.changed", "typing2"] {
             assert!(!is_reserved(name), "{name}");
         }
+    }
+
+    #[test]
+    fn counters_that_are_results_make_the_same_event() {
+        let (conversation, user) = (ConversationId::from_u128(1), UserId::from_u128(2));
+        let transaction = Transaction::new(Owner::User(user));
+        let publishing = publish_unread_update(transaction, (conversation, Seq(3), Seq(4)), (1, 0));
+        let expected =
+            unread_update(&UnreadUpdatePayload { conversation, unread: 5, total: 6, read: Seq(3), seq: Seq(4) });
+        let published = publishing.completed_publications(&[6, 5]);
+        let parts = |event: &Event| {
+            let members: serde_json::Value = serde_json::from_str(&event.payload).unwrap();
+            (event.name.to_string(), members, event.durable)
+        };
+        assert_eq!(parts(&published[0]), parts(&expected));
     }
 
     #[test]

@@ -43,6 +43,17 @@ pub struct UnreadUpdatePayload {
     pub seq: Seq,
 }
 
+/// The payload of `unread.update` without the counters, which are results of the transaction that publishes it.
+#[derive(Serialize)]
+pub(super) struct CountedPositionPayload {
+    /// The conversation whose counter moves.
+    pub(super) conversation: ConversationId,
+    /// The user's own read position.
+    pub(super) read: Seq,
+    /// The changes up to this sequence number are included in the counter.
+    pub(super) seq: Seq,
+}
+
 /// The payload of `conversation.members`.
 #[derive(JsonSchema, Serialize)]
 pub struct MembersPayload<'a> {

@@ -1,20 +1,16 @@
 //! Announces a change to the members of a conversation, to each of them exactly once and in order, and confirms it to the
 //! records. A member to whom it cannot be announced does not stop the others; the change then stays pending.
 
-use std::collections::BTreeMap;
-
 use super::announcement_queue::ConversationQueue;
 use crate::error::Error;
-use crate::ids::{ConversationId, UserId};
-use crate::key::{Key, Space};
+use crate::ids::UserId;
 use crate::limits::{LIST_MAX, TRIES_MAX};
 use crate::messaging::rules::announcement_queue::{AnnouncementReadiness, WaitOutcome};
 use crate::port::{
-    Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, Query, StoreError, Telemetry, Transaction, World,
+    Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, StoreError, Telemetry, Transaction, World,
 };
-use crate::unread::rules::StoredCounts;
 use crate::unread::{Target, Uncached, reconcile, rules};
-use crate::{event, last_message, store_answers, store_calls};
+use crate::{event, last_message, store_calls};
 
 /// Announces a stored change. Returns `true` if this is not possible now, or not to every member: the change stays
 /// pending, and [`super::recover`] announces it. It also reports a failure that lasts, such as a key of another type.
@@ -89,50 +85,19 @@ impl Remaining {
 }
 
 /// Announces an edit or a deletion to every member whose position in the store is the one in the records, and caches the
-/// newest message, in one round trip. The counters of members who lose one are read before, because they are told the new
-/// ones.
+/// newest message, in one round trip.
 async fn announce_later_change<W: World>(world: &W, changed: &Changed) -> Result<Remaining, Error> {
     let Some(last) = changed.last.as_ref().filter(|_| !changed.positions.is_empty()) else {
         return Ok(Remaining::everybody(changed));
     };
     let (change, event) = (&changed.change, event::change(&changed.change));
     let positions = changed.positions.iter();
-    let losing = positions.clone().filter(|member| rules::takes_one(change, member)).map(|member| member.user);
-    let counts = stored_counts(world, losing.collect(), change.message.conversation).await?;
-    let announced = positions
-        .clone()
-        .map(|member| rules::announce_later_change(change, event.as_ref(), member, counts.get(&member.user).copied()));
+    let announced = positions.clone().map(|member| rules::announce_later_change(change, event.as_ref(), member));
     let mut transactions: Vec<Transaction> = announced.collect();
     transactions.push(last_message::put(last));
     let outcomes = store_calls::commit_all(world, transactions).await?;
     let Attempt { notified, refused, failure } = Attempt::new(positions.map(|member| member.user), &outcomes)?;
     Ok(Remaining { overtaken: notified == 0 || !refused.is_empty(), members: refused, failure })
-}
-
-/// The counters of these users in the store, of those who are cached. One round trip for each 512.
-async fn stored_counts<W: World>(
-    world: &W,
-    users: Vec<UserId>,
-    conversation: ConversationId,
-) -> Result<BTreeMap<UserId, StoredCounts>, Error> {
-    const QUERIES: usize = 2;
-    let total = |user: UserId| Query::Counter(Key::of_user(Space::UnreadTotal, user));
-    let count = |user: UserId| Query::Counter(Key::unread_conversation(user, conversation));
-    let queries = users.iter().flat_map(|user| [total(*user), count(*user)]).collect();
-    let mut values = match store_calls::read_all(world, queries, QUERIES).await {
-        Ok(values) => values.into_iter(),
-        Err(error) if error.retry() => return Err(error),
-        // A counter of another type concerns one member, who does not stop the others.
-        Err(_) => return Ok(BTreeMap::new()),
-    };
-    let mut counts = BTreeMap::new();
-    for user in users {
-        let (total, count) = (store_answers::counter(values.next())?, store_answers::counter(values.next())?);
-        if let (Some(total), Some(count)) = (total, count) {
-            counts.insert(user, StoredCounts { total, count });
-        }
-    }
-    Ok(counts)
 }
 
 /// Announces a new message to every member who needs no snapshot, in as many attempts as other senders make necessary.

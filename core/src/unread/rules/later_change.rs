@@ -4,40 +4,17 @@
 //! `seq` has a known effect on it: an edit has none, and a deletion takes one from a member who had not read the message and
 //! did not write it.
 
-use super::CounterState;
-use super::decimal;
-use super::unread_update::new_total;
-use crate::event::{self, UnreadUpdatePayload};
-use crate::ids::ConversationId;
+use crate::event;
 use crate::key::{Key, Owner, Space};
 use crate::port::{Change, ChangeKind, Check, Event, Mutation, ReadPosition, Text, Transaction};
 
-/// The counter of a member and the total, as the store held them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoredCounts {
-    pub(crate) total: i64,
-    pub(crate) count: i64,
-}
-
-/// Whether a change takes one from the counter of a member: a deletion of a message that the member had not read and did not
-/// write. The counter has to be read before, because the member is told the new one.
-pub(crate) fn takes_one(change: &Change, member: &ReadPosition) -> bool {
-    change.kind == ChangeKind::Deleted && member.user != change.message.sender && change.message.seq > member.read
-}
-
 /// The transaction that announces an edit or a deletion to a cached member to whom every earlier change was published.
-/// `counts` are needed for a change that [`takes_one`]; without them, as for a member who is uncached, the transaction only
-/// finds out whether anything is owed to the member.
 ///
 /// It is refused if the store holds another position than the records did when the change was stored: then only a snapshot
 /// tells whether the counter included the message. It is refused by [`super::OWED_CHECK`] if nothing is owed to the member. A
-/// member who joined after the message was sent receives no event.
-pub(crate) fn announce_later_change(
-    change: &Change,
-    event: Option<&Event>,
-    member: &ReadPosition,
-    counts: Option<StoredCounts>,
-) -> Transaction {
+/// member who joined after the message was sent receives no event. Whoever loses one receives the new counters, which
+/// are results of the transaction.
+pub(crate) fn announce_later_change(change: &Change, event: Option<&Event>, member: &ReadPosition) -> Transaction {
     let message = &change.message;
     let field = Text::from(message.conversation);
     let positions = Key::of_user(Space::UnreadSequence, member.user);
@@ -50,48 +27,34 @@ pub(crate) fn announce_later_change(
         let reads = Key::of_user(Space::UnreadRead, member.user);
         transaction = transaction.check(Check::FieldEquals(reads, field.clone(), Some(member.read.to_string().into())));
     }
-    if takes_one(change, member) {
-        transaction = match counts {
-            Some(counts) => take_one(transaction, member, message.conversation, counts),
-            None => transaction.check(Check::Absent(Key::of_user(Space::UnreadTotal, member.user))),
-        };
-    }
     transaction = transaction.mutate(Mutation::SetFields(positions, vec![(field, change.seq.to_string().into())]));
     if message.seq > member.joined {
         transaction.publications.extend(event.cloned());
     }
-    if let Some(StoredCounts { total, count }) = counts.filter(|_| takes_one(change, member)) {
-        let unread = (count - 1).max(0).unsigned_abs();
-        let stored = CounterState { total: Some(total), count: Some(count), ..CounterState::default() };
-        let total = new_total(&stored, unread);
-        let (conversation, read, seq) = (message.conversation, member.read, change.seq);
-        let update = UnreadUpdatePayload { conversation, unread, total, read, seq };
-        transaction = transaction.publish(event::unread_update(&update));
-    }
-    transaction
+    if takes_one(change, member) { take_one(transaction, change, member) } else { transaction }
 }
 
-/// Takes one from a counter and from the total, if they are as they were read.
-fn take_one(
-    transaction: Transaction,
-    member: &ReadPosition,
-    conversation: ConversationId,
-    counts: StoredCounts,
-) -> Transaction {
+/// Whether a change takes one from the counter of a member: a deletion of a message that the member had not read and
+/// did not write.
+fn takes_one(change: &Change, member: &ReadPosition) -> bool {
+    change.kind == ChangeKind::Deleted && member.user != change.message.sender && change.message.seq > member.read
+}
+
+/// Takes one from the counter and from the total, and publishes what is left.
+fn take_one(transaction: Transaction, change: &Change, member: &ReadPosition) -> Transaction {
+    let conversation = change.message.conversation;
     let counter = Key::unread_conversation(member.user, conversation);
     let total = Key::of_user(Space::UnreadTotal, member.user);
-    transaction
-        .check(Check::Equals(total.clone(), decimal(counts.total)))
-        .check(Check::Equals(counter.clone(), decimal(counts.count)))
-        .mutate(Mutation::Add { key: counter, delta: -1, floor: Some(0) })
-        .mutate(Mutation::Add { key: total, delta: -1, floor: Some(0) })
+    let less = |key: Key| Mutation::Add { key, delta: -1, floor: Some(0) };
+    let counted = transaction.check(Check::Present(counter.clone())).mutate(less(counter)).mutate(less(total));
+    event::publish_unread_update(counted, (conversation, member.read, change.seq), (0, 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{MessageId, Seq, UserId};
-    use crate::port::Message;
+    use crate::ids::{ConversationId, MessageId, Seq, UserId};
+    use crate::port::{Message, PublishedResult};
     use crate::time::Timestamp;
 
     const ADA: UserId = UserId::from_u128(1);
@@ -117,8 +80,7 @@ mod tests {
     fn announced(kind: ChangeKind, user: UserId, joined: u64, read: u64) -> Transaction {
         let change = change(kind);
         let member = ReadPosition { user, joined: Seq(joined), read: Seq(read) };
-        let counts = Some(StoredCounts { total: 7, count: 3 });
-        announce_later_change(&change, event::change(&change).as_ref(), &member, counts)
+        announce_later_change(&change, event::change(&change).as_ref(), &member)
     }
 
     fn field(space: Space, user: UserId, value: &'static str) -> Check {
@@ -146,26 +108,17 @@ mod tests {
             let reading = field(Space::UnreadRead, BEN, if read == 0 { "0" } else { "4" });
             let [owed, total, seq] = always(BEN);
             assert_eq!(transaction.owner, Owner::User(BEN));
-            let total_key = Key::of_user(Space::UnreadTotal, BEN);
-            let equal =
-                [Check::Equals(total_key.clone(), b"7".to_vec()), Check::Equals(counter.clone(), b"3".to_vec())];
-            assert_eq!(transaction.checks, [vec![owed, total, seq, reading], equal.into()].concat());
+            assert_eq!(transaction.checks, [owed, total, seq, reading, Check::Present(counter.clone())]);
             let less = |key| Mutation::Add { key, delta: -1, floor: Some(0) };
-            assert_eq!(transaction.mutations, [less(counter), less(total_key), advanced(BEN)]);
-            let deleted = event::change(&change(ChangeKind::Deleted)).unwrap();
-            let (read, seq) = (Seq(read), Seq(8));
-            let update = UnreadUpdatePayload { conversation: CONVERSATION, unread: 2, total: 6, read, seq };
-            assert_eq!(transaction.publications, [deleted, event::unread_update(&update)]);
-        }
-    }
-
-    #[test]
-    fn a_deletion_without_the_counts_of_the_member_is_never_carried_out() {
-        let (change, member) = (change(ChangeKind::Deleted), ReadPosition { user: BEN, joined: Seq(0), read: Seq(0) });
-        let transaction = announce_later_change(&change, event::change(&change).as_ref(), &member, None);
-        let total = Key::of_user(Space::UnreadTotal, BEN);
-        for check in [Check::Present(total.clone()), Check::Absent(total)] {
-            assert!(transaction.checks.contains(&check), "{check:?}");
+            let total = Key::of_user(Space::UnreadTotal, BEN);
+            assert_eq!(transaction.mutations, [advanced(BEN), less(counter), less(total)]);
+            let result = |name: &'static str, result| PublishedResult { publication: 1, name: name.into(), result };
+            assert_eq!(transaction.published_results, [result("unread", 0), result("total", 1)]);
+            let published = transaction.completed_publications(&[2, 6]);
+            assert_eq!(published[0], event::change(&change(ChangeKind::Deleted)).unwrap());
+            let update = format!(r#"{{"conversation":"{CONVERSATION}","read":{read},"seq":8,"unread":2,"total":6}}"#);
+            assert_eq!((&*published[1].name, &*published[1].payload), (event::UNREAD_UPDATE, update.as_str()));
+            assert_eq!(published.len(), 2);
         }
     }
 

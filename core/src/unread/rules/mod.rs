@@ -17,7 +17,7 @@ pub(crate) use announcement::{OWED_CHECK, announce};
 pub(crate) use counter_state::CounterState;
 pub(crate) use fill::{Fill, Positions, StoredPosition, lease_wait_ms, release, renew, take_lease};
 pub(crate) use forget::forget;
-pub(crate) use later_change::{StoredCounts, announce_later_change, takes_one};
+pub(crate) use later_change::announce_later_change;
 pub(crate) use missed_events::{AddedConversation, MissedEvents, encode_newest, is_added, missed, notified_up_to};
 pub use page::{UnreadPage, page};
 pub(crate) use reconciliation::{Reconciliation, reconcile, repeat, tell_counter};
