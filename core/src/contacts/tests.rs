@@ -163,6 +163,30 @@ fn whoever_may_not_see_each_other_any_more_sees_nothing_but_that() {
     }
 }
 
+/// Bob adds Ann on another host right after this one has read what the two had said, and they are shown to each other.
+#[test]
+fn a_block_hides_whoever_became_visible_while_it_was_made() {
+    let world = FakeWorld::new();
+    for user in [ANN, BOB] {
+        connect(&world, user);
+    }
+    block_on(add(&world, ANN, BOB)).unwrap();
+    received(&world);
+    let elsewhere = world.clone();
+    let host = world.changed_after((Operation::Relation, 1), move |_| {
+        block_on(add(&elsewhere, BOB, ANN)).unwrap();
+    });
+    block_on(block(&host, ANN, BOB)).unwrap();
+    let events = received(&world);
+    for user in [ANN, BOB] {
+        let presence = events.iter().filter(|(to, name, _)| *to == user && name.starts_with("user."));
+        let (names, generations): (Vec<&str>, Vec<u64>) =
+            presence.map(|(_, name, payload)| (name.as_str(), payload["generation"].as_u64().unwrap())).unzip();
+        assert_eq!(names, ["user.online", "user.offline"], "{events:?}");
+        assert!(generations.is_sorted_by(|one, next| one < next), "{events:?}");
+    }
+}
+
 #[test]
 fn a_user_who_was_never_seen_gets_no_record() {
     let world = FakeWorld::new();

@@ -8,6 +8,7 @@ mod interleaving;
 mod outage;
 mod query;
 mod transitions;
+mod visibility;
 mod wrong_types;
 
 use std::collections::BTreeMap;

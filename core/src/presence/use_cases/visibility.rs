@@ -4,6 +4,9 @@
 //! was published for whoever could see a user before has a lower generation than the one that hides the user, in whatever
 //! order they arrive, and clients drop it. The generation that is told is read before the records are asked, too: if another
 //! change follows, the event that tells it has a higher one. Nothing is written for a user who was never seen.
+//!
+//! What the two had said was read before the change, and in between the other one may have become visible, and may have been
+//! shown, by a change of another call. Whoever makes the two invisible hides them in that case, too.
 
 use super::announce::announce;
 use crate::error::Error;
@@ -22,7 +25,9 @@ pub async fn show_change<W: World>(
     before: Option<Relation>,
 ) -> Result<(), Error> {
     let now = world.relation(user, other).await?;
-    if before.is_some_and(|before| before.is_visible() == now.is_visible()) {
+    let was_visible = before.is_some_and(|before| most_visible(before, now).is_visible());
+    let is_as_before = before.is_some_and(|before| before.is_visible() == now.is_visible());
+    if is_as_before && (now.is_visible() || !was_visible) {
         return Ok(());
     }
     for one in [user, other] {
@@ -34,7 +39,6 @@ pub async fn show_change<W: World>(
     for (viewer, shown, is_concerned, value) in
         [(user, other, now.contact, values.get(1)), (other, user, now.contact_of, values.first())]
     {
-        let was_visible = before.is_some_and(Relation::is_visible);
         // A user who never had the other as a contact has seen nothing, and learns nothing now.
         if is_concerned || was_visible || before.is_none() && viewer == user {
             let view = record::view(shown, value.unwrap_or(&Value::Missing))?;
@@ -46,6 +50,17 @@ pub async fn show_change<W: World>(
     }
     world.count("presence_shown", &[("visible", if now.is_visible() { "yes" } else { "no" })], 1);
     Ok(world.publish(publications).await?)
+}
+
+/// The most that each of two users can have allowed the other between two readings of what they say about each other. If
+/// that does not make them visible, nobody has shown them to each other in that time.
+const fn most_visible(before: Relation, now: Relation) -> Relation {
+    Relation {
+        contact: before.contact || now.contact,
+        blocked: before.blocked && now.blocked,
+        contact_of: before.contact_of || now.contact_of,
+        blocked_by: before.blocked_by && now.blocked_by,
+    }
 }
 
 /// The event for a user who may see the presence of another one, or may not. `None`: there is nothing to correct about a user
