@@ -59,9 +59,9 @@ pub const ANNOUNCEMENT_WAIT_MS_MAX: u64 = 2_000;
 
 /// The number of conversations that one step of erasing a user leaves.
 pub const ERASED_CONVERSATIONS: usize = 100;
-/// The number of conversations whose removals are announced together while a user is erased. Each takes two calls of the
-/// records, and what was begun before [`ERASE_MS_MAX`] is over has to end before a function's deadline. Each conversation
-/// with unread messages takes an attempt of its own to change the total, of at most [`TRIES_MAX`].
+/// The number of conversations whose removals are announced together while a user is erased. Each takes two calls of
+/// the records, and what was begun before [`ERASE_MS_MAX`] is over has to end before a function's deadline. Each
+/// conversation with unread messages takes an attempt of its own to change the total, of at most [`TRIES_MAX`].
 pub const ERASED_TOGETHER: usize = 20;
 /// The number of messages that one step of erasing a user deletes. Each is announced to up to [`MEMBERS_MAX`] members.
 pub const ERASED_MESSAGES: usize = 20;

@@ -89,8 +89,8 @@ impl Client {
         self.erase_user_within(user, 2 * DEADLINE).await
     }
 
-    /// Erases a user to the end; returns how many calls were not refused. Only a client with the service key may do so. A
-    /// call that is refused for the moment is repeated after the time that its answer names, and goes on.
+    /// Erases a user to the end; returns how many calls were not refused. Only a client with the service key may do so.
+    /// A call that is refused for the moment is repeated after the time that its answer names, and goes on.
     ///
     /// # Panics
     /// If a call is refused for good, or the erasing does not end within this time.

@@ -124,7 +124,8 @@ impl PostgresServer {
         self.start_again();
     }
 
-    /// Stops the server and starts it as a standby that follows nobody: it is in recovery, answers reads and refuses changes.
+    /// Stops the server and starts it as a standby that follows nobody: it is in recovery, answers reads and refuses
+    /// changes.
     pub async fn demote(&self) {
         self.controlled(&["stop", "-m", "fast"]);
         let signal = self.folder.path().join("data/standby.signal");

@@ -18,9 +18,9 @@ use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The conversations of a big user: more than one step leaves, than one chunk of counters, and than one page of them. An
-/// unoptimised host takes a few milliseconds for each, so that the largest number that is allowed would take minutes on a
-/// busy machine. `ROOST_ERASED_CONVERSATIONS` names another one; `tests/soak` runs 20,000.
+/// The conversations of a big user: more than one step leaves, than one chunk of counters, and than one page of them.
+/// An unoptimised host takes a few milliseconds for each, so that the largest number that is allowed would take minutes
+/// on a busy machine. `ROOST_ERASED_CONVERSATIONS` names another one; `tests/soak` runs 20,000.
 const CONVERSATIONS: usize = 2_000;
 /// The time that the erasing of so many may take.
 const ERASED_WITHIN: Duration = Duration::from_secs(75);

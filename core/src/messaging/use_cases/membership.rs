@@ -102,8 +102,8 @@ pub(super) async fn announce_removals<W: World>(
     announced
 }
 
-/// Announces what the records say about conversations that the user has left, and returns those of which they say the same
-/// afterwards. `is_published` becomes `true` as soon as one of the others may have been told something.
+/// Announces what the records say about conversations that the user has left, and returns those of which they say the
+/// same afterwards. `is_published` becomes `true` as soon as one of the others may have been told something.
 async fn announce_together<W: World>(
     world: &W,
     user: UserId,

@@ -1,5 +1,5 @@
-//! Two users change what they say about each other at the same time: every order in which the port calls of the two can be
-//! interleaved. In the end each of them is shown the other one as online exactly if the two may see each other.
+//! Two users change what they say about each other at the same time: every order in which the port calls of the two can
+//! be interleaved. In the end each of them is shown the other one as online exactly if the two may see each other.
 
 use super::faulty_host::FaultyHost;
 use super::*;
@@ -60,8 +60,8 @@ fn generation(world: &FakeWorld, user: UserId) -> u64 {
     fields.into_iter().find(|(name, _)| name.as_str() == GENERATION).unwrap().1.parse().unwrap()
 }
 
-/// Whether a client shows the other user as online after these events. It drops those whose generation is not above the one
-/// that it knows.
+/// Whether a client shows the other user as online after these events. It drops those whose generation is not above the
+/// one that it knows.
 fn is_shown(events: &[(UserId, Delivery)], (viewer, other): (UserId, UserId), known: Option<u64>) -> bool {
     let mut shown = (known.is_some(), known.unwrap_or_default());
     for (_, event) in events.iter().filter(|(to, event)| *to == viewer && event.name.starts_with("user.")) {

@@ -5,8 +5,8 @@
 //! order they arrive, and clients drop it. The generation that is told is read before the records are asked, too: if another
 //! change follows, the event that tells it has a higher one. Nothing is written for a user who was never seen.
 //!
-//! What the two had said was read before the change, and in between the other one may have become visible, and may have been
-//! shown, by a change of another call. Whoever makes the two invisible hides them in that case, too.
+//! What the two had said was read before the change, and in between the other one may have become visible, and may have
+//! been shown, by a change of another call. Whoever makes the two invisible hides them in that case, too.
 
 use super::announce::announce;
 use crate::error::Error;
@@ -52,8 +52,9 @@ pub async fn show_change<W: World>(
     Ok(world.publish(publications).await?)
 }
 
-/// The most that each of two users can have allowed the other between two readings of what they say about each other. If
-/// that does not make them visible, nobody has shown them to each other in that time.
+/// The most that each of two users can have allowed the other between two readings of what they say about each other.
+/// If that does not make them visible, nobody has shown them to each other in that time, unless one of them has changed
+/// something and changed it back: then that user's devices were told so, and show nothing of the other one any more.
 const fn most_visible(before: Relation, now: Relation) -> Relation {
     Relation {
         contact: before.contact || now.contact,

@@ -1,7 +1,7 @@
 //! Authentication: users' tokens, service keys and the `Roost-User` header.
 //!
-//! The access of a route decides what a caller may do there. `key` and `key_set` parse keys, `key_file` and `key_set_url`
-//! keep them up to date, `token` verifies a signature with `crypto`, and this module checks the claims.
+//! The access of a route decides what a caller may do there. `key` and `key_set` parse keys, `key_file` and
+//! `key_set_url` keep them up to date, `token` verifies a signature with `crypto`, and this module checks the claims.
 
 mod cache;
 mod credentials;
