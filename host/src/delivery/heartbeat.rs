@@ -2,7 +2,7 @@
 //!
 //! A heartbeat that fails is missed. As long as some are, the task tries a few of them again and again, and sends all that
 //! were missed as soon as these succeed, spread over a short time: after an outage of the store no device expires because
-//! the next round is far away.
+//! the next round is far away. The tries also let the function note in the records that this host is cut off from the store.
 //!
 //! A call that traps or is refused would fail again. Its connections are named again in halves within the same round,
 //! until those are alone for which a function fails: one bad connection costs no other its heartbeat.
@@ -290,6 +290,21 @@ mod tests {
         let before = fixture.calls();
         fixture.sleep_until(121.1).await;
         assert_eq!(fixture.named(before), (1, 10));
+    }
+
+    /// What the function notes in the records holds for half a minute at least.
+    #[tokio::test(start_paused = true)]
+    async fn heartbeats_are_tried_every_few_seconds_while_the_store_is_away() {
+        let fixture = Fixture::new(10).await;
+        fixture.set_store_away(true);
+        let mut second = 27.0;
+        while second < 700.0 {
+            fixture.sleep_until(second).await;
+            let before = fixture.calls();
+            second += 3.0;
+            fixture.sleep_until(second).await;
+            assert!((1..=8).contains(&(fixture.calls() - before)), "after {second} s");
+        }
     }
 
     #[tokio::test(start_paused = true)]

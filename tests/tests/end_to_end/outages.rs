@@ -1,8 +1,8 @@
-//! Outages of Redis under connected users: nobody is announced as offline because of one, users of a host that died
-//! meanwhile are, those of a host that is cut off alone are if it stays away, a cut of the bus concerns only the users of the
-//! cut connection, and a full server takes nobody offline.
+//! Outages of Redis under connected users, for all hosts or for one of them: nobody is announced as offline because of one,
+//! users of a host that died meanwhile are, a cut of the bus concerns only the users of the cut connection, and a full server
+//! takes nobody offline.
 //!
-//! `ROOST_OUTAGE_SECONDS` makes the outages longer; `tests/soak` runs 45 s, two minutes and ten minutes.
+//! `ROOST_OUTAGE_SECONDS` sets the length of the outages; `tests/soak` runs 45 s, two minutes and ten minutes.
 
 use std::time::Duration;
 
@@ -18,16 +18,21 @@ use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The outage, if the environment names no longer one: longer than sweeps may be missing.
+/// The outage, if the environment names no other one: longer than sweeps may be missing.
 const OUTAGE_S: u64 = 20;
-/// From the return of the store until a user of a dead host is announced as offline: the hold, sweeps, and some reserve.
+/// The time for which one host is cut off, if the environment names no other one: longer than a device lives without
+/// heartbeats, whenever the last one was.
+const CUT_S: u64 = 90;
+/// From the return of the store until a user of a dead host is announced as offline: a device that lives until then, the
+/// hold, sweeps, and some reserve.
 const GONE_WITHIN: Duration = Duration::from_secs(30 + 60 + 25);
 /// How long connected clients answer pings between two checks.
 const ATTENTION: Duration = Duration::from_millis(500);
 
-fn outage() -> Duration {
+/// The length of an outage, in seconds, unless the environment names another one.
+fn span_or(seconds: u64) -> Duration {
     let named = std::env::var("ROOST_OUTAGE_SECONDS").ok();
-    Duration::from_secs(named.map_or(OUTAGE_S, |text| text.parse().expect("a number of seconds")))
+    Duration::from_secs(named.map_or(seconds, |text| text.parse().expect("a number of seconds")))
 }
 
 /// The users whom the frames that a socket kept announce as offline.
@@ -69,7 +74,8 @@ async fn a_paused_redis_is_nobodys_departure_but_the_users_of_a_host_that_died_g
     }
     redis.pause();
     fleet.kill(1).await;
-    tokio::join!(ann.listen(outage()), bob.listen(outage()));
+    let outage = span_or(OUTAGE_S);
+    tokio::join!(ann.listen(outage), bob.listen(outage));
     redis.resume();
     eventually_within(GONE_WITHIN, "the user of the dead host is offline", async || {
         tokio::join!(ann.listen(ATTENTION), bob.listen(ATTENTION));
@@ -83,37 +89,49 @@ async fn a_paused_redis_is_nobodys_departure_but_the_users_of_a_host_that_died_g
     assert!(held.sum("roost_function_presence_swept_total", &["result=\"held\""]) > 0.0, "departures were held");
 }
 
-/// For the other host, a host without its store is like one that died.
+/// With the default interval of heartbeats. Ann and Bob are connected to the first host, Cid to the one that is cut off, and
+/// Dan to one that dies.
 #[tokio::test]
-async fn users_of_a_host_that_is_cut_off_alone_depart_only_if_it_is_away_for_long() {
+async fn users_of_a_host_that_is_cut_off_alone_do_not_depart_and_users_who_leave_do() {
     let redis = RedisServer::start().await;
     let proxy = Proxy::before(([127, 0, 0, 1], redis.port()).into()).await;
     let records = PostgresServer::shared().database().await;
-    let stores = [redis.url(), format!("redis://{}", proxy.address)];
-    let settings = stores.map(|store| {
-        let mut settings = settings_for(&store, &records);
-        settings.push(("socket.beat_interval_ms".to_owned(), "5000".to_owned()));
-        settings
-    });
-    let fleet = Fleet::start(settings.into()).await;
-    let [ann_id, cid_id] = [Uuid::new_v4(), Uuid::new_v4()];
-    fleet.host(0).befriend(ann_id, cid_id).await;
-    let (mut ann, mut cid) = (Socket::open(fleet.host(0), ann_id).await, Socket::open(fleet.host(1), cid_id).await);
-    ann.expect("user.online").await;
+    let stores = [redis.url(), format!("redis://{}", proxy.address), redis.url()];
+    let mut fleet = Fleet::start(stores.iter().map(|store| settings_for(store, &records)).collect()).await;
+    let [ann_id, bob_id, cid_id, dan_id] = std::array::from_fn(|_| Uuid::new_v4());
+    for contact in [bob_id, cid_id, dan_id] {
+        fleet.host(0).befriend(ann_id, contact).await;
+    }
+    let (mut ann, bob) = (Socket::open(fleet.host(0), ann_id).await, Socket::open(fleet.host(0), bob_id).await);
+    let mut cid = Socket::open(fleet.host(1), cid_id).await;
+    let _on_the_dying_host = Socket::open(fleet.host(2), dan_id).await;
+    eventually("sweeps have begun", || async { redis.ask::<Vec<String>>("KEYS presence_sweep:*").await.len() == 16 })
+        .await;
+
     proxy.set(NetworkCondition::Down);
-    tokio::join!(ann.listen(outage()), cid.listen(outage()));
+    fleet.kill(2).await;
+    bob.close().await;
+    let cut = span_or(CUT_S);
+    tokio::join!(ann.listen(cut), cid.listen(cut));
+    assert_eq!(offline(&ann), [bob_id], "the user who has left, and nobody else");
+    let noted = Metrics::of(&fleet.host(1).operator()).await;
+    assert!(noted.sum("roost_function_presence_cut_off_total", &["outcome=\"noted\""]) > 0.0, "the cut is noted");
+
     proxy.set(NetworkCondition::Normal);
     eventually("heartbeats that succeed again", async || {
         tokio::join!(ann.listen(ATTENTION), cid.listen(ATTENTION));
         redis.ask::<i64>(&format!("PTTL online:{cid_id}")).await > 55_000
     })
     .await;
-    tokio::join!(ann.listen(10 * ATTENTION), cid.listen(10 * ATTENTION));
-    let away_for_long = outage() > Duration::from_millis(PRESENCE_TTL_MS);
-    let departed = if away_for_long { vec![cid_id] } else { Vec::new() };
-    assert_eq!((offline(&ann), offline(&cid)), (departed, Vec::new()));
-    if away_for_long {
-        assert_eq!(ann.payload("user.online").await["user"], json!(cid_id));
+    eventually_within(GONE_WITHIN, "the user of the dead host is offline", async || {
+        tokio::join!(ann.listen(ATTENTION), cid.listen(ATTENTION));
+        offline(&ann).contains(&dan_id)
+    })
+    .await;
+    assert_eq!((offline(&ann), offline(&cid)), (vec![bob_id, dan_id], Vec::new()));
+    if cut > Duration::from_millis(PRESENCE_TTL_MS) {
+        let held = Metrics::of(&fleet.host(0).operator()).await;
+        assert!(held.sum("roost_function_presence_swept_total", &["result=\"held\""]) > 0.0, "departures were held");
     }
 }
 
