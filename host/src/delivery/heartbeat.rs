@@ -298,7 +298,7 @@ mod tests {
         let fixture = Fixture::new(10).await;
         fixture.set_store_away(true);
         fixture.sleep_until(27.0).await;
-        for second in (30..700).step_by(3) {
+        for second in (30_u32..700).step_by(3) {
             let before = fixture.calls();
             fixture.sleep_until(f64::from(second)).await;
             assert!((1..=10).contains(&(fixture.calls() - before)), "at {second} s");
