@@ -9,7 +9,7 @@ import { Liveness } from "../../host/web/client/src/liveness.js";
 import { decide } from "../../host/web/client/src/outcome.js";
 import { RoostError } from "../../host/web/client/roost-client.js";
 import { FakeClock, quiet } from "./fake-clock.mjs";
-import { FakeHost, OTHER, message, problem, tokenOf } from "./fake-host.mjs";
+import { FakeHost, OTHER, counters, message, problem, tokenOf } from "./fake-host.mjs";
 
 test("a socket shows its token as the second subprotocol, and never in its address", async () => {
   const host = new FakeHost();
@@ -252,7 +252,7 @@ test("where no socket opens, the client uses an event stream and HTTP, and tries
   await host.clock.advance(500);
   host.socket.end(1006);
   await host.clock.advance(1_000);
-  const hello = { connection: "c", user: null, epoch: "e", offset: 4, beat_interval_ms: 25_000, unread: { total: 0, conversations: {} } };
+  const hello = { connection: "c", user: null, epoch: "e", offset: 4, beat_interval_ms: 25_000, unread: counters() };
   write(`retry: 2000\nid: e:4\nevent: hello\ndata: ${JSON.stringify(hello)}\n\nid: e:5\nevent: message.new\r\ndata: ${JSON.stringify(message(5))}\r\n\r\n`);
   await quiet();
   assert.deepEqual([client.transport, received], ["events", [[5, 5]]]);
@@ -344,7 +344,7 @@ test("a probe that is under way is no sign of life", async () => {
   const clock = new FakeClock();
   let dead = false;
   const probe = () => new Promise((_, reject) => clock.setTimeout(() => reject(new RoostError("timeout", "late")), 10_000));
-  const liveness = new Liveness(clock, 45_000, { probe, beat: probe, dead: () => (dead = true) });
+  const liveness = new Liveness(clock, 45_000, { probe, heartbeat: probe, dead: () => (dead = true) });
   liveness.start("socket", 25_000);
   await clock.advance(40_000);
   liveness.probe();

@@ -77,9 +77,8 @@ export class FakeHost {
       /** Opens the socket and says hello. */
       hello(changes = {}) {
         this.onopen({});
-        const unread = { total: 0, conversations: {} };
-        const hello = { connection: "c1", user: USER, epoch: "e", offset: 0, beat_interval_ms: 25_000, presence: [], unread };
-        this.push("hello", { ...hello, ...changes });
+        const hello = { connection: "c1", user: USER, epoch: "e", offset: 0, beat_interval_ms: 25_000, presence: [] };
+        this.push("hello", { ...hello, unread: counters(), ...changes });
       }
 
       end(code, reason = "") {
@@ -144,6 +143,16 @@ export function message(seq, changes = {}) {
     created_at: new Date(1_700_000_000_000 + seq * 1_000).toISOString(),
     ...changes,
   };
+}
+
+/**
+ * The counters of `hello` and of an answer to `sync`, with nothing read: of each conversation, how many messages are unread,
+ * and the `seq` up to which changes are counted, which is the same number if only messages were sent.
+ */
+export function counters(conversations = {}, seqs = conversations) {
+  const total = Object.values(conversations).reduce((sum, unread) => sum + unread, 0);
+  const reads = Object.fromEntries(Object.keys(conversations).map((id) => [id, 0]));
+  return { total, conversations, reads, seqs };
 }
 
 /** A conversation as the host sends it. */

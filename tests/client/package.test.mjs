@@ -41,6 +41,19 @@ test("the types name exactly the members of the classes", async () => {
   await made.close();
 });
 
+test("the guide names every code of an error that the client makes, unless the host has the same", () => {
+  const codes = (written, pattern) => [...written.matchAll(pattern)].map(([, code]) => code);
+  const sources = readdirSync(new URL("src/", folder), { recursive: true }).filter((path) => path.endsWith(".js"));
+  const made = sources.flatMap((name) => codes(text(`src/${name}`), /new RoostError\(\s*(?:\w+ \|\| )?"(\w+)"/g));
+  const [, list] = /one of the client's own: ([^.]+)\./.exec(text("README.md"));
+  const [, errors] = /\n### Errors\n([^]+?)\n##/.exec(text("../../../docs/api.md"));
+  const named = codes(list, /`(\w+)`/g);
+  const ofHost = codes(errors, /`(\w+)`/g);
+  assert.ok(made.length >= named.length && ofHost.length > 30, `${made.length} are made, ${ofHost.length} are the host's`);
+  assert.deepEqual(made.filter((code) => !named.includes(code) && !ofHost.includes(code)), [], "missing in README.md");
+  assert.deepEqual(named.filter((code) => !made.includes(code)), [], "named in README.md, and made nowhere");
+});
+
 test("the package has every file and no dependencies, and imports only its own files and modules of Node", () => {
   const manifest = JSON.parse(text("package.json"));
   assert.equal(text("LICENSE"), text("../../../LICENSE"), "npm publishes the license that is in the folder");

@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { RoostError, memoryStorage } from "../../host/web/client/roost-client.js";
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, FakeHost, OTHER, SECOND, USER, message, messageId, problem, tokenOf } from "./fake-host.mjs";
+import { CONVERSATION, FakeHost, OTHER, SECOND, USER, counters, message, messageId, problem, tokenOf } from "./fake-host.mjs";
 
 test("a message without an answer is sent again with the same id", async () => {
   const host = new FakeHost();
@@ -316,7 +316,7 @@ test("a refused token is no refused message, and nothing is sent as another user
   const host = new FakeHost();
   const body = () => new ReadableStream({
     start(controller) {
-      const hello = { connection: "c1", user: USER, epoch: "e", offset: 0, unread: { total: 0, conversations: {} } };
+      const hello = { connection: "c1", user: USER, epoch: "e", offset: 0, unread: counters() };
       controller.enqueue(new TextEncoder().encode(`event: hello\ndata: ${JSON.stringify(hello)}\n\n`));
     },
   });

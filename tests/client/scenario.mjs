@@ -6,9 +6,7 @@ import assert from "node:assert/strict";
 
 import { RoostStore } from "../../host/web/client/roost-client.js";
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, FakeHost, conversation } from "./fake-host.mjs";
-
-const NOTHING = { total: 0, conversations: {} };
+import { CONVERSATION, FakeHost, conversation, counters } from "./fake-host.mjs";
 
 /** A store whose client is connected and whose state is loaded. */
 export class Scenario {
@@ -16,7 +14,7 @@ export class Scenario {
   offset = 0;
 
   async begin(state = {}) {
-    const { conversations = [conversation()], unread = NOTHING, presence = [], options = {}, client = {} } = state;
+    const { conversations = [conversation()], unread = counters(), presence = [], options = {}, client = {} } = state;
     await this.connect({ options, client });
     this.host.socket.hello({ unread, presence });
     await this.synchronise({ conversations, unread, presence, next_cursor: state.nextCursor ?? null });
@@ -37,8 +35,8 @@ export class Scenario {
     await quiet();
     const frame = this.host.socket.ofType("sync").at(-1);
     assert.ok(frame, "the store asks for the state");
-    const state = { epoch: "e", offset: this.offset, presence: [], unread: NOTHING, conversations: [], next_cursor: null };
-    this.host.socket.answer(frame, { ...state, ...changes });
+    const state = { epoch: "e", offset: this.offset, presence: [], conversations: [], next_cursor: null };
+    this.host.socket.answer(frame, { ...state, unread: counters(), ...changes });
     await quiet();
   }
 

@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { Recorder } from "../../host/web/client/src/store/recorder.js";
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, OTHER, SECOND, THIRD, conversation, message, problem } from "./fake-host.mjs";
+import { CONVERSATION, OTHER, SECOND, THIRD, conversation, counters, message, problem } from "./fake-host.mjs";
 import { Scenario } from "./scenario.mjs";
 
 const day = (number) => new Date(1_700_000_000_000 + number * 86_400_000).toISOString();
@@ -97,7 +97,7 @@ test("lists of the snapshot remain the same objects when something else changes"
 });
 
 test("a wrong read position changes nothing, and one that does not fit into the queue is taken back", async () => {
-  const unread = { total: 2, conversations: { [CONVERSATION]: 2 } };
+  const unread = counters({ [CONVERSATION]: 2 });
   const conversations = [conversation({ unread: 2, last_message: message(2) })];
   const scenario = await new Scenario().begin({ conversations, unread, client: { queueMax: 1 } });
   assert.throws(() => scenario.store.read(CONVERSATION, "all"), /read position/);

@@ -6,14 +6,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { quiet } from "./fake-clock.mjs";
-import { CONVERSATION, OTHER, SECOND, THIRD, USER, conversation, message, messageId, problem } from "./fake-host.mjs";
+import { CONVERSATION, OTHER, SECOND, THIRD, USER, conversation, counters, message, messageId, problem } from "./fake-host.mjs";
 import { Scenario } from "./scenario.mjs";
 
 const FOURTH = "00000000-0000-4000-8000-000000000004";
 
 test("hello and one answer make the whole screen", async () => {
   const presence = [{ user: OTHER, online: true, last_seen: null, generation: 3 }];
-  const unread = { total: 5, conversations: { [CONVERSATION]: 5 } };
+  const unread = counters({ [CONVERSATION]: 5 });
   const conversations = [conversation({ unread: 5, last_message: message(5) })];
   const scenario = await new Scenario().begin({ conversations, unread, presence });
   const { ready, status, user, total, conversations: shown, presence: online } = scenario.shown;
@@ -101,7 +101,7 @@ test("edits and deletions change open conversations and the list", async () => {
 });
 
 test("reading removes the badge at once, and the host's number replaces it", async () => {
-  const unread = { total: 9, conversations: { [CONVERSATION]: 4, [SECOND]: 5 } };
+  const unread = counters({ [CONVERSATION]: 4, [SECOND]: 5 });
   const conversations = [conversation({ unread: 4, last_message: message(4) }), conversation({ id: SECOND, unread: 5 })];
   const scenario = await new Scenario().begin({ conversations, unread });
   const shown = () => {
@@ -118,7 +118,7 @@ test("reading removes the badge at once, and the host's number replaces it", asy
   assert.deepEqual(shown(), [0, 5], "the badge does not flicker between the answer and the event");
   await scenario.push("message.new", message(5));
   assert.equal(shown()[0], 5, "something newer is unread, and only the host can count what is left");
-  await scenario.push("unread.update", { conversation: CONVERSATION, unread: 1, total: 6, read: 4 });
+  await scenario.push("unread.update", { conversation: CONVERSATION, unread: 1, total: 6, read: 4, seq: 5 });
   assert.deepEqual(shown(), [1, 6]);
   assert.equal(scenario.shown.conversations[0].read, 4);
   await scenario.end();
@@ -129,7 +129,7 @@ test("the line of new messages remains where it was when the conversation was op
   await scenario.open([message(3), message(2, { sender_id: USER }), message(1)]);
   assert.equal(scenario.shown.open[CONVERSATION].first_new, messageId(3));
   scenario.store.read(CONVERSATION);
-  await scenario.push("unread.update", { conversation: CONVERSATION, unread: 0, total: 0, read: 3 });
+  await scenario.push("unread.update", { conversation: CONVERSATION, unread: 0, total: 0, read: 3, seq: 3 });
   await scenario.push("message.new", message(4));
   assert.equal(scenario.shown.open[CONVERSATION].first_new, messageId(3));
   scenario.store.clearNewLine(CONVERSATION);
@@ -217,7 +217,7 @@ test("after a loss, missed messages count although hello has counted them alread
   await scenario.push("message.new", message(1));
   scenario.host.socket.end(1006);
   await scenario.host.clock.advance(250);
-  const unread = { total: 3, conversations: { [CONVERSATION]: 3 } };
+  const unread = counters({ [CONVERSATION]: 3 });
   scenario.host.socket.hello({ offset: scenario.offset, unread });
   await scenario.push("message.new", message(2));
   await scenario.push("message.new", message(3));
@@ -237,7 +237,7 @@ test("after a resync everything is asked for again, and later events are applied
   const frame = scenario.host.socket.ofType("sync").at(-1);
   await scenario.push("message.new", message(8));
   await scenario.push("message.new", message(9));
-  const unread = { total: 2, conversations: { [CONVERSATION]: 2 } };
+  const unread = counters({ [CONVERSATION]: 2 }, { [CONVERSATION]: 8 });
   const conversations = [conversation({ unread: 2, last_message: message(8) })];
   scenario.host.socket.answer(frame, { epoch: "e", offset: 51, presence: [], unread, conversations, next_cursor: null });
   await quiet();
@@ -249,13 +249,12 @@ test("after a resync everything is asked for again, and later events are applied
 
 test("a message that the state of hello or of an answer includes is not counted again", async () => {
   const scenario = await new Scenario().connect();
-  const unread = { total: 2, conversations: { [CONVERSATION]: 2 }, reads: { [CONVERSATION]: 0 }, seqs: { [CONVERSATION]: 4 } };
-  scenario.host.socket.hello({ unread });
+  scenario.host.socket.hello({ unread: counters({ [CONVERSATION]: 2 }, { [CONVERSATION]: 4 }) });
   await scenario.push("message.new", message(4));
   assert.equal(scenario.shown.total, 2, "hello includes it");
   await scenario.push("message.new", message(5));
   assert.equal(scenario.shown.total, 3, "hello does not include it");
-  await scenario.synchronise({ unread: { total: 3, conversations: { [CONVERSATION]: 3 }, seqs: { [CONVERSATION]: 6 } } });
+  await scenario.synchronise({ unread: counters({ [CONVERSATION]: 3 }, { [CONVERSATION]: 6 }) });
   await scenario.push("message.new", message(6));
   assert.equal(scenario.shown.total, 3, "the answer includes it");
   await scenario.end();
@@ -269,12 +268,12 @@ test("events that are older than the loaded state end where the state is", async
     seqs: { [CONVERSATION]: 10, [SECOND]: 4 },
   };
   const scenario = await new Scenario().begin({ unread });
-  const counters = () => [scenario.shown.conversations[0].unread, scenario.shown.total];
+  const shown = () => [scenario.shown.conversations[0].unread, scenario.shown.total];
   await scenario.push("unread.update", { conversation: CONVERSATION, unread: 0, total: 0, read: 9, seq: 9 });
   // Its total does not include a message of the first conversation that comes after it, but is a part of the state.
   await scenario.push("unread.update", { conversation: SECOND, unread: 1, total: 1, read: 1, seq: 4 });
   await scenario.push("message.new", message(10));
-  assert.deepEqual(counters(), [1, 2]);
+  assert.deepEqual(shown(), [1, 2]);
   await scenario.end();
 });
 

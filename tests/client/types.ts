@@ -42,7 +42,7 @@ client.on("message.new", (message, position) => {
   const seq: string = message.seq;
   return [content, seq];
 });
-client.on("unread.update", ({ total, read, seq }) => total + read + (seq ?? 0));
+client.on("unread.update", ({ total, read, seq }) => total + read + seq);
 client.on("user.online", ({ last_seen: lastSeen }) => lastSeen?.slice(0, 10));
 client.on("conversation.members", ({ added, member_count: count }) => added.length === count);
 // @ts-expect-error the payload is a message

@@ -90,7 +90,7 @@ class History {
   }
 
   /** Everything arrives, until nothing is left to do. */
-  async settleDown() {
+  async becomeQuiet() {
     for (let round = 0; round < 40; round += 1) {
       this.#serve();
       this.deliver(1_000);
@@ -226,7 +226,7 @@ test("whatever happens, the store shows what the host answers once things are qu
       for (let step = 0; step < STEPS; step += 1) {
         await history.step();
       }
-      await history.settleDown();
+      await history.becomeQuiet();
       compare(history);
     } catch (error) {
       error.message = `ROOST_CLIENT_SEED=${seed}: ${error.message}`;

@@ -52,8 +52,8 @@ export interface UnreadCounters {
   /** Only conversations with something unread; all of them if there is no `next_cursor`. */
   conversations: Record<Id, number>;
   /** The user's read positions, and the changes that are included in the counters, of the same conversations. */
-  reads?: Record<Id, number>;
-  seqs?: Record<Id, number>;
+  reads: Record<Id, number>;
+  seqs: Record<Id, number>;
   next_cursor?: string | null;
 }
 
@@ -116,7 +116,7 @@ export interface HostEvents {
   "message.updated": Message;
   "message.deleted": { conversation: Id; id: Id; seq: number };
   "message.read_update": { conversation: Id; reader: Id; up_to: number };
-  "unread.update": { conversation: Id; unread: number; total: number; read: number; seq?: number };
+  "unread.update": { conversation: Id; unread: number; total: number; read: number; seq: number };
   "conversation.added": Conversation;
   "conversation.members": { conversation: Id; added: Id[]; removed: Id[]; member_count: number };
   "conversation.removed": { conversation: Id; total: number };

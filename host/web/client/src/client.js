@@ -247,7 +247,7 @@ export class RoostClient {
       },
       authorize: () => this.#checkUser(this.#tokens.user),
       probe: () => this.call("presence.beat", {}, { timeoutMs: PROBE_MS_MAX }),
-      beat: () => this.call("presence.beat", { connection: this.#hello?.connection }),
+      heartbeat: () => this.call("presence.beat", { connection: this.#hello?.connection }),
     });
   }
 

@@ -60,7 +60,7 @@ export class Connection {
    * @param {import("../roost-client.js").Clock} clock
    * @param {import("./tokens.js").Tokens} tokens
    * @param {{frame: Function, down: Function, stopped: Function, status: Function, since: Function, forget: Function,
-   *   probe: () => Promise<unknown>, beat: () => Promise<unknown>, authorize: Function}} events
+   *   probe: () => Promise<unknown>, heartbeat: () => Promise<unknown>, authorize: Function}} events
    */
   constructor(settings, clock, tokens, events) {
     this.#settings = settings;
@@ -70,7 +70,7 @@ export class Connection {
     this.#backoff = new Backoff(clock, settings.backoffFirstMs, settings.backoffLastMs);
     this.#liveness = new Liveness(clock, settings.idleMs, {
       probe: events.probe,
-      beat: events.beat,
+      heartbeat: events.heartbeat,
       dead: () => this.#link?.close({ reason: "the host does not answer" }),
     });
   }

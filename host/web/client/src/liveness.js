@@ -16,13 +16,13 @@ export class Liveness {
   #kind = null;
   #heardAt = 0;
   #watch = null;
-  #beat = null;
+  #heartbeat = null;
   #probing = false;
 
   /**
    * @param {import("../roost-client.js").Clock} clock
    * @param {number} idleMs how long a socket may be quiet before it is probed
-   * @param {{probe: () => Promise<unknown>, beat: () => Promise<unknown>, dead: () => void}} actions
+   * @param {{probe: () => Promise<unknown>, heartbeat: () => Promise<unknown>, dead: () => void}} actions
    */
   constructor(clock, idleMs, actions) {
     this.#clock = clock;
@@ -31,13 +31,13 @@ export class Liveness {
   }
 
   /** Begins to watch a connection of this kind, which has just been opened. */
-  start(kind, beatIntervalMs) {
+  start(kind, heartbeatIntervalMs) {
     this.stop();
     this.#kind = kind;
     this.activity();
     this.#schedule();
-    if (kind === "events" && beatIntervalMs > 0) {
-      this.#scheduleBeat(beatIntervalMs);
+    if (kind === "events" && heartbeatIntervalMs > 0) {
+      this.#scheduleHeartbeat(heartbeatIntervalMs);
     }
   }
 
@@ -46,7 +46,7 @@ export class Liveness {
     this.#kind = null;
     this.#probing = false;
     this.#clock.clearTimeout(this.#watch);
-    this.#clock.clearTimeout(this.#beat);
+    this.#clock.clearTimeout(this.#heartbeat);
   }
 
   /** Something arrived. */
@@ -96,11 +96,11 @@ export class Liveness {
     }
   }
 
-  #scheduleBeat(intervalMs) {
-    this.#beat = this.#clock.setTimeout(() => {
-      this.#scheduleBeat(intervalMs);
+  #scheduleHeartbeat(intervalMs) {
+    this.#heartbeat = this.#clock.setTimeout(() => {
+      this.#scheduleHeartbeat(intervalMs);
       // The next heartbeat makes up for one that failed.
-      this.#actions.beat().catch(() => {});
+      this.#actions.heartbeat().catch(() => {});
     }, intervalMs);
   }
 }

@@ -36,7 +36,7 @@ export function withMembers(conversation, { added, removed, member_count: count 
   };
 }
 
-/** Whether an event about members leaves something open that only the host knows. */
+/** Whether events about members have left a conversation incomplete: only the host knows the rest. */
 export function lacksMembers({ members, member_count: count, reads }) {
   return members.length !== Math.min(count, MEMBERS_SHOWN_MAX)
     || (count <= READS_SHOWN_MAX && members.some((user) => !(user in reads)));

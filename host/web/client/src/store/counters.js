@@ -1,9 +1,9 @@
 /**
  * The unread counters as the host has counted them: of each conversation, and their sum.
  *
- * A counter comes with the `seq` up to which changes are included in it: a message above it counts. Events can be older
- * than the state that was loaded before they arrived; they take a counter back, and those that follow count again. For the
- * same reason the sum moves by the differences, and not to the `total` of an event.
+ * A counter comes with the `seq` up to which changes are included in it: a message above it counts. An event can be older
+ * than the loaded state. It sets the counter back, and the events after it count again. For the same reason the sum moves by
+ * the differences, and not to the `total` of an event.
  *
  * With more than 1,400 unread conversations, the host names only a part of them. A counter that was not named may have any
  * value, so that the differences are not known: the total is that of the last event that has one, plus the messages since.
@@ -20,7 +20,7 @@ export class Counters {
   #partial = false;
 
   /** The counters of `hello` or `sync` replace everything. Conversations without anything unread are not named. */
-  replace({ total, conversations, seqs = {}, next_cursor: nextCursor = null }) {
+  replace({ total, conversations, seqs, next_cursor: nextCursor = null }) {
     this.total = total;
     this.#partial = nextCursor !== null;
     this.#counters.clear();
@@ -61,7 +61,7 @@ export class Counters {
   }
 
   /** `unread.update`: the host has counted again. */
-  update(conversation, { unread, total, seq = this.#known(conversation).seq }) {
+  update(conversation, { unread, total, seq }) {
     this.#set(conversation, { unread, seq });
     this.#setTotal(total);
   }

@@ -1,5 +1,5 @@
 /**
- * Asks the host again about conversations of which an event left something open. What cannot be asked without a connection is
+ * Asks the host again about conversations that an event has left incomplete. What cannot be asked without a connection is
  * asked with the next one.
  *
  * An answer and the events travel apart. An answer counts only if no event of its conversation arrived while it was on the
@@ -22,7 +22,7 @@ export class Refresh {
   #running = 0;
 
   /**
-   * `isNeeded` is asked once the conversation is quiet: later events may have answered what was open.
+   * `isNeeded` is asked once the conversation is quiet: later events may have completed it.
    * @param {import("../../roost-client.js").Clock} clock
    * @param {{isNeeded: (id: string) => boolean, canAsk: () => boolean, ask: (id: string) => Promise<object | null>,
    *   apply: (id: string, answer: object | null) => void, overflow: () => void}} actions

@@ -33,8 +33,8 @@ export class Screen {
   #timelines = new Map();
   /** Read positions of this device that no event has confirmed. */
   #localReads = new Map();
-  /** Conversations of which an event left something open that only the host knows. */
-  #open = new Set();
+  /** Conversations that an event has left incomplete: only the host knows the rest. */
+  #incomplete = new Set();
   /** The changes that the host has not acknowledged, by conversation. */
   #queued = new Map();
   #views = new Map();
@@ -130,7 +130,7 @@ export class Screen {
   /** The first page of conversations replaces the list. The counters were replaced by those of the same answer before. */
   replaceConversations({ conversations, next_cursor: nextCursor }) {
     this.#conversations.clear();
-    this.#open.clear();
+    this.#incomplete.clear();
     conversations.slice(0, this.#limits.conversationsMax).forEach((conversation) => this.correct(conversation));
     this.nextCursor = nextCursor;
     this.#views.clear();
@@ -154,32 +154,32 @@ export class Screen {
   correct(conversation) {
     this.counters.learn(conversation);
     this.#put(withLaterReads(conversation, this.#conversations.get(conversation.id)));
-    this.#open.delete(conversation.id);
+    this.#incomplete.delete(conversation.id);
   }
 
-  /** Something of this conversation is open that only the host knows. */
-  doubt(id) {
-    this.#open.add(id);
+  /** Only the host knows the whole state of this conversation. */
+  markIncomplete(id) {
+    this.#incomplete.add(id);
   }
 
-  /** Whether something of this conversation is open that only the host knows. */
-  isOpenQuestion(id) {
+  /** Whether the host has to be asked for this conversation. */
+  needsRefresh(id) {
     const known = this.#conversations.get(id);
-    return !known || this.#open.has(id) || lacksMembers(known);
+    return !known || this.#incomplete.has(id) || lacksMembers(known);
   }
 
   /** The user is no member any more. The event has the total of all unread messages; an answer has none. */
   removeConversation(id, total) {
     this.#conversations.delete(id);
     this.#localReads.delete(id);
-    this.#open.delete(id);
+    this.#incomplete.delete(id);
     this.counters.remove(id, total);
     this.closeTimeline(id);
   }
 
   /**
-   * Applies an event. Returns the id of a conversation that has to be asked for again, because the event left something
-   * open; `null` otherwise.
+   * Applies an event. Returns the id of a conversation that has to be asked for again, because the event left it
+   * incomplete; `null` otherwise.
    */
   apply(type, payload) {
     this.invalidate(payload?.conversation);
@@ -289,15 +289,15 @@ export class Screen {
     }
     // Only the host knows which message is the last one now; until it answers, the newest one here is shown.
     this.#conversations.set(id, { ...known, last_message: this.#timelines.get(id)?.last ?? null });
-    this.#open.add(id);
+    this.#incomplete.add(id);
     return id;
   }
 
   #countedAgain(update) {
     const { conversation: id, read } = update;
     this.counters.update(id, update);
-    this.#confirmRead(id, read ?? Infinity);
-    return read === undefined ? null : this.#change(id, (known) => withOwnRead(known, read, this.user));
+    this.#confirmRead(id, read);
+    return this.#change(id, (known) => withOwnRead(known, read, this.user));
   }
 
   /** The host knows that the user has read up to here. */

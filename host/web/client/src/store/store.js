@@ -57,7 +57,7 @@ export class RoostStore {
     this.#screen = new Screen(this.#settings, clock, () => this.#changed());
     this.#backoff = new Backoff(clock, LOAD_FIRST_MS, LOAD_LAST_MS);
     this.#refresh = new Refresh(clock, {
-      isNeeded: (id) => this.#screen.isOpenQuestion(id),
+      isNeeded: (id) => this.#screen.needsRefresh(id),
       canAsk: () => client.status === "online",
       ask: (id) => this.#ask(id),
       apply: (id, answer) => this.#corrected(id, answer),
@@ -147,7 +147,7 @@ export class RoostStore {
       const events = arrived();
       if (this.#load.count === loaded && this.#screen.nextCursor === cursor) {
         this.#screen.appendConversations(page);
-        page.conversations.forEach(({ id }) => this.#doubtIfOvertaken(id, events));
+        page.conversations.forEach(({ id }) => this.#refreshIfOvertaken(id, events));
         this.#changed();
       }
     });
@@ -230,10 +230,10 @@ export class RoostStore {
   }
 
   #applyEvent(type, payload) {
-    const open = this.#screen.apply(type, payload);
+    const incomplete = this.#screen.apply(type, payload);
     this.#refresh.eventOf(payload.conversation ?? payload.id);
-    if (open !== null) {
-      this.#refresh.request(open);
+    if (incomplete !== null) {
+      this.#refresh.request(incomplete);
     }
   }
 
@@ -363,15 +363,15 @@ export class RoostStore {
       // An event may have added it meanwhile.
       if (conversation && !this.#screen.conversation(id)) {
         this.#screen.correct(conversation);
-        this.#doubtIfOvertaken(id, events);
+        this.#refreshIfOvertaken(id, events);
       }
     });
   }
 
   /** Events that arrived before the answer, of a conversation that was not in the list, may not be a part of it. */
-  #doubtIfOvertaken(id, events) {
+  #refreshIfOvertaken(id, events) {
     if (events.some(({ payload }) => payload?.conversation === id)) {
-      this.#screen.doubt(id);
+      this.#screen.markIncomplete(id);
       this.#refresh.request(id);
     }
   }
