@@ -19,11 +19,11 @@ pub const SWEEP_NOTE_INTERVAL_MS: u64 = 4_000;
 pub const DEPARTURE_HOLD_MS: u64 = 30_000;
 /// A host that is cut off from the store notes in the records that nobody departs for this long.
 pub const CUT_OFF_HOLD_MS: u64 = 45_000;
-/// The host renews its note when this much of it is left: the longest interval of heartbeats, and the time until a host that
-/// reaches the store again has sent them all. So the note never ends before the heartbeats that follow a cut.
+/// The host renews its note when this much of it is left: the longest interval of heartbeats, and the time until a host
+/// that reaches the store again has sent them all. So the note never ends before the heartbeats that follow a cut.
 pub const CUT_OFF_HOLD_LEFT_MS: u64 = 35_000;
-/// The time after the last heartbeat after which a user departs, also if a host is still cut off. It is longer than an outage
-/// that must be nobody's departure.
+/// The time after the last heartbeat after which a user departs, also if a host is still cut off. It is longer than an
+/// outage that must be nobody's departure.
 pub const CUT_OFF_MS_MAX: u64 = 900_000;
 /// If the records do not answer whether a host is cut off, a departure waits for this long before they are asked again.
 pub const CUT_OFF_RETRY_MS: u64 = 5_000;

@@ -1,8 +1,9 @@
 //! Heartbeats for every connection that gave a sign of life: one task for each host, up to 500 connections in one call.
 //!
-//! A heartbeat that fails is missed. As long as some are, the task tries a few of them again and again, and sends all that
-//! were missed as soon as these succeed, spread over a short time: after an outage of the store no device expires because
-//! the next round is far away. The tries also let the function note in the records that this host is cut off from the store.
+//! A heartbeat that fails is missed. As long as some are, the task tries a few of them again and again, and sends all
+//! that were missed as soon as these succeed, spread over a short time: after an outage of the store no device expires
+//! because the next round is far away. The tries also let the function note in the records that this host is cut off
+//! from the store.
 //!
 //! A call that traps or is refused would fail again. Its connections are named again in halves within the same round,
 //! until those are alone for which a function fails: one bad connection costs no other its heartbeat.

@@ -50,8 +50,8 @@ pub(crate) struct Plan {
     pub(crate) deploy: u64,
     /// Outages of the store last longer than a device lives without heartbeats, and the store loses nothing.
     pub(crate) long_outages: bool,
-    /// Outages cut one host off from the store for longer than a device lives without heartbeats, no other call fails or takes
-    /// seconds, and the store loses nothing.
+    /// Outages cut one host off from the store for longer than a device lives without heartbeats, no other call fails
+    /// or takes seconds, and the store loses nothing.
     pub(crate) cuts_one_host: bool,
     /// Users mostly write, read and delete, so that deletions meet reading in every order.
     pub(crate) deletes_often: bool,

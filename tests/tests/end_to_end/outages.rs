@@ -1,6 +1,6 @@
-//! Outages of Redis under connected users, for all hosts or for one of them: nobody is announced as offline because of one,
-//! users of a host that died meanwhile are, a cut of the bus concerns only the users of the cut connection, and a full server
-//! takes nobody offline.
+//! Outages of Redis under connected users, for all hosts or for one of them: nobody is announced as offline because of
+//! one, users of a host that died meanwhile are, a cut of the bus concerns only the users of the cut connection, and a
+//! full server takes nobody offline.
 //!
 //! `ROOST_OUTAGE_SECONDS` sets the length of the outages; `tests/soak` runs 45 s, two minutes and ten minutes.
 
@@ -23,8 +23,8 @@ const OUTAGE_S: u64 = 20;
 /// The time for which one host is cut off, if the environment names no other one: longer than a device lives without
 /// heartbeats, whenever the last one was.
 const CUT_S: u64 = 90;
-/// From the return of the store until a user of a dead host is announced as offline: a device that lives until then, the
-/// hold, sweeps, and some reserve.
+/// From the return of the store until a user of a dead host is announced as offline: a device that lives until then,
+/// the hold, sweeps, and some reserve.
 const GONE_WITHIN: Duration = Duration::from_secs(30 + 60 + 25);
 /// How long connected clients answer pings between two checks.
 const ATTENTION: Duration = Duration::from_millis(500);
@@ -89,8 +89,8 @@ async fn a_paused_redis_is_nobodys_departure_but_the_users_of_a_host_that_died_g
     assert!(held.sum("roost_function_presence_swept_total", &["result=\"held\""]) > 0.0, "departures were held");
 }
 
-/// With the default interval of heartbeats. Ann and Bob are connected to the first host, Cid to the one that is cut off, and
-/// Dan to one that dies.
+/// With the default interval of heartbeats. Ann and Bob are connected to the first host, Cid to the one that is cut
+/// off, and Dan to one that dies.
 #[tokio::test]
 async fn users_of_a_host_that_is_cut_off_alone_do_not_depart_and_users_who_leave_do() {
     let redis = RedisServer::start().await;

@@ -1,8 +1,8 @@
 //! The rule of a host that is cut off from the store while other hosts reach it: it is nobody's departure.
 //!
-//! The heartbeats of such a host fail. It notes in the records, which all hosts share, until when nobody departs, and renews
-//! the note as long as heartbeats fail. Sweeps read the note before they take users offline whose heartbeats have stopped.
-//! A user who left is not held: the disconnect of the last device shortens the deadline.
+//! The heartbeats of such a host fail. It notes in the records, which all hosts share, until when nobody departs, and
+//! renews the note as long as heartbeats fail. Sweeps read the note before they take users offline whose heartbeats
+//! have stopped. A user who left is not held: the disconnect of the last device shortens the deadline.
 
 use super::record::{PresenceRecord, lose_device};
 use super::sweep::DueEntry;
@@ -35,8 +35,8 @@ impl CutOffNote {
         Self { version: document.map(|document| document.version), held_until }
     }
 
-    /// The time before which nobody departs; `None` if no host is cut off. A time that is too far ahead was noted by a clock
-    /// that is wrong.
+    /// The time before which nobody departs; `None` if no host is cut off. A time that is too far ahead was noted by a
+    /// clock that is wrong.
     fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.held_until.filter(|until| *until > now && *until <= now.plus(2 * CUT_OFF_HOLD_MS))
     }
@@ -48,7 +48,8 @@ impl CutOffNote {
     }
 }
 
-/// The time before which users do not depart who may be connected to a host that is cut off; `None` if they may depart now.
+/// The time before which users do not depart who may be connected to a host that is cut off; `None` if they may depart
+/// now.
 ///
 /// If the records do not answer, the users wait: their departure could not be announced, because the records know their
 /// contacts. In records without documents no host can note anything.
@@ -62,10 +63,10 @@ pub(crate) fn held_until(note: &Answer<CutOffNote>, now: Timestamp) -> Option<Ti
 
 /// Whether a user whose deadline has passed may be connected to a host that is cut off.
 ///
-/// A heartbeat sets the deadline to [`PRESENCE_TTL_MS`] after `last_seen`, and sweeps postpone it. Only the disconnect of the
-/// last device sets it earlier: to the end of the grace period. The grace period is also the tolerance for whole seconds and
-/// for clocks that differ, so a user who disconnects long after a heartbeat counts as one who may be connected. So does a
-/// user who has lost another device before.
+/// A heartbeat sets the deadline to [`PRESENCE_TTL_MS`] after `last_seen`, and sweeps postpone it. Only the disconnect
+/// of the last device sets it earlier: to the end of the grace period. The grace period is also the tolerance for whole
+/// seconds and for clocks that differ, so a user who disconnects long after a heartbeat counts as one who may be
+/// connected. So does a user who has lost another device before.
 pub(crate) fn may_be_connected(due: &DueEntry, record: &PresenceRecord, now: Timestamp) -> bool {
     let is_recent = |at: Timestamp| now <= at.plus(CUT_OFF_MS_MAX);
     let Some(last_seen) = record.last_seen.filter(|at| is_recent(*at)) else { return false };
@@ -73,8 +74,8 @@ pub(crate) fn may_be_connected(due: &DueEntry, record: &PresenceRecord, now: Tim
     !has_left || record.device_lost_at.is_some_and(is_recent)
 }
 
-/// What is written about a user whose departure is held: the entry is due at the end of the hold, and the device is noted as
-/// lost, unless it was before, so that the disconnect of another device is not the departure of the user.
+/// What is written about a user whose departure is held: the entry is due at the end of the hold, and the device is
+/// noted as lost, unless it was before, so that the disconnect of another device is not the departure of the user.
 pub(crate) fn hold(
     (user, due, record): (UserId, DueEntry, &PresenceRecord),
     until: Timestamp,

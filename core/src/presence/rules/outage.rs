@@ -1,8 +1,8 @@
 //! The rule of an outage of the store: for a while after it nobody departs, because nobody could send a heartbeat.
 //!
-//! Each sweep of a shard notes when it ran. A sweep that finds an old note knows that no host has reached the store since:
-//! it holds departures until a whole interval of heartbeats has passed, and notes this for the sweeps of all hosts. If only
-//! some hosts are cut off, the sweeps of the others go on; `cut_off` has the rule for this.
+//! Each sweep of a shard notes when it ran. A sweep that finds an old note knows that no host has reached the store
+//! since: it holds departures until a whole interval of heartbeats has passed, and notes this for the sweeps of all
+//! hosts. If only some hosts are cut off, the sweeps of the others go on; `cut_off` has the rule for this.
 
 use crate::key::{Key, Owner, Space};
 use crate::limits::{DEPARTURE_HOLD_MS, SWEEP_GAP_MS, SWEEP_NOTE_INTERVAL_MS};

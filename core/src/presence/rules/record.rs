@@ -56,8 +56,8 @@ pub(crate) struct PresenceRecord {
     pub(crate) generation: Option<u64>,
     /// The time of the last heartbeat, in whole seconds.
     pub(crate) last_seen: Option<Timestamp>,
-    /// The time, in whole seconds, at which a device was found whose heartbeats had stopped without a disconnect. It may be
-    /// connected to a host that is cut off from the store.
+    /// The time, in whole seconds, at which a device was found whose heartbeats had stopped without a disconnect. It
+    /// may be connected to a host that is cut off from the store.
     pub(crate) device_lost_at: Option<Timestamp>,
 }
 

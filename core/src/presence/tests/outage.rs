@@ -1,8 +1,8 @@
-//! Outages of the store, for all hosts or for one: nobody departs because of one, and a host that died meanwhile is noticed
-//! nevertheless.
+//! Outages of the store, for all hosts or for one: nobody departs because of one, and a host that died meanwhile is
+//! noticed nevertheless.
 //!
-//! Time passes in steps of a sweep's interval, in which each host that is alive sends its heartbeats when they are due, and
-//! sweeps. The heartbeats of a host that is cut off fail, and it does not sweep, because it cannot claim a shard.
+//! Time passes in steps of a sweep's interval, in which each host that is alive sends its heartbeats when they are due,
+//! and sweeps. The heartbeats of a host that is cut off fail, and it does not sweep, because it cannot claim a shard.
 
 mod cut_off;
 

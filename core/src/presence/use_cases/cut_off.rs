@@ -5,8 +5,8 @@ use crate::port::{Answer, RecordsError, World};
 use crate::presence::rules::cut_off::{self as rule, CutOffNote};
 use crate::time::Timestamp;
 
-/// Notes that nobody departs for a while, if heartbeats failed because the store is unavailable. What the records answer
-/// changes nothing for the caller: the heartbeats have failed, and their next failure tries it again.
+/// Notes that nobody departs for a while, if heartbeats failed because the store is unavailable. What the records
+/// answer changes nothing for the caller: the heartbeats have failed, and their next failure tries it again.
 pub(super) async fn note_after<W: World>(world: &W, written: &Result<(), Error>) {
     if !written.as_ref().is_err_and(Error::is_store_unavailable) {
         return;
@@ -19,7 +19,8 @@ pub(super) async fn note_after<W: World>(world: &W, written: &Result<(), Error>)
     world.count("presence_cut_off", &[("outcome", outcome)], 1);
 }
 
-/// The time before which users do not depart who may be connected to a host that is cut off; `None` if they may depart now.
+/// The time before which users do not depart who may be connected to a host that is cut off; `None` if they may depart
+/// now.
 pub(super) async fn held_until<W: World>(world: &W, now: Timestamp) -> Option<Timestamp> {
     rule::held_until(&read(world).await, now)
 }

@@ -26,8 +26,8 @@ pub async fn connected<W: World>(
     query::of_contacts(world, user).await
 }
 
-/// Writes the heartbeats of these connections; at most [`crate::limits::LIST_MAX`]. If the store is unavailable, this is noted
-/// in the records, so that no other host takes the users offline.
+/// Writes the heartbeats of these connections; at most [`crate::limits::LIST_MAX`]. If the store is unavailable, this
+/// is noted in the records, so that no other host takes the users offline.
 ///
 /// Heartbeats are written even if contacts cannot be told at present. The error then means that an announcement is still
 /// due.

@@ -1,6 +1,6 @@
-//! Takes users offline whose deadline has passed, page by page, and repeats announcements that a crash prevented. After an
-//! outage of the store it takes nobody offline for a while, and while a host is cut off from the store nobody who may be
-//! connected there.
+//! Takes users offline whose deadline has passed, page by page, and repeats announcements that a crash prevented. After
+//! an outage of the store it takes nobody offline for a while, and while a host is cut off from the store nobody who
+//! may be connected there.
 //!
 //! The entry of a deadline is removed only after the announcement. Several hosts may sweep the same shard.
 
@@ -29,7 +29,7 @@ pub struct SweepSummary {
     pub repeated: usize,
     /// Users who are still connected, or still in the grace period.
     pub kept: usize,
-    /// Users who would have gone offline, if the store had not been away shortly before, or no host were cut off from it.
+    /// Users who would have gone offline, if every host had reached the store until now.
     pub held: usize,
 }
 
@@ -143,8 +143,8 @@ struct HeldUsers {
     transactions: Vec<Transaction>,
 }
 
-/// Separates the users who may be connected to a host that is cut off from those who depart. The records are asked only if
-/// somebody may be.
+/// Separates the users who may be connected to a host that is cut off from those who depart. The records are asked only
+/// if somebody may be.
 async fn hold_connected<W: World>(world: &W, leaving: Vec<Departure>, now: Timestamp) -> (Vec<Departure>, HeldUsers) {
     let (unclear, mut departing): (Vec<Departure>, Vec<Departure>) =
         leaving.into_iter().partition(|departure| may_be_connected(&departure.entry, &departure.record, now));

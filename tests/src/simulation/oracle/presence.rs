@@ -1,6 +1,6 @@
-//! Invariant 7 during a run: no user with a live device goes offline, nobody shortly after an outage of the store, and nobody
-//! who is connected to a host that is cut off alone; generations only grow, and each one means one state and is announced
-//! to every user who may see it before the next one.
+//! Invariant 7 during a run: no user with a live device goes offline, nobody shortly after an outage of the store, and
+//! nobody who is connected to a host that is cut off alone; generations only grow, and each one means one state and is
+//! announced to every user who may see it before the next one.
 //!
 //! The tolerances follow from the bound on clock differences: a device's own deadline can be early by the difference of
 //! two clocks, and after a loss of the store, a first generation can lag by as much. `online:<user>` follows the
