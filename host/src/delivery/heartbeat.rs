@@ -6,7 +6,7 @@
 //! from the store.
 //!
 //! A call that traps or is refused would fail again. Its connections are named again in halves within the same round,
-//! until those are alone for which a function fails: one bad connection costs no other its heartbeat.
+//! until only the failing connections are left: one bad connection costs no other its heartbeat.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const CATCH_UP_SPREAD: Duration = Duration::from_millis(1_500);
 /// How many calls of one round are made for halves. It takes 18 to find one connection among 500; a function that fails
 /// for all connections does not cause more than this.
 const HALF_CALLS_MAX: usize = 128;
-/// After this time no further halves are made, because the next round must not begin late.
+/// How long the calls of one round for halves take together, because the next round must not begin late.
 const HALVING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Sends heartbeats at every interval, until it is dropped.
@@ -46,8 +46,9 @@ pub(crate) async fn run<F: Dispatcher, S: Bus + Feeds + 'static>(
     loop {
         sleep_until(next_round).await;
         next_round = Instant::now() + interval;
-        let missed = heartbeats.send(heartbeats.hub.take_alive(), Duration::ZERO).await;
-        heartbeats.catch_up(missed, next_round).await;
+        let mut budget = HalvingBudget { calls: HALF_CALLS_MAX, time: HALVING_TIME_MAX };
+        let missed = heartbeats.send(heartbeats.hub.take_alive(), Duration::ZERO, &mut budget).await;
+        heartbeats.catch_up(missed, next_round, &mut budget).await;
     }
 }
 
@@ -56,9 +57,15 @@ struct Heartbeats<F, S> {
     hub: Arc<Hub<S>>,
 }
 
-/// What has failed in a round.
+/// What is left in a round for calls with halves.
+struct HalvingBudget {
+    calls: usize,
+    time: Duration,
+}
+
+/// What has failed while connections were named.
 #[derive(Default)]
-struct RoundFailures<'c> {
+struct HeartbeatFailures<'c> {
     /// The connections of calls that may succeed later.
     missed: Vec<Connection>,
     /// The connections of each call that would fail again.
@@ -68,19 +75,24 @@ struct RoundFailures<'c> {
 impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
     /// Sends the heartbeats of these connections, spread over this time; returns those that were missed. The next round names
     /// them again.
-    async fn send(&self, connections: Vec<Connection>, spread: Duration) -> Vec<Connection> {
+    async fn send(
+        &self,
+        connections: Vec<Connection>,
+        spread: Duration,
+        budget: &mut HalvingBudget,
+    ) -> Vec<Connection> {
         let chunks = connections.chunks(LIST_MAX);
         let pause = spread / u32::try_from(chunks.len().max(1)).unwrap_or(u32::MAX);
-        let mut failures = RoundFailures::default();
+        let mut failures = HeartbeatFailures::default();
         for chunk in chunks {
             tokio::join!(self.call(chunk, &mut failures), sleep(pause));
         }
-        self.send_halves(&mut failures).await;
+        self.send_halves(&mut failures, budget).await;
         failures.missed
     }
 
     /// Names these connections in one call of each function.
-    async fn call<'c>(&self, connections: &'c [Connection], failures: &mut RoundFailures<'c>) {
+    async fn call<'c>(&self, connections: &'c [Connection], failures: &mut HeartbeatFailures<'c>) {
         let trace = trace::new_id();
         let gathered = hooks::heartbeat(self.functions.as_ref(), &trace, connections).await;
         if gathered.failures.iter().any(may_succeed_later) {
@@ -94,11 +106,11 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
     /// Names the connections of refused calls again in halves, and those of refused halves in halves of these. The
     /// largest come first, so that most connections have been named if the calls are used up. Functions that had
     /// succeeded are called again, which changes nothing.
-    async fn send_halves(&self, failures: &mut RoundFailures<'_>) {
-        let (mut calls, until) = (0, Instant::now() + HALVING_TIME_MAX);
+    async fn send_halves(&self, failures: &mut HeartbeatFailures<'_>, budget: &mut HalvingBudget) {
+        let until = Instant::now() + budget.time;
         let mut skipped = Vec::new();
         while let Some(connections) = failures.refused.pop_front() {
-            if connections.len() < 2 || calls >= HALF_CALLS_MAX || Instant::now() >= until {
+            if connections.len() < 2 || budget.calls == 0 || Instant::now() >= until {
                 report_skipped(connections);
                 skipped.extend_from_slice(connections);
                 continue;
@@ -106,8 +118,9 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
             let (first, second) = connections.split_at(connections.len() / 2);
             self.call(first, failures).await;
             self.call(second, failures).await;
-            calls += 2;
+            budget.calls = budget.calls.saturating_sub(2);
         }
+        budget.time = until.saturating_duration_since(Instant::now());
         if !skipped.is_empty() {
             // The next round names them again, also if they give no further sign of life.
             self.hub.restore_alive(&skipped);
@@ -115,7 +128,7 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
     }
 
     /// Tries missed heartbeats again until none is left, or the next round is due.
-    async fn catch_up(&self, mut missed: Vec<Connection>, until: Instant) {
+    async fn catch_up(&self, mut missed: Vec<Connection>, until: Instant, budget: &mut HalvingBudget) {
         let mut pause = PROBE_PAUSE_MIN;
         while !missed.is_empty() {
             // Two hosts do not try at the same time.
@@ -126,10 +139,10 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
             sleep_until(next).await;
             self.hub.retain_open(&mut missed);
             let probe = missed.split_off(missed.len().saturating_sub(PROBE_MAX));
-            let failed = self.send(probe, Duration::ZERO).await;
+            let failed = self.send(probe, Duration::ZERO, budget).await;
             if failed.is_empty() {
                 tracing::info!(connections = missed.len(), "heartbeats succeed again; those that were missed are sent");
-                missed = self.send(missed, CATCH_UP_SPREAD).await;
+                missed = self.send(missed, CATCH_UP_SPREAD, budget).await;
                 pause = PROBE_PAUSE_MIN;
             } else {
                 // Others are tried next, in case only these fail.
@@ -147,7 +160,7 @@ fn report_skipped(connections: &[Connection]) {
         connections = connections.len(),
         user = first.map(|connection| tracing::field::display(connection.user)),
         connection = first.map(|connection| connection.id.as_str()),
-        "a function fails for the heartbeat of these connections (the first is named); the next round tries again"
+        "the heartbeat of these connections was not accepted (the first is named); the next round tries again"
     );
     metrics::HEARTBEATS_SKIPPED.inc_by(connections.len() as u64);
 }
