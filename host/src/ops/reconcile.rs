@@ -2,7 +2,7 @@
 //! from a snapshot, holds old counters, and no later change may correct them.
 //!
 //! All users and conversations are compared with the records, page by page with pauses, by the same check that `roost repair`
-//! makes. Cold counters are skipped, so that a store that came back empty costs little.
+//! makes. Uncached users are skipped, so that a store that came back empty costs little.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The users of a benchmark: pairs and groups with an existing message history in the records. The store stays cold
+//! The users of a benchmark: pairs and groups with an existing message history in the records. The store stays empty
 //! until the benchmark sends requests.
 //!
 //! A scenario is identified by a number and a size: both together determine every user and conversation. Two scenarios
@@ -138,7 +138,7 @@ impl Scenario {
         ApiRequest { caller, question, body: body.to_string() }
     }
 
-    /// The requests that warm a cold store: every user is online and has cached counters.
+    /// The requests that fill an empty store: every user is online and has cached counters.
     pub fn warm_up_requests(&self) -> Vec<ApiRequest> {
         let heartbeats = (0..self.size.users).map(|number| self.request(ScenarioOperation::Heartbeat, number));
         let counters = self.all_users().map(|user| ApiRequest {

@@ -41,7 +41,7 @@ pub enum PlantedBug {
     OfflineWithoutRecheck,
     /// Events are published after the transaction instead of in it.
     PublishOutsideTransaction,
-    /// Several callers fill cold counters at the same time, and the last one wins.
+    /// Several callers fill missing counters at the same time, and the last one wins.
     FillWithoutLease,
     /// A missing counter is treated as zero.
     MissingIsZero,

@@ -197,8 +197,8 @@ async fn serves_a_big_user(server: &Server, conversations: usize) {
 
 #[tokio::test]
 async fn a_user_with_20000_conversations_is_served_from_memory() {
-    // A message to a big user whose counters are cold fills them first. Without optimisation, that may take longer than the
-    // usual five seconds on a busy machine.
+    // A message to a big user whose counters are missing fills them first. Without optimisation, that may take longer
+    // than the usual five seconds on a busy machine.
     let server = Server::start(&[("function.messaging.deadline_ms", "20000"), ("shutdown_timeout_ms", "20000")]).await;
     serves_a_big_user(&server, CONVERSATIONS_MAX).await;
     server.stop().await;

@@ -19,7 +19,7 @@ const FUNCTION: &str = "function";
 pub(super) const HELP: [(&str, &str); 11] = [
     ("cache", "Questions to caches by function, cache and outcome: hit, miss, or away when the store did not answer."),
     ("degraded", "Answers given by the records because the store was away, by function and what."),
-    ("fill", "Cold caches filled from the records, by function and cache."),
+    ("fill", "Cache entries filled from the records, by function and cache."),
     ("repair", "Stale state put right, by function and what."),
     (
         "announcements",
@@ -138,6 +138,6 @@ mod tests {
     #[test]
     fn what_built_in_functions_count_has_a_help_text() {
         function_counter("counts-test", "fill", &label("cache", "unread")).inc();
-        assert!(render().contains("# HELP roost_function_fill_total Cold caches filled"));
+        assert!(render().contains("# HELP roost_function_fill_total Cache entries filled"));
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn check(port: &Port, clients: &[Client]) {
     read_updates_were_sent(world);
     presence_was_shown(world);
     for user in &world.users {
-        warm_counters(world, *user);
+        cached_counters(world, *user);
         answers_without_records(port, *user);
         presence_matches(port, *user);
     }
@@ -145,8 +145,8 @@ fn presence_was_shown(world: &World) {
     }
 }
 
-/// Invariant 3: a warm counter equals the records.
-fn warm_counters(world: &World, user: UserId) {
+/// Invariant 3: a cached counter equals the records.
+fn cached_counters(world: &World, user: UserId) {
     let truth = world.records.unread_of(user);
     let read =
         |key| complete_now(world.store.read(vec![Query::Counter(key)])).ok().and_then(|values| values.first().cloned());
@@ -167,8 +167,8 @@ fn warm_counters(world: &World, user: UserId) {
     }
 }
 
-/// Invariants 3 and 4: the answer equals the records, and once warm the store answers alone, whether the count is zero
-/// or not.
+/// Invariants 3 and 4: the answer equals the records, and once the user is cached the store answers alone, whether the
+/// count is zero or not.
 fn answers_without_records(port: &Port, user: UserId) {
     let world = &port.world;
     let name = world.label(user);
@@ -179,7 +179,7 @@ fn answers_without_records(port: &Port, user: UserId) {
         let answer = complete_now(unread::totals(port, user));
         let mut ground_truth = world.ground_truth();
         if !records_needed && world.records_asked() != asked {
-            ground_truth.violate(4, || format!("{name} is warm and yet the records were asked"));
+            ground_truth.violate(4, || format!("{name} is cached and yet the records were asked"));
         }
         match answer {
             Ok(answer) => {
