@@ -143,13 +143,15 @@ async fn a_mark_that_races_messages_answers_an_exact_snapshot() {
             writer.append_message(draft(None)).await.unwrap();
         }
     });
-    let mut up_to = None;
+    let (mut up_to, mut marks) = (None, 0);
     while !writing.is_finished() {
         let counter = hosts[1].mark_read(BOB, CONVERSATION, up_to).await.unwrap().counter;
         assert_eq!(counter.count, counter.seq.0 - counter.read.0, "{counter:?}");
         up_to = Some(counter.seq);
+        marks += 1;
     }
     writing.await.unwrap();
+    assert!(marks > 1, "{marks} marks while messages were written");
     let counter = hosts[1].mark_read(BOB, CONVERSATION, None).await.unwrap().counter;
     assert_eq!((counter.count, counter.read), (0, Seq(150)));
 }

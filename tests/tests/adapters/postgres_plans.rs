@@ -266,7 +266,8 @@ async fn no_statement_reads_more_where_more_is_unread(connection: &mut PgConnect
                 let plan = plan(connection, settings(name, mode), texts[name], &parameters).await;
                 let rows = rows_read(&plan);
                 println!("{name:20} {mode:18} {rows:6} rows with {newest} messages");
-                assert!(rows < ROWS_MAX, "{name} reads {rows} rows with {newest} messages: {plan:#}");
+                // A plan without rows is about something that does not exist.
+                assert!((1.0..ROWS_MAX).contains(&rows), "{name} reads {rows} rows with {newest} messages: {plan:#}");
             }
         }
     }

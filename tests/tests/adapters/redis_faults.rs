@@ -2,6 +2,7 @@
 //! when events may be missing, and never assigns a position twice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use roost::config::RedisConfig;
@@ -15,6 +16,7 @@ use roost_core::port::{
 use roost_tests::eventually::eventually;
 use roost_tests::redis::store::{RecordingSubscriber, config, durable, fresh_user, open, publish, wait_for_deliveries};
 use roost_tests::redis::{Data, Options, RedisCluster, RedisSentinel, RedisServer};
+use tokio::sync::Notify;
 
 use crate::golden::Messages;
 
@@ -237,12 +239,19 @@ async fn a_cluster_failover_loses_and_repeats_nothing() {
         others_like_this.push(subscriber.clone());
         listeners.push(subscriber);
     }
+    assert!(!moving.is_empty() && !remaining.is_empty());
+    // From before the first failover until after the second one.
+    let (begun, have_moved) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
     let working = {
         let (store, users) = (store.clone(), users.clone());
+        let (begun, have_moved) = (begun.clone(), have_moved.clone());
         tokio::spawn(async move {
             let mut done = vec![0_i64; users.len()];
             let mut unsure = vec![0_i64; users.len()];
-            for _ in 0..100 {
+            let mut rounds = 0;
+            while rounds < 100 || !have_moved.load(Ordering::Relaxed) {
+                rounds += 1;
+                begun.notify_one();
                 for (index, user) in users.iter().enumerate() {
                     if increment(&store, *user).await { done[index] += 1 } else { unsure[index] += 1 }
                 }
@@ -250,8 +259,10 @@ async fn a_cluster_failover_loses_and_repeats_nothing() {
             (done, unsure)
         })
     };
+    begun.notified().await;
     cluster.failover(0).await;
     cluster.failover(1).await;
+    have_moved.store(true, Ordering::Relaxed);
     let (done, unsure) = working.await.unwrap();
     cluster.wait_until_healthy().await;
     for (index, user) in users.iter().enumerate() {

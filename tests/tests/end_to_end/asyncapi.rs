@@ -238,7 +238,9 @@ async fn the_document_has_every_type_reason_and_code_of_the_page_about_the_socke
         }
     }
     for (heading, message) in [("## Missed events", "event.resync"), ("### Errors of frames", "error")] {
-        for name in first_names(&page, heading) {
+        let names = first_names(&page, heading);
+        assert!(names.len() > 1, "{heading}: {names:?}");
+        for name in names {
             has(&messages[message], &name);
         }
     }

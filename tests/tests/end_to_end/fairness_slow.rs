@@ -199,8 +199,11 @@ async fn every_client_of_a_herd_gets_a_whole_hello_or_a_time() {
 #[tokio::test]
 async fn a_page_that_is_refused_sees_the_reason_and_the_time() {
     let host = Server::start(&[("connects.per_second_max", "1"), ("connects.wait_max_ms", "1")]).await;
+    let mut tries = 0;
     let close = loop {
         // A turn may have come meanwhile, but not twice in a row.
+        tries += 1;
+        assert!(tries < 100, "no page was refused");
         let mut asked = request(host.listen, &format!("?token={}", Token::of(Uuid::new_v4()).sign()));
         asked.headers_mut().insert("origin", "https://chat.example".parse().unwrap());
         let stream = TcpStream::connect(host.listen).await.unwrap();
@@ -290,7 +293,10 @@ async fn a_stopping_host_serves_until_load_balancers_have_noticed() {
 async fn a_refused_request_is_answered_again_after_the_time() {
     let host = Server::start(&[("users.requests_per_second_max", "2"), ("users.requests_burst_max", "2")]).await;
     let client = host.user(Uuid::new_v4());
+    let mut tries = 0;
     let refusal = loop {
+        tries += 1;
+        assert!(tries < 1_000, "no request was refused");
         let answer = client.get("/v1/unread").await;
         if answer.status != 200 {
             break answer;
