@@ -10,6 +10,7 @@
 mod artifacts;
 pub mod backend;
 pub mod browser;
+pub mod certificate;
 pub mod client;
 pub mod deployment;
 pub mod events;
@@ -18,6 +19,7 @@ pub mod fan_out;
 pub mod fixture;
 pub mod fleet;
 pub mod fuzz;
+mod guardian;
 pub mod javascript;
 pub mod json_schema;
 pub mod key_server;
@@ -38,6 +40,7 @@ pub mod simulation;
 pub mod socket;
 pub mod sources;
 pub mod token;
+pub mod tools;
 pub mod writing;
 
 pub use artifacts::{binary, components, guests};

@@ -4,9 +4,8 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -18,12 +17,10 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::certificate::SelfSigned;
 use crate::eventually::{DEADLINE, retry_until_ok};
+use crate::guardian::GuardedServer;
 use crate::port::{closed_port, free_port};
-
-/// Ends nginx with the test process, and ends when nginx ends.
-const GUARDIAN_SCRIPT: &str = r#"exec 3<&0; "$0" -p "$1" -c "$1/nginx.conf" -e "$1/start.log" 3<&- & nginx=$!
-{ cat <&3 > /dev/null; kill -TERM $nginx 2> /dev/null; } & wait $nginx"#;
 
 /// What surrounds the sample. Without a master there is no other process, and none of another user.
 const SURROUNDINGS: &str = "daemon off;
@@ -45,12 +42,12 @@ http {
 pub struct Nginx {
     /// The address that serves TLS.
     pub address: SocketAddr,
-    folder: TempDir,
     tls: TlsConnector,
     /// The address of the second host of the sample, which refuses connections as long as this exists.
     _stopped_host: TcpSocket,
-    guardian: Child,
-    alive: Option<ChildStdin>,
+    /// It stands before the folder, which is removed after it has ended.
+    _server: GuardedServer,
+    folder: TempDir,
 }
 
 impl Nginx {
@@ -60,16 +57,16 @@ impl Nginx {
     /// If the sample lacks what is replaced in it, or nginx does not start.
     pub async fn start(sample: &str, host: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let certificate = write_certificate(folder.path());
+        let certificate = SelfSigned::write(folder.path(), "certificate").der;
         let (stopped_host, stopped) = closed_port();
         // Another process can take a free port before nginx does.
         for _ in 0..5 {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
             write_settings(sample, folder.path(), address, [host, stopped]);
-            let (mut guardian, alive) = run(folder.path());
-            if serves(folder.path(), &mut guardian).await {
+            let mut server = run(folder.path());
+            if serves(folder.path(), &mut server).await {
                 let tls = connector(certificate);
-                return Self { address, folder, tls, _stopped_host: stopped_host, guardian, alive };
+                return Self { address, tls, _stopped_host: stopped_host, _server: server, folder };
             }
         }
         panic!("nginx does not start:\n{}", logs(folder.path()));
@@ -86,22 +83,6 @@ impl Nginx {
     pub fn logs(&self) -> String {
         logs(self.folder.path())
     }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        drop(self.alive.take());
-        // A failure must not hide the failure of the test itself.
-        let _ = self.guardian.wait();
-    }
-}
-
-/// Writes a self-signed certificate and its key.
-fn write_certificate(folder: &Path) -> CertificateDer<'static> {
-    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
-    fs::write(folder.join("certificate.pem"), signed.cert.pem()).expect("the certificate is written");
-    fs::write(folder.join("certificate.key"), signed.signing_key.serialize_pem()).expect("the key is written");
-    signed.cert.der().clone()
 }
 
 /// Only addresses, the certificate and the places of logs are other than in the sample.
@@ -122,20 +103,16 @@ fn write_settings(sample: &str, folder: &Path, address: SocketAddr, [first, seco
     fs::write(folder.join("nginx.conf"), SURROUNDINGS.replace("FOLDER", &place)).expect("its settings are written");
 }
 
-fn run(folder: &Path) -> (Child, Option<ChildStdin>) {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(GUARDIAN_SCRIPT).arg(program()).arg(folder);
-    let log = fs::File::create(folder.join("guardian.log")).expect("a log");
-    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
-    let mut guardian = command.spawn().expect("sh runs");
-    let alive = guardian.stdin.take();
-    (guardian, alive)
+fn run(folder: &Path) -> GuardedServer {
+    let mut nginx = Command::new(program());
+    nginx.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("start.log"));
+    GuardedServer::start(&nginx, None, &folder.join("guardian.log"))
 }
 
 /// Waits until nginx has written its process id, which it does after it listens; `false` if it has ended.
-async fn serves(folder: &Path, guardian: &mut Child) -> bool {
+async fn serves(folder: &Path, server: &mut GuardedServer) -> bool {
     let served = retry_until_ok(DEADLINE, async || {
-        let has_ended = guardian.try_wait().is_ok_and(|ended| ended.is_some());
+        let has_ended = server.has_ended();
         let is_serving = fs::read_to_string(folder.join("pid")).is_ok_and(|id| !id.trim().is_empty());
         if has_ended || is_serving { Ok(!has_ended) } else { Err(()) }
     });

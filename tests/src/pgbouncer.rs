@@ -4,9 +4,8 @@
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -14,15 +13,12 @@ use roost::config::{Pooling, PostgresConfig, Secret};
 use tempfile::TempDir;
 
 use crate::eventually::DEADLINE;
+use crate::guardian::GuardedServer;
 use crate::port::free_port;
-use crate::postgres::{PASSWORD, PostgresServer, USER, as_account, lesser_account};
+use crate::postgres::{PASSWORD, PostgresServer, USER, lesser_account};
 
 /// Server connections for each database. A host in session mode needs one for each of its own.
 const POOL_SIZE: u32 = 6;
-
-/// Ends the pooler with the test process, and ends when the pooler ends.
-const GUARDIAN_SCRIPT: &str = r#"exec 3<&0; "$0" "$1" 2> "$2" 3<&- & pooler=$!
-{ cat <&3 > /dev/null; kill -TERM $pooler 2> /dev/null; } & wait $pooler"#;
 
 /// What the pooler keeps for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +31,10 @@ pub enum PoolMode {
 
 /// A running pooler.
 pub struct PgBouncer {
-    folder: TempDir,
     port: u16,
-    guardian: Child,
-    alive: Option<ChildStdin>,
+    /// It stands before the folder, which is removed after it has ended.
+    _server: GuardedServer,
+    folder: TempDir,
 }
 
 impl PgBouncer {
@@ -59,9 +55,9 @@ impl PgBouncer {
         // Another process can take a free port before the pooler does.
         for _ in 0..5 {
             let port = free_port();
-            let (mut guardian, alive) = run(&folder, &settings(mode, server.port(), port));
-            if answers(port, &mut guardian) {
-                return Self { folder, port, guardian, alive };
+            let mut pooler = run(&folder, &settings(mode, server.port(), port));
+            if answers(port, &mut pooler) {
+                return Self { port, _server: pooler, folder };
             }
         }
         panic!("PgBouncer does not start:\n{}", fs::read_to_string(folder.path().join("log")).unwrap_or_default());
@@ -90,14 +86,6 @@ impl PgBouncer {
     }
 }
 
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        drop(self.alive.take());
-        // A failure must not hide the failure of the test itself.
-        let _ = self.guardian.wait();
-    }
-}
-
 /// Nothing is ignored that a client asks for, so that a start-up parameter which PgBouncer does not know is refused.
 fn settings(mode: PoolMode, server: u16, port: u16) -> String {
     let mode = match mode {
@@ -111,7 +99,7 @@ fn settings(mode: PoolMode, server: u16, port: u16) -> String {
     )
 }
 
-fn run(folder: &TempDir, settings: &str) -> (Child, Option<ChildStdin>) {
+fn run(folder: &TempDir, settings: &str) -> GuardedServer {
     let account = lesser_account(folder.path());
     let file = |name: &str| folder.path().join(name);
     fs::write(file("pgbouncer.ini"), settings.replace("users.txt", &file("users.txt").display().to_string()))
@@ -122,21 +110,17 @@ fn run(folder: &TempDir, settings: &str) -> (Child, Option<ChildStdin>) {
             chown(path, Some(user), Some(group)).expect("the folder is given away");
         }
     }
-    let mut command = as_account(Command::new("sh"), account);
-    command.arg("-c").arg(GUARDIAN_SCRIPT).arg(program()).arg(file("pgbouncer.ini")).arg(file("log"));
-    let mut guardian = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sh runs");
-    let alive = guardian.stdin.take();
-    (guardian, alive)
+    GuardedServer::start(Command::new(program()).arg(file("pgbouncer.ini")), account, &file("log"))
 }
 
 /// Waits until the pooler accepts connections; `false` if it has ended.
-fn answers(port: u16, guardian: &mut Child) -> bool {
+fn answers(port: u16, pooler: &mut GuardedServer) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return true;
         }
-        if guardian.try_wait().is_ok_and(|ended| ended.is_some()) {
+        if pooler.has_ended() {
             return false;
         }
         std::thread::sleep(std::time::Duration::from_millis(15));

@@ -8,6 +8,7 @@ use roost::store::redis::RedisStore;
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Check, Event, Feeds, KeyValue, Mutation, Outcome, Query, StoreError, Text, Transaction, Value};
+use roost_tests::certificate::SelfSigned;
 use roost_tests::eventually::eventually;
 use roost_tests::redis::store::{config, durable, fresh_user, open, publish};
 use roost_tests::redis::{Options, RedisServer};
@@ -258,22 +259,11 @@ async fn more_expired_items_than_one_transaction_gives_back_are_given_back_by_th
     assert!(transactions >= 4, "{transactions} transactions gave back 200 items");
 }
 
-/// A self-signed certificate for 127.0.0.1; the paths of the certificate and the key.
-fn certificate(folder: &tempfile::TempDir) -> (String, String) {
-    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    let write = |name: &str, text: String| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    (write("certificate.pem", signed.cert.pem()), write("key.pem", signed.signing_key.serialize_pem()))
-}
-
 #[tokio::test]
 async fn tls_and_acl_credentials_are_accepted_and_wrong_ones_are_refused() {
     roost::app::install_crypto();
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = certificate(&folder);
+    let SelfSigned { certificate, key, .. } = SelfSigned::write(folder.path(), "server");
     let user = "roost on >se%cret ~* &* +@all";
     let options =
         Options::new().tls(&certificate, &key, &certificate).set("user", &user.split(' ').collect::<Vec<_>>());

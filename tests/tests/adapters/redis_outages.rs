@@ -9,6 +9,7 @@ use roost::store::redis::RedisStore;
 use roost_core::ids::UserId;
 use roost_core::key::{Key, Owner, Space};
 use roost_core::port::{Bus, Check, KeyValue, Mutation, Outcome, Query, StoreError, Subscriber, Transaction, Value};
+use roost_tests::certificate::SelfSigned;
 use roost_tests::eventually::{eventually, eventually_true};
 use roost_tests::redis::store::{RecordingSubscriber, config, durable, fresh_user, open, publish};
 use roost_tests::redis::{Options, Protection, RedisCluster, RedisSentinel, RedisServer};
@@ -179,24 +180,12 @@ async fn a_server_without_enough_replicas_names_the_remedy() {
     assert_eq!(store.ready().await, Ok(()));
 }
 
-/// A self-signed certificate for 127.0.0.1: the paths of the certificate, its key and its authority.
-fn certificate(folder: &tempfile::TempDir) -> [String; 3] {
-    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    let write = |name: &str, text: String| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let certificate = write("certificate.pem", signed.cert.pem());
-    [certificate.clone(), write("key.pem", signed.signing_key.serialize_pem()), certificate]
-}
-
 #[tokio::test]
 async fn protected_sentinels_are_asked_with_their_own_user_over_tls() {
     roost::app::install_crypto();
     let folder = tempfile::tempdir().unwrap();
-    let tls = certificate(&folder);
-    let authority = tls[2].clone();
+    let SelfSigned { certificate: authority, key, .. } = SelfSigned::write(folder.path(), "sentinel");
+    let tls = [authority.clone(), key, authority.clone()];
     let pair = |user: &str, password: &str| (user.to_owned(), password.to_owned());
     let protection = Protection { tls, server: pair("roost", "se-cret"), sentinel: pair("watcher", "other-cret") };
     let sentinel = RedisSentinel::start_protected(protection).await;

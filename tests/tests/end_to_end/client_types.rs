@@ -4,7 +4,6 @@
 //! TypeScript comes from npm. Where npm is missing, or the registry does not answer, the test says so and is skipped.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,9 +11,8 @@ use std::time::Duration;
 use roost_tests::components;
 use roost_tests::javascript::{node, programs};
 use roost_tests::sources::root;
+use roost_tests::tools::{install, output, skip};
 use tokio::process::Command;
-
-use crate::openapi::{output, succeed};
 
 /// The types of Node are those of the oldest version that the client supports.
 const PACKAGES: [&str; 2] = ["typescript@5.9.3", "@types/node@20.19.0"];
@@ -22,11 +20,6 @@ const OPTIONS: [&str; 9] =
     ["--noEmit", "--target", "es2022", "--lib", "es2023,dom,dom.iterable", "--module", "nodenext", "--types", "node"];
 /// A run takes about ten seconds on two free cores.
 const RUN_TIME_MAX: Duration = Duration::from_secs(120);
-
-/// Tells whoever runs the tests that this one was skipped. The test harness captures `eprintln!`, but not this.
-fn skip(reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: TypeScript did not test the types of the client: {reason}");
-}
 
 /// The folder with TypeScript and the types of Node, beside the built components.
 async fn typescript() -> Result<PathBuf, String> {
@@ -37,7 +30,7 @@ async fn typescript() -> Result<PathBuf, String> {
         // Without this file, npm would install into a folder above.
         fs::write(folder.join("package.json"), r#"{"private":true}"#).map_err(|error| error.to_string())?;
         let options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"];
-        succeed(Command::new("npm").current_dir(&folder).arg("install").args(options).args(PACKAGES)).await?;
+        install(Command::new("npm").current_dir(&folder).arg("install").args(options).args(PACKAGES)).await?;
         fs::write(installed, "").map_err(|error| error.to_string())?;
     }
     Ok(folder)
@@ -56,7 +49,7 @@ async fn compile(tools: &Path, project: &Path, arguments: &[&str]) {
 async fn typescript_refuses_wrong_uses_of_the_client_and_accepts_right_ones_and_its_sources() {
     let tools = match typescript().await {
         Ok(folder) => folder,
-        Err(reason) => return skip(&reason),
+        Err(reason) => return skip("TypeScript did not test the types of the client", &reason),
     };
     let client = root().join("host/web/client");
     let project = tempfile::tempdir().unwrap();

@@ -4,51 +4,29 @@
 //! schemathesis is a Python program. Where Python with `venv` and `pip` is missing, the test says so and is skipped.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::Duration;
 
 use roost_tests::components;
 use roost_tests::server::Server;
 use roost_tests::token::Token;
+use roost_tests::tools::{install, output, skip};
 use serde_json::Value;
 use tokio::process::Command;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
-/// A new environment is made within a minute where the package index answers.
-const INSTALLATION_TIME_MAX: Duration = Duration::from_secs(300);
 /// A run takes about a minute on two free cores.
 const RUN_TIME_MAX: Duration = Duration::from_secs(600);
-
-/// Tells whoever runs the tests that this one was skipped. The test harness captures `eprintln!`, but not this.
-fn skip(reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: schemathesis did not test the API description: {reason}");
-}
-
-/// What a command answers, unless it takes longer than this.
-pub(crate) async fn output(command: &mut Command, time_max: Duration) -> Result<Output, String> {
-    let program = format!("{:?}", command.as_std().get_program());
-    let finished = timeout(time_max, command.kill_on_drop(true).output()).await;
-    finished.map_err(|_| format!("{program} took too long"))?.map_err(|error| format!("{program}: {error}"))
-}
-
-/// Runs a command that installs something; the error is what it wrote.
-pub(crate) async fn succeed(command: &mut Command) -> Result<(), String> {
-    let output = output(command, INSTALLATION_TIME_MAX).await?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
-}
 
 /// The program `schemathesis`, in a Python environment of its own beside the built components.
 async fn schemathesis() -> Result<PathBuf, String> {
     let folder = components().with_file_name(SCHEMATHESIS.replace("==", "-"));
     let installed = folder.join("installed");
     if !installed.exists() {
-        succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)).await?;
+        install(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)).await?;
         let pip = folder.join("bin/pip");
-        succeed(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS])).await?;
+        install(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS])).await?;
         fs::write(installed, "").map_err(|error| error.to_string())?;
     }
     Ok(folder.join("bin/schemathesis"))
@@ -58,7 +36,7 @@ async fn schemathesis() -> Result<PathBuf, String> {
 async fn schemathesis_finds_no_difference_between_description_and_server() {
     let program = match schemathesis().await {
         Ok(program) => program,
-        Err(reason) => return skip(&reason),
+        Err(reason) => return skip("schemathesis did not test the API description", &reason),
     };
     let server = Server::start(&[]).await;
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,6 @@
 //! language does not answer, the test says so and is skipped.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +14,7 @@ use roost_tests::json_schema::differences;
 use roost_tests::server::Server;
 use roost_tests::socket::Socket;
 use roost_tests::sources::root;
+use roost_tests::tools::skip;
 use roost_tests::writing::{copy_sources, roost};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -73,11 +73,6 @@ const PYTHON: Example = Example {
     ],
     memory_bytes_max: "67108864",
 };
-
-/// Tells whoever runs the tests that this one was skipped. The test harness captures `eprintln!`, but not this.
-fn skip(example: &Example, reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {} was not built, deployed and called: {reason}", example.name);
-}
 
 impl Example {
     /// Runs commands in a folder; the error is what the first one wrote that failed.
@@ -140,7 +135,7 @@ impl Example {
     async fn check(&self) {
         let component = match self.component() {
             Ok(component) => component,
-            Err(reason) => return skip(self, &reason),
+            Err(reason) => return skip(&format!("{} was not built, deployed and called", self.name), &reason),
         };
         let file = component.to_str().unwrap();
         let scenario = root().join("functions/examples").join(self.name).join("scenario.toml");

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use roost_tests::certificate::SelfSigned;
 use roost_tests::components;
 use roost_tests::deployment::{deploy, refused};
 use roost_tests::eventually::eventually;
@@ -63,17 +64,6 @@ async fn with_signing_keys_a_host_serves_signed_components_only() {
     server.stop().await;
 }
 
-/// A self-signed certificate for 127.0.0.1 and its private key, each in a file.
-fn certificate(folder: &Path, name: &str) -> (String, String) {
-    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    let write = |extension: &str, text: String| {
-        let path = folder.join(name).with_extension(extension);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    (write("pem", signed.cert.pem()), write("key", signed.signing_key.serialize_pem()))
-}
-
 /// The log lines of a host about requests to its admin listener.
 fn admin_requests(server: &Server) -> Vec<Value> {
     let log = server.log();
@@ -84,17 +74,16 @@ fn admin_requests(server: &Server) -> Vec<Value> {
 #[tokio::test]
 async fn the_admin_listener_serves_tls_asks_for_keys_and_logs_requests() {
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = certificate(folder.path(), "host");
-    let other = self::certificate(folder.path(), "other");
+    let [host, other] = ["host", "other"].map(|name| SelfSigned::write(folder.path(), name));
     let settings = [
-        ("admin_tls_cert", certificate.as_str()),
-        ("admin_tls_key", key.as_str()),
+        ("admin_tls_cert", host.certificate.as_str()),
+        ("admin_tls_key", host.key.as_str()),
         ("metrics_key", METRICS_KEY),
         // Requests are logged although this is less than `info`; the harness waits for a line of `roost::app`.
         ("log", "warn,roost::app=info"),
     ];
     let server = Server::start(&settings).await;
-    let authority = reqwest::Certificate::from_pem(&fs::read(&certificate).unwrap()).unwrap();
+    let authority = reqwest::Certificate::from_pem(&fs::read(&host.certificate).unwrap()).unwrap();
     let client = reqwest::Client::builder().no_proxy().add_root_certificate(authority).build().unwrap();
     let ask = async |path: &str, key: &str| {
         let request = client.get(format!("https://{}{path}", server.admin)).bearer_auth(key);
@@ -111,14 +100,15 @@ async fn the_admin_listener_serves_tls_asks_for_keys_and_logs_requests() {
     assert_eq!(answers, [200, 200, 200, 401, 401, 200]);
     assert!(client.get(format!("http://{}/healthz", server.admin)).send().await.is_err(), "plain HTTP was answered");
 
-    let list = async |certificate: &str, key: &str| {
-        let (certificate, key) = (format!("admin_tls_cert={certificate}"), format!("admin_tls_key={key}"));
+    let list = async |trusted: &SelfSigned| {
+        let certificate = format!("admin_tls_cert={}", trusted.certificate);
+        let key = format!("admin_tls_key={}", trusted.key);
         let output = server.command(&["functions", "--set", &certificate, "--set", &key]).output().await.unwrap();
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };
-    let (code, listed) = list(&certificate, &key).await;
+    let (code, listed) = list(&host).await;
     assert!(code == Some(0) && listed.contains("presence"), "{listed}");
-    let (code, refused) = list(&other.0, &other.1).await;
+    let (code, refused) = list(&other).await;
     assert!(code == Some(1) && refused.contains("shows another certificate than admin_tls_cert names"), "{refused}");
 
     eventually("all requests are logged", async || admin_requests(&server).len() == 4).await;
@@ -144,12 +134,11 @@ async fn the_admin_listener_serves_tls_asks_for_keys_and_logs_requests() {
 #[tokio::test]
 async fn a_certificate_and_a_key_that_do_not_belong_together_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let ((certificate, key), (_, other_key)) =
-        (certificate(folder.path(), "host"), certificate(folder.path(), "other"));
+    let [host, other] = ["host", "other"].map(|name| SelfSigned::write(folder.path(), name));
     for (certificate, key, reason) in [
-        (&certificate, &other_key, "cannot be used together"),
-        (&key, &key, "has no certificate"),
-        (&certificate, &certificate, "is not a PEM file with a private key"),
+        (&host.certificate, &other.key, "cannot be used together"),
+        (&host.key, &host.key, "has no certificate"),
+        (&host.certificate, &host.certificate, "is not a PEM file with a private key"),
     ] {
         let set = [format!("admin_tls_cert={certificate}"), format!("admin_tls_key={key}")];
         let (code, written) = run(folder.path(), &["serve", "--set", &set[0], "--set", &set[1]]).await;
