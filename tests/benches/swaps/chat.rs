@@ -114,8 +114,7 @@ impl Pair {
     async fn start(fleet: &Fleet, hosts: (usize, usize), pace: Duration, signals: &Arc<Signals>) -> Self {
         let (user, friend) = (Uuid::new_v4(), Uuid::new_v4());
         let client = fleet.host(hosts.0).user(user);
-        client.put(&format!("/v1/contacts/{friend}")).await.done();
-        fleet.host(hosts.1).user(friend).put(&format!("/v1/contacts/{user}")).await.done();
+        fleet.host(hosts.0).befriend(user, friend).await;
         let conversation = client.conversation(&[friend]).await;
         let socket = Socket::open(fleet.host(hosts.1), friend).await;
         let sender = Sender {

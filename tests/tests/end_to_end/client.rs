@@ -117,9 +117,9 @@ async fn the_example_of_the_readme_works_with_the_package_as_it_is_published() {
 async fn a_screen_that_lives_on_events_shows_what_the_api_answers() {
     let server = Server::start(&[]).await;
     let (ada, ben, cleo) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
-    for (one, other) in [(ada, ben), (ben, ada)] {
-        server.user(one).put(&format!("/v1/contacts/{other}")).await.done();
-        server.user(one).put(&format!("/v1/blocks/{}", Uuid::new_v4())).await.done();
+    server.befriend(ada, ben).await;
+    for user in [ada, ben] {
+        server.user(user).put(&format!("/v1/blocks/{}", Uuid::new_v4())).await.done();
     }
     let (mut first, mut second) = (connected(&server, ada).await, connected(&server, ben).await);
     let pair = server.user(ada).conversation(&[ada, ben]).await;

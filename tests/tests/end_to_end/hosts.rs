@@ -28,12 +28,6 @@ async fn fleet(hosts: usize, store: &str) -> Fleet {
     Fleet::start_identical(hosts, &settings).await
 }
 
-/// Makes two users each other's contacts.
-async fn befriend(fleet: &Fleet, one: Uuid, other: Uuid) {
-    fleet.host(0).user(one).put(&format!("/v1/contacts/{other}")).await.done();
-    fleet.host(1).user(other).put(&format!("/v1/contacts/{one}")).await.done();
-}
-
 /// Exchanges messages, receipts and counters between two users, one of whom has a device on every host.
 async fn chat(fleet: &Fleet, hosts: usize) {
     let (ann_id, bob_id) = (Uuid::new_v4(), Uuid::new_v4());
@@ -110,8 +104,9 @@ async fn users_of_a_crashed_host_go_offline_and_only_their_contacts_are_notified
     let redis = RedisServer::start().await;
     let mut fleet = fleet(3, &redis.url()).await;
     let [ann_id, bob_id, cid_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
-    befriend(&fleet, ann_id, bob_id).await;
-    befriend(&fleet, ann_id, cid_id).await;
+    for contact in [bob_id, cid_id] {
+        fleet.host(0).befriend(ann_id, contact).await;
+    }
     let (mut ann, mut eve) = (Socket::open(fleet.host(0), ann_id).await, Socket::open(fleet.host(2), eve_id).await);
     let _on_crashed_host = Socket::open(fleet.host(1), bob_id).await;
     let (_also_on_crashed_host, mut left) =

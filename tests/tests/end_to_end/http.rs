@@ -1,20 +1,13 @@
-//! The real binary over HTTP: every route with its statuses and shapes, every kind of refusal as a problem document,
-//! the admin listener, and the commands for a running host.
+//! The real binary over HTTP: every route with its statuses and shapes, the admin listener, and the commands for a
+//! running host. What it refuses is in `refusals.rs`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use futures_util::stream;
-use jsonwebtoken::Algorithm;
-use reqwest::Body;
 use roost_tests::client::{Client, send};
-use roost_tests::events::Events;
 use roost_tests::server::{self, Server};
-use roost_tests::socket::{Socket, position, request};
-use roost_tests::token::{SERVICE_KEY, Token};
+use roost_tests::socket::position;
+use roost_tests::token::SERVICE_KEY;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use uuid::Uuid;
 
 fn keys(value: &Value) -> BTreeSet<&str> {
@@ -29,8 +22,36 @@ const CONVERSATION: &[&str] =
     &["id", "direct", "members", "member_count", "reads", "last_message", "unread", "seq", "read", "updated_at"];
 const MESSAGE: &[&str] = &["id", "conversation", "seq", "sender_id", "type", "content", "created_at"];
 
+/// Two users, and a conversation of theirs with two messages of Ann.
+struct Chat {
+    server: Server,
+    ann_id: Uuid,
+    bob_id: Uuid,
+    ann: Client,
+    bob: Client,
+    id: Uuid,
+    /// The path of the conversation.
+    here: String,
+    first: Value,
+    second: Value,
+}
+
+impl Chat {
+    async fn start() -> Self {
+        let server = Server::start(&[]).await;
+        let [ann_id, bob_id, id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+        let (ann, bob) = (server.user(ann_id), server.user(bob_id));
+        ann.post("/v1/conversations", json!({ "id": id, "members": [bob_id] })).await.json(201);
+        let here = format!("/v1/conversations/{id}");
+        let write =
+            async |content: &str| ann.post(&format!("{here}/messages"), json!({ "content": content })).await.json(201);
+        let (first, second) = (write("hello").await, write("a cat").await);
+        Self { server, ann_id, bob_id, ann, bob, id, here, first, second }
+    }
+}
+
 #[tokio::test]
-async fn messages_change_counters_and_last_messages_together() {
+async fn conversations_and_messages_are_stored_once() {
     let server = Server::start(&[]).await;
     let [ann_id, bob_id] = [Uuid::new_v4(), Uuid::new_v4()];
     let (ann, bob) = (server.user(ann_id), server.user(bob_id));
@@ -56,18 +77,18 @@ async fn messages_change_counters_and_last_messages_together() {
     let typed = json!({ "type": "image", "content": "a cat" });
     let second = ann.post(&format!("{here}/messages"), typed).await.json(201);
     assert_eq!((&second["seq"], &second["type"]), (&json!(2), &json!("image")));
+    server.stop().await;
+}
 
+#[tokio::test]
+async fn messages_change_counters_and_last_messages_together() {
+    let Chat { server, bob_id, ann, bob, id, here, first, second, .. } = Chat::start().await;
     let unread = bob.get("/v1/unread").await.json(200);
     assert_eq!(unread, json!({ "total": 2, "conversations": { id.to_string(): 2 } }));
     let one = bob.get(&format!("/v1/unread/{id}")).await.json(200);
     assert_eq!(one, json!({ "conversation": id, "unread": 2 }));
     assert_eq!(ann.get("/v1/unread").await.json(200)["total"], 0);
     assert_eq!(bob.get(&format!("{here}/last-message")).await.json(200), second);
-
-    let page = bob.get(&format!("{here}/messages?limit=1")).await.json(200);
-    assert_eq!(page, json!({ "messages": [second], "next_before": 2 }));
-    let rest = bob.get(&format!("{here}/messages?before=2&limit=5")).await.json(200);
-    assert_eq!(rest, json!({ "messages": [first], "next_before": null }));
 
     let read = bob.post(&format!("{here}/read"), json!({ "up_to": 1 })).await.json(200);
     assert_eq!(read, json!({ "conversation": id, "unread": 1, "total": 1, "up_to": 1 }));
@@ -85,6 +106,16 @@ async fn messages_change_counters_and_last_messages_together() {
     assert_eq!(bob.get("/v1/unread").await.json(200)["total"], 0, "a deleted message is not unread");
     let read = bob.post(&format!("{here}/read"), json!({})).await.json(200);
     assert_eq!((&read["unread"], &read["total"]), (&json!(0), &json!(0)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn messages_and_conversations_are_read_in_pages() {
+    let Chat { server, bob_id, ann, bob, id, here, first, second, .. } = Chat::start().await;
+    let page = bob.get(&format!("{here}/messages?limit=1")).await.json(200);
+    assert_eq!(page, json!({ "messages": [second], "next_before": 2 }));
+    let rest = bob.get(&format!("{here}/messages?before=2&limit=5")).await.json(200);
+    assert_eq!(rest, json!({ "messages": [first], "next_before": null }));
 
     ann.conversation(&[bob_id]).await;
     let page = bob.get("/v1/conversations?limit=1").await.json(200);
@@ -94,20 +125,25 @@ async fn messages_change_counters_and_last_messages_together() {
     let cursor = page["next_cursor"].as_str().unwrap();
     let page = bob.get(&format!("/v1/conversations?cursor={cursor}")).await.json(200);
     assert_eq!((&page["conversations"][0]["id"], &page["next_cursor"]), (&json!(id), &Value::Null));
-    assert_eq!(page["conversations"][0]["last_message"], first);
+    assert_eq!(page["conversations"][0]["last_message"], second);
+    server.stop().await;
+}
 
-    // The records outlive the host, and the caches are rebuilt from them.
+#[tokio::test]
+async fn the_records_outlive_the_host_and_the_caches_are_rebuilt_from_them() {
+    let Chat { server, ann_id, bob_id, bob, id, here, second, .. } = Chat::start().await;
+    bob.post(&format!("{here}/read"), json!({})).await.json(200);
     let folder = server.stop().await;
     let server = Server::serve_in(folder, &roost_tests::components(), &[]).await;
     let (ann, bob) = (server.user(ann_id), server.user(bob_id));
-    assert_eq!(bob.get(&format!("{here}/last-message")).await.json(200), first);
+    assert_eq!(bob.get(&format!("{here}/last-message")).await.json(200), second);
     ann.post(&format!("{here}/messages"), json!({ "content": "again" })).await.json(201);
     assert_eq!(bob.get("/v1/unread").await.json(200)["conversations"][id.to_string()], 1);
     server.stop().await;
 }
 
 #[tokio::test]
-async fn contacts_members_and_sync_answer_as_documented() {
+async fn contacts_and_presence_answer_as_documented() {
     let server = Server::start(&[]).await;
     let [ann_id, bob_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     let (ann, bob, eve) = (server.user(ann_id), server.user(bob_id), server.user(eve_id));
@@ -119,8 +155,8 @@ async fn contacts_members_and_sync_answer_as_documented() {
     }
     assert_eq!(ann.get("/v1/contacts").await.json(200), json!({ "contacts": [bob_id] }));
 
-    let beat = ann.post("/v1/presence", json!({ "connection": "kiosk" })).await.json(200);
-    has_exactly(&beat, &["beat_interval_ms"]);
+    let heartbeat = ann.post("/v1/presence", json!({ "connection": "kiosk" })).await.json(200);
+    has_exactly(&heartbeat, &["beat_interval_ms"]);
     for asked_by in [&service, &bob] {
         let seen = asked_by.get(&format!("/v1/presence/{ann_id}")).await.json(200);
         has_exactly(&seen, &["user", "online", "last_seen", "generation"]);
@@ -129,51 +165,103 @@ async fn contacts_members_and_sync_answer_as_documented() {
             "{seen}"
         );
     }
-    let unseen = json!({ "user": ann_id, "online": false, "last_seen": null, "generation": 0 });
-    assert_eq!(eve.get(&format!("/v1/presence/{ann_id}")).await.json(200), unseen, "a stranger sees nothing");
+    assert_eq!(eve.get(&format!("/v1/presence/{ann_id}")).await.json(200), unseen(ann_id), "a stranger sees nothing");
     let asked = json!({ "users": [eve_id, ann_id, eve_id] });
     let found = service.post("/v1/presence/query", asked).await.json(200);
     let printed: Vec<_> = found["presence"].as_array().unwrap().iter().map(|p| (&p["user"], &p["online"])).collect();
     let (ann_json, eve_json) = (json!(ann_id), json!(eve_id));
     assert_eq!(printed, [(&eve_json, &json!(false)), (&ann_json, &json!(true)), (&eve_json, &json!(false))]);
     send(ann.request("DELETE", "/v1/presence").json(&json!({ "connection": "kiosk" }))).await.done();
-
-    let pair = ann.conversation(&[bob_id]).await;
-    let group = ann.conversation(&[bob_id, eve_id]).await;
-    ann.put(&format!("/v1/blocks/{bob_id}")).await.done();
-    assert_eq!(bob.get(&format!("/v1/presence/{ann_id}")).await.json(200), unseen, "a blocked user sees nothing");
-    bob.post(&format!("/v1/conversations/{pair}/messages"), json!({ "content": "x" })).await.problem(403, "blocked");
-    bob.post(&format!("/v1/conversations/{group}/messages"), json!({ "content": "x" })).await.json(201);
-    bob.post("/v1/conversations", json!({ "members": [ann_id] })).await.problem(403, "blocked");
-    ann.delete(&format!("/v1/blocks/{bob_id}")).await.done();
-    bob.post(&format!("/v1/conversations/{pair}/messages"), json!({ "content": "x" })).await.json(201);
     ann.delete(&format!("/v1/contacts/{bob_id}")).await.done();
     assert_eq!(ann.get("/v1/contacts").await.json(200), json!({ "contacts": [] }));
+    server.stop().await;
+}
 
-    let member = format!("/v1/conversations/{pair}/members/{eve_id}");
+/// The presence of a user as somebody sees it to whom it is not shown.
+fn unseen(user: Uuid) -> Value {
+    json!({ "user": user, "online": false, "last_seen": null, "generation": 0 })
+}
+
+#[tokio::test]
+async fn a_blocked_user_sees_nothing_and_writes_only_in_groups() {
+    let server = Server::start(&[]).await;
+    let [ann_id, bob_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    let (ann, bob) = (server.user(ann_id), server.user(bob_id));
+    server.befriend(ann_id, bob_id).await;
+    ann.post("/v1/presence", json!({ "connection": "kiosk" })).await.json(200);
+    let pair = ann.conversation(&[bob_id]).await;
+    let group = ann.conversation(&[bob_id, eve_id]).await;
+    let write = async |conversation: &str| {
+        bob.post(&format!("/v1/conversations/{conversation}/messages"), json!({ "content": "x" })).await
+    };
+
+    ann.put(&format!("/v1/blocks/{bob_id}")).await.done();
+    let seen = bob.get(&format!("/v1/presence/{ann_id}")).await.json(200);
+    assert_eq!(seen, unseen(ann_id), "a blocked user sees nothing");
+    write(&pair).await.problem(403, "blocked");
+    write(&group).await.json(201);
+    bob.post("/v1/conversations", json!({ "members": [ann_id] })).await.problem(403, "blocked");
+    ann.delete(&format!("/v1/blocks/{bob_id}")).await.done();
+    write(&pair).await.json(201);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_adds_and_removes_members_and_acts_for_users() {
+    let server = Server::start(&[]).await;
+    let [ann_id, bob_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    let (ann, bob, eve) = (server.user(ann_id), server.user(bob_id), server.user(eve_id));
+    let service = server.service();
+    let conversation = ann.conversation(&[bob_id]).await;
+    let messages = format!("/v1/conversations/{conversation}/messages");
+    bob.post(&messages, json!({ "content": "x" })).await.json(201);
+
+    let member = format!("/v1/conversations/{conversation}/members/{eve_id}");
     let added = service.put(&member).await.json(200);
     assert_eq!(added["members"].as_array().unwrap().len(), 3);
-    let history = eve.get(&format!("/v1/conversations/{pair}/messages")).await.json(200);
-    assert_eq!(history["messages"], json!([]), "a new member sees only later messages");
+    assert_eq!(eve.get(&messages).await.json(200)["messages"], json!([]), "a new member sees only later messages");
     bob.delete(&member).await.problem(403, "forbidden");
     service.delete(&member).await.done();
-    eve.get(&format!("/v1/conversations/{pair}/messages")).await.problem(403, "not_a_member");
+    eve.get(&messages).await.problem(403, "not_a_member");
 
     let on_behalf = service.request("GET", "/v1/unread").header("roost-user", ann_id.to_string());
-    assert_eq!(send(on_behalf).await.json(200), ann.get("/v1/unread").await.json(200));
+    let (answered, own) = (send(on_behalf).await.json(200), ann.get("/v1/unread").await.json(200));
+    assert_eq!((&answered, &answered["total"]), (&own, &json!(1)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn sync_answers_the_state_and_what_was_missed() {
+    let server = Server::start(&[]).await;
+    let [ann_id, bob_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    let (ann, bob) = (server.user(ann_id), server.user(bob_id));
+    ann.post("/v1/presence", json!({ "connection": "kiosk" })).await.json(200);
+    let pair = ann.conversation(&[bob_id]).await;
+    let group = ann.conversation(&[bob_id, eve_id]).await;
+    let write = async |conversation: &str| {
+        bob.post(&format!("/v1/conversations/{conversation}/messages"), json!({ "content": "x" })).await.json(201)
+    };
+    write(&pair).await;
+    write(&group).await;
 
     let state = ann.get("/v1/sync").await.json(200);
     has_exactly(&state, &["epoch", "offset", "presence", "unread", "conversations", "next_cursor"]);
     assert_eq!(state["unread"]["total"], 2);
     let since = position(&state);
-    bob.post(&format!("/v1/conversations/{pair}/messages"), json!({ "content": "y" })).await.json(201);
+    write(&pair).await;
     let missed = ann.get(&format!("/v1/sync?since={since}")).await.json(200);
     let names: Vec<_> = missed["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
     assert_eq!(names, ["message.new"], "{missed}");
     assert_eq!(missed["conversations"].as_array().unwrap().len(), 1, "only what was missed: {missed}");
     let lost = ann.get("/v1/sync?since=elsewhere:5").await.json(200);
     has_exactly(&lost["resync"], &["reason", "epoch", "offset"]);
+    server.stop().await;
+}
 
+#[tokio::test]
+async fn every_route_that_is_described_is_documented() {
+    let server = Server::start(&[]).await;
+    let ann = server.user(Uuid::new_v4());
     let described = ann.get("/v1/openapi.json").await.json(200);
     for path in ["/v1/unread", "/v1/conversations/{id}/messages", "/v1/presence/query", "/v1/socket"] {
         assert!(described["paths"].get(path).is_some(), "{path} is not described");
@@ -190,150 +278,6 @@ async fn contacts_members_and_sync_answer_as_documented() {
     }
     let head = send(ann.request("HEAD", "/v1/unread")).await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn every_kind_of_refusal_is_a_problem_document() {
-    let server = Server::start(&[]).await;
-    let [ann_id, bob_id, eve_id] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
-    let (ann, eve, service) = (server.user(ann_id), server.user(eve_id), server.service());
-
-    let unauthenticated = server.anonymous().get("/v1/unread").await;
-    let problem = unauthenticated.problem(401, "unauthenticated");
-    has_exactly(&problem, &["type", "title", "status", "code", "detail", "trace", "retry"]);
-    assert!(unauthenticated.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
-    let token = Token::of(ann_id);
-    for (bad, code) in [
-        (token.clone().secret("somebody-else-0123456789-abcdef-xyz").sign(), "token_invalid"),
-        (token.clone().algorithm(Algorithm::HS512).sign(), "token_invalid"),
-        (token.clone().without("sub").sign(), "token_invalid"),
-        (token.clone().without("exp").sign(), "token_invalid"),
-        (token.clone().claim("sub", json!("ann")).sign(), "token_invalid"),
-        ("no-token-at-all".to_owned(), "token_invalid"),
-        (format!("{SERVICE_KEY}x"), "token_invalid"),
-        (token.clone().expired().sign(), "token_expired"),
-        (token.clone().not_before(Duration::from_secs(3_600)).sign(), "token_not_yet_valid"),
-    ] {
-        server.bearer(&bad).get("/v1/unread").await.problem(401, code);
-    }
-    service.get("/v1/unread").await.problem(400, "user_required");
-    let named = |user: &str| service.request("GET", "/v1/unread").header("roost-user", user);
-    send(named("ann")).await.problem(400, "user_header_invalid");
-    let refused = ann.request("GET", "/v1/unread").header("roost-user", bob_id.to_string());
-    send(refused).await.problem(403, "user_header_refused");
-
-    let pair = ann.conversation(&[bob_id]).await;
-    let messages = format!("/v1/conversations/{pair}/messages");
-    for path in [&messages, &format!("/v1/unread/{pair}"), &format!("/v1/conversations/{pair}/last-message")] {
-        eve.get(path).await.problem(403, "not_a_member");
-    }
-    let unknown = Uuid::new_v4();
-    eve.get(&format!("/v1/conversations/{unknown}/messages")).await.problem(403, "not_a_member");
-    service.put(&format!("/v1/conversations/{unknown}/members/{eve_id}")).await.problem(404, "not_found");
-    ann.patch(&format!("{messages}/{unknown}"), json!({ "content": "x" })).await.problem(404, "not_found");
-    ann.get("/v1/nothing").await.problem(404, "route_not_found");
-
-    for (method, path, allowed) in
-        [("PATCH", "/v1/unread", ["GET", "DELETE"]), ("POST", "/v1/contacts/x", ["PUT", "DELETE"])]
-    {
-        let answer = send(ann.request(method, path)).await;
-        answer.problem(405, "method_not_allowed");
-        assert!(allowed.iter().all(|method| answer.allow().contains(method)), "{path}: {}", answer.allow());
-    }
-    let answer = ann.delete("/v1/socket").await;
-    answer.problem(405, "method_not_allowed");
-    assert_eq!(answer.allow(), "GET, HEAD");
-
-    let taken = json!({ "id": pair, "members": [eve_id] });
-    ann.post("/v1/conversations", taken).await.problem(409, "conflict");
-    let draft = json!({ "id": Uuid::new_v4(), "content": "mine" });
-    ann.post(&messages, draft.clone()).await.json(201);
-    server.user(bob_id).post(&messages, draft).await.problem(409, "conflict");
-
-    ann.post(&messages, json!({ "content": "x".repeat(16 * 1_024 + 1) })).await.problem(413, "too_large");
-    ann.post(&messages, json!({ "content": "x".repeat(64 * 1_024) })).await.problem(413, "body_too_large");
-    let text = ann.request("POST", &messages).header("content-type", "text/plain").body("{\"content\":\"x\"}");
-    send(text).await.problem(415, "unsupported_media_type");
-    let packed = ann.request("POST", &messages).header("content-encoding", "gzip").json(&json!({ "content": "x" }));
-    send(packed).await.problem(415, "unsupported_media_type");
-
-    ann.get("/v1/socket").await.problem(426, "upgrade_required");
-    let half = ann.request("GET", "/v1/socket").header("connection", "upgrade").header("upgrade", "websocket");
-    send(half).await.problem(400, "invalid_upgrade");
-    ann.get("/v1/unread?a=%").await.problem(400, "invalid_query");
-    ann.get("/v1/sync?since=x").await.problem(400, "invalid_since");
-    ann.get("/v1/events?since=x").await.problem(400, "invalid_since");
-    ann.get("/v1/unread/no-uuid").await.problem(400, "invalid");
-    ann.get(&format!("{messages}?limit=101")).await.problem(400, "invalid");
-    ann.get("/v1/conversations?cursor=x").await.problem(400, "invalid");
-    ann.post(&messages, json!({})).await.problem(400, "invalid");
-    ann.post(&messages, json!({ "content": 5 })).await.problem(400, "invalid");
-    let broken = ann.request("POST", &messages).header("content-type", "application/json").body("{");
-    send(broken).await.problem(400, "invalid");
-    let many: Vec<Uuid> = (0..501).map(|_| Uuid::new_v4()).collect();
-    let refused = service.post("/v1/presence/query", json!({ "users": many })).await;
-    assert!((400..=413).contains(&refused.status), "{}: {}", refused.status, refused.text);
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn configured_limits_are_enforced() {
-    let set = [
-        ("token_audience", "chat"),
-        ("allowed_origins", "https://chat.example.com"),
-        ("socket.connections_per_user_max", "1"),
-        ("socket.connections_max", "2"),
-        ("http.body_bytes_max", "2048"),
-        ("http.read_timeout_ms", "200"),
-    ];
-    let server = Server::start(&set).await;
-    let [ann, bob, eve] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
-    let token = |user: Uuid| Token::of(user).claim("aud", json!(["chat", "mail"])).sign();
-    server.user(ann).get("/v1/unread").await.problem(401, "token_audience");
-    let client = server.bearer(&token(ann));
-    client.get("/v1/unread").await.json(200);
-    client.post("/v1/presence", json!({ "connection": "x".repeat(4_096) })).await.problem(413, "body_too_large");
-
-    let paged = client.request("GET", "/v1/socket").header("origin", "https://evil.example.com");
-    send(paged).await.problem(403, "origin_not_allowed");
-    let _ann = Socket::with(&server, &token(ann), "").await;
-    let refused = async |user: Uuid| {
-        let handshake = request(server.listen, &format!("?token={}", token(user)));
-        let (status, problem) = Socket::handshake(server.listen, handshake).await.err().unwrap();
-        assert!(problem["retry"] == true && problem["retry_after_ms"].is_u64(), "{problem}");
-        (status, problem["code"].clone())
-    };
-    assert_eq!(refused(ann).await, (429, json!("too_many_connections_of_user")));
-    let _bob = Socket::with(&server, &token(bob), "").await;
-    assert_eq!(refused(eve).await, (503, json!("too_many_connections")));
-    // A browser's event source gives up on any other status.
-    let mut stream = Events::open(server.bearer(&token(eve)).request("GET", "/v1/events")).await;
-    let error = stream.next().await.unwrap();
-    assert_eq!((error.name.as_str(), &error.data["code"]), ("error", &json!("too_many_connections")));
-    assert_eq!(stream.next().await, None);
-
-    let mut stream = TcpStream::connect(server.listen).await.unwrap();
-    let head = format!("POST /v1/presence HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", token(ann));
-    stream.write_all(format!("{head}content-length: 9\r\nconnection: close\r\n\r\n{{").as_bytes()).await.unwrap();
-    let mut late = String::new();
-    stream.read_to_string(&mut late).await.unwrap();
-    assert!(late.starts_with("HTTP/1.1 408") && late.contains("\"read_timeout\""), "{late}");
-}
-
-/// A megabyte does not fit into the socket buffers, so the client is still sending when the host refuses the body.
-#[tokio::test]
-async fn a_client_that_is_still_sending_receives_the_body_too_large_answer() {
-    let server = Server::start(&[]).await;
-    let client = server.user(Uuid::new_v4());
-    for _ in 0..8 {
-        let announced = client.request("POST", "/v1/presence").body("x".repeat(1 << 20));
-        send(announced).await.problem(413, "body_too_large");
-        let chunks = stream::iter(vec![Ok::<_, std::convert::Infallible>("x".repeat(1 << 16)); 16]);
-        let unannounced = client.request("POST", "/v1/presence").body(Body::wrap_stream(chunks));
-        let response = unannounced.send().await.unwrap();
-        assert_eq!(response.status(), 413);
-    }
     server.stop().await;
 }
 

@@ -50,6 +50,7 @@ mod raw_http;
 mod raw_websocket;
 mod recovery;
 mod redis_host;
+mod refusals;
 mod reuse;
 mod screen;
 mod socket;
