@@ -8,6 +8,7 @@ pub mod delivery;
 #[cfg(test)]
 #[path = "../../tests/golden/check.rs"]
 pub(crate) mod golden;
+mod http_answer;
 pub mod ops;
 pub mod records;
 pub mod runtime;

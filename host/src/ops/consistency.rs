@@ -22,7 +22,7 @@ use crate::runtime::HostWorld;
 use crate::server::problem::{ApiError, ErrorCode};
 
 /// The length of a page if the request does not name one.
-pub const PAGE_LIMIT_DEFAULT: u32 = 100;
+const PAGE_LIMIT_DEFAULT: u32 = 100;
 /// The value of the label `function` for what the check counts.
 const COUNTED_AS: &str = "audit";
 

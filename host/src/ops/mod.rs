@@ -1,9 +1,8 @@
 //! What operators see and use: the admin listener, logs, metrics, traces, the supervision of background tasks, the
-//! consistency check and its repair, and signals; and how answers of other HTTP servers are read and logged.
+//! consistency check and its repair, and signals.
 
 pub mod admin;
 pub mod consistency;
-pub(crate) mod http_answer;
 pub(crate) mod idle;
 pub mod latency;
 pub mod log;

@@ -9,7 +9,7 @@ use roost_core::port::RecordsError;
 use serde::de::DeserializeOwned;
 
 use super::Problem;
-use crate::ops::http_answer::{self, causes, excerpt};
+use crate::http_answer::{self, causes, excerpt};
 
 /// The media type of questions and answers.
 pub(super) const JSON: &str = "application/json";

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 pub(super) use self::answer::BackendError;
 use self::wire::{Greeting, Problem};
 use crate::config::BackendConfig;
-use crate::ops::http_answer::excerpt;
+use crate::http_answer::excerpt;
 use crate::ops::trace;
 
 /// An idle connection is closed before common servers close it, so that no call meets a closed connection.

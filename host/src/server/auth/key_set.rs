@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::key::{P256_POINT_BYTES, VerifyingKey, rsa_key};
-use crate::ops::http_answer::excerpt;
+use crate::http_answer::excerpt;
 
 /// The size of a public key of Ed25519, the curve of EdDSA.
 const ED25519_KEY_BYTES: usize = 32;

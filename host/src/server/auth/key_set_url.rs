@@ -14,7 +14,7 @@ use super::digest;
 use super::key_file::KeyFileError;
 use super::key_ring::KeyRing;
 use super::key_set::KeySet;
-use crate::ops::http_answer::{self, causes, excerpt};
+use crate::http_answer::{self, causes, excerpt};
 use crate::ops::metrics;
 use crate::server::problem::{ApiError, ErrorCode};
 
