@@ -1,5 +1,5 @@
 /**
- * What the types of the client accept and refuse. `tests/tests/end_to_end/client_types.rs` compiles this file, and
+ * What the types of the client accept and refuse. `tests/tests/end_to_end/javascript/client_types.rs` compiles this file, and
  * nothing runs it: a line below `@ts-expect-error` must have an error, and no other line may have one.
  */
 

@@ -1,5 +1,5 @@
-//! The sample files in `docs/deploy`: what they log must not contain tokens. `end_to_end/nginx.rs` runs nginx with its
-//! sample.
+//! The sample files in `docs/deploy`: what they log must not contain tokens. `end_to_end/protocol/nginx.rs` runs nginx
+//! with its sample.
 
 use std::fs;
 

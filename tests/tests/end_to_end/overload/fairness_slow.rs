@@ -16,7 +16,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use crate::fairness::{Bystanders, check_refusal, refused};
+use crate::overload::fairness::{Bystanders, check_refusal, refused};
 
 /// A connection with a small receive buffer, so that the host soon cannot send more.
 async fn narrow(host: &Server) -> TcpStream {

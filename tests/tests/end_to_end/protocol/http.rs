@@ -266,7 +266,7 @@ async fn every_route_that_is_described_is_documented() {
     for path in ["/v1/unread", "/v1/conversations/{id}/messages", "/v1/presence/query", "/v1/socket"] {
         assert!(described["paths"].get(path).is_some(), "{path} is not described");
     }
-    let documentation = include_str!("../../../docs/api.md");
+    let documentation = include_str!("../../../../docs/api.md");
     for (path, methods) in described["paths"].as_object().unwrap() {
         let names = [format!("{path}`"), format!("{path}?")];
         let lines: Vec<_> = documentation.lines().filter(|line| names.iter().any(|name| line.contains(name))).collect();

@@ -11,7 +11,7 @@ use roost_tests::token::Token;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::client::{connected, contents, shows_what_the_api_answers, token, url};
+use crate::javascript::client::{connected, contents, shows_what_the_api_answers, token, url};
 
 /// Waits are short, so that many losses fit into a test.
 fn quick() -> Value {

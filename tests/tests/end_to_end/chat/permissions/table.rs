@@ -7,7 +7,7 @@ use roost_tests::markdown::table;
 
 use super::world::Role;
 
-const DOCUMENT: &str = include_str!("../../../../docs/api.md");
+const DOCUMENT: &str = include_str!("../../../../../docs/api.md");
 const COLUMNS: [&str; 6] = ["route or frame", "stranger", "member", "creator", "blocked", "service"];
 
 /// What a row is about.

@@ -10,7 +10,7 @@ use roost_tests::socket::Socket;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const DOCUMENT: &str = include_str!("../../../docs/api.md");
+const DOCUMENT: &str = include_str!("../../../../docs/api.md");
 
 /// Ann and Bob with a group, Ann's message in it, and their sockets.
 struct Chat {

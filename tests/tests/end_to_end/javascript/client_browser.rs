@@ -10,7 +10,7 @@ use roost_tests::sources::{files, root};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::client::token;
+use crate::javascript::client::token;
 
 /// A site with the client's own files as they are, and a page that uses them.
 async fn site() -> Site {
