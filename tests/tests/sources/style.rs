@@ -57,7 +57,7 @@ const WORDS: [(&str, usize); 54] = [
     ("settles", 0),
     ("settled", 0),
     ("unsettled", 0),
-    ("beat", 8),
+    ("beat", 6),
     ("beats", 0),
     ("goodbye", 0),
     ("goodbyes", 0),
