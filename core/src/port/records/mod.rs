@@ -22,6 +22,7 @@ mod direct;
 mod directory;
 mod documents;
 mod erasing;
+mod error;
 mod operation;
 mod pending;
 mod types;
@@ -30,13 +31,14 @@ pub use direct::DirectRequest;
 pub use directory::Directory;
 pub use documents::{Document, DocumentKey, DocumentPut, DocumentScope};
 pub use erasing::{Erased, NOBODY};
+pub use error::RecordsError;
 pub use operation::Operation;
 pub use pending::{Pending, PendingCursor, PendingId, PendingItem, PendingPage, PendingQuery, Postponement};
 pub use types::{
     Answer, Change, ChangeKind, ChangeRange, Changed, Confirmation, ContactAudience, Conversation, ConversationPage,
     ConversationQuery, Counter, Created, Draft, Edit, HistoryPage, HistoryQuery, LastMessage, Member, MemberChange,
-    MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, ReadMark, ReadPosition,
-    RecordsError, Relation, UnreadRequest, UnreadSnapshot,
+    MembersPage, MembersQuery, Membership, Message, MessagesQuery, NewConversation, ReadMark, ReadPosition, Relation,
+    UnreadRequest, UnreadSnapshot,
 };
 
 /// The list of all operations of the records, in the order of the contract `wit/records.wit`.
