@@ -137,8 +137,7 @@ mod tests {
             Err(Error::Invalid("no".into()))
         }));
         assert_eq!(refused, Err(Error::Invalid("no".into())));
-        let set = Mutation::Set(key(), b"text".to_vec(), None);
-        block_on(store.commit(vec![Transaction::new(OWNER).mutate(set)])).unwrap();
+        store.overwrite(key());
         assert!(matches!(raise_to(&store, 1), Err(Error::Store(StoreError::WrongType(_)))));
     }
 }

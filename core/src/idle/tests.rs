@@ -153,9 +153,7 @@ fn a_user_who_cannot_be_removed_does_not_stop_the_others() {
         block_on(note(&world, [user], world.now())).unwrap();
         block_on(unread::totals(&world, user)).unwrap();
     }
-    let positions = Key::of_user(Space::UnreadSequence, ANN);
-    let broken = Mutation::Set(positions, b"text".to_vec(), None);
-    block_on(world.commit(vec![Transaction::new(Owner::User(ANN)).mutate(broken)])).unwrap();
+    world.store.overwrite(Key::of_user(Space::UnreadSequence, ANN));
     world.clock.advance(IDLE_MS);
     assert_eq!(sweep_all(&world), IdleSummary { removed: 1, kept: 0, failed: 1 });
     assert_eq!(keys_of(&world, BOB), [""; 0]);

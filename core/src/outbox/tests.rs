@@ -14,7 +14,7 @@ use crate::limits::{
     TRIGGER_USERS_MAX,
 };
 use crate::port::{Check, Clock, Delivery, Event, Mutation, Outcome, Query, Transaction, Value};
-use crate::testing::{FakeStore, ManualClock, StoredValue, block_on};
+use crate::testing::{BrokenFeed, FakeStore, ManualClock, StoredValue, block_on};
 use crate::trigger;
 
 const ANN: UserId = UserId::from_u128(1);
@@ -24,7 +24,7 @@ const AWAY: StoreError = StoreError::Unavailable { retry_after_ms: 50 };
 
 /// How the store fails from a certain call on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum HostFault {
     /// This call is not carried out.
     LostBefore,
     /// This call is carried out, and its answer is lost.
@@ -41,12 +41,12 @@ struct Host<'s> {
     clock: ManualClock,
     first_id: u128,
     calls: AtomicU64,
-    fault: Option<(u64, Fault)>,
+    fault: Option<(u64, HostFault)>,
     reports: Mutex<Vec<String>>,
 }
 
 impl<'s> Host<'s> {
-    fn new(fixture: &'s Fixture, number: u128, fault: Option<(u64, Fault)>) -> Self {
+    fn new(fixture: &'s Fixture, number: u128, fault: Option<(u64, HostFault)>) -> Self {
         let (store, clock) = (&fixture.store, fixture.clock.clone());
         Self { store, clock, first_id: number << 64, calls: AtomicU64::new(0), fault, reports: Mutex::default() }
     }
@@ -54,10 +54,10 @@ impl<'s> Host<'s> {
     async fn call<T>(&self, effect: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         match self.fault {
-            Some((at, Fault::LostBefore)) if call == at => Err(AWAY),
-            Some((at, Fault::LostAfter)) if call == at => effect.await.and(Err(AWAY)),
-            Some((at, Fault::DiesAfter)) if call == at => effect.await.and(Err(AWAY)),
-            Some((at, Fault::DiesBefore | Fault::DiesAfter)) if call >= at => Err(AWAY),
+            Some((at, HostFault::LostBefore)) if call == at => Err(AWAY),
+            Some((at, HostFault::LostAfter)) if call == at => effect.await.and(Err(AWAY)),
+            Some((at, HostFault::DiesAfter)) if call == at => effect.await.and(Err(AWAY)),
+            Some((at, HostFault::DiesBefore | HostFault::DiesAfter)) if call >= at => Err(AWAY),
             _ => effect.await,
         }
     }
@@ -206,7 +206,7 @@ fn whatever_step_fails_the_change_and_its_events_never_diverge() {
         block_on(commit(&host, vec![vote_with_trigger()])).unwrap();
         host.calls.load(Ordering::Relaxed)
     };
-    for fault in [Fault::LostBefore, Fault::LostAfter, Fault::DiesBefore, Fault::DiesAfter] {
+    for fault in [HostFault::LostBefore, HostFault::LostAfter, HostFault::DiesBefore, HostFault::DiesAfter] {
         for step in 0..steps {
             let fixture = Fixture::new();
             let answer = block_on(commit(&Host::new(&fixture, 1, Some((step, fault))), vec![vote_with_trigger()]));
@@ -228,10 +228,10 @@ fn whatever_step_fails_the_change_and_its_events_never_diverge() {
 
 #[test]
 fn recovery_that_fails_at_any_step_is_repeated_without_a_second_delivery() {
-    for fault in [Fault::LostBefore, Fault::LostAfter, Fault::DiesBefore, Fault::DiesAfter] {
+    for fault in [HostFault::LostBefore, HostFault::LostAfter, HostFault::DiesBefore, HostFault::DiesAfter] {
         for step in 0..8 {
             let fixture = Fixture::new();
-            let died = Host::new(&fixture, 1, Some((1, Fault::DiesAfter)));
+            let died = Host::new(&fixture, 1, Some((1, HostFault::DiesAfter)));
             block_on(commit(&died, vec![vote_with_trigger()])).unwrap_err();
             fixture.clock.advance(OUTBOX_GRACE_MS);
             for shard in 0..OUTBOX_SHARDS {
@@ -251,7 +251,7 @@ fn recovery_that_fails_at_any_step_is_repeated_without_a_second_delivery() {
 #[test]
 fn a_transaction_that_arrives_after_recovery_is_not_carried_out() {
     let fixture = Fixture::new();
-    let host = Host::new(&fixture, 1, Some((1, Fault::DiesBefore)));
+    let host = Host::new(&fixture, 1, Some((1, HostFault::DiesBefore)));
     block_on(commit(&host, vec![vote().into()])).unwrap_err();
     let marks = fixture.store.entries().into_iter().find_map(|(key, stored)| match stored {
         StoredValue::Ordered(members) if key.item.as_deref() == Some("outbox.marks") => members.into_keys().next(),
@@ -272,7 +272,7 @@ fn ephemeral_events_are_delivered_at_once_or_not_at_all() {
     block_on(commit(&Host::new(&at_once, 1, None), vec![mixed().into()])).unwrap();
     assert_eq!(at_once.received()[&ANN], ["poll.vote", "poll.typing"]);
     let late = Fixture::new();
-    block_on(commit(&Host::new(&late, 1, Some((1, Fault::DiesAfter))), vec![mixed().into()])).unwrap_err();
+    block_on(commit(&Host::new(&late, 1, Some((1, HostFault::DiesAfter))), vec![mixed().into()])).unwrap_err();
     late.recover();
     assert_eq!(late.received()[&ANN], ["poll.vote"]);
 }
@@ -287,46 +287,27 @@ fn a_user_who_is_named_twice_receives_the_event_once() {
     assert_eq!(fixture.received()[&BOB], ["poll.vote", "poll.typing"]);
 }
 
-/// A store in which one user's feed takes no event.
-struct BrokenFeed<'s>(Host<'s>);
-
-impl KeyValue for BrokenFeed<'_> {
-    async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
-        self.0.read(queries).await
-    }
-
-    async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        let is_broken =
-            |transaction: &Transaction| transaction.owner == Owner::User(ANN) && !transaction.publications.is_empty();
-        let broken: Vec<bool> = transactions.iter().map(is_broken).collect();
-        let sound = transactions.into_iter().filter(|transaction| !is_broken(transaction)).collect();
-        let mut outcomes = self.0.commit(sound).await?.into_iter();
-        let wrong = || Outcome::Failed(StoreError::WrongType("feed".into()));
-        Ok(broken.into_iter().map(|broken| if broken { wrong() } else { outcomes.next().unwrap() }).collect())
-    }
-}
-
-impl OutboxStore for BrokenFeed<'_> {
+impl OutboxStore for BrokenFeed<Host<'_>> {
     fn now(&self) -> Timestamp {
-        self.0.now()
+        self.store.now()
     }
 
     fn new_id(&self) -> Uuid {
-        self.0.new_id()
+        self.store.new_id()
     }
 
     fn report(&self, event: &OutboxEvent<'_>) {
-        self.0.report(event);
+        self.store.report(event);
     }
 }
 
 #[test]
 fn a_user_whose_feed_is_broken_does_not_keep_the_event_from_the_others() {
     let fixture = Fixture::new();
-    let store = BrokenFeed(Host::new(&fixture, 1, None));
+    let store = BrokenFeed { store: Host::new(&fixture, 1, None).into(), user: ANN };
     assert_eq!(block_on(commit(&store, vec![vote().into()])).unwrap(), [Outcome::Committed(vec![1])]);
     assert_eq!(fixture.received(), BTreeMap::from([(BOB, vec!["poll.vote".to_owned()])]));
-    let reports = store.0.reports.lock().unwrap().clone();
+    let reports = store.store.reports.lock().unwrap().clone();
     assert!(reports.len() == 1 && reports[0].starts_with("UserSkipped"), "{reports:?}");
     assert_eq!(fixture.left_over(), Vec::<String>::new());
 }
@@ -334,7 +315,7 @@ fn a_user_whose_feed_is_broken_does_not_keep_the_event_from_the_others() {
 #[test]
 fn an_entry_that_cannot_be_delivered_for_long_is_given_up() {
     let fixture = Fixture::new();
-    block_on(commit(&Host::new(&fixture, 1, Some((1, Fault::DiesAfter))), vec![vote().into()])).unwrap_err();
+    block_on(commit(&Host::new(&fixture, 1, Some((1, HostFault::DiesAfter))), vec![vote().into()])).unwrap_err();
     let entry = fixture.store.entries().into_keys().find(|key| {
         key.owner == Owner::Conversation(GROUP) && key.item.as_deref().is_some_and(|item| item.starts_with("outbox."))
     });
@@ -376,7 +357,7 @@ fn a_call_has_the_results_that_its_event_carries_unless_recovery_makes_it() {
     let add = Mutation::Add { key: Key::app(Owner::User(ANN), "votes"), delta: 7, floor: None };
     let transaction = Transaction::new(Owner::User(ANN)).mutate(add).publish(event("poll.vote")).with_result("sum", 0);
     let caused = |publication| CausedTrigger { trigger: call_of("1"), publication };
-    let payloads = |publication: Option<u32>, fault: Option<(u64, Fault)>| {
+    let payloads = |publication: Option<u32>, fault: Option<(u64, HostFault)>| {
         let fixture = Fixture::new();
         let request = OutboxRequest { transaction: transaction.clone(), triggers: vec![caused(publication)] };
         block_on(commit(&Host::new(&fixture, 1, fault), vec![request])).ok();
@@ -387,7 +368,7 @@ fn a_call_has_the_results_that_its_event_carries_unless_recovery_makes_it() {
     };
     let (with, without) = (r#"{"votes":1,"sum":7}"#, r#"{"votes":1}"#);
     assert_eq!(payloads(Some(0), None), [with, with]);
-    assert_eq!(payloads(Some(0), Some((1, Fault::DiesAfter))), [with, without]);
+    assert_eq!(payloads(Some(0), Some((1, HostFault::DiesAfter))), [with, without]);
     assert_eq!(payloads(None, None), [with, without], "an equal event that is addressed carries nothing");
 }
 

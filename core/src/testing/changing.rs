@@ -40,7 +40,7 @@ impl FakeWorld {
         change: impl FnOnce(&FakeRecords) + Send + 'static,
     ) -> TestWorld<FakeStore, ChangingRecords> {
         let left = AtomicUsize::new(answers);
-        self.changing(ChangingRecords {
+        self.with_records(ChangingRecords {
             records: (*self.records).clone(),
             operation,
             is_due: Box::new(move || left.fetch_sub(1, Ordering::SeqCst) == 1),
@@ -57,22 +57,13 @@ impl FakeWorld {
         change: impl FnOnce(&FakeRecords) + Send + 'static,
     ) -> TestWorld<FakeStore, ChangingRecords> {
         let store = Arc::clone(&self.store);
-        self.changing(ChangingRecords {
+        self.with_records(ChangingRecords {
             records: (*self.records).clone(),
             operation,
             is_due: Box::new(move || store.published().iter().any(|(_, published)| &*published.name == event)),
             loses_answer: true,
             change: Mutex::new(Some(Box::new(change))),
         })
-    }
-
-    fn changing(&self, records: ChangingRecords) -> TestWorld<FakeStore, ChangingRecords> {
-        TestWorld {
-            store: Arc::clone(&self.store),
-            records: Arc::new(records),
-            clock: self.clock.clone(),
-            telemetry: self.telemetry.clone(),
-        }
     }
 }
 

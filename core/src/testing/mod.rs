@@ -10,6 +10,7 @@
     reason = "test support: a panic here is a failed test"
 )]
 
+mod broken_feed;
 #[cfg(test)]
 mod changing;
 mod clock;
@@ -22,6 +23,7 @@ mod task;
 mod telemetry;
 mod world;
 
+pub use broken_feed::BrokenFeed;
 pub use clock::ManualClock;
 pub use interleavings::Interleavings;
 pub use outage::OutageStore;

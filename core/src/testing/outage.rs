@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{FakeStore, ManualClock};
+use super::{FakeRecords, FakeStore, FakeWorld, ManualClock, TestWorld};
 use crate::port::{KeyValue, Outcome, PubSub, Publication, Query, StoreError, Transaction, Value};
 
 /// The retry time that an unavailable store names.
@@ -22,6 +22,12 @@ impl OutageStore {
     /// An available store.
     pub fn new(clock: ManualClock) -> Self {
         Self { store: FakeStore::new(clock), ..Self::default() }
+    }
+
+    /// A world at [`ManualClock::START`] with an available store; all parts are empty.
+    pub fn world() -> TestWorld<Self, FakeRecords> {
+        let world = FakeWorld::new();
+        world.with_store(Self::new(world.clock.clone()))
     }
 
     /// Refuses reads and writes.

@@ -38,6 +38,38 @@ impl FakeWorld {
     }
 }
 
+impl<S, R, C: Clone, T: Clone> TestWorld<S, R, C, T> {
+    /// The same world with another store.
+    pub fn with_store<U>(&self, store: U) -> TestWorld<U, R, C, T> {
+        TestWorld {
+            store: Arc::new(store),
+            records: Arc::clone(&self.records),
+            clock: self.clock.clone(),
+            telemetry: self.telemetry.clone(),
+        }
+    }
+
+    /// The same world with other records.
+    pub fn with_records<U>(&self, records: U) -> TestWorld<S, U, C, T> {
+        TestWorld {
+            store: Arc::clone(&self.store),
+            records: Arc::new(records),
+            clock: self.clock.clone(),
+            telemetry: self.telemetry.clone(),
+        }
+    }
+
+    /// The same world with other telemetry.
+    pub fn with_telemetry<U>(&self, telemetry: U) -> TestWorld<S, R, C, U> {
+        TestWorld {
+            store: Arc::clone(&self.store),
+            records: Arc::clone(&self.records),
+            clock: self.clock.clone(),
+            telemetry,
+        }
+    }
+}
+
 impl Default for FakeWorld {
     fn default() -> Self {
         Self::new()

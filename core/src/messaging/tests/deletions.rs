@@ -204,7 +204,7 @@ fn a_message_that_was_deleted_before_it_was_announced_is_counted_by_nobody() {
         block_on(world.delete_message(CONVERSATION, MessageId::from_u128(1), Some(ADA), Timestamp(9))).unwrap();
     // The client sends the message again, because it received no answer.
     assert!(block_on(send(&world, draft(1))).unwrap().repeated);
-    block_on(announce_or_delay(&world, &deleted));
+    assert!(!block_on(announce_or_delay(&world, &deleted)));
     assert_eq!(stored(&world, BEN), (Value::Counter(0), Value::Counter(0)));
     assert_eq!(event_names(&world, BEN), ["message.deleted"]);
     assert_eq!(block_on(last_message::get(&world, BEN, CONVERSATION)), Err(Error::NoMessage));

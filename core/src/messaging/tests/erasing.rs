@@ -4,7 +4,7 @@ use super::*;
 use crate::ids::ConnectionId;
 use crate::key::Owner;
 use crate::limits::{ERASED_CONVERSATIONS, ERASED_TOGETHER, TRIES_MAX};
-use crate::port::{Mutation, Operation, Transaction};
+use crate::port::Operation;
 use crate::presence;
 
 /// The keys that the store holds of Ada.
@@ -85,8 +85,7 @@ fn the_last_event_of_an_erased_user_tells_the_functions() {
 fn a_user_whose_positions_cannot_be_read_is_erased_all_the_same() {
     let world = busy_world();
     let positions = Key::of_user(Space::UnreadSequence, ADA);
-    let text = Mutation::Set(positions.clone(), b"text".to_vec(), None);
-    block_on(world.commit(vec![Transaction::new(Owner::User(ADA)).mutate(text)])).unwrap();
+    world.store.overwrite(positions.clone());
     assert_eq!(block_on(erase(&world, ADA)), Ok(true));
     assert!(!held(&world).contains(&positions));
     assert!(event_names(&world, BEN).contains(&"conversation.members".to_owned()));

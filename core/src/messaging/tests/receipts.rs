@@ -1,7 +1,5 @@
 //! Who is told that a member has read messages, how often, and what it costs those who are away.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::contacts;
 use crate::feed::Position;
@@ -117,8 +115,7 @@ fn a_reader_whose_counters_are_lost_and_filled_by_others_meanwhile_receives_the_
     let world = world();
     block_on(unread::totals(&world, BEN)).unwrap();
     block_on(send(&world, draft(1))).unwrap();
-    let (store, records) = (Arc::clone(&world.store), Arc::clone(&world.records));
-    let other = FakeWorld { store, records, clock: world.clock.clone(), telemetry: world.telemetry.clone() };
+    let other = world.clone();
     let host = world.changed_after((Operation::MarkRead, 1), move |_| {
         block_on(unread::forget(&other, BEN)).unwrap();
         block_on(unread::totals(&other, BEN)).unwrap();

@@ -3,9 +3,8 @@
 
 use super::outage::{draft_now, events, outage_world};
 use super::*;
-use crate::key::Owner;
 use crate::limits::{PENDING_AFTER_MS, PENDING_PAGE, RECOVERY_MS_MAX, RECOVERY_PAGES_MAX, RECOVERY_RETRY_MS};
-use crate::port::{Clock, Mutation, Telemetry, Transaction};
+use crate::port::{Clock, Telemetry};
 use crate::testing::ManualClock;
 
 const CONVERSATIONS: u128 = 40;
@@ -90,11 +89,7 @@ fn a_change_that_cannot_be_announced_does_not_delay_the_others() {
     block_on(mark_read(&world, CLEO, CONVERSATION, None)).unwrap();
     world.store.set_available();
     let positions = Key::of_user(Space::UnreadSequence, broken);
-    let write = |mutations: Vec<Mutation>| {
-        let transaction = Transaction { mutations, ..Transaction::new(Owner::User(broken)) };
-        block_on(world.store.store.commit(vec![transaction])).unwrap();
-    };
-    write(vec![Mutation::Set(positions.clone(), b"no hash".to_vec(), None)]);
+    world.store.store.overwrite(positions.clone());
     world.clock.advance(PENDING_AFTER_MS + 1);
     assert_eq!(block_on(recover(&world)), Ok(2));
     assert_eq!((events(&world, BEN, "message.new"), events(&world, BEN, "message.read_update")), (4, 1));
@@ -105,7 +100,7 @@ fn a_change_that_cannot_be_announced_does_not_delay_the_others() {
     let calls = world.store.store.take_calls();
     assert_eq!((calls.reads, calls.commits), (0, 0), "it is left alone until its next time");
 
-    write(vec![Mutation::Delete(positions)]);
+    world.store.store.evict(&positions);
     world.clock.advance(RECOVERY_RETRY_MS + 1);
     assert_eq!((block_on(recover(&world)), block_on(retry(&world))), (Ok(0), Ok(1)));
     assert_eq!(events(&world, broken, "message.new"), 1);
@@ -184,12 +179,7 @@ fn a_round_reads_no_further_page_after_its_time_is_over() {
     }
     world.store.set_available();
     world.clock.advance(PENDING_AFTER_MS + 1);
-    let slow = TestWorld {
-        store: world.store.clone(),
-        records: world.records.clone(),
-        clock: world.clock.clone(),
-        telemetry: SlowPages(world.clock.clone()),
-    };
+    let slow = world.with_telemetry(SlowPages(world.clock.clone()));
     let page = PENDING_PAGE as usize;
     assert_eq!(block_on(recover(&slow)), Ok(2 * page), "the first page takes exactly the time of a round, not more");
     assert_eq!(block_on(recover(&world)), Ok(2 * page));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::key::Owner;
 use crate::limits::{
     PENDING_AFTER_MS, PENDING_PAGE, RECOVERY_ATTEMPTS_REPORTED, RECOVERY_INTERVAL_MS, RECOVERY_RETRY_MS,
     RECOVERY_RETRY_MS_MAX,
@@ -19,7 +18,7 @@ const POISON: UserId = UserId::from_u128(0xBAD);
 
 /// What happens to calls that name [`POISON`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum PoisonEffect {
     /// They are answered.
     None,
     /// They are never answered, so that the whole call of the function ends with them, as a trap ends it.
@@ -34,28 +33,28 @@ enum Fault {
 #[derive(Debug)]
 struct Faulty<T> {
     inner: T,
-    fault: std::sync::Mutex<Fault>,
+    fault: std::sync::Mutex<PoisonEffect>,
 }
 
 impl<T> Faulty<T> {
     fn new(inner: T) -> Arc<Self> {
-        Arc::new(Self { inner, fault: std::sync::Mutex::new(Fault::None) })
+        Arc::new(Self { inner, fault: std::sync::Mutex::new(PoisonEffect::None) })
     }
 
-    fn set(&self, fault: Fault) {
+    fn set(&self, fault: PoisonEffect) {
         *self.fault.lock().unwrap() = fault;
     }
 
     /// Whether the call is refused.
     async fn refuses(&self, arguments: String) -> bool {
         let fault = *self.fault.lock().unwrap();
-        if fault == Fault::Down {
+        if fault == PoisonEffect::Down {
             return true;
         }
-        if fault == Fault::None || !arguments.contains(&format!("{POISON:?}")) {
+        if fault == PoisonEffect::None || !arguments.contains(&format!("{POISON:?}")) {
             return false;
         }
-        if fault == Fault::NeverAnswered {
+        if fault == PoisonEffect::NeverAnswered {
             std::future::pending::<()>().await;
         }
         true
@@ -132,10 +131,7 @@ fn store_message(world: &FaultyWorld, number: u128, with: UserId) {
 /// Makes every announcement to [`POISON`] fail.
 fn overwrite_positions(world: &FaultyWorld) {
     block_on(unread::totals(world, POISON)).unwrap();
-    let positions = Key::of_user(Space::UnreadSequence, POISON);
-    let overwrite = Mutation::Set(positions, b"no hash".to_vec(), None);
-    let transaction = Transaction { mutations: vec![overwrite], ..Transaction::new(Owner::User(POISON)) };
-    block_on(world.store.inner.commit(vec![transaction])).unwrap();
+    world.store.inner.overwrite(Key::of_user(Space::UnreadSequence, POISON));
 }
 
 /// What both schedules do in a second. A call that is never answered ends with the tick.
@@ -205,7 +201,7 @@ fn an_item_that_ends_every_call_is_found_and_the_others_are_announced() {
     for number in 0..u128::from(PENDING_PAGE) {
         store_message(&world, number, if number == 40 { POISON } else { BEN });
     }
-    world.store.set(Fault::NeverAnswered);
+    world.store.set(PoisonEffect::NeverAnswered);
     world.clock.advance(PENDING_AFTER_MS);
     let mut ticks = 0;
     while left(&world).len() > 1 {
@@ -222,7 +218,7 @@ fn an_item_that_ends_every_call_is_found_and_the_others_are_announced() {
     assert_eq!(PendingId::from(&left(&world)[0].pending).conversation(), Some(id(40)));
     assert_eq!(messages(&world, BEN), PENDING_PAGE as usize - 1);
 
-    world.store.set(Fault::None);
+    world.store.set(PoisonEffect::None);
     world.clock.advance(RECOVERY_RETRY_MS_MAX);
     assert_eq!((tick(&world), left(&world).len(), messages(&world, POISON)), (1, 0, 1));
 }
@@ -261,7 +257,7 @@ fn a_part_of_the_store_that_is_unavailable_delays_only_its_users_and_not_for_lon
     for number in 0..u128::from(PENDING_PAGE) {
         store_message(&world, number, if number % 33 == 5 { POISON } else { BEN });
     }
-    world.store.set(Fault::Unavailable);
+    world.store.set(PoisonEffect::Unavailable);
     world.clock.advance(PENDING_AFTER_MS);
     let ticks = (1..=10).find(|_| {
         tick(&world);
@@ -276,7 +272,7 @@ fn a_part_of_the_store_that_is_unavailable_delays_only_its_users_and_not_for_lon
     assert!(attempts.iter().all(|attempts| *attempts <= 3), "an outage is not the fault of the items: {attempts:?}");
     assert_eq!(world.telemetry.lines(), [""; 0]);
 
-    world.store.set(Fault::None);
+    world.store.set(PoisonEffect::None);
     world.clock.advance(2 * RECOVERY_RETRY_MS);
     assert_eq!((tick(&world), messages(&world, POISON)), (3, 3));
 }
@@ -288,7 +284,7 @@ fn a_statement_of_the_records_that_takes_too_long_is_the_failure_of_its_item() {
     for number in 0..20 {
         store_message(&world, number, if number == 11 { POISON } else { BEN });
     }
-    world.records.set(Fault::Unavailable);
+    world.records.set(PoisonEffect::Unavailable);
     world.clock.advance(PENDING_AFTER_MS);
     assert_eq!(tick(&world), 19);
     assert_eq!(world.telemetry.series("announcements{outcome=failed}"), 1);
@@ -307,13 +303,13 @@ fn a_store_that_is_unavailable_leaves_the_outbox_as_it_was() {
     }
     world.clock.advance(PENDING_AFTER_MS + 1);
     let before = left(&world);
-    world.store.set(Fault::Down);
+    world.store.set(PoisonEffect::Down);
     for _ in 0..30 {
         world.clock.advance(u64::from(RECOVERY_INTERVAL_MS));
         assert!(block_on(recover(&world)).unwrap_err().is_store_unavailable());
     }
     assert_eq!(left(&world), before);
-    world.store.set(Fault::None);
+    world.store.set(PoisonEffect::None);
     assert_eq!((block_on(recover(&world)), messages(&world, POISON)), (Ok(30), 30));
 }
 

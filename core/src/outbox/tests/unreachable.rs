@@ -44,7 +44,7 @@ impl OutboxStore for PartlyAway<'_> {
 /// Commits a transaction of this conversation on a host that dies before it delivers the event.
 fn leave_undelivered(fixture: &Fixture, number: u128, conversation: ConversationId) {
     let transaction = Transaction::new(Owner::Conversation(conversation)).address(vec![ANN, BOB], event("poll.vote"));
-    let died = Host::new(fixture, number, Some((1, Fault::DiesAfter)));
+    let died = Host::new(fixture, number, Some((1, HostFault::DiesAfter)));
     block_on(commit(&died, vec![transaction.into()])).unwrap_err();
 }
 
@@ -107,7 +107,7 @@ fn a_delivery_that_kills_its_host_is_not_repeated_for_ever() {
     for number in 0..OUTBOX_ATTEMPTS_MAX {
         fixture.clock.advance(OUTBOX_LEASE_MS);
         // The calls before the delivery: the marks, the claim, the entry and the count.
-        let dying = Host::new(&fixture, 2 + u128::from(number), Some((4, Fault::DiesBefore)));
+        let dying = Host::new(&fixture, 2 + u128::from(number), Some((4, HostFault::DiesBefore)));
         assert_eq!(block_on(recover(&dying, shard)).delivered, 0);
     }
     assert_eq!(fixture.recover(), OutboxRecovery { dropped: 1, ..OutboxRecovery::default() });

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::limits::{
     CUT_OFF_HOLD_MS, DEPARTURE_HOLD_MS, HEARTBEAT_INTERVAL_MS, PRESENCE_TTL_MS, SWEEP_GAP_MS, SWEEP_INTERVAL_MS,
 };
-use crate::testing::{FakeRecords, FakeTelemetry, ManualClock, OutageStore, TestWorld};
+use crate::testing::{FakeRecords, OutageStore, TestWorld};
 
 const CAT: UserId = UserId::from_u128(0xca7);
 const SECOND_MS: u64 = 1_000;
@@ -51,13 +51,7 @@ struct Outage {
 
 impl Outage {
     fn new() -> Self {
-        let clock = ManualClock::new();
-        let world = TestWorld {
-            store: OutageStore::new(clock.clone()).into(),
-            records: FakeRecords::new(1).into(),
-            clock,
-            telemetry: FakeTelemetry::new(),
-        };
+        let world = OutageStore::world();
         for user in [ANN, CAT] {
             block_on(world.add_contact(user, BOB)).unwrap();
             block_on(world.add_contact(BOB, user)).unwrap();

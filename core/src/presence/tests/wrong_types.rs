@@ -7,11 +7,7 @@ use crate::presence::{Viewer, connected, of_contacts, query};
 
 /// Makes the presence records of these users values of another type.
 fn overwrite(world: &FakeWorld, users: &[UserId]) {
-    let overwrite = |user: &UserId| {
-        let text = Mutation::Set(Key::of_user(Space::Presence, *user), b"text".to_vec(), None);
-        Transaction::new(Owner::User(*user)).mutate(text)
-    };
-    block_on(world.commit(users.iter().map(overwrite).collect())).unwrap();
+    users.iter().for_each(|user| world.store.overwrite(Key::of_user(Space::Presence, *user)));
 }
 
 /// So many users whose deadlines are in the same shard as Ann's.

@@ -156,7 +156,7 @@ async fn commit<W: World>(
 mod tests {
     use super::*;
     use crate::key::{Key, Space};
-    use crate::port::{KeyValue, Mutation};
+    use crate::port::KeyValue;
     use crate::presence::rules::record::Status;
     use crate::testing::{FakeWorld, block_on};
 
@@ -166,9 +166,7 @@ mod tests {
         let world = FakeWorld::new();
         let connection: ConnectionId = "device".parse().unwrap();
         let users = [1, 2, 3].map(UserId::from_u128);
-        let presence = Key::of_user(Space::Presence, users[1]);
-        let text = Mutation::Set(presence, b"text".to_vec(), None);
-        block_on(world.commit(vec![Transaction::new(Owner::User(users[1])).mutate(text)])).unwrap();
+        world.store.overwrite(Key::of_user(Space::Presence, users[1]));
 
         let heartbeats = users.map(|user| (user, connection.clone()));
         let mut failures = FirstFailure::default();

@@ -80,6 +80,11 @@ impl KeyModel {
         self.entries.insert(Key::followed(user), StoredEntry { stored: StoredValue::Text(Vec::new()), deadline });
     }
 
+    /// Writes a text that is not a number.
+    pub(super) fn overwrite(&mut self, key: Key) {
+        self.entries.insert(key, StoredEntry { stored: StoredValue::Text(b"text".to_vec()), deadline: None });
+    }
+
     pub(super) fn remove(&mut self, key: &Key) {
         self.entries.remove(key);
     }

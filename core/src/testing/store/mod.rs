@@ -96,6 +96,11 @@ impl FakeStore {
         self.state().keys.remove(key);
     }
 
+    /// Replaces the value of a key by a text, as another program may do. No rule expects it, so the key cannot be read.
+    pub fn overwrite(&self, key: Key) {
+        self.state().keys.overwrite(key);
+    }
+
     /// All values by key.
     pub fn entries(&self) -> BTreeMap<Key, StoredValue> {
         self.state().keys.all()

@@ -1,7 +1,5 @@
 //! The use cases of counting on the fake world: lookups, other types than expected, and users who are not members.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
@@ -10,7 +8,7 @@ use crate::messaging;
 use crate::port::{
     Clock, Draft, KeyValue, Mutation, NewConversation, Records, RecordsError, Transaction, UnreadRequest,
 };
-use crate::testing::{FakeRecords, FakeWorld, TestWorld, block_on};
+use crate::testing::{FakeRecords, FakeWorld, block_on};
 
 const USER: UserId = UserId::from_u128(1);
 const CONVERSATION: ConversationId = ConversationId::from_u128(9);
@@ -39,8 +37,7 @@ fn the_first_lookup_of_an_uncached_user_is_a_miss_and_the_second_a_hit() {
 #[test]
 fn a_failed_lookup_is_no_outcome_of_the_cache() {
     let world = world();
-    let text = Mutation::Set(Key::of_user(Space::UnreadSequence, USER), b"text".to_vec(), None);
-    block_on(world.commit(vec![Transaction::new(Owner::User(USER)).mutate(text)])).unwrap();
+    world.store.overwrite(Key::of_user(Space::UnreadSequence, USER));
     assert_eq!(block_on(of_conversation(&world, USER, CONVERSATION)).unwrap_err().code(), "internal");
     assert_eq!(lookups(&world), [0, 0, 0]);
 }
@@ -90,7 +87,7 @@ fn a_change_that_is_counted_already_needs_no_snapshot() {
     block_on(totals(&world, USER)).unwrap();
     let before = block_on(read_one(&world, USER, CONVERSATION)).unwrap();
     assert_eq!(before.seq, Some(Seq(1)));
-    let without_records = TestWorld { records: Arc::new(FakeRecords::new(9)), ..world.clone() };
+    let without_records = world.with_records(FakeRecords::new(9));
     let counted = Target::counted(USER, CONVERSATION, Seq(1));
     block_on(reconcile(&without_records, vec![counted], Uncached::Fill)).unwrap();
     assert_eq!(block_on(read_one(&world, USER, CONVERSATION)).unwrap(), before);
