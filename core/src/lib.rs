@@ -5,6 +5,7 @@
 //! commit and try again after a lost race, through the ports in [`port`].
 
 pub mod additions;
+mod announcing;
 pub mod consistency;
 pub mod contacts;
 pub mod documents;

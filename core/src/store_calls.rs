@@ -10,7 +10,7 @@ use crate::store_answers::unexpected;
 
 /// The number of times that [`read_each`] halves lists of queries before it stops looking for the keys that are the reason.
 /// So one call takes at most twice as many further reads, however many keys hold a value of another type.
-const SPLITS_MAX: usize = 64;
+pub(crate) const SPLITS_MAX: usize = 64;
 
 /// The answer to a group of queries: as many values as queries, or the failure of this group alone.
 pub(crate) type GroupAnswer = Result<Vec<Value>, StoreError>;

@@ -2,6 +2,7 @@
 //! of each other.
 
 use super::rules::different_users;
+use crate::announcing::{AnnounceAttempt, announce_twice, count_pending};
 use crate::error::Error;
 use crate::event;
 use crate::ids::UserId;
@@ -64,17 +65,13 @@ pub async fn unblock<W: World>(world: &W, user: UserId, blocked: UserId) -> Resu
     Ok(())
 }
 
-/// Announces the one change that a call has made, and confirms it. What cannot be announced now stays pending in the
-/// records, and [`crate::messaging::recover`] announces it. It also reports a failure that lasts. The call succeeds
-/// in both cases, because the records hold the change.
+/// Announces the one change that a call has made, and confirms it. The call succeeds even if this is not possible,
+/// because the records hold the change: it remains pending, and [`crate::messaging::recover`] announces it.
 async fn announce_or_delay<W: World>(world: &W, user: UserId, other: UserId, before: Relation) {
-    match announce_since(world, (user, other), Some(before)).await {
-        Ok(()) => {
-            // A confirmation that is lost makes the announcement again, which is harmless.
-            let _ = world.announced(vec![Confirmation::Contact(user, other, 1)]).await;
-        }
-        Err(error) if error.retry() => {}
-        Err(_) => world.count("announcements", &[("outcome", "failed")], 1),
+    let announced = announce_since(world, (user, other), Some(before)).await;
+    if !count_pending(world, &announced) {
+        // A confirmation that is lost makes the announcement again, which is harmless.
+        let _ = world.announced(vec![Confirmation::Contact(user, other, 1)]).await;
     }
 }
 
@@ -84,42 +81,36 @@ pub async fn announce<W: World>(world: &W, user: UserId, other: UserId) -> Resul
     announce_since(world, (user, other), None).await
 }
 
-/// Tries once more at once if the store or the records fail after something was told. What was told may hold no more,
-/// and whoever else announces the same change, a call or another round of recovery, may confirm it; then nobody would
-/// correct it.
 async fn announce_since<W: World>(world: &W, users: (UserId, UserId), before: Option<Relation>) -> Result<(), Error> {
-    let mut is_published = false;
-    match try_announce(world, users, before, &mut is_published).await {
-        Err(error) if is_published && error.is_unavailable() => {
-            try_announce(world, users, before, &mut is_published).await
-        }
-        outcome => outcome,
-    }
+    announce_twice(|| try_announce(world, users, before)).await
 }
 
 /// Two changes of the same contact may be announced in another order than they were stored. Therefore the records are read
-/// again after each announcement, and what has changed in between is announced, too. `is_published` becomes `true` as soon
-/// as the user's devices may have been told something.
+/// again after each announcement, and what has changed in between is announced, too.
 async fn try_announce<W: World>(
     world: &W,
     (user, other): (UserId, UserId),
     before: Option<Relation>,
-    is_published: &mut bool,
-) -> Result<(), Error> {
-    let mut relation = world.relation(user, other).await?;
-    for _ in 0..TRIES_MAX {
-        let update = event::contact_update(other, relation.contact, relation.blocked);
-        let transaction = Transaction::new(Owner::User(user)).publish(update);
-        *is_published = true;
-        if let Some(error) = store_calls::failure(&[store_calls::commit_one(world, transaction).await?]) {
-            return Err(error);
+) -> AnnounceAttempt {
+    let mut is_published = false;
+    let attempt = async {
+        let mut relation = world.relation(user, other).await?;
+        for _ in 0..TRIES_MAX {
+            let update = event::contact_update(other, relation.contact, relation.blocked);
+            let transaction = Transaction::new(Owner::User(user)).publish(update);
+            is_published = true;
+            if let Some(error) = store_calls::failure(&[store_calls::commit_one(world, transaction).await?]) {
+                return Err(error);
+            }
+            presence::show_change(world, (user, other), before).await?;
+            let after = world.relation(user, other).await?;
+            if (after.contact, after.blocked) == (relation.contact, relation.blocked) {
+                return Ok(());
+            }
+            relation = after;
         }
-        presence::show_change(world, (user, other), before).await?;
-        let after = world.relation(user, other).await?;
-        if (after.contact, after.blocked) == (relation.contact, relation.blocked) {
-            return Ok(());
-        }
-        relation = after;
-    }
-    Err(Error::Contended)
+        Err(Error::Contended)
+    };
+    let outcome = attempt.await;
+    (is_published, outcome)
 }

@@ -7,8 +7,10 @@ use crate::ids::{ConversationId, MessageId, Seq, UserId};
 use crate::key::{Key, Owner};
 use crate::limits::LAST_MESSAGE_TTL_MS;
 use crate::port::{
-    Check, Draft, KeyValue, LastMessage, Message, Mutation, NewConversation, Query, Records, Transaction, Value,
+    Check, Draft, KeyValue, LastMessage, Message, Mutation, NewConversation, Records, Transaction, Value,
 };
+use crate::source::Source;
+use crate::store_calls::{GroupAnswer, read_each};
 use crate::testing::{Calls, FakeWorld, block_on};
 use crate::time::Timestamp;
 
@@ -86,8 +88,8 @@ fn world(count: u128) -> (FakeWorld, Vec<ConversationId>) {
     (world, ids)
 }
 
-fn values(world: &FakeWorld, ids: &[ConversationId]) -> Vec<Value> {
-    block_on(world.read(ids.iter().map(|id| query(*id)).collect())).unwrap()
+fn values(world: &FakeWorld, ids: &[ConversationId]) -> Vec<GroupAnswer> {
+    block_on(read_each(world, ids.iter().map(|id| query(*id)).collect(), 1)).unwrap()
 }
 
 fn contents(found: Vec<LastMessage>) -> Vec<String> {
@@ -125,7 +127,8 @@ fn a_conversation_without_messages_is_not_cached() {
     block_on(world.create_conversation(new)).unwrap();
     assert_eq!(block_on(get(&world, USER, CONVERSATION)), Err(Error::NoMessage));
     let stored = values(&world, &[CONVERSATION]).remove(0);
-    assert_eq!(stored, Value::Fields(vec![(FILLING.into(), "1".into())]), "only the placeholder, for seconds");
+    let filling = Value::Fields(vec![(FILLING.into(), "1".into())]);
+    assert_eq!(stored, Ok(vec![filling]), "only the placeholder, for seconds");
 }
 
 #[test]
@@ -143,13 +146,19 @@ fn a_renewed_entry_holds_the_state_of_the_records() {
 }
 
 #[test]
-fn a_value_of_another_type_is_an_error() {
-    let (world, ids) = world(1);
-    let text = Mutation::Set(Key::last_message(ids[0]), b"text".to_vec(), None);
-    block_on(world.commit(vec![Transaction::new(Owner::Conversation(ids[0])).mutate(text)])).unwrap();
-    assert_eq!(block_on(get(&world, USER, ids[0])).unwrap_err().code(), "internal");
-    assert_eq!(block_on(refresh(&world, ids.clone())).map_err(|error| error.code()), Err("internal"));
-    let answered = block_on(complete(&world, &ids, vec![Value::Counter(1)]));
-    assert_eq!(answered.unwrap_err().code(), "internal");
-    assert!(matches!(query(ids[0]), Query::Fields(_)));
+fn an_entry_of_another_type_is_answered_from_the_records_and_not_cached() {
+    let (world, ids) = world(2);
+    let key = Key::last_message(ids[0]);
+    world.store.overwrite(key.clone());
+    let stored = world.store.entry(&key);
+    let last = block_on(get(&world, USER, ids[0])).unwrap();
+    assert_eq!((last.value.content.as_str(), last.source), ("message 1", Source::Store));
+    let both = block_on(complete(&world, &ids, values(&world, &ids))).unwrap();
+    assert_eq!(contents(both), ["message 1", "message 2"]);
+    let another = block_on(complete(&world, &ids[..1], vec![Ok(vec![Value::Counter(1)])])).unwrap();
+    assert_eq!(contents(another), ["message 1"]);
+    let lookups = |outcome: &str| world.telemetry.series(&format!("cache{{cache=last_message,outcome={outcome}}}"));
+    assert_eq!((lookups("unreadable"), lookups("miss"), lookups("hit")), (3, 1, 0));
+    assert_eq!(world.store.entry(&key), stored);
+    assert_eq!(block_on(refresh(&world, ids)).map_err(|error| error.code()), Err("internal"));
 }

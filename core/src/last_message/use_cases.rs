@@ -1,11 +1,14 @@
 //! Reads the cache, fills it from the records, and refreshes it.
 
+use std::collections::BTreeMap;
+
 use super::rules::{VERSION, parse, placeholder, put, query};
 use crate::error::Error;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Owner};
-use crate::port::{Check, LastMessage, Message, Mutation, Outcome, Query, Telemetry, Transaction, Value, World};
+use crate::port::{Check, LastMessage, Message, Mutation, Outcome, Query, Telemetry, Transaction, World};
 use crate::source::{Sourced, or_from_records};
+use crate::store_calls::GroupAnswer;
 use crate::{store_answers, store_calls};
 
 /// The newest message that the member may see; one round trip to the store if it is cached.
@@ -24,8 +27,8 @@ pub async fn get<W: World>(world: &W, user: UserId, conversation: ConversationId
 /// The newest message of each conversation, in the order of `conversations`. Missing ones are filled together.
 async fn cached<W: World>(world: &W, conversations: &[ConversationId]) -> Result<Vec<LastMessage>, Error> {
     let queries = conversations.iter().map(|conversation| query(*conversation)).collect();
-    match store_calls::read_all(world, queries, 1).await {
-        Ok(values) => complete(world, conversations, values).await,
+    match store_calls::read_each(world, queries, 1).await {
+        Ok(answers) => complete(world, conversations, answers).await,
         Err(error) => {
             if error.is_store_unavailable() {
                 count_lookups(world, "away", conversations.len());
@@ -35,32 +38,44 @@ async fn cached<W: World>(world: &W, conversations: &[ConversationId]) -> Result
     }
 }
 
-/// Counts lookups in the cache by their outcome: `hit`, `miss`, or `away` if the store was unavailable.
+/// Counts lookups in the cache by their outcome: `hit`, `miss`, `unreadable` if the key holds a value of another type,
+/// or `away` if the store was unavailable.
 pub(crate) fn count_lookups(world: &impl Telemetry, outcome: &'static str, lookups: usize) {
     if lookups > 0 {
         world.count("cache", &[("cache", "last_message"), ("outcome", outcome)], lookups as u64);
     }
 }
 
-/// Parses the answers to [`query`], and fills the conversations that were not cached. In the order of `conversations`.
+/// Parses the answers to [`query`], and fills the conversations that were not cached. Those whose key holds a value of
+/// another type are answered from the records and not cached. In the order of `conversations`.
 pub(crate) async fn complete<W: World>(
     world: &W,
     conversations: &[ConversationId],
-    values: Vec<Value>,
+    answers: Vec<GroupAnswer>,
 ) -> Result<Vec<LastMessage>, Error> {
-    let mut found = Vec::with_capacity(conversations.len());
-    for (conversation, value) in conversations.iter().zip(values) {
-        found.push(parse(*conversation, &store_answers::fields(Some(value))?));
+    let mut found = BTreeMap::new();
+    let (mut missing, mut unreadable) = (Vec::new(), Vec::new());
+    for (conversation, answer) in conversations.iter().zip(answers) {
+        match answer.and_then(|values| store_answers::fields(values.into_iter().next())) {
+            Ok(fields) => match parse(*conversation, &fields) {
+                Some(last) => drop(found.insert(*conversation, last)),
+                None => missing.push(*conversation),
+            },
+            Err(_) => unreadable.push(*conversation),
+        }
     }
-    let missing: Vec<_> =
-        conversations.iter().zip(&found).filter(|(_, last)| last.is_none()).map(|(id, _)| *id).collect();
-    count_lookups(world, "hit", found.len() - missing.len());
+    count_lookups(world, "hit", conversations.len() - missing.len() - unreadable.len());
     count_lookups(world, "miss", missing.len());
-    if missing.is_empty() {
-        return Ok(found.into_iter().flatten().collect());
+    count_lookups(world, "unreadable", unreadable.len());
+    let mut others = Vec::new();
+    if !missing.is_empty() {
+        others.extend(fill(world, missing).await?);
     }
-    let mut filled = fill(world, missing).await?.into_iter();
-    Ok(found.into_iter().filter_map(|last| last.or_else(|| filled.next())).collect())
+    if !unreadable.is_empty() {
+        others.extend(world.last_messages(unreadable).await?);
+    }
+    found.extend(others.into_iter().map(|last| (last.conversation, last)));
+    Ok(conversations.iter().filter_map(|conversation| found.remove(conversation)).collect())
 }
 
 /// Caches the state of the records wherever it is newer than the cached one; at most [`crate::limits::LIST_MAX`]

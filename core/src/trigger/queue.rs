@@ -91,7 +91,12 @@ pub enum DropReason {
     AttemptsUsedUp,
 }
 
-/// Claims up to `limit` calls of a function that are due, the longest due first. Each lease ends after `lease_ms`.
+/// The number of calls that one claim takes at most. It is so low that [`store_calls::read_each`] finds every entry
+/// that cannot be read, and no other one is removed.
+const CLAIM_MAX: u32 = store_calls::SPLITS_MAX as u32;
+
+/// Claims up to `limit` calls of a function that are due, at most 64, the longest due first. Each lease ends after
+/// `lease_ms`.
 ///
 /// Calls that cannot be read, and calls whose attempts are used up, are removed.
 pub async fn claim<S: KeyValue>(
@@ -101,6 +106,7 @@ pub async fn claim<S: KeyValue>(
     now: Timestamp,
 ) -> Result<QueueClaim, Error> {
     let keys = QueueKeys::of(function);
+    let limit = limit.min(CLAIM_MAX);
     let range = Query::OrderedRange { key: keys.due(), minimum: i64::MIN, maximum: now.score(), limit };
     let due = live_state::read(store, range).await?.into_ordered()?;
     if due.is_empty() {
@@ -140,23 +146,10 @@ async fn read_entries<S: KeyValue>(
     keys: &QueueKeys<'_>,
     due: &[(String, i64)],
 ) -> Result<Vec<Vec<(String, String)>>, Error> {
-    let queries = due.iter().map(|(id, _)| Query::Fields(keys.entry(id)));
-    match store_calls::read_all(store, queries.collect(), 1).await {
-        Ok(values) => return Ok(values.into_iter().map(|value| value.into_fields().unwrap_or_default()).collect()),
-        // One wrong key fails the whole read.
-        Err(Error::Store(StoreError::WrongType(_))) => {}
-        Err(error) => return Err(error),
-    }
-    let mut entries = Vec::with_capacity(due.len());
-    for (id, _) in due {
-        let values = match store.read(vec![Query::Fields(keys.entry(id))]).await {
-            Ok(values) => values,
-            Err(StoreError::WrongType(_)) => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
-        entries.push(store_answers::fields(values.into_iter().next()).unwrap_or_default());
-    }
-    Ok(entries)
+    let queries = due.iter().map(|(id, _)| Query::Fields(keys.entry(id))).collect();
+    let answers = store_calls::read_each(store, queries, 1).await?.into_iter();
+    let fields = |values: Vec<Value>| store_answers::fields(values.into_iter().next());
+    Ok(answers.map(|answer| answer.and_then(fields).unwrap_or_default()).collect())
 }
 
 /// The call that an entry of the queue of a function holds.

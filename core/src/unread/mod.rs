@@ -15,8 +15,8 @@ mod use_cases;
 
 pub use rules::{UnreadPage, page};
 pub(crate) use use_cases::{
-    MemberSnapshot, Target, Uncached, amend, count_lookup, fill, missed_events, read_one, read_states, reconcile,
-    recorded, stored_totals,
+    MemberSnapshot, Target, Uncached, amend, count_lookup, fill_or_wait, missed_events, read_one, read_states,
+    reconcile, recorded, stored_totals,
 };
 pub use use_cases::{forget, of_conversation, overview, repair, totals};
 

@@ -4,19 +4,13 @@ use super::*;
 use crate::port::{Clock, ConversationQuery};
 use crate::presence::{self, Viewer};
 use crate::source::Source;
-use crate::testing::{FakeTelemetry, ManualClock, OutageStore};
+use crate::testing::OutageStore;
 
 type OutageWorld = TestWorld<OutageStore, FakeRecords>;
 
 /// A world whose store can become unavailable, with three users who have exchanged messages and are cached.
 pub(super) fn outage_world() -> OutageWorld {
-    let clock = ManualClock::new();
-    let world = TestWorld {
-        store: std::sync::Arc::new(OutageStore::new(clock.clone())),
-        records: std::sync::Arc::new(FakeRecords::new(1)),
-        clock,
-        telemetry: FakeTelemetry::new(),
-    };
+    let world = OutageStore::world();
     block_on(create(&world, group(&[ADA, BEN, CLEO]))).unwrap();
     block_on(world.store.store.follow(&[ADA, BEN, CLEO])).unwrap();
     for number in 1..=3 {
@@ -90,7 +84,7 @@ fn sent_edited_and_deleted_messages_are_stored_and_announced_later() {
     assert_eq!(block_on(add_member(&world, change)).unwrap(), [ADA, BEN, CLEO]);
     assert_eq!(block_on(remove_member(&world, change)).unwrap(), [ADA, BEN]);
     assert_eq!(world.store.take_refused(), 7, "one attempt for each");
-    assert_eq!(world.telemetry.series("announcements{outcome=delayed}"), 3);
+    assert_eq!(world.telemetry.series("announcements{outcome=delayed}"), 6);
 
     world.store.set_available();
     assert!(!block_on(send(&world, draft_now(&world, 5))).unwrap().delayed);

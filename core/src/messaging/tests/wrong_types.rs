@@ -5,20 +5,13 @@ use std::sync::Arc;
 
 use super::events::{DAN, GROUP, change_of, connected, is_anything_pending, names, received};
 use super::*;
-use crate::key::Owner;
 use crate::limits::{PENDING_AFTER_MS, RECOVERY_RETRY_MS_MAX};
-use crate::port::{Mutation, Outcome, PendingId, PendingQuery, PubSub, Publication, StoreError, Transaction};
-use crate::testing::{FakeStore, FakeTelemetry};
-
-/// Replaces a key by a value of another type.
-fn overwrite(world: &FakeWorld, key: Key) {
-    let owner = key.owner;
-    let text = Mutation::Set(key, b"text".to_vec(), None);
-    block_on(world.commit(vec![Transaction::new(owner).mutate(text)])).unwrap();
-}
+use crate::port::{ConversationQuery, PendingId, PendingQuery};
+use crate::source::Source;
+use crate::testing::{BrokenFeed, FakeTelemetry};
 
 fn break_positions(world: &FakeWorld, user: UserId) {
-    overwrite(world, Key::of_user(Space::UnreadSequence, user));
+    world.store.overwrite(Key::of_user(Space::UnreadSequence, user));
 }
 
 fn failed(telemetry: &FakeTelemetry) -> u64 {
@@ -114,7 +107,7 @@ fn members_who_need_a_snapshot_get_it_beside_a_member_whose_transaction_fails() 
 #[test]
 fn a_total_that_cannot_be_read_stops_no_other_member_from_waiting_for_an_earlier_message() {
     let world = connected();
-    overwrite(&world, Key::of_user(Space::UnreadTotal, BEN));
+    world.store.overwrite(Key::of_user(Space::UnreadTotal, BEN));
     block_on(world.append_message(draft(1))).unwrap();
     assert!(block_on(send(&world, draft(2))).unwrap().delayed);
     let events = received(&world);
@@ -128,7 +121,7 @@ fn a_total_that_cannot_be_read_stops_no_other_member_from_waiting_for_an_earlier
 #[test]
 fn a_cached_last_message_of_another_type_stops_no_member() {
     let world = connected();
-    overwrite(&world, Key::last_message(CONVERSATION));
+    world.store.overwrite(Key::last_message(CONVERSATION));
     assert!(block_on(send(&world, draft(1))).unwrap().delayed);
     let events = received(&world);
     for user in [ADA, BEN, CLEO] {
@@ -137,32 +130,25 @@ fn a_cached_last_message_of_another_type_stops_no_member() {
     assert_eq!((failed(&world.telemetry), is_anything_pending(&world)), (1, true));
 }
 
-/// A store in which the feed of Ben is a value of another type, so that transactions that publish to Ben fail.
-#[derive(Debug)]
-struct BrokenFeed(Arc<FakeStore>);
-
-impl KeyValue for BrokenFeed {
-    async fn read(&self, queries: Vec<Query>) -> Result<Vec<Value>, StoreError> {
-        self.0.read(queries).await
+/// All members share the key.
+#[test]
+fn a_cached_last_message_of_another_type_is_answered_from_the_records() {
+    let world = connected();
+    block_on(send(&world, draft(1))).unwrap();
+    let key = Key::last_message(CONVERSATION);
+    world.store.overwrite(key.clone());
+    let stored = world.store.entry(&key);
+    let page = ConversationQuery::Page { cursor: None, limit: 10 };
+    let listed = block_on(inbox(&world, BEN, page)).unwrap();
+    let synced = block_on(sync(&world, BEN, None)).unwrap();
+    for answer in [listed, synced] {
+        let shown = answer.value.conversations.iter().map(|entry| (entry.last_message.as_ref(), entry.unread));
+        let shown: Vec<_> = shown.map(|(message, unread)| (message.unwrap().content.as_str(), unread)).collect();
+        assert_eq!((shown, answer.source), (vec![("message 1", 1)], Source::Store));
     }
-
-    async fn commit(&self, transactions: Vec<Transaction>) -> Result<Vec<Outcome>, StoreError> {
-        let mut outcomes = Vec::new();
-        for transaction in transactions {
-            if transaction.owner == Owner::User(BEN) && !transaction.publications.is_empty() {
-                outcomes.push(Outcome::Failed(StoreError::WrongType("feed".into())));
-            } else {
-                outcomes.extend(self.0.commit(vec![transaction]).await?);
-            }
-        }
-        Ok(outcomes)
-    }
-}
-
-impl PubSub for BrokenFeed {
-    async fn publish(&self, publications: Vec<Publication>) -> Result<(), StoreError> {
-        self.0.publish(publications).await
-    }
+    assert_eq!(block_on(last_message::get(&world, CLEO, CONVERSATION)).unwrap().value.content, "message 1");
+    assert_eq!(world.telemetry.series("cache{cache=last_message,outcome=unreadable}"), 3);
+    assert_eq!(world.store.entry(&key), stored, "nothing is cached");
 }
 
 #[test]
@@ -170,12 +156,7 @@ fn a_reader_gets_no_error_because_of_the_feed_of_another_member() {
     let world = connected();
     block_on(send(&world, draft(1))).unwrap();
     received(&world);
-    let broken = TestWorld {
-        store: Arc::new(BrokenFeed(Arc::clone(&world.store))),
-        records: Arc::clone(&world.records),
-        clock: world.clock.clone(),
-        telemetry: world.telemetry.clone(),
-    };
+    let broken = world.with_store(BrokenFeed { store: Arc::clone(&world.store), user: BEN });
     let reply = block_on(mark_read(&broken, CLEO, CONVERSATION, None)).unwrap().value;
     assert_eq!((reply.unread, reply.total, reply.up_to), (0, 0, Seq(1)));
     let events = received(&world);

@@ -2,36 +2,20 @@
 //! records. A member to whom it cannot be announced does not stop the others; the change then stays pending.
 
 use super::announcement_queue::ConversationQueue;
-use crate::error::Error;
+use crate::announcing::count_pending;
+use crate::error::{Error, FirstFailure};
 use crate::ids::UserId;
 use crate::limits::{LIST_MAX, TRIES_MAX};
 use crate::messaging::rules::announcement_queue::{AnnouncementReadiness, WaitOutcome};
-use crate::port::{
-    Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, StoreError, Telemetry, Transaction, World,
-};
+use crate::port::{Change, ChangeKind, Changed, Confirmation, LastMessage, Outcome, StoreError, Transaction, World};
 use crate::unread::{Target, Uncached, reconcile, rules};
 use crate::{event, last_message, store_calls};
 
-/// Announces a stored change. Returns `true` if this is not possible now, or not to every member: the change stays
-/// pending, and [`super::recover`] announces it. It also reports a failure that lasts, such as a key of another type.
-/// The caller gets no error in both cases, because the change is stored, and the key may be that of any member.
+/// Announces a stored change. Returns whether it remains pending, because the announcement is not possible now, or not
+/// to every member. The caller gets no error, because the change is stored, and the reason may be a key of any member.
+#[must_use]
 pub(crate) async fn announce_or_delay<W: World>(world: &W, changed: &Changed) -> bool {
-    match announce(world, changed).await {
-        Ok(()) => false,
-        Err(error) if error.retry() => {
-            world.count("announcements", &[("outcome", "delayed")], 1);
-            true
-        }
-        Err(_) => {
-            count_failed(world);
-            true
-        }
-    }
-}
-
-/// Counts an announcement that a repetition alone does not make possible. Recovery tries it again, and reports it.
-pub(crate) fn count_failed(world: &impl Telemetry) {
-    world.count("announcements", &[("outcome", "failed")], 1);
+    count_pending(world, &announce(world, changed).await)
 }
 
 /// Confirms announcements to the records. If this fails, they are announced again, which changes nothing.
@@ -46,20 +30,17 @@ pub(super) async fn confirm<W: World>(world: &W, confirmations: Vec<Confirmation
 async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
     let change = &changed.change;
     let conversation = change.message.conversation;
-    let Remaining { members, overtaken, failure } = match change.kind {
+    let Remaining { members, overtaken, mut failures } = match change.kind {
         ChangeKind::Sent if change.message.deleted => Remaining::everybody(changed),
         ChangeKind::Sent => announce_in_order(world, changed).await?,
         ChangeKind::Edited | ChangeKind::Deleted => announce_later_change(world, changed).await?,
     };
     let targets = members.into_iter().map(|user| Target::counted(user, conversation, change.seq)).collect();
-    let reconciled = match reconcile(world, targets, Uncached::FillFollowed).await {
-        Err(error) if error.retry() => return Err(error),
-        reconciled => reconciled,
-    };
+    failures.keep_lasting(reconcile(world, targets, Uncached::FillFollowed).await)?;
     if overtaken {
         last_message::refresh(world, vec![conversation]).await?;
     }
-    failure.map_or(Ok(()), Err).and(reconciled)?;
+    failures.report()?;
     confirm(world, vec![Confirmation::Change(conversation, change.seq)]).await;
     Ok(())
 }
@@ -74,13 +55,13 @@ struct Remaining {
     /// message is not known.
     overtaken: bool,
     /// The first failure of a member, or of the cached last message. The change is not confirmed because of it.
-    failure: Option<Error>,
+    failures: FirstFailure,
 }
 
 impl Remaining {
     /// Nobody has received the change yet, and every member needs a snapshot.
     fn everybody(changed: &Changed) -> Self {
-        Self { members: changed.members.clone(), overtaken: true, failure: None }
+        Self { members: changed.members.clone(), overtaken: true, failures: FirstFailure::default() }
     }
 }
 
@@ -96,15 +77,15 @@ async fn announce_later_change<W: World>(world: &W, changed: &Changed) -> Result
     let mut transactions: Vec<Transaction> = announced.collect();
     transactions.push(last_message::put(last));
     let outcomes = store_calls::commit_all(world, transactions).await?;
-    let Attempt { notified, refused, failure } = Attempt::new(positions.map(|member| member.user), &outcomes)?;
-    Ok(Remaining { overtaken: notified == 0 || !refused.is_empty(), members: refused, failure })
+    let Attempt { notified, refused, failures } = Attempt::new(positions.map(|member| member.user), &outcomes)?;
+    Ok(Remaining { overtaken: notified == 0 || !refused.is_empty(), members: refused, failures })
 }
 
 /// Announces a new message to every member who needs no snapshot, in as many attempts as other senders make necessary.
 async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Remaining, Error> {
     let change = &changed.change;
-    let Attempt { notified, mut refused, failure } = announce_at_once(world, changed, &changed.members).await?;
-    let mut remaining = Remaining { failure, ..Remaining::default() };
+    let Attempt { notified, mut refused, failures } = announce_at_once(world, changed, &changed.members).await?;
+    let mut remaining = Remaining { failures, ..Remaining::default() };
     if refused.is_empty() {
         // A member to whom it was announced in place had received no newer change, so the store has lost nothing since.
         return Ok(Remaining { overtaken: notified == 0, ..remaining });
@@ -135,7 +116,7 @@ async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Rem
         refused = match outcome {
             WaitOutcome::Ready => {
                 let attempt = announce_at_once(world, changed, &ready).await?;
-                remaining.failure = remaining.failure.or(attempt.failure);
+                remaining.failures.keep_lasting(attempt.failures.report())?;
                 attempt.refused
             }
             WaitOutcome::Passed => ready,
@@ -158,7 +139,7 @@ struct Attempt {
     /// not among them.
     refused: Vec<UserId>,
     /// The first failure of a transaction. Its member is neither notified nor refused: a snapshot would fail, too.
-    failure: Option<Error>,
+    failures: FirstFailure,
 }
 
 impl Attempt {
@@ -167,7 +148,7 @@ impl Attempt {
     /// # Errors
     /// If the store, or a part of it, is unavailable. Whoever goes on would only wait for it again.
     fn new(mut members: impl Iterator<Item = UserId>, outcomes: &[Outcome]) -> Result<Self, Error> {
-        let mut attempt = Self { notified: 0, refused: Vec::new(), failure: None };
+        let mut attempt = Self { notified: 0, refused: Vec::new(), failures: FirstFailure::default() };
         for outcome in outcomes {
             let member = members.next();
             match outcome {
@@ -175,9 +156,7 @@ impl Attempt {
                 Outcome::Refused(_) => attempt.refused.extend(member),
                 Outcome::Committed(_) => attempt.notified += usize::from(member.is_some()),
                 Outcome::Failed(error @ StoreError::Unavailable { .. }) => return Err(error.clone().into()),
-                Outcome::Failed(error) => {
-                    attempt.failure.get_or_insert_with(|| error.clone().into());
-                }
+                Outcome::Failed(error) => attempt.failures.keep(error.clone()),
             }
         }
         Ok(attempt)

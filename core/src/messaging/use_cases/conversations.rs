@@ -1,12 +1,13 @@
 //! Creates conversations, lists and changes their members.
 
-use super::announce::{confirm, count_failed};
+use super::announce::confirm;
 use super::membership::{announce_creation, announce_membership, joined};
+use crate::announcing::count_pending;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::messaging::rules::validation::validate_page;
 use crate::port::{
-    Confirmation, Created, DirectRequest, MemberChange, MembersPage, MembersQuery, NewConversation, Telemetry, World,
+    Confirmation, Created, DirectRequest, MemberChange, MembersPage, MembersQuery, NewConversation, World,
     records_bounds,
 };
 
@@ -14,7 +15,7 @@ use crate::port::{
 pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Result<Created, Error> {
     let members = records_bounds::members(&conversation)?;
     let created = world.create_conversation(conversation).await?;
-    leave_pending(world, &announce_creation(world, &created, &members).await);
+    count_pending(world, &announce_creation(world, &created, &members).await);
     Ok(created)
 }
 
@@ -22,7 +23,7 @@ pub async fn create<W: World>(world: &W, conversation: NewConversation) -> Resul
 pub async fn create_direct<W: World>(world: &W, request: DirectRequest) -> Result<Created, Error> {
     records_bounds::direct(&request)?;
     let created = world.create_direct(request).await?;
-    leave_pending(world, &announce_creation(world, &created, &request.users()).await);
+    count_pending(world, &announce_creation(world, &created, &request.users()).await);
     Ok(created)
 }
 
@@ -57,16 +58,7 @@ pub async fn remove_member<W: World>(world: &W, change: MemberChange) -> Result<
 async fn announce<W: World>(world: &W, change: MemberChange) {
     let MemberChange { conversation, user, .. } = change;
     let announced = announce_membership(world, conversation, user).await;
-    if announced.is_ok() {
+    if !count_pending(world, &announced) {
         confirm(world, vec![Confirmation::Membership(conversation, user, 1)]).await;
-    }
-    leave_pending(world, &announced);
-}
-
-/// An announcement that is not possible, or not to everybody, stays pending, and [`super::recover`] makes it. The call
-/// succeeds nevertheless, because the records hold what it has changed.
-fn leave_pending(world: &impl Telemetry, announced: &Result<(), Error>) {
-    if announced.as_ref().is_err_and(|error| !error.retry()) {
-        count_failed(world);
     }
 }

@@ -1,9 +1,8 @@
 //! Erases a user from the records and from the live state. Only the user's messages remain, as deleted ones.
 
-use std::collections::BTreeSet;
-
 use super::announce::{announce_or_delay, confirm};
 use super::membership::announce_removals;
+use crate::announcing::{count_pending, count_untried};
 use crate::contacts;
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
@@ -38,35 +37,33 @@ pub async fn erase<W: World>(world: &W, user: UserId) -> Result<bool, Error> {
 /// Announces what a step has done, and confirms it. What cannot be announced now, or not before the time of the call is over,
 /// stays pending: it must not stop the erasing.
 async fn announce<W: World>(world: &W, user: UserId, step: &Erased, end: Timestamp) {
-    let mut delayed = 0;
+    let mut untried = 0;
     let mut confirmations = Vec::new();
     for other in &step.related {
-        let in_time = world.now() <= end;
-        if in_time && contacts::announce(world, *other, user).await.is_ok() {
+        if world.now() > end {
+            untried += 1;
+        } else if !count_pending(world, &contacts::announce(world, *other, user).await) {
             confirmations.push(Confirmation::Contact(*other, user, 1));
-        } else {
-            delayed += 1;
         }
     }
     for conversations in step.left.chunks(ERASED_TOGETHER) {
-        let in_time = world.now() <= end;
-        let announced =
-            if in_time { announce_removals(world, user, conversations, end).await } else { BTreeSet::new() };
-        delayed += conversations.len().saturating_sub(announced.len()) as u64;
+        if world.now() > end {
+            untried += conversations.len();
+            continue;
+        }
+        let announced = announce_removals(world, user, conversations, end).await;
         confirmations.extend(announced.into_iter().map(|conversation| Confirmation::Membership(conversation, user, 1)));
     }
     confirm(world, confirmations).await;
     for changed in &step.deleted {
-        if world.now() <= end {
-            // This counts the change by itself if it stays pending.
-            announce_or_delay(world, changed).await;
+        if world.now() > end {
+            untried += 1;
         } else {
-            delayed += 1;
+            // The change that stays pending is counted.
+            let _ = announce_or_delay(world, changed).await;
         }
     }
-    if delayed > 0 {
-        world.count("announcements", &[("outcome", "delayed")], delayed);
-    }
+    count_untried(world, untried);
 }
 
 /// Removes the user from the live state: presence, devices, counters and the feed. The last event, `user.erased`, is for

@@ -8,8 +8,11 @@ use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{LIST_MAX, PAGE_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX, SYNC_PART_BYTES_MAX};
 use crate::messaging::rules::validation::validate_page;
-use crate::port::{Conversation, ConversationQuery, Counter, LastMessage, Message, Query, RecordsError, Value, World};
+use crate::port::{
+    Conversation, ConversationQuery, Counter, LastMessage, Message, Query, RecordsError, StoreError, Value, World,
+};
 use crate::source::{Source, Sourced, or_from_records};
+use crate::store_calls::GroupAnswer;
 use crate::time::Timestamp;
 use crate::unread::{self, Target, Uncached, reconcile};
 use crate::{json_size, last_message, store_answers, store_calls};
@@ -228,18 +231,37 @@ async fn look_up<W: World>(
     world: &W,
     user: UserId,
     ids: &[ConversationId],
-) -> Result<((CountsById, Vec<Value>), bool), Error> {
+) -> Result<((CountsById, Vec<GroupAnswer>), bool), Error> {
     let mut queries = vec![Query::Counter(Key::of_user(Space::UnreadTotal, user))];
     if !ids.is_empty() {
         let names = ids.iter().map(ConversationId::to_string).collect();
         queries.push(Query::NamedFields(Key::of_user(Space::UnreadSequence, user), names));
     }
     queries.extend(ids.iter().map(|id| Query::Counter(Key::unread_conversation(user, *id))));
-    queries.extend(ids.iter().map(|id| last_message::query(*id)));
-    let mut values = store_calls::read_all(world, queries, 1).await?;
-    let messages = values.split_off(values.len().saturating_sub(ids.len()));
+    let messages = ids.iter().map(|id| last_message::query(*id)).collect();
+    let (values, messages) = read_together(world, queries, messages).await?;
     let (counts, found) = counts(world, user, ids, values).await?;
     Ok(((counts, messages), found))
+}
+
+/// Reads the counters of a user and the cached messages in one round trip, and in more if a key holds a value of
+/// another type. A message is shared by all members, so that its key is the failure of this message alone.
+async fn read_together<W: World>(
+    world: &W,
+    counters: Vec<Query>,
+    messages: Vec<Query>,
+) -> Result<(Vec<Value>, Vec<GroupAnswer>), Error> {
+    match store_calls::read_all(world, [&counters[..], &messages[..]].concat(), 1).await {
+        Ok(mut values) => {
+            let messages = values.split_off(counters.len().min(values.len()));
+            Ok((values, messages.into_iter().map(|value| Ok(vec![value])).collect()))
+        }
+        Err(Error::Store(StoreError::WrongType(_))) => {
+            let values = store_calls::read_all(world, counters, 1).await?;
+            Ok((values, store_calls::read_each(world, messages, 1).await?))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The answer of the records, in which no counter is missing.
@@ -297,6 +319,7 @@ async fn stored_counts<W: World>(
     let states = unread::read_states(world, ids.iter().map(|id| (user, *id))).await?;
     let (mut counts, mut missing) = (CountsById::new(), Vec::new());
     for (id, state) in ids.iter().zip(states) {
+        let state = state?;
         match (state.count, state.seq) {
             (Some(count), Some(seq)) => drop(counts.insert(*id, (count.unsigned_abs(), seq))),
             _ => missing.push(*id),

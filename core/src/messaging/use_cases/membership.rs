@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::announce::confirm;
-use crate::error::Error;
+use crate::announcing::{AnnounceAttempt, announce_twice, count_pending, count_untried};
+use crate::error::{Error, FirstFailure};
 use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::Owner;
@@ -71,7 +72,7 @@ pub async fn announce_membership<W: World>(world: &W, conversation: Conversation
 }
 
 /// As [`announce_membership`] for each of some conversations that the user has left. Returns those for which it was
-/// possible before `end`; the others stay pending.
+/// possible before `end`; the others stay pending and are counted.
 ///
 /// The store is asked once for all of them, and so are the records about the user, which takes a quarter of the calls.
 /// What is not as usual, because the user is a member again, or other members have changed meanwhile, or a value has
@@ -82,47 +83,55 @@ pub(super) async fn announce_removals<W: World>(
     conversations: &[ConversationId],
     end: Timestamp,
 ) -> BTreeSet<ConversationId> {
-    let mut is_published = false;
-    let mut announced = match announce_together(world, user, conversations, &mut is_published).await {
+    let (is_published, together) = announce_together(world, user, conversations).await;
+    let mut announced = match together {
         Ok(announced) => announced,
-        Err(error) if error.is_unavailable() && !is_published => return BTreeSet::new(),
+        Err(error) if error.is_unavailable() && !is_published => {
+            count_untried(world, conversations.len());
+            return BTreeSet::new();
+        }
         Err(_) => BTreeSet::new(),
     };
+    let mut untried = 0;
     for conversation in conversations {
         if announced.contains(conversation) {
             continue;
         }
         if world.now() > end {
-            break;
-        }
-        if announce_membership(world, *conversation, user).await.is_ok() {
+            untried += 1;
+        } else if !count_pending(world, &announce_membership(world, *conversation, user).await) {
             announced.insert(*conversation);
         }
     }
+    count_untried(world, untried);
     announced
 }
 
 /// Announces what the records say about conversations that the user has left, and returns those of which they say the
-/// same afterwards. `is_published` becomes `true` as soon as one of the others may have been told something.
+/// same afterwards.
 async fn announce_together<W: World>(
     world: &W,
     user: UserId,
     conversations: &[ConversationId],
-    is_published: &mut bool,
-) -> Result<BTreeSet<ConversationId>, Error> {
-    let states = removals(world, user, conversations).await?;
-    let targets = states.keys().map(|conversation| Target::latest(user, *conversation)).collect();
-    reconcile(world, targets, Uncached::FillFollowed).await?;
-    let transactions: Vec<Transaction> =
-        states.iter().flat_map(|(conversation, state)| state.notify(*conversation, user)).collect();
-    *is_published = !transactions.is_empty();
-    let outcomes = store_calls::commit_all(world, transactions).await?;
-    if let Some(failure) = store_calls::failure(&outcomes) {
-        return Err(failure);
-    }
-    let after = removals(world, user, conversations).await?;
-    let unchanged = states.iter().filter(|(conversation, state)| after.get(*conversation) == Some(*state));
-    Ok(unchanged.map(|(conversation, _)| *conversation).collect())
+) -> AnnounceAttempt<BTreeSet<ConversationId>> {
+    let mut is_published = false;
+    let attempt = async {
+        let states = removals(world, user, conversations).await?;
+        let targets = states.keys().map(|conversation| Target::latest(user, *conversation)).collect();
+        reconcile(world, targets, Uncached::FillFollowed).await?;
+        let transactions: Vec<Transaction> =
+            states.iter().flat_map(|(conversation, state)| state.notify(*conversation, user)).collect();
+        is_published = !transactions.is_empty();
+        let outcomes = store_calls::commit_all(world, transactions).await?;
+        if let Some(failure) = store_calls::failure(&outcomes) {
+            return Err(failure);
+        }
+        let after = removals(world, user, conversations).await?;
+        let unchanged = states.iter().filter(|(conversation, state)| after.get(*conversation) == Some(*state));
+        Ok(unchanged.map(|(conversation, _)| *conversation).collect::<BTreeSet<ConversationId>>())
+    };
+    let outcome = attempt.await;
+    (is_published, outcome)
 }
 
 /// The states of those conversations of which the user is no member.
@@ -153,42 +162,35 @@ pub(super) async fn announce_again<W: World>(
     announce_to_all(world, Target::repeated(user, conversation)).await
 }
 
-/// Tries once more at once if the store or the records fail after something was told. What was told may hold no more,
-/// and whoever else announces the same move, a call or another round of recovery, may confirm it; then nobody would
-/// correct it.
 async fn announce_to_all<W: World>(world: &W, target: Target) -> Result<(), Error> {
-    let mut is_published = false;
-    match try_announce(world, target, &mut is_published).await {
-        Err(error) if is_published && error.is_unavailable() => try_announce(world, target, &mut is_published).await,
-        outcome => outcome,
-    }
+    announce_twice(|| try_announce(world, target)).await
 }
 
-/// A user or a member whose state cannot be changed, such as a value of another type, does not stop the others from being told.
-/// `is_published` becomes `true` as soon as one of the others may have been told something.
-async fn try_announce<W: World>(world: &W, target: Target, is_published: &mut bool) -> Result<(), Error> {
+/// A user or a member whose state cannot be changed, such as a value of another type, does not stop the others from
+/// being told.
+async fn try_announce<W: World>(world: &W, target: Target) -> AnnounceAttempt {
     let Target { user, conversation, .. } = target;
-    let mut state = MembershipState::read(world, conversation, user).await?;
-    for _ in 0..TRIES_MAX {
-        let own = match reconcile(world, vec![target], Uncached::FillFollowed).await {
-            Err(error) if error.retry() => return Err(error),
-            own => own,
-        };
-        let mut transactions = state.notify(conversation, user);
-        transactions.extend(receipts(world, conversation, user, &state).await?);
-        *is_published |= !transactions.is_empty();
-        let outcomes = store_calls::commit_all(world, transactions).await?;
-        let others = match store_calls::failure(&outcomes) {
-            Some(error) if error.retry() => return Err(error),
-            failure => failure.map_or(Ok(()), Err),
-        };
-        let after = MembershipState::read(world, conversation, user).await?;
-        if after == state {
-            return own.and(others);
+    let mut is_published = false;
+    let attempt = async {
+        let mut state = MembershipState::read(world, conversation, user).await?;
+        for _ in 0..TRIES_MAX {
+            let mut failures = FirstFailure::default();
+            failures.keep_lasting(reconcile(world, vec![target], Uncached::FillFollowed).await)?;
+            let mut transactions = state.notify(conversation, user);
+            transactions.extend(receipts(world, conversation, user, &state).await?);
+            is_published |= !transactions.is_empty();
+            let outcomes = store_calls::commit_all(world, transactions).await?;
+            failures.keep_lasting(store_calls::failure(&outcomes).map_or(Ok(()), Err))?;
+            let after = MembershipState::read(world, conversation, user).await?;
+            if after == state {
+                return failures.report();
+            }
+            state = after;
         }
-        state = after;
-    }
-    Err(Error::Contended)
+        Err(Error::Contended)
+    };
+    let outcome = attempt.await;
+    (is_published, outcome)
 }
 
 /// Tells the other members of a small conversation the read position of a new member: the one at which the member joined. No
@@ -231,7 +233,7 @@ pub(super) async fn announce_creation<W: World>(world: &W, created: &Created, me
 /// nothing. A member whose state cannot be changed does not stop the others.
 pub(super) async fn announce_creation_again<W: World>(world: &W, conversation: ConversationId) -> Result<(), Error> {
     let mut query = MembersQuery { conversation, actor: None, after: None, limit: PAGE_MAX };
-    let mut failure = None;
+    let mut failures = FirstFailure::default();
     loop {
         let page = match world.members(query).await {
             Ok(page) => page,
@@ -239,16 +241,10 @@ pub(super) async fn announce_creation_again<W: World>(world: &W, conversation: C
             Err(error) => return Err(error.into()),
         };
         let targets = page.members.iter().map(|member| Target::repeated(member.user, conversation)).collect();
-        match reconcile(world, targets, Uncached::FillFollowed).await {
-            Err(error) if error.retry() => return Err(error),
-            Err(error) => {
-                failure.get_or_insert(error);
-            }
-            Ok(()) => {}
-        }
+        failures.keep_lasting(reconcile(world, targets, Uncached::FillFollowed).await)?;
         query.after = page.next;
         if query.after.is_none() {
-            return failure.map_or(Ok(()), Err);
+            return failures.report();
         }
     }
 }

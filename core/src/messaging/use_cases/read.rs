@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::announce;
-use crate::error::Error;
+use crate::announcing::count_pending;
+use crate::error::{Error, FirstFailure};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::{Key, Space};
 use crate::limits::TRIES_MAX;
@@ -14,7 +15,7 @@ use crate::port::{Confirmation, Outcome, Query, ReadMark, RecordsError, Transact
 use crate::source::{Sourced, or_from_records};
 use crate::store_calls;
 use crate::unread::rules::{self, CounterState, Reconciliation, is_added, new_total};
-use crate::unread::{self, MemberSnapshot, amend, fill, missed_events, read_one};
+use crate::unread::{self, MemberSnapshot, amend, fill_or_wait, missed_events, read_one};
 
 /// A reader's state after reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
@@ -40,11 +41,9 @@ pub async fn mark_read<W: World>(
     conversation: ConversationId,
     up_to: Option<Seq>,
 ) -> Result<Sourced<ReadReply>, Error> {
-    let mut unnotified = Unnotified::default();
-    let answer = move_and_notify(world, user, conversation, up_to, &mut unnotified).await;
-    if unnotified.failure.is_some() {
-        announce::count_failed(world);
-    }
+    let mut reading = Reading::new(world, user, conversation);
+    let answer = reading.move_and_notify(up_to).await;
+    count_pending(world, &reading.failures.report());
     or_from_records(world, "mark_read", answer, record(world, user, conversation, up_to)).await
 }
 
@@ -76,114 +75,109 @@ pub(super) async fn notify_again<W: World>(world: &W, user: UserId, conversation
         return store_calls::failure(&outcomes).map_or(Ok(()), Err);
     }
     // After a crash nobody knows what the store had.
-    let mut unnotified = Unnotified { others: true, reader: true, failure: None };
-    move_and_notify(world, user, conversation, Some(Seq::ZERO), &mut unnotified).await?;
-    unnotified.failure.map_or(Ok(()), Err)
+    let mut reading =
+        Reading { others_unnotified: true, reader_unnotified: true, ..Reading::new(world, user, conversation) };
+    reading.move_and_notify(Some(Seq::ZERO)).await?;
+    reading.failures.report()
 }
 
-async fn move_and_notify<W: World>(
-    world: &W,
+/// A read position that is moved, and who may not have been told yet that it has moved.
+struct Reading<'w, W> {
+    world: &'w W,
     user: UserId,
     conversation: ConversationId,
-    up_to: Option<Seq>,
-    unnotified: &mut Unnotified,
-) -> Result<ReadReply, Error> {
-    let mut moves_here = 0;
-    for attempt in 0..TRIES_MAX {
-        let state = read_one(world, user, conversation).await?;
-        let mark = world.mark_read(user, conversation, up_to).await?;
-        moves_here += u64::from(mark.moved);
-        // Another call, such as an earlier attempt of the reader, may have moved the position without telling anybody.
-        let left_behind = state.read.is_some_and(|read| read < mark.counter.read);
-        if mark.moved || left_behind {
-            unnotified.others = true;
-        }
-        if state.total.is_none() {
-            // Whoever fills the counters of a user of whom the store knew nothing tells nobody.
-            unnotified.reader |= unnotified.others;
-            if !fill(world, &[user]).await?.is_empty() {
-                world.wait(rules::lease_wait_ms(attempt)).await;
-            }
-            continue;
-        }
-        let Some(total) = apply(world, user, &state, &mark, unnotified).await? else {
-            // Somebody else changed the counters, and told nobody if they were lost and filled.
-            unnotified.reader = true;
-            continue;
-        };
-        // Only this call's own moves are confirmed; another call's move that was not announced stays pending.
-        if moves_here > 0 && unnotified.failure.is_none() {
-            announce::confirm(world, vec![Confirmation::Member(conversation, user, moves_here)]).await;
-        }
-        return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
-    }
-    Err(Error::Contended)
-}
-
-/// Who may not have been told yet that the read position has moved.
-#[derive(Debug, Default)]
-struct Unnotified {
-    others: bool,
-    /// The reader's own devices. They are told by the transaction that moves the position in the store, unless the store had
-    /// none before.
-    reader: bool,
+    others_unnotified: bool,
+    /// The reader's own devices. The transaction that moves the position in the store tells them, unless the store had
+    /// no position before.
+    reader_unnotified: bool,
     /// The first failure of another member, such as a feed of another type. The reader gets no error, and the move is
     /// not confirmed.
-    failure: Option<Error>,
+    failures: FirstFailure,
 }
 
-/// Tries once, in one round trip. Returns the new total, or `None` after a lost race.
-async fn apply<W: World>(
-    world: &W,
-    user: UserId,
-    stored: &CounterState,
-    mark: &ReadMark,
-    unnotified: &mut Unnotified,
-) -> Result<Option<u64>, Error> {
-    let counter = &mark.counter;
-    let is_added = is_added(stored.seq, counter);
-    let snapshot = MemberSnapshot { user, position: stored.seq, counter: *counter, is_added };
-    let missed = missed_events(world, vec![snapshot]).await?;
-    let own = match rules::reconcile(user, counter.conversation, stored, Some(counter), &missed) {
-        Reconciliation::Stale => return Ok(None),
-        Reconciliation::Apply(transaction) => Some(transaction),
-        Reconciliation::InAgreement if unnotified.reader => Some(rules::tell_counter(user, stored, counter)),
-        Reconciliation::InAgreement => None,
-    };
-    let total = new_total(stored, counter.count);
-    let has_own = own.is_some();
-    let mut transactions: Vec<Transaction> = own.into_iter().collect();
-    let mut ephemeral = Vec::new();
-    match notify_others(user, mark) {
-        Receipts::Durable(receipts) if unnotified.others => transactions.extend(receipts),
-        Receipts::Ephemeral { gate, publications } if unnotified.others => {
-            transactions.push(gate);
-            ephemeral = publications;
+impl<'w, W: World> Reading<'w, W> {
+    fn new(world: &'w W, user: UserId, conversation: ConversationId) -> Self {
+        let failures = FirstFailure::default();
+        Self { world, user, conversation, others_unnotified: false, reader_unnotified: false, failures }
+    }
+
+    async fn move_and_notify(&mut self, up_to: Option<Seq>) -> Result<ReadReply, Error> {
+        let Self { world, user, conversation, .. } = *self;
+        let mut moves_here = 0;
+        for attempt in 0..TRIES_MAX {
+            let state = read_one(world, user, conversation).await?;
+            let mark = world.mark_read(user, conversation, up_to).await?;
+            moves_here += u64::from(mark.moved);
+            // Another call, such as an earlier attempt of the reader, may have moved it without telling anybody.
+            let left_behind = state.read.is_some_and(|read| read < mark.counter.read);
+            self.others_unnotified |= mark.moved || left_behind;
+            if state.total.is_none() {
+                // Whoever fills the counters of a user of whom the store knew nothing tells nobody.
+                self.reader_unnotified |= self.others_unnotified;
+                fill_or_wait(world, user, attempt).await?;
+                continue;
+            }
+            let Some(total) = self.apply(&state, &mark).await? else {
+                // Somebody else changed the counters, and told nobody if they were lost and filled.
+                self.reader_unnotified = true;
+                continue;
+            };
+            // Only this call's own moves are confirmed; another call's move that was not announced stays pending.
+            if moves_here > 0 && self.failures.is_empty() {
+                announce::confirm(world, vec![Confirmation::Member(conversation, user, moves_here)]).await;
+            }
+            return Ok(ReadReply { conversation, unread: mark.counter.count, total, up_to: mark.counter.read });
         }
-        _ => {}
+        Err(Error::Contended)
     }
-    let mut outcomes = store_calls::commit_all(world, transactions).await?.into_iter();
-    let own = if has_own { outcomes.next() } else { None };
-    let outcomes: Vec<Outcome> = outcomes.collect();
-    match store_calls::failure(&outcomes) {
-        Some(error) if error.retry() => return Err(error),
-        Some(error) => {
-            unnotified.failure.get_or_insert(error);
+
+    /// Tries once, in one round trip. Returns the new total, or `None` after a lost race.
+    async fn apply(&mut self, stored: &CounterState, mark: &ReadMark) -> Result<Option<u64>, Error> {
+        let Self { world, user, .. } = *self;
+        let counter = &mark.counter;
+        let is_added = is_added(stored.seq, counter);
+        let snapshot = MemberSnapshot { user, position: stored.seq, counter: *counter, is_added };
+        let missed = missed_events(world, vec![snapshot]).await?;
+        let own = match rules::reconcile(user, counter.conversation, stored, Some(counter), &missed) {
+            Reconciliation::Stale => return Ok(None),
+            Reconciliation::Apply(transaction) => Some(transaction),
+            Reconciliation::InAgreement if self.reader_unnotified => Some(rules::tell_counter(user, stored, counter)),
+            Reconciliation::InAgreement => None,
+        };
+        let own = self.commit(own, mark).await?;
+        self.others_unnotified = false;
+        match own {
+            Some(Outcome::Failed(error)) => return Err(error.into()),
+            Some(Outcome::Refused(_)) => return Ok(None),
+            Some(Outcome::Committed(_)) if is_added => {
+                amend(world, vec![(user, counter.conversation)], &missed.added).await?;
+            }
+            Some(Outcome::Committed(_)) | None => {}
         }
-        None => {}
+        Ok(Some(new_total(stored, counter.count)))
     }
-    if !ephemeral.is_empty() && matches!(outcomes[..], [Outcome::Committed(_)]) {
-        // If this fails nobody is told this time; everything else was done.
-        let _ = world.publish(ephemeral).await;
-    }
-    unnotified.others = false;
-    match own {
-        Some(Outcome::Failed(error)) => return Err(error.into()),
-        Some(Outcome::Refused(_)) => return Ok(None),
-        Some(Outcome::Committed(_)) if is_added => {
-            amend(world, vec![(user, counter.conversation)], &missed.added).await?;
+
+    /// Commits the reader's own transaction together with what tells the others. Returns the outcome of the former.
+    async fn commit(&mut self, own: Option<Transaction>, mark: &ReadMark) -> Result<Option<Outcome>, Error> {
+        let has_own = own.is_some();
+        let mut transactions: Vec<Transaction> = own.into_iter().collect();
+        let mut ephemeral = Vec::new();
+        match notify_others(self.user, mark) {
+            Receipts::Durable(receipts) if self.others_unnotified => transactions.extend(receipts),
+            Receipts::Ephemeral { gate, publications } if self.others_unnotified => {
+                transactions.push(gate);
+                ephemeral = publications;
+            }
+            _ => {}
         }
-        Some(Outcome::Committed(_)) | None => {}
+        let mut outcomes = store_calls::commit_all(self.world, transactions).await?.into_iter();
+        let own = if has_own { outcomes.next() } else { None };
+        let outcomes: Vec<Outcome> = outcomes.collect();
+        self.failures.keep_lasting(store_calls::failure(&outcomes).map_or(Ok(()), Err))?;
+        if !ephemeral.is_empty() && matches!(outcomes[..], [Outcome::Committed(_)]) {
+            // If this fails nobody is told this time; everything else was done.
+            let _ = self.world.publish(ephemeral).await;
+        }
+        Ok(own)
     }
-    Ok(Some(total))
 }

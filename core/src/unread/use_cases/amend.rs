@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::error::Error;
+use crate::error::{Error, FirstFailure};
 use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::Owner;
@@ -73,7 +73,7 @@ impl ShownMembers {
 }
 
 /// Compares each conversation with what its new members were shown, and tells them the difference, until there is none;
-/// at most [`AMENDMENTS_MAX`] times.
+/// at most [`AMENDMENTS_MAX`] times. A member who cannot be told does not stop the others.
 pub(crate) async fn amend<W: World>(
     world: &W,
     notified: Vec<(UserId, ConversationId)>,
@@ -83,6 +83,7 @@ pub(crate) async fn amend<W: World>(
     for (user, conversation) in notified {
         by_conversation.entry(conversation).or_default().insert(user);
     }
+    let mut failures = FirstFailure::default();
     for (conversation, users) in by_conversation {
         let Some(shown) = added.get(&conversation) else { continue };
         let mut known: BTreeMap<UserId, ShownMembers> = BTreeMap::new();
@@ -102,12 +103,10 @@ pub(crate) async fn amend<W: World>(
                 break;
             }
             let outcomes = store_calls::commit_all(world, transactions).await?;
-            if let Some(error) = store_calls::failure(&outcomes) {
-                return Err(error);
-            }
+            failures.keep_lasting(store_calls::failure(&outcomes).map_or(Ok(()), Err))?;
         }
     }
-    Ok(())
+    failures.report()
 }
 
 /// What a user sees of the members, who are read for a service. A difference in read positions can be one that a block hides

@@ -2,7 +2,7 @@
 //! user is uncached, and from the records if the store is unavailable.
 
 use super::counter_state::read_one;
-use super::fill::fill;
+use super::fill::{FillOutcome, fill};
 use super::forget::repair;
 use super::reconcile::{Target, Uncached, reconcile};
 use crate::error::Error;
@@ -78,8 +78,10 @@ async fn stored_count<W: World>(world: &W, user: UserId, conversation: Conversat
 }
 
 /// Fills an uncached user's counters, or waits for a short time if another caller is filling them.
-pub(super) async fn fill_or_wait<W: World>(world: &W, user: UserId, attempt: u32) -> Result<(), Error> {
-    if !fill(world, &[user]).await?.is_empty() {
+pub(crate) async fn fill_or_wait<W: World>(world: &W, user: UserId, attempt: u32) -> Result<(), Error> {
+    let FillOutcome { waiting, failure, .. } = fill(world, &[user]).await?;
+    failure.report()?;
+    if !waiting.is_empty() {
         world.wait(lease_wait_ms(attempt)).await;
     }
     Ok(())

@@ -1,8 +1,7 @@
 //! A user with as many conversations as are allowed: filling, reading, forgetting and checking the counters, a caller that
 //! stops in the middle, and records that are slow.
 
-use std::sync::Arc;
-
+use super::fill::{FillOutcome, fill};
 use super::*;
 use crate::consistency::{self, Subjects};
 use crate::error::Error;
@@ -195,13 +194,7 @@ macro_rules! delay {
 crate::records_operations!(delay);
 
 fn with_slow_records(world: &FakeWorld, answer_ms: u64) -> TestWorld<crate::testing::FakeStore, SlowRecords> {
-    let records = SlowRecords { records: (*world.records).clone(), clock: world.clock.clone(), answer_ms };
-    TestWorld {
-        store: Arc::clone(&world.store),
-        records: Arc::new(records),
-        clock: world.clock.clone(),
-        telemetry: world.telemetry.clone(),
-    }
+    world.with_records(SlowRecords { records: (*world.records).clone(), clock: world.clock.clone(), answer_ms })
 }
 
 #[test]
@@ -218,8 +211,8 @@ fn slow_records_fill_the_counters_as_long_as_each_answer_comes_within_the_lease(
         };
         block_on(world.records.append_message(draft)).unwrap();
         let slow = with_slow_records(&world, answer_ms);
-        let waiting = block_on(fill(&slow, &[USER])).unwrap();
-        assert_eq!(waiting.is_empty(), filled, "{answer_ms} ms");
+        let outcome = block_on(fill(&slow, &[USER])).unwrap();
+        assert_eq!((outcome.filled.is_empty(), outcome.waiting.is_empty()), (!filled, filled), "{answer_ms} ms");
         let total = world.store.entry(&Key::of_user(Space::UnreadTotal, USER));
         assert_eq!(total.is_some(), filled, "{answer_ms} ms");
     }
@@ -228,9 +221,10 @@ fn slow_records_fill_the_counters_as_long_as_each_answer_comes_within_the_lease(
 #[test]
 fn one_user_who_cannot_be_filled_does_not_stop_the_others() {
     let world = world(2);
-    let text = Mutation::Set(Key::of_user(Space::UnreadSequence, USER), b"text".to_vec(), None);
-    block_on(world.commit(vec![Transaction::new(Owner::User(USER)).mutate(text)])).unwrap();
-    assert_eq!(block_on(fill(&world, &[USER, OTHER])).unwrap_err().code(), "internal");
+    world.store.overwrite(Key::of_user(Space::UnreadSequence, USER));
+    let FillOutcome { filled, waiting, failure } = block_on(fill(&world, &[USER, OTHER])).unwrap();
+    assert_eq!((filled, waiting), (vec![OTHER], vec![]));
+    assert_eq!(failure.report().unwrap_err().code(), "internal");
     assert_eq!(world.store.entry(&Key::of_user(Space::UnreadTotal, USER)), None);
     assert!(world.store.entry(&Key::of_user(Space::UnreadTotal, OTHER)).is_some());
     assert_eq!(world.store.entry(&Key::of_user(Space::UnreadLease, USER)), None, "the lease was given back");
@@ -247,4 +241,22 @@ fn a_change_of_members_waits_while_the_counters_are_filled() {
     assert_eq!(block_on(reconcile(&world, target, Uncached::FillFollowed)), Ok(()));
     assert!(world.now() >= began.plus(100), "the lease has expired");
     assert!(world.store.entry(&Key::of_user(Space::UnreadTotal, USER)).is_some());
+}
+
+/// A field of the first user's positions is no number, and another caller holds the lease of the other user.
+#[test]
+fn a_user_who_cannot_be_filled_stops_nobody_from_waiting_for_another_caller() {
+    let world = world(2);
+    let positions = vec![(id(2).to_string().into(), "no number".into())];
+    let broken = Mutation::SetFields(Key::of_user(Space::UnreadSequence, USER), positions);
+    let lease = Mutation::Set(Key::of_user(Space::UnreadLease, OTHER), b"another".to_vec(), Some(100));
+    let changes = [(USER, broken), (OTHER, lease)];
+    let changes = changes.map(|(user, mutation)| Transaction::new(Owner::User(user)).mutate(mutation));
+    block_on(world.commit(changes.into())).unwrap();
+    block_on(world.follow(&[USER, OTHER])).unwrap();
+    let targets = [USER, OTHER].map(|user| Target::repeated(user, id(1)));
+    let failure = block_on(reconcile(&world, targets.into(), Uncached::FillFollowed)).unwrap_err();
+    assert_eq!(failure.code(), "internal");
+    let is_cached = |user| world.store.entry(&Key::of_user(Space::UnreadTotal, user)).is_some();
+    assert_eq!([USER, OTHER].map(is_cached), [false, true]);
 }

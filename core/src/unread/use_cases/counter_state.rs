@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
-use crate::port::{KeyValue, Query, Value};
+use crate::port::{KeyValue, Query, StoreError, Value};
 use crate::unread::rules::CounterState;
 use crate::{store_answers, store_calls};
 
@@ -23,7 +23,8 @@ fn queries(user: UserId, conversation: ConversationId) -> [Query; QUERIES] {
     ]
 }
 
-fn parse(values: &mut impl Iterator<Item = Value>) -> Result<CounterState, Error> {
+fn parse(values: Vec<Value>) -> Result<CounterState, StoreError> {
+    let mut values = values.into_iter();
     Ok(CounterState {
         total: store_answers::counter(values.next())?,
         seq: store_answers::seq_field(values.next())?,
@@ -38,16 +39,16 @@ pub(crate) async fn read_one<S: KeyValue>(
     user: UserId,
     conversation: ConversationId,
 ) -> Result<CounterState, Error> {
-    parse(&mut store.read(queries(user, conversation).into()).await?.into_iter())
+    Ok(parse(store.read(queries(user, conversation).into()).await?)?)
 }
 
-/// Reads many states, in the order of `keys`; one round trip for each 256.
+/// Reads many states, in the order of `keys`; one round trip for each 256. A state that cannot be read, because a key
+/// holds a value of another type, stops no other.
 pub(crate) async fn read_states<S: KeyValue>(
     store: &S,
     keys: impl Iterator<Item = (UserId, ConversationId)>,
-) -> Result<Vec<CounterState>, Error> {
-    let queries: Vec<_> = keys.flat_map(|(user, conversation)| queries(user, conversation)).collect();
-    let count = queries.len() / QUERIES;
-    let mut values = store_calls::read_all(store, queries, QUERIES).await?.into_iter();
-    (0..count).map(|_| parse(&mut values)).collect()
+) -> Result<Vec<Result<CounterState, StoreError>>, Error> {
+    let queries = keys.flat_map(|(user, conversation)| queries(user, conversation)).collect();
+    let answers = store_calls::read_each(store, queries, QUERIES).await?;
+    Ok(answers.into_iter().map(|answer| answer.and_then(parse)).collect())
 }

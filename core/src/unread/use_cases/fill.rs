@@ -6,24 +6,34 @@ use std::collections::BTreeSet;
 
 use super::amend::amend;
 use super::missed_events::{MemberSnapshot, missed_events};
-use crate::error::Error;
+use crate::error::{Error, FirstFailure};
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
 use crate::limits::{FEED_EVENTS_MAX, FILL_CHUNK, LEASE_TTL_MS};
-use crate::port::{Outcome, Query, StoreError, Transaction, UnreadRequest, UnreadSnapshot, World};
+use crate::port::{Outcome, Query, StoreError, Transaction, UnreadRequest, UnreadSnapshot, Value, World};
 use crate::time::Timestamp;
 use crate::unread::rules::{self, Fill, MissedEvents, Positions, StoredPosition, missed};
 use crate::{store_answers, store_calls};
 
-/// Fills the users whose lease is free. Returns the others: their counters exist already or will exist soon.
-///
-/// At most [`crate::limits::LIST_MAX`] users. A user who cannot be filled does not stop the others.
+/// What became of uncached users.
+#[derive(Debug, Default)]
+pub(crate) struct FillOutcome {
+    /// The users whom this call has filled.
+    pub(crate) filled: Vec<UserId>,
+    /// The users whom another caller fills or has filled.
+    pub(crate) waiting: Vec<UserId>,
+    /// The first failure that concerns only some of the users.
+    pub(crate) failure: FirstFailure,
+}
+
+/// Fills the users whose lease is free; at most [`crate::limits::LIST_MAX`] users. A user who cannot be filled does not
+/// stop the others.
 ///
 /// # Errors
-/// The first error, after all others were filled; immediately if the store or the records fail.
-pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
+/// If the store or the records fail for all of them.
+pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<FillOutcome, Error> {
     let token = world.now().to_string().into_bytes();
-    let mut round = FillRound { token: &token, waiting: Vec::new(), failure: None };
+    let mut round = FillRound { token: &token, outcome: FillOutcome::default() };
     let mut leased = round.lease(world, users).await?;
     while !leased.is_empty() {
         leased = match round.fill_answered(world, &leased).await {
@@ -36,7 +46,7 @@ pub(crate) async fn fill<W: World>(world: &W, users: &[UserId]) -> Result<Vec<Us
             }
         };
     }
-    round.failure.map_or(Ok(round.waiting), Err)
+    Ok(round.outcome)
 }
 
 /// A part of a user's counters as the records hold them, and how far the user's counters are filled.
@@ -44,9 +54,7 @@ type FillStep = (UnreadSnapshot, Fill);
 
 struct FillRound<'t> {
     token: &'t [u8],
-    /// Users whom another caller fills or has filled.
-    waiting: Vec<UserId>,
-    failure: Option<Error>,
+    outcome: FillOutcome,
 }
 
 impl FillRound<'_> {
@@ -75,20 +83,18 @@ impl FillRound<'_> {
                 Outcome::Committed(_) => {}
                 Outcome::Refused(_) => {
                     if committed.remove(&user) {
-                        self.waiting.push(user);
+                        self.outcome.waiting.push(user);
                     }
                 }
                 Outcome::Failed(error @ StoreError::Unavailable { .. }) => return Err(error.into()),
                 Outcome::Failed(error) => {
                     committed.remove(&user);
                     failed.push(user);
-                    self.failure.get_or_insert(error.into());
+                    self.outcome.failure.keep(error);
                 }
             }
         }
-        if !failed.is_empty() {
-            self.give_up(world, &failed).await;
-        }
+        self.give_up(world, &failed).await;
         Ok(committed.into_iter().collect())
     }
 
@@ -112,36 +118,28 @@ impl FillRound<'_> {
     /// Reads the positions up to which changes were published before the counters were deleted. A user whose positions
     /// cannot be read does not stop the others.
     async fn begin<W: World>(&mut self, world: &W, snapshots: Vec<UnreadSnapshot>) -> Result<Vec<FillStep>, Error> {
-        let users: Vec<UserId> = snapshots.iter().map(|snapshot| snapshot.user).collect();
-        let all = match positions(world, &users).await {
-            Ok(all) => all.into_iter().map(Some).collect(),
-            Err(error) if error.retry() => return Err(error),
-            Err(_) => {
-                let mut each = Vec::with_capacity(users.len());
-                for user in &users {
-                    each.push(self.positions_of(world, *user).await?);
-                }
-                each
-            }
+        const SPACES: [Space; 2] = [Space::UnreadSequence, Space::UnreadRead];
+        let queries = |snapshot: &UnreadSnapshot| {
+            let user = snapshot.user;
+            SPACES.map(|space| Query::Fields(Key::of_user(space, user)))
         };
-        let begun = snapshots.into_iter().zip(all).filter_map(|(snapshot, positions)| {
-            let fill = Fill::new(snapshot.user, self.token, positions?);
-            Some((snapshot, fill))
-        });
-        Ok(begun.collect())
-    }
-
-    /// The positions of a user; `None` if they cannot be read.
-    async fn positions_of<W: World>(&mut self, world: &W, user: UserId) -> Result<Option<Positions>, Error> {
-        match positions(world, &[user]).await {
-            Ok(mut positions) => Ok(positions.pop()),
-            Err(error) if error.retry() => Err(error),
-            Err(error) => {
-                self.failure.get_or_insert(error);
-                self.give_up(world, &[user]).await;
-                Ok(None)
+        let queries = snapshots.iter().flat_map(queries).collect();
+        let answers = store_calls::read_each(world, queries, SPACES.len()).await?;
+        let (mut begun, mut failed) = (Vec::with_capacity(snapshots.len()), Vec::new());
+        for (snapshot, answer) in snapshots.into_iter().zip(answers) {
+            match answer.and_then(parse_positions) {
+                Ok(positions) => {
+                    let fill = Fill::new(snapshot.user, self.token, positions);
+                    begun.push((snapshot, fill));
+                }
+                Err(error) => {
+                    self.outcome.failure.keep(error);
+                    failed.push(snapshot.user);
+                }
             }
         }
+        self.give_up(world, &failed).await;
+        Ok(begun)
     }
 
     /// Fills users whose counters are known, all of them together.
@@ -170,7 +168,19 @@ impl FillRound<'_> {
             world.count("fill", &[("cache", "unread")], filled.len() as u64);
         }
         shown.retain(|(user, _)| filled.contains(user));
-        amend(world, shown, &changes.added).await
+        self.outcome.filled.extend(filled);
+        self.amend(world, shown, &changes).await
+    }
+
+    /// Tells users what changed in the conversations that they were shown. A failure that lasts stops nothing else.
+    async fn amend<W: World>(
+        &mut self,
+        world: &W,
+        shown: Vec<(UserId, ConversationId)>,
+        changes: &MissedEvents,
+    ) -> Result<(), Error> {
+        let amended = amend(world, shown, &changes.added).await;
+        self.outcome.failure.keep_lasting(amended)
     }
 
     /// Fills a user with more conversations than the records answer in one call.
@@ -190,7 +200,7 @@ impl FillRound<'_> {
                 return Ok(());
             }
             since = world.now();
-            amend(world, shown, &changes.added).await?;
+            self.amend(world, shown, &changes).await?;
             let after = page.counters.last().map(|counter| counter.conversation);
             let snapshots = world.unread(vec![UnreadRequest { after, ..UnreadRequest::all(user) }]).await?;
             let none = UnreadSnapshot { user, counters: Vec::new(), more: false };
@@ -247,20 +257,12 @@ impl FillRound<'_> {
     }
 }
 
-async fn positions<W: World>(world: &W, users: &[UserId]) -> Result<Vec<Positions>, Error> {
-    const QUERIES: usize = 2;
-    let fields = |user: &UserId| {
-        [Space::UnreadSequence, Space::UnreadRead].map(|space| Query::Fields(Key::of_user(space, *user)))
-    };
-    let values = store_calls::read_all(world, users.iter().flat_map(fields).collect(), QUERIES).await?;
+/// The positions of a user in the fields of both hashes.
+fn parse_positions(values: Vec<Value>) -> Result<Positions, StoreError> {
     let mut values = values.into_iter();
-    let mut all = Vec::with_capacity(users.len());
-    for _ in users {
-        let (seqs, reads) = (store_answers::positions(values.next())?, store_answers::positions(values.next())?);
-        let position = |(id, seq)| (id, StoredPosition { seq, read: reads.get(&id).copied() });
-        all.push(seqs.into_iter().map(position).collect());
-    }
-    Ok(all)
+    let (seqs, reads) = (store_answers::positions(values.next())?, store_answers::positions(values.next())?);
+    let position = |(id, seq)| (id, StoredPosition { seq, read: reads.get(&id).copied() });
+    Ok(seqs.into_iter().map(position).collect())
 }
 
 /// The conversations that are shown to users who have become members since they were cached.

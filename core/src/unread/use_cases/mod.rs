@@ -10,10 +10,9 @@ mod overview;
 mod reconcile;
 
 pub(crate) use amend::amend;
-pub(crate) use answer::{count_lookup, recorded, stored_totals};
+pub(crate) use answer::{count_lookup, fill_or_wait, recorded, stored_totals};
 pub use answer::{of_conversation, totals};
 pub(crate) use counter_state::{read_one, read_states};
-pub(crate) use fill::fill;
 pub use forget::{forget, repair};
 pub(crate) use missed_events::{MemberSnapshot, missed_events};
 pub use overview::overview;

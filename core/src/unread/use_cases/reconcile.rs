@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use super::amend::amend;
-use super::counter_state::{read_one, read_states};
+use super::counter_state::read_states;
 use super::fill::fill;
 use super::missed_events::{MemberSnapshot, missed_events};
-use crate::error::Error;
+use crate::error::{Error, FirstFailure};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::key::Key;
 use crate::limits::{LIST_MAX, TRIES_MAX};
-use crate::port::{Counter, Outcome, Query, Transaction, UnreadRequest, Value, World};
+use crate::port::{Counter, Outcome, Query, StoreError, Transaction, UnreadRequest, Value, World};
 use crate::store_calls;
 use crate::unread::rules::{self, CounterState, Reconciliation, is_added};
 
@@ -62,40 +62,29 @@ pub(crate) enum Uncached {
 /// counters cannot be read or filled does not stop the others.
 ///
 /// # Errors
-/// The first error, after every other target was reconciled.
+/// The first error, after every other target was reconciled; immediately if the store or the records are unavailable.
 pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, uncached: Uncached) -> Result<(), Error> {
-    let mut failure: Option<Error> = None;
+    let mut failures = FirstFailure::default();
     for attempt in 0..TRIES_MAX {
-        let Partition { cached, uncached: unfilled, unreadable } = partition(world, &targets).await?;
-        failure = failure.or(unreadable);
+        let Partition { cached, uncached: unfilled } = partition(world, &targets, &mut failures).await?;
         let mut refused = Vec::new();
-        for outcome in apply(world, cached).await? {
+        for outcome in apply(world, cached, &mut failures).await? {
             match outcome {
                 (_, Outcome::Committed(_)) => {}
                 (target, Outcome::Refused(_)) => refused.push(target),
-                (_, Outcome::Failed(error)) => {
-                    failure.get_or_insert(error.into());
-                }
+                (_, Outcome::Failed(error @ StoreError::Unavailable { .. })) => return Err(error.into()),
+                (_, Outcome::Failed(error)) => failures.keep(error),
             }
         }
-        if let Some(unavailable) = failure.take_if(|failure| failure.is_store_unavailable()) {
-            return Err(unavailable);
-        }
-        let filling = match uncached {
-            Uncached::Fill => fill_all(world, unfilled).await,
-            Uncached::FillFollowed => match followed(world, unfilled).await {
-                Ok(followed) => fill_all(world, followed).await,
-                Err(error) => Err(error),
-            },
+        let unfilled = match uncached {
+            Uncached::Fill => unfilled,
+            Uncached::FillFollowed => followed(world, unfilled).await?,
         };
-        targets = filling.unwrap_or_else(|error| {
-            failure.get_or_insert(error);
-            Vec::new()
-        });
+        targets = fill_all(world, unfilled, &mut failures).await?;
         let waiting = !targets.is_empty();
         targets.extend(refused);
         if targets.is_empty() {
-            return failure.map_or(Ok(()), Err);
+            return failures.report();
         }
         if waiting {
             world.wait(rules::lease_wait_ms(attempt)).await;
@@ -109,18 +98,16 @@ pub(crate) async fn reconcile<W: World>(world: &W, mut targets: Vec<Target>, unc
 struct Partition {
     cached: Vec<(Target, CounterState)>,
     uncached: Vec<Target>,
-    /// The first error of a target whose state cannot be read.
-    unreadable: Option<Error>,
 }
 
-/// Drops the targets whose change is counted already, and separates cached users from uncached ones.
-async fn partition<W: World>(world: &W, targets: &[Target]) -> Result<Partition, Error> {
+/// Drops the targets whose change is counted already, and those whose state cannot be read. Separates cached users from
+/// uncached ones.
+async fn partition<W: World>(world: &W, targets: &[Target], failures: &mut FirstFailure) -> Result<Partition, Error> {
+    let states = read_states(world, targets.iter().map(|target| (target.user, target.conversation))).await?;
     let mut partition = Partition::default();
-    for (target, state) in targets.iter().zip(states(world, targets).await?) {
+    for (target, state) in targets.iter().zip(states) {
         match state {
-            Err(error) => {
-                partition.unreadable.get_or_insert(error);
-            }
+            Err(error) => failures.keep(error),
             Ok(state) if state.total.is_none() => partition.uncached.push(*target),
             Ok(state) if target.counted.is_none_or(|counted| state.seq.is_none_or(|seq| seq < counted)) => {
                 partition.cached.push((*target, state));
@@ -131,23 +118,6 @@ async fn partition<W: World>(world: &W, targets: &[Target]) -> Result<Partition,
     Ok(partition)
 }
 
-/// The state of each target. If one of them cannot be read, such as a value of another type, each is read by itself.
-async fn states<W: World>(world: &W, targets: &[Target]) -> Result<Vec<Result<CounterState, Error>>, Error> {
-    match read_states(world, targets.iter().map(|target| (target.user, target.conversation))).await {
-        Ok(states) => return Ok(states.into_iter().map(Ok).collect()),
-        Err(error) if error.retry() => return Err(error),
-        Err(_) => {}
-    }
-    let mut states = Vec::with_capacity(targets.len());
-    for target in targets {
-        match read_one(world, target.user, target.conversation).await {
-            Err(error) if error.retry() => return Err(error),
-            state => states.push(state),
-        }
-    }
-    Ok(states)
-}
-
 /// Keeps the targets whose user is followed. One round trip for each 1,024 users.
 async fn followed<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Target>, Error> {
     let queries = targets.iter().map(|target| Query::Presence(Key::followed(target.user))).collect();
@@ -156,30 +126,39 @@ async fn followed<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Targe
     Ok(followed.map(|(target, _)| target).collect())
 }
 
-/// Fills uncached users. Returns the targets of those whom another caller is filling, and the repeated ones: a fill shows
-/// nobody a conversation once more. A user who cannot be filled does not stop the others.
-async fn fill_all<W: World>(world: &W, targets: Vec<Target>) -> Result<Vec<Target>, Error> {
+/// Fills uncached users. Returns the targets of those whom another caller is filling, and the repeated ones of those
+/// who are filled now: a fill shows nobody a conversation once more. A user who cannot be filled does not stop the
+/// others.
+async fn fill_all<W: World>(
+    world: &W,
+    targets: Vec<Target>,
+    failures: &mut FirstFailure,
+) -> Result<Vec<Target>, Error> {
     let users: BTreeSet<_> = targets.iter().map(|target| target.user).collect();
     let users: Vec<_> = users.into_iter().collect();
-    let mut waiting = BTreeSet::new();
-    let mut failure = None;
+    let (mut filled, mut waiting) = (BTreeSet::new(), BTreeSet::new());
     for chunk in users.chunks(LIST_MAX) {
-        match fill(world, chunk).await {
-            Ok(others) => waiting.extend(others),
-            Err(error) if error.retry() => return Err(error),
-            Err(error) => {
-                failure.get_or_insert(error);
+        let failed = match fill(world, chunk).await {
+            Ok(outcome) => {
+                filled.extend(outcome.filled);
+                waiting.extend(outcome.waiting);
+                outcome.failure.report()
             }
-        }
+            Err(error) => Err(error),
+        };
+        failures.keep_lasting(failed)?;
     }
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
-    Ok(targets.into_iter().filter(|target| target.is_repeated || waiting.contains(&target.user)).collect())
+    let is_left =
+        |target: &Target| waiting.contains(&target.user) || (target.is_repeated && filled.contains(&target.user));
+    Ok(targets.into_iter().filter(is_left).collect())
 }
 
 /// Tries each target once. A stale snapshot counts as a lost race.
-async fn apply<W: World>(world: &W, cached: Vec<(Target, CounterState)>) -> Result<Vec<(Target, Outcome)>, Error> {
+async fn apply<W: World>(
+    world: &W,
+    cached: Vec<(Target, CounterState)>,
+    failures: &mut FirstFailure,
+) -> Result<Vec<(Target, Outcome)>, Error> {
     let mut snapshots = Vec::with_capacity(cached.len());
     for chunk in cached.chunks(LIST_MAX) {
         let requests =
@@ -224,7 +203,7 @@ async fn apply<W: World>(world: &W, cached: Vec<(Target, CounterState)>) -> Resu
     let done = committed.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Committed(_)));
     let done: BTreeSet<_> = done.map(|(target, _)| (target.user, target.conversation)).collect();
     notified.retain(|notified| done.contains(notified));
-    amend(world, notified, &missed.added).await?;
+    failures.keep_lasting(amend(world, notified, &missed.added).await)?;
     outcomes.extend(committed.into_iter().map(|(target, outcome)| match outcome {
         // The user is up to date now; the conversation is shown once more by the next attempt.
         Outcome::Committed(_) if unrepeated.contains(&target) => (target, Outcome::Refused(0)),

@@ -17,7 +17,11 @@ const FUNCTION: &str = "function";
 
 /// Help texts of what the built-in functions count, by the name that they use.
 pub(super) const HELP: [(&str, &str); 11] = [
-    ("cache", "Questions to caches by function, cache and outcome: hit, miss, or away when the store did not answer."),
+    (
+        "cache",
+        "Questions to caches by function, cache and outcome: hit, miss, away (the store did not answer), unreadable \
+         (another program has overwritten the key).",
+    ),
     ("degraded", "Answers given by the records because the store was away, by function and what."),
     ("fill", "Cache entries filled from the records, by function and cache."),
     ("repair", "Stale state put right, by function and what."),
