@@ -41,6 +41,8 @@ pub enum FindingKind {
     Membership,
     /// The cached last message differs, or is another version.
     LastMessage,
+    /// A key of the user or of the conversation holds a value of another type, so that the state cannot be compared.
+    Unreadable,
 }
 
 impl FindingKind {
@@ -54,6 +56,7 @@ impl FindingKind {
             Self::Read => "read",
             Self::Membership => "membership",
             Self::LastMessage => "last_message",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -67,7 +70,7 @@ pub struct Finding {
     /// The user concerned; `None` for a last message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
-    /// The conversation concerned; `None` for a total.
+    /// The conversation concerned; `None` for a total, and for a user whose state cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
     /// The counter or position in the store; for a last message its version. `None` if the store holds none.

@@ -10,8 +10,7 @@ use crate::port::{
     Clock, Draft, KeyValue, MemberChange, Mutation, NewConversation, Outcome, PendingId, PendingItem, PendingQuery,
     Postponement, Records, Transaction, World,
 };
-use crate::testing::FakeRecords;
-use crate::testing::{BoxFuture, FakeTelemetry, FakeWorld, ManualClock, OutageStore, TestWorld, block_on, join_all};
+use crate::testing::{BoxFuture, FakeWorld, OutageStore, block_on, join_all};
 use crate::{last_message, unread};
 
 const ADA: UserId = UserId::from_u128(0xA);
@@ -218,15 +217,41 @@ fn wrong_last_messages_are_found_and_repaired() {
     }
 }
 
+/// The kinds of the divergences, whom they are about, and whether they were repaired.
+fn repairs(report: &Report) -> Vec<(FindingKind, Option<UserId>, Option<ConversationId>, bool)> {
+    let repair = |finding: &Finding| (finding.kind, finding.user, finding.conversation, finding.repaired);
+    report.divergences.iter().map(repair).collect()
+}
+
+#[test]
+fn a_user_whose_keys_cannot_be_read_is_found_and_the_others_are_repaired() {
+    let world = world();
+    world.store.overwrite(Key::of_user(Space::UnreadSequence, ADA));
+    let counter = set(Key::unread_conversation(BEN, CONVERSATION), 5);
+    write(&world, Owner::User(BEN), vec![counter, set(Key::of_user(Space::UnreadTotal, BEN), 8)]);
+    let repaired = block_on(repair(&world, &all_users())).unwrap();
+    let unreadable = (FindingKind::Unreadable, Some(ADA), None, false);
+    assert_eq!(repairs(&repaired), [unreadable, (FindingKind::Count, Some(BEN), Some(CONVERSATION), true)]);
+    assert_eq!(repaired.users, 1);
+    assert_eq!(repairs(&block_on(verify(&world, &all_users())).unwrap()), [unreadable]);
+    assert_eq!(block_on(unread::totals(&world, BEN)).unwrap().value.total, 6);
+}
+
+#[test]
+fn a_cached_message_that_cannot_be_read_is_found_and_the_others_are_repaired() {
+    let world = world();
+    world.store.overwrite(Key::last_message(CONVERSATION));
+    let wrong = vec![("content".into(), "never sent".into())];
+    write(&world, Owner::Conversation(OTHER), vec![Mutation::SetFields(Key::last_message(OTHER), wrong)]);
+    let repaired = block_on(repair(&world, &all_conversations())).unwrap();
+    let unreadable = (FindingKind::Unreadable, None, Some(CONVERSATION), false);
+    assert_eq!(repairs(&repaired), [unreadable, (FindingKind::LastMessage, None, Some(OTHER), true)]);
+    assert_eq!(repaired.conversations, 1);
+}
+
 #[test]
 fn a_change_that_waits_for_its_announcement_is_pending_and_no_divergence() {
-    let clock = ManualClock::new();
-    let world = TestWorld {
-        store: std::sync::Arc::new(OutageStore::new(clock.clone())),
-        records: std::sync::Arc::new(FakeRecords::new(1)),
-        clock,
-        telemetry: FakeTelemetry::new(),
-    };
+    let world = OutageStore::world();
     fill_world(&world);
     world.store.set_unavailable();
     assert!(block_on(verify(&world, &all_users())).unwrap_err().is_store_unavailable());
@@ -349,6 +374,7 @@ fn a_finding_kind_has_the_same_name_in_metrics_and_in_json() {
         (FindingKind::Read, "read"),
         (FindingKind::Membership, "membership"),
         (FindingKind::LastMessage, "last_message"),
+        (FindingKind::Unreadable, "unreadable"),
     ] {
         assert_eq!((kind.name(), serde_json::to_value(kind).unwrap()), (name, name.into()));
     }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use roost_core::consistency::{Finding, Report, SubjectKind, UnannouncedItem, UnannouncedKind};
+use roost_core::consistency::{Finding, FindingKind, Report, SubjectKind, UnannouncedItem, UnannouncedKind};
 use tokio::time::Instant;
 
 use super::args::{ReportFormat, VerifyArgs};
@@ -191,7 +191,10 @@ fn sentence(finding: &Finding) -> String {
             let _ = write!(text, "  {name} {id}");
         }
     }
-    let _ = write!(text, "  stored {}, records {}", number(finding.stored), number(finding.records));
+    let _ = match finding.kind {
+        FindingKind::Unreadable => write!(text, "  a key holds a value of another type"),
+        _ => write!(text, "  stored {}, records {}", number(finding.stored), number(finding.records)),
+    };
     text
 }
 
@@ -220,7 +223,6 @@ fn metrics(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use roost_core::consistency::FindingKind;
     use roost_core::ids::{ConversationId, Seq, UserId};
     use roost_core::time::Timestamp;
 
@@ -248,6 +250,22 @@ divergence  position  user 00000000-0000-0000-0000-000000000001  conversation 00
 4 last messages compared, 0 not cached
 2 divergences, 0 pending, 0 inconclusive, 1 repaired";
         assert_eq!(text(&report(), true), expected);
+    }
+
+    #[test]
+    fn a_user_whose_keys_cannot_be_read_is_listed_without_numbers() {
+        let finding = Finding {
+            kind: FindingKind::Unreadable,
+            user: Some(UserId::from_u128(1)),
+            conversation: None,
+            stored: None,
+            records: None,
+            repaired: false,
+        };
+        let found = Report { divergences: vec![finding], ..Report::default() };
+        let line =
+            "divergence  unreadable  user 00000000-0000-0000-0000-000000000001  a key holds a value of another type\n";
+        assert!(text(&found, true).starts_with(line) && !is_clean(&found), "{}", text(&found, true));
     }
 
     #[test]

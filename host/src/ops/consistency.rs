@@ -55,19 +55,25 @@ pub struct CheckPage {
     pub next: Option<Uuid>,
 }
 
-/// Compares one page, and counts the differences as `roost_drift_total`.
+/// Compares one page.
 pub async fn check(world: &HostWorld, request: &CheckRequest) -> Result<CheckPage, Error> {
     let (subjects, next) = subjects(world, request).await?;
-    let report = match request.repair {
+    let report = check_subjects(world, &subjects, request.repair).await?;
+    Ok(CheckPage { report, next })
+}
+
+/// Compares these subjects, and repairs them if `repair` is set. Counts the differences as `roost_drift_total`.
+pub(super) async fn check_subjects(world: &HostWorld, subjects: &Subjects, repair: bool) -> Result<Report, Error> {
+    let report = match repair {
         _ if subjects.is_empty() => Report::default(),
-        true => consistency::repair(world, &subjects).await?,
-        false => consistency::verify(world, &subjects).await?,
+        true => consistency::repair(world, subjects).await?,
+        false => consistency::verify(world, subjects).await?,
     };
     for finding in &report.divergences {
         let repaired = if finding.repaired { "true" } else { "false" };
         metrics::DRIFT.of([finding.kind.name(), repaired]).inc();
     }
-    Ok(CheckPage { report, next })
+    Ok(report)
 }
 
 async fn subjects(world: &HostWorld, request: &CheckRequest) -> Result<(Subjects, Option<Uuid>), Error> {

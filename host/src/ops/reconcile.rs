@@ -6,17 +6,20 @@
 
 use std::time::Duration;
 
-use roost_core::consistency::{Report, SubjectKind};
+use roost_core::consistency::{Report, SubjectKind, Subjects};
+use roost_core::error::Error;
 use roost_core::limits::LIST_MAX;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::ops::consistency::{self, CheckRequest};
+use crate::ops::consistency;
 use crate::runtime::HostWorld;
 
 /// The pause before the check. Announcements that are in progress correct most counters in this time.
 const START_DELAY: Duration = Duration::from_secs(2);
+/// The number of users or conversations of a page.
+const PAGE_LENGTH: u32 = LIST_MAX as u32;
 /// The pause between two pages.
 const PAGE_PAUSE: Duration = Duration::from_millis(500);
 /// The pause after a page that could not be compared.
@@ -59,21 +62,36 @@ async fn compare_all(world: &HostWorld) -> Report {
 /// Compares and repairs one page, again and again until the store and the records answer. Returns where the next page
 /// begins.
 async fn compare_page(world: &HostWorld, of: SubjectKind, after: Option<Uuid>, report: &mut Report) -> Option<Uuid> {
-    let request = CheckRequest { of, named: None, after, limit: u32::try_from(LIST_MAX).ok(), repair: true };
     loop {
-        match consistency::check(world, &request).await {
-            Ok(page) => {
-                report.add(page.report);
-                return page.next;
-            }
+        match try_page(world, of, after, report).await {
+            Ok(next) => return next,
             Err(error) if error.retry() => {
                 tracing::debug!(%error, "a page of the live state cannot be compared yet; trying again")
             }
             Err(error) => {
-                tracing::error!(%error, "the live state cannot be compared with the records; run `roost repair` for details");
+                tracing::error!(%error, "the records cannot list what to compare; run `roost repair` for details");
                 return None;
             }
         }
         sleep(RETRY_PAUSE).await;
     }
+}
+
+/// As [`compare_page`], once. A page that cannot be compared for a reason that lasts is left out.
+async fn try_page(
+    world: &HostWorld,
+    of: SubjectKind,
+    after: Option<Uuid>,
+    report: &mut Report,
+) -> Result<Option<Uuid>, Error> {
+    let (subjects, next) = Subjects::page(world, of, after, PAGE_LENGTH).await?;
+    match consistency::check_subjects(world, &subjects, true).await {
+        Ok(part) => report.add(part),
+        Err(error) if error.retry() => return Err(error),
+        Err(error) => tracing::error!(
+            %error,
+            "a page of the live state cannot be compared with the records and is left out; run `roost repair` for details"
+        ),
+    }
+    Ok(next)
 }

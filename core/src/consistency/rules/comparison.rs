@@ -112,6 +112,13 @@ fn differs(kind: FindingKind, stored: Option<Seq>, records: Seq) -> CounterCompa
     CounterComparison::Differs(kind, explanation, stored.map(|seq| signed(seq.0)), signed(records.0))
 }
 
+/// The state of a user, or of a conversation, whose keys cannot be read.
+pub(crate) fn unreadable(user: Option<UserId>, conversation: Option<ConversationId>) -> Suspicion {
+    let kind = FindingKind::Unreadable;
+    let finding = Finding { kind, user, conversation, stored: None, records: None, repaired: false };
+    Suspicion { finding, explanation: Explanation::None }
+}
+
 /// Compares a cached last message with the records.
 pub(crate) fn compare_last_message(cached: &LastMessage, recorded: &LastMessage) -> Option<Suspicion> {
     let explanation = match cached.version.cmp(&recorded.version) {

@@ -1,4 +1,5 @@
-//! Reads both sides once and compares them: the records first, then the store.
+//! Reads both sides once and compares them: the records first, then the store. A key that another program has
+//! overwritten is a finding about its user or its conversation alone.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use crate::consistency::{Report, Subjects};
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
 use crate::key::{Key, Space};
-use crate::port::{PendingId, PendingQuery, Query, UnreadRequest, UnreadSnapshot, Value, World};
+use crate::port::{PendingId, PendingQuery, Query, StoreError, UnreadRequest, UnreadSnapshot, Value, World};
 use crate::time::Timestamp;
 use crate::{last_message, store_answers, store_calls, unread};
 
@@ -71,26 +72,28 @@ async fn compare_snapshots<W: World>(
             Query::Fields(Key::of_user(Space::UnreadRead, snapshot.user)),
         ]
     });
-    let mut values = store_calls::read_all(world, queries.collect(), QUERIES).await?.into_iter();
-    for snapshot in snapshots {
-        match stored_counters(&mut values)? {
-            None => result.tally.cold += 1,
-            Some(stored) => {
+    let answers = store_calls::read_each(world, queries.collect(), QUERIES).await?;
+    for (snapshot, answer) in snapshots.into_iter().zip(answers) {
+        match answer.and_then(stored_counters) {
+            Ok(None) => result.tally.cold += 1,
+            Ok(Some(stored)) => {
                 let (suspicions, pending) = rules::compare_user(snapshot.user, &stored, &snapshot.counters);
                 result.tally.users += 1;
                 result.tally.pending += pending;
                 result.suspicions.extend(suspicions);
             }
+            Err(_) => result.suspicions.push(rules::unreadable(Some(snapshot.user), None)),
         }
     }
     Ok(())
 }
 
-/// The counters of the next user; `None` if the user is uncached.
-fn stored_counters(values: &mut impl Iterator<Item = Value>) -> Result<Option<StoredCounters>, Error> {
+/// The counters of a user; `None` if the user is uncached.
+fn stored_counters(values: Vec<Value>) -> Result<Option<StoredCounters>, StoreError> {
+    let mut values = values.into_iter();
     let total = store_answers::counter(values.next())?;
     let Some(Value::Counters(counters)) = values.next() else {
-        return Err(store_answers::unexpected("counters").into());
+        return Err(store_answers::unexpected("counters"));
     };
     let counts = counters.iter().filter_map(|(item, count)| Some((item.id()?, *count))).collect();
     let seqs = store_answers::positions(values.next())?;
@@ -104,15 +107,17 @@ async fn compare_conversations<W: World>(
 ) -> Result<ComparisonResult, Error> {
     let truths = world.last_messages(conversations.to_vec()).await?;
     let queries = conversations.iter().map(|conversation| last_message::query(*conversation)).collect();
-    let values = store_calls::read_all(world, queries, 1).await?;
+    let answers = store_calls::read_each(world, queries, 1).await?;
     let mut result = ComparisonResult::default();
-    for (truth, value) in truths.iter().zip(values) {
-        match last_message::parse(truth.conversation, &store_answers::fields(Some(value))?) {
-            None => result.tally.uncached += 1,
-            Some(cached) => {
+    for (truth, answer) in truths.iter().zip(answers) {
+        let fields = answer.and_then(|values| store_answers::fields(values.into_iter().next()));
+        match fields.map(|fields| last_message::parse(truth.conversation, &fields)) {
+            Ok(None) => result.tally.uncached += 1,
+            Ok(Some(cached)) => {
                 result.tally.conversations += 1;
                 result.suspicions.extend(rules::compare_last_message(&cached, truth));
             }
+            Err(_) => result.suspicions.push(rules::unreadable(None, Some(truth.conversation))),
         }
     }
     Ok(result)

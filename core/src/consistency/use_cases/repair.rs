@@ -1,12 +1,12 @@
 //! Repairs divergences with the transactions of the live code: counters are deleted and filled again, and clients
-//! load the state, because they may have been told wrong ones; a cached message is
-//! deleted if it has not changed, and filled again. Pending announcements are left to recovery, which is made to try again
-//! what it has failed to announce.
+//! load the state, because they may have been told wrong ones; a cached message is deleted if it has not changed, and
+//! filled again. Pending announcements are left to recovery, which is made to try again what it has failed to announce.
 
 use super::unannounced;
 use super::verify::verify;
 use crate::consistency::{Finding, Report, Subjects};
 use crate::error::Error;
+use crate::ids::UserId;
 use crate::last_message;
 use crate::port::World;
 use crate::unread;
@@ -25,13 +25,12 @@ pub async fn repair<W: World>(world: &W, subjects: &Subjects) -> Result<Report, 
     match &affected {
         Subjects::Users(users) => {
             for user in users {
-                unread::repair(world, *user).await?;
-                unread::stored_totals(world, *user).await?;
+                ignore_lasting(renew_counters(world, *user).await)?;
             }
         }
         Subjects::Conversations(conversations) => {
             for conversation in conversations {
-                last_message::renew(world, *conversation).await?;
+                ignore_lasting(last_message::renew(world, *conversation).await)?;
             }
         }
         Subjects::Announcements => {}
@@ -45,4 +44,16 @@ pub async fn repair<W: World>(world: &W, subjects: &Subjects) -> Result<Report, 
         }
     }
     Ok(report)
+}
+
+/// What cannot be repaired, because a key holds a value of another type, is found again and reported as not repaired.
+/// It does not stop the others.
+fn ignore_lasting(repaired: Result<(), Error>) -> Result<(), Error> {
+    repaired.or_else(|error| if error.retry() { Err(error) } else { Ok(()) })
+}
+
+/// Deletes the counters of a user, and fills them again.
+async fn renew_counters<W: World>(world: &W, user: UserId) -> Result<(), Error> {
+    unread::repair(world, user).await?;
+    unread::stored_totals(world, user).await.map(drop)
 }
