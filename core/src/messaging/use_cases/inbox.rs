@@ -251,7 +251,8 @@ async fn read_together<W: World>(
     counters: Vec<Query>,
     messages: Vec<Query>,
 ) -> Result<(Vec<Value>, Vec<GroupAnswer>), Error> {
-    match store_calls::read_all(world, [&counters[..], &messages[..]].concat(), 1).await {
+    let all = [counters.as_slice(), messages.as_slice()].concat();
+    match store_calls::read_all(world, all, 1).await {
         Ok(mut values) => {
             let messages = values.split_off(counters.len().min(values.len()));
             Ok((values, messages.into_iter().map(|value| Ok(vec![value])).collect()))
