@@ -155,7 +155,7 @@ macro_rules! caught {
 }
 
 caught! {
-    a_blind_increment_is_caught: BlindIncrement by 3 | 4 | 5;
+    a_blind_increment_is_caught: BlindIncrement by 3 | 4 | 5 | 9;
     setting_zero_on_read_is_caught: SetZeroOnRead by 1 | 3 | 4;
     a_snapshot_without_positions_is_caught: SnapshotWithoutPositions by 1 | 3 | 5 | 10;
     popping_before_processing_is_caught: PopBeforeProcess by 7;
