@@ -184,6 +184,11 @@ impl PresenceAnnouncement {
         event::presence(self.user, online, self.last_seen, self.generation)
     }
 
+    /// The announcement that the user is offline after all, because the store does not know the user any more.
+    pub(crate) fn taken_back(self) -> Self {
+        Self { status: Status::Offline, generation: self.generation.saturating_add(1), repeated: false, ..self }
+    }
+
     /// Records that the transition was announced, unless a newer one has been made in the meantime.
     pub(crate) fn confirmation(&self) -> Transaction {
         let presence = || Key::of_user(Space::Presence, self.user);

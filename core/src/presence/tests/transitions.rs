@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::Error;
 use crate::limits::{LIST_MAX, PRESENCE_GRACE_MS, PRESENCE_TTL_MS};
+use crate::port::Operation;
 use crate::presence::connected;
 
 #[test]
@@ -207,4 +208,32 @@ fn a_request_beyond_a_limit_is_refused() {
     let heartbeats = vec![(ANN, connection("a")); LIST_MAX + 1];
     assert!(matches!(block_on(heartbeat(&fixture.world, &heartbeats)), Err(Error::Invalid(_))));
     assert!(matches!(block_on(sweep(&fixture.world, PRESENCE_SHARDS)), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn what_was_published_of_a_record_that_is_gone_is_taken_back() {
+    let fixture = Fixture::new();
+    let store = std::sync::Arc::clone(&fixture.world.store);
+    let host = fixture.world.changed_after((Operation::Audience, 1), move |_| store.wipe());
+    let since = fixture.world.now().0;
+    block_on(heartbeat(&host, &[(ANN, connection("a"))])).unwrap();
+    assert_eq!(fixture.received(), [("user.online".into(), since), ("user.offline".into(), since + 1)]);
+    assert_eq!(fixture.fields(), BTreeMap::new(), "nothing is written about her");
+    fixture.pass(2);
+    fixture.heartbeat("a");
+    assert_eq!(fixture.received(), [("user.online".into(), since + 2)]);
+}
+
+#[test]
+fn a_newer_transition_is_not_taken_back() {
+    let fixture = Fixture::new();
+    let store = std::sync::Arc::clone(&fixture.world.store);
+    let host = fixture.world.changed_after((Operation::Audience, 1), move |_| {
+        let newer = vec![(GENERATION.into(), u64::MAX.to_string().into())];
+        let presence = Key::of_user(Space::Presence, ANN);
+        let transaction = Transaction::new(presence.owner).mutate(Mutation::SetFields(presence, newer));
+        block_on(store.commit(vec![transaction])).unwrap();
+    });
+    block_on(heartbeat(&host, &[(ANN, connection("a"))])).unwrap();
+    assert_eq!(fixture.received_names(), ["user.online"]);
 }

@@ -5,7 +5,7 @@ use super::faulty_host::FaultyHost;
 use super::*;
 use crate::contacts;
 use crate::error::Error;
-use crate::port::{Delivery, Relation};
+use crate::port::{Delivery, Operation, Relation};
 use crate::testing::{BoxFuture, Interleavings};
 
 /// What a user does about the other one.
@@ -118,4 +118,19 @@ fn two_who_become_visible_together_are_shown_to_each_other() {
     in_every_order([UserAction::Add, UserAction::Add]);
     in_every_order([UserAction::Add, UserAction::Unblock]);
     in_every_order([UserAction::Unblock, UserAction::Unblock]);
+}
+
+#[test]
+fn who_is_shown_although_the_store_has_lost_both_is_taken_back() {
+    let world = begin(Relation { contact: false, blocked: false, contact_of: true, blocked_by: false });
+    let store = std::sync::Arc::clone(&world.store);
+    let host = world.changed_after((Operation::Relation, 3), move |_| store.wipe());
+    block_on(contacts::add(&host, ANN, BOB)).unwrap();
+    let published = world.store.take_published();
+    for user in [ANN, BOB] {
+        let names: Vec<&str> =
+            published.iter().filter(|(to, _)| *to == user).map(|(_, delivery)| &*delivery.name).collect();
+        let presence: Vec<&str> = names.into_iter().filter(|name| name.starts_with("user.")).collect();
+        assert_eq!(presence, ["user.online", "user.offline"]);
+    }
 }

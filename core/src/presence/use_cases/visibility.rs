@@ -8,13 +8,13 @@
 //! What the two had said was read before the change, and in between the other one may have become visible, and may have
 //! been shown, by a change of another call. Whoever makes the two invisible hides them in that case, too.
 
-use super::announce::announce;
+use super::announce::{announce, take_back_forgotten};
 use crate::error::Error;
 use crate::event::{self, PresenceView};
 use crate::ids::UserId;
 use crate::limits::TRIES_MAX;
-use crate::port::{Publication, Relation, Value, World};
-use crate::presence::rules::record::{self, PresenceRecord};
+use crate::port::{ContactAudience, Publication, Relation, Value, World};
+use crate::presence::rules::record::{self, PresenceAnnouncement, PresenceRecord, Status};
 use crate::store_calls::{is_committed, read_all};
 
 /// Tells both users the present state of the other, or that the other is not visible any more. `before` is what the two had
@@ -35,7 +35,7 @@ pub async fn show_change<W: World>(
     }
     let values = read_all(world, record::view_queries(&[user, other]), 1).await?;
     let now = world.relation(user, other).await?;
-    let mut publications = Vec::new();
+    let (mut publications, mut shown_online) = (Vec::new(), Vec::new());
     for (viewer, shown, is_concerned, value) in
         [(user, other, now.contact, values.get(1)), (other, user, now.contact_of, values.first())]
     {
@@ -43,13 +43,23 @@ pub async fn show_change<W: World>(
         if is_concerned || was_visible || before.is_none() && viewer == user {
             let view = record::view(shown, value.unwrap_or(&Value::Missing))?;
             publications.extend(shown_as(view, now.is_visible()).map(|event| Publication { user: viewer, event }));
+            if view.online && now.is_visible() {
+                shown_online.push((announced(view), ContactAudience { user: shown, visible: vec![viewer] }));
+            }
         }
     }
     if publications.is_empty() {
         return Ok(());
     }
     world.count("presence_shown", &[("visible", if now.is_visible() { "yes" } else { "no" })], 1);
-    Ok(world.publish(publications).await?)
+    world.publish(publications).await?;
+    take_back_forgotten(world, shown_online).await
+}
+
+/// What was published about a user who is shown as online.
+const fn announced(view: PresenceView) -> PresenceAnnouncement {
+    let PresenceView { user, last_seen, generation, .. } = view;
+    PresenceAnnouncement { user, status: Status::Online, last_seen, generation, repeated: false }
 }
 
 /// The most that each of two users can have allowed the other between two readings of what they say about each other.

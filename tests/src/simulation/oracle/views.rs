@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use roost_core::ids::{ConversationId, MessageId, Seq};
-use roost_core::testing::ManualClock;
 
 use crate::simulation::client::Client;
 
@@ -59,12 +58,6 @@ fn presence(client: &Client, shown: &BTreeMap<roost_core::ids::UserId, (bool, u6
         let online =
             ground_truth.presence.get(user).and_then(|observed| observed.state).is_some_and(|(online, _)| online);
         let known = shown.get(user).copied().unwrap_or_default();
-        // What a host has prepared before the store restarted empty, and published only after the client has synchronised,
-        // is not ordered against a store that knows nothing of the user.
-        let wiped_at = ground_truth.wiped_ms.map(|wiped_ms| ManualClock::START.plus(wiped_ms).0);
-        if wiped_at.is_some_and(|wiped_at| known.1 > 0 && known.1 < wiped_at) {
-            continue;
-        }
         if visible && known.0 != online {
             let name = world.label(*user);
             ground_truth.violate(7, || format!("{} shows {name} as {known:?}, online is {online}", client.name));
