@@ -239,8 +239,9 @@ fn admin_state(
 
 /// Starts the tasks that follow what changes outside of this host: deployments, components, and keys for tokens.
 fn keep_up_to_date(background: &mut Supervisor, deployments: Deployments, token_keys: Arc<TokenKeys>) {
-    let (followed, watched) = (deployments.clone(), deployments.clone());
+    let [followed, announced, watched] = std::array::from_fn(|_| deployments.clone());
     background.spawn("deployments", move || followed.clone().follow_cluster());
+    background.spawn("deployment_candidates", move || announced.clone().prepare_candidates());
     background.spawn("token_keys", move || {
         let keys = token_keys.clone();
         async move { keys.run().await }

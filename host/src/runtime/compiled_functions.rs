@@ -97,10 +97,10 @@ fn part(encoded: &mut &[u8]) -> Option<Vec<u8>> {
 
 impl CompiledFunctions {
     /// Adds what an earlier process kept with [`Self::store_if_changed`]; only the first call has an effect.
-    pub(super) fn restore(&self, read: impl FnOnce() -> Option<Vec<u8>>) {
+    pub(super) fn restore<E: AsRef<[u8]>>(&self, read: impl FnOnce() -> Option<E>) {
         self.shared.restored.get_or_init(|| {
             if let Some(encoded) = read() {
-                self.lock().decode(&encoded);
+                self.lock().decode(encoded.as_ref());
             }
         });
     }

@@ -24,7 +24,8 @@ pub(super) struct DeadlinePassed;
 type HandleExport = TypedFunc<(handler::Invocation,), (Result<handler::Reply, handler::Failure>,)>;
 
 /// What instances are made from. It keeps the index of the export that is called, because looking the export up by its
-/// name takes as long as a short call.
+/// name takes as long as a short call. Clones share the code.
+#[derive(Clone)]
 pub(super) struct Blueprint {
     pre: InstancePre<InstanceState>,
     handle: ComponentExportIndex,

@@ -9,6 +9,7 @@ mod cache_key;
 mod compiler;
 mod component;
 mod contract;
+mod prepared;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,12 +20,13 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Linker;
 
 use self::cache::Cache;
-pub(crate) use self::cache::write_atomically;
+pub(crate) use self::cache::{replace_file, write_atomically};
 #[cfg(test)]
 pub(super) use self::cache_key::CacheError;
 use self::compiler::Priority;
 pub(crate) use self::contract::{COMPONENT_BYTES_MAX, check_kind};
 use self::contract::{CONTRACT, CONTRACT_VERSION, INTERFACES, check_contract, check_imports};
+pub(super) use self::prepared::{CheckedComponent, ComponentBytes, PreparedComponent};
 use super::allowance::{Allowance, GrantDecision, RefusedGrants, effective};
 use super::bindings::{Function, FunctionPre};
 use super::call_log::{CallRecorder, FunctionLog, FunctionLogs};
@@ -37,11 +39,13 @@ use super::options::Options;
 use super::quota::{CallBounds, CallRate};
 use super::revision::{Revision, RevisionParts};
 use super::routes::Conflict;
-use super::signature;
 use super::state::{FunctionIdentity, HostWorld, ImportInDescribe, InstanceState};
+use crate::ops::log::milliseconds;
 
 /// How long `describe` may take; a function that needs longer is refused.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(2);
+/// How many letters a digest has.
+const DIGEST_LETTERS: usize = 64;
 /// How many letters of the digest name a revision.
 const REVISION_LETTERS: usize = 12;
 
@@ -209,32 +213,55 @@ impl Loader {
         self.serving.store(true, Ordering::Relaxed);
     }
 
-    /// Prepares a revision, which is allowed what the configuration and the deployer allow. Conflicts with other functions are not checked here.
-    pub(super) async fn load(
+    /// Checks a component before any work goes into it: its size, its kind, and its signature if there are signing
+    /// keys. `component` is called on a thread that may compute for long.
+    pub(super) async fn check(
+        &self,
+        component: impl FnOnce() -> ComponentBytes + Send + 'static,
+    ) -> Result<CheckedComponent, DeployFailure> {
+        let keys = self.options.signing_keys.clone();
+        let checking = move || CheckedComponent::check(component(), &keys);
+        let checked = tokio::task::spawn_blocking(checking).await;
+        checked.map_err(|_| DeployFailure::Compile("its check panicked; see the log".to_owned()))?
+    }
+
+    /// Compiles, links and describes a component, which takes long. What its deployment decides is added by
+    /// [`Loader::revision`].
+    pub(super) async fn prepare(
         &self,
         source: &str,
-        bytes: Vec<u8>,
-        by_deployer: Allowance,
-    ) -> Result<Revision, DeployFailure> {
-        let digest = digest(&bytes);
-        let pre = self.prepare(bytes, digest.clone()).await?;
-        let DescribedComponent { manifest, memory_bytes } = self.describe(&pre, source, &digest).await?;
-        let config = self.options.of(&manifest.name).clone();
-        if memory_bytes > config.memory_bytes_max {
-            let (name, allowed) = (manifest.name, config.memory_bytes_max);
-            return Err(DeployFailure::NeedsMemory { name, needed: memory_bytes, allowed });
+        component: &CheckedComponent,
+    ) -> Result<PreparedComponent, DeployFailure> {
+        let (began, digest) = (Instant::now(), component.digest());
+        let pre = self.compile(component.clone()).await?;
+        let DescribedComponent { manifest, memory_bytes } = self.describe(&pre, source, digest).await?;
+        let allowed = self.options.of(&manifest.name).memory_bytes_max;
+        if memory_bytes > allowed {
+            return Err(DeployFailure::NeedsMemory { name: manifest.name, needed: memory_bytes, allowed });
         }
         let handler = format!("{CONTRACT}/handler@{CONTRACT_VERSION}");
         let blueprint = Blueprint::new(pre.instance_pre().clone(), &handler).ok_or(DeployFailure::NoHandler)?;
-        let grants = self.grants(&manifest, by_deployer)?;
+        tracing::debug!(digest, source, took_ms = milliseconds(began.elapsed()), "component prepared");
+        Ok(PreparedComponent { manifest: Arc::new(manifest), digest: digest.to_owned(), blueprint })
+    }
+
+    /// Makes a revision, which is allowed what the configuration and the deployer allow. Conflicts with other functions
+    /// are not checked here.
+    pub(super) fn revision(
+        &self,
+        component: &PreparedComponent,
+        by_deployer: Allowance,
+    ) -> Result<Revision, DeployFailure> {
+        let (manifest, digest) = (&component.manifest, &component.digest);
+        let grants = self.grants(manifest, by_deployer)?;
         Ok(Revision::new(RevisionParts {
-            identity: self.identity((&manifest.name, &digest), grants, self.logs.of(&manifest.name)),
+            identity: self.identity((&manifest.name, digest), grants, self.logs.of(&manifest.name)),
             rate: self.rate(&manifest.name),
             engine: self.engine.clone(),
-            manifest,
-            digest,
-            config,
-            blueprint,
+            config: self.options.of(&manifest.name).clone(),
+            manifest: Arc::clone(manifest),
+            digest: digest.clone(),
+            blueprint: component.blueprint.clone(),
         }))
     }
 
@@ -257,15 +284,12 @@ impl Loader {
         Ok(given)
     }
 
-    async fn prepare(&self, bytes: Vec<u8>, digest: String) -> Result<FunctionPre<InstanceState>, DeployFailure> {
-        check_kind(&bytes)?;
-        let size = bytes.len();
-        let (engine, cache, keys) = (self.engine.clone(), self.cache.clone(), self.options.signing_keys.clone());
+    async fn compile(&self, component: CheckedComponent) -> Result<FunctionPre<InstanceState>, DeployFailure> {
+        let (size, engine, cache) = (component.bytes().len(), self.engine.clone(), self.cache.clone());
         let compiling = move || {
             // Before the cache is asked, and before any code of the component runs.
-            signature::verify(&bytes, &keys)?;
-            check_imports(&bytes)?;
-            component::compile(&engine, cache.as_ref(), &bytes, &digest)
+            check_imports(component.bytes())?;
+            component::compile(&engine, cache.as_ref(), component.bytes(), component.digest())
         };
         let priority = if self.serving.load(Ordering::Relaxed) { Priority::Low } else { Priority::Usual };
         let compiled = compiler::run(priority, size, compiling).await;
@@ -366,6 +390,11 @@ fn describe_failure(error: &wasmtime::Error, panic: Option<String>) -> DeployFai
 /// SHA-256 in hexadecimal.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a text has the form of a digest.
+pub(crate) fn is_digest(text: &str) -> bool {
+    text.len() == DIGEST_LETTERS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The letters of a digest that name a revision in metrics, log lines and records.

@@ -19,7 +19,7 @@ use super::call_log::FunctionLogs;
 use super::cohort::Cohort;
 use super::engine::Engine;
 use super::info::FunctionInfo;
-use super::loader::{DeployError, DeployFailure, Loader, digest};
+use super::loader::{CheckedComponent, ComponentBytes, DeployError, DeployFailure, Loader, PreparedComponent};
 use super::manifest::{Access, Hook, Method, Schedule};
 use super::options::Options;
 use super::routes::{Conflict, RouteLookup};
@@ -219,7 +219,7 @@ impl Functions {
         let placed = self.update(Some(&name), |slots| {
             slots.entry(name.clone()).or_default().base = Some(target.described());
         });
-        placed.map_err(|conflict| DeployError { source_name: source.to_owned(), failure: conflict.into() })?;
+        placed.map_err(|conflict| refused(source, conflict.into()))?;
         tracing::info!(
             function = done.name,
             version = done.version,
@@ -234,14 +234,54 @@ impl Functions {
     /// Makes a revision that is ready to serve, and does not let it serve yet. If a revision of exactly this component is
     /// kept already, that one is returned. Besides what the configuration allows, it is allowed `by_deployer`.
     pub async fn prepare(&self, source: &str, bytes: Vec<u8>, by_deployer: Allowance) -> Result<Target, DeployError> {
-        let refused = |failure| DeployError { source_name: source.to_owned(), failure };
-        if let Some(kept) = self.kept(&digest(&bytes)) {
-            // An earlier deployment may have allowed more than this one, which is what counts at the next start.
-            self.shared.loader.grants(kept.manifest(), by_deployer).map_err(refused)?;
+        let component = self.check_component(source, move || ComponentBytes::of(bytes)).await?;
+        if let Some(kept) = self.kept_with(source, component.digest(), by_deployer)? {
             return Ok(kept);
         }
-        let loaded = self.shared.loader.load(source, bytes, by_deployer).await;
-        loaded.map(|revision| Target(Arc::new(revision))).map_err(refused)
+        let prepared = self.prepare_component(source, &component).await?;
+        self.new_revision(source, &prepared, by_deployer)
+    }
+
+    /// Checks a component before any work goes into it. `component` is called on a thread that may compute for long.
+    pub(super) async fn check_component(
+        &self,
+        source: &str,
+        component: impl FnOnce() -> ComponentBytes + Send + 'static,
+    ) -> Result<CheckedComponent, DeployError> {
+        self.shared.loader.check(component).await.map_err(|failure| refused(source, failure))
+    }
+
+    /// Does what takes long before a component can become a revision, and does not depend on its deployment.
+    pub(super) async fn prepare_component(
+        &self,
+        source: &str,
+        component: &CheckedComponent,
+    ) -> Result<PreparedComponent, DeployError> {
+        self.shared.loader.prepare(source, component).await.map_err(|failure| refused(source, failure))
+    }
+
+    /// Makes a revision of a prepared component. Besides what the configuration allows, it is allowed `by_deployer`.
+    pub(super) fn new_revision(
+        &self,
+        source: &str,
+        component: &PreparedComponent,
+        by_deployer: Allowance,
+    ) -> Result<Target, DeployError> {
+        let revision = self.shared.loader.revision(component, by_deployer);
+        revision.map(|revision| Target(Arc::new(revision))).map_err(|failure| refused(source, failure))
+    }
+
+    /// The kept revision of exactly this component, if it is allowed what it asks for.
+    pub(super) fn kept_with(
+        &self,
+        source: &str,
+        digest: &str,
+        by_deployer: Allowance,
+    ) -> Result<Option<Target>, DeployError> {
+        let Some(kept) = self.kept(digest) else { return Ok(None) };
+        // An earlier deployment may have allowed more than this one, which is what counts at the next start.
+        self.shared.loader.grants(kept.manifest(), by_deployer).map_err(|failure| refused(source, failure))?;
+        Ok(Some(kept))
     }
 
     /// The kept revision of exactly this component; `None` if there is none.
@@ -430,7 +470,11 @@ async fn components(folder: &Path) -> Result<Vec<PathBuf>, DeployError> {
 }
 
 fn unreadable(source: &str, error: &std::io::Error) -> DeployError {
-    DeployError { source_name: source.to_owned(), failure: DeployFailure::Unreadable(error.to_string()) }
+    refused(source, DeployFailure::Unreadable(error.to_string()))
+}
+
+fn refused(source: &str, failure: DeployFailure) -> DeployError {
+    DeployError { source_name: source.to_owned(), failure }
 }
 
 fn deployed(target: &Target, replaced: Option<&Target>, began: Instant) -> Deployed {

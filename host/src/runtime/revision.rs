@@ -60,7 +60,7 @@ pub(super) struct Revision {
 
 /// What a revision is made of.
 pub(super) struct RevisionParts {
-    pub(super) manifest: Manifest,
+    pub(super) manifest: Arc<Manifest>,
     pub(super) digest: String,
     pub(super) identity: FunctionIdentity,
     pub(super) config: FunctionConfig,
@@ -81,7 +81,7 @@ impl Revision {
         Self {
             metrics: CallMetrics::new(&parts.identity.name, &parts.identity.revision),
             admission: CallAdmission::new(bounds),
-            manifest: Arc::new(parts.manifest),
+            manifest: parts.manifest,
             digest: parts.digest,
             identity: Arc::new(parts.identity),
             config,

@@ -30,6 +30,7 @@ mod credentials {
 
 /// Versions of functions on hosts that serve: deployed, replaced, taken back, and refused.
 mod deploying {
+    mod deployment_candidates;
     mod deployment_failures;
     mod deployments;
     mod deployments_cluster;

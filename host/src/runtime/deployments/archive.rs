@@ -4,12 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::desired::DesiredState;
-use crate::runtime::loader::digest;
+use crate::runtime::loader::ComponentBytes;
+use crate::runtime::replace_file;
 
 /// The file of the desired state.
 const STATE_FILE: &str = "state.json";
@@ -53,18 +56,23 @@ impl Archive {
     }
 
     /// The component with this digest; `None` if it is missing or damaged.
-    pub(super) async fn component(&self, expected: &str) -> Option<Vec<u8>> {
+    pub(super) async fn component(&self, expected: &str) -> Option<ComponentBytes> {
         let path = self.path(expected);
-        let bytes = tokio::fs::read(&path).await.ok()?;
-        if digest(&bytes) == expected {
-            return Some(bytes);
+        let component = hashed(tokio::fs::read(&path).await.ok()?).await.ok()?;
+        if component.digest() == expected {
+            return Some(component);
         }
         tracing::warn!(path = %path.display(), "the file of a deployed component is damaged and is not used");
         None
     }
 
+    /// Whether there is a file of the component with this digest. It may be damaged.
+    pub(super) async fn has(&self, digest: &str) -> bool {
+        tokio::fs::try_exists(self.path(digest)).await.unwrap_or(false)
+    }
+
     /// Writes a component.
-    pub(super) async fn put(&self, digest: &str, bytes: Vec<u8>) -> io::Result<()> {
+    pub(super) async fn put(&self, digest: &str, bytes: Bytes) -> io::Result<()> {
         let path = self.path(digest);
         blocking(move || write_synced(&path, &bytes)).await
     }
@@ -84,6 +92,11 @@ impl Archive {
     }
 }
 
+/// The bytes of a component with their digest, which a thread for long work computes.
+pub(super) async fn hashed(bytes: Vec<u8>) -> io::Result<ComponentBytes> {
+    blocking(move || Ok(ComponentBytes::of(bytes))).await
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
@@ -91,8 +104,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    crate::runtime::write_atomically(path, bytes)?;
-    File::open(path)?.sync_all()?;
+    replace_file(path, |temporary| {
+        let mut file = File::create(temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    })?;
     File::open(folder)?.sync_all()
 }
 
@@ -113,6 +129,12 @@ fn remove_others(folder: &Path, digests: &BTreeSet<String>) {
 mod tests {
     use super::super::desired::{ComponentRecord, DeploymentChange};
     use super::*;
+    use crate::runtime::loader::digest;
+
+    /// The bytes of the component with this digest, if the archive has it.
+    async fn read(archive: &Archive, digest: &str) -> Option<Bytes> {
+        archive.component(digest).await.map(|component| component.bytes().clone())
+    }
 
     fn state_of(bytes: &[u8]) -> DesiredState {
         let component = ComponentRecord {
@@ -133,25 +155,26 @@ mod tests {
         let archive = Archive::new(folder.clone());
         assert_eq!(archive.load().await.unwrap(), DesiredState::default());
         for bytes in [b"old", b"new"] {
-            archive.put(&digest(bytes), bytes.to_vec()).await.unwrap();
+            archive.put(&digest(bytes), Bytes::from_static(bytes)).await.unwrap();
         }
         archive.save(&state_of(b"new")).await.unwrap();
         let again = Archive::new(folder);
         assert_eq!(again.load().await.unwrap(), state_of(b"new"));
-        assert_eq!(again.component(&digest(b"new")).await.as_deref(), Some(&b"new"[..]));
-        assert_eq!(again.component(&digest(b"old")).await, None, "it is not named any more");
-        again.put(&digest(b"refused"), b"refused".to_vec()).await.unwrap();
+        assert_eq!(read(&again, &digest(b"new")).await.as_deref(), Some(&b"new"[..]));
+        assert_eq!(read(&again, &digest(b"old")).await, None, "it is not named any more");
+        again.put(&digest(b"refused"), Bytes::from_static(b"refused")).await.unwrap();
+        assert!(again.has(&digest(b"refused")).await);
         again.retain(state_of(b"new").digests()).await.unwrap();
-        assert_eq!(again.component(&digest(b"refused")).await, None);
-        assert!(again.component(&digest(b"new")).await.is_some(), "it is named");
+        assert!(!again.has(&digest(b"refused")).await);
+        assert!(again.has(&digest(b"new")).await, "it is named");
     }
 
     #[tokio::test]
     async fn damaged_files_are_not_used() {
         let parent = tempfile::tempdir().unwrap();
         let archive = Archive::new(parent.path().to_owned());
-        archive.put(&digest(b"new"), b"other".to_vec()).await.unwrap();
-        assert_eq!(archive.component(&digest(b"new")).await, None);
+        archive.put(&digest(b"new"), Bytes::from_static(b"other")).await.unwrap();
+        assert_eq!(read(&archive, &digest(b"new")).await, None);
         std::fs::write(parent.path().join(STATE_FILE), b"{\"version\":").unwrap();
         let error = archive.load().await.unwrap_err().to_string();
         assert!(error.contains("is damaged") && error.contains("delete it"), "{error}");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::future::BoxFuture;
 use roost_core::port::StoreError;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::desired::DesiredState;
 use crate::runtime::CallCounts;
@@ -26,8 +26,15 @@ pub(crate) trait ClusterDeployments: Send + Sync {
     /// The component with this digest; `None` if the store does not have it, or not all of it.
     fn component<'s>(&'s self, digest: &'s str) -> BoxFuture<'s, ClusterResult<Option<Vec<u8>>>>;
 
-    /// Writes a component. It is deleted after an hour unless it is kept with [`ClusterDeployments::keep_component`].
+    /// Writes a component, unless the store has it. It is deleted after an hour unless it is kept with
+    /// [`ClusterDeployments::keep_component`].
     fn put_component<'s>(&'s self, digest: &'s str, bytes: &'s [u8]) -> BoxFuture<'s, ClusterResult<()>>;
+
+    /// Removes a component that is not kept.
+    fn discard_component<'s>(&'s self, digest: &'s str) -> BoxFuture<'s, ClusterResult<()>>;
+
+    /// Announces to all hosts that the component with this digest, which the store has, may be deployed soon.
+    fn announce_candidate<'s>(&'s self, digest: &'s str) -> BoxFuture<'s, ClusterResult<()>>;
 
     /// Keeps a component until it is removed. Returns whether the store has all of it.
     fn keep_component<'s>(&'s self, digest: &'s str) -> BoxFuture<'s, ClusterResult<bool>>;
@@ -43,6 +50,11 @@ pub(crate) trait ClusterDeployments: Send + Sync {
 
     /// Changes when a host has changed the state, and when a change may have been missed.
     fn announcements(&self) -> watch::Receiver<u64>;
+
+    /// What is announced with [`ClusterDeployments::announce_candidate`], here or on another host. The oldest
+    /// announcements are lost if they are not received in time, and any may be lost in between; the text may be
+    /// anything.
+    fn candidates(&self) -> broadcast::Receiver<String>;
 }
 
 /// What a host reports about the functions that it runs.

@@ -13,12 +13,15 @@ use super::outcome::{
 use super::probe::Probe;
 use super::{Deployments, PlannedChange};
 use crate::ops::log::milliseconds;
+use crate::runtime::loader::{CheckedComponent, ComponentBytes};
 use crate::runtime::{Allowance, Target};
 
 /// How long a change waits for the other hosts to follow it before it is answered.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(5);
-/// How often the reports of the other hosts are read meanwhile.
-const REPORTS_PAUSE: Duration = Duration::from_millis(15);
+/// The pauses between readings of their reports meanwhile. They grow, so that the answer is late by a part of the whole
+/// time at most.
+const REPORTS_PAUSE_MIN: Duration = Duration::from_millis(2);
+const REPORTS_PAUSE_MAX: Duration = Duration::from_millis(30);
 
 /// A component to deploy.
 #[derive(Clone, Debug)]
@@ -97,33 +100,52 @@ impl Deployments {
     /// Deploys a component. If anything is wrong with it, nothing changes.
     pub(crate) async fn deploy(
         &self,
-        request: DeployRequest,
+        mut request: DeployRequest,
         progress: &(dyn Fn(Stage) + Sync),
     ) -> Result<DeploymentOutcome, DeploymentError> {
-        let mut steps = Steps::start(progress);
+        let steps = Steps::start(progress);
         progress(Stage::Received);
-        let bytes = request.bytes.clone();
-        let target = self.shared.functions.prepare(&request.source, bytes, request.allow_grants.0).await?;
-        steps.complete(Stage::Prepared);
-        if let Some(probe) = &request.probe {
-            probe.run(&self.shared.functions, &target).await?;
-            steps.complete(Stage::Probed);
+        let bytes = std::mem::take(&mut request.bytes);
+        let hashing = move || ComponentBytes::of(bytes);
+        let component = self.shared.functions.check_component(&request.source, hashing).await?;
+        let deployed = self.deploy_checked(request, &component, steps).await;
+        if let Err(error) = &deployed {
+            self.discard(component.digest(), error).await;
         }
+        deployed
+    }
+
+    /// Deploys a component that passed the first checks. It is stored, and prepared by the other hosts, while this host
+    /// prepares it.
+    async fn deploy_checked(
+        &self,
+        request: DeployRequest,
+        component: &CheckedComponent,
+        mut steps: Steps<'_>,
+    ) -> Result<DeploymentOutcome, DeploymentError> {
+        // Nothing is cancelled, so that what is stored for a refused component is known to be complete, and can be
+        // removed.
+        let (prepared, stored) =
+            tokio::join!(self.prepare_upload(&request, component, &mut steps), self.store_component(component));
+        let target = prepared?;
+        stored?;
         let name = target.name().to_owned();
-        let component = ComponentRecord {
+        let record = ComponentRecord {
             version: target.manifest().version.clone(),
             digest: target.digest().to_owned(),
-            bytes: request.bytes.len() as u64,
+            bytes: component.bytes().len() as u64,
             deployed_at_ms: self.shared.store.now().0,
             allow_grants: request.allow_grants.1,
         };
         let changing = self.shared.changing.lock().await;
-        self.store_component(&component.digest, request.bytes).await?;
+        // Another change may have removed it, because nothing names it yet. From here on there are no other changes.
+        if !self.shared.archive.has(component.digest()).await {
+            self.shared.archive.put(component.digest(), component.bytes().clone()).await?;
+        }
         steps.complete(Stage::Stored);
-        let change = DeploymentChange::Deploy(component, request.canary);
+        let change = DeploymentChange::Deploy(record, request.canary);
         let admit = |planned: &PlannedChange| refuse_removals(planned, Some(&target), request.allow_removals);
         let planned = self.change(&name, (&change, Some(&target)), admit).await?;
-        self.keep_component(target.digest()).await;
         drop(changing);
         steps.complete(Stage::Serving);
         let hosts = self.followed_by(&name, planned.next.version).await;
@@ -132,21 +154,56 @@ impl Deployments {
         Ok(outcome)
     }
 
-    async fn store_component(&self, digest: &str, bytes: Vec<u8>) -> Result<(), DeploymentError> {
-        if let Some(cluster) = &self.shared.cluster {
-            let put = cluster.put_component(digest, &bytes).await;
-            put.map_err(DeploymentError::StoreUnavailable)?;
+    async fn prepare_upload(
+        &self,
+        request: &DeployRequest,
+        component: &CheckedComponent,
+        steps: &mut Steps<'_>,
+    ) -> Result<Target, DeploymentError> {
+        let target = self.uploaded(&request.source, component, request.allow_grants.0).await?;
+        steps.complete(Stage::Prepared);
+        if let Some(probe) = &request.probe {
+            probe.run(&self.shared.functions, &target).await?;
+            steps.complete(Stage::Probed);
         }
-        // A deployment that is refused from here on leaves its component behind, and the next one removes it.
-        let kept = self.followed().desired.digests();
-        self.shared.archive.retain(kept).await?;
-        Ok(self.shared.archive.put(digest, bytes).await?)
+        Ok(target)
     }
 
-    /// Keeps a component in the shared store. If that fails, it is tried again in the background.
-    async fn keep_component(&self, digest: &str) {
+    async fn store_component(&self, component: &CheckedComponent) -> Result<(), DeploymentError> {
+        let archiving = self.shared.archive.put(component.digest(), component.bytes().clone());
+        let (archived, announced) = tokio::join!(archiving, self.announce_candidate(component));
+        archived?;
+        announced
+    }
+
+    /// Writes a component to the shared store, and lets the other hosts prepare it.
+    async fn announce_candidate(&self, component: &CheckedComponent) -> Result<(), DeploymentError> {
+        let Some(cluster) = &self.shared.cluster else { return Ok(()) };
+        let put = cluster.put_component(component.digest(), component.bytes()).await;
+        put.map_err(DeploymentError::StoreUnavailable)?;
+        // Hosts that do not hear of it prepare it when it is deployed.
+        let _ = cluster.announce_candidate(component.digest()).await;
+        Ok(())
+    }
+
+    /// Removes what was stored of a component that was refused, unless a deployment names it.
+    async fn discard(&self, digest: &str, error: &DeploymentError) {
+        if matches!(error, DeploymentError::StoreUnavailable(_) | DeploymentError::Disk(_)) {
+            // The change may have been written although there was no answer. In the store, what nothing names expires.
+            return;
+        }
+        let named = self.followed().desired.digests();
+        if named.contains(digest) {
+            return;
+        }
         if let Some(cluster) = &self.shared.cluster {
-            let _ = cluster.keep_component(digest).await;
+            // If that fails, the component expires.
+            let _ = cluster.discard_component(digest).await;
+        }
+        // The next change removes it otherwise.
+        if let Ok(_changing) = self.shared.changing.try_lock() {
+            let named = self.followed().desired.digests();
+            let _ = self.shared.archive.retain(named).await;
         }
     }
 
@@ -231,13 +288,15 @@ impl Deployments {
         }
         let mut hosts = Vec::new();
         let following = async {
+            let mut pause = REPORTS_PAUSE_MIN;
             loop {
                 self.exchange_reports().await;
                 hosts = self.host_outcomes(name, version);
                 if hosts.iter().all(|host| host.done || host.problem.is_some()) {
                     return;
                 }
-                sleep(REPORTS_PAUSE).await;
+                sleep(pause).await;
+                pause = (pause * 3 / 2).min(REPORTS_PAUSE_MAX);
             }
         };
         // After that time the answer says which hosts do not follow yet.

@@ -38,17 +38,20 @@ impl Deployments {
         let mut round: u64 = 0;
         loop {
             announcements.mark_unchanged();
-            {
+            let is_current = {
                 let _changing = self.shared.changing.lock().await;
                 // Without the store, the copy on disk serves.
-                if self.latest().await.is_ok() {
+                let is_current = self.latest().await.is_ok();
+                if is_current {
                     self.retry_problems().await;
-                    if round.is_multiple_of(COMPONENTS_EVERY) {
-                        self.share_components(cluster.as_ref()).await;
-                    }
                 }
-            }
+                is_current
+            };
+            // Whoever deploys waits for it.
             self.exchange_reports().await;
+            if is_current {
+                self.maintain_components(cluster.as_ref(), round).await;
+            }
             round += 1;
             tokio::select! {
                 _ = announcements.changed() => {}
@@ -204,19 +207,43 @@ impl Deployments {
         }
     }
 
+    /// Removes the components of candidates that were not deployed, and looks after those in the shared store from time
+    /// to time.
+    async fn maintain_components(&self, cluster: &dyn ClusterDeployments, round: u64) {
+        let is_any_removed = self.shared.candidates.remove_expired();
+        let is_sharing_due = round.is_multiple_of(COMPONENTS_EVERY);
+        if !is_any_removed && !is_sharing_due {
+            return;
+        }
+        let _changing = self.shared.changing.lock().await;
+        if is_any_removed {
+            let named = self.followed().desired.digests();
+            // The next change removes what is left.
+            let _ = self.shared.archive.retain(named).await;
+        }
+        if is_sharing_due {
+            self.share_components(cluster).await;
+        }
+    }
+
     /// Writes the components into the shared store that it does not have.
     async fn share_components(&self, cluster: &dyn ClusterDeployments) {
         let digests = self.followed().desired.digests();
         for digest in digests {
-            if !matches!(cluster.keep_component(&digest).await, Ok(false)) {
-                continue;
-            }
-            if let Some(bytes) = self.shared.archive.component(&digest).await
-                && cluster.put_component(&digest, &bytes).await.is_ok()
-            {
-                // If that fails, the next round tries again.
-                let _ = cluster.keep_component(&digest).await;
-            }
+            self.share_component(cluster, &digest).await;
+        }
+    }
+
+    /// Keeps a component in the shared store, and writes it there if the store does not have it. If that fails, it is
+    /// tried again in the background.
+    pub(super) async fn share_component(&self, cluster: &dyn ClusterDeployments, digest: &str) {
+        if !matches!(cluster.keep_component(digest).await, Ok(false)) {
+            return;
+        }
+        if let Some(component) = self.shared.archive.component(digest).await
+            && cluster.put_component(digest, component.bytes()).await.is_ok()
+        {
+            let _ = cluster.keep_component(digest).await;
         }
     }
 
@@ -224,13 +251,17 @@ impl Deployments {
     pub(super) async fn exchange_reports(&self) {
         let Some(cluster) = &self.shared.cluster else { return };
         let now = self.shared.store.now().0;
-        let Ok(reports) = cluster.reports().await else { return };
+        let own = self.report();
+        // If it is not written, the next round reports again.
+        let (_, reports) = tokio::join!(cluster.report(&own, &[]), cluster.reports());
+        let Ok(reports) = reports else { return };
         let (fresh, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
             reports.into_iter().partition(|(_, report)| report.reported_at_ms + REPORT_LIFE_MS > now);
         let ended: Vec<String> = ended.into_keys().collect();
         self.followed().peers = fresh;
-        // The next round reports again.
-        let _ = cluster.report(&self.report(), &ended).await;
+        if !ended.is_empty() {
+            let _ = cluster.report(&own, &ended).await;
+        }
     }
 
     /// What this host runs.

@@ -1,19 +1,22 @@
 //! Deployments: which revisions serve, on this host and on all hosts of a cluster, also after a restart.
 //!
-//! `desired` has the rules, `archive` the copy on disk, `cluster` the port to what hosts share, `verdict` the judgement of
-//! canaries, `probe` the trial call. This file changes the desired state and lets this host follow it; `follow` does that
-//! in the background. Losing the shared store loses no function: the copy on disk serves, and is written back.
+//! `desired` has the rules, `archive` the copy on disk, `cluster` the port to what hosts share, `verdict` the judgement
+//! of canaries, `probe` the trial call, `preparing` the way from a component to a revision, with the `candidates` that
+//! may be deployed soon. This file changes the desired state and lets this host follow it; `follow` does that in the
+//! background. Losing the shared store loses no function: the copy on disk serves, and is written back.
 
 mod archive;
+mod candidates;
 mod cluster;
 mod deploy;
 mod desired;
 mod follow;
 mod outcome;
+mod preparing;
 mod probe;
 mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 
@@ -21,6 +24,8 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::archive::Archive;
+pub(crate) use self::candidates::CANDIDATES_MAX;
+use self::candidates::Candidates;
 pub(crate) use self::cluster::{ClusterDeployments, ClusterResult, HostReport};
 pub(crate) use self::deploy::{DeployRequest, Stage};
 pub(crate) use self::desired::{ChangeRefused, DesiredState};
@@ -29,9 +34,10 @@ use self::outcome::Replaced;
 pub(crate) use self::outcome::{DeploymentError, DeploymentOutcome, FunctionStatus};
 pub(crate) use self::probe::Probe;
 pub(crate) use self::verdict::CanaryLimits;
+use crate::runtime::loader::PreparedComponent;
 use crate::runtime::registry::{BaseChange, Functions, Placement};
 use crate::runtime::target::Target;
-use crate::runtime::{Allowance, CallCounts, Conflict, DeployError};
+use crate::runtime::{CallCounts, Conflict, DeployError};
 use crate::store::Store;
 
 /// How often a change is made again because another function's deployments changed meanwhile.
@@ -62,6 +68,8 @@ struct DeploymentsShared {
     functions: Functions,
     archive: Archive,
     cluster: Option<Arc<dyn ClusterDeployments>>,
+    /// Empty without a cluster.
+    candidates: Candidates<PreparedComponent>,
     /// Its clock is the one of all hosts.
     store: Store,
     options: DeploymentOptions,
@@ -117,6 +125,7 @@ impl Deployments {
             functions,
             archive,
             cluster: store.deployments(),
+            candidates: Candidates::default(),
             store,
             options,
             changing: Mutex::default(),
@@ -240,42 +249,6 @@ impl Deployments {
         Ok(Placement { live, canary })
     }
 
-    async fn target(
-        &self,
-        name: &str,
-        (function, revision): (&DesiredFunction, u64),
-        prepared: Option<&Target>,
-    ) -> Result<Target, DeploymentError> {
-        let missing = || DeploymentError::ComponentMissing { function: name.to_owned(), revision };
-        let component = function.record(revision).map(|record| &record.component).ok_or_else(missing)?;
-        let digest = &component.digest;
-        if let Some(kept) = self.shared.functions.kept(digest) {
-            return Ok(kept);
-        }
-        // A revision that served when it was prepared may have been replaced since.
-        if let Some(prepared) = prepared.filter(|target| target.digest() == digest && !target.is_retired()) {
-            return Ok(prepared.clone());
-        }
-        let bytes = self.component(digest).await?.ok_or_else(missing)?;
-        // The names were read when it was deployed; what another version of the host cannot read allows nothing.
-        let by_deployer = Allowance::parse(&component.allow_grants).unwrap_or(Allowance::NOTHING);
-        Ok(self.shared.functions.prepare(&format!("{name} (revision {revision})"), bytes, by_deployer).await?)
-    }
-
-    /// A component, from the disk or from the other hosts.
-    async fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, DeploymentError> {
-        if let Some(bytes) = self.shared.archive.component(digest).await {
-            return Ok(Some(bytes));
-        }
-        let Some(cluster) = &self.shared.cluster else { return Ok(None) };
-        let fetched = cluster.component(digest).await.map_err(DeploymentError::StoreUnavailable)?;
-        let Some(bytes) = fetched.filter(|bytes| crate::runtime::loader::digest(bytes) == digest) else {
-            return Ok(None);
-        };
-        self.shared.archive.put(digest, bytes.clone()).await?;
-        Ok(Some(bytes))
-    }
-
     /// Writes the next state unless another one was written meanwhile.
     async fn commit(&self, before: &DesiredState, next: &DesiredState) -> Result<bool, DeploymentError> {
         match &self.shared.cluster {
@@ -297,25 +270,43 @@ impl Deployments {
         planned: &PlannedChange,
         placements: BTreeMap<String, Placement>,
     ) -> Result<(), DeploymentError> {
-        self.shared.functions.place(&placements).map_err(|conflict| refused(name, conflict))?;
-        let forgotten: BTreeSet<String> = {
+        let placed = self.shared.functions.place(&placements);
+        let before = {
             let mut followed = self.followed();
             let before = std::mem::replace(&mut followed.desired, planned.next.clone());
             followed.problems.remove(name);
+            if let Err(conflict) = &placed {
+                let problem = Problem { reason: conflict.to_string(), is_permanent: false };
+                followed.problems.insert(name.to_owned(), problem);
+            }
             self.set_baseline(&mut followed, name);
-            before.digests().difference(&planned.next.digests()).cloned().collect()
+            before
         };
         if let Some(cluster) = &self.shared.cluster {
+            let sharing = self.update_shared_components(cluster.as_ref(), (&before, &planned.next));
+            let (saved, ()) = tokio::join!(self.shared.archive.save(&planned.next), sharing);
             // The other hosts follow whether or not this host can write its copy, and the copy is written again later.
-            if let Err(error) = self.shared.archive.save(&planned.next).await {
+            if let Err(error) = saved {
                 tracing::error!(%error, "the copy of the deployments cannot be written to the data directory; a restart needs the store");
             }
-            for digest in &forgotten {
-                // A component that is left behind costs memory until the store is emptied.
-                let _ = cluster.remove_component(digest).await;
-            }
         }
-        Ok(())
+        placed.map_err(|conflict| refused(name, conflict))
+    }
+
+    /// Keeps the components in the shared store that a change has named, and removes those that it has forgotten.
+    async fn update_shared_components(
+        &self,
+        cluster: &dyn ClusterDeployments,
+        (before, after): (&DesiredState, &DesiredState),
+    ) {
+        let (before, after) = (before.digests(), after.digests());
+        for digest in after.difference(&before) {
+            self.share_component(cluster, digest).await;
+        }
+        for digest in before.difference(&after) {
+            // A component that is left behind costs memory until the store is emptied.
+            let _ = cluster.remove_component(digest).await;
+        }
     }
 
     /// Remembers the calls at the time when the canary of a function began.

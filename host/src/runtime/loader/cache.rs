@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -43,9 +44,9 @@ impl Cache {
     }
 
     /// The code of the entry with this name, if this host has written the entry exactly as it is.
-    pub(super) fn load(&self, name: &str) -> Option<Vec<u8>> {
+    pub(super) fn load(&self, name: &str) -> Option<Bytes> {
         let path = self.path(name);
-        let mut entry = std::fs::read(&path).ok()?;
+        let entry = Bytes::from(std::fs::read(&path).ok()?);
         let is_authentic = entry
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_at_checked(TAG_BYTES))
@@ -54,8 +55,7 @@ impl Cache {
             tracing::warn!(path = %path.display(), "an entry of the compilation cache is ignored: it is damaged, or this host has not written it; what it holds is compiled again");
             return None;
         }
-        entry.drain(..MAGIC.len() + TAG_BYTES);
-        Some(entry)
+        Some(entry.slice(MAGIC.len() + TAG_BYTES..))
     }
 
     /// Covers the name of the entry too, so that an entry under the name of another one is not accepted.
@@ -106,10 +106,15 @@ impl Cache {
 
 /// Replaces a file in one step: a reader finds either the old content or the new content, never a part of it.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    replace_file(path, |temporary| std::fs::write(temporary, bytes))
+}
+
+/// As [`write_atomically`]: `write` writes the new content to a path beside the file.
+pub(crate) fn replace_file(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unique = uuid::Uuid::new_v4();
     let temporary = path.with_file_name(format!(".{name}.{unique}"));
-    let placed = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
+    let placed = write(&temporary).and_then(|()| std::fs::rename(&temporary, path));
     if placed.is_err() {
         // The caller needs the first error; a leftover temporary file does no harm.
         let _ = std::fs::remove_file(&temporary);

@@ -56,7 +56,7 @@ async fn refused_deployments_do_not_fill_the_data_directory() {
     }
     let files = fs::read_dir(server.data().join("deployments")).unwrap().map(|entry| entry.unwrap().path());
     let kept = files.filter(|file| file.extension().is_some_and(|extension| extension == "wasm")).count();
-    assert_eq!(kept, 2, "what serves, and at most the newest of those that were refused");
+    assert_eq!(kept, 1, "what serves, and none of those that were refused");
     serves(&server, "0.1.0").await;
 }
 
