@@ -67,10 +67,16 @@ impl Cache {
     /// Writes an entry. An error is only logged, because the next start can compile again what the entry would hold.
     pub(super) fn store(&self, name: &str, compiled: &[u8]) {
         let path = self.path(name);
-        if let Err(error) = self.write(&path, name, compiled) {
-            tracing::warn!(path = %path.display(), %error, "an entry of the compilation cache cannot be written; the next start compiles again what it would hold");
+        match self.write(&path, name, compiled) {
+            Ok(()) => self.prune(),
+            // A process that ends removes its temporary folder, and does not wait for entries that nobody waits for.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                tracing::debug!(path = %path.display(), "the folder of the compilation cache is gone");
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "an entry of the compilation cache cannot be written; the next start compiles again what it would hold");
+            }
         }
-        self.prune();
     }
 
     fn write(&self, path: &Path, name: &str, compiled: &[u8]) -> std::io::Result<()> {
