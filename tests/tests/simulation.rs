@@ -168,7 +168,7 @@ caught! {
     taking_missing_for_zero_is_caught: MissingIsZero by 4;
     replaying_in_part_is_caught: ReplayInPart by 9;
     delivering_past_a_hole_is_caught: DeliverPastAHole by 9;
-    taking_the_state_before_the_position_is_caught: StateBeforePosition by 9;
+    taking_the_state_before_the_position_is_caught: StateBeforePosition by 9 | 10;
     a_new_id_on_retry_is_caught: NewIdOnRetry by 5;
     never_recovering_is_caught: NeverRecover by 3 | 7 | 9 | 10;
     renaming_a_field_is_caught: RenamedField by 7;

@@ -124,7 +124,7 @@ fn two_who_become_visible_together_are_shown_to_each_other() {
 fn who_is_shown_although_the_store_has_lost_both_is_taken_back() {
     let world = begin(Relation { contact: false, blocked: false, contact_of: true, blocked_by: false });
     let store = std::sync::Arc::clone(&world.store);
-    let host = world.changed_after((Operation::Relation, 3), move |_| store.wipe());
+    let host = world.changed_after((Operation::Relation, 4), move |_| store.wipe());
     block_on(contacts::add(&host, ANN, BOB)).unwrap();
     let published = world.store.take_published();
     for user in [ANN, BOB] {

@@ -19,7 +19,7 @@ pub(super) struct Candidates<P> {
 }
 
 struct Entries<P> {
-    /// Oldest first.
+    /// The candidates, the oldest one first.
     candidates: Vec<Candidate<P>>,
     /// Whether any were removed since [`Candidates::remove_expired`].
     is_any_removed: bool,
