@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Buf, BufMut};
@@ -25,8 +26,7 @@ pub(super) struct CompiledFunctions {
 #[derive(Default)]
 struct Shared {
     restored: OnceLock<()>,
-    /// Held while the code is stored, so that no older state replaces a newer one.
-    storing: Mutex<()>,
+    is_storing: AtomicBool,
     generations: Mutex<Generations>,
 }
 
@@ -105,11 +105,20 @@ impl CompiledFunctions {
         });
     }
 
-    /// Stores everything, encoded, if something was added since the last call.
-    pub(super) fn store_if_changed(&self, store: impl FnOnce(&[u8])) {
-        let _storing = self.shared.storing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(encoded) = self.encoded_if_changed() {
-            store(&encoded);
+    /// Stores everything, encoded, if something was added since the last call. If it is being stored already, this returns
+    /// at once, and what was added is stored after that: threads that compile do not wait.
+    pub(super) fn store_if_changed(&self, mut store: impl FnMut(&[u8])) {
+        loop {
+            if self.shared.is_storing.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            if let Some(encoded) = self.encoded_if_changed() {
+                store(&encoded);
+            }
+            self.shared.is_storing.store(false, Ordering::Release);
+            if !self.lock().is_changed {
+                return;
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
@@ -20,6 +20,8 @@ const MAGIC: &[u8; 8] = b"roostc2\n";
 const TAG_BYTES: usize = 32;
 /// How many entries are kept. Beyond that the oldest are removed.
 const ENTRIES_MAX: usize = 256;
+/// A file that is being written is complete long before.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3_600);
 const EXTENSION: &str = "cwasm";
 
 /// A folder of machine code.
@@ -96,18 +98,25 @@ impl Cache {
         let Ok(listing) = std::fs::read_dir(&self.folder) else {
             return;
         };
-        let mut entries: Vec<(SystemTime, PathBuf)> = listing
-            .flatten()
-            .filter(|entry| entry.path().extension().is_some_and(|e| e == EXTENSION))
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-            .collect();
+        let files = listing.flatten();
+        let files = files.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())));
+        let (mut entries, others): (Vec<_>, Vec<_>) =
+            files.partition(|(_, path)| path.extension().is_some_and(|extension| extension == EXTENSION));
         entries.sort();
         let surplus = entries.len().saturating_sub(ENTRIES_MAX);
-        for (_, path) in entries.iter().take(surplus) {
+        let abandoned = others.iter().filter(|(modified, path)| is_abandoned(*modified, path));
+        for (_, path) in entries.iter().take(surplus).chain(abandoned) {
             // Another process may have removed the file already.
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Whether a file is a part of an entry that a process was writing when it was killed.
+fn is_abandoned(modified: SystemTime, path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_old = modified.elapsed().is_ok_and(|age| age > ABANDONED_AFTER);
+    is_old && name.starts_with('.') && name.contains(&format!(".{EXTENSION}."))
 }
 
 /// Replaces a file in one step: a reader finds either the old content or the new content, never a part of it.
@@ -126,4 +135,21 @@ pub(crate) fn replace_file(path: &Path, write: impl FnOnce(&Path) -> std::io::Re
         let _ = std::fs::remove_file(&temporary);
     }
     placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_parts_of_entries_are_abandoned() {
+        let now = SystemTime::now();
+        let old = now - 2 * ABANDONED_AFTER;
+        let part = Path::new("compiled/.functions-8def.cwasm.37eac9e9-17ed-472b-a90b-cd5fcf59ced7");
+        assert!(is_abandoned(old, part));
+        assert!(!is_abandoned(now, part), "another process may be writing it");
+        for other in ["compiled/functions-8def.cwasm", "compiled/.cache-key", "compiled/notes.txt"] {
+            assert!(!is_abandoned(old, Path::new(other)), "{other}");
+        }
+    }
 }
