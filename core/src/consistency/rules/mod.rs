@@ -6,7 +6,5 @@ mod judgement;
 #[cfg(test)]
 mod tests;
 
-pub(super) use comparison::{
-    Explanation, StoredCounters, Suspicion, compare_last_message, compare_user, unreadable,
-};
+pub(super) use comparison::{Explanation, StoredCounters, Suspicion, compare_last_message, compare_user, unreadable};
 pub(super) use judgement::{Judgement, judge};

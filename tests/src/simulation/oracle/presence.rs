@@ -145,7 +145,7 @@ fn check_cut_off(world: &World, ground_truth: &mut GroundTruth, user: UserId, na
         let is_connected = |connection: &ConnectionId| {
             host.sessions.get(connection).is_some_and(|session| session.user == user && !session.wire.is_cut())
         };
-        let (here, elsewhere): (Vec<_>, Vec<_>) = devices.iter().partition(|(connection, _)| is_connected(*connection));
+        let (here, elsewhere): (Vec<_>, Vec<_>) = devices.iter().partition(|(connection, _)| is_connected(connection));
         let is_held = here.iter().any(|(_, until_ms)| now_ms < **until_ms + CUT_MS_MAX);
         // Nobody knows that a device is connected to this host if another one of the user takes its place meanwhile.
         let is_alone = elsewhere.iter().all(|(_, until_ms)| **until_ms <= host.cut_off_since_ms);
