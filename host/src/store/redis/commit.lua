@@ -32,8 +32,8 @@
 --                 publication, the member that is added to its payload, and the place among the results, from one
 -- Returns for each transaction {'ok', the result of each add and add-field…, and with a ledger its state} |
 --         {'refused', index of the check} | {'wrong', K, the problem} | {'full', the bytes that the function's items
---         would take, the state of the ledger}. A result is a number, or text if it may be longer than Lua's numbers. The
---         state is the sum, an at sign and the time in microseconds
+--         would take, the state of the ledger}. A result is a number, or text if it may be too long for Lua's numbers.
+--         The state is the sum, an at sign and the time in microseconds
 --
 -- The script is in five files, which follow each other: this one takes the arguments apart and has the steps,
 -- `commit_plans.lua` plans what several mutations do to a key, `commit_ledger.lua` counts what the items of a function
