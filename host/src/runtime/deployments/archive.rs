@@ -127,7 +127,8 @@ fn remove_others(folder: &Path, digests: &BTreeSet<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::desired::{ComponentRecord, DeploymentChange};
+    use super::super::desired::DeploymentChange;
+    use super::super::tests::component_record;
     use super::*;
     use crate::runtime::loader::digest;
 
@@ -137,14 +138,7 @@ mod tests {
     }
 
     fn state_of(bytes: &[u8]) -> DesiredState {
-        let component = ComponentRecord {
-            version: "1.0.0".into(),
-            digest: digest(bytes),
-            bytes: bytes.len() as u64,
-            deployed_at_ms: 0,
-            allow_grants: String::new(),
-        };
-        let change = DeploymentChange::Deploy(component, None);
+        let change = DeploymentChange::Deploy(component_record(bytes), None);
         DesiredState::default().after("typing", &change, "x".into()).unwrap()
     }
 

@@ -13,7 +13,7 @@ pub(super) const KEPT_FOR: Duration = Duration::from_secs(30);
 /// The most components that are kept or under way.
 pub(crate) const CANDIDATES_MAX: usize = 4;
 
-/// The candidates of a host, `P` standing for a prepared component.
+/// The candidates of a host. `P` is the type of a prepared component.
 pub(super) struct Candidates<P> {
     entries: Mutex<Entries<P>>,
 }

@@ -161,16 +161,20 @@ fn state(version: u64, name: &str, revision: u64) -> DesiredState {
     DesiredState { version, change: format!("change {version} of {name}"), functions }
 }
 
-/// A state that desires [`COMPONENT`] as the first revision of `typing`.
-fn state_with_component(version: u64) -> DesiredState {
-    let component = ComponentRecord {
+/// What is recorded of a component with these bytes.
+pub(super) fn component_record(bytes: &[u8]) -> ComponentRecord {
+    ComponentRecord {
         version: "1.0.0".into(),
-        digest: digest(COMPONENT),
-        bytes: COMPONENT.len() as u64,
+        digest: digest(bytes),
+        bytes: bytes.len() as u64,
         deployed_at_ms: 0,
         allow_grants: String::new(),
-    };
-    let change = DeploymentChange::Deploy(component, None);
+    }
+}
+
+/// A state that desires [`COMPONENT`] as the first revision of `typing`.
+fn state_with_component(version: u64) -> DesiredState {
+    let change = DeploymentChange::Deploy(component_record(COMPONENT), None);
     let state = DesiredState { version: version - 1, ..DesiredState::default() };
     state.after("typing", &change, format!("change {version}")).unwrap()
 }
