@@ -1,53 +1,114 @@
 #!lua
--- Carries out transactions that differ in nothing but their keys. For each, all checks hold and everything happens, or nothing
--- happens. One call for many costs less than many calls: what they share is passed and read once.
+-- Carries out transactions that differ in nothing but their keys. For each, all checks hold and everything happens, or
+-- nothing happens. One call for many costs less than many calls: what they share is passed and taken apart once, and
+-- each step is carried out for all of them before the next one.
 --
 -- A script that fails in the middle leaves its writes behind. Therefore every type, number and sum is looked at before
--- anything is written, and later mutations are judged by what earlier ones will have done. Numbers stay text, because
--- Lua's numbers are doubles.
+-- anything is written, and later mutations are judged by what earlier ones will have done. Numbers of more than 13
+-- digits stay text, because Lua's numbers are doubles.
 --
--- KEYS   for each transaction the same number of keys: every key of the transaction once, then the second keys of the checks
---        `present-either`; if it changes items of the space `app`, then the two keys of the ledger; if a durable event is
---        published, then the owner's keys `followed` and feed
--- ARGV   the number of transactions, the number of keys of each, and the number of arguments that they share; these arguments;
---        if there are publications, the channel of each transaction; and the id of the serving process, appended when the
---        connection is known. The shared arguments are the number of checks, of mutations and of publications, then each of
---        them (K is a place among the keys of the transaction):
---   checks        absent K | present K | present-counter K | present-either K K | equals K bytes | field-equals K field text
---                 | field-missing K field | field-below K field limit | score-equals K member score | score-missing K member.
+-- KEYS   for each transaction the same number of keys: every key of the transaction once, then the second keys of the
+--        checks `present-either`; if it changes items of the space `app`, then the two keys of the ledger; if a durable
+--        event is published, then the owner's keys `followed`, which may have been named before, and feed. No two
+--        transactions have a key in common, except those of the ledger
+-- ARGV   the number of transactions, the number of keys of each, and the number of arguments that they share; these
+--        arguments; if there are publications, the channel of each transaction; and the id of the serving process,
+--        appended when the connection is known. The shared arguments are the number of checks, of mutations and of
+--        publications, then each of them (K is a place among the keys of the transaction):
+--   checks        absent K | present K | present-counter K | present-either K K | equals K bytes
+--                 | field-equals K field text | field-missing K field | field-below K field limit
+--                 | score-equals K member score | score-missing K member.
 --                 A `present-counter` is a `present` whose key is added to later
 --   mutations     set K bytes | set-for K bytes ms | delete K | add K delta | add-floor K delta floor
 --                 | set-fields K n (field text)*n | delete-fields K n field*n | add-field K field delta
 --                 | expire K ms | persist K | ordered-put K member score | ordered-remove K member
---   ledger        the place of the ledger's first key, or 0 if there is none; after a place the text with which the keys of
---                 the function begin, the most bytes that its items may take or nothing, and what an item and a score take
+--   ledger        the place of the ledger's first key, or 0 if there is none; after a place the text with which the
+--                 keys of the function begin, the most bytes that its items may take or nothing, and what an item and a
+--                 score take
 --   publications  only if there are any: PUBLISH or SPUBLISH, the number of entries and of bytes that a feed keeps, its
 --                 lifetime in ms; then each as durable name n (field text)*n | ephemeral name payload. A field is a
 --                 string member of the payload, or `<member>:json` with the JSON of any other member, or without a name
 --                 the whole payload. Then the number of results that they carry, each as P name R: the place of the
 --                 publication, the member that is added to its payload, and the place among the results, from one
--- Returns for each transaction {'ok', the result of each add and add-field…, and with a ledger its state} | {'refused', index of
---         the check} | {'wrong', K, the problem} | {'full', the bytes that the function's items would take, the state of the
---         ledger}. The state is the sum, an at sign and the time in microseconds
+-- Returns for each transaction {'ok', the result of each add and add-field…, and with a ledger its state} |
+--         {'refused', index of the check} | {'wrong', K, the problem} | {'full', the bytes that the function's items
+--         would take, the state of the ledger}. A result is a number, or text if it may be too long for Lua's numbers.
+--         The state is the sum, an at sign and the time in microseconds
 --
--- The script is in three files, which follow each other: this one looks at checks and plans mutations, `commit_ledger.lua` counts
--- what the items of a function take, and `commit_events.lua` keeps and publishes events and carries everything out.
+-- The script is in five files, which follow each other: this one takes the arguments apart and has the steps,
+-- `commit_plans.lua` plans what several mutations do to a key, `commit_ledger.lua` counts what the items of a function
+-- take, `commit_events.lua` keeps and publishes events, and `commit_run.lua` carries the transactions out. Making a
+-- function costs more than a short command, in every call. So those that few calls need are made by another function
+-- when they are needed, and short steps have no functions of their own.
 
-local transaction_count, key_count, shared_count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local SHARED_AT, process = 3, ARGV[#ARGV]
+-- Adding 0 makes a number of a text, in half the time of `tonumber`.
+local transaction_count, key_count, shared_count = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] + 0
+local check_count, mutation_count, publication_count = ARGV[4] + 0, ARGV[5] + 0, ARGV[6] + 0
+-- The argument that was read last.
+local at = 6
 
--- What belongs to one transaction: where its keys begin, the argument that was read last, and what is planned.
-local keys_at, at = 0, SHARED_AT
--- What each key that was looked at will hold: `kind` is its type as Redis names it; a `new` key has nothing of what
--- Redis holds now; `parts` are its fields (their text) and members (true), or false for those that will be removed.
-local plans, writes, results
+-- The checks: the word, the place of the key, and what follows it. And the places whose keys are hashes if all checks
+-- hold.
+local checks, hashes = {}, {}
 
-local function take()
-  at = at + 1
-  return ARGV[at]
+for index = 1, check_count do
+  local word, place, first, second = ARGV[at + 1], ARGV[at + 2] + 0, ARGV[at + 3], ARGV[at + 4]
+  if word == 'field-equals' or word == 'field-below' or word == 'score-equals' then
+    at = at + 4
+    if word == 'field-equals' then hashes[place] = true end
+  elseif word == 'present-counter' or word == 'present' or word == 'absent' then
+    at = at + 2
+  else -- present-either, equals, field-missing, score-missing
+    at = at + 3
+  end
+  checks[index] = {word = word, place = place, first = first, second = second}
 end
-local function take_number() return tonumber(take()) end
-local function key_of(place) return KEYS[keys_at + place] end
+
+-- The mutations: a command with up to three operands, or with a list of them, which is not longer than Lua can pass;
+-- and the floor of a command that adds.
+local mutations, LIST_MAX = {}, 1000
+
+for _ = 1, mutation_count do
+  local word, place, first, second = ARGV[at + 1], ARGV[at + 2] + 0, ARGV[at + 3], ARGV[at + 4]
+  local mutation
+  if word == 'set-fields' or word == 'delete-fields' then
+    local left = first * (word == 'set-fields' and 2 or 1)
+    at = at + 3
+    repeat
+      local list, size = {}, math.min(left, LIST_MAX)
+      for index = 1, size do list[index] = ARGV[at + index] end
+      if mutation then mutations[#mutations + 1] = mutation end
+      mutation = {command = word == 'set-fields' and 'HSET' or 'HDEL', place = place, list = list}
+      at, left = at + size, left - size
+    until left == 0
+  elseif word == 'add-floor' then
+    mutation, at = {command = 'INCRBY', place = place, one = first, floor = second}, at + 4
+  elseif word == 'set-for' then
+    mutation, at = {command = 'SET', place = place, one = first, two = 'PX', three = second}, at + 4
+  elseif word == 'add-field' then
+    mutation, at = {command = 'HINCRBY', place = place, one = first, two = second}, at + 4
+  elseif word == 'ordered-put' then
+    mutation, at = {command = 'ZADD', place = place, one = second, two = first}, at + 4
+  elseif word == 'delete' or word == 'persist' then
+    mutation, at = {command = word == 'delete' and 'DEL' or 'PERSIST', place = place}, at + 2
+  else
+    local command = word == 'expire' and 'PEXPIRE' or word == 'set' and 'SET' or word == 'add' and 'INCRBY' or 'ZREM'
+    mutation, at = {command = command, place = place, one = first}, at + 3
+  end
+  mutations[#mutations + 1] = mutation
+end
+at = at + 1
+local ledger_place = ARGV[at] + 0
+
+-- The transactions that are carried out together, from the first to the last: all of a call, or only one if its
+-- mutations must be planned. `replies` has those that are not carried out, or are finished; `results` has the replies
+-- to the others, which begin with `result_count` values. `texts` are those of strings, as far as they are known: by
+-- place, and for each transaction.
+local group = {first = 1, last = transaction_count, replies = {}, results = {}, result_count = 1, texts = {}}
+
+-- Problems of a key, as the caller reads them after the key's name.
+local NO_NUMBER, NO_HASH, NO_SET = 'does not hold a number', 'does not hold a hash', 'does not hold an ordered set'
+local NO_FIELD_NUMBER = 'holds a field that is not a number'
 
 -- Whether the first of two decimal texts is the smaller number.
 local function below(one, other)
@@ -58,218 +119,196 @@ local function below(one, other)
   return one < other
 end
 
--- The number that a short text is, if it is written as Redis writes it; exact, because it has at most 15 digits. Lua takes
--- `inf` and `nan` for numbers, too.
-local function short_number(text)
-  if #text > 15 then return nil end
-  local number = tonumber(text)
-  if not number or number - number ~= 0 or string.format('%.0f', number) ~= text then return nil end
-  if number == 0 and text ~= '0' then return nil end
-  return number
-end
-
 -- Whether a text is a number of 64 bits, without leading zeros or a plus sign.
 local function is_number(text)
-  if short_number(text) then return true end
-  if not string.find(text, '^%-?[1-9]%d*$') or #text > 20 then return false end
+  if text == '0' then return true end
+  if #text > 20 or not string.find(text, '^%-?[1-9]%d*$') then return false end
   return not below(text, '-9223372036854775808') and not below('9223372036854775807', text)
 end
 
--- The sum of two numbers, raised to the floor if there is one; nil if it has more than 64 bits. Where doubles are not exact,
--- Redis adds, in a scratch key.
-local function add(number, delta, floor)
-  if #number <= 15 and #delta <= 15 and (not floor or #floor <= 15) then
-    local sum = tonumber(number) + tonumber(delta)
-    return string.format('%.0f', floor and math.max(sum, tonumber(floor)) or sum)
-  end
-  local scratch = key_of(1) .. ':sum'
-  redis.call('SET', scratch, number)
+-- The number that a text of at most 13 digits is. The sum of two of them is exact, and Lua writes it without an
+-- exponent.
+local function short_number(text)
+  if #text <= 13 and (text == '0' or string.find(text, '^%-?[1-9]%d*$')) then return text + 0 end
+end
+
+-- The sum of two numbers, and whether it was raised to the floor, if there is one. Redis adds, in a scratch key.
+-- Without a sum, the second result is the problem, unless the text is no number.
+local function long_sum(index, text, delta, floor)
+  if not is_number(text) then return nil end
+  local scratch = KEYS[(index - 1) * key_count + 1] .. ':sum'
+  redis.call('SET', scratch, text)
   local added = redis.pcall('INCRBY', scratch, delta)
   local sum = redis.call('GET', scratch)
   redis.call('DEL', scratch)
-  if type(added) == 'table' then return nil end
-  return floor and below(sum, floor) and floor or sum
+  if type(added) == 'table' then return nil, 'would exceed 64 bits' end
+  if floor and below(sum, floor) then return floor, true end
+  return sum
 end
 
--- Problems of a key, as the caller reads them after the key's name.
-local NO_BYTES, NO_NUMBER, NO_HASH = 'does not hold bytes', 'does not hold a number', 'does not hold a hash'
-local NO_FIELD_NUMBER, NO_SET = 'holds a field that is not a number', 'does not hold an ordered set'
-local TOO_LARGE, NO_FEED = 'would exceed 64 bits', 'does not hold a feed'
-
--- The reply to a command; nil and true if the key is of another type.
-local function query(...)
-  local answer = redis.pcall(...)
-  if type(answer) == 'table' and answer.err then return nil, true end
-  return answer
+-- Asks for the strings at a place with one command for all transactions, if none is refused yet. Without a text the key
+-- is missing, or of another type; the command for one key will tell these two cases apart.
+local function ask_strings(place)
+  local texts = {}
+  if group.first < group.last and not next(group.replies) then
+    local KEYS, keys, at = KEYS, {}, place - key_count
+    for index = 1, group.last do
+      at = at + key_count
+      keys[index] = KEYS[at]
+    end
+    texts = redis.call('MGET', unpack(keys))
+  end
+  group.texts[place] = texts
+  return texts
 end
 
--- Whether a check holds, and the problem of the key if it has one. What was learnt about the key spares a later question.
-local function check(word, key)
-  if word == 'field-equals' then
-    local field, expected = take(), take()
-    local found, wrong = query('HGET', key, field)
-    if found and not plans[key] then plans[key] = {kind = 'hash', parts = {}} end
-    return found == expected, wrong and NO_HASH
-  elseif word == 'present-either' then
-    return redis.call('EXISTS', key, key_of(take_number())) > 0
-  elseif word == 'present-counter' then
-    local number, wrong = query('GET', key)
-    if number and not plans[key] then plans[key] = {kind = 'string', text = number, parts = {}} end
-    return number ~= false or wrong
-  elseif word == 'present' then
-    return redis.call('EXISTS', key) == 1
-  elseif word == 'absent' then
-    return redis.call('EXISTS', key) == 0
-  elseif word == 'equals' then
-    local expected = take()
-    local found, wrong = query('GET', key)
-    return found == expected, wrong and NO_BYTES
+-- Refuses the transactions whose keys do not exist. The text of a counter is needed later.
+local function check_presence(check, number)
+  local call, try, KEYS, replies = redis.call, redis.pcall, KEYS, group.replies
+  local word, place = check.word, check.place
+  local other = word == 'present-either' and check.first - place
+  local at, texts = (group.first - 2) * key_count + place, group.texts[place]
+  texts = texts or word ~= 'present' and ask_strings(place) or {}
+  for index = group.first, group.last do
+    at = at + key_count
+    if not texts[index] and not replies[index] then
+      local found
+      if word == 'present-counter' then
+        found = try('GET', KEYS[at])
+        if type(found) == 'string' then texts[index] = found end
+      elseif other then
+        found = call('EXISTS', KEYS[at], KEYS[at + other]) > 0
+      else
+        found = call('EXISTS', KEYS[at]) > 0
+      end
+      if not found then replies[index] = {'refused', number - 1} end
+    end
+  end
+end
+
+-- Whether a check holds although its reply is not the expected one, and the problem of the key if it has one. The reply
+-- is a table if the key is of another type.
+local function judge(check, found)
+  local word = check.word
+  if type(found) == 'table' then
+    return false, word == 'equals' and 'does not hold bytes' or string.find(word, 'field') and NO_HASH or NO_SET
+  end
+  if word ~= 'field-below' then return false end
+  if not found then return true end
+  if not is_number(found) then return false, NO_FIELD_NUMBER end
+  return below(found, check.second)
+end
+
+-- Refuses the transactions for which a check does not hold.
+local function check_reply(check, number)
+  local try, KEYS, replies = redis.pcall, KEYS, group.replies
+  local word, place, command, operand, expected = check.word, check.place, 'HGET', check.first, check.second
+  if word == 'field-below' then
+    expected = nil
   elseif word == 'field-missing' then
-    local found, wrong = query('HGET', key, take())
-    return not found, wrong and NO_HASH
-  elseif word == 'field-below' then
-    local field, limit = take(), take()
-    local found, wrong = query('HGET', key, field)
-    if wrong then return false, NO_HASH end
-    if not found then return true end
-    if not is_number(found) then return false, NO_FIELD_NUMBER end
-    return below(found, limit)
-  elseif word == 'score-equals' then
-    local member, expected = take(), take()
-    local found, wrong = query('ZSCORE', key, member)
-    return found == expected, wrong and NO_SET
-  else -- score-missing
-    local found, wrong = query('ZSCORE', key, take())
-    return not found, wrong and NO_SET
+    expected = false
+  elseif word == 'absent' then
+    command, operand, expected = 'EXISTS', nil, 0
+  elseif word == 'equals' then
+    command, operand, expected = 'GET', nil, operand
+  elseif word ~= 'field-equals' then
+    command, expected = 'ZSCORE', word == 'score-equals' and expected
+  end
+  local at = (group.first - 2) * key_count + place
+  for index = group.first, group.last do
+    at = at + key_count
+    if not replies[index] then
+      local found
+      if operand then found = try(command, KEYS[at], operand) else found = try(command, KEYS[at]) end
+      if found ~= expected then
+        local holds, wrong = judge(check, found)
+        if not holds then replies[index] = wrong and {'wrong', place, wrong} or {'refused', number - 1} end
+      end
+    end
+  end
+end
+
+-- The text of the number that a mutation adds to; nil if the key is of another type.
+local function number_text(mutation, index, key)
+  local is_field, text = mutation.command == 'HINCRBY', nil
+  if is_field then text = redis.pcall('HGET', key, mutation.one) else text = redis.pcall('GET', key) end
+  if type(text) ~= 'table' then return text or '0' end
+  group.replies[index] = {'wrong', mutation.place, is_field and NO_HASH or NO_NUMBER}
+end
+
+-- Computes the sums of a mutation that adds, from texts as far as they are known. A key that would fall below the floor
+-- is `raised`: it will be set to the floor instead.
+local function add(mutation, texts)
+  local KEYS, replies, results = KEYS, group.replies, group.results
+  local place, delta, floor, no_number = mutation.place, mutation.one, mutation.floor, NO_NUMBER
+  if mutation.command == 'HINCRBY' then delta, no_number = mutation.two, NO_FIELD_NUMBER end
+  local short_delta, short_floor = short_number(delta), floor and short_number(floor)
+  local is_short = short_delta and (short_floor or not floor)
+  local at, result_count = (group.first - 2) * key_count + place, group.result_count + 1
+  group.result_count, mutation.raised = result_count, nil
+  for index = group.first, group.last do
+    at = at + key_count
+    local text = not replies[index] and (texts[index] or number_text(mutation, index, KEYS[at]))
+    if text then
+      local number, sum, problem = is_short and short_number(text), nil, nil
+      if not number then
+        sum, problem = long_sum(index, text, delta, floor)
+      else
+        sum = number + short_delta
+        if floor and sum < short_floor then sum, problem = short_floor, true end
+      end
+      if not sum then
+        replies[index] = {'wrong', place, problem or no_number}
+      elseif problem then
+        mutation.raised = mutation.raised or {}
+        mutation.raised[index] = true
+      end
+      results[index][result_count] = sum
+    end
   end
 end
 
-local function plan(key)
-  local known = plans[key]
-  if not known then
-    known = {kind = redis.call('TYPE', key).ok, parts = {}}
-    known.new = known.kind == 'none'
-    plans[key] = known
+-- Looks at keys before a mutation, which may fail because of what they hold.
+local function look(mutation)
+  local try, KEYS, replies = redis.pcall, KEYS, group.replies
+  local command, place, count, problem = mutation.command, mutation.place, 'HLEN', NO_HASH
+  if command == 'INCRBY' then
+    return add(mutation, group.texts[place] or ask_strings(place))
+  elseif command == 'HINCRBY' then
+    return add(mutation, {})
+  elseif command == 'ZADD' or command == 'ZREM' then
+    count, problem = 'ZCARD', NO_SET
   end
-  return known
-end
-
-local function replaced(key, kind, text) plans[key] = {kind = kind, text = text, parts = {}, new = true} end
-
--- Whether Redis holds this field or member now.
-local function is_stored(key, known, part)
-  if known.new then return false end
-  if known.kind == 'hash' then return redis.call('HEXISTS', key, part) == 1 end
-  return redis.call('ZSCORE', key, part) ~= false
-end
-
--- Whether the key will be of this kind or missing, and its plan. A key that loses its last part is missing.
-local function fits(key, kind)
-  local known = plan(key)
-  if known.kind ~= kind and known.shrunk then
-    local left = 0
-    if not known.new then left = redis.call(known.kind == 'hash' and 'HLEN' or 'ZCARD', key) end
-    for part, present in pairs(known.parts) do
-      left = left + (present and 1 or 0) - (is_stored(key, known, part) and 1 or 0)
-    end
-    if left == 0 then
-      replaced(key, 'none')
-      known = plans[key]
-    end
+  local at = (group.first - 2) * key_count + place
+  for index = group.first, group.last do
+    at = at + key_count
+    if not replies[index] and type(try(count, KEYS[at])) == 'table' then replies[index] = {'wrong', place, problem} end
   end
-  return known.kind == kind or known.kind == 'none', known
 end
 
-local function add_to(key, delta, floor)
-  -- For a counter that was not looked at yet, one command reads the number and checks the type.
-  if not plans[key] then
-    local number, wrong = query('GET', key)
-    if wrong then return NO_NUMBER end
-    plans[key] = {kind = number and 'string' or 'none', text = number or nil, parts = {}, new = not number}
-  end
-  local right, known = fits(key, 'string')
-  if not right then return NO_NUMBER end
-  local number = known.text
-  if not number then number = not known.new and redis.call('GET', key) or '0' end
-  if not is_number(number) then return NO_NUMBER end
-  local sum = add(number, delta, floor)
-  if not sum then return TOO_LARGE end
-  known.kind, known.text = 'string', sum
-  results[#results + 1] = sum
-  writes[#writes + 1] = {'SET', key, sum, 'KEEPTTL'}
-end
-
-local function add_to_field(key, field, delta)
-  local right, known = fits(key, 'hash')
-  if not right then return NO_HASH end
-  local number = known.parts[field]
-  if number == nil and not known.new then number = redis.call('HGET', key, field) end
-  number = number or '0'
-  if not is_number(number) then return NO_FIELD_NUMBER end
-  local sum = add(number, delta)
-  if not sum then return TOO_LARGE end
-  known.kind, known.parts[field] = 'hash', sum
-  results[#results + 1] = sum
-  writes[#writes + 1] = {'HSET', key, field, sum}
-end
-
--- Plans one mutation. Returns the problem of the key, if it has one.
-local function mutate(word, key)
-  if word == 'set-fields' then
-    local count = take_number()
-    local right, known = fits(key, 'hash')
-    if not right then return NO_HASH end
-    known.kind = 'hash'
-    for _ = 1, count do
-      local field, text = take(), take()
-      known.parts[field] = text
-      writes[#writes + 1] = {'HSET', key, field, text}
+-- Carries out a mutation. Nothing of what it does can fail any more.
+local function write(mutation)
+  local call, KEYS, replies = redis.call, KEYS, group.replies
+  local command, place, list, raised = mutation.command, mutation.place, mutation.list, mutation.raised
+  local one, two, three = mutation.one, mutation.two, mutation.three
+  local at = (group.first - 2) * key_count + place
+  if list then one, two, three = list[1], list[2], list[3] end
+  for index = group.first, group.last do
+    at = at + key_count
+    if not replies[index] then
+      if raised and raised[index] then
+        call('SET', KEYS[at], mutation.floor, 'KEEPTTL')
+      elseif list and three then
+        call(command, KEYS[at], unpack(list))
+      elseif three then
+        call(command, KEYS[at], one, two, three)
+      elseif two then
+        call(command, KEYS[at], one, two)
+      elseif one then
+        call(command, KEYS[at], one)
+      elseif not list then
+        call(command, KEYS[at])
+      end
     end
-  elseif word == 'add-floor' then
-    local delta, floor = take(), take()
-    return add_to(key, delta, floor)
-  elseif word == 'set-for' then
-    local value, lifetime_ms = take(), take()
-    replaced(key, 'string', value)
-    writes[#writes + 1] = {'SET', key, value, 'PX', lifetime_ms}
-  elseif word == 'expire' then
-    writes[#writes + 1] = {'PEXPIRE', key, take()}
-  elseif word == 'set' then
-    local value = take()
-    replaced(key, 'string', value)
-    writes[#writes + 1] = {'SET', key, value}
-  elseif word == 'delete' then
-    replaced(key, 'none')
-    writes[#writes + 1] = {'DEL', key}
-  elseif word == 'add' then
-    return add_to(key, take())
-  elseif word == 'delete-fields' then
-    local count = take_number()
-    local right, known = fits(key, 'hash')
-    if not right then return NO_HASH end
-    known.shrunk = true
-    for _ = 1, count do
-      local field = take()
-      known.parts[field] = false
-      if known.kind == 'hash' then writes[#writes + 1] = {'HDEL', key, field} end
-    end
-  elseif word == 'add-field' then
-    local field, delta = take(), take()
-    return add_to_field(key, field, delta)
-  elseif word == 'persist' then
-    writes[#writes + 1] = {'PERSIST', key}
-  elseif word == 'ordered-put' then
-    local member, score = take(), take()
-    local right, known = fits(key, 'zset')
-    if not right then return NO_SET end
-    known.kind, known.parts[member] = 'zset', true
-    writes[#writes + 1] = {'ZADD', key, score, member}
-  else -- ordered-remove
-    local member = take()
-    local right, known = fits(key, 'zset')
-    if not right then return NO_SET end
-    known.shrunk = true
-    known.parts[member] = false
-    if known.kind == 'zset' then writes[#writes + 1] = {'ZREM', key, member} end
   end
 end

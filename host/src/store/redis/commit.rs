@@ -264,7 +264,7 @@ fn script_outcome(transaction: &Transaction, parts: Vec<Reply>) -> Outcome {
     let mut parts = parts.into_iter();
     match (parts.next().and_then(text).as_deref(), parts.as_slice()) {
         (Some("ok"), _) => {
-            let sums = parts.filter_map(text).map(|sum| number(&key_at(transaction, 1), sum.as_bytes()));
+            let sums = parts.filter_map(|sum| result(transaction, sum));
             sums.collect::<Result<Vec<i64>, StoreError>>().map_or_else(Outcome::Failed, Outcome::Committed)
         }
         (Some("refused"), [Reply::Int(index)]) => Outcome::Refused(u32::try_from(*index).unwrap_or_default()),
@@ -273,6 +273,14 @@ fn script_outcome(transaction: &Transaction, parts: Vec<Reply>) -> Outcome {
             Outcome::Failed(StoreError::WrongType(format!("{key} {problem}")))
         }
         _ => Outcome::Failed(errors::unexpected(&key_at(transaction, 1), &Reply::Nil)),
+    }
+}
+
+/// A result of the script: a number, or the text of one that is too long for the numbers of Lua.
+fn result(transaction: &Transaction, reply: Reply) -> Option<Result<i64, StoreError>> {
+    match reply {
+        Reply::Int(sum) => Some(Ok(sum)),
+        other => text(other).map(|sum| number(&key_at(transaction, 1), sum.as_bytes())),
     }
 }
 
@@ -334,6 +342,9 @@ mod tests {
         let transaction = Transaction { app_bound: Some(AppBound(1_000)), ..Transaction::new(owner).mutate(add) };
         let state = Some(LedgerState { bytes: 514, at_us: 7 });
         let committed = answer(&transaction, reply(&["ok", "12", "514@7"]));
+        assert_eq!((committed.outcome, committed.ledger), (Outcome::Committed(vec![12]), state));
+        let short = vec![Reply::BulkString(b"ok".to_vec()), Reply::Int(12), Reply::BulkString(b"514@7".to_vec())];
+        let committed = answer(&transaction, Reply::Array(short));
         assert_eq!((committed.outcome, committed.ledger), (Outcome::Committed(vec![12]), state));
         let full = answer(&transaction, reply(&["full", "1027", "514@7"]));
         let expected = Outcome::Failed(AppBound(1_000).exceeded("polls", 1_027));

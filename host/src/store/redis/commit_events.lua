@@ -1,210 +1,199 @@
--- The third part of the script that commits: the feed of a user, what is published, and the transactions one after the other.
+
+-- The fourth part of the script that commits: the feed of a user, and what is published.
 --
--- An entry of a feed has the id `<epoch>-<offset>`. Its first field is `<type>@<process>`. As many entries as a feed has at most
--- always fit, unless one of them takes more than its share of the bytes. From the first such entry on the feed counts: the field
--- has three numbers, the bytes that were appended up to this entry, how many of them are its own, and how many were gone at
--- least. So the bytes of a feed are known from its newest entry, and the oldest is looked at only now and then.
+-- An entry of a feed has the id `<epoch>-<offset>`. Its first field is `<type>@<process>`. As many entries as a feed
+-- has at most always fit, unless one of them takes more than its share of the bytes. From the first such entry on the
+-- feed counts: the field has three numbers, the bytes that were appended up to this entry, how many of them are its
+-- own, and how many were gone at least. So the bytes of a feed are known from its newest entry, and the oldest is
+-- looked at only now and then.
 
--- Where the feed is: its epoch and newest offset. If it counts, `bytes` are all that were appended since and what was there
--- before, and `gone` at least as many as are gone of them. Without an epoch a new one begins, because there is no feed, or
--- because another process may serve an older copy of it and would give an offset twice.
-local function feed_position(feed)
-  local newest, wrong = query('XREVRANGE', feed, '+', '-', 'COUNT', 1)
-  if wrong then return nil end
-  local position = {offset = 0, exists = newest[1] ~= nil, last_epoch = 0}
-  if newest[1] then
-    local epoch, offset = string.match(newest[1][1], '^(%d+)%-(%d+)$')
-    local fields = newest[1][2]
-    if string.sub(fields[1], -#process - 1) == '@' .. process then
-      local bytes, gone = string.match(fields[2], '^(%d+) %d+ (%d+)$')
-      position.epoch, position.offset = epoch, tonumber(offset)
-      position.bytes, position.gone = tonumber(bytes), tonumber(gone)
-    end
-    position.last_epoch = tonumber(epoch)
-  end
-  return position
-end
+-- Reads the publications. Makes a function that looks at the feeds, and one that publishes.
+local function open_feeds()
+  local call, KEYS, ARGV, sub, match = redis.call, KEYS, ARGV, string.sub, string.match
+  local process = ARGV[#ARGV]
+  local publish, entries_max, bytes_max, lifetime_ms = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] + 0, ARGV[at + 4] + 0
+  at = at + 4
+  -- The share of an entry in the bytes of a feed.
+  local share = bytes_max / entries_max
+  -- The publications, which all transactions share: the message before the position, and the command that appends an
+  -- entry to the feed, of which some places are filled in for each transaction, with the bytes of its name and payload.
+  -- `added` are the results that an event carries, `open` is the message before these; `whole_at` is where the payload
+  -- begins in the message, if one field has all of it.
+  local publications, has_durable, messages = {}, false, {}
 
-local function begin_epoch(feed, position)
-  local time = redis.call('TIME')
-  position.epoch = string.format('%.0f', math.max(time[1] * 1000000 + time[2], position.last_epoch + 1))
-  redis.call('DEL', feed)
-end
-
--- The bytes of the name and the payload of an entry.
-local function entry_size(entry)
-  local fields = entry[2]
-  local size = #fields[1] - #process
-  for index = 3, #fields, 2 do
-    local field, text = fields[index], fields[index + 1]
-    if field == '' then return size - 1 + #text end
-    local member = string.match(field, '^(.*):json$')
-    size = size + #text + (member and #member + 4 or #field + 6)
-  end
-  return size
-end
-
--- The bytes of the oldest entries, up to the first that counts, and what that one says was appended before it.
-local function uncounted(feed, position)
-  local size = 0
-  for _, entry in ipairs(redis.call('XRANGE', feed, '-', '+')) do
-    local bytes, own = string.match(entry[2][2], '^(%d+) (%d+) ')
-    if bytes then return size, bytes - own end
-    size = size + entry_size(entry)
-  end
-  return size, position.bytes or size
-end
-
--- Removes the oldest entries until so many bytes fit.
-local function make_room(feed, position, size, bytes_max)
-  local is_exact = false
-  while position.bytes + size - position.gone > bytes_max do
-    local oldest = redis.call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]
-    if not oldest then
-      position.gone = position.bytes
-      return
-    end
-    local bytes, own = string.match(oldest[2][2], '^(%d+) (%d+) ')
-    if bytes then
-      position.gone = bytes - own
-    elseif not is_exact then
-      local left, before = uncounted(feed, position)
-      position.gone, is_exact = before - left, true
-    end
-    if position.bytes + size - position.gone > bytes_max then
-      redis.call('XDEL', feed, oldest[1])
-      position.gone = position.gone + (own or entry_size(oldest))
+  for index = 1, publication_count do
+    local name, text = ARGV[at + 2], '{"type":"' .. ARGV[at + 2] .. '","payload":'
+    if ARGV[at + 1] == 'ephemeral' then
+      publications[index], at = {text = text .. ARGV[at + 3]}, at + 3
+    else
+      local entry, members, payload = {'XADD', '', 'MAXLEN', entries_max, '', name .. '@' .. process, ''}, {}, nil
+      local count = ARGV[at + 3] + 0
+      at = at + 3
+      for number = 1, count do
+        local field, value = ARGV[at + 1], ARGV[at + 2]
+        entry[number * 2 + 6], entry[number * 2 + 7] = field, value
+        if field == '' then
+          payload = value
+        elseif sub(field, -5) == ':json' then
+          members[number] = '"' .. sub(field, 1, -6) .. '":' .. value
+        else
+          members[number] = '"' .. field .. '":"' .. value .. '"'
+        end
+        at = at + 2
+      end
+      local whole_at = payload and #text + 1
+      payload, has_durable = payload or '{' .. table.concat(members, ',') .. '}', true
+      publications[index] = {text = text .. payload, entry = entry, size = #name + #payload, whole_at = whole_at}
     end
   end
-end
-
--- The publications, which all transactions share: what is sent before the position, and the entry of the feed, of which some
--- places are filled in for each transaction. `added` are the results that an event carries; `whole_at` is where the
--- payload begins in the text, if one field has all of it.
-local publish, entries_max, bytes_max, lifetime_ms
-local publications, has_durable
-
-local function take_publication()
-  local word, name = take(), take()
-  if word == 'ephemeral' then return {text = '{"type":"' .. name .. '","payload":' .. take()} end
-  has_durable = true
-  local entry = {'XADD', '', 'MAXLEN', '=', entries_max, '', name .. '@' .. process, ''}
-  local members, whole = {}, nil
-  for index = 1, take_number() do
-    local field, text = take(), take()
-    entry[#entry + 1], entry[#entry + 2] = field, text
-    local member = string.match(field, '^(.*):json$')
-    if field == '' then whole = text end
-    members[index] = member and '"' .. member .. '":' .. text or '"' .. field .. '":"' .. text .. '"'
+  at = at + 1
+  for _ = 1, ARGV[at] do
+    local event, name, place = publications[ARGV[at + 1] + 0], ARGV[at + 2], ARGV[at + 3] + 1
+    local entry = not event.whole_at and event.entry
+    at = at + 3
+    if not event.added then
+      local open = sub(event.text, 1, -2)
+      event.added, event.open = {}, open .. (string.find(open, '{%s*$') and '' or ',')
+    end
+    event.added[#event.added + 1] = {member = '"' .. name .. '":', place = place, entry_at = entry and #entry + 2}
+    if entry then entry[#entry + 1], entry[#entry + 2] = name .. ':json', '' end
   end
-  local payload = whole or '{' .. table.concat(members, ',') .. '}'
-  local text = '{"type":"' .. name .. '","payload":' .. payload
-  return {text = text, entry = entry, size = #name + #payload, whole_at = whole and #text - #payload + 1}
-end
 
-local function take_publications(count)
-  publications = {}
-  publish, entries_max, bytes_max, lifetime_ms = take(), take_number(), take_number(), take_number()
-  for index = 1, count do publications[index] = take_publication() end
-  for _ = 1, take_number() do
-    local event, name, place = publications[take_number()], take(), take_number()
-    event.added = event.added or {}
-    event.added[#event.added + 1] = {name = name, place = place}
+  -- The message and the size of an event with the results of a transaction at the end of its payload.
+  local function complete(event, result)
+    local members, entry = {}, event.entry
+    for index, added in ipairs(event.added) do
+      members[index] = added.member .. result[added.place]
+      if added.entry_at then entry[added.entry_at] = result[added.place] end
+    end
+    local text = event.open .. table.concat(members, ',') .. '}'
+    if event.whole_at then entry[#entry] = sub(text, event.whole_at) end
+    return text, event.size and event.size + #text - #event.text
   end
-end
 
--- The event with the results of this transaction at the end of its payload.
-local function complete(event)
-  if not event.added then return event end
-  local members, entry = {}, event.entry and {unpack(event.entry)}
-  for index, added in ipairs(event.added) do
-    local number = results[added.place + 1]
-    members[index] = '"' .. added.name .. '":' .. number
-    if entry and not event.whole_at then
-      entry[#entry + 1], entry[#entry + 2] = added.name .. ':json', number
+  -- The bytes of the name and the payload of an entry.
+  local function entry_size(entry)
+    local fields = entry[2]
+    local size = #fields[1] - #process
+    for index = 3, #fields, 2 do
+      local field, text = fields[index], fields[index + 1]
+      if field == '' then return size - 1 + #text end
+      size = size + #field + #text + (sub(field, -5) == ':json' and -1 or 6)
+    end
+    return size
+  end
+
+  -- The bytes of the oldest entries, up to the first that counts, and what that one says was appended before it.
+  local function uncounted(feed, bytes)
+    local size = 0
+    for _, entry in ipairs(call('XRANGE', feed, '-', '+')) do
+      local appended, own = match(entry[2][2], '^(%d+) (%d+) ')
+      if appended then return size, appended - own end
+      size = size + entry_size(entry)
+    end
+    return size, bytes or size
+  end
+
+  -- Removes the oldest entries until so many bytes fit. Returns how many bytes are gone.
+  local function make_room(feed, size, bytes, gone)
+    local is_exact = false
+    while bytes + size - gone > bytes_max do
+      local oldest = call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]
+      if not oldest then return bytes end
+      local appended, own = match(oldest[2][2], '^(%d+) (%d+) ')
+      if appended then
+        gone = appended - own
+      elseif not is_exact then
+        local left, before = uncounted(feed, bytes)
+        gone, is_exact = before - left, true
+      end
+      if bytes + size - gone > bytes_max then
+        call('XDEL', feed, oldest[1])
+        gone = gone + (own or entry_size(oldest))
+      end
+    end
+    return gone
+  end
+
+  -- The newest entry of each feed, and whether this process appends entries with a first field.
+  local newest_entries, own_fields = {}, {}
+
+  -- Looks at the feeds. A transaction whose feed cannot be read is not carried out.
+  local function find_feeds()
+    if not has_durable then return end
+    local try, replies = redis.pcall, group.replies
+    for index = group.first, group.last do
+      if not replies[index] then
+        local newest = try('XREVRANGE', KEYS[index * key_count], '+', '-', 'COUNT', '1')
+        if newest.err then
+          replies[index] = {'wrong', key_count, 'does not hold a feed'}
+        else
+          newest_entries[index] = newest[1]
+        end
+      end
     end
   end
-  local open = string.sub(event.text, 1, -2)
-  local separator = string.find(open, '{%s*$') and '' or ','
-  local text = open .. separator .. table.concat(members, ',') .. '}'
-  if entry and event.whole_at then entry[#entry] = string.sub(text, event.whole_at) end
-  return {text = text, entry = entry, size = event.size and event.size + #text - #event.text}
-end
 
--- Appends an event to the feed, and returns its message.
-local function append(feed, position, event)
-  position.offset = position.offset + 1
-  local offset, entry = string.format('%.0f', position.offset), event.entry
-  entry[2], entry[6], entry[8] = feed, position.epoch .. '-' .. offset, ''
-  if not position.bytes and event.size * entries_max > bytes_max then
-    position.bytes, position.gone = uncounted(feed, position), 0
+  -- Where a feed is, from its newest entry: its epoch, and if the feed counts all bytes that were appended since and
+  -- what was there before, and at least how many of them are gone. There is no epoch if there is no feed, or if another
+  -- process appended the entry: it may serve an older copy of the feed and would give an offset twice.
+  local function position(entry)
+    if not entry then return nil end
+    local fields = entry[2]
+    local first, count = fields[1], fields[2]
+    if own_fields[first] == nil then own_fields[first] = sub(first, -#process - 1) == '@' .. process end
+    if not own_fields[first] then return nil end
+    local epoch = match(entry[1], '^%d+')
+    if count == '' then return epoch end
+    local bytes, gone = match(count, '^(%d+) %d+ (%d+)$')
+    return epoch, tonumber(bytes), tonumber(gone)
   end
-  if position.bytes then
-    make_room(feed, position, event.size, bytes_max)
-    position.bytes = position.bytes + event.size
-    entry[8] = string.format('%.0f %.0f %.0f', position.bytes, event.size, position.gone)
-  end
-  redis.call(unpack(entry))
-  return event.text .. ',"offset":' .. offset .. ',"epoch":"' .. position.epoch .. '"}'
-end
 
--- The messages of the publications. Events for a user whom nobody follows are not kept, and neither is what is left of the
--- feed. A feed ends no later than its user is followed.
-local function keep_events(position)
-  local feed, messages, left_ms = key_of(key_count), {}, -2
-  if position then
-    left_ms = redis.call('PTTL', key_of(key_count - 1))
-    if left_ms == -2 and position.exists then redis.call('DEL', feed) end
-    if left_ms ~= -2 and not position.epoch then begin_epoch(feed, position) end
+  -- Begins an epoch, later than that of the newest entry. The feed is empty then.
+  local function begin_epoch(feed, newest)
+    local time, last_epoch = call('TIME'), newest and match(newest[1], '^%d+') or 0
+    call('DEL', feed)
+    return string.format('%.0f', math.max(time[1] * 1000000 + time[2], last_epoch + 1))
   end
-  for index, shared in ipairs(publications) do
-    local event = complete(shared)
-    local is_kept = event.entry and left_ms ~= -2
-    messages[index] = is_kept and append(feed, position, event) or event.text .. '}'
-  end
-  if left_ms ~= -2 then
-    redis.call('PEXPIRE', feed, left_ms >= 0 and math.min(left_ms, lifetime_ms) or lifetime_ms)
-  end
-  return messages
-end
 
-local function carry_out(channel)
-  at, plans, writes, results = SHARED_AT, {}, {}, {'ok'}
-  local check_count, mutation_count, publication_count = take_number(), take_number(), take_number()
-  for index = 0, check_count - 1 do
-    local word, place = take(), take_number()
-    local holds, wrong = check(word, key_of(place))
-    if wrong then return {'wrong', place, wrong} end
-    if not holds then return {'refused', index} end
+  -- Publishes the events of a transaction. Those for a user whom nobody follows are not kept, and neither is what is
+  -- left of the feed. A feed ends no later than its user is followed.
+  local function publish_events(index, result)
+    local channel, feed, left_ms = ARGV[3 + shared_count + index], KEYS[index * key_count], -2
+    local newest, epoch, bytes, gone, first_id = newest_entries[index], nil, nil, nil, nil
+    if has_durable then left_ms = call('PTTL', KEYS[index * key_count - 1]) end
+    if left_ms ~= -2 then
+      epoch, bytes, gone = position(newest)
+      if not epoch then
+        epoch = begin_epoch(feed, newest)
+        first_id = epoch .. '-1'
+      end
+    elseif newest then
+      call('DEL', feed)
+    end
+    for number = 1, publication_count do
+      local event = publications[number]
+      local text, size, entry = event.text, event.size, event.entry
+      if event.added then text, size = complete(event, result) end
+      if not epoch or not entry then
+        messages[number] = text .. '}'
+      else
+        local count = ''
+        if bytes or size > share then
+          if not bytes then bytes, gone = uncounted(feed), 0 end
+          gone = make_room(feed, size, bytes, gone)
+          bytes = bytes + size
+          count = string.format('%.0f %.0f %.0f', bytes, size, gone)
+        end
+        -- Redis gives the next offset of the epoch.
+        entry[2], entry[5], entry[7] = feed, first_id or epoch .. '-*', count
+        local offset = sub(call(unpack(entry)), #epoch + 2)
+        first_id, messages[number] = nil, text .. ',"offset":' .. offset .. ',"epoch":"' .. epoch .. '"}'
+      end
+    end
+    if epoch then call('PEXPIRE', feed, left_ms >= 0 and left_ms < lifetime_ms and left_ms or lifetime_ms) end
+    for number = 1, publication_count do call(publish, channel, messages[number]) end
   end
-  for _ = 1, mutation_count do
-    local word, place = take(), take_number()
-    local wrong = mutate(word, key_of(place))
-    if wrong then return {'wrong', place, wrong} end
-  end
-  take_ledger()
-  if ledger_place > 0 then
-    local refused = plan_ledger(mutation_count)
-    if refused then return refused end
-  end
-  if publication_count > 0 and not publications then take_publications(publication_count) end
-  local position
-  if has_durable then
-    position = feed_position(key_of(key_count))
-    if not position then return {'wrong', key_count, NO_FEED} end
-  end
-  for _, command in ipairs(writes) do redis.call(unpack(command)) end
-  if ledger_place > 0 then charge_items() end
-  if publication_count > 0 then
-    for _, message in ipairs(keep_events(position)) do redis.call(publish, channel, message) end
-  end
-  if ledger_place > 0 then results[#results + 1] = ledger_state() end
-  return results
-end
 
-local replies = {}
-for index = 1, transaction_count do
-  replies[index] = carry_out(ARGV[SHARED_AT + shared_count + index])
-  keys_at = keys_at + key_count
+  return find_feeds, publish_events
 end
-return replies

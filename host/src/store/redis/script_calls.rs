@@ -1,5 +1,6 @@
-//! The calls of `commit.lua`, whose header describes its keys and arguments. Transactions of one slot that differ in nothing but
-//! their keys share a call: what they have in common is sent, read and encoded once.
+//! The calls of `commit.lua`, whose header describes its keys and arguments. Transactions of one slot that differ in nothing
+//! but their keys, and have no key in common, share a call: what they have in common otherwise is sent, read and encoded
+//! once.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -38,7 +39,8 @@ struct ScriptCall<'t> {
     shared: Vec<ScriptArgument<'t>>,
     keys: Vec<String>,
     channels: Vec<String>,
-    transactions: usize,
+    /// The partition of each transaction.
+    partitions: Vec<Owner>,
 }
 
 /// An argument that all transactions of a call share.
@@ -71,20 +73,23 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
         let names = self.names;
         let mut keys = TransactionKeys::of(transaction, names);
         let shared = self.write(transaction, &mut keys);
-        let slot = names.slot(transaction.owner);
+        let (slot, partition) = (names.slot(transaction.owner), transaction.owner.partition());
+        // The script carries out those with a ledger, which they share, one after the other.
+        let has_ledger = app_function(transaction).is_some();
         let fits = |call: &ScriptCall<'t>| {
             call.slot == slot
-                && call.transactions < TRANSACTIONS_MAX
+                && call.partitions.len() < TRANSACTIONS_MAX
                 && call.key_count == keys.physical.len()
                 && call.shared == shared
+                && (has_ledger || !call.has_key_of(partition, &keys.physical))
         };
         let first_open = self.calls.len().saturating_sub(OPEN_CALLS_MAX);
         let open =
             self.calls.iter().enumerate().skip(first_open).find(|(_, call)| fits(call)).map(|(number, _)| number);
         let number = open.unwrap_or_else(|| {
             let key_count = keys.physical.len();
-            let call = ScriptCall { slot, key_count, shared, keys: Vec::new(), channels: Vec::new(), transactions: 0 };
-            self.calls.push(call);
+            let (keys, channels, partitions) = (Vec::new(), Vec::new(), Vec::new());
+            self.calls.push(ScriptCall { slot, key_count, shared, keys, channels, partitions });
             self.calls.len() - 1
         });
         let Some(call) = self.calls.get_mut(number) else { return (number, 0) };
@@ -92,8 +97,8 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
         if !transaction.publications.is_empty() {
             call.channels.push(channel(transaction.owner, names));
         }
-        call.transactions += 1;
-        (number, call.transactions - 1)
+        call.partitions.push(partition);
+        (number, call.partitions.len() - 1)
     }
 
     /// The units that carry out the calls, in the order of their numbers.
@@ -127,7 +132,11 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
             write_published_results(published_results, &mut arguments);
         }
         if let (Owner::User(user), true) = (transaction.owner, publications.iter().any(|event| event.durable)) {
-            keys.physical.extend([self.names.key(&Key::followed(user)), self.names.feed(user)]);
+            let followed = self.names.key(&Key::followed(user));
+            if keys.physical.last() != Some(&followed) {
+                keys.physical.push(followed);
+            }
+            keys.physical.push(self.names.feed(user));
         }
         arguments
     }
@@ -151,10 +160,16 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
 }
 
 impl ScriptCall<'_> {
+    /// Whether a transaction of this partition with these keys would have one in common with another transaction. Keys of
+    /// different partitions are different.
+    fn has_key_of(&self, partition: Owner, keys: &[String]) -> bool {
+        self.partitions.contains(&partition) && keys.iter().any(|key| self.keys.contains(key))
+    }
+
     /// The command. The id of the serving process is appended when it is sent.
     fn command(self) -> Cmd {
         let mut command = scripts::commit().call(self.keys.iter());
-        command.arg(self.transactions).arg(self.key_count).arg(self.shared.len());
+        command.arg(self.partitions.len()).arg(self.key_count).arg(self.shared.len());
         for argument in self.shared {
             match argument {
                 ScriptArgument::Bytes(bytes) => command.arg(bytes),

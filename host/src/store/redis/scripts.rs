@@ -32,8 +32,10 @@ pub(super) static SCRIPTS: LazyLock<[LuaScript; 4]> = LazyLock::new(|| {
     [
         LuaScript::new(concat!(
             include_str!("commit.lua"),
+            include_str!("commit_plans.lua"),
             include_str!("commit_ledger.lua"),
-            include_str!("commit_events.lua")
+            include_str!("commit_events.lua"),
+            include_str!("commit_run.lua")
         )),
         LuaScript::new(include_str!("indexed_counters.lua")),
         LuaScript::new(include_str!("replace_deployments.lua")),
