@@ -1,5 +1,5 @@
-//! The rule of the configuration key `conversations.add`: which users a user may put into a conversation. Blocks are another rule,
-//! which the records keep in the transaction that stores a member.
+//! The rule of the configuration key `conversations.add`: which users a user may put into a conversation. Blocks are
+//! another rule, which the records keep in the transaction that stores a member.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,8 @@ impl AdditionPolicy {
         self == Self::Contacts && added.iter().any(|user| *user != adder)
     }
 
-    /// Decides whether the user may add these users, who may include the user. `contacts` are the user's mutual contacts.
+    /// Decides whether the user may add these users, who may include the user. `contacts` are the user's mutual
+    /// contacts.
     ///
     /// # Errors
     /// [`RecordsError::Forbidden`] with the reason.

@@ -1,8 +1,8 @@
 //! Documents of a function: reading one, and changing one without losing the change of another caller.
 //!
 //! A document is a small JSON text in the records. It survives the loss of the store, unlike an item of the key space
-//! `app`, and costs a round trip to the database. What a document means is the function's own business: there is no rule
-//! here. The operations themselves are those of [`Records`].
+//! `app`, and costs a round trip to the database. What a document means is the function's own business: there is no
+//! rule here. The operations themselves are those of [`Records`].
 
 use crate::error::Error;
 use crate::limits::TRIES_MAX;
@@ -13,8 +13,8 @@ pub async fn read<R: Records>(records: &R, key: DocumentKey) -> Result<Option<Do
     Ok(records.read_documents(vec![key]).await?.pop().flatten())
 }
 
-/// Reads a document, puts what `change` makes of its JSON text (`None`: it does not exist), and answers the result. After
-/// a lost race it reads again, so `change` may be called several times.
+/// Reads a document, puts what `change` makes of its JSON text (`None`: it does not exist), and answers the result.
+/// After a lost race it reads again, so `change` may be called several times.
 ///
 /// After [`RecordsError::Unavailable`] the change may have happened. Calling this again applies `change` once more.
 ///

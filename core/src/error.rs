@@ -144,8 +144,8 @@ impl Error {
     }
 }
 
-/// The first failure among many outcomes. It is reported at the end, so that the failure of one user, or of a part of the
-/// store, does not stop the work for the others.
+/// The first failure among many outcomes. It is reported at the end, so that the failure of one user, or of a part of
+/// the store, does not stop the work for the others.
 #[derive(Debug, Default)]
 pub(crate) struct FirstFailure(Option<Error>);
 

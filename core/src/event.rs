@@ -1,7 +1,7 @@
 //! Events for clients in their wire form. No other module of the core writes JSON for clients.
 //!
-//! Functions make events of their own with [`Event::durable`] and [`Event::ephemeral`]; the other functions here are the
-//! events of Roost itself.
+//! Functions make events of their own with [`Event::durable`] and [`Event::ephemeral`]; the other functions here are
+//! the events of Roost itself.
 
 mod conversation_view;
 mod payload;
@@ -45,8 +45,8 @@ pub struct MessageView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Timestamp")]
     pub edited_at: Option<Timestamp>,
-    /// `true` if the message was deleted; its content is empty then. Absent otherwise. Only the answer to a message that is sent
-    /// again shows a deleted message.
+    /// `true` if the message was deleted; its content is empty then. Absent otherwise. Only the answer to a message
+    /// that is sent again shows a deleted message.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
 }
@@ -83,7 +83,8 @@ pub struct PresenceView {
 
 impl PresenceView {
     /// Writes the same JSON as `Serialize`. Nothing in it needs escaping, and lists of hundreds of users are requested
-    /// often: searching for characters to escape took a third of such a call. Fails for a timestamp after the year 9999.
+    /// often: searching for characters to escape took a third of such a call. Fails for a timestamp after the year
+    /// 9999.
     fn write_json(&self, json: &mut String) -> fmt::Result {
         json.push_str("{\"user\":\"");
         json.push_str(self.user.format_into(&mut [0; UUID_BYTES]));
@@ -114,8 +115,8 @@ pub fn presence_list(views: &[PresenceView]) -> Result<String, fmt::Error> {
     Ok(json)
 }
 
-/// The first parts of the names of all frames and events of Roost itself. Clients trust what such an event tells, so only the
-/// functions that come with Roost publish them.
+/// The first parts of the names of all frames and events of Roost itself. Clients trust what such an event tells, so
+/// only the functions that come with Roost publish them.
 const RESERVED: [&str; 13] = [
     "contact",
     "conversation",
@@ -161,7 +162,8 @@ pub fn read_update(conversation: ConversationId, reader: UserId, up_to: Seq) -> 
     durable("message.read_update", &ReadUpdatePayload { conversation, reader, up_to })
 }
 
-/// The event for a user's own devices when a counter moved by anything but a `message.new` that the client counts itself.
+/// The event for a user's own devices when a counter moved by anything but a `message.new` that the client counts
+/// itself.
 pub fn unread_update(update: &UnreadUpdatePayload) -> Event {
     durable(UNREAD_UPDATE, update)
 }
@@ -234,8 +236,8 @@ impl Event {
     ///
     /// The name is 1 to [`EVENT_NAME_BYTES_MAX`](crate::limits::EVENT_NAME_BYTES_MAX) bytes of `a-z`, `0-9`, `.`, `_`
     /// and `-`, such as `reaction.changed`. The store refuses any other name, and a payload of more than
-    /// [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX) bytes. A function that does not come with Roost is denied
-    /// names that [`is_reserved`].
+    /// [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX) bytes. A function that does not come with Roost is
+    /// denied names that [`is_reserved`].
     ///
     /// # Errors
     /// [`Error::Encoding`] for a payload that JSON cannot express, such as a map whose keys are lists.

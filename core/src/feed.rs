@@ -14,7 +14,8 @@ use crate::limits::WITHOUT_FEED_TTL_MS;
 use crate::time::Timestamp;
 
 const EPOCH_BYTES_MAX: usize = 32;
-/// The epoch of a position without a feed is this letter and a timestamp in ms. The epoch of a feed never begins with it.
+/// The epoch of a position without a feed is this letter and a timestamp in ms. The epoch of a feed never begins with
+/// it.
 const WITHOUT_FEED: char = 'n';
 
 /// A position in one user's feed. Its text form is `<epoch>:<offset>`.
@@ -42,8 +43,9 @@ impl Position {
         self.epoch.strip_prefix(WITHOUT_FEED)?.parse().ok().map(Timestamp)
     }
 
-    /// Whether this is a [`Position::without_feed`] so recent that its user was followed all the time, so that no feed can have
-    /// begun and ended since. It is not recent if it lies in the future: then the clock was set back, and its age is unknown.
+    /// Whether this is a [`Position::without_feed`] so recent that its user was followed all the time, so that no feed
+    /// can have begun and ended since. It is not recent if it lies in the future: then the clock was set back, and its
+    /// age is unknown.
     pub fn is_recent_without_feed(&self, now: Timestamp) -> bool {
         self.without_feed_since().is_some_and(|taken| now.minus(WITHOUT_FEED_TTL_MS) < taken && taken <= now)
     }

@@ -1,7 +1,7 @@
 //! Structured keys and their physical names. No other module builds a physical key.
 //!
-//! An owner belongs to a partition: one transaction changes the keys of one partition only. Keys of the space `app` also
-//! belong to a function, whose name the host fills in, so that functions do not see each other's items.
+//! An owner belongs to a partition: one transaction changes the keys of one partition only. Keys of the space `app`
+//! also belong to a function, whose name the host fills in, so that functions do not see each other's items.
 
 mod escape;
 mod owner;
@@ -42,10 +42,11 @@ pub enum Space {
     LastMessage,
     /// Bytes: somebody may resume, so the durable events of this user are kept.
     Followed,
-    /// Bytes: the other members of a large conversation, which is the item, were told a moment ago what the user has read.
+    /// Bytes: the other members of a large conversation, which is the item, were told a moment ago what the user has
+    /// read.
     ReadReceipt,
-    /// Any type: what a function keeps for a user, a conversation, a message or itself, and no other function sees. Live
-    /// state, which is lost with the store; what must not be lost goes into [documents](crate::documents).
+    /// Any type: what a function keeps for a user, a conversation, a message or itself, and no other function sees.
+    /// Live state, which is lost with the store; what must not be lost goes into [documents](crate::documents).
     App,
     /// Any type: what the host keeps for itself, such as the entries of the outbox. No function is granted this space.
     Host,
@@ -130,8 +131,8 @@ pub struct Key {
     pub space: Space,
     /// What the key is about.
     pub owner: Owner,
-    /// The function whose item this is; only in the space [`Space::App`]. No function chooses it: the host puts the name of
-    /// the function that calls here. It is `None` in a function and in its tests.
+    /// The function whose item this is; only in the space [`Space::App`]. No function chooses it: the host puts the
+    /// name of the function that calls here. It is `None` in a function and in its tests.
     pub function: Option<Arc<str>>,
     /// Tells several keys of one space and owner apart; present exactly if [`Space::has_item`] is true.
     pub item: Option<String>,

@@ -1,8 +1,8 @@
 //! Every rule of Roost: presence, unread counters, last messages, messaging, contacts and typing.
 //!
-//! This crate never uses a clock, a socket, a file, a thread, randomness or the environment, and it depends neither on WIT
-//! nor on a store. Each domain has the same two parts: `rules` decide from plain values, and `use_cases` read, ask a rule,
-//! commit and try again after a lost race, through the ports in [`port`].
+//! This crate never uses a clock, a socket, a file, a thread, randomness or the environment, and it depends neither on
+//! WIT nor on a store. Each domain has the same two parts: `rules` decide from plain values, and `use_cases` read, ask
+//! a rule, commit and try again after a lost race, through the ports in [`port`].
 
 pub mod additions;
 mod announcing;

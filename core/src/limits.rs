@@ -10,8 +10,9 @@ pub const HEARTBEAT_INTERVAL_MS: u64 = 25_000;
 pub const PRESENCE_SHARDS: u32 = 16;
 /// The interval at which every shard is swept.
 pub const SWEEP_INTERVAL_MS: u32 = 2_000;
-/// If no sweep has looked at a shard for longer than this, the store was away, and nobody departs for a while. It is longer
-/// than the lease of a sweep whose host died. A connection whose heartbeat is overdue by this time is still online.
+/// If no sweep has looked at a shard for longer than this, the store was away, and nobody departs for a while. It is
+/// longer than the lease of a sweep whose host died. A connection whose heartbeat is overdue by this time is still
+/// online.
 pub const SWEEP_GAP_MS: u64 = 15_000;
 /// A sweep notes that it has run when the last note is at least this old.
 pub const SWEEP_NOTE_INTERVAL_MS: u64 = 4_000;
@@ -37,8 +38,8 @@ pub const DEVICES_MAX: usize = 64;
 
 /// The time to live of a cached last message.
 pub const LAST_MESSAGE_TTL_MS: u64 = 3_600_000;
-/// The time that one caller has for each step of filling an uncached user's counters before another caller may do it. Each
-/// step renews the lease, so that a step may take as long as one answer of slow records.
+/// The time that one caller has for each step of filling an uncached user's counters before another caller may do it.
+/// Each step renews the lease, so that a step may take as long as one answer of slow records.
 pub const LEASE_TTL_MS: u64 = 3_000;
 /// The pause before a caller that waits for another caller's lease reads again.
 pub const LEASE_WAIT_MS: u32 = 40;
@@ -65,7 +66,8 @@ pub const ERASED_CONVERSATIONS: usize = 100;
 pub const ERASED_TOGETHER: usize = 20;
 /// The number of messages that one step of erasing a user deletes. Each is announced to up to [`MEMBERS_MAX`] members.
 pub const ERASED_MESSAGES: usize = 20;
-/// The number of other users' contacts, of their blocks, and of created conversations that one step of erasing a user changes.
+/// The number of other users' contacts, of their blocks, and of created conversations that one step of erasing a user
+/// changes.
 pub const ERASED_RELATIONS: usize = 500;
 /// The time after which a call that erases a user begins no further step: half of a function's deadline.
 pub const ERASE_MS_MAX: u64 = 2_500;
@@ -115,7 +117,8 @@ pub const CONNECTION_ID_BYTES_MAX: usize = 64;
 pub const MEMBERS_MAX: usize = 1_000;
 /// The number of conversations of one user.
 pub const CONVERSATIONS_MAX: usize = 20_000;
-/// The number of members that a conversation carries in a page; [`MEMBERS_MAX`] of them are listed in pages of their own.
+/// The number of members that a conversation carries in a page; [`MEMBERS_MAX`] of them are listed in pages of their
+/// own.
 pub const MEMBERS_SHOWN_MAX: usize = 20;
 /// The number of members up to which a conversation carries the read positions of all of them.
 pub const READS_SHOWN_MAX: usize = 8;
@@ -146,8 +149,8 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_BYTES_MAX: usize = 512 * 1024;
 /// The size of the conversations, and of the missed events, in the answer to `sync`, which has several parts.
 pub const SYNC_PART_BYTES_MAX: usize = 256 * 1024;
-/// The number of conversations that one answer with unread counters names; the others are on further pages. Their size is
-/// below [`SYNC_PART_BYTES_MAX`].
+/// The number of conversations that one answer with unread counters names; the others are on further pages. Their size
+/// is below [`SYNC_PART_BYTES_MAX`].
 pub const UNREAD_PAGE: usize = 1_400;
 /// The number of counters that the records answer in one call: of those that are asked for by name, and of the others.
 pub const COUNTERS_MAX: usize = 4_000;
@@ -166,8 +169,8 @@ pub const TRANSACTION_ITEMS_MAX: usize = 4_096;
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// The longest time to live of a key: a hundred years, so that every adapter can represent the deadline.
 pub const TTL_MS_MAX: u64 = 100 * 31_557_600_000;
-/// The length of a field name, of a member of an ordered set, of a key's item (before it is escaped), and of a document's
-/// name.
+/// The length of a field name, of a member of an ordered set, of a key's item (before it is escaped), and of a
+/// document's name.
 pub const NAME_BYTES_MAX: usize = 128;
 /// The number of members that are read from an ordered set at a time.
 pub const RANGE_MAX: u32 = 1_000;
@@ -177,8 +180,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 pub const EVENT_NAME_BYTES_MAX: usize = 64;
 /// The length of the name of a published result.
 pub const RESULT_NAME_BYTES_MAX: usize = 64;
-/// The number of members up to which everybody is told durably who has read how far. In a larger conversation only the authors
-/// of what was read are told, and only if they are connected.
+/// The number of members up to which everybody is told durably who has read how far. In a larger conversation only the
+/// authors of what was read are told, and only if they are connected.
 pub const DURABLE_RECEIPT_MEMBERS_MAX: usize = 8;
 /// The number of authors who are told that a user has read their messages in a larger conversation.
 pub const RECEIPT_AUTHORS_MAX: usize = 100;
@@ -250,8 +253,8 @@ pub const TRIGGER_RETRY_MS_MAX: u64 = 300_000;
 pub const TRIGGER_ATTEMPTS_MAX: u32 = 12;
 /// The number of users that a call names.
 pub const TRIGGER_USERS_MAX: usize = 1_024;
-/// The number of publications in a row that may each cause a call: each is made by a function that was called for the one
-/// before.
+/// The number of publications in a row that may each cause a call: each is made by a function that was called for the
+/// one before.
 pub const TRIGGER_DEPTH_MAX: u32 = 4;
 /// The time for which it is remembered which function made a change of a conversation.
 pub const ORIGIN_TTL_MS: u64 = 3_600_000;
@@ -277,7 +280,8 @@ mod tests {
 
     #[test]
     fn no_outage_that_goes_unnoticed_lets_a_device_expire() {
-        // The longest interval of heartbeats, an outage without a hold, and the time until the host has sent them all again.
+        // The longest interval of heartbeats, an outage without a hold, and the time until the host has sent them all
+        // again.
         const { assert!(30_000 + SWEEP_GAP_MS + 5_000 < PRESENCE_TTL_MS) };
         const { assert!(SWEEP_INTERVAL_MS as u64 + SWEEP_NOTE_INTERVAL_MS < SWEEP_GAP_MS) };
         const { assert!(HEARTBEAT_INTERVAL_MS <= DEPARTURE_HOLD_MS) };

@@ -11,7 +11,8 @@ use crate::store_calls::commit_one;
 /// What a rule makes of the values that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<T> {
-    /// What is committed. Its checks say what the rule relies on: the transaction is carried out only if they still hold.
+    /// What is committed. Its checks say what the rule relies on: the transaction is carried out only if they still
+    /// hold.
     pub transaction: Transaction,
     /// What the caller gets if it is carried out.
     pub reply: T,

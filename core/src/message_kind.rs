@@ -5,8 +5,8 @@ use crate::port::{Answer, RecordsError};
 /// A type that begins like this, such as `system` or `system.call-ended`, is for services.
 pub const SERVICE_PREFIX: &str = "system";
 
-/// Checks the type of a message that a user sends or edits. Clients show messages of the other types as the application's own,
-/// so a user cannot make one.
+/// Checks the type of a message that a user sends or edits. Clients show messages of the other types as the
+/// application's own, so a user cannot make one.
 ///
 /// # Errors
 /// [`RecordsError::Forbidden`] with the reason.

@@ -1,5 +1,5 @@
-//! To whom a function may publish events: what a manifest asks for and what an operator allows. The host checks it for each
-//! event, because only the host knows for whom a call is made.
+//! To whom a function may publish events: what a manifest asks for and what an operator allows. The host checks it for
+//! each event, because only the host knows for whom a call is made.
 
 /// The users to whom a function may publish. Each variant includes the ones before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -7,12 +7,13 @@ pub enum Recipients {
     /// Nobody: the function publishes nothing.
     #[default]
     Nobody,
-    /// The users of the call: the user on whose behalf it is made, the user of a connection or of a `sync`, the users of
-    /// heartbeats, and those whom a publication names. A call that a service makes for itself, one without credentials and one
-    /// of a schedule have no users.
+    /// The users of the call: the user on whose behalf it is made, the user of a connection or of a `sync`, the users
+    /// of heartbeats, and those whom a publication names. A call that a service makes for itself, one without
+    /// credentials and one of a schedule have no users.
     Caller,
-    /// Also the members of conversations of these users, as far as the function has read them in the same call: whomever the
-    /// answer of [`Records::membership`](crate::port::Records::membership) names that was asked for a user of the call.
+    /// Also the members of conversations of these users, as far as the function has read them in the same call:
+    /// whomever the answer of [`Records::membership`](crate::port::Records::membership) names that was asked for a user
+    /// of the call.
     Members,
     /// Everybody, whoever the call is about.
     Anyone,

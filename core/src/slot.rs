@@ -1,8 +1,8 @@
 //! Slots of repeated work: time is divided into slots of equal length, and in each slot at most one host does the work.
 //!
-//! A host claims the slot in the store before it begins, and releases it when it is done. A claim is a lease: it ends by
-//! itself if its host dies. While a lease holds, no other host begins, also not in a later slot, so that the work never
-//! overlaps itself.
+//! A host claims the slot in the store before it begins, and releases it when it is done. A claim is a lease: it ends
+//! by itself if its host dies. While a lease holds, no other host begins, also not in a later slot, so that the work
+//! never overlaps itself.
 
 use crate::error::Error;
 use crate::key::Key;
@@ -89,8 +89,8 @@ impl RepeatedWork {
     }
 }
 
-/// Claims the present slot for the host `holder`, which must not be doing this work now; `None` if another host has claimed
-/// it, or still does the work of an earlier one. After an error the slot may be claimed or not.
+/// Claims the present slot for the host `holder`, which must not be doing this work now; `None` if another host has
+/// claimed it, or still does the work of an earlier one. After an error the slot may be claimed or not.
 pub async fn claim<S: KeyValue>(
     store: &S,
     work: &RepeatedWork,

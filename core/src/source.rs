@@ -50,8 +50,8 @@ impl<T> Sourced<T> {
     }
 }
 
-/// The store's answer. If the store is unavailable, the answer of the records instead, which is counted as `degraded` with
-/// the label `what`.
+/// The store's answer. If the store is unavailable, the answer of the records instead, which is counted as `degraded`
+/// with the label `what`.
 pub(crate) async fn or_from_records<W: Telemetry, T: Send>(
     world: &W,
     what: &'static str,

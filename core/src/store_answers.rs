@@ -1,5 +1,5 @@
-//! Parses answers of the key-value port. Each function takes the answer to one query and returns the value of the expected
-//! type; an answer of any other type is a [`StoreError::WrongType`].
+//! Parses answers of the key-value port. Each function takes the answer to one query and returns the value of the
+//! expected type; an answer of any other type is a [`StoreError::WrongType`].
 
 use std::collections::BTreeMap;
 
@@ -89,7 +89,8 @@ pub(crate) fn seq_fields(value: Option<Value>) -> Result<Vec<Option<Seq>>, Store
     }
 }
 
-/// All fields of a hash that maps conversations to sequence numbers. Fields whose name is no conversation id are skipped.
+/// All fields of a hash that maps conversations to sequence numbers. Fields whose name is no conversation id are
+/// skipped.
 pub(crate) fn positions(value: Option<Value>) -> Result<BTreeMap<ConversationId, Seq>, StoreError> {
     let fields = fields(value)?.into_iter();
     let named = fields.filter_map(|(name, text)| Some((name.parse().ok()?, text)));

@@ -8,8 +8,8 @@ use crate::limits::{CALL_BYTES_MAX, CALL_ITEMS_MAX};
 use crate::port::{KeyValue, Outcome, Query, StoreError, Transaction, Value};
 use crate::store_answers::unexpected;
 
-/// The number of times that [`read_each`] halves lists of queries before it stops looking for the keys that are the reason.
-/// So one call takes at most twice as many further reads, however many keys hold a value of another type.
+/// The number of times that [`read_each`] halves lists of queries before it stops looking for the keys that are the
+/// reason. So one call takes at most twice as many further reads, however many keys hold a value of another type.
 pub(crate) const SPLITS_MAX: usize = 64;
 
 /// The answer to a group of queries: as many values as queries, or the failure of this group alone.
@@ -17,8 +17,8 @@ pub(crate) type GroupAnswer = Result<Vec<Value>, StoreError>;
 
 /// Commits any number of transactions; the outcomes are in the order of the transactions.
 ///
-/// If the store becomes unavailable, that is the outcome of the transactions it concerns, and the outcomes of earlier calls
-/// still count. No further call is made then, because it would only delay the caller.
+/// If the store becomes unavailable, that is the outcome of the transactions it concerns, and the outcomes of earlier
+/// calls still count. No further call is made then, because it would only delay the caller.
 pub(crate) async fn commit_all<S: KeyValue>(
     store: &S,
     mut transactions: Vec<Transaction>,
@@ -80,7 +80,8 @@ pub(crate) async fn read_all<S: KeyValue>(
 ///
 /// If every key can be read, the calls are those of [`read_all`]. A list of queries that fails because of a key is
 /// halved until the group of the key is alone, so that one such key among 500 groups takes fewer than 20 further calls.
-/// After [`SPLITS_MAX`] halvings a list that fails is the failure of all of its groups, also of those that could be read.
+/// After [`SPLITS_MAX`] halvings a list that fails is the failure of all of its groups, also of those that could be
+/// read.
 pub(crate) async fn read_each<S: KeyValue>(
     store: &S,
     queries: Vec<Query>,

@@ -1,5 +1,5 @@
-//! A long text in the fields of a hash: no field of a hash may be longer than a value, so the text is cut into parts. Numbers
-//! beside it, as the store has them.
+//! A long text in the fields of a hash: no field of a hash may be longer than a value, so the text is cut into parts.
+//! Numbers beside it, as the store has them.
 
 use crate::limits::VALUE_BYTES_MAX;
 use crate::port::Text;

@@ -45,8 +45,8 @@ impl Timestamp {
         Some(Self(seconds.checked_mul(1_000)?.checked_add(u64::from(parsed.millisecond()))?))
     }
 
-    /// The wire form; `None` after the year 9999. Nanoseconds are avoided, because their 128 bits are slow to divide on a 32-bit
-    /// machine.
+    /// The wire form; `None` after the year 9999. Nanoseconds are avoided, because their 128 bits are slow to divide on
+    /// a 32-bit machine.
     pub(crate) fn rfc3339(self) -> Option<String> {
         let second = OffsetDateTime::from_unix_timestamp(i64::try_from(self.seconds()).ok()?).ok()?;
         let precise = second.replace_millisecond(u16::try_from(self.0 % 1_000).ok()?).ok()?;

@@ -83,8 +83,8 @@ pub struct Running {
     stopping: Arc<AtomicBool>,
     /// When it is dropped, no new requests are accepted and no new ticks begin.
     serving: DropGuard,
-    /// The public listener, the schedules and the calls for publications. After the stop they end when they have finished
-    /// what they began.
+    /// The public listener, the schedules and the calls for publications. After the stop they end when they have
+    /// finished what they began.
     work: Supervisor,
     /// The admin listener and the maintenance of the store. They run until the end.
     background: Supervisor,
@@ -175,7 +175,8 @@ pub fn install_crypto() {
 }
 
 impl Running {
-    /// Serves until the first signal, then stops. Returns `false` if a second signal ended the stop before it was complete.
+    /// Serves until the first signal, then stops. Returns `false` if a second signal ended the stop before it was
+    /// complete.
     pub async fn wait(self, signals: &mut Signals) -> bool {
         let signal = signals.next().await;
         tracing::info!(signal, "stopping; a second signal ends the process at once");
@@ -188,9 +189,9 @@ impl Running {
         }
     }
 
-    /// Says that the host is not ready and goes on for a while, until load balancers have noticed. Then refuses new clients,
-    /// informs the connected ones, closes their connections one after the other, lets calls finish and writes what is queued.
-    /// Takes at most the configured times; what is not finished by then is ended.
+    /// Says that the host is not ready and goes on for a while, until load balancers have noticed. Then refuses new
+    /// clients, informs the connected ones, closes their connections one after the other, lets calls finish and writes
+    /// what is queued. Takes at most the configured times; what is not finished by then is ended.
     pub async fn shutdown(mut self) {
         self.admin.draining.store(true, Ordering::Release);
         self.stopping.store(true, Ordering::Relaxed);

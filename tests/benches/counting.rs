@@ -1,9 +1,9 @@
 //! What counting costs where little and where very much is unread: a fill, a mark-read, an edit and a deletion, in a
 //! conversation with 10 unread messages and in one with millions, in SQLite and in PostgreSQL.
 //!
-//! The messages are inserted in bulk, a tenth of them deleted. The measured operations are those of the records, one after
-//! the other, alternating between the quiet conversations and the busy one; every figure is a median. `--help` lists the
-//! options.
+//! The messages are inserted in bulk, a tenth of them deleted. The measured operations are those of the records, one
+//! after the other, alternating between the quiet conversations and the busy one; every figure is a median. `--help`
+//! lists the options.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,6 @@
 //! A sample records backend: the protocol of `docs/records-http.md`, over any implementation of the records port, on a
-//! free port. It is what a team would write in front of its own message database, kept as short as possible. It remembers
-//! the requests and answers for assertions. The server ends when the value is dropped.
+//! free port. It is what a team would write in front of its own message database, kept as short as possible. It
+//! remembers the requests and answers for assertions. The server ends when the value is dropped.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! A page in headless Chromium, and the site that it comes from. The page posts what it finds to its site, and the test waits
-//! for that: no driver of browsers is needed.
+//! A page in headless Chromium, and the site that it comes from. The page posts what it finds to its site, and the test
+//! waits for that: no driver of browsers is needed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,8 +33,8 @@ const FAILURE: &str = "failure";
 /// How many reports may wait for the test.
 const REPORTS_MAX: usize = 1_024;
 
-/// What every page may use: `query` has the parameters of its address, and `report` sends a report. Reports arrive in order.
-/// An error that the page does not handle is reported as well.
+/// What every page may use: `query` has the parameters of its address, and `report` sends a report. Reports arrive in
+/// order. An error that the page does not handle is reported as well.
 const PRELUDE: &str = r#"
 const query = new URLSearchParams(location.search);
 let reported = Promise.resolve();

@@ -38,7 +38,8 @@ pub struct Answer {
 impl Client {
     /// A client of this listener. `bearer` is the token or key that it sends.
     pub fn new(address: SocketAddr, bearer: Option<&str>) -> Self {
-        // Listeners of tests speak plain HTTP. To read the certificates of the system would take longer than most requests.
+        // Listeners of tests speak plain HTTP. To read the certificates of the system would take longer than most
+        // requests.
         let builder = reqwest::Client::builder().no_proxy().timeout(DEADLINE).tls_built_in_root_certs(false);
         let client = builder.build().expect("a client");
         Self { address, bearer: bearer.map(str::to_owned), client }

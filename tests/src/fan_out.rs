@@ -1,7 +1,7 @@
 //! A large group of which some members are connected, on a real Redis: what a message to it costs in commands and time.
 //!
-//! Connected members are followed, have counters, and receive their events in this process. The others are invented: nobody has
-//! ever seen them.
+//! Connected members are followed, have counters, and receive their events in this process. The others are invented:
+//! nobody has ever seen them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Functions in the test's own process: the built-in ones, the guest that runs the cases of the conformance suites, or none
-//! yet.
+//! Functions in the test's own process: the built-in ones, the guest that runs the cases of the conformance suites, or
+//! none yet.
 
 use std::time::Duration;
 

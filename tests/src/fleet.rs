@@ -40,7 +40,8 @@ impl Fleet {
         Self::start_in(all.into_iter().map(with_folder).collect()).await
     }
 
-    /// As [`Fleet::start_identical`], but no host shares its compiled functions, as if each ran on a machine of its own.
+    /// As [`Fleet::start_identical`], but no host shares its compiled functions, as if each ran on a machine of its
+    /// own.
     pub async fn start_with_own_caches(count: usize, settings: &Settings) -> Self {
         let all = (0..count).map(|_| (folder_with_own_cache(), settings.clone()));
         Self::start_in(all.collect()).await
@@ -103,8 +104,8 @@ pub fn settings_for(store: &str, records: &str) -> Settings {
     vec![("store_url".to_owned(), store.to_owned()), ("records_url".to_owned(), records.to_owned())]
 }
 
-/// As [`settings_for`], for tests whose only faults are their own. A slow answer of a busy machine is not one of them: with
-/// the default bounds, clients would be told to fetch their state again, or to repeat a call.
+/// As [`settings_for`], for tests whose only faults are their own. A slow answer of a busy machine is not one of them:
+/// with the default bounds, clients would be told to fetch their state again, or to repeat a call.
 pub fn patient_settings_for(store: &str, records: &str) -> Settings {
     let mut settings = settings_for(store, records);
     // The most that a function's deadline allows.

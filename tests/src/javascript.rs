@@ -1,5 +1,5 @@
-//! The JavaScript client in Node, driven by a test: every command is a line of JSON, and so is its answer. The driver itself
-//! is `tests/client/driver.mjs`.
+//! The JavaScript client in Node, driven by a test: every command is a line of JSON, and so is its answer. The driver
+//! itself is `tests/client/driver.mjs`.
 
 use std::fs;
 use std::path::PathBuf;

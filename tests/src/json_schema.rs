@@ -1,7 +1,8 @@
 //! Compares JSON values with the JSON Schemas of the API's documents.
 //!
-//! Two things are stricter than in JSON Schema. A keyword that is not known here is a difference, so that no part of a schema
-//! goes unchecked. And an object with `properties` has no others, unless the schema says so: what is sent is described.
+//! Two things are stricter than in JSON Schema. A keyword that is not known here is a difference, so that no part of a
+//! schema goes unchecked. And an object with `properties` has no others, unless the schema says so: what is sent is
+//! described.
 
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use serde_json::{Map, Value};

@@ -1,4 +1,5 @@
-//! A server that publishes a JWKS document, as an issuer of tokens does. Tests change what it answers, and count the requests.
+//! A server that publishes a JWKS document, as an issuer of tokens does. Tests change what it answers, and count the
+//! requests.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
-//! nginx with the sample configuration of `docs/deploy` in front of a host, from Debian's package, on a free loopback port
-//! and with all its files in a folder of its own. It is one process of the test's user, and it is stopped when the value is
-//! dropped, or when the test process ends in any way.
+//! nginx with the sample configuration of `docs/deploy` in front of a host, from Debian's package, on a free loopback
+//! port and with all its files in a folder of its own. It is one process of the test's user, and it is stopped when the
+//! value is dropped, or when the test process ends in any way.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,5 +1,6 @@
-//! PgBouncer in front of a PostgreSQL server, from Debian's package, on a free loopback port and with its defaults apart
-//! from the pool mode and the sizes. It is stopped when the value is dropped, or when the test process ends in any way.
+//! PgBouncer in front of a PostgreSQL server, from Debian's package, on a free loopback port and with its defaults
+//! apart from the pool mode and the sizes. It is stopped when the value is dropped, or when the test process ends in
+//! any way.
 
 use std::fs;
 use std::net::TcpStream;

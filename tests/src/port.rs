@@ -20,7 +20,8 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// A port that refuses connections until the socket listens, and that nobody else can take as long as the socket exists.
+/// A port that refuses connections until the socket listens, and that nobody else can take as long as the socket
+/// exists.
 ///
 /// # Panics
 /// If the system has no free port.

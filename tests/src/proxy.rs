@@ -103,7 +103,8 @@ impl Proxy {
         self.network.condition.send_replace(condition);
     }
 
-    /// Holds everything from the first request on that contains this text. The text must not be cut by the size of a read.
+    /// Holds everything from the first request on that contains this text. The text must not be cut by the size of a
+    /// read.
     pub fn hold_from(&self, text: &str) {
         *self.network.held_from.lock().unwrap() = Some(text.to_owned());
     }

@@ -80,8 +80,8 @@ impl Server {
         Self::run("dev", folder, components, set).await
     }
 
-    /// Starts `roost dev` on these sources with the environment of the test, in which cargo is found, and these variables.
-    /// Only the functions of the sources are built and served.
+    /// Starts `roost dev` on these sources with the environment of the test, in which cargo is found, and these
+    /// variables. Only the functions of the sources are built and served.
     pub async fn develop_sources(source: &Path, variables: &[(&str, &Path)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = command(folder.path());
@@ -253,7 +253,8 @@ pub fn configured(program: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Links the shared folder of compiled functions, and the key of its entries, to the places where the host looks for its own.
+/// Links the shared folder of compiled functions, and the key of its entries, to the places where the host looks for
+/// its own.
 fn share_compiled(folder: &Path) {
     let shared: PathBuf = components().with_file_name("compiled-for-tests");
     let data = folder.join("data");

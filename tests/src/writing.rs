@@ -57,7 +57,8 @@ pub fn copy_checkout(into: &Path) {
     copy_sources(into, &[]);
 }
 
-/// Copies the files of these folders of the repository, committed or not; without folders, all files. Answers their names.
+/// Copies the files of these folders of the repository, committed or not; without folders, all files. Answers their
+/// names.
 pub fn copy_sources(into: &Path, folders: &[&str]) -> Vec<String> {
     let arguments = ["ls-files", "--cached", "--others", "--exclude-standard", "-z", "--"];
     let mut command = Command::new("git");

@@ -2,8 +2,8 @@
 //!
 //! Running requests are never reported as divergences: counters are compared only if both sides were read at the same
 //! positions, and a difference that an announcement in progress explains is *pending*. A difference that several
-//! comparisons cannot explain is *inconclusive*. A repair uses the transactions of the live code: it deletes counters and
-//! fills them, and never writes a value directly. Presence is not compared, because it expires by itself.
+//! comparisons cannot explain is *inconclusive*. A repair uses the transactions of the live code: it deletes counters
+//! and fills them, and never writes a value directly. Presence is not compared, because it expires by itself.
 
 mod rules;
 #[cfg(test)]
@@ -210,7 +210,8 @@ impl Subjects {
         }
     }
 
-    /// The next page of all subjects, and the id after which the following page begins; `None` if this is the last page.
+    /// The next page of all subjects, and the id after which the following page begins; `None` if this is the last
+    /// page.
     pub async fn page<D: Directory>(
         directory: &D,
         kind: SubjectKind,

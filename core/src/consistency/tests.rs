@@ -1,5 +1,5 @@
-//! Each kind of divergence is written to the store, found and repaired. Running requests and pending announcements are not
-//! reported as divergences.
+//! Each kind of divergence is written to the store, found and repaired. Running requests and pending announcements are
+//! not reported as divergences.
 
 use super::*;
 use crate::ids::{MessageId, Seq};

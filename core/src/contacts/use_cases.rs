@@ -1,5 +1,5 @@
-//! Changes and lists the contacts and blocks of a user, and tells the user's devices, and both users what they may now see
-//! of each other.
+//! Changes and lists the contacts and blocks of a user, and tells the user's devices, and both users what they may now
+//! see of each other.
 
 use super::rules::different_users;
 use crate::announcing::{AnnounceAttempt, announce_twice, count_pending};
@@ -75,8 +75,8 @@ async fn announce_or_delay<W: World>(world: &W, user: UserId, other: UserId, bef
     }
 }
 
-/// Tells the user's devices whether the other user is a contact and whether blocked, and both users what they see of each
-/// other. It is what the records say now, so that it may be told again.
+/// Tells the user's devices whether the other user is a contact and whether blocked, and both users what they see of
+/// each other. It is what the records say now, so that it may be told again.
 pub async fn announce<W: World>(world: &W, user: UserId, other: UserId) -> Result<(), Error> {
     announce_since(world, (user, other), None).await
 }
@@ -85,8 +85,8 @@ async fn announce_since<W: World>(world: &W, users: (UserId, UserId), before: Op
     announce_twice(|| try_announce(world, users, before)).await
 }
 
-/// Two changes of the same contact may be announced in another order than they were stored. Therefore the records are read
-/// again after each announcement, and what has changed in between is announced, too.
+/// Two changes of the same contact may be announced in another order than they were stored. Therefore the records are
+/// read again after each announcement, and what has changed in between is announced, too.
 async fn try_announce<W: World>(
     world: &W,
     (user, other): (UserId, UserId),

@@ -1,9 +1,9 @@
 //! Which transactions show that a user is active, and what removing a user takes.
 //!
-//! A user's counters are removed in two steps. First the user becomes uncached, so that nobody adds to a counter any more. Then
-//! the counters that the positions name are deleted in chunks, so that a counter that was written before the first step is
-//! deleted as well. A user who comes back between the steps is followed from then on, and that ends the second step: the
-//! counters are being filled again, although the total is not written yet.
+//! A user's counters are removed in two steps. First the user becomes uncached, so that nobody adds to a counter any
+//! more. Then the counters that the positions name are deleted in chunks, so that a counter that was written before the
+//! first step is deleted as well. A user who comes back between the steps is followed from then on, and that ends the
+//! second step: the counters are being filled again, although the total is not written yet.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,8 @@ use crate::time::Timestamp;
 /// The item of the ordered set of a shard.
 const ACTIVE: &str = "active";
 
-/// The users whom these transactions show to be active: they write a heartbeat, a follower, or counters that do not expire.
+/// The users whom these transactions show to be active: they write a heartbeat, a follower, or counters that do not
+/// expire.
 pub fn active_users(transactions: &[Transaction]) -> BTreeSet<UserId> {
     let shows_activity = |mutation: &Mutation| match mutation {
         Mutation::Set(key, ..) => matches!(key.space, Space::Online | Space::Followed | Space::UnreadTotal),
@@ -75,8 +76,8 @@ impl IdleEntry {
     }
 }
 
-/// Removes the presence record of a user without a device, and makes the user uncached. The transaction is refused if the user
-/// has come back.
+/// Removes the presence record of a user without a device, and makes the user uncached. The transaction is refused if
+/// the user has come back.
 pub(super) fn forget(user: UserId) -> Transaction {
     let key = |space| Key::of_user(space, user);
     let gone = [Space::Presence, Space::Devices, Space::UnreadTotal, Space::UnreadRead, Space::UnreadLease];
@@ -86,8 +87,8 @@ pub(super) fn forget(user: UserId) -> Transaction {
     gone.into_iter().fold(still_away, |transaction, space| transaction.mutate(Mutation::Delete(key(space))))
 }
 
-/// Removes the counters of these conversations, and the positions that name them. The transactions are refused if the user has
-/// come back.
+/// Removes the counters of these conversations, and the positions that name them. The transactions are refused if the
+/// user has come back.
 pub(super) fn forget_counters(user: UserId, conversations: &[ConversationId]) -> Vec<Transaction> {
     let each = conversations.chunks(FILL_CHUNK).map(|chunk| {
         let uncached = Check::Absent(Key::of_user(Space::UnreadTotal, user));

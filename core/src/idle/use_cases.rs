@@ -40,8 +40,8 @@ pub async fn note<S: KeyValue>(
     failure(&commit_all(store, transactions).await?).map_or(Ok(()), Err)
 }
 
-/// Removes the users of one shard who have been idle for so long; at most [`IDLE_PAGES_MAX`] pages of [`IDLE_PAGE`] users. The next
-/// sweep continues.
+/// Removes the users of one shard who have been idle for so long; at most [`IDLE_PAGES_MAX`] pages of [`IDLE_PAGE`]
+/// users. The next sweep continues.
 ///
 /// # Errors
 /// An error of the store about the whole shard. A user who cannot be removed only counts as failed.

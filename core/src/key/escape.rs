@@ -1,5 +1,5 @@
-//! Writes the item of a function into a physical key: letters, digits, `.`, `_` and `-` as they are, and every other byte
-//! as `%` and two hexadecimal digits. So a key is printable, its parts stay apart, and it has one hash tag.
+//! Writes the item of a function into a physical key: letters, digits, `.`, `_` and `-` as they are, and every other
+//! byte as `%` and two hexadecimal digits. So a key is printable, its parts stay apart, and it has one hash tag.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

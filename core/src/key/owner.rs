@@ -12,7 +12,8 @@ pub enum Owner {
     User(UserId),
     /// What concerns one conversation.
     Conversation(ConversationId),
-    /// What concerns one message. It is in the partition of its conversation, so that one transaction can change what is about both.
+    /// What concerns one message. It is in the partition of its conversation, so that one transaction can change what
+    /// is about both.
     Message {
         /// The conversation of the message.
         conversation: ConversationId,

@@ -1,4 +1,5 @@
-//! The cache of each conversation's newest message. An entry expires after an hour and is never replaced by an older state.
+//! The cache of each conversation's newest message. An entry expires after an hour and is never replaced by an older
+//! state.
 //!
 //! The cached hash contains the conversation's sequence number at which it was read, its `version`. Only a state with a
 //! higher version replaces it, so an edit or a deletion of the newest message wins over a reader that read before it.

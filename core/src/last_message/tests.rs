@@ -68,7 +68,8 @@ fn only_an_older_version_is_replaced_and_the_entry_expires() {
     assert_eq!(placeholder(CONVERSATION).checks, [Check::Absent(key)]);
 }
 
-/// A world with `count` conversations of one message each, numbered from 1; the message has the number of its conversation.
+/// A world with `count` conversations of one message each, numbered from 1; the message has the number of its
+/// conversation.
 fn world(count: u128) -> (FakeWorld, Vec<ConversationId>) {
     let world = FakeWorld::new();
     let ids: Vec<ConversationId> = (1..=count).map(ConversationId::from_u128).collect();

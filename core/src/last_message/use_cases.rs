@@ -101,9 +101,9 @@ pub(crate) async fn renew<W: World>(world: &W, conversation: ConversationId) -> 
 
 /// Caches the state of the records and returns it.
 ///
-/// A placeholder is written first, and the state is written only if the key still exists. A change that is announced after
-/// the placeholder replaces it and wins; a store that restarts in between has lost the placeholder. So a slow caller
-/// never leaves an old state in the cache.
+/// A placeholder is written first, and the state is written only if the key still exists. A change that is announced
+/// after the placeholder replaces it and wins; a store that restarts in between has lost the placeholder. So a slow
+/// caller never leaves an old state in the cache.
 async fn fill<W: World>(world: &W, conversations: Vec<ConversationId>) -> Result<Vec<LastMessage>, Error> {
     let placeholders = conversations.iter().map(|conversation| placeholder(*conversation)).collect();
     let outcomes = store_calls::commit_all(world, placeholders).await?;

@@ -62,8 +62,8 @@ pub(super) fn remove_unreadable_mark(shard: Owner, text: &str) -> Transaction {
     Transaction::new(shard).mutate(Mutation::OrderedRemove(mark::marks(shard), text.to_owned().into()))
 }
 
-/// Lets recovery take care of the mark again at `at`. It is refused if somebody else has removed or postponed it, so that
-/// this is also how recovery claims a mark.
+/// Lets recovery take care of the mark again at `at`. It is refused if somebody else has removed or postponed it, so
+/// that this is also how recovery claims a mark.
 pub(super) fn postpone_mark(mark: OutboxMark, due: i64, at: Timestamp) -> Transaction {
     let shard = mark.shard();
     Transaction::new(shard)

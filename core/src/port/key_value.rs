@@ -45,9 +45,9 @@ pub enum Query {
     },
     /// Whether the key exists. The answer is a [`Value::Presence`].
     Presence(Key),
-    /// All counters of `space`, with the owner of the hash `index`, whose items are the field names of the hash. Counters of
-    /// the space `app` are indexed by a hash of that space, so that both belong to one function.
-    /// Answer: [`Value::Counters`] in the order of [`Item`], without missing counters.
+    /// All counters of `space`, with the owner of the hash `index`, whose items are the field names of the hash.
+    /// Counters of the space `app` are indexed by a hash of that space, so that both belong to one function. Answer:
+    /// [`Value::Counters`] in the order of [`Item`], without missing counters.
     IndexedCounters {
         /// The hash whose field names are the items.
         index: Key,
@@ -102,8 +102,8 @@ pub enum Check {
     Absent(Key),
     /// The key exists.
     Present(Key),
-    /// The key exists, or the key of this other space that the same owner has. Neither space is `app`, and the other space
-    /// has no items.
+    /// The key exists, or the key of this other space that the same owner has. Neither space is `app`, and the other
+    /// space has no items.
     PresentEither(Key, Space),
     /// The key holds exactly these bytes; a counter is compared as its decimal text.
     Equals(Key, Vec<u8>),
@@ -130,9 +130,9 @@ impl Check {
     }
 }
 
-/// One change of a transaction. Mutations are applied in order; a later one sees the result of an earlier one. A hash or
-/// ordered set that loses its last element is removed. `Expire` and `Persist` change the expiry of a key, and `Set` and
-/// `Delete` replace it; other mutations keep it.
+/// One change of a transaction. Mutations are applied in order; a later one sees the result of an earlier one. A hash
+/// or ordered set that loses its last element is removed. `Expire` and `Persist` change the expiry of a key, and `Set`
+/// and `Delete` replace it; other mutations keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mutation {
     /// Replaces the key, whatever its type. The time to live is in milliseconds.
@@ -182,16 +182,16 @@ impl Mutation {
     }
 }
 
-/// An event for the devices of a user. Cloning is cheap, because a message is published to every member. The outbox stores
-/// events.
+/// An event for the devices of a user. Cloning is cheap, because a message is published to every member. The outbox
+/// stores events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The `type` of the frame.
     pub name: Arc<str>,
     /// The payload: a JSON value as text.
     pub payload: Arc<str>,
-    /// Whether the event takes the next offset of the user's feed and can be replayed, provided that the user is followed:
-    /// see [`KeyValue`].
+    /// Whether the event takes the next offset of the user's feed and can be replayed, provided that the user is
+    /// followed: see [`KeyValue`].
     pub durable: bool,
 }
 
@@ -209,17 +209,17 @@ pub struct Transaction {
     pub checks: Vec<Check>,
     /// The changes, which are applied in order.
     pub mutations: Vec<Mutation>,
-    /// The events that are published to the owner in the same transaction. The owner must be a user. If nobody follows the
-    /// owner, no event is kept, and what is left of the owner's feed is deleted.
+    /// The events that are published to the owner in the same transaction. The owner must be a user. If nobody follows
+    /// the owner, no event is kept, and what is left of the owner's feed is deleted.
     pub publications: Vec<Event>,
     /// The results of this transaction that its publications carry.
     pub published_results: Vec<PublishedResult>,
     /// The events that are published to other users, from any partition. If the transaction is carried out, each user
-    /// receives each durable event once, usually at once and at the latest after the crash of a host. An ephemeral event
-    /// is published at once or not at all.
+    /// receives each durable event once, usually at once and at the latest after the crash of a host. An ephemeral
+    /// event is published at once or not at all.
     pub addressed: Vec<AddressedEvent>,
-    /// How much the items of the function in the space `app` may take afterwards; `None`: there is no bound. No function
-    /// chooses it: the host puts the bound of the function that calls here.
+    /// How much the items of the function in the space `app` may take afterwards; `None`: there is no bound. No
+    /// function chooses it: the host puts the bound of the function that calls here.
     pub app_bound: Option<AppBound>,
 }
 
@@ -316,17 +316,18 @@ impl From<KeyError> for StoreError {
 ///
 /// - `read` answers in the order of the queries, in one round trip. The queries of one partition are answered at one
 ///   instant. An expired key is never visible. One invalid query fails the call.
-/// - `commit` answers in the order of the transactions, in one round trip. Each transaction is atomic on its own: either all
-///   checks hold and all mutations and publications are carried out, or none is; addressed events are part of it, although
-///   the users receive them after the outcome is decided. Transactions of one call are carried out in any order and do not
-///   depend on each other. A publication carries the results that [`Transaction::published_results`] lists for it, in
-///   the feed and for subscribers. If [`ScreenedCall::of`] refuses the call, because a transaction is not valid, the
-///   whole call fails before anything is changed. That a transaction is too large, a wrong type or an unreachable
-///   partition is the outcome of that transaction alone.
-/// - A user is *followed* while the key of the space [`Space::Followed`] exists. A durable event for a user who is followed
-///   after the mutations of the transaction is kept in the user's feed. A durable event for anybody else is only published,
-///   without a position, and the transaction deletes what is left of the user's feed. So a position in that feed is answered
-///   with a gap, and never as if nothing had been missed. A feed ends no later than the key did at its last event.
+/// - `commit` answers in the order of the transactions, in one round trip. Each transaction is atomic on its own:
+///   either all checks hold and all mutations and publications are carried out, or none is; addressed events are part
+///   of it, although the users receive them after the outcome is decided. Transactions of one call are carried out in
+///   any order and do not depend on each other. A publication carries the results that
+///   [`Transaction::published_results`] lists for it, in the feed and for subscribers. If [`ScreenedCall::of`] refuses
+///   the call, because a transaction is not valid, the whole call fails before anything is changed. That a transaction
+///   is too large, a wrong type or an unreachable partition is the outcome of that transaction alone.
+/// - A user is *followed* while the key of the space [`Space::Followed`] exists. A durable event for a user who is
+///   followed after the mutations of the transaction is kept in the user's feed. A durable event for anybody else is
+///   only published, without a position, and the transaction deletes what is left of the user's feed. So a position in
+///   that feed is answered with a gap, and never as if nothing had been missed. A feed ends no later than the key did
+///   at its last event.
 pub trait KeyValue: Send + Sync {
     /// Answers every query.
     fn read(&self, queries: Vec<Query>) -> impl Future<Output = Result<Vec<Value>, StoreError>> + Send;

@@ -1,7 +1,7 @@
 //! The ports: everything that use cases may call, and what each call guarantees.
 //!
-//! Futures are `Send`, so that the same use case runs in a guest, where every import returns immediately, on tokio, and in
-//! the simulation, which may switch tasks at every call.
+//! Futures are `Send`, so that the same use case runs in a guest, where every import returns immediately, on tokio, and
+//! in the simulation, which may switch tasks at every call.
 
 mod delivery;
 mod item;

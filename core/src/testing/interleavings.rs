@@ -4,13 +4,13 @@ use std::task::{Context, Poll, Waker};
 
 use super::BoxFuture;
 
-/// After this number of choices the tasks alternate, if switches are left, so that a task that waits for another one does not
-/// wait for ever. After the last switch such a task must give up by itself.
+/// After this number of choices the tasks alternate, if switches are left, so that a task that waits for another one
+/// does not wait for ever. After the last switch such a task must give up by itself.
 const CHOICES_MAX: usize = 24;
 
-/// Enumerates the orders in which the steps of tasks can be interleaved with a limited number of switches. Without a limit
-/// there are millions of orders. A step ends where a task yields. An order is a list of choices: switch to the next task,
-/// or continue.
+/// Enumerates the orders in which the steps of tasks can be interleaved with a limited number of switches. Without a
+/// limit there are millions of orders. A step ends where a task yields. An order is a list of choices: switch to the
+/// next task, or continue.
 #[derive(Debug)]
 pub struct Interleavings {
     switches_max: usize,
@@ -36,8 +36,8 @@ impl Interleavings {
         &self.choices
     }
 
-    /// Runs the tasks to their ends in the present order, and calls `after_step` after every step. The outputs are in the
-    /// order in which the tasks end.
+    /// Runs the tasks to their ends in the present order, and calls `after_step` after every step. The outputs are in
+    /// the order in which the tasks end.
     pub fn run<T>(&mut self, mut tasks: Vec<BoxFuture<'_, T>>, mut after_step: impl FnMut()) -> Vec<T> {
         let mut context = Context::from_waker(Waker::noop());
         let (mut current, mut outputs) = (0, Vec::new());

@@ -8,8 +8,8 @@ use crate::ids::{ConversationId, UserId};
 use crate::port::*;
 use crate::time::Timestamp;
 
-/// A [`World`] of any store, records, clock and telemetry. Clones share the parts. A simulation of several hosts gives each
-/// host a clone with a clock of its own.
+/// A [`World`] of any store, records, clock and telemetry. Clones share the parts. A simulation of several hosts gives
+/// each host a clone with a clock of its own.
 #[derive(Debug)]
 pub struct TestWorld<S, R, C = ManualClock, T = FakeTelemetry> {
     /// The live state.

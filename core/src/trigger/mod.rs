@@ -1,8 +1,8 @@
 //! Calls of functions that publications cause, in one queue for each function.
 //!
-//! A queue is in the store, so that a call survives the host that queued it. A host claims a call by a lease, makes it, and
-//! removes it; if the host dies, the lease ends and another host makes the call again. Therefore a call is made at least
-//! once, and its id tells the function whether it has seen the publication before.
+//! A queue is in the store, so that a call survives the host that queued it. A host claims a call by a lease, makes it,
+//! and removes it; if the host dies, the lease ends and another host makes the call again. Therefore a call is made at
+//! least once, and its id tells the function whether it has seen the publication before.
 //!
 //! A queue is bounded in entries and bytes. Whoever publishes only adds to the queue and never waits for the function.
 

@@ -174,8 +174,8 @@ fn with_attempt(claimed: ClaimedTrigger, outcome: &Outcome) -> Option<ClaimedTri
     }
 }
 
-/// Removes a call that was made, or that is given up. Returns `false` if its lease had ended, so that another host makes
-/// the call again.
+/// Removes a call that was made, or that is given up. Returns `false` if its lease had ended, so that another host
+/// makes the call again.
 pub async fn finish<S: KeyValue>(store: &S, claimed: &ClaimedTrigger) -> Result<bool, Error> {
     let keys = QueueKeys::of(&claimed.trigger.function);
     let (id, due, bytes) = (&claimed.trigger.id, claimed.due, claimed.bytes);
@@ -188,7 +188,8 @@ pub async fn finish<S: KeyValue>(store: &S, claimed: &ClaimedTrigger) -> Result<
     }
 }
 
-/// Makes a call due again at a later time. With `is_attempt` the attempt counts. Returns `false` if the lease had ended.
+/// Makes a call due again at a later time. With `is_attempt` the attempt counts. Returns `false` if the lease had
+/// ended.
 pub async fn postpone<S: KeyValue>(
     store: &S,
     claimed: &ClaimedTrigger,

@@ -58,8 +58,8 @@ impl<'f> QueueKeys<'f> {
         self.key("done", id)
     }
 
-    /// The number of calls that were noted as made, in the span of time in which this lease ends. Each span is as long as a
-    /// note exists, so the notes of two spans at most exist at a time.
+    /// The number of calls that were noted as made, in the span of time in which this lease ends. Each span is as long
+    /// as a note exists, so the notes of two spans at most exist at a time.
     pub(super) fn notes(&self, due: i64) -> Key {
         self.key("notes", &(due / signed(TRIGGER_DONE_TTL_MS)).to_string())
     }
@@ -116,7 +116,8 @@ impl<'f> QueueKeys<'f> {
         postponed.check(Check::Present(self.entry(id))).mutate(Mutation::AddField(self.entry(id), ATTEMPTS.into(), -1))
     }
 
-    /// Removes a call that was made, and notes that. The check with the index [`NOTES_CHECK`] bounds the number of notes.
+    /// Removes a call that was made, and notes that. The check with the index [`NOTES_CHECK`] bounds the number of
+    /// notes.
     pub(super) fn finish(&self, id: &str, due: i64, bytes: u64) -> Transaction {
         let notes = self.notes(due);
         self.remove(id, due, bytes)

@@ -1,5 +1,5 @@
-//! Typing: tells the other members of a conversation that a member is typing. Only members who are connected receive it;
-//! nothing is stored.
+//! Typing: tells the other members of a conversation that a member is typing. Only members who are connected receive
+//! it; nothing is stored.
 
 mod rules;
 mod use_cases;

@@ -1,14 +1,15 @@
 //! Unread counters: exact, never negative, and rebuilt from the records whenever they are missing.
 //!
 //! A user is *cached* while the key `unread:total` exists and *uncached* otherwise; a missing counter is never read as
-//! zero. For each conversation, `unread:seq` holds the sequence number up to which changes were counted **and published**
-//! to the user. Whoever advances this position publishes, in the same transaction, every change between the old and
-//! the new position. So a snapshot from the records may overtake an announcement that is still running without losing an
-//! event, and a repeated announcement neither counts nor publishes anything twice.
+//! zero. For each conversation, `unread:seq` holds the sequence number up to which changes were counted **and
+//! published** to the user. Whoever advances this position publishes, in the same transaction, every change between the
+//! old and the new position. So a snapshot from the records may overtake an announcement that is still running without
+//! losing an event, and a repeated announcement neither counts nor publishes anything twice.
 //!
-//! A client computes its counters from `message.new`. Whenever a counter or the read position moves by anything else, the same
-//! transaction publishes `unread.update`. A user with a position in a conversation knows the conversation: the transaction that
-//! writes the first position publishes `conversation.added`, and the one that removes it `conversation.removed`.
+//! A client computes its counters from `message.new`. Whenever a counter or the read position moves by anything else,
+//! the same transaction publishes `unread.update`. A user with a position in a conversation knows the conversation: the
+//! transaction that writes the first position publishes `conversation.added`, and the one that removes it
+//! `conversation.removed`.
 
 pub(crate) mod rules;
 mod use_cases;

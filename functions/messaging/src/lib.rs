@@ -1,5 +1,5 @@
-//! Conversations and messages over HTTP and sockets: the table of what the function offers. Each module has the handlers
-//! for one noun.
+//! Conversations and messages over HTTP and sockets: the table of what the function offers. Each module has the
+//! handlers for one noun.
 
 mod conversation;
 mod member;

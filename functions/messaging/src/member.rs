@@ -30,8 +30,8 @@ pub(crate) struct MembersPage {
 struct MemberView {
     /// The user who is a member.
     user: UserId,
-    /// The member's read position: every message up to this sequence number is read. If there is a block between the member
-    /// and the caller, it is `joined`.
+    /// The member's read position: every message up to this sequence number is read. If there is a block between the
+    /// member and the caller, it is `joined`.
     read: Seq,
     /// The member sees the messages after this sequence number.
     joined: Seq,

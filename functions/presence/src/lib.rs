@@ -1,5 +1,5 @@
-//! Presence over HTTP, sockets and hooks: the table of what the function offers. `device` has the handlers of those whose
-//! presence is shown, `query` has the handlers of those who look at it.
+//! Presence over HTTP, sockets and hooks: the table of what the function offers. `device` has the handlers of those
+//! whose presence is shown, `query` has the handlers of those who look at it.
 
 mod device;
 mod query;

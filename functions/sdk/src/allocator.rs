@@ -1,10 +1,11 @@
 //! The allocator of functions: it hands out consecutive addresses, and reuses freed blocks by size class.
 //!
-//! A call frees everything it allocated by its end (the host frees the reply last), so a count of live blocks tells when
-//! the next call can start at the base again. A fresh instance never searches, a reused one never grows from call to
-//! call, and both start in the space between the program's data and the end of the initial memory, which costs no system
-//! call. Most calls need little memory and end soon, so the first 16 KiB of blocks are not reused. Beyond them a freed
-//! block serves the next allocation of its size class, so that a call of many rounds needs the memory of one round.
+//! A call frees everything it allocated by its end (the host frees the reply last), so a count of live blocks tells
+//! when the next call can start at the base again. A fresh instance never searches, a reused one never grows from call
+//! to call, and both start in the space between the program's data and the end of the initial memory, which costs no
+//! system call. Most calls need little memory and end soon, so the first 16 KiB of blocks are not reused. Beyond them a
+//! freed block serves the next allocation of its size class, so that a call of many rounds needs the memory of one
+//! round.
 
 use std::cell::Cell;
 
@@ -26,8 +27,8 @@ trait Region {
 const FIRST: usize = 16 * 1024;
 /// The address and the size of every block are a multiple of this.
 const UNIT: usize = 16;
-/// Up to this size there is one class for each unit, beyond it four classes for each doubling: at most a fifth of a block
-/// is unused.
+/// Up to this size there is one class for each unit, beyond it four classes for each doubling: at most a fifth of a
+/// block is unused.
 const SMALL: usize = 64;
 /// There is no class for blocks of more than 64 MiB, which no function may allocate.
 const CLASSES: usize = 4 + 20 * 4;
@@ -204,13 +205,14 @@ mod wasm {
         }
 
         fn read(&self, address: usize) -> usize {
-            // SAFETY: called only for a free block: it is within the memory, aligned to a unit, and was written to when it
-            // became free.
+            // SAFETY: called only for a free block: it is within the memory, aligned to a unit, and was written to when
+            // it became free.
             unsafe { ptr::with_exposed_provenance::<usize>(address).read() }
         }
 
         fn write(&self, address: usize, value: usize) {
-            // SAFETY: called only for a block that was just freed: it is within the memory, aligned to a unit, and unused.
+            // SAFETY: called only for a block that was just freed: it is within the memory, aligned to a unit, and
+            // unused.
             unsafe { ptr::with_exposed_provenance_mut::<usize>(address).write(value) }
         }
     }
@@ -218,10 +220,10 @@ mod wasm {
     // SAFETY: a component's instance has one thread, and this allocator exists only there.
     unsafe impl Sync for Arena<LinearMemory> {}
 
-    // SAFETY: `Arena` hands out addresses above the program's own data, within existing memory and aligned as requested,
-    // and none twice while it is allocated: a block comes from the free list of its class, where only `free` puts it, or
-    // from `next`, which is at or above the end of every block, and moves down only to the start of the newest block when
-    // that is freed or, when no block is allocated, to the base.
+    // SAFETY: `Arena` hands out addresses above the program's own data, within existing memory and aligned as
+    // requested, and none twice while it is allocated: a block comes from the free list of its class, where only `free`
+    // puts it, or from `next`, which is at or above the end of every block, and moves down only to the start of the
+    // newest block when that is freed or, when no block is allocated, to the base.
     unsafe impl GlobalAlloc for Arena<LinearMemory> {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             self.allocate(layout.size(), layout.align()).map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)

@@ -1,7 +1,8 @@
 //! What a route says about itself for `/v1/openapi.json`: an OpenAPI operation.
 //!
-//! Bodies and parameters are described by the very types that serde reads and writes, so that the description cannot say
-//! anything else than the code does. A function describes itself once for each revision; nothing here runs in a call.
+//! Bodies and parameters are described by the very types that serde reads and writes, so that the description cannot
+//! say anything else than the code does. A function describes itself once for each revision; nothing here runs in a
+//! call.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -38,7 +39,8 @@ impl ApiOperation {
         self.parameter(parameter.name, "query", read_schema::<T>())
     }
 
-    /// The request body, an object of this type. It may be left out if none of its fields is required, nor one of several.
+    /// The request body, an object of this type. It may be left out if none of its fields is required, nor one of
+    /// several.
     #[must_use]
     pub fn body<T: JsonSchema>(mut self) -> Self {
         let schema = read_schema::<T>();

@@ -1,5 +1,5 @@
-//! Rust bindings generated from the contract in `wit/`. Only `edge`, `invocation`, `function`, `log` and the `function!`
-//! macro of this crate use them; everything else uses the core's types.
+//! Rust bindings generated from the contract in `wit/`. Only `edge`, `invocation`, `function`, `log` and the
+//! `function!` macro of this crate use them; everything else uses the core's types.
 
 #![allow(missing_docs, unreachable_pub, unsafe_code, reason = "generated from wit/, which holds the documentation")]
 #![allow(clippy::all, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "generated")]

@@ -19,8 +19,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with a code of your own. The code is stable and consists of `a-z` and `_`; the message says what was wrong
-    /// and what is allowed.
+    /// A failure with a code of your own. The code is stable and consists of `a-z` and `_`; the message says what was
+    /// wrong and what is allowed.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             kind,

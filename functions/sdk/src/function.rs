@@ -28,8 +28,8 @@ pub struct Function {
     pub hooks: &'static [Hook],
     /// Work that is repeated at an interval.
     pub schedules: &'static [Schedule],
-    /// Types of durable events for whose publication by another function this one is called, such as `message.new`: once
-    /// for each publication, at least once.
+    /// Types of durable events for whose publication by another function this one is called, such as `message.new`:
+    /// once for each publication, at least once.
     pub publications: &'static [(&'static str, Handler<Published>)],
     /// What the function asks to be allowed.
     pub grants: Grants,

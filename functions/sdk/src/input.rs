@@ -1,7 +1,8 @@
 //! What handlers receive: an HTTP request, a socket message, a connection, a client's request to synchronise, the
 //! publication of an event.
 //!
-//! Each accessor parses one part of the input and returns it in the requested type, or the failure that the caller gets.
+//! Each accessor parses one part of the input and returns it in the requested type, or the failure that the caller
+//! gets.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -134,8 +135,8 @@ pub struct Published {
 }
 
 impl Published {
-    /// The payload, a JSON object. An event with another payload, or without a field that is needed, is a failure that is
-    /// not repeated.
+    /// The payload, a JSON object. An event with another payload, or without a field that is needed, is a failure that
+    /// is not repeated.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         json::object("the payload", self.payload.as_bytes())
     }

@@ -1,4 +1,5 @@
-//! Converts the types of the WIT interface `handler` to and from those of this crate. All of these conversions are here.
+//! Converts the types of the WIT interface `handler` to and from those of this crate. All of these conversions are
+//! here.
 
 use roost_core::error::ErrorKind;
 use roost_core::ids::ConnectionId;

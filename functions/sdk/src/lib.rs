@@ -1,9 +1,9 @@
 //! The sdk that Roost functions are written with.
 //!
-//! A function is a table of routes, socket messages, hooks, schedules and publications ([`function!`]). Each has a handler,
-//! which parses its input ([`Request`], [`SocketMessage`], [`Published`]), runs a use case of `roost-core` on the host's
-//! imports ([`run`], [`Edge`]) and returns a [`Reply`] or a [`Failure`]. This crate keeps no state between two calls, so that a fresh and a reused
-//! instance give the same answers. It contains no rule of chat.
+//! A function is a table of routes, socket messages, hooks, schedules and publications ([`function!`]). Each has a
+//! handler, which parses its input ([`Request`], [`SocketMessage`], [`Published`]), runs a use case of `roost-core` on
+//! the host's imports ([`run`], [`Edge`]) and returns a [`Reply`] or a [`Failure`]. This crate keeps no state between
+//! two calls, so that a fresh and a reused instance give the same answers. It contains no rule of chat.
 
 #[cfg(any(test, target_family = "wasm"))]
 mod allocator;

@@ -1,5 +1,5 @@
-//! The parameters of routes. A parameter is declared once, with its name and its type: handlers parse its text into this
-//! type, and the API description is made from the same type.
+//! The parameters of routes. A parameter is declared once, with its name and its type: handlers parse its text into
+//! this type, and the API description is made from the same type.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;

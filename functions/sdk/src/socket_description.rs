@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::api_operation::{read_schema, written_schema};
 
-/// The frames that a function answers, the events that it publishes, and what its hooks add to `hello` and to the answer
-/// to `sync`. A function describes itself once for each revision; nothing here runs in a call.
+/// The frames that a function answers, the events that it publishes, and what its hooks add to `hello` and to the
+/// answer to `sync`. A function describes itself once for each revision; nothing here runs in a call.
 #[derive(Debug, Default)]
 pub struct SocketDescription {
     messages: Map<String, Value>,

@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 // The manifest that the host reads when the function is deployed. A message `{"type":"typing",…}` from any socket calls
 // `typing` below. The function may ask the records for the members of a conversation, and may publish events to users;
-// any other call of the host is denied. `socket` describes the messages and the events for `/v1/asyncapi.json`. Routes, hooks
-// and schedules are declared here too.
+// any other call of the host is denied. `socket` describes the messages and the events for `/v1/asyncapi.json`. Routes,
+// hooks and schedules are declared here too.
 roost_function::function! {
     frames: &[("typing", typing)],
     socket: |socket| {

@@ -128,8 +128,8 @@ struct Overview {
     totals: Totals,
     /// The user's own read position in each of these conversations.
     reads: BTreeMap<ConversationId, Seq>,
-    /// For each of these conversations: the changes up to this sequence number are included in its counter. A `message.new`
-    /// above it adds one.
+    /// For each of these conversations: the changes up to this sequence number are included in its counter. A
+    /// `message.new` above it adds one.
     seqs: BTreeMap<ConversationId, Seq>,
 }
 

@@ -1,5 +1,5 @@
-//! The functions of a host: which ones a start loads, the deployments that its data directory keeps, and the names that the
-//! configuration may mention.
+//! The functions of a host: which ones a start loads, the deployments that its data directory keeps, and the names that
+//! the configuration may mention.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
-//! A host without listeners, on an embedded store whose time moves only when it is told to. It is asked in this process,
-//! through the same services as clients: their credentials, bounds and errors apply. `roost test` runs scenarios on it.
+//! A host without listeners, on an embedded store whose time moves only when it is told to. It is asked in this
+//! process, through the same services as clients: their credentials, bounds and errors apply. `roost test` runs
+//! scenarios on it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,7 +102,8 @@ pub(crate) fn offline_config() -> anyhow::Result<Config> {
     let random = || Secret(format!("{:032x}", rand::random::<u128>()));
     config.auth.keys = vec![TokenKey::Secret(random())];
     config.auth.service_keys = vec![random()];
-    // The clock of a scenario moves by itself, and that of the buckets does not: a scenario is not to meet their bounds.
+    // The clock of a scenario moves by itself, and that of the buckets does not: a scenario is not to meet their
+    // bounds.
     let users = &mut config.users;
     for rate in [
         &mut users.requests_per_second_max,

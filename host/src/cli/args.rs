@@ -1,4 +1,5 @@
-//! The commands and their arguments. The flags of configuration keys come from the declarations of the keys in `config`.
+//! The commands and their arguments. The flags of configuration keys come from the declarations of the keys in
+//! `config`.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! `roost check-config`: reports every error in the configuration, or prints every key with its value and where the value
-//! was set. It starts nothing and writes nothing.
+//! `roost check-config`: reports every error in the configuration, or prints every key with its value and where the
+//! value was set. It starts nothing and writes nothing.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

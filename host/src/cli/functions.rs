@@ -1,5 +1,5 @@
-//! `roost functions`: prints the functions of a running host, one function with its revisions, or what each host of a cluster
-//! runs; as tables, or as the admin listener answers.
+//! `roost functions`: prints the functions of a running host, one function with its revisions, or what each host of a
+//! cluster runs; as tables, or as the admin listener answers.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! `roost logs`: prints the calls and log lines of a function on a running host, as a table or as JSON lines, and follows them.
+//! `roost logs`: prints the calls and log lines of a function on a running host, as a table or as JSON lines, and
+//! follows them.
 //!
 //! A connection that is lost while following is opened again for a while, from the record on that was printed last.
 

@@ -55,7 +55,8 @@ impl<'c> RunningHost<'c> {
         &self.authority
     }
 
-    /// Sends a request and returns the answer. An answer other than 200 is an error with the reason that the host gives.
+    /// Sends a request and returns the answer. An answer other than 200 is an error with the reason that the host
+    /// gives.
     pub(super) async fn request(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut text = String::new();
         let status = self.within(TIMEOUT, self.exchange(method, path, body, |line| text.push_str(line))).await?;
@@ -79,8 +80,8 @@ impl<'c> RunningHost<'c> {
         }
     }
 
-    /// As [`RunningHost::request_lines`], for an answer that may take as long as it likes. The answer is the reason if the host
-    /// refused the request, the error if the connection failed.
+    /// As [`RunningHost::request_lines`], for an answer that may take as long as it likes. The answer is the reason if
+    /// the host refused the request, the error if the connection failed.
     pub(super) async fn lines(
         &self,
         (method, path, body): (&str, &str, &[u8]),

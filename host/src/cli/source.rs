@@ -1,5 +1,5 @@
-//! Finds the folder with the sources of functions: the named one, or the nearest one from the current directory upward. It
-//! is a workspace with a folder `functions`, such as Roost's own sources, or the crate of a single function.
+//! Finds the folder with the sources of functions: the named one, or the nearest one from the current directory upward.
+//! It is a workspace with a folder `functions`, such as Roost's own sources, or the crate of a single function.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,9 @@
-//! `roost verify` and `roost repair`: compare the store with the records for all users and conversations, or for the named
-//! ones, page by page and at a bounded rate.
+//! `roost verify` and `roost repair`: compare the store with the records for all users and conversations, or for the
+//! named ones, page by page and at a bounded rate.
 //!
 //! A store in Redis is compared by this process; a store in the memory of a host is compared by that host, through its
-//! admin listener. Exit codes: 0 no divergence is left and everything can be announced, 1 otherwise, 2 the check failed.
+//! admin listener. Exit codes: 0 no divergence is left and everything can be announced, 1 otherwise, 2 the check
+//! failed.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

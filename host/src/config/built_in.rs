@@ -7,8 +7,8 @@ use roost_core::recipients::Recipients;
 
 use super::keys::GrantsConfig;
 
-/// The functions that come with Roost. They are trusted: their instances are reused, and quotas do not bound their calls
-/// unless the configuration sets them.
+/// The functions that come with Roost. They are trusted: their instances are reused, and quotas do not bound their
+/// calls unless the configuration sets them.
 pub(crate) const BUILT_IN: [&str; 6] = ["contacts", "last-message", "messaging", "presence", "typing", "unread"];
 
 /// The greatest value of a quota, which no call reaches: 1 TiB, or about a million million operations.

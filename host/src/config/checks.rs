@@ -1,5 +1,5 @@
-//! Settings that contradict each other although each of them is allowed: an address that is used twice, a limit that can
-//! never be reached, a time that ends before what it waits for. The operations guide lists all of these rules.
+//! Settings that contradict each other although each of them is allowed: an address that is used twice, a limit that
+//! can never be reached, a time that ends before what it waits for. The operations guide lists all of these rules.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Errors in a configuration, told so that the reader can correct them: where the value was set, what is wrong, and what
-//! is allowed.
+//! Errors in a configuration, told so that the reader can correct them: where the value was set, what is wrong, and
+//! what is allowed.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! What a configuration key is: its name, default, bounds and meaning, and the macro `section!` that declares the keys of
-//! a section together with the struct that holds their values. The declarations are in `keys`.
+//! What a configuration key is: its name, default, bounds and meaning, and the macro `section!` that declares the keys
+//! of a section together with the struct that holds their values. The declarations are in `keys`.
 
 use std::fmt;
 

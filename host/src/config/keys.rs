@@ -58,15 +58,15 @@ section! {
         "data_dir" => data_dir: PathBuf = ".roost", Allowed::Path, flag "FOLDER";
         /// The folder with the components to serve, `*.wasm`. `roost dev` uses target/functions.
         "functions_dir" => functions_dir: PathBuf = "functions.d", Allowed::Path, flag "FOLDER";
-        /// The public keys, as `roost keygen` writes them, of those who may sign components. If any is set, only components
-        /// that one of them has signed are loaded. Set two while you replace one.
+        /// The public keys, as `roost keygen` writes them, of those who may sign components. If any is set, only
+        /// components that one of them has signed are loaded. Set two while you replace one.
         "signing_keys" => signing_keys: SigningKeys = "", Allowed::SigningKeys;
         /// Which log lines are written.
         "log" => log: String = "info", Allowed::LogFilter, flag "FILTER";
         /// The format of log lines: text for people, json for programs.
         "log_format" => log_format: LogFormat = "text", Allowed::LogFormat, flag "FORMAT";
-        /// The OpenTelemetry collector that receives spans, by OTLP over HTTP, at `/v1/traces` below this URL; unset: there
-        /// are no spans.
+        /// The OpenTelemetry collector that receives spans, by OTLP over HTTP, at `/v1/traces` below this URL; unset:
+        /// there are no spans.
         "otlp_endpoint" => otlp_endpoint: Option<String> = "", Allowed::CollectorUrl;
         /// How long stopping may take after `drain_delay_ms`. Whatever is not finished by then is cut off.
         "shutdown_timeout_ms" => shutdown_timeout: Duration = "10000", milliseconds(100, 600_000);
@@ -75,8 +75,8 @@ section! {
         /// For how long a stopping host goes on accepting connections and requests while `/readyz` answers 503 already:
         /// longer than the load balancer takes to notice. `roost dev`: 0.
         "drain_delay_ms" => drain_delay: Duration = "5000", milliseconds(0, 600_000);
-        /// A user who was not active for this long leaves nothing behind in the store: neither presence with its time of last
-        /// seen, nor counters. What is left is rebuilt when the user comes back; unset: never.
+        /// A user who was not active for this long leaves nothing behind in the store: neither presence with its time
+        /// of last seen, nor counters. What is left is rebuilt when the user comes back; unset: never.
         "store_idle_days" => store_idle_days: Option<u64> = "", Allowed::Whole { unit: "days", minimum: 1, maximum: 3_650 };
     }
 }
@@ -102,11 +102,11 @@ section! {
         }
         /// The text before every key and channel name in Redis.
         "store_prefix" => prefix: String = "", Allowed::Prefix;
-        /// A PEM file with the authorities that are trusted for `rediss://`, and for sentinels over TLS, instead of those of the
-        /// system.
+        /// A PEM file with the authorities that are trusted for `rediss://`, and for sentinels over TLS, instead of
+        /// those of the system.
         "store_ca_file" => ca_file: Option<PathBuf> = "", Allowed::File;
-        /// The ACL user at the sentinels of Redis, which has nothing to do with the user in `store_url`; unset: their default
-        /// user.
+        /// The ACL user at the sentinels of Redis, which has nothing to do with the user in `store_url`; unset: their
+        /// default user.
         "store_sentinel_username" => sentinel_username: Option<String> = "", Allowed::Text;
         /// The password of that user; unset: the sentinels need none.
         "store_sentinel_password" => sentinel_password: Option<Secret> = "", Allowed::Password;
@@ -163,8 +163,8 @@ section! {
         "postgres.acquire_timeout_ms" => acquire_timeout: Duration = "2000", milliseconds(10, 60_000);
         /// PostgreSQL cancels a statement that takes longer.
         "postgres.statement_timeout_ms" => statement_timeout: Duration = "5000", milliseconds(10, 600_000);
-        /// What a pooler such as PgBouncer keeps for a connection: the session, or the transaction only. `auto` finds it
-        /// out at the start; without a pooler it is `session`.
+        /// What a pooler such as PgBouncer keeps for a connection: the session, or the transaction only. `auto` finds
+        /// it out at the start; without a pooler it is `session`.
         "postgres.pooling" => pooling: Pooling = "auto", Allowed::Pooling;
     }
 }
@@ -179,8 +179,8 @@ section! {
         "token_public_key" => public_keys: Vec<PathBuf> = "", Allowed::Files;
         /// JWKS files with keys that verify users' tokens. They are read again when they change.
         "token_jwks" => jwks: Vec<PathBuf> = "", Allowed::Files;
-        /// The URL of a JWKS document with keys that verify users' tokens. It is read at the start, again and again, and when a
-        /// token names an unknown key.
+        /// The URL of a JWKS document with keys that verify users' tokens. It is read at the start, again and again,
+        /// and when a token names an unknown key.
         "token_jwks_url" => jwks_url: Option<String> = "", Allowed::KeySetUrl;
     }
 }
@@ -202,13 +202,14 @@ section! {
         "token_leeway_ms" => leeway: Duration = "5000", milliseconds(1, 300_000);
         /// The keys of backends; unset: no backend may connect.
         "service_key" => service_keys: Vec<Secret> = "", Allowed::BearerKeys;
-        /// The bearer token for `/functions`, `/reload` and `/verify` of the admin listener; unset: they refuse every request.
+        /// The bearer token for `/functions`, `/reload` and `/verify` of the admin listener; unset: they refuse every
+        /// request.
         "admin_key" => admin_key: Option<Secret> = "", Allowed::BearerKey;
-        /// The bearer token for `/metrics` of the admin listener, which `admin_key` opens too; unset: `/metrics` needs no
-        /// key.
+        /// The bearer token for `/metrics` of the admin listener, which `admin_key` opens too; unset: `/metrics` needs
+        /// no key.
         "metrics_key" => metrics_key: Option<Secret> = "", Allowed::BearerKey;
-        /// The origins whose pages may call: HTTP, event streams and sockets. Unset: pages of every origin may open sockets, and
-        /// only pages of the listener's own origin may call over HTTP.
+        /// The origins whose pages may call: HTTP, event streams and sockets. Unset: pages of every origin may open
+        /// sockets, and only pages of the listener's own origin may call over HTTP.
         "allowed_origins" => allowed_origins: Vec<String> = "", Allowed::Origins;
     }
 }
@@ -256,8 +257,8 @@ section! {
         "http.idle_timeout_ms" => idle_timeout: Duration = "75000", milliseconds(100, 3_600_000);
         /// How long a client may take to read an answer. A connection that takes longer is closed.
         "http.write_timeout_ms" => write_timeout: Duration = "30000", milliseconds(100, 3_600_000);
-        /// The most connections to one listener, event streams included and sockets not. Beyond, idle ones are closed, and
-        /// new ones are answered with 503.
+        /// The most connections to one listener, event streams included and sockets not. Beyond, idle ones are closed,
+        /// and new ones are answered with 503.
         "http.connections_max" => connections_max: usize = "20000", count("connections", 1_000_000);
     }
 }
@@ -265,14 +266,15 @@ section! {
 section! {
     /// Limits of deployments over the admin listener.
     pub struct DeploymentsConfig {
-        /// The name of this host in answers about the cluster; unset: the name of the machine with the port of `listen`.
-        /// Two hosts of a cluster need different names.
+        /// The name of this host in answers about the cluster; unset: the name of the machine with the port of
+        /// `listen`. Two hosts of a cluster need different names.
         "deployments.host_name" => host_name: Option<String> = "", Allowed::Text;
         /// The most bytes of all kept components. The oldest revisions that do not serve are forgotten first.
         "deployments.bytes_max" => bytes_max: u64 = "268435456", bytes(1_048_576, 17_179_869_184);
         /// A canary with fewer calls than this is not judged.
         "deployments.canary_calls_min" => canary_calls_min: u64 = "50", count("calls", 1_000_000);
-        /// A canary is taken back when its share of failed calls exceeds that of the revision beside it by more than this.
+        /// A canary is taken back when its share of failed calls exceeds that of the revision beside it by more than
+        /// this.
         "deployments.canary_margin_percent" => canary_margin_percent: u32 = "5",
             Allowed::Whole { unit: "percentage points", minimum: 0, maximum: 100 };
     }
@@ -285,7 +287,8 @@ section! {
         "users.requests_per_second_max" => requests_per_second_max: u32 = "50", count("requests", 1_000_000);
         /// The most HTTP requests of one user that may come at once.
         "users.requests_burst_max" => requests_burst_max: u32 = "200", count("requests", 1_000_000);
-        /// The most frames a second over all sockets of one user, in the long run. Further ones are answered with an error.
+        /// The most frames a second over all sockets of one user, in the long run. Further ones are answered with an
+        /// error.
         "users.frames_per_second_max" => frames_per_second_max: u32 = "50", count("frames", 1_000_000);
         /// The most frames of one user that may come at once.
         "users.frames_burst_max" => frames_burst_max: u32 = "200", count("frames", 1_000_000);
@@ -301,8 +304,8 @@ section! {
         "users.connects_per_second_max" => connects_per_second_max: u32 = "1", count("connects", 1_000_000);
         /// The most sockets and event streams that one user may open at once.
         "users.connects_burst_max" => connects_burst_max: u32 = "40", count("connects", 1_000_000);
-        /// The most requests and frames of one user that are worked on, until their answers are written. Further frames wait;
-        /// of further requests, four times as many wait, and the others are answered with 429.
+        /// The most requests and frames of one user that are worked on, until their answers are written. Further frames
+        /// wait; of further requests, four times as many wait, and the others are answered with 429.
         "users.calls_max" => calls_max: usize = "32", count("calls", 1_024);
         /// The most feeds of missed events that are read at once for one user. Further ones wait.
         "users.replays_max" => replays_max: usize = "2", count("replays", 64);
@@ -314,8 +317,8 @@ section! {
     pub struct ConnectsConfig {
         /// The most sockets and event streams that a host opens a second.
         "connects.per_second_max" => per_second_max: u32 = "250", count("connects", 1_000_000);
-        /// The most sockets and event streams that are being opened at the same time. Each calls functions, so that this is
-        /// their share of the calls of a function.
+        /// The most sockets and event streams that are being opened at the same time. Each calls functions, so that
+        /// this is their share of the calls of a function.
         "connects.at_once_max" => at_once_max: usize = "16", count("connects", 1_024);
         /// How long a client that connects may wait for its turn. Whoever would wait longer is told when to come back.
         "connects.wait_max_ms" => wait_max: Duration = "5000", milliseconds(1, 60_000);
@@ -330,8 +333,8 @@ section! {
     /// Which users may be put into a conversation.
     pub struct ConversationsConfig {
         /// Which users a user may put into a conversation, by creating it or by adding a member: anyone, only mutual
-        /// contacts, or nobody, so that only backends (with a service key) create conversations and add members. Whatever
-        /// this key says, nobody is put into a conversation with a user who blocked them.
+        /// contacts, or nobody, so that only backends (with a service key) create conversations and add members.
+        /// Whatever this key says, nobody is put into a conversation with a user who blocked them.
         "conversations.add" => add: AdditionPolicy = "anyone", Allowed::Additions;
     }
 }
@@ -341,25 +344,25 @@ section! {
     #[derive(PartialEq, Eq)]
     pub struct FunctionConfig {
         given {
-            /// What the function is allowed; `None`: neither the configuration nor the defaults name it, so it is allowed
-            /// nothing.
+            /// What the function is allowed; `None`: neither the configuration nor the defaults name it, so it is
+            /// allowed nothing.
             grants: Option<GrantsConfig>,
         }
         /// The most memory of one instance.
         "memory_bytes_max" => memory_bytes_max: usize = "16777216", bytes(1_048_576, 67_108_864);
         /// How long a call may take.
         "deadline_ms" => deadline: Duration = "5000", milliseconds(10, 60_000);
-        /// The most calls in flight. At most a quarter of them is about one conversation, and while more than half of them
-        /// are taken, at most a quarter more is of one user. Calls of functions that come with Roost do not count while they
-        /// wait for another call; at most as many again do so.
+        /// The most calls in flight. At most a quarter of them is about one conversation, and while more than half of
+        /// them are taken, at most a quarter more is of one user. Calls of functions that come with Roost do not count
+        /// while they wait for another call; at most as many again do so.
         "concurrency_max" => concurrency_max: usize = "64", count("calls", 1_024);
         /// The most calls that wait for one in flight to end. Further ones are answered with 503.
         "queue_max" => queue_max: usize = "256", count("calls", 65_536);
         /// The largest reply.
         "reply_bytes_max" => reply_bytes_max: usize = "1048576", bytes(1_024, 16_777_216);
-        /// The most calls a second to this host, as a token bucket that holds one second's calls. Further ones are answered
-        /// with 503 and `Retry-After`. Calls of the host itself, for hooks, schedules and publications, do not count. No bound
-        /// for built-in functions.
+        /// The most calls a second to this host, as a token bucket that holds one second's calls. Further ones are
+        /// answered with 503 and `Retry-After`. Calls of the host itself, for hooks, schedules and publications, do not
+        /// count. No bound for built-in functions.
         "calls_per_second_max" => calls_per_second_max: u32 = "2000", count("calls", 1_000_000);
         /// The most queries and transactions of one call. No bound for built-in functions.
         "store_operations_max" => store_operations_max: u64 = "10000", count("operations", UNBOUNDED);
@@ -373,15 +376,15 @@ section! {
         "publications_max" => publications_max: u64 = "10000", count("events", UNBOUNDED);
         /// The most bytes of log lines of one call. Further lines are dropped and counted.
         "log_bytes_max" => log_bytes_max: u64 = "65536", bytes(1_024, 1_048_576);
-        /// The most successful calls a second of one revision that are kept in the log of the function. Failed and refused calls
-        /// are always kept. 0: no successful call.
+        /// The most successful calls a second of one revision that are kept in the log of the function. Failed and
+        /// refused calls are always kept. 0: no successful call.
         "recorded_calls_per_second_max" => recorded_calls_per_second_max: u32 = "10",
             Allowed::Whole { unit: "calls", minimum: 0, maximum: 1_000 };
-        /// The most bytes that the function keeps in the key space `app`, over all owners. An item counts 512 bytes and its
-        /// content. It is live state, which is lost with the store.
+        /// The most bytes that the function keeps in the key space `app`, over all owners. An item counts 512 bytes and
+        /// its content. It is live state, which is lost with the store.
         "app_bytes_max" => app_bytes_max: u64 = "67108864", bytes(65_536, UNBOUNDED);
-        /// The most bytes that the function keeps in documents of the records, over all owners. A document counts 512 bytes,
-        /// its name and its content.
+        /// The most bytes that the function keeps in documents of the records, over all owners. A document counts 512
+        /// bytes, its name and its content.
         "documents_bytes_max" => documents_bytes_max: u64 = "1073741824", bytes(65_536, UNBOUNDED);
         /// Whether an instance serves several calls, one after the other. `true` for built-in functions.
         "reuse" => reuse: bool = "false", Allowed::Switch;
@@ -394,12 +397,12 @@ section! {
 
 section! {
     /// What an operator allows a function. The keys are relative to `function.<name>`. Without any of them a built-in
-    /// function is allowed what it needs, and every other function nothing. Setting any of them replaces that default: what
-    /// is not set is not allowed.
+    /// function is allowed what it needs, and every other function nothing. Setting any of them replaces that default:
+    /// what is not set is not allowed.
     #[derive(Default, PartialEq, Eq)]
     pub struct GrantsConfig {
-        /// Whether the function is allowed everything that its manifest asks for, now and in later versions. No other grant
-        /// may be set beside it.
+        /// Whether the function is allowed everything that its manifest asks for, now and in later versions. No other
+        /// grant may be set beside it.
         "grants.all" => all: bool = "", Allowed::Switch;
         /// The key spaces that the function may read.
         "grants.read" => read: Vec<String> = "", Allowed::Spaces;
@@ -408,7 +411,8 @@ section! {
         /// To whom the function may publish events: nobody, the users of the call, also the members of conversations of
         /// these users that it has read in the call, or every user.
         "grants.publish" => publish: Recipients = "", Allowed::Recipients;
-        /// Whether the function may be called for the events that others publish, messages with their content among them.
+        /// Whether the function may be called for the events that others publish, messages with their content among
+        /// them.
         "grants.subscribe" => subscribe: bool = "", Allowed::Switch;
         /// The records operations that the function may use.
         "grants.records" => records: Vec<String> = "", Allowed::Operations;

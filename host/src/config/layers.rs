@@ -1,5 +1,5 @@
-//! Gathers the settings in layers: defaults, the file, the environment, flags. A later layer replaces an earlier one key by
-//! key, and each value remembers where it was set. Nothing else in Roost reads the environment.
+//! Gathers the settings in layers: defaults, the file, the environment, flags. A later layer replaces an earlier one
+//! key by key, and each value remembers where it was set. Nothing else in Roost reads the environment.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,8 +28,8 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// The values on the command line.
     pub flags: Vec<Flag>,
-    /// Whether the keys that serving needs must be configured: one that verifies users' tokens, and the admin key if other
-    /// machines can reach the admin listener.
+    /// Whether the keys that serving needs must be configured: one that verifies users' tokens, and the admin key if
+    /// other machines can reach the admin listener.
     pub needs_keys: bool,
 }
 

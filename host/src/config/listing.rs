@@ -1,5 +1,5 @@
-//! The effective configuration as TOML: every key with its value and where the value was set. Secrets are masked, so the
-//! text can be shown to others.
+//! The effective configuration as TOML: every key with its value and where the value was set. Secrets are masked, so
+//! the text can be shown to others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};

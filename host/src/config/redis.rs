@@ -1,5 +1,5 @@
-//! The URL of Redis: `redis://`, `redis+cluster://` or `redis+sentinel://`, or with TLS `rediss://` and so on, with a user, a
-//! password and a database of the servers. It is displayed without the user and the password.
+//! The URL of Redis: `redis://`, `redis+cluster://` or `redis+sentinel://`, or with TLS `rediss://` and so on, with a
+//! user, a password and a database of the servers. It is displayed without the user and the password.
 
 use std::fmt;
 

@@ -10,8 +10,8 @@ use super::value::{Value, quoted};
 pub struct SigningKeys(pub(crate) PublicKeySet);
 
 impl SigningKeys {
-    /// Adds the key in the bytes of a file: in PEM, in DER, or in the form that the signature format defines. `false` if
-    /// the bytes are no Ed25519 key.
+    /// Adds the key in the bytes of a file: in PEM, in DER, or in the form that the signature format defines. `false`
+    /// if the bytes are no Ed25519 key.
     #[must_use]
     pub fn add(&mut self, bytes: &[u8]) -> bool {
         // A key that is named twice counts once.

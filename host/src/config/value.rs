@@ -311,8 +311,8 @@ impl SingleValue for RecordsLocation {
     }
 }
 
-/// What the URL of a PostgreSQL database may set besides the location. Everything else has a key of its own, or is refused
-/// by poolers between hosts and servers.
+/// What the URL of a PostgreSQL database may set besides the location. Everything else has a key of its own, or is
+/// refused by poolers between hosts and servers.
 const POSTGRES_PARAMETERS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
 
 /// The error repeats nothing of the URL: any part of it may be a piece of a password.

@@ -1,5 +1,5 @@
-//! The order to close every connection of a user. It is an event on the user's channel, so that it reaches every host with a
-//! connection of the user; hosts carry it out, and no client receives it.
+//! The order to close every connection of a user. It is an event on the user's channel, so that it reaches every host
+//! with a connection of the user; hosts carry it out, and no client receives it.
 
 use std::sync::Arc;
 

@@ -74,8 +74,8 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
         }
     }
 
-    /// Requests again what an earlier run of this task left unfinished when it panicked. Before the first connection there is
-    /// nothing to request.
+    /// Requests again what an earlier run of this task left unfinished when it panicked. Before the first connection
+    /// there is nothing to request.
     fn request_unfinished(&self) {
         let feeds = self.registry.feeds();
         for feed in &feeds {
@@ -154,8 +154,8 @@ impl<S: Bus + Feeds + 'static> GapRepair<S> {
         }
     }
 
-    /// A user who stays behind their feed for longer than a delivery takes has a gap. If `follow` is set, the events of all
-    /// these users are kept for longer.
+    /// A user who stays behind their feed for longer than a delivery takes has a gap. If `follow` is set, the events of
+    /// all these users are kept for longer.
     async fn check_all(&self, follow: bool) {
         for feeds in self.registry.feeds().chunks(CALL_ITEMS_MAX) {
             let positions = if follow { self.follow(feeds).await } else { self.positions(feeds).await };

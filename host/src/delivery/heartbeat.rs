@@ -73,8 +73,8 @@ struct HeartbeatFailures<'c> {
 }
 
 impl<F: Dispatcher, S: Bus + Feeds + 'static> Heartbeats<F, S> {
-    /// Sends the heartbeats of these connections, spread over this time; returns those that were missed. The next round names
-    /// them again.
+    /// Sends the heartbeats of these connections, spread over this time; returns those that were missed. The next round
+    /// names them again.
     async fn send(
         &self,
         connections: Vec<Connection>,

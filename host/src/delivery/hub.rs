@@ -137,7 +137,8 @@ impl<S: Bus + Feeds + 'static> Hub<S> {
 }
 
 impl<S: Bus + Feeds + PubSub + 'static> Hub<S> {
-    /// Has every host close the connections of this user. A host whose bus is interrupted at this time does not hear of it.
+    /// Has every host close the connections of this user. A host whose bus is interrupted at this time does not hear of
+    /// it.
     pub(crate) async fn disconnect(&self, user: UserId, reason: &DisconnectReason) -> Result<(), StoreError> {
         self.store.publish(vec![Publication { user, event: reason.event() }]).await
     }

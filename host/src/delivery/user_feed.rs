@@ -139,8 +139,8 @@ impl UserFeed {
         }
     }
 
-    /// Adds a connection. Its events come after the returned position; `None` before the first join. It is closed at once if
-    /// the connections of the user were closed more often than `disconnects`, the number when it began to open.
+    /// Adds a connection. Its events come after the returned position; `None` before the first join. It is closed at
+    /// once if the connections of the user were closed more often than `disconnects`, the number when it began to open.
     pub(super) fn attach(&self, connection: Arc<Connection>, disconnects: u64) -> Option<Position> {
         let mut delivery = self.lock();
         let cursor = delivery.cursor.clone()?;
@@ -277,8 +277,8 @@ impl UserFeed {
         delivery.cursor.clone()
     }
 
-    /// Delivers replayed events. Returns `None` if they do not connect to the cursor; otherwise whether delivery is live
-    /// again. If it is not, the feed must be read once more.
+    /// Delivers replayed events. Returns `None` if they do not connect to the cursor; otherwise whether delivery is
+    /// live again. If it is not, the feed must be read once more.
     #[must_use]
     pub(super) fn apply_replay(&self, replayed: Vec<Delivery>) -> Option<bool> {
         let mut delivery = self.lock();

@@ -1,5 +1,5 @@
-//! The consistency check of the live state, page by page: what the admin listener and the command line can ask for, and the
-//! ports through which the check of the core runs in the host, outside of any function.
+//! The consistency check of the live state, page by page: what the admin listener and the command line can ask for, and
+//! the ports through which the check of the core runs in the host, outside of any function.
 //!
 //! A page is small, so that an answer comes soon and the client controls the load.
 

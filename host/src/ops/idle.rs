@@ -1,5 +1,5 @@
-//! Removes from the store what it holds of users who have been idle for `store_idle_days`. One host of the cluster does this at a
-//! time, shard by shard; without that key nobody does.
+//! Removes from the store what it holds of users who have been idle for `store_idle_days`. One host of the cluster does
+//! this at a time, shard by shard; without that key nobody does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ const INTERVAL_MS: u64 = 60_000;
 /// A host that dies blocks the work for this time. A round begins no shard after half of it; should
 /// the last shard take longer, another host may begin meanwhile, which is harmless.
 const LEASE_MS: u64 = 60_000;
-/// A round looks at no further shard after this time; the next round goes on. A shard that fails is left to its next turn.
+/// A round looks at no further shard after this time; the next round goes on. A shard that fails is left to its next
+/// turn.
 const ROUND_MS_MAX: u64 = 30_000;
 /// A host claims a slot after a random part of this time, so that all hosts share the work.
 const DELAY_MAX: Duration = Duration::from_millis(500);

@@ -1,4 +1,5 @@
-//! How long calls, requests and operations of the store and of the records take: one histogram for each series, in seconds.
+//! How long calls, requests and operations of the store and of the records take: one histogram for each series, in
+//! seconds.
 
 use std::time::Duration;
 

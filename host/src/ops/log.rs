@@ -17,7 +17,8 @@ use crate::ops::trace::SPAN_TARGET;
 /// The target of the log lines about requests to the admin listener.
 pub(crate) const ADMIN_ACTIONS: &str = "roost::admin_actions";
 
-/// Logs what the host did to its functions without a request to the admin listener, beside the requests: why, and how it ended.
+/// Logs what the host did to its functions without a request to the admin listener, beside the requests: why, and how
+/// it ended.
 pub(crate) fn log_own_action(cause: &str, code: &str, detail: &str) {
     tracing::info!(target: ADMIN_ACTIONS, key = "host", cause, code, detail, "action of the host");
 }
@@ -58,15 +59,16 @@ fn log_lines<S: Subscriber + for<'a> LookupSpan<'a>>(config: &Config) -> impl La
     lines.with_filter(filter(&config.log))
 }
 
-/// The configured filter. Requests to the admin listener are logged whatever the general level is, unless the filter names
-/// their target.
+/// The configured filter. Requests to the admin listener are logged whatever the general level is, unless the filter
+/// names their target.
 fn filter(configured: &str) -> Targets {
     let directives = format!("{ADMIN_ACTIONS}=info,{configured},{SPAN_TARGET}=off");
     // The filter was checked when the configuration was read.
     directives.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::ERROR))
 }
 
-/// A duration as a number for a log line. Numbers of 128 bits, as [`Duration::as_millis`] returns them, become text in JSON.
+/// A duration as a number for a log line. Numbers of 128 bits, as [`Duration::as_millis`] returns them, become text in
+/// JSON.
 pub(crate) fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

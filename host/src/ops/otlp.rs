@@ -1,7 +1,8 @@
 //! Sends spans to an OpenTelemetry collector, by OTLP over HTTP with protobuf, if `otlp_endpoint` is configured.
 //!
-//! `trace` declares which spans exist. They wait in a bounded queue, and a thread sends them in batches. Spans that find the
-//! queue full or that the collector does not take are dropped and counted; no request and no call ever waits for them.
+//! `trace` declares which spans exist. They wait in a bounded queue, and a thread sends them in batches. Spans that
+//! find the queue full or that the collector does not take are dropped and counted; no request and no call ever waits
+//! for them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -195,8 +196,8 @@ impl CollectorExporter {
         }
     }
 
-    /// Logs how many spans were lost since the last log line about it. `is_last`: also if that line is less than a minute
-    /// old.
+    /// Logs how many spans were lost since the last log line about it. `is_last`: also if that line is less than a
+    /// minute old.
     fn log_losses(&self, error: Option<&str>, is_last: bool) {
         let mut logged = self.loss_logged.lock().unwrap_or_else(PoisonError::into_inner);
         let is_too_early = logged.is_some_and(|at| at.elapsed() < LOSS_LOG_INTERVAL);

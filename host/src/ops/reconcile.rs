@@ -1,8 +1,8 @@
-//! Repairs the live state after another server process has taken over the store: a replica that lagged behind, or a restart
-//! from a snapshot, holds old counters, and no later change may correct them.
+//! Repairs the live state after another server process has taken over the store: a replica that lagged behind, or a
+//! restart from a snapshot, holds old counters, and no later change may correct them.
 //!
-//! All users and conversations are compared with the records, page by page with pauses, by the same check that `roost repair`
-//! makes. Uncached users are skipped, so that a store that came back empty costs little.
+//! All users and conversations are compared with the records, page by page with pauses, by the same check that `roost
+//! repair` makes. Uncached users are skipped, so that a store that came back empty costs little.
 
 use std::time::Duration;
 

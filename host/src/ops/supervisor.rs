@@ -1,5 +1,5 @@
-//! Keeps the long-lived background tasks of the host running: a task that ends or panics is started again after a pause,
-//! counted as `roost_task_restarts_total`, logged, and named by `/readyz` until it runs again.
+//! Keeps the long-lived background tasks of the host running: a task that ends or panics is started again after a
+//! pause, counted as `roost_task_restarts_total`, logged, and named by `/readyz` until it runs again.
 //!
 //! A task that serves one connection or one request is not supervised; it is expected to end.
 
@@ -25,12 +25,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// After a task has run for so long, the next restart waits for the shortest pause again.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// The background tasks of one part of the host. Dropping it ends them; drop it before what they use, such as the sender of a
-/// queue.
+/// The background tasks of one part of the host. Dropping it ends them; drop it before what they use, such as the
+/// sender of a queue.
 #[derive(Debug, Default)]
 pub struct Supervisor {
-    /// Cancelled before the tasks are aborted. A task that another thread polls at that moment can still see the end of its
-    /// queue and return, which is no failure.
+    /// Cancelled before the tasks are aborted. A task that another thread polls at that moment can still see the end of
+    /// its queue and return, which is no failure.
     ending: CancellationToken,
     tasks: JoinSet<()>,
     health: TaskHealth,
@@ -42,8 +42,8 @@ impl Supervisor {
         Self { ending: CancellationToken::new(), tasks: JoinSet::new(), health }
     }
 
-    /// Runs a task that is meant to run for ever. `start` makes its future, for the first run and for every restart; what the
-    /// runs share must stay usable after a panic.
+    /// Runs a task that is meant to run for ever. `start` makes its future, for the first run and for every restart;
+    /// what the runs share must stay usable after a panic.
     pub fn spawn<F>(&mut self, task: &'static str, start: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,

@@ -1,8 +1,8 @@
-//! Trace ids: each request has one, which is in its answer, in every log line about it, and in the requests that the host
-//! makes to other services for it. And spans: which of them exist, and what each of them says.
+//! Trace ids: each request has one, which is in its answer, in every log line about it, and in the requests that the
+//! host makes to other services for it. And spans: which of them exist, and what each of them says.
 //!
-//! Spans are enabled only while `otlp` exports them. A disabled span costs about 20 ns in a release build, and a request
-//! has about five. A span says what was done, never what was sent: no token, no key and no body is in a field.
+//! Spans are enabled only while `otlp` exports them. A disabled span costs about 20 ns in a release build, and a
+//! request has about five. A span says what was done, never what was sent: no token, no key and no body is in a field.
 
 use std::future::Future;
 use std::sync::Arc;

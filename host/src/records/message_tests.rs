@@ -1,5 +1,5 @@
-//! Compares every message of the records with `tests/golden/messages/records.txt`: the reasons why they cannot be opened,
-//! why an operation failed, and why an operation is refused.
+//! Compares every message of the records with `tests/golden/messages/records.txt`: the reasons why they cannot be
+//! opened, why an operation failed, and why an operation is refused.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! Notes which users are active, so that the state of idle users can be removed (`store_idle_days`). Without that key, nothing is
-//! noted.
+//! Notes which users are active, so that the state of idle users can be removed (`store_idle_days`). Without that key,
+//! nothing is noted.
 //!
-//! An activity is noted before the change that shows it, so that every user who has state in the store is noted. It is not noted
-//! again within an hour, because idle times are counted in days.
+//! An activity is noted before the change that shows it, so that every user who has state in the store is noted. It is
+//! not noted again within an hour, because idle times are counted in days.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +42,8 @@ impl ActivityLog {
         self.0.as_ref().map(|log| log.idle)
     }
 
-    /// Notes the users who are active as these transactions show. If the store does not answer, the next heartbeat tries again.
+    /// Notes the users who are active as these transactions show. If the store does not answer, the next heartbeat
+    /// tries again.
     pub(super) async fn note(&self, store: &Store, transactions: &[Transaction]) {
         let Some(log) = &self.0 else { return };
         let now = store.now();

@@ -1,7 +1,8 @@
 //! Bounds how many calls of one function run at once, and how many may wait for one of them to end. A call beyond both
 //! bounds is answered `Busy`.
 //!
-//! No user and no conversation takes every place, and a call that waits for another call gives its place away meanwhile.
+//! No user and no conversation takes every place, and a call that waits for another call gives its place away
+//! meanwhile.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -40,7 +40,8 @@ impl Allowance {
     /// Everything that the function asks for is allowed.
     pub const EVERYTHING: Self = Self { everything: true, ..Self::NOTHING };
 
-    /// What the configuration allows. Unknown names are refused when the configuration is read; here they allow nothing.
+    /// What the configuration allows. Unknown names are refused when the configuration is read; here they allow
+    /// nothing.
     pub fn of_config(config: &GrantsConfig) -> Self {
         let spaces = |names: &[String]| names.iter().filter_map(|name| space(name)).collect();
         let grants = Grants {
@@ -53,8 +54,8 @@ impl Allowance {
         Self { everything: config.all, grants }
     }
 
-    /// Reads names of grants that commas separate, such as `read.app,write.app,publish.members,records.history`, or `all`.
-    /// `publish` alone is `publish.anyone`.
+    /// Reads names of grants that commas separate, such as `read.app,write.app,publish.members,records.history`, or
+    /// `all`. `publish` alone is `publish.anyone`.
     ///
     /// # Errors
     /// The first name that is none, and which names there are.
@@ -138,8 +139,8 @@ impl fmt::Display for RefusedGrants {
     }
 }
 
-/// Says of a function, by its name, whether it comes from the developer's own sources. `roost dev` allows such a function
-/// what it asks for unless the configuration names its grants.
+/// Says of a function, by its name, whether it comes from the developer's own sources. `roost dev` allows such a
+/// function what it asks for unless the configuration names its grants.
 #[derive(Clone)]
 pub struct OwnSources(Arc<dyn Fn(&str) -> bool + Send + Sync>);
 

@@ -1,9 +1,10 @@
-//! The users to whom a call may publish, if its function may not publish to everybody: those whom the call is about, and the
-//! members of their conversations.
+//! The users to whom a call may publish, if its function may not publish to everybody: those whom the call is about,
+//! and the members of their conversations.
 //!
-//! The host asks the records nothing for this. It remembers the answers of `membership` that the function itself has asked
-//! for, and forgets them with the call. So a function can only name users whom a user of the call shares a conversation with
-//! at the time of the call, and one that publishes to the users of the call alone costs nothing more than before.
+//! The host asks the records nothing for this. It remembers the answers of `membership` that the function itself has
+//! asked for, and forgets them with the call. So a function can only name users whom a user of the call shares a
+//! conversation with at the time of the call, and one that publishes to the users of the call alone costs nothing more
+//! than before.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +51,8 @@ impl CallRecipients {
         self.check(function, publications.iter().map(|publication| publication.user))
     }
 
-    /// Checks that the function may publish the events of these transactions in the call; the error says to whom it may not.
+    /// Checks that the function may publish the events of these transactions in the call; the error says to whom it may
+    /// not.
     pub(super) fn check_transactions(&self, function: &str, transactions: &[Transaction]) -> Result<(), String> {
         self.check(function, transactions.iter().flat_map(recipients_of))
     }

@@ -1,5 +1,5 @@
-//! Cohorts: every user belongs to one of a hundred, always the same one. A canary of 10 % serves the first ten cohorts, so
-//! that a user sees one version, and goes on seeing the canary when its share grows.
+//! Cohorts: every user belongs to one of a hundred, always the same one. A canary of 10 % serves the first ten cohorts,
+//! so that a user sees one version, and goes on seeing the canary when its share grows.
 //!
 //! All canaries use the same cohorts: a user who sees one canary sees every other one of at least the same share.
 

@@ -1,8 +1,8 @@
-//! The machine code of single WebAssembly functions, by what they were compiled from. Versions of a component have most of
-//! their functions in common, so a new version is compiled several times faster than the first one.
+//! The machine code of single WebAssembly functions, by what they were compiled from. Versions of a component have most
+//! of their functions in common, so a new version is compiled several times faster than the first one.
 //!
-//! The code is kept in memory within a bound. `loader` also writes it to disk, so that the first new version after a start is
-//! compiled fast as well.
+//! The code is kept in memory within a bound. `loader` also writes it to disk, so that the first new version after a
+//! start is compiled fast as well.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -30,8 +30,8 @@ struct Shared {
     generations: Mutex<Generations>,
 }
 
-/// The older generation is dropped as soon as the younger one has half of the bytes that are allowed. What is used moves to
-/// the younger one.
+/// The older generation is dropped as soon as the younger one has half of the bytes that are allowed. What is used
+/// moves to the younger one.
 #[derive(Default)]
 struct Generations {
     younger: HashMap<Vec<u8>, Vec<u8>>,
@@ -105,8 +105,8 @@ impl CompiledFunctions {
         });
     }
 
-    /// Stores everything, encoded, if something was added since the last call. If it is being stored already, this returns
-    /// at once, and what was added is stored after that: threads that compile do not wait.
+    /// Stores everything, encoded, if something was added since the last call. If it is being stored already, this
+    /// returns at once, and what was added is stored after that: threads that compile do not wait.
     pub(super) fn store_if_changed(&self, mut store: impl FnMut(&[u8])) {
         loop {
             if self.shared.is_storing.swap(true, Ordering::AcqRel) {

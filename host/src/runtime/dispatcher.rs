@@ -1,6 +1,6 @@
 //! The interface to the live functions: the listeners find the function for a route, a frame or a hook, the scheduler
-//! reads the schedules, the runner of triggers reads who is called for publications, and all of them call. It shows nothing
-//! of components, revisions or instances; unit tests use fakes.
+//! reads the schedules, the runner of triggers reads who is called for publications, and all of them call. It shows
+//! nothing of components, revisions or instances; unit tests use fakes.
 
 use std::future::Future;
 use std::time::Duration;
@@ -75,14 +75,15 @@ pub trait Dispatcher: Callable {
     /// Lists the functions that registered this hook.
     fn hooks(&self, hook: Hook) -> Vec<Self::Target>;
 
-    /// Whether clients rely on the answer of this function to a hook, so that nothing is better than an answer without it.
+    /// Whether clients rely on the answer of this function to a hook, so that nothing is better than an answer without
+    /// it.
     fn is_required(&self, target: &Self::Target) -> bool;
 
     /// Lists every route with its description.
     fn documented(&self) -> Vec<Documented>;
 
-    /// Lists the frames and events of every function with their descriptions. If two of them describe the same, the first
-    /// one counts.
+    /// Lists the frames and events of every function with their descriptions. If two of them describe the same, the
+    /// first one counts.
     fn socket_descriptions(&self) -> Vec<SocketDescription>;
 }
 

@@ -1,7 +1,7 @@
 //! The wasmtime engine of a process: its allocator, the thread that advances its epoch, and the slots for instances.
 //!
-//! The engine knows nothing about functions. Where address space is limited, it uses a smaller pool, and in the end allocation
-//! on demand, so that a start never fails for lack of address space.
+//! The engine knows nothing about functions. Where address space is limited, it uses a smaller pool, and in the end
+//! allocation on demand, so that a start never fails for lack of address space.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -272,8 +272,8 @@ fn config(allocation: Allocation) -> Config {
 }
 
 fn pool(instances: u32) -> PoolingAllocationConfig {
-    // As much for each as one instance may have at most, so that no function takes what others need. Instances of core modules
-    // are only counted; memories and tables are address space.
+    // As much for each as one instance may have at most, so that no function takes what others need. Instances of core
+    // modules are only counted; memories and tables are address space.
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(limits::INSTANCES_MAX))

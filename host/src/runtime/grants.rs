@@ -1,7 +1,7 @@
 //! What a function may do, or asks for: key spaces, publishing, calls for publications, operations of the records.
 //!
-//! A use of an import outside the grants is answered `denied`, and the answer names what is missing. `allowance` decides
-//! which grants a function gets, and `call_recipients` to whom a call may publish.
+//! A use of an import outside the grants is answered `denied`, and the answer names what is missing. `allowance`
+//! decides which grants a function gets, and `call_recipients` to whom a call may publish.
 
 use roost_core::key::Space;
 use roost_core::port::{Check, Mutation, Operation, Query, Transaction};
@@ -165,8 +165,8 @@ impl Grants {
         Ok(())
     }
 
-    /// Checks that the function may commit these transactions; the error names what is missing. A check of a transaction
-    /// needs the grant to read or the grant to write its key space.
+    /// Checks that the function may commit these transactions; the error names what is missing. A check of a
+    /// transaction needs the grant to read or the grant to write its key space.
     pub(crate) fn check_commit(&self, transactions: &[Transaction]) -> Result<(), String> {
         for transaction in transactions {
             let others = transaction.checks.iter().filter_map(|check| match check {

@@ -1,5 +1,5 @@
-//! Life-cycle hooks: every function that declares the hook is called at the same time, and their replies are merged into
-//! one JSON object.
+//! Life-cycle hooks: every function that declares the hook is called at the same time, and their replies are merged
+//! into one JSON object.
 //!
 //! If a function fails, its members are missing from the object. The caller learns whether clients rely on them.
 

@@ -1,7 +1,7 @@
 //! One instance of a function, which serves calls one after the other.
 //!
-//! A call ends at its deadline. A guest that computes is ended by the engine's epoch, one that waits in an import by the
-//! caller's timeout.
+//! A call ends at its deadline. A guest that computes is ended by the engine's epoch, one that waits in an import by
+//! the caller's timeout.
 
 use std::time::{Duration, Instant};
 

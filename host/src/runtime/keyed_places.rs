@@ -1,5 +1,5 @@
-//! Places that are counted for each key, such as a user or a conversation: so many holders, and so many who wait for one
-//! of them. A key takes memory only while somebody holds one of its places or waits for one.
+//! Places that are counted for each key, such as a user or a conversation: so many holders, and so many who wait for
+//! one of them. A key takes memory only while somebody holds one of its places or waits for one.
 
 use std::collections::HashMap;
 use std::fmt::Debug;

@@ -1,8 +1,8 @@
-//! Turns the bytes of a component into a revision that is ready to serve: checked against the contract, compiled, linked,
-//! described, and with its grants.
+//! Turns the bytes of a component into a revision that is ready to serve: checked against the contract, compiled,
+//! linked, described, and with its grants.
 //!
-//! Every refusal says what is wrong, what is allowed, and what to do next. The registry decides whether the revision fits
-//! together with the other functions.
+//! Every refusal says what is wrong, what is allowed, and what to do next. The registry decides whether the revision
+//! fits together with the other functions.
 
 mod cache;
 mod cache_key;

@@ -91,7 +91,8 @@ pub(super) fn remove_series(function: &str, revision: &str) {
 /// How the calls of one revision on this host have ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CallCounts {
-    /// Calls that have ended, without those that were refused because too many were in flight or that the caller gave up.
+    /// Calls that have ended, without those that were refused because too many were in flight or that the caller gave
+    /// up.
     pub(crate) calls: u64,
     /// Calls that the function refused: the caller was told why.
     pub(crate) refused: u64,

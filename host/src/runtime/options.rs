@@ -13,8 +13,8 @@ pub struct Options {
     pub defaults: FunctionConfig,
     /// The settings of single functions, by the name in their manifest.
     pub named: BTreeMap<String, FunctionConfig>,
-    /// The folder of the compilation cache; without one, every start compiles all functions. The key that authenticates the
-    /// entries is beside it, with the extension `key`.
+    /// The folder of the compilation cache; without one, every start compiles all functions. The key that authenticates
+    /// the entries is beside it, with the extension `key`.
     pub cache_dir: Option<PathBuf>,
     /// If there are any, each component needs a signature of one of them.
     pub signing_keys: SigningKeys,

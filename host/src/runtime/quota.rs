@@ -1,7 +1,8 @@
-//! How much one call of a function may use of what all functions share, and how many calls a second a function may have.
+//! How much one call of a function may use of what all functions share, and how many calls a second a function may
+//! have.
 //!
-//! Rules only: `imports` takes what a call uses, `revision` asks whether a call may begin. The bytes that a function keeps in
-//! the key space `app` are counted by the store, and those of its documents by the records.
+//! Rules only: `imports` takes what a call uses, `revision` asks whether a call may begin. The bytes that a function
+//! keeps in the key space `app` are counted by the store, and those of its documents by the records.
 
 use std::num::NonZeroU32;
 

@@ -130,8 +130,8 @@ impl Functions {
         self.shared.loader.serving();
     }
 
-    /// Deploys every `*.wasm` file of a folder, in the order of their names. Functions that can be deployed serve even if
-    /// others are refused.
+    /// Deploys every `*.wasm` file of a folder, in the order of their names. Functions that can be deployed serve even
+    /// if others are refused.
     pub async fn load_dir(&self, folder: &Path) -> Result<Vec<Deployed>, Vec<DeployError>> {
         let paths = components(folder).await.map_err(|error| vec![error])?;
         let (mut deployed, mut errors) = (Vec::new(), Vec::new());
@@ -144,8 +144,8 @@ impl Functions {
         if errors.is_empty() { Ok(deployed) } else { Err(errors) }
     }
 
-    /// Makes the functions of the folder equal to its `*.wasm` files: changed ones are replaced, new ones added, missing ones
-    /// removed. If any file is refused, nothing changes.
+    /// Makes the functions of the folder equal to its `*.wasm` files: changed ones are replaced, new ones added,
+    /// missing ones removed. If any file is refused, nothing changes.
     pub(crate) async fn reload_dir(&self, folder: &Path) -> Result<BaseChange, Vec<DeployError>> {
         let _deploying = self.shared.deploying.lock().await;
         let paths = components(folder).await.map_err(|error| vec![error])?;
@@ -231,8 +231,8 @@ impl Functions {
         Ok(done)
     }
 
-    /// Makes a revision that is ready to serve, and does not let it serve yet. If a revision of exactly this component is
-    /// kept already, that one is returned. Besides what the configuration allows, it is allowed `by_deployer`.
+    /// Makes a revision that is ready to serve, and does not let it serve yet. If a revision of exactly this component
+    /// is kept already, that one is returned. Besides what the configuration allows, it is allowed `by_deployer`.
     pub async fn prepare(&self, source: &str, bytes: Vec<u8>, by_deployer: Allowance) -> Result<Target, DeployError> {
         let component = self.check_component(source, move || ComponentBytes::of(bytes)).await?;
         if let Some(kept) = self.kept_with(source, component.digest(), by_deployer)? {

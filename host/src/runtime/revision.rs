@@ -1,8 +1,8 @@
-//! One revision of one function: admits its calls, runs them, checks their results, and decides what callers and the log are
-//! told about a failure.
+//! One revision of one function: admits its calls, runs them, checks their results, and decides what callers and the
+//! log are told about a failure.
 //!
-//! Instances are made for each call, or kept for a bounded number of calls and a bounded time. Calls in flight keep their
-//! revision alive after a newer one has replaced it.
+//! Instances are made for each call, or kept for a bounded number of calls and a bounded time. Calls in flight keep
+//! their revision alive after a newer one has replaced it.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -320,8 +320,8 @@ fn reason(error: &wasmtime::Error, refused_bytes: Option<usize>) -> String {
     reason
 }
 
-/// A call and its instance. The instance is kept outside of the future that runs in it, so that what it has used is known when
-/// that future is dropped at the deadline.
+/// A call and its instance. The instance is kept outside of the future that runs in it, so that what it has used is
+/// known when that future is dropped at the deadline.
 struct RunningCall<'n> {
     instance: Option<Instance>,
     notes: &'n mut CallNotes,

@@ -1,10 +1,10 @@
-//! Runs the schedules of the functions. Each shard of a schedule has slots as long as the interval, and at most one host of
-//! the cluster ticks in a slot: the one that claims it in the store. A bounded number of ticks runs on a host at a time.
-//! When the functions change, the schedules are read again.
+//! Runs the schedules of the functions. Each shard of a schedule has slots as long as the interval, and at most one
+//! host of the cluster ticks in a slot: the one that claims it in the store. A bounded number of ticks runs on a host
+//! at a time. When the functions change, the schedules are read again.
 //!
-//! A tick is an ordinary call, to which the limits and metrics of the function apply. A claim is a lease that covers the
-//! longest time that a tick can take. If a host dies during a tick, the shard ticks again after this time; if the store
-//! does not answer, no host ticks.
+//! A tick is an ordinary call, to which the limits and metrics of the function apply. A claim is a lease that covers
+//! the longest time that a tick can take. If a host dies during a tick, the shard ticks again after this time; if the
+//! store does not answer, no host ticks.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Which revisions have series in the metrics: those that live, and the newest of those that have ended. The series of older
-//! ones are removed, so that a host that is deployed to for months does not show, and keep, a thousand revisions.
+//! Which revisions have series in the metrics: those that live, and the newest of those that have ended. The series of
+//! older ones are removed, so that a host that is deployed to for months does not show, and keep, a thousand revisions.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{LazyLock, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! What serves: for each function the component of the folder, the deployment that takes precedence over it, and the canary.
-//! Together they make one routing table for every group of cohorts that sees the same revisions.
+//! What serves: for each function the component of the folder, the deployment that takes precedence over it, and the
+//! canary. Together they make one routing table for every group of cohorts that sees the same revisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Signatures of components, in the WebAssembly module signature format with Ed25519. `wasmsign2` makes and verifies them;
-//! this file bounds what it reads, and turns its results into refusals.
+//! Signatures of components, in the WebAssembly module signature format with Ed25519. `wasmsign2` makes and verifies
+//! them; this file bounds what it reads, and turns its results into refusals.
 
 use wasmsign2::{KeyPair, Module, SecretKey, WSError};
 

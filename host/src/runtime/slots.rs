@@ -52,8 +52,8 @@ impl SlotClaims for StoreSlots {
     }
 }
 
-/// The name of the ticks of a shard in the cluster. A schedule's name may have letters that a key must not have, so its digest
-/// stands for it.
+/// The name of the ticks of a shard in the cluster. A schedule's name may have letters that a key must not have, so its
+/// digest stands for it.
 pub(super) fn tick_name(function: &str, schedule: &str, shard: u32) -> String {
     let digest = digest(schedule.as_bytes());
     format!("tick.{function}.{}.{shard}", digest.get(..DIGEST_LETTERS).unwrap_or(&digest))

@@ -64,8 +64,8 @@ impl Default for DescribedEvent {
 }
 
 impl SocketDescription {
-    /// Parses the description of a function that answers these types of messages. A type that is not described is described
-    /// as one with any payload.
+    /// Parses the description of a function that answers these types of messages. A type that is not described is
+    /// described as one with any payload.
     pub(super) fn parse(text: &str, messages: &[String]) -> Result<Self, String> {
         if text.len() > DESCRIPTION_BYTES_MAX {
             return Err(format!(

@@ -23,7 +23,8 @@ use crate::config::BUILT_IN;
 use crate::records::RecordStore;
 use crate::store::Store;
 
-/// The store and the records: everything that functions reach through their imports. Also who is called for what they publish.
+/// The store and the records: everything that functions reach through their imports. Also who is called for what they
+/// publish.
 #[derive(Clone)]
 pub struct HostWorld {
     /// The store of the live state, and its clock.

@@ -1,5 +1,5 @@
-//! Which functions are called for publications of which type, on this host. The registry keeps the list; whoever publishes
-//! reads it, and tells the queue's runner when a call was queued.
+//! Which functions are called for publications of which type, on this host. The registry keeps the list; whoever
+//! publishes reads it, and tells the queue's runner when a call was queued.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

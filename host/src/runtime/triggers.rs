@@ -1,4 +1,5 @@
-//! Makes the calls that publications caused: claims them from the queue of each function, and removes or postpones them.
+//! Makes the calls that publications caused: claims them from the queue of each function, and removes or postpones
+//! them.
 //!
 //! A call that was queued on this host is claimed at once. Calls of hosts that died, and calls that failed before, are
 //! found by looking into the queues at intervals. Calls in flight are bounded, for each function and in all.
@@ -76,8 +77,8 @@ pub(crate) async fn run<F: Subscribed>(
 /// The number of calls that [`make_due`] makes at most.
 const DUE_CALLS_MAX: usize = 1_000;
 
-/// Makes the calls that are due, one after the other, and those that these cause, until none is due. For a host whose time
-/// stands still. Returns whether that was all of them: at most [`DUE_CALLS_MAX`] are made.
+/// Makes the calls that are due, one after the other, and those that these cause, until none is due. For a host whose
+/// time stands still. Returns whether that was all of them: at most [`DUE_CALLS_MAX`] are made.
 pub(crate) async fn make_due<F: Subscribed>(functions: &Arc<F>, store: &Store) -> Result<bool, Error> {
     let mut made = 0;
     while made < DUE_CALLS_MAX {

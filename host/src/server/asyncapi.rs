@@ -2,8 +2,8 @@
 //! frames and from what the functions say of theirs.
 //!
 //! A message of the document is a whole frame of the socket. Its name says which: `request.TYPE` is a client's frame,
-//! `ok.TYPE` its answer, `event.TYPE` what is pushed, and `error` answers any frame, or none. An event stream has the pushed
-//! ones, in parts.
+//! `ok.TYPE` its answer, `event.TYPE` what is pushed, and `error` answers any frame, or none. An event stream has the
+//! pushed ones, in parts.
 
 use std::collections::BTreeMap;
 

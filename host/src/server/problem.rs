@@ -134,10 +134,11 @@ impl ApiError {
 /// An error in a socket frame.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub(crate) struct SocketError<'a> {
-    /// The stable code of the error, for programs. Only frames are answered with `invalid_frame` (the frame is not a JSON
-    /// object), `id_required`, `type_required`, `unknown_type`, `invalid_payload` (the payload of `sync` or `token` is not
-    /// valid; the frames of functions answer `invalid`), `token_of_another_user` and `token_ends_earlier` (both answer
-    /// `token`). Only streams end with `slow_client` or `disconnected`. HTTP has all other codes as well.
+    /// The stable code of the error, for programs. Only frames are answered with `invalid_frame` (the frame is not a
+    /// JSON object), `id_required`, `type_required`, `unknown_type`, `invalid_payload` (the payload of `sync` or
+    /// `token` is not valid; the frames of functions answer `invalid`), `token_of_another_user` and
+    /// `token_ends_earlier` (both answer `token`). Only streams end with `slow_client` or `disconnected`. HTTP has all
+    /// other codes as well.
     code: &'a str,
     /// What was wrong and what is allowed, for people.
     message: &'a str,

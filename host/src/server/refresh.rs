@@ -3,8 +3,8 @@
 //! After an interruption of the bus thousands of them are due at once. They begin one after the other at a steady rate,
 //! and only a few run at the same time, so that the functions have room for what clients ask of them.
 //!
-//! A permit is taken when a refresh begins, and nobody queues for one: a session that waits for its client to read would
-//! keep the permit that it is given meanwhile, and the clients of others would wait.
+//! A permit is taken when a refresh begins, and nobody queues for one: a session that waits for its client to read
+//! would keep the permit that it is given meanwhile, and the clients of others would wait.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

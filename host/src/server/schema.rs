@@ -1,5 +1,5 @@
-//! JSON Schemas of what the listener reads and writes, for the OpenAPI and the AsyncAPI document. They are made from the very
-//! types that serde reads and writes.
+//! JSON Schemas of what the listener reads and writes, for the OpenAPI and the AsyncAPI document. They are made from
+//! the very types that serde reads and writes.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;

@@ -195,8 +195,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> ClientSession<F, S> {
         Ok(newest.is_some_and(|newest| newest.epoch == position.epoch && newest.offset >= position.offset))
     }
 
-    /// Tells the functions of the connection, and joins their answers to the payload of `hello`. An error if an answer is
-    /// missing that clients rely on.
+    /// Tells the functions of the connection, and joins their answers to the payload of `hello`. An error if an answer
+    /// is missing that clients rely on.
     async fn hello(&mut self, position: &Position) -> Result<String, ApiError> {
         let user = self.connection.user;
         let drain = self.registration.drain_watch();
@@ -252,8 +252,8 @@ impl<F: Dispatcher, S> ClientSession<F, S> {
         }
     }
 
-    /// A `resync` because the current state cannot be read. It names the position that the client has by now: the feed's
-    /// own may be ahead of the frames that wait, and an earlier one would repeat events.
+    /// A `resync` because the current state cannot be read. It names the position that the client has by now: the
+    /// feed's own may be ahead of the frames that wait, and an earlier one would repeat events.
     pub(crate) fn resync_from_here(&self) -> PushedFrame {
         PushedFrame::resync(ResyncReason::Interrupted, &self.sent_up_to)
     }

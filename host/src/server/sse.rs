@@ -1,8 +1,8 @@
 //! `GET /v1/events`: the events as Server-Sent Events, for clients without WebSocket. `id` is the position, `event` the
 //! type.
 //!
-//! Such a client cannot give a sign of life over its stream, so it posts its heartbeats. A refusal that can pass is a stream
-//! as well, because a browser's `EventSource` gives up for good on any status but 200.
+//! Such a client cannot give a sign of life over its stream, so it posts its heartbeats. A refusal that can pass is a
+//! stream as well, because a browser's `EventSource` gives up for good on any status but 200.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -241,7 +241,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> EventStream<F, S> {
         PushedFrame::draining(wait).server_sent()
     }
 
-    /// Sends the event `error` that says why the stream ends. The connection may still have to take the chunk before it.
+    /// Sends the event `error` that says why the stream ends. The connection may still have to take the chunk before
+    /// it.
     async fn send_final_error(&mut self, error: &ApiError) {
         let error = encode(&error.socket_form(&self.session.trace));
         let event = Bytes::from(server_sent("error", &error, None));

@@ -113,7 +113,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> AppState<F, S> {
 }
 
 impl<F, S> AppState<F, S> {
-    /// Admits a request whose body has arrived, if not too many are in flight. Streams and sockets are bounded by the hub.
+    /// Admits a request whose body has arrived, if not too many are in flight. Streams and sockets are bounded by the
+    /// hub.
     pub(crate) fn begin_request(&self) -> Result<SemaphorePermit<'_>, ApiError> {
         self.requests.try_acquire().map_err(|_| ApiError::from(ErrorCode::TooManyRequests).after(RETRY_AFTER))
     }

@@ -56,7 +56,8 @@ where
     answer.await.map_err(|error: ApiError| TracedError(error, trace))
 }
 
-/// A place among the replays of the user, if what was missed is asked for. It is taken before any place that others need.
+/// A place among the replays of the user, if what was missed is asked for. It is taken before any place that others
+/// need.
 pub(crate) async fn begin_replay<F, S>(
     state: &AppState<F, S>,
     user: UserId,
@@ -190,8 +191,8 @@ impl FeedStatus {
     }
 }
 
-/// A frame with the current state, to be pushed. `None` if the state cannot be read: the client is then sent a `resync`,
-/// and asks for it.
+/// A frame with the current state, to be pushed. `None` if the state cannot be read: the client is then sent a
+/// `resync`, and asks for it.
 pub(crate) async fn refresh<F, S>(state: &AppState<F, S>, user: UserId, trace: &str) -> Option<PushedFrame>
 where
     F: Dispatcher,

@@ -44,8 +44,8 @@ impl StoreClock {
     }
 }
 
-/// A clock that moves only when it is told to, so that what a function does after thirty days can be tried at once. Clones
-/// share the time. A function that waits moves the clock by the time that it waits for.
+/// A clock that moves only when it is told to, so that what a function does after thirty days can be tried at once.
+/// Clones share the time. A function that waits moves the clock by the time that it waits for.
 #[derive(Clone, Debug)]
 pub struct StepClock(Arc<AtomicU64>);
 

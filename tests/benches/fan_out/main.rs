@@ -1,5 +1,6 @@
-//! What a message to a group of 1,000 costs over a real Redis, natively, with one member, 50 members and all members connected:
-//! commands, and the time until the send is answered. The variants alternate, and a ratio compares medians of the same rounds.
+//! What a message to a group of 1,000 costs over a real Redis, natively, with one member, 50 members and all members
+//! connected: commands, and the time until the send is answered. The variants alternate, and a ratio compares medians
+//! of the same rounds.
 
 use clap::Parser;
 use roost_core::limits::MEMBERS_MAX;

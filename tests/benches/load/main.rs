@@ -2,8 +2,8 @@
 //! the same core on the same kind of store and records. The servers alternate within one run, so that a ratio compares
 //! adjacent measurements.
 //!
-//! `--mode sockets`, `users` and `abuse` measure the binary alone: herds of sockets, growing numbers of users, and normal users
-//! beside an attack.
+//! `--mode sockets`, `users` and `abuse` measure the binary alone: herds of sockets, growing numbers of users, and
+//! normal users beside an attack.
 //!
 //! Connections, rounds and seconds are bounded. `--help` lists the options; the store and the records are parameters,
 //! so the same program measures the embedded parts, Redis and PostgreSQL.

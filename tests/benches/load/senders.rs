@@ -1,4 +1,5 @@
-//! Users who were connected before anything else happens, and who send messages at a steady pace: how long their sends take.
+//! Users who were connected before anything else happens, and who send messages at a steady pace: how long their sends
+//! take.
 //!
 //! They have a thread of their own, so that their latencies are not those of the other clients of this process.
 
@@ -22,7 +23,8 @@ use crate::drive::no_latencies;
 const PAIRS: u32 = 10;
 /// Each of them sends this often, which is less than a user may.
 const SEND_EVERY: Duration = Duration::from_millis(120);
-/// The latency of a message that is sent later than this counts from when it was due, because an earlier one took so long.
+/// The latency of a message that is sent later than this counts from when it was due, because an earlier one took so
+/// long.
 const TIMER_PRECISION: Duration = Duration::from_millis(3);
 /// Longer than any run.
 const FOR_EVER: Duration = Duration::from_secs(86_400);

@@ -1,5 +1,5 @@
-//! Sockets in large numbers: each is one task that reads, answers pings and counts what it receives. A refused client comes
-//! back after the time that it was told.
+//! Sockets in large numbers: each is one task that reads, answers pings and counts what it receives. A refused client
+//! comes back after the time that it was told.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -122,8 +122,8 @@ async fn attempt(host: SocketAddr, number: usize, token: &str) -> anyhow::Result
     })
 }
 
-/// The time after which a refused client shall come back: as the problem document says, in milliseconds, or as the header
-/// says, if the document has not arrived together with it.
+/// The time after which a refused client shall come back: as the problem document says, in milliseconds, or as the
+/// header says, if the document has not arrived together with it.
 fn time_of(response: &tungstenite::http::Response<Option<Vec<u8>>>) -> Option<Duration> {
     let problem: Option<Value> = serde_json::from_slice(response.body().as_deref().unwrap_or_default()).ok();
     match problem.and_then(|problem| problem["retry_after_ms"].as_u64()) {

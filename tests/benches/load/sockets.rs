@@ -1,10 +1,10 @@
-//! `--mode sockets`: clients that all connect at once, the memory of idle sockets, and messages that reach all of them; with
-//! the latency of sends of users who were connected before, calm and during the storm.
+//! `--mode sockets`: clients that all connect at once, the memory of idle sockets, and messages that reach all of them;
+//! with the latency of sends of users who were connected before, calm and during the storm.
 //!
 //! The sockets belong to users with `--devices` sockets each, and the users to groups of at most [`MEMBERS_MAX`]. The
 //! fan-out sends one message to every group at the same time, and ends when every socket has received its message. With
-//! so many devices that there is only one group, one message reaches all sockets. With Redis, the bus is cut at last, and every
-//! socket is sent its current state.
+//! so many devices that there is only one group, one message reaches all sockets. With Redis, the bus is cut at last,
+//! and every socket is sent its current state.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -206,7 +206,8 @@ async fn fan_out(host: &Server, groups: &[Group], sockets: u64, received: &Recei
     Ok(())
 }
 
-/// Cuts the bus, and waits until every socket was sent its current state, while the users who were connected before send.
+/// Cuts the bus, and waits until every socket was sent its current state, while the users who were connected before
+/// send.
 async fn refreshes(
     host: &Server,
     store_url: &str,

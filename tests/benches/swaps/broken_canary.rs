@@ -1,5 +1,5 @@
-//! Canaries of the guest `lifecycle` that trap, which the hosts take back by themselves, and the clients that call the guest
-//! all the time. Calls that fail while such a canary may serve are counted apart from all others.
+//! Canaries of the guest `lifecycle` that trap, which the hosts take back by themselves, and the clients that call the
+//! guest all the time. Calls that fail while such a canary may serve are counted apart from all others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

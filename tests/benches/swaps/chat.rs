@@ -1,5 +1,5 @@
-//! The clients of a phase: each sends messages to another user and asks for the presence of that user at a steady rate; the
-//! other user holds a socket. Nothing here panics because of a failed call or a closed socket: both are counted.
+//! The clients of a phase: each sends messages to another user and asks for the presence of that user at a steady rate;
+//! the other user holds a socket. Nothing here panics because of a failed call or a closed socket: both are counted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

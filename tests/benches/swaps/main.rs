@@ -1,11 +1,12 @@
-//! Functions are deployed again and again on two hosts with Redis while clients chat at a steady rate: how many calls fail
-//! and sockets close, whether a message is lost or repeated, how the latency compares with that of a calm phase of the same
-//! run, how long a deployment takes until every host serves it, and whether memory grows.
+//! Functions are deployed again and again on two hosts with Redis while clients chat at a steady rate: how many calls
+//! fail and sockets close, whether a message is lost or repeated, how the latency compares with that of a calm phase of
+//! the same run, how long a deployment takes until every host serves it, and whether memory grows.
 //!
-//! First, functions are deployed while nobody chats. Then three phases: a calm one; one in which `presence` and `messaging`
-//! are swapped, with refused uploads, canaries that an operator takes back and broken canaries that the hosts take back; and
-//! one in which a component is compiled all the time. A list of verdicts ends the run; the exit code is 1 if a bound of
-//! counts, of ratios, or of the deployments while nobody chats does not hold. `--help` lists the options.
+//! First, functions are deployed while nobody chats. Then three phases: a calm one; one in which `presence` and
+//! `messaging` are swapped, with refused uploads, canaries that an operator takes back and broken canaries that the
+//! hosts take back; and one in which a component is compiled all the time. A list of verdicts ends the run; the exit
+//! code is 1 if a bound of counts, of ratios, or of the deployments while nobody chats does not hold. `--help` lists
+//! the options.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -68,7 +69,8 @@ struct Arguments {
     /// Seconds of the phase in which a component is compiled all the time; 0 leaves the phase out
     #[arg(long, default_value_t = 15, value_parser = value_parser!(u64).range(..=600))]
     compile_seconds: u64,
-    /// The component that is compiled in that phase, stamped so that its digest is new each time; without it, `messaging`
+    /// The component that is compiled in that phase, stamped so that its digest is new each time; without it,
+    /// `messaging`
     #[arg(long)]
     component: Option<PathBuf>,
     /// The grants that this component is allowed, separated by commas

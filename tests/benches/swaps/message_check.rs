@@ -1,5 +1,5 @@
-//! Compares the messages that a host accepted from a client with the history of the conversation and with what the socket
-//! of the other member received.
+//! Compares the messages that a host accepted from a client with the history of the conversation and with what the
+//! socket of the other member received.
 
 use std::collections::BTreeMap;
 

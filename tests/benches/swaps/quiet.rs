@@ -1,5 +1,5 @@
-//! Deployments on hosts that have nothing else to do: how long it takes until every host serves a new version, and until every
-//! host serves a version that it has compiled before.
+//! Deployments on hosts that have nothing else to do: how long it takes until every host serves a new version, and
+//! until every host serves a version that it has compiled before.
 
 use std::fs;
 

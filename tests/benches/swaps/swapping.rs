@@ -1,5 +1,5 @@
-//! The phase of swaps: the functions `presence` and `messaging` in turn get new versions, canaries that an operator takes
-//! back, and versions that were compiled before. Refused uploads and broken canaries come between them.
+//! The phase of swaps: the functions `presence` and `messaging` in turn get new versions, canaries that an operator
+//! takes back, and versions that were compiled before. Refused uploads and broken canaries come between them.
 
 use std::collections::BTreeMap;
 use std::fs;

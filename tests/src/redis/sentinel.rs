@@ -1,5 +1,5 @@
-//! A primary with a replica, and a sentinel that promotes the replica when the primary fails. All three can need a password
-//! and TLS.
+//! A primary with a replica, and a sentinel that promotes the replica when the primary fails. All three can need a
+//! password and TLS.
 
 use std::path::PathBuf;
 

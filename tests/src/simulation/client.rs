@@ -206,7 +206,8 @@ impl Client {
         }
     }
 
-    /// An event that no feed keeps, because the store has lost that the user is followed, says what it says nevertheless.
+    /// An event that no feed keeps, because the store has lost that the user is followed, says what it says
+    /// nevertheless.
     fn take_unkept(&self, event: Delivery) {
         let mut state = self.state();
         if event.name.as_ref() == "message.new"

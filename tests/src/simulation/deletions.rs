@@ -36,8 +36,8 @@ impl DeletionOutcomes {
     }
 }
 
-/// Whether the transaction announces a deletion to a member who did not write the message: it moves the position of what
-/// was counted on the condition of what was read, and replaces no counter.
+/// Whether the transaction announces a deletion to a member who did not write the message: it moves the position of
+/// what was counted on the condition of what was read, and replaces no counter.
 pub(crate) fn announces_deletion(transaction: &Transaction) -> bool {
     let moves =
         |mutation: &Mutation| matches!(mutation, Mutation::SetFields(key, _) if key.space == Space::UnreadSequence);

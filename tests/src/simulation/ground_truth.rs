@@ -202,8 +202,8 @@ impl GroundTruth {
         span.until_ms = now_ms + FOLLOWED_TTL_MS;
     }
 
-    /// Whether an event about what happened at this time is owed to the user: the user has been followed since before, and the
-    /// store was not lost. Nobody else gets an event that is kept.
+    /// Whether an event about what happened at this time is owed to the user: the user has been followed since before,
+    /// and the store was not lost. Nobody else gets an event that is kept.
     pub(crate) fn is_owed(&self, user: UserId, happened_ms: u64, now_ms: u64) -> bool {
         self.followed.get(&user).is_some_and(|span| span.since_ms < happened_ms && now_ms <= span.until_ms)
     }

@@ -1,8 +1,8 @@
-//! The next version of the functions. Deployments replace the present version on one host after the other, and back, so that
-//! both versions work on the same state at the same time.
+//! The next version of the functions. Deployments replace the present version on one host after the other, and back, so
+//! that both versions work on the same state at the same time.
 //!
-//! The next version differs as docs/functions.md allows: it adds a field to the hashes that it writes, and what it caches
-//! expires sooner. A planted bug makes it differ in a way that is not allowed: it renames a field.
+//! The next version differs as docs/functions.md allows: it adds a field to the hashes that it writes, and what it
+//! caches expires sooner. A planted bug makes it differ in a way that is not allowed: it renames a field.
 
 use roost_core::key::Space;
 use roost_core::port::{Mutation, Transaction};

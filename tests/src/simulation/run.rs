@@ -188,7 +188,8 @@ impl Run {
         }
     }
 
-    /// Takes the store away, or the records, or the store from one host alone; usually for seconds, sometimes for minutes.
+    /// Takes the store away, or the records, or the store from one host alone; usually for seconds, sometimes for
+    /// minutes.
     fn begin_outage(&self) {
         if self.world.plan.long_outages {
             return self.begin_long_outage();

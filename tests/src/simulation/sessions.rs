@@ -66,8 +66,8 @@ pub(crate) enum Frame {
     /// Events are missing and the client must fetch the state. Holds the position of the feed and its index in the
     /// ground truth.
     Resync(Position, usize),
-    /// The bus was interrupted: the current presence of contacts. The host pushes the rest of the state as well, which a client
-    /// fetches here.
+    /// The bus was interrupted: the current presence of contacts. The host pushes the rest of the state as well, which
+    /// a client fetches here.
     Refresh(Vec<PresenceView>),
 }
 
@@ -258,8 +258,8 @@ pub(crate) async fn fill(
     }
 }
 
-/// Sends the current state to every client, because presence events are ephemeral and may have been missed. What a client
-/// was told while the presence was read may be newer; then it is read again.
+/// Sends the current state to every client, because presence events are ephemeral and may have been missed. What a
+/// client was told while the presence was read may be newer; then it is read again.
 async fn refresh(port: &Port) {
     for connection in connections(port, None) {
         loop {

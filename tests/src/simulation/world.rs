@@ -26,7 +26,8 @@ pub(crate) struct World {
     pub(crate) store: FakeStore,
     pub(crate) records: FakeRecords,
     pub(crate) users: Vec<UserId>,
-    /// A user without devices, who is a member of groups and has written something there, until a service erases the user.
+    /// A user without devices, who is a member of groups and has written something there, until a service erases the
+    /// user.
     pub(crate) passive: UserId,
     hosts: Vec<Mutex<Host>>,
     ground_truth: Mutex<GroundTruth>,

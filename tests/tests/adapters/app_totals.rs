@@ -1,5 +1,5 @@
-//! What the items of a function take on a Cluster, where each slot counts for itself: hosts learn from each other, and what
-//! expires in slots that nobody uses is given back.
+//! What the items of a function take on a Cluster, where each slot counts for itself: hosts learn from each other, and
+//! what expires in slots that nobody uses is given back.
 
 use roost::store::redis::RedisStore;
 use roost_core::key::{Key, Owner};

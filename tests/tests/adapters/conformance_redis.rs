@@ -1,5 +1,5 @@
-//! The contract of the store, checked on Redis: every case of the suite on one server, on a Cluster of three primaries, and
-//! from a compiled function; and on Valkey where it is installed. All cases share one server of each kind.
+//! The contract of the store, checked on Redis: every case of the suite on one server, on a Cluster of three primaries,
+//! and from a compiled function; and on Valkey where it is installed. All cases share one server of each kind.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -25,7 +25,8 @@ fn put(function: &str, owner: Owner, json: &str) -> DocumentPut {
     DocumentPut::new(key(function, owner), json.to_owned(), None)
 }
 
-/// The put is stored if all documents of the function have exactly so many bytes with it, and not with one byte less room.
+/// The put is stored if all documents of the function have exactly so many bytes with it, and not with one byte less
+/// room.
 async fn has_room_for_exactly(records: &RecordStore, put: DocumentPut, after: u64) {
     let within = |bytes_max| DocumentPut { bytes_max: Some(bytes_max), ..put.clone() };
     let refused = records.put_document(within(after - 1)).await;

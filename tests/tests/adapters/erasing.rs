@@ -30,8 +30,8 @@ fn conversation(number: u128) -> ConversationId {
     ConversationId::from_u128((7 << 64) | number)
 }
 
-/// The statements that fill a database; `id` writes an id of a kind (7 conversations, 9 messages) and a number `n`, `numbers`
-/// a table `n(n)` of so many numbers.
+/// The statements that fill a database; `id` writes an id of a kind (7 conversations, 9 messages) and a number `n`,
+/// `numbers` a table `n(n)` of so many numbers.
 fn load(
     user_column: &str,
     user: impl Fn(u128) -> String,
@@ -195,8 +195,8 @@ async fn a_put_that_waits_for_an_erasing_finds_no_document() {
     assert_eq!(number(&mut observer, difference).await, 0);
 }
 
-/// Ann and Bob have added and blocked each other. Whoever of them is erased locks what Ann has said first, and holds nothing
-/// that the other one waits for.
+/// Ann and Bob have added and blocked each other. Whoever of them is erased locks what Ann has said first, and holds
+/// nothing that the other one waits for.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_have_added_each_other_are_erased_at_once() {
     let config = PostgresServer::shared().fresh().await;

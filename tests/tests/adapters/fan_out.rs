@@ -1,4 +1,5 @@
-//! Cost follows whoever is there: a message to a group costs what its connected members cost, counted in commands of a real Redis.
+//! Cost follows whoever is there: a message to a group costs what its connected members cost, counted in commands of a
+//! real Redis.
 
 use roost_core::limits::MEMBERS_MAX;
 use roost_tests::fan_out::FanOut;

@@ -1,4 +1,5 @@
-//! Every adapter of the store and of the records keeps the contract of its port, alone, under faults, and in memory use.
+//! Every adapter of the store and of the records keeps the contract of its port, alone, under faults, and in memory
+//! use.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

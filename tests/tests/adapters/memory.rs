@@ -48,8 +48,8 @@ impl Clock for RealClock {
 
 type World = TestWorld<Store, FakeRecords, RealClock>;
 
-/// Creates conversations with this many members each, and then brings all users online with cached counters, so that their
-/// feeds do not hold the beginnings of all conversations. Returns the conversations, each with a member.
+/// Creates conversations with this many members each, and then brings all users online with cached counters, so that
+/// their feeds do not hold the beginnings of all conversations. Returns the conversations, each with a member.
 async fn fill(world: &World, members: usize) -> Vec<(ConversationId, UserId)> {
     let users: Vec<UserId> = (0..USERS).map(|_| UserId::from_u128(Uuid::new_v4().as_u128())).collect();
     let conversations = stream::iter(memberships(&users, members)).map(async |members| {

@@ -1,5 +1,5 @@
-//! PostgreSQL with several hosts at once: contention, restarts, time limits, and the texts of its errors. The conformance
-//! suite of the port is in `conformance_records.rs`.
+//! PostgreSQL with several hosts at once: contention, restarts, time limits, and the texts of its errors. The
+//! conformance suite of the port is in `conformance_records.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -52,8 +52,8 @@ const LOAD: &str = "
     INSERT INTO user_conversations SELECT user_id, count(*) FROM members GROUP BY user_id;
     RESET session_replication_role;";
 
-/// Conversation $1 of three members with $2 messages. Users 4002 and 4003 send in turn, and half of the messages of each
-/// are deleted. User 4001 has read nothing.
+/// Conversation $1 of three members with $2 messages. Users 4002 and 4003 send in turn, and half of the messages of
+/// each are deleted. User 4001 has read nothing.
 const LOAD_ONE: &str = "
     INSERT INTO conversations VALUES (an_id(1, $1), an_id(2, 4002), $2, 1, $2, $2 / 4 * 4);
     INSERT INTO members SELECT an_id(1, $1), an_id(2, u), 0, 0 FROM generate_series(4001, 4003) u;
@@ -73,8 +73,8 @@ const RANGES: &str = "
 const QUIET: (i64, i64) = (5001, 12);
 const BUSY: (i64, i64) = (5002, 60_000);
 
-/// The adapter forbids sequential scans on its connections. Confirmations and postponements, for which no request waits,
-/// need that; everything else must do without.
+/// The adapter forbids sequential scans on its connections. Confirmations and postponements, for which no request
+/// waits, need that; everything else must do without.
 fn settings(name: &str, mode: &str) -> String {
     let scans = if name.starts_with("announced") || name.starts_with("postpone") { "off" } else { "on" };
     format!("SET jit = off; SET enable_seqscan = {scans}; SET plan_cache_mode = {mode}")

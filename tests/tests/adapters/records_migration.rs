@@ -1,6 +1,6 @@
-//! A database with messages that was written before counters were differences: the migration fills in what is missing, so
-//! that every counter is what it was, and what comes later counts on from there. One from before the outbox kept every
-//! kind of move: what was pending stays pending.
+//! A database with messages that was written before counters were differences: the migration fills in what is missing,
+//! so that every counter is what it was, and what comes later counts on from there. One from before the outbox kept
+//! every kind of move: what was pending stays pending.
 
 use roost::config::{RecordsUrl, SqliteLocation};
 use roost::records::RecordStore;

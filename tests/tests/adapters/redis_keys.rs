@@ -108,7 +108,8 @@ async fn a_feed_entry_shows_the_event_fields_to_any_client() {
     let user = fresh_user();
     publish(&store, user, durable(r#"{"content":"See you","seq":3,"quoted":"\"a\""}"#)).await.unwrap();
     publish(&store, user, durable("[1]")).await.unwrap();
-    // The first event of more than 1 KiB, from which on the bytes are counted: 12 of its name, and 58 and 15 of the others.
+    // The first event of more than 1 KiB, from which on the bytes are counted: 12 of its name, and 58 and 15 of the
+    // others.
     let large = format!("[\"{}\"]", "x".repeat(1_100));
     publish(&store, user, durable(&large)).await.unwrap();
     let entries: Vec<(String, Vec<String>)> = server.ask(&format!("XRANGE feed:{user} - +")).await;

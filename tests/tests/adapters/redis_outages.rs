@@ -1,5 +1,6 @@
 //! What an outage of Redis costs and whom it concerns: a large call needs one pause or one load of the scripts, a cut
-//! concerns the users of the cut connection, a server that accepts no writes says so, and protected sentinels are asked.
+//! concerns the users of the cut connection, a server that accepts no writes says so, and protected sentinels are
+//! asked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,8 +66,8 @@ async fn time_until_refused(store: &RedisStore, transactions: i64) -> Duration {
     began.elapsed()
 }
 
-/// A thousand transactions wait no longer than one, but for the time that sending them takes: with a pause for each, they
-/// would wait a thousand times as long.
+/// A thousand transactions wait no longer than one, but for the time that sending them takes: with a pause for each,
+/// they would wait a thousand times as long.
 fn assert_one_pause(one: Duration, thousand: Duration) {
     assert!(thousand < one * 20 + Duration::from_secs(2), "one: {one:?}, a thousand: {thousand:?}");
 }

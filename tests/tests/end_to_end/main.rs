@@ -1,4 +1,5 @@
-//! The real binary with real clients: HTTP and sockets, commands, deployments, hostile functions, several hosts, faults.
+//! The real binary with real clients: HTTP and sockets, commands, deployments, hostile functions, several hosts,
+//! faults.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! Answers about anything that may be stored: whatever sizes, escapes and members a legal state has, every page, `sync` and
-//! the counters of `hello` can be answered, fit into their bounds, and go on to the last entry.
+//! Answers about anything that may be stored: whatever sizes, escapes and members a legal state has, every page, `sync`
+//! and the counters of `hello` can be answered, fit into their bounds, and go on to the last entry.
 //!
 //! The states are made up at the bounds, in the fakes of the core: one of a few contents, members and numbers each.
 
@@ -72,7 +72,8 @@ fn world(groups: &[Group]) -> FakeWorld {
             let conversation = id(number);
             let content = content(*kind);
             let draft = Draft { conversation, sender: WRITER, id: None, kind: "text".into(), content, at: world.now() };
-            // Past the use case, which would announce each message to everybody; the counters are filled when they are asked.
+            // Past the use case, which would announce each message to everybody; the counters are filled when they are
+            // asked.
             block_on(world.append_message(draft)).unwrap();
         }
     }

@@ -1,6 +1,6 @@
-//! `docs/functions.md` and `docs/testing.md` show what is there: every piece of code in them and in `docs/languages.md` is in
-//! the file that it names, the numbers are those of the limits, and the tables name every query, check, mutation and member of
-//! a scenario. So do the function and the limits in the README.
+//! `docs/functions.md` and `docs/testing.md` show what is there: every piece of code in them and in `docs/languages.md`
+//! is in the file that it names, the numbers are those of the limits, and the tables name every query, check, mutation
+//! and member of a scenario. So do the function and the limits in the README.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! The style of the sources as tests: no word of the glossary in identifiers, no very short comments, no long files, no
-//! wide Markdown, and a fixed list of modules at the top of the host.
+//! The style of the sources as tests: no word of the glossary in identifiers, no very short or wide comments, no long
+//! files, no wide Markdown, and a fixed list of modules at the top of the host.
 //!
 //! A limit above zero counts what existed when the rule was added. Lower it when the count falls; never raise it.
 
@@ -12,11 +12,16 @@ use roost_tests::sources::{files, read, root};
 const FILE_LINES_MAX: usize = 500;
 /// The widest line of Markdown text.
 const MARKDOWN_COLUMNS_MAX: usize = 100;
+/// The widest comment. `rustfmt` wraps code, but no comments.
+const COMMENT_COLUMNS_MAX: usize = 120;
+/// What is compared line by line or quoted in the documents.
+const QUOTED: [&str; 3] = ["functions/examples/", "host/src/cli/new/template/", "tests/guests/"];
 
 /// Words that no identifier may contain as a part, with the number of occurrences that are left. The right words are
-/// in the glossary of the project's style guide: reconcile, consistency check, divergence, client session, registration,
-/// connection registry, print, maintenance, request refresh, connection factory, desired, batch, counter state,
-/// conversation, notified, connection slot, heartbeat, disconnect, timestamp, formatted, users, eventually, scenario.
+/// in the glossary of the project's style guide: reconcile, consistency check, divergence, client session,
+/// registration, connection registry, print, maintenance, request refresh, connection factory, desired, batch, counter
+/// state, conversation, notified, connection slot, heartbeat, disconnect, timestamp, formatted, users, eventually,
+/// scenario.
 const WORDS: [(&str, usize); 54] = [
     ("mend", 0),
     ("mends", 0),
@@ -80,7 +85,8 @@ const ALLOWED: [&str; 5] = ["allSettled", "beat_interval_ms", "drift", "unsettle
 /// The languages whose identifiers are checked: the extension of the files, and how a comment of one line begins.
 const LANGUAGES: [(&str, &str); 5] = [("rs", "//"), ("js", "//"), ("mjs", "//"), ("wit", "//"), ("lua", "--")];
 
-/// The code of a source file without comments and strings. What a template of JavaScript inserts counts as a part of it.
+/// The code of a source file without comments and strings. What a template of JavaScript inserts counts as a part of
+/// it.
 fn code(text: &str, comment: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -215,6 +221,24 @@ fn scripts() -> Vec<std::path::PathBuf> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_file() && path.extension().is_none())
         .collect()
+}
+
+#[test]
+fn comments_wrap_at_the_limit() {
+    let mut wide = Vec::new();
+    for path in files(&root(), "rs") {
+        let (name, text) = read(&path);
+        if QUOTED.iter().any(|folder| name.starts_with(folder)) {
+            continue;
+        }
+        for (index, line) in text.lines().enumerate() {
+            let is_comment = line.trim_start().starts_with("//") && !line.contains("](") && !line.contains("://");
+            if is_comment && line.chars().count() > COMMENT_COLUMNS_MAX {
+                wide.push(format!("{name}:{}", index + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "wrap these comments at {COMMENT_COLUMNS_MAX} columns:\n{}", wide.join("\n"));
 }
 
 #[test]

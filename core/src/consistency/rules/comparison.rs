@@ -36,7 +36,8 @@ pub(crate) struct Suspicion {
     pub(crate) explanation: Explanation,
 }
 
-/// Compares a cached user. Also returns the number of conversations that are behind because a change is not announced yet.
+/// Compares a cached user. Also returns the number of conversations that are behind because a change is not announced
+/// yet.
 pub(crate) fn compare_user(user: UserId, stored: &StoredCounters, counters: &[Counter]) -> (Vec<Suspicion>, u64) {
     let finding = |kind, conversation, stored, records| Finding {
         kind,

@@ -13,8 +13,8 @@ pub(crate) enum Judgement {
     Open,
 }
 
-/// Judges a difference from two comparisons. Between the two, the pending announcements were read: `waits` says whether one
-/// of them concerns the same user and conversation, and `truncated` whether there may be more than could be read.
+/// Judges a difference from two comparisons. Between the two, the pending announcements were read: `waits` says whether
+/// one of them concerns the same user and conversation, and `truncated` whether there may be more than could be read.
 pub(crate) fn judge(earlier: &Suspicion, now: &Suspicion, waits: bool, truncated: bool) -> Judgement {
     let (old, new) = (&earlier.finding, &now.finding);
     match now.explanation {

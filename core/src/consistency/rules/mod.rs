@@ -1,5 +1,5 @@
-//! The rules of the consistency check: compare both sides, and judge the differences. They decide from plain values and do
-//! no IO.
+//! The rules of the consistency check: compare both sides, and judge the differences. They decide from plain values and
+//! do no IO.
 
 mod comparison;
 mod judgement;

@@ -32,8 +32,8 @@ pub(crate) async fn compare<W: World>(world: &W, subjects: &Subjects) -> Result<
     }
 }
 
-/// Compares as many users at a time as the records answer in one call, so that users with many conversations take no more
-/// memory than others.
+/// Compares as many users at a time as the records answer in one call, so that users with many conversations take no
+/// more memory than others.
 async fn compare_users<W: World>(world: &W, users: &[UserId]) -> Result<ComparisonResult, Error> {
     let mut result = ComparisonResult::default();
     let mut rest = users;

@@ -12,8 +12,8 @@ const COMPARISONS_MAX: u32 = 6;
 /// The pause between two comparisons: longer than an announcement takes normally.
 const PAUSE_MS: u32 = 200;
 
-/// Compares the subjects with the records: two round trips, and more for differences. At most [`crate::limits::LIST_MAX`]
-/// subjects.
+/// Compares the subjects with the records: two round trips, and more for differences. At most
+/// [`crate::limits::LIST_MAX`] subjects.
 ///
 /// # Errors
 /// The errors of the store and of the records: without both of them nothing can be compared.

@@ -1,10 +1,10 @@
 //! The order of announcements when several users send to one conversation at the same time.
 //!
-//! A new message is announced to a member after every earlier change of the conversation. An announcement that comes too
-//! early waits for the one before it. A snapshot for each member would be right as well, but a whole queue of senders with
-//! snapshots would overtake each other again and again. Nobody waits for a sender that crashed: if no earlier
-//! announcement makes progress for a while, the first one in the queue continues with snapshots, and publishes whatever
-//! they pass on behalf of the others.
+//! A new message is announced to a member after every earlier change of the conversation. An announcement that comes
+//! too early waits for the one before it. A snapshot for each member would be right as well, but a whole queue of
+//! senders with snapshots would overtake each other again and again. Nobody waits for a sender that crashed: if no
+//! earlier announcement makes progress for a while, the first one in the queue continues with snapshots, and publishes
+//! whatever they pass on behalf of the others.
 
 use crate::ids::{Seq, UserId};
 use crate::limits::{ANNOUNCEMENT_POLL_MS, ANNOUNCEMENT_POLL_MS_MAX, ANNOUNCEMENT_STALL_MS, ANNOUNCEMENT_WAIT_MS_MAX};

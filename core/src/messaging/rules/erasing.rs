@@ -38,8 +38,8 @@ pub(crate) fn forget_counters(user: UserId, conversations: &[ConversationId]) ->
     each.collect()
 }
 
-/// Publishes that the user is erased. Nobody follows the user any more, so the event is not kept, and the feed ends with
-/// it. A client that is still connected starts anew.
+/// Publishes that the user is erased. Nobody follows the user any more, so the event is not kept, and the feed ends
+/// with it. A client that is still connected starts anew.
 pub(crate) fn end_feed(user: UserId) -> Transaction {
     Transaction::new(Owner::User(user)).publish(event::user_erased(user)).publish(event::resync())
 }

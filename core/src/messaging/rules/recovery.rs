@@ -19,8 +19,8 @@ pub(crate) struct TriedItem {
 }
 
 impl TriedItem {
-    /// Counts an attempt before it is made. Unless it succeeds, the item is tried again after a pause, also if the whole
-    /// call ends with this attempt.
+    /// Counts an attempt before it is made. Unless it succeeds, the item is tried again after a pause, also if the
+    /// whole call ends with this attempt.
     pub(crate) fn claimed(self, now: Timestamp) -> Postponement {
         let attempts = self.attempts.saturating_add(1);
         let next_time = now.plus(retry_after_ms(self.id, attempts));

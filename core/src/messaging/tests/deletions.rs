@@ -1,5 +1,5 @@
-//! Deletions and edits without snapshots: what they cost, whom they concern, and every order in which a deletion can meet
-//! what a reader and other senders do.
+//! Deletions and edits without snapshots: what they cost, whom they concern, and every order in which a deletion can
+//! meet what a reader and other senders do.
 
 use std::sync::Mutex;
 
@@ -9,8 +9,8 @@ use crate::limits::{MEMBERS_MAX, PENDING_AFTER_MS};
 use crate::port::*;
 use crate::testing::{Calls, Interleavings, yield_now};
 
-/// A host on a world that it shares with other hosts. It notes the operations of the records that it uses, and lets other
-/// tasks run before every call where a test says so.
+/// A host on a world that it shares with other hosts. It notes the operations of the records that it uses, and lets
+/// other tasks run before every call where a test says so.
 struct ObservedHost {
     world: FakeWorld,
     asked: Mutex<Vec<&'static str>>,

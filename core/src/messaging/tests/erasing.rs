@@ -1,4 +1,5 @@
-//! Erasing a user on the fake world: what the others are told, what is left in the store, and that it goes on after a crash.
+//! Erasing a user on the fake world: what the others are told, what is left in the store, and that it goes on after a
+//! crash.
 
 use super::*;
 use crate::ids::ConnectionId;

@@ -144,7 +144,8 @@ fn what_a_crash_left_unannounced_is_announced_by_recovery_once() {
     assert_eq!((recovered(&world), received(&world).len()), (0, 0));
 }
 
-/// The members of a change that was announced and not confirmed are told again what holds, which changes nothing for a client.
+/// The members of a change that was announced and not confirmed are told again what holds, which changes nothing for a
+/// client.
 #[test]
 fn a_lost_confirmation_repeats_what_holds() {
     let world = connected();

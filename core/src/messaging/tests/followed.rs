@@ -1,5 +1,5 @@
-//! What a message costs for members who are away: nothing if they are uncached and nobody follows them, and their counters if
-//! only that.
+//! What a message costs for members who are away: nothing if they are uncached and nobody follows them, and their
+//! counters if only that.
 
 use super::cost::cached_group;
 use super::*;
@@ -176,8 +176,8 @@ fn recovery_of_a_read_position_counts_nothing_for_a_reader_who_is_away() {
     assert!(block_on(world.pending(PendingQuery::untried(Timestamp(u64::MAX / 2)))).unwrap().items.is_empty());
 }
 
-/// An announcement that comes late, after the store has lost its data, must not cache an older last message than the records
-/// have, although no member can show that a newer one was announced.
+/// An announcement that comes late, after the store has lost its data, must not cache an older last message than the
+/// records have, although no member can show that a newer one was announced.
 #[test]
 fn a_late_announcement_to_nobody_refreshes_the_last_message() {
     let world = FakeWorld::new();

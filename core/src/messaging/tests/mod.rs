@@ -1,5 +1,5 @@
-//! The use cases of messaging on the fake world: which events members receive, and what their counters are. The modules test
-//! the round trips, the queue of announcements, an unavailable store, and recovery.
+//! The use cases of messaging on the fake world: which events members receive, and what their counters are. The modules
+//! test the round trips, the queue of announcements, an unavailable store, and recovery.
 
 mod cost;
 mod deletions;

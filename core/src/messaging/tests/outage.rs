@@ -1,4 +1,5 @@
-//! The store is unavailable: the records answer what they can, messages are stored, and each use case calls the store once.
+//! The store is unavailable: the records answer what they can, messages are stored, and each use case calls the store
+//! once.
 
 use super::*;
 use crate::port::{Clock, ConversationQuery};

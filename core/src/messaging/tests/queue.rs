@@ -31,7 +31,8 @@ fn announcements_that_come_too_early_wait_for_the_earlier_ones() {
     for member in [members[0], members[39]] {
         assert_eq!(seqs(&world, member), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
-    // The first sender commits once, each other one too early and once more when it is ready. No member needs a snapshot.
+    // The first sender commits once, each other one too early and once more when it is ready. No member needs a
+    // snapshot.
     assert_eq!(world.store.calls().commits, 1 + 7 * 2);
 }
 

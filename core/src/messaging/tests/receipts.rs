@@ -109,7 +109,8 @@ fn nobody_is_notified_across_a_block_in_either_direction() {
     }
 }
 
-/// Whoever fills counters tells nobody, and the transaction of the reader is refused, because the counters are others now.
+/// Whoever fills counters tells nobody, and the transaction of the reader is refused, because the counters are others
+/// now.
 #[test]
 fn a_reader_whose_counters_are_lost_and_filled_by_others_meanwhile_receives_the_position() {
     let world = world();

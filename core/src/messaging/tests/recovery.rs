@@ -1,5 +1,5 @@
-//! Changes that were stored while the store was unavailable are announced afterwards: all of them, in limited rounds, even if
-//! some cannot be announced.
+//! Changes that were stored while the store was unavailable are announced afterwards: all of them, in limited rounds,
+//! even if some cannot be announced.
 
 use super::outage::{draft_now, events, outage_world};
 use super::*;

@@ -1,5 +1,5 @@
-//! Announces a change to the members of a conversation, to each of them exactly once and in order, and confirms it to the
-//! records. A member to whom it cannot be announced does not stop the others; the change then stays pending.
+//! Announces a change to the members of a conversation, to each of them exactly once and in order, and confirms it to
+//! the records. A member to whom it cannot be announced does not stop the others; the change then stays pending.
 
 use super::announcement_queue::ConversationQueue;
 use crate::announcing::count_pending;
@@ -50,9 +50,9 @@ async fn announce<W: World>(world: &W, changed: &Changed) -> Result<(), Error> {
 struct Remaining {
     /// Members who need a snapshot.
     members: Vec<UserId>,
-    /// Whether some member had received the change already, or was uncached, or the change was announced to nobody. Then a
-    /// newer change may have been announced, and the cached last message may be missing or older. It may also be so if the newest
-    /// message is not known.
+    /// Whether some member had received the change already, or was uncached, or the change was announced to nobody.
+    /// Then a newer change may have been announced, and the cached last message may be missing or older. It may also be
+    /// so if the newest message is not known.
     overtaken: bool,
     /// The first failure of a member, or of the cached last message. The change is not confirmed because of it.
     failures: FirstFailure,
@@ -65,8 +65,8 @@ impl Remaining {
     }
 }
 
-/// Announces an edit or a deletion to every member whose position in the store is the one in the records, and caches the
-/// newest message, in one round trip.
+/// Announces an edit or a deletion to every member whose position in the store is the one in the records, and caches
+/// the newest message, in one round trip.
 async fn announce_later_change<W: World>(world: &W, changed: &Changed) -> Result<Remaining, Error> {
     let Some(last) = changed.last.as_ref().filter(|_| !changed.positions.is_empty()) else {
         return Ok(Remaining::everybody(changed));
@@ -105,7 +105,8 @@ async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Rem
         }
         let outcome = match early.last() {
             Some(last) => queue.wait(world, *last).await?,
-            // After a first retry the members that are still refused lack a counter, which their position does not show.
+            // After a first retry the members that are still refused lack a counter, which their position does not
+            // show.
             None if retried => WaitOutcome::Stalled,
             None => {
                 retried = true;
@@ -135,8 +136,8 @@ async fn announce_in_order<W: World>(world: &W, changed: &Changed) -> Result<Rem
 struct Attempt {
     /// The number of members to whom it was announced.
     notified: usize,
-    /// The members who were not ready. Those to whom nothing is owed, because they are uncached and nobody follows them, are
-    /// not among them.
+    /// The members who were not ready. Those to whom nothing is owed, because they are uncached and nobody follows
+    /// them, are not among them.
     refused: Vec<UserId>,
     /// The first failure of a transaction. Its member is neither notified nor refused: a snapshot would fail, too.
     failures: FirstFailure,

@@ -53,8 +53,8 @@ pub async fn remove_member<W: World>(world: &W, change: MemberChange) -> Result<
     Ok(members)
 }
 
-/// Tells whoever is concerned, and confirms the one move that this call has made. A repetition that moved nothing is not
-/// announced: what an earlier call left pending is left to [`super::recover`].
+/// Tells whoever is concerned, and confirms the one move that this call has made. A repetition that moved nothing is
+/// not announced: what an earlier call left pending is left to [`super::recover`].
 async fn announce<W: World>(world: &W, change: MemberChange) {
     let MemberChange { conversation, user, .. } = change;
     let announced = announce_membership(world, conversation, user).await;

@@ -14,11 +14,11 @@ use crate::store_answers;
 use crate::store_calls::{commit_all, failure};
 use crate::time::Timestamp;
 
-/// Erases a user. Returns `true` if nothing is left, and `false` if the time of one call was over; then the next call goes on
-/// where this one has stopped. Erasing a user of whom nothing is left changes nothing.
+/// Erases a user. Returns `true` if nothing is left, and `false` if the time of one call was over; then the next call
+/// goes on where this one has stopped. Erasing a user of whom nothing is left changes nothing.
 ///
-/// The order lets a repetition after a crash find what is left. Contacts and memberships are removed first, so that no later
-/// event names the erased user. The live state is removed last, when nothing writes it any more.
+/// The order lets a repetition after a crash find what is left. Contacts and memberships are removed first, so that no
+/// later event names the erased user. The live state is removed last, when nothing writes it any more.
 pub async fn erase<W: World>(world: &W, user: UserId) -> Result<bool, Error> {
     let end = world.now().plus(ERASE_MS_MAX);
     loop {
@@ -34,8 +34,8 @@ pub async fn erase<W: World>(world: &W, user: UserId) -> Result<bool, Error> {
     }
 }
 
-/// Announces what a step has done, and confirms it. What cannot be announced now, or not before the time of the call is over,
-/// stays pending: it must not stop the erasing.
+/// Announces what a step has done, and confirms it. What cannot be announced now, or not before the time of the call is
+/// over, stays pending: it must not stop the erasing.
 async fn announce<W: World>(world: &W, user: UserId, step: &Erased, end: Timestamp) {
     let mut untried = 0;
     let mut confirmations = Vec::new();
@@ -66,8 +66,8 @@ async fn announce<W: World>(world: &W, user: UserId, step: &Erased, end: Timesta
     count_untried(world, untried);
 }
 
-/// Removes the user from the live state: presence, devices, counters and the feed. The last event, `user.erased`, is for
-/// the functions that keep something about the user.
+/// Removes the user from the live state: presence, devices, counters and the feed. The last event, `user.erased`, is
+/// for the functions that keep something about the user.
 async fn forget<W: World>(world: &W, user: UserId) -> Result<(), Error> {
     failure(&commit_all(world, erasing::forget(user)).await?).map_or(Ok(()), Err)?;
     let conversations = counted_conversations(world, user).await?;
@@ -77,8 +77,8 @@ async fn forget<W: World>(world: &W, user: UserId) -> Result<(), Error> {
     failure(&ended).map_or(Ok(()), Err)
 }
 
-/// The conversations that the positions name. Positions that cannot be read, such as a value of another type, name none.
-/// They are removed at once: the user is erased all the same.
+/// The conversations that the positions name. Positions that cannot be read, such as a value of another type, name
+/// none. They are removed at once: the user is erased all the same.
 async fn counted_conversations<W: World>(world: &W, user: UserId) -> Result<Vec<ConversationId>, Error> {
     let key = Key::of_user(Space::UnreadSequence, user);
     let positions = match world.read(vec![Query::Fields(key.clone())]).await {

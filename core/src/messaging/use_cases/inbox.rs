@@ -97,8 +97,8 @@ pub struct InboxPage {
 }
 
 /// The user's conversations; one round trip to the store if everything is cached. A page ends at its limit or at
-/// [`PAGE_BYTES_MAX`] of JSON. Named conversations that do not fit are answered with the first page of all of them, whose
-/// cursor goes on.
+/// [`PAGE_BYTES_MAX`] of JSON. Named conversations that do not fit are answered with the first page of all of them,
+/// whose cursor goes on.
 pub async fn inbox<W: World>(world: &W, user: UserId, query: ConversationQuery) -> Result<Sourced<InboxPage>, Error> {
     match query {
         ConversationQuery::Page { cursor, limit } => {
@@ -120,8 +120,8 @@ pub async fn conversation<W: World>(world: &W, user: UserId, id: ConversationId)
     Ok(Sourced { value, source })
 }
 
-/// The conversations in which a client missed events or, if those are unknown (`None`), the newest ones, in an answer that
-/// has other parts. As with [`inbox`], a cursor goes on where they do not fit.
+/// The conversations in which a client missed events or, if those are unknown (`None`), the newest ones, in an answer
+/// that has other parts. As with [`inbox`], a cursor goes on where they do not fit.
 pub async fn sync<W: World>(
     world: &W,
     user: UserId,
@@ -133,8 +133,8 @@ pub async fn sync<W: World>(
     }
 }
 
-/// A page whose entries fit. The records know the cursor behind an entry only for the last one of a page, so that they are
-/// asked again for the number of entries that fitted.
+/// A page whose entries fit. The records know the cursor behind an entry only for the last one of a page, so that they
+/// are asked again for the number of entries that fitted.
 ///
 /// They are also asked again if the counters were filled after the page was read. A user who was never cached is not
 /// told which conversations a fill finds, so one that was created in between would be in no page and in no event.
@@ -282,8 +282,8 @@ fn entry(conversation: Conversation, last: Option<Message>, (unread, seq): (u64,
     InboxEntry { last_message, unread, seq, ..InboxEntry::of(conversation) }
 }
 
-/// The counters that were read if the user is cached and none is missing, otherwise the counters after filling them; and
-/// whether nothing had to be filled.
+/// The counters that were read if the user is cached and none is missing, otherwise the counters after filling them;
+/// and whether nothing had to be filled.
 async fn counts<W: World>(
     world: &W,
     user: UserId,
@@ -329,8 +329,8 @@ async fn stored_counts<W: World>(
     Ok((counts, missing))
 }
 
-/// The counters after those that are missing were written: of conversations whose new member is not told yet. Those that the
-/// user has just left remain missing.
+/// The counters after those that are missing were written: of conversations whose new member is not told yet. Those
+/// that the user has just left remain missing.
 async fn reconciled<W: World>(
     world: &W,
     user: UserId,

@@ -1,8 +1,8 @@
 //! Announces that a user became a member, or is no longer one: to the user, and to the other members.
 //!
-//! An announcement contains what the records say at that time, not what a call has changed, because two changes of the same
-//! member may be announced in another order than they were stored. After each announcement the records are read again, and
-//! what has changed in between is announced as well, so that the last event is the present state.
+//! An announcement contains what the records say at that time, not what a call has changed, because two changes of the
+//! same member may be announced in another order than they were stored. After each announcement the records are read
+//! again, and what has changed in between is announced as well, so that the last event is the present state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -193,8 +193,8 @@ async fn try_announce<W: World>(world: &W, target: Target) -> AnnounceAttempt {
     (is_published, outcome)
 }
 
-/// Tells the other members of a small conversation the read position of a new member: the one at which the member joined. No
-/// other event tells it.
+/// Tells the other members of a small conversation the read position of a new member: the one at which the member
+/// joined. No other event tells it.
 async fn receipts<W: World>(
     world: &W,
     conversation: ConversationId,

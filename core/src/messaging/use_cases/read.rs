@@ -1,5 +1,5 @@
-//! Marks messages as read: the read position moves in the records, then the counters follow, and the reader's devices and
-//! the other members are told.
+//! Marks messages as read: the read position moves in the records, then the counters follow, and the reader's devices
+//! and the other members are told.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -30,8 +30,8 @@ pub struct ReadReply {
     pub up_to: Seq,
 }
 
-/// Marks messages up to `up_to` as read, or all messages if it is `None`. The position never moves back. Two round trips to
-/// the store if the user is cached.
+/// Marks messages up to `up_to` as read, or all messages if it is `None`. The position never moves back. Two round
+/// trips to the store if the user is cached.
 ///
 /// While the store is unavailable the position moves nevertheless. Counters and announcements follow when
 /// [`super::recover`] finds the pending change.

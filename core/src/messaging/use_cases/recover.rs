@@ -184,7 +184,8 @@ impl<'w, W: World> RecoveryRound<'w, W> {
         Ok(RoundState::Continue)
     }
 
-    /// Notes everything in the batch as tried, before it is tried: the attempt may be the last thing that this call does.
+    /// Notes everything in the batch as tried, before it is tried: the attempt may be the last thing that this call
+    /// does.
     async fn claim<I: Recoverable>(&self, batch: &[I]) -> Result<(), Error> {
         let now = self.world.now();
         self.postpone(items(batch).into_iter().map(|item| item.claimed(now)).collect()).await
@@ -238,8 +239,8 @@ impl<'w, W: World> RecoveryRound<'w, W> {
         Ok(())
     }
 
-    /// Tells the operator, once, about an item that was tried in vain several times. An item whose attempts end the whole call is
-    /// listed by `roost verify` only.
+    /// Tells the operator, once, about an item that was tried in vain several times. An item whose attempts end the
+    /// whole call is listed by `roost verify` only.
     fn report(&self, item: TriedItem, error: &Error) {
         if item.attempts.saturating_add(1) != RECOVERY_ATTEMPTS_REPORTED {
             return;

@@ -1,4 +1,5 @@
-//! Recovery while a part of the store does not answer: what can be reached is recovered. Recovery that kills its host ends.
+//! Recovery while a part of the store does not answer: what can be reached is recovered. Recovery that kills its host
+//! ends.
 
 use super::*;
 

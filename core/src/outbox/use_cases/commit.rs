@@ -71,8 +71,8 @@ impl PlannedEntry {
 
 /// Carries out transactions as [`crate::port::KeyValue::commit`] does, and delivers their addressed events.
 ///
-/// A transaction that was carried out is delivered to every user, now or by [`crate::outbox::recover`]. If it is unknown whether
-/// it was carried out, then it is either carried out and delivered, or neither.
+/// A transaction that was carried out is delivered to every user, now or by [`crate::outbox::recover`]. If it is
+/// unknown whether it was carried out, then it is either carried out and delivered, or neither.
 pub async fn commit<S: OutboxStore>(store: &S, requests: Vec<OutboxRequest>) -> Result<Vec<Outcome>, StoreError> {
     let (transactions, mut triggers): (Vec<_>, Vec<_>) =
         requests.into_iter().map(|request| (request.transaction, request.triggers)).unzip();

@@ -65,8 +65,8 @@ pub struct DueShards {
     pub error: Option<Error>,
 }
 
-/// Finds the shards that have something to do now. One round trip, because usually none has; if a part of the store does
-/// not answer, one more for each shard.
+/// Finds the shards that have something to do now. One round trip, because usually none has; if a part of the store
+/// does not answer, one more for each shard.
 pub async fn due_shards<S: OutboxStore>(store: &S) -> DueShards {
     let now = store.now();
     let query = |shard| due_range(Owner::Shard(shard), now, 1);

@@ -1,8 +1,8 @@
-//! How many bytes the items of a function in the space `app` take, and when a transaction would take too many. Every adapter
-//! counts the same bytes, with the commit.
+//! How many bytes the items of a function in the space `app` take, and when a transaction would take too many. Every
+//! adapter counts the same bytes, with the commit.
 //!
-//! An item takes [`ITEM_BYTES`] and its content: the bytes of a value (a counter is its decimal text), the names and values of
-//! all fields, or the members of an ordered set with [`SCORE_BYTES`] each.
+//! An item takes [`ITEM_BYTES`] and its content: the bytes of a value (a counter is its decimal text), the names and
+//! values of all fields, or the members of an ordered set with [`SCORE_BYTES`] each.
 
 use super::{Mutation, StoreError, Transaction};
 use crate::key::Space;
@@ -17,8 +17,8 @@ pub const SCORE_BYTES: u64 = 8;
 pub struct AppBound(pub u64);
 
 impl AppBound {
-    /// Checks what the items of a function would take after a transaction that changes this by `growth`. A function that has
-    /// more than it may have, because the bound was lowered, can still shrink.
+    /// Checks what the items of a function would take after a transaction that changes this by `growth`. A function
+    /// that has more than it may have, because the bound was lowered, can still shrink.
     pub fn check(self, function: &str, after: u64, growth: i64) -> Result<(), StoreError> {
         if growth > 0 && after > self.0 { Err(self.exceeded(function, after)) } else { Ok(()) }
     }

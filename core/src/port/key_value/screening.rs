@@ -1,5 +1,5 @@
-//! Takes the transactions that exceed a bound out of a call, so that each of them fails alone and the others are carried
-//! out. Every adapter screens a call before it carries anything out.
+//! Takes the transactions that exceed a bound out of a call, so that each of them fails alone and the others are
+//! carried out. Every adapter screens a call before it carries anything out.
 
 use super::{
     Check, Mutation, Outcome, StoreError, Transaction, addressed, counted, limit, published_result, validate_check,
@@ -17,8 +17,8 @@ pub struct ScreenedCall {
 }
 
 impl ScreenedCall {
-    /// Validates the transactions of a call, with the same errors for every adapter. A transaction that exceeds a bound of
-    /// its own is too large; so is one beyond the first [`CALL_ITEMS_MAX`], and one that does not fit into
+    /// Validates the transactions of a call, with the same errors for every adapter. A transaction that exceeds a bound
+    /// of its own is too large; so is one beyond the first [`CALL_ITEMS_MAX`], and one that does not fit into
     /// [`CALL_BYTES_MAX`] with those accepted before it.
     ///
     /// # Errors

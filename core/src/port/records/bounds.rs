@@ -1,7 +1,7 @@
 //! The bounds of the records port. Every adapter checks them before it touches its data.
 //!
-//! These functions check the arguments of a call. They do not read stored data: the adapter counts members, contacts and
-//! documents itself and checks the count here. The same holds for the version of a document.
+//! These functions check the arguments of a call. They do not read stored data: the adapter counts members, contacts
+//! and documents itself and checks the count here. The same holds for the version of a document.
 
 use serde::de::IgnoredAny;
 
@@ -153,8 +153,8 @@ impl ChangesLeft {
         self.count == 0 || self.bytes == 0
     }
 
-    /// Takes the newest of these changes that fit; they are oldest first. If not all of them fit, nothing is left for the
-    /// ranges behind.
+    /// Takes the newest of these changes that fit; they are oldest first. If not all of them fit, nothing is left for
+    /// the ranges behind.
     pub fn take_newest(&mut self, mut changes: Vec<Change>) -> Vec<Change> {
         if self.is_used_up() {
             return Vec::new();

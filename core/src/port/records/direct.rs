@@ -10,8 +10,8 @@ pub struct DirectRequest {
     pub user: UserId,
     /// The other user.
     pub other: UserId,
-    /// Whether a pair that does not exist is created. The host decides: it is `false` for a user who may not add the other one
-    /// to a conversation. Functions set it to `true`.
+    /// Whether a pair that does not exist is created. The host decides: it is `false` for a user who may not add the
+    /// other one to a conversation. Functions set it to `true`.
     pub may_create: bool,
     /// The time of the request.
     pub at: Timestamp,

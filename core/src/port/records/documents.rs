@@ -8,9 +8,9 @@ pub struct DocumentScope {
     /// The function that keeps the documents. No function chooses it: the host puts the name of the function that calls
     /// here, so that functions do not see each other's documents. It is empty in a function and in its tests.
     pub function: String,
-    /// What the documents are about. The records do not check that it exists; they tell messages apart by their own ids,
-    /// whatever the conversation. Documents about nobody in particular belong to a shard; a function that needs only one
-    /// shard uses `Owner::Shard(0)`.
+    /// What the documents are about. The records do not check that it exists; they tell messages apart by their own
+    /// ids, whatever the conversation. Documents about nobody in particular belong to a shard; a function that needs
+    /// only one shard uses `Owner::Shard(0)`.
     pub owner: Owner,
 }
 

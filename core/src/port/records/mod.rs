@@ -85,9 +85,9 @@ macro_rules! records_operations {
             EditMessage "edit-message" edit_message(edit: $crate::port::Edit) -> $crate::port::Changed;
 
             /// Deletes a message, also between two members of whom one has blocked the other. The sender may, and the
-            /// creator of a conversation that is no pair, both while a member; a service (`None`) may always. The sender need
-            /// not be a member any more. Deleting a message again is a repetition. Answers positions and the newest message,
-            /// like an edit.
+            /// creator of a conversation that is no pair, both while a member; a service (`None`) may always. The
+            /// sender need not be a member any more. Deleting a message again is a repetition. Answers positions and
+            /// the newest message, like an edit.
             DeleteMessage "delete-message" delete_message(
                 conversation: $crate::ids::ConversationId,
                 message: $crate::ids::MessageId,
@@ -103,12 +103,12 @@ macro_rules! records_operations {
                 up_to: Option<$crate::ids::Seq>
             ) -> $crate::port::ReadMark;
 
-            /// Answers counters, in the order asked. Each request is answered from one consistent snapshot. All requests
-            /// without named conversations are together answered with at most
-            /// [`COUNTERS_MAX`](crate::limits::COUNTERS_MAX) counters: the first requests whole, the next one in part, and
-            /// those behind it with nothing yet; the other requests together name at most as many. The caller goes on
-            /// with [`UnreadRequest::after`](crate::port::UnreadRequest::after). What a counter
-            /// costs depends neither on the number of unread messages nor on that of deleted ones.
+            /// Answers counters, in the order asked. Each request is answered from one consistent snapshot. All
+            /// requests without named conversations are together answered with at most
+            /// [`COUNTERS_MAX`](crate::limits::COUNTERS_MAX) counters: the first requests whole, the next one in part,
+            /// and those behind it with nothing yet; the other requests together name at most as many. The caller goes
+            /// on with [`UnreadRequest::after`](crate::port::UnreadRequest::after). What a counter costs depends
+            /// neither on the number of unread messages nor on that of deleted ones.
             Unread "unread" unread(requests: Vec<$crate::port::UnreadRequest>) -> Vec<$crate::port::UnreadSnapshot>;
 
             /// Answers the changes of each range, in the order asked, oldest change first. Of more than
@@ -146,8 +146,8 @@ macro_rules! records_operations {
             Messages "messages" messages(query: $crate::port::MessagesQuery) -> Vec<Option<$crate::port::Message>>;
 
             /// Creates a conversation. With two users of whom one has blocked the other it is
-            /// [`RecordsError::Blocked`](crate::port::RecordsError::Blocked), however many members there are. An id that
-            /// exists with the same creator and, now, the same members is a repetition; with others it is a
+            /// [`RecordsError::Blocked`](crate::port::RecordsError::Blocked), however many members there are. An id
+            /// that exists with the same creator and, now, the same members is a repetition; with others it is a
             /// [`RecordsError::Conflict`](crate::port::RecordsError::Conflict). A user is in at most
             /// [`CONVERSATIONS_MAX`](crate::limits::CONVERSATIONS_MAX) conversations: one more is
             /// [`RecordsError::TooManyConversations`](crate::port::RecordsError::TooManyConversations).
@@ -155,12 +155,12 @@ macro_rules! records_operations {
                 conversation: $crate::port::NewConversation
             ) -> $crate::port::Created;
 
-            /// Answers the pair of two different users, and creates it if there is none. Two users have one pair, whoever
-            /// asks first, and however many ask at once. A pair that exists is a repetition, also if one of the two has blocked
-            /// the other. One that does not exist is not created if one of them has blocked the other
+            /// Answers the pair of two different users, and creates it if there is none. Two users have one pair,
+            /// whoever asks first, and however many ask at once. A pair that exists is a repetition, also if one of the
+            /// two has blocked the other. One that does not exist is not created if one of them has blocked the other
             /// ([`RecordsError::Blocked`](crate::port::RecordsError::Blocked)), or if the request may not create it
-            /// ([`RecordsError::NotFound`](crate::port::RecordsError::NotFound)). Too many conversations as for a creation.
-            /// Its members do not change: adding and removing them is
+            /// ([`RecordsError::NotFound`](crate::port::RecordsError::NotFound)). Too many conversations as for a
+            /// creation. Its members do not change: adding and removing them is
             /// [`RecordsError::Direct`](crate::port::RecordsError::Direct), also for a service.
             CreateDirect "create-direct" create_direct(request: $crate::port::DirectRequest) -> $crate::port::Created;
 
@@ -171,8 +171,8 @@ macro_rules! records_operations {
             AddMember "add-member" add_member(change: $crate::port::MemberChange) -> Vec<$crate::ids::UserId>;
 
             /// Removes a member, who sees nothing any more. Members may leave; the creator and services may remove
-            /// others. Removing a non-member changes nothing. A member of a pair whose other member was erased may leave.
-            /// Answers the members that remain.
+            /// others. Removing a non-member changes nothing. A member of a pair whose other member was erased may
+            /// leave. Answers the members that remain.
             RemoveMember "remove-member" remove_member(change: $crate::port::MemberChange) -> Vec<$crate::ids::UserId>;
 
             /// Answers a page of a conversation's members, in ascending order.
@@ -207,11 +207,11 @@ macro_rules! records_operations {
             /// Ends a block, if there is one.
             Unblock "unblock" unblock(user: $crate::ids::UserId, blocked: $crate::ids::UserId) -> ();
 
-            /// Carries out one bounded step of erasing a user. The caller repeats it until nothing is left: contacts and blocks
-            /// in both directions, the documents of the user, memberships with their read positions, pairs, and the content of
-            /// the user's messages, which are deleted. Removed memberships and deleted messages are pending like any others.
-            /// Conversations that the user has created remain; their creator is [`NOBODY`](crate::port::NOBODY). Erasing a user
-            /// of whom nothing is left changes nothing.
+            /// Carries out one bounded step of erasing a user. The caller repeats it until nothing is left: contacts
+            /// and blocks in both directions, the documents of the user, memberships with their read positions, pairs,
+            /// and the content of the user's messages, which are deleted. Removed memberships and deleted messages are
+            /// pending like any others. Conversations that the user has created remain; their creator is
+            /// [`NOBODY`](crate::port::NOBODY). Erasing a user of whom nothing is left changes nothing.
             EraseUser "erase-user" erase_user(
                 user: $crate::ids::UserId,
                 at: $crate::time::Timestamp
@@ -219,8 +219,8 @@ macro_rules! records_operations {
 
             /// Answers a page of what is stored and not confirmed. Changes name the present members. A read mark and a
             /// change of a contact or block have no timestamp of their own; the records give them one. A member is one
-            /// item of each kind, however often it moved. A walk through all pages answers every item that remains as it
-            /// is once.
+            /// item of each kind, however often it moved. A walk through all pages answers every item that remains as
+            /// it is once.
             Pending "pending" pending(query: $crate::port::PendingQuery) -> $crate::port::PendingPage;
 
             /// Confirms announcements. A confirmation is a hint: it may take effect late or be lost. Then the

@@ -188,11 +188,11 @@ pub struct ReadMark {
     pub moved: bool,
     /// The number of all members, including the reader.
     pub member_count: u32,
-    /// The users who are told, without the reader and without anybody between whom and the reader there is a block in either
-    /// direction. In a conversation of at most [`crate::limits::DURABLE_RECEIPT_MEMBERS_MAX`] members all others, whether the
-    /// position moved or not, in ascending order. In a larger one those members who are authors of what was newly read, of
-    /// its newest [`crate::limits::RECEIPT_MESSAGES_MAX`] messages; at most [`crate::limits::RECEIPT_AUTHORS_MAX`], those
-    /// with the newest messages first.
+    /// The users who are told, without the reader and without anybody between whom and the reader there is a block in
+    /// either direction. In a conversation of at most [`crate::limits::DURABLE_RECEIPT_MEMBERS_MAX`] members all
+    /// others, whether the position moved or not, in ascending order. In a larger one those members who are authors of
+    /// what was newly read, of its newest [`crate::limits::RECEIPT_MESSAGES_MAX`] messages; at most
+    /// [`crate::limits::RECEIPT_AUTHORS_MAX`], those with the newest messages first.
     pub audience: Vec<UserId>,
 }
 
@@ -230,8 +230,8 @@ pub struct Conversation {
     /// The number of all members.
     pub member_count: u64,
     /// The read position of every member, in the order of `members`. Empty if there are more than
-    /// [`READS_SHOWN_MAX`](crate::limits::READS_SHOWN_MAX) members. If there is a block between a member and the one who
-    /// asked, in either direction, it is the position at which that member joined.
+    /// [`READS_SHOWN_MAX`](crate::limits::READS_SHOWN_MAX) members. If there is a block between a member and the one
+    /// who asked, in either direction, it is the position at which that member joined.
     pub reads: Vec<Seq>,
     /// The read position of the member who asked.
     pub read: Seq,
@@ -248,8 +248,8 @@ pub struct Member {
     pub user: UserId,
     /// Messages up to this sequence number are not visible to the member.
     pub joined: Seq,
-    /// The member's read position. If there is a block between the member and the one who asked, in either direction, it
-    /// is `joined`.
+    /// The member's read position. If there is a block between the member and the one who asked, in either direction,
+    /// it is `joined`.
     pub read: Seq,
 }
 

@@ -1,4 +1,5 @@
-//! The rule of devices whose ids clients choose: a heartbeat tells whether its device is new, and how many there may be.
+//! The rule of devices whose ids clients choose: a heartbeat tells whether its device is new, and how many there may
+//! be.
 
 use super::heartbeat::{Heartbeat, deadlines, refresh};
 use crate::ids::{ConnectionId, UserId};
@@ -18,8 +19,8 @@ pub(crate) enum Renewal {
     Offline,
 }
 
-/// Renews the heartbeat of a user who is online, and asks for the deadline that the device had. The user's own transaction is
-/// the first one.
+/// Renews the heartbeat of a user who is online, and asks for the deadline that the device had. The user's own
+/// transaction is the first one.
 pub(crate) fn renew(user: UserId, connection: &ConnectionId, now: Timestamp) -> Vec<Transaction> {
     let heartbeat = Heartbeat { user, connections: vec![connection] };
     let mut own = refresh(&heartbeat, now);

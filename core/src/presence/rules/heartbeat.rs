@@ -1,7 +1,7 @@
 //! The rule of a heartbeat: which transaction it needs, and whether contacts are told.
 //!
-//! A heartbeat never waits for an announcement. It is written in every state, so that no user appears offline because the
-//! user's contacts cannot be read.
+//! A heartbeat never waits for an announcement. It is written in every state, so that no user appears offline because
+//! the user's contacts cannot be read.
 
 use std::collections::BTreeMap;
 use std::iter::repeat_n;

@@ -26,8 +26,8 @@ pub(crate) struct SweepNote {
 /// Whether a sweep may take users offline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departures {
-    /// Users whose deadline has passed may depart until this time. Later, the store may have been away since the deadlines
-    /// were read.
+    /// Users whose deadline has passed may depart until this time. Later, the store may have been away since the
+    /// deadlines were read.
     AllowedUntil(Timestamp),
     /// Nobody departs before this time.
     HeldUntil(Timestamp),
@@ -60,8 +60,8 @@ impl SweepNote {
 
     /// Decides whether users may depart, and what is noted: nothing, if the last note is recent.
     ///
-    /// Without a note nobody has swept the shard yet. That is an outage only if somebody is due already, because that takes
-    /// several sweeps.
+    /// Without a note nobody has swept the shard yet. That is an outage only if somebody is due already, because that
+    /// takes several sweeps.
     pub(crate) fn decide(&self, is_anybody_due: bool, now: Timestamp) -> (Departures, Option<Transaction>) {
         let swept_at = self.swept_at.as_deref().and_then(timestamp);
         // A note from the future is from before the clock was set back, and says nothing.

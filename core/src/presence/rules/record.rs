@@ -61,8 +61,8 @@ pub(crate) struct PresenceRecord {
     pub(crate) device_lost_at: Option<Timestamp>,
 }
 
-/// The queries for what other users may see of these users. They ask for less than a record, because many users are queried
-/// at once.
+/// The queries for what other users may see of these users. They ask for less than a record, because many users are
+/// queried at once.
 pub(crate) fn view_queries(users: &[UserId]) -> Vec<Query> {
     let names: Arc<[String]> = [STATUS, GENERATION, LAST_SEEN].map(str::to_owned).into();
     let query = |user: &UserId| Query::NamedFields(Key::of_user(Space::Presence, *user), Arc::clone(&names));
@@ -136,7 +136,8 @@ impl PresenceRecord {
         }
     }
 
-    /// Gives an announced state the next generation; `None` for a user who was never seen. Refused if the record has changed.
+    /// Gives an announced state the next generation; `None` for a user who was never seen. Refused if the record has
+    /// changed.
     pub(crate) fn counted_on(&self, user: UserId) -> Option<Transaction> {
         let next = self.generation?.saturating_add(1);
         let presence = || Key::of_user(Space::Presence, user);

@@ -1,7 +1,7 @@
 //! The rule of a sweep: what happens to a user whose deadline has passed.
 //!
-//! The user's `online` key decides, and the transition checks that it is still missing. A heartbeat that comes first wins;
-//! a later one finds the user offline and makes a newer transition.
+//! The user's `online` key decides, and the transition checks that it is still missing. A heartbeat that comes first
+//! wins; a later one finds the user offline and makes a newer transition.
 
 use super::record::{PresenceAnnouncement, PresenceRecord, Status};
 use crate::ids::UserId;

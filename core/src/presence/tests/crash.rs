@@ -52,8 +52,8 @@ async fn act(action: Action, fixture: &Fixture, host: &FaultyHost) -> Result<(),
     }
 }
 
-/// Runs the scenario with one fault at the call of this number. Returns every generation that was stored, and whether the
-/// scenario was long enough to reach the fault.
+/// Runs the scenario with one fault at the call of this number. Returns every generation that was stored, and whether
+/// the scenario was long enough to reach the fault.
 fn run(fixture: &Fixture, at: u64, fault: Fault, dies: bool) -> (Vec<u64>, bool) {
     let mut stored = Vec::new();
     let mut calls = 0;
@@ -143,7 +143,8 @@ fn after_a_crash_anywhere_the_next_heartbeat_brings_the_user_online() {
 #[test]
 fn unavailable_records_take_no_user_offline() {
     let fixture = Fixture::new();
-    // The fourth call of a first heartbeat reads the audience from the records, after a write, a read and the transition.
+    // The fourth call of a first heartbeat reads the audience from the records, after a write, a read and the
+    // transition.
     let audience = 3;
     for _ in 0..10 {
         let host = FaultyHost::dying(&fixture.world, audience, Fault::Before);

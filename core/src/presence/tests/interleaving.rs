@@ -60,8 +60,8 @@ fn begin(start: StartState) -> Fixture {
         StartState::OfflineUnannounced => {
             fixture.heartbeat("a");
             fixture.pass(PRESENCE_TTL_MS);
-            // The calls are: deadlines, state, the note of hosts that are cut off, transition, and the audience from the
-            // records, which fails.
+            // The calls are: deadlines, state, the note of hosts that are cut off, transition, and the audience from
+            // the records, which fails.
             fail_records(&fixture, 4, HostAction::Sweep);
         }
         StartState::Offline => {

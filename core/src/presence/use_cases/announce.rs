@@ -1,7 +1,7 @@
 //! Announces transitions to contacts, many at a time, and records that they were announced.
 //!
-//! After a crash the announcement is still due; the next heartbeat or sweep of the user repeats it. If the store has lost the
-//! record meanwhile, nothing is due any more, and what was published is taken back.
+//! After a crash the announcement is still due; the next heartbeat or sweep of the user repeats it. If the store has
+//! lost the record meanwhile, nothing is due any more, and what was published is taken back.
 
 use crate::error::{Error, FirstFailure};
 use crate::limits::CALL_ITEMS_MAX;
@@ -31,8 +31,8 @@ pub(super) async fn announce<W: World>(world: &W, announcements: Vec<PresenceAnn
     failures.report()
 }
 
-/// Shows users as offline again whose records are gone: the store restarted empty after they were read, and contacts may have
-/// loaded the state since, in which nobody is online. Whoever connects again gets a higher generation.
+/// Shows users as offline again whose records are gone: the store restarted empty after they were read, and contacts
+/// may have loaded the state since, in which nobody is online. Whoever connects again gets a higher generation.
 pub(super) async fn take_back_forgotten<W: World>(
     world: &W,
     sent: Vec<(PresenceAnnouncement, ContactAudience)>,

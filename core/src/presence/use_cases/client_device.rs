@@ -1,4 +1,5 @@
-//! Heartbeats of clients without a socket, which choose the ids of their devices: no user has more than so many devices.
+//! Heartbeats of clients without a socket, which choose the ids of their devices: no user has more than so many
+//! devices.
 //!
 //! A device that is known costs one round trip, as every heartbeat. Only a new one is counted.
 

@@ -29,8 +29,8 @@ pub async fn connected<W: World>(
 /// Writes the heartbeats of these connections; at most [`crate::limits::LIST_MAX`]. If the store is unavailable, this
 /// is noted in the records, so that no other host takes the users offline.
 ///
-/// Heartbeats are written even if contacts cannot be told at present. The error then means that an announcement is still
-/// due.
+/// Heartbeats are written even if contacts cannot be told at present. The error then means that an announcement is
+/// still due.
 ///
 /// # Errors
 /// The first failure; the heartbeats of other users were written nevertheless, unless their partition failed, too.
@@ -130,8 +130,8 @@ struct HeartbeatOutcomes {
     failed_shards: BTreeSet<Owner>,
 }
 
-/// Commits the transactions together with the users' deadlines. Every write of a heartbeat includes the deadlines, so that a
-/// host that pauses between two writes brings no user online whom no sweep would find.
+/// Commits the transactions together with the users' deadlines. Every write of a heartbeat includes the deadlines, so
+/// that a host that pauses between two writes brings no user online whom no sweep would find.
 async fn commit<W: World>(
     world: &W,
     heartbeats: &[Heartbeat<'_>],

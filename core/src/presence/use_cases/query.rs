@@ -22,8 +22,8 @@ pub enum Viewer {
     Service,
 }
 
-/// The presence of these users, in the order of `users`; at most [`crate::limits::LIST_MAX`]. A user whom the viewer may not
-/// see is answered like a user who was never seen.
+/// The presence of these users, in the order of `users`; at most [`crate::limits::LIST_MAX`]. A user whom the viewer
+/// may not see is answered like a user who was never seen.
 pub async fn query<W: World>(world: &W, viewer: Viewer, users: &[UserId]) -> Result<Vec<PresenceView>, Error> {
     validate_length("users", users.len())?;
     let Viewer::User(viewer) = viewer else {
@@ -62,8 +62,8 @@ async fn audience<W: World>(world: &W, user: UserId) -> Result<Vec<UserId>, Erro
     Ok(audiences.into_iter().next().map(|audience| audience.visible).unwrap_or_default())
 }
 
-/// Answers from the status, not from the `online` key. Between the last heartbeat and the sweep, an answer from the key would
-/// be ahead of the announcement, and nothing would correct it if the user came back.
+/// Answers from the status, not from the `online` key. Between the last heartbeat and the sweep, an answer from the key
+/// would be ahead of the announcement, and nothing would correct it if the user came back.
 async fn look_up<W: World>(world: &W, users: Vec<UserId>) -> Result<Vec<PresenceView>, Error> {
     let answers = read_each(world, record::view_queries(&users), 1).await?;
     users.into_iter().zip(answers).map(|(user, answer)| view(world, user, answer)).collect()

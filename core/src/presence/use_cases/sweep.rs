@@ -70,8 +70,8 @@ struct ReadPage {
     unreadable: Vec<DueEntry>,
 }
 
-/// Handles the users of one shard whose deadline has passed; at most [`SWEEP_PAGES_MAX`] pages of [`SWEEP_PAGE`] users. The
-/// next tick continues.
+/// Handles the users of one shard whose deadline has passed; at most [`SWEEP_PAGES_MAX`] pages of [`SWEEP_PAGE`] users.
+/// The next tick continues.
 ///
 /// # Errors
 /// The first failure. That of one user, such as a record of another type, stops no other user.
@@ -169,8 +169,8 @@ async fn repeat_announcements<W: World>(world: &W, users: &[DueUser]) -> Result<
     Ok(amount)
 }
 
-/// Makes the transitions and announces them. Returns the entries of the users who went offline; a user with a heartbeat in the
-/// meantime is not among them.
+/// Makes the transitions and announces them. Returns the entries of the users who went offline; a user with a heartbeat
+/// in the meantime is not among them.
 async fn take_offline<W: World>(
     world: &W,
     leaving: Vec<Departure>,

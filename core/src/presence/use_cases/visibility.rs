@@ -1,9 +1,10 @@
 //! Tells two users what they see of each other after a contact or a block has changed.
 //!
-//! Both records get the next generation, without a transition, before the records are asked who sees whom. So an event that
-//! was published for whoever could see a user before has a lower generation than the one that hides the user, in whatever
-//! order they arrive, and clients drop it. The generation that is told is read before the records are asked, too: if another
-//! change follows, the event that tells it has a higher one. Nothing is written for a user who was never seen.
+//! Both records get the next generation, without a transition, before the records are asked who sees whom. So an event
+//! that was published for whoever could see a user before has a lower generation than the one that hides the user, in
+//! whatever order they arrive, and clients drop it. The generation that is told is read before the records are asked,
+//! too: if another change follows, the event that tells it has a higher one. Nothing is written for a user who was
+//! never seen.
 //!
 //! What the two had said was read before the change, and in between the other one may have become visible, and may have
 //! been shown, by a change of another call. Whoever makes the two invisible hides them in that case, too.
@@ -17,8 +18,8 @@ use crate::port::{ContactAudience, Publication, Relation, Value, World};
 use crate::presence::rules::record::{self, PresenceAnnouncement, PresenceRecord, Status};
 use crate::store_calls::{is_committed, read_all};
 
-/// Tells both users the present state of the other, or that the other is not visible any more. `before` is what the two had
-/// said about each other before the change; `None`: it is not known.
+/// Tells both users the present state of the other, or that the other is not visible any more. `before` is what the two
+/// had said about each other before the change; `None`: it is not known.
 pub async fn show_change<W: World>(
     world: &W,
     (user, other): (UserId, UserId),
@@ -74,8 +75,8 @@ const fn most_visible(before: Relation, now: Relation) -> Relation {
     }
 }
 
-/// The event for a user who may see the presence of another one, or may not. `None`: there is nothing to correct about a user
-/// who was never seen.
+/// The event for a user who may see the presence of another one, or may not. `None`: there is nothing to correct about
+/// a user who was never seen.
 fn shown_as(view: PresenceView, is_visible: bool) -> Option<crate::port::Event> {
     let PresenceView { user, online, last_seen, generation } = view;
     let event = || {
@@ -88,8 +89,8 @@ fn shown_as(view: PresenceView, is_visible: bool) -> Option<crate::port::Event> 
     (generation > 0).then(event)
 }
 
-/// Gives the record of a user the next generation. What was not announced yet is announced first, because nobody would repeat
-/// the announcement of a generation that is over.
+/// Gives the record of a user the next generation. What was not announced yet is announced first, because nobody would
+/// repeat the announcement of a generation that is over.
 async fn next_generation<W: World>(world: &W, user: UserId) -> Result<(), Error> {
     for _ in 0..TRIES_MAX {
         let values = read_all(world, vec![PresenceRecord::query(user)], 1).await?;

@@ -110,7 +110,8 @@ impl FakeConversation {
         })
     }
 
-    /// Stores a change of the message and answers its sequence number. Only a new message moves the conversation in the inbox.
+    /// Stores a change of the message and answers its sequence number. Only a new message moves the conversation in the
+    /// inbox.
     pub(super) fn add_change(&mut self, kind: ChangeKind, message: MessageId, at: Timestamp) -> Seq {
         self.changed_at = self.changed_at.max(at);
         if kind == ChangeKind::Sent {
@@ -158,8 +159,8 @@ impl FakeConversation {
         index.map_or(Seq::ZERO, |index| Seq(index as u64).next())
     }
 
-    /// The users who would be told that the reader's position has moved from the first to the second sequence number, if nobody
-    /// had blocked anybody.
+    /// The users who would be told that the reader's position has moved from the first to the second sequence number,
+    /// if nobody had blocked anybody.
     pub(super) fn receipt_audience(&self, reader: UserId, (before, read): (Seq, Seq)) -> Vec<UserId> {
         if self.members.len() <= DURABLE_RECEIPT_MEMBERS_MAX {
             return self.members.keys().copied().filter(|member| *member != reader).collect();

@@ -1,5 +1,5 @@
-//! The system of record as a simple model in memory: the fake that use cases are tested on, and the oracle that adapters
-//! and the simulation are compared with.
+//! The system of record as a simple model in memory: the fake that use cases are tested on, and the oracle that
+//! adapters and the simulation are compared with.
 //!
 //! Every call takes effect at once, also `announced`. Generated ids are counted from the seed. The fake has no clock: a
 //! read mark is stored at the latest timestamp that any call has named so far.

@@ -35,8 +35,8 @@ impl FeedModel {
         self.since = now.plus(1);
     }
 
-    /// Appends a durable event to the feed of a user who is followed for this time; an ephemeral event gets no position. A
-    /// durable event for a user whom nobody follows ends the user's feed.
+    /// Appends a durable event to the feed of a user who is followed for this time; an ephemeral event gets no
+    /// position. A durable event for a user whom nobody follows ends the user's feed.
     pub(super) fn publish(
         &mut self,
         (now, followed_ms): (Timestamp, Option<u64>),

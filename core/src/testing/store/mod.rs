@@ -59,8 +59,8 @@ impl FakeStore {
         Self { clock, state: Mutex::default() }
     }
 
-    /// Restarts the store without data: all keys and feeds are lost, new feeds have new epochs, and every subscriber is told
-    /// about the interruption. Subscriptions continue.
+    /// Restarts the store without data: all keys and feeds are lost, new feeds have new epochs, and every subscriber is
+    /// told about the interruption. Subscriptions continue.
     pub fn wipe(&self) {
         let mut state = self.state();
         state.keys.clear();
@@ -117,7 +117,8 @@ impl FakeStore {
         entries.map(|(key, stored)| (key.physical(), stored)).collect()
     }
 
-    /// Everything published since [`FakeStore::take_published`] was last called, in order, with or without a subscriber.
+    /// Everything published since [`FakeStore::take_published`] was last called, in order, with or without a
+    /// subscriber.
     pub fn published(&self) -> Vec<(UserId, Delivery)> {
         self.state().published.clone()
     }

@@ -4,14 +4,14 @@ use crate::ids::UserId;
 use crate::key::{Key, Owner, Space};
 use crate::port::{Change, ChangeKind, Check, Event, Mutation, Text, Transaction};
 
-/// The index of the check that fails for a member to whom nothing is owed: the member is uncached, and nobody follows the
-/// member, so that no event would be kept. Whoever fills the counters later takes the state of that time.
+/// The index of the check that fails for a member to whom nothing is owed: the member is uncached, and nobody follows
+/// the member, so that no event would be kept. Whoever fills the counters later takes the state of that time.
 pub(crate) const OWED_CHECK: u32 = 0;
 
 /// The transaction that announces a new message to a cached member to whom every earlier change was published.
 ///
-/// `None` for edits and deletions, which are announced by [`super::announce_later_change`], and for a message that has been
-/// deleted since: its deletion is announced to whoever counted it, so only a snapshot passes both.
+/// `None` for edits and deletions, which are announced by [`super::announce_later_change`], and for a message that has
+/// been deleted since: its deletion is announced to whoever counted it, so only a snapshot passes both.
 pub(crate) fn announce(change: &Change, event: Option<&Event>, member: UserId) -> Option<Transaction> {
     if change.kind != ChangeKind::Sent || change.message.deleted {
         return None;

@@ -2,8 +2,8 @@
 
 use crate::ids::Seq;
 
-/// The stored counters and positions of one user in one conversation, read at one instant. `None` means that the value is
-/// missing; it never means zero.
+/// The stored counters and positions of one user in one conversation, read at one instant. `None` means that the value
+/// is missing; it never means zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CounterState {
     /// Unread messages over all conversations; `None` if the user is uncached.

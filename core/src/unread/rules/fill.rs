@@ -1,8 +1,8 @@
 //! Fills all counters of an uncached user from snapshots of their conversations: in chunks, the total last.
 //!
 //! The user is uncached until the total is written, and nobody but the holder of the lease changes the counters of an
-//! uncached user. So a caller that stops in the middle leaves a user who is uncached, and another caller fills them. A chunk
-//! publishes what its positions pass in the same transaction, so that another caller continues from there.
+//! uncached user. So a caller that stops in the middle leaves a user who is uncached, and another caller fills them. A
+//! chunk publishes what its positions pass in the same transaction, so that another caller continues from there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,8 @@ pub(crate) struct Fill {
     sum: u64,
     /// Whether a chunk has been written already.
     is_begun: bool,
-    /// Whether the user was cached before. Then the positions are those of all conversations that the user's clients know.
+    /// Whether the user was cached before. Then the positions are those of all conversations that the user's clients
+    /// know.
     was_cached: bool,
 }
 
@@ -57,14 +58,15 @@ impl Fill {
         self.left.get(&conversation).map(|position| position.seq)
     }
 
-    /// Whether the user's clients have to be told that the user has become a member of this conversation, which no chunk has
-    /// contained so far. The first time that counters are filled nobody is told: a client asks for the conversations then.
+    /// Whether the user's clients have to be told that the user has become a member of this conversation, which no
+    /// chunk has contained so far. The first time that counters are filled nobody is told: a client asks for the
+    /// conversations then.
     pub(crate) fn is_added(&self, counter: &Counter) -> bool {
         self.was_cached && is_added(self.position(counter.conversation), counter)
     }
 
-    /// Writes these counters without the total, in as many transactions as they need. The transactions do not depend on each
-    /// other, and each renews the lease.
+    /// Writes these counters without the total, in as many transactions as they need. The transactions do not depend on
+    /// each other, and each renews the lease.
     ///
     /// The total is not known yet. Where a client would need it, a `resync` is published.
     pub(crate) fn write(&mut self, counters: &[Counter], missed: &MissedEvents) -> Vec<Transaction> {
@@ -80,8 +82,9 @@ impl Fill {
         transactions
     }
 
-    /// Deletes the counters of conversations that no chunk has contained and that are not among the last ones, as far as the
-    /// last transaction does not do that. The transactions do not depend on each other, and each renews the lease.
+    /// Deletes the counters of conversations that no chunk has contained and that are not among the last ones, as far
+    /// as the last transaction does not do that. The transactions do not depend on each other, and each renews the
+    /// lease.
     pub(crate) fn remove_left(&mut self, last: &[Counter]) -> Vec<Transaction> {
         let kept: BTreeSet<ConversationId> = last.iter().map(|counter| counter.conversation).collect();
         let left: Vec<_> = self.left.keys().filter(|conversation| !kept.contains(conversation)).copied().collect();
@@ -156,8 +159,8 @@ impl Fill {
     }
 }
 
-/// Has a position while the counters of a user without conversations are forgotten, so that the user is known to have been
-/// cached. No conversation has this id.
+/// Has a position while the counters of a user without conversations are forgotten, so that the user is known to have
+/// been cached. No conversation has this id.
 pub(super) const NO_CONVERSATION: ConversationId = ConversationId::from_u128(0);
 
 /// The pause of a caller that waits for the holder of a lease, after so many reads in vain. All pauses of
@@ -167,8 +170,9 @@ pub(crate) const fn lease_wait_ms(attempt: u32) -> u32 {
     if pause < LEASE_WAIT_MS_MAX { pause } else { LEASE_WAIT_MS_MAX }
 }
 
-/// Takes the lease of an uncached user whom nobody fills. The user is followed from then on: otherwise a message that is sent
-/// after the records were read and before the total is written would be owed to nobody, and would be missing in the counters.
+/// Takes the lease of an uncached user whom nobody fills. The user is followed from then on: otherwise a message that
+/// is sent after the records were read and before the total is written would be owed to nobody, and would be missing in
+/// the counters.
 pub(crate) fn take_lease(user: UserId, token: &[u8]) -> Transaction {
     let lease = Key::of_user(Space::UnreadLease, user);
     Transaction::new(Owner::User(user))
@@ -178,7 +182,8 @@ pub(crate) fn take_lease(user: UserId, token: &[u8]) -> Transaction {
         .mutate(Mutation::Set(Key::followed(user), Vec::new(), Some(FOLLOWED_TTL_MS)))
 }
 
-/// A transaction that is refused if the user is cached or another caller holds the lease, and otherwise renews the lease.
+/// A transaction that is refused if the user is cached or another caller holds the lease, and otherwise renews the
+/// lease.
 pub(crate) fn renew(user: UserId, token: &[u8]) -> Transaction {
     let lease = Key::of_user(Space::UnreadLease, user);
     Transaction::new(Owner::User(user))

@@ -19,8 +19,8 @@ pub(crate) struct ForgetPlan {
     pub(crate) last: Option<Transaction>,
 }
 
-/// Deletes the total, which must still be `total`, and the counters of these conversations. The positions remain: they say
-/// what the user's clients know.
+/// Deletes the total, which must still be `total`, and the counters of these conversations. The positions remain: they
+/// say what the user's clients know.
 pub(crate) fn forget(user: UserId, total: i64, conversations: &[ConversationId], token: &[u8]) -> ForgetPlan {
     let key = Key::of_user(Space::UnreadTotal, user);
     let first = Transaction::new(Owner::User(user))

@@ -1,8 +1,8 @@
 //! Announces an edit or a deletion to a cached member in one transaction, without a snapshot from the records.
 //!
-//! A stored counter at the position `(seq, read)` is exactly what the records say for that position. So the change after
-//! `seq` has a known effect on it: an edit has none, and a deletion takes one from a member who had not read the message and
-//! did not write it.
+//! A stored counter at the position `(seq, read)` is exactly what the records say for that position. So the change
+//! after `seq` has a known effect on it: an edit has none, and a deletion takes one from a member who had not read the
+//! message and did not write it.
 
 use crate::event;
 use crate::key::{Key, Owner, Space};
@@ -10,10 +10,10 @@ use crate::port::{Change, ChangeKind, Check, Event, Mutation, ReadPosition, Text
 
 /// The transaction that announces an edit or a deletion to a cached member to whom every earlier change was published.
 ///
-/// It is refused if the store holds another position than the records did when the change was stored: then only a snapshot
-/// tells whether the counter included the message. It is refused by [`super::OWED_CHECK`] if nothing is owed to the member. A
-/// member who joined after the message was sent receives no event. Whoever loses one receives the new counters, which
-/// are results of the transaction.
+/// It is refused if the store holds another position than the records did when the change was stored: then only a
+/// snapshot tells whether the counter included the message. It is refused by [`super::OWED_CHECK`] if nothing is owed
+/// to the member. A member who joined after the message was sent receives no event. Whoever loses one receives the new
+/// counters, which are results of the transaction.
 pub(crate) fn announce_later_change(change: &Change, event: Option<&Event>, member: &ReadPosition) -> Transaction {
     let message = &change.message;
     let field = Text::from(message.conversation);

@@ -41,8 +41,8 @@ pub(crate) struct AddedConversation {
 }
 
 impl AddedConversation {
-    /// The conversation as this user is shown it. What differs between members, apart from the positions of the others, is
-    /// not used.
+    /// The conversation as this user is shown it. What differs between members, apart from the positions of the others,
+    /// is not used.
     pub(crate) fn shown_to(&self, user: UserId) -> &Conversation {
         self.of_others.get(&user).unwrap_or(&self.conversation)
     }
@@ -74,14 +74,16 @@ pub(crate) fn notified_up_to(position: Option<Seq>, counter: &Counter) -> Seq {
     position.unwrap_or_else(|| counter.announced.max(counter.joined))
 }
 
-/// Whether the user has become a member since the position was stored, so that clients do not know the conversation as it is.
+/// Whether the user has become a member since the position was stored, so that clients do not know the conversation as
+/// it is.
 pub(crate) fn is_added(position: Option<Seq>, counter: &Counter) -> bool {
     position.is_none_or(|position| position < counter.joined)
 }
 
 impl MissedEvents {
-    /// The events between the stored position and the snapshot. If the changes do not reach back to the stored position, a
-    /// single `resync` event instead, so that a client never receives only some of the events that it missed.
+    /// The events between the stored position and the snapshot. If the changes do not reach back to the stored
+    /// position, a single `resync` event instead, so that a client never receives only some of the events that it
+    /// missed.
     pub(super) fn between(&self, user: UserId, position: Option<Seq>, counter: &Counter) -> MemberEvents {
         let from = notified_up_to(position, counter).max(counter.joined);
         if from >= counter.seq {
@@ -104,8 +106,8 @@ impl MissedEvents {
         events
     }
 
-    /// As [`MissedEvents::between`] for a user who has become a member: the conversation comes first. If it is not known, a
-    /// single `resync` event instead.
+    /// As [`MissedEvents::between`] for a user who has become a member: the conversation comes first. If it is not
+    /// known, a single `resync` event instead.
     pub(super) fn since_joining(&self, user: UserId, position: Option<Seq>, counter: &Counter) -> MemberEvents {
         let mut events = self.between(user, position, counter);
         events.events.insert(0, self.added_event(user, counter));
@@ -134,8 +136,8 @@ pub(super) fn bounded_events(events: Vec<Event>) -> Vec<Event> {
     if is_too_much || events.contains(&resync) { vec![resync] } else { events }
 }
 
-/// The newest of these changes of one conversation, oldest first, whose events take no more than `bytes`, and what is left
-/// of the bytes. Of a conversation whose changes do not reach back far enough, a `resync` is published.
+/// The newest of these changes of one conversation, oldest first, whose events take no more than `bytes`, and what is
+/// left of the bytes. Of a conversation whose changes do not reach back far enough, a `resync` is published.
 pub(crate) fn encode_newest(changes: &[Change], bytes: usize) -> (Vec<EncodedChange>, usize) {
     let mut left = bytes;
     let mut newest = Vec::with_capacity(changes.len());

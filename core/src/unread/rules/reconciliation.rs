@@ -20,9 +20,9 @@ pub(crate) enum Reconciliation {
     Stale,
 }
 
-/// Compares a cached user's state with a snapshot. The same transaction publishes `conversation.added` to a user who has become
-/// a member, and `conversation.removed` to one who is no longer a member. So the stored position says whether the user's
-/// clients know the conversation, and a repetition publishes nothing.
+/// Compares a cached user's state with a snapshot. The same transaction publishes `conversation.added` to a user who
+/// has become a member, and `conversation.removed` to one who is no longer a member. So the stored position says
+/// whether the user's clients know the conversation, and a repetition publishes nothing.
 ///
 /// `snapshot` is `None` if the user is no longer a member.
 ///
@@ -60,8 +60,8 @@ pub(crate) fn reconcile(
     Reconciliation::Apply(publish(transaction, user, stored, counter, missed))
 }
 
-/// Publishes what the transaction passes, and the new counters if a client cannot compute them from that: it adds one for
-/// each new message of somebody else, and knows nothing of a conversation that is new to it.
+/// Publishes what the transaction passes, and the new counters if a client cannot compute them from that: it adds one
+/// for each new message of somebody else, and knows nothing of a conversation that is new to it.
 fn publish(
     mut transaction: Transaction,
     user: UserId,
@@ -89,8 +89,8 @@ fn publish(
     transaction
 }
 
-/// A transaction that is refused if the store no longer holds the state that was read. The total may have changed, but it
-/// must still exist.
+/// A transaction that is refused if the store no longer holds the state that was read. The total may have changed, but
+/// it must still exist.
 pub(super) fn unchanged(user: UserId, conversation: ConversationId, stored: &CounterState) -> Transaction {
     let field = Text::from(conversation);
     let position = |seq: Option<Seq>| seq.map(|seq| seq.to_string().into());

@@ -1,6 +1,6 @@
-//! Tells new members what changed in a conversation between the time at which it was loaded and the time at which it was shown
-//! to them. Whoever changed it has told the members of that time, but a client that is shown the older state after that takes
-//! it for the newer one.
+//! Tells new members what changed in a conversation between the time at which it was loaded and the time at which it
+//! was shown to them. Whoever changed it has told the members of that time, but a client that is shown the older state
+//! after that takes it for the newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,8 +33,8 @@ impl From<&Conversation> for ShownMembers {
 }
 
 impl ShownMembers {
-    /// The members as the records hold them now, and show them to a member or to a service. `None` if there are so many that
-    /// nobody is told who they are, or if the actor is no member any more.
+    /// The members as the records hold them now, and show them to a member or to a service. `None` if there are so many
+    /// that nobody is told who they are, or if the actor is no member any more.
     async fn read<W: World>(
         world: &W,
         conversation: ConversationId,
@@ -109,9 +109,9 @@ pub(crate) async fn amend<W: World>(
     failures.report()
 }
 
-/// What a user sees of the members, who are read for a service. A difference in read positions can be one that a block hides
-/// from this user, so that the records are asked again; only at most [`READS_SHOWN_MAX`] members have positions. `None` if
-/// the user is no member any more.
+/// What a user sees of the members, who are read for a service. A difference in read positions can be one that a block
+/// hides from this user, so that the records are asked again; only at most [`READS_SHOWN_MAX`] members have positions.
+/// `None` if the user is no member any more.
 async fn seen_by<W: World>(
     world: &W,
     (conversation, user): (ConversationId, UserId),

@@ -1,5 +1,5 @@
-//! Answers questions about unread messages: from the store alone if the user is cached, after filling the counters if the
-//! user is uncached, and from the records if the store is unavailable.
+//! Answers questions about unread messages: from the store alone if the user is cached, after filling the counters if
+//! the user is uncached, and from the records if the store is unavailable.
 
 use super::counter_state::read_one;
 use super::fill::{FillOutcome, fill};
@@ -35,8 +35,8 @@ pub async fn of_conversation<W: World>(
     or_from_records(world, "unread", answer.map(|(count, _)| count), recorded_count(world, user, conversation)).await
 }
 
-/// Counts a lookup in the cache. It is a hit only if the first read found the answer; a caller that filled the counters,
-/// or waited until another caller had filled them, counts as a miss.
+/// Counts a lookup in the cache. It is a hit only if the first read found the answer; a caller that filled the
+/// counters, or waited until another caller had filled them, counts as a miss.
 pub(crate) fn count_lookup<T>(world: &impl Telemetry, answer: &Result<(T, bool), Error>) {
     let outcome = match answer {
         Ok((_, true)) => "hit",

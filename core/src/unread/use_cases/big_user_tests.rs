@@ -1,5 +1,5 @@
-//! A user with as many conversations as are allowed: filling, reading, forgetting and checking the counters, a caller that
-//! stops in the middle, and records that are slow.
+//! A user with as many conversations as are allowed: filling, reading, forgetting and checking the counters, a caller
+//! that stops in the middle, and records that are slow.
 
 use super::fill::{FillOutcome, fill};
 use super::*;

@@ -1,6 +1,6 @@
 //! Fills the counters of uncached users from the records. A lease lets one caller at a time do this for a user; other
-//! callers wait for it. Every answer of the records is bounded, and so is every transaction, so that a user with any number
-//! of conversations is filled within the limits of a call.
+//! callers wait for it. Every answer of the records is bounded, and so is every transaction, so that a user with any
+//! number of conversations is filled within the limits of a call.
 
 use std::collections::BTreeSet;
 
@@ -60,7 +60,8 @@ struct FillRound<'t> {
 impl FillRound<'_> {
     /// Takes the lease of every user that is uncached and has none. Returns the users whose lease was taken.
     ///
-    /// The lease holds a token. A caller whose lease has expired may no longer fill, even if no other caller took the lease.
+    /// The lease holds a token. A caller whose lease has expired may no longer fill, even if no other caller took the
+    /// lease.
     async fn lease<W: World>(&mut self, world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
         let transactions = users.iter().map(|user| (*user, rules::take_lease(*user, self.token))).collect();
         self.commit(world, transactions).await
@@ -98,8 +99,8 @@ impl FillRound<'_> {
         Ok(committed.into_iter().collect())
     }
 
-    /// Asks the records about these users, whose leases were just renewed, and fills those whom the answer is about. Returns
-    /// the users whom the answer says nothing about yet.
+    /// Asks the records about these users, whose leases were just renewed, and fills those whom the answer is about.
+    /// Returns the users whom the answer says nothing about yet.
     async fn fill_answered<W: World>(&mut self, world: &W, users: &[UserId]) -> Result<Vec<UserId>, Error> {
         let since = world.now();
         let snapshots = world.unread(users.iter().map(|user| UnreadRequest::all(*user)).collect()).await?;
@@ -209,8 +210,8 @@ impl FillRound<'_> {
         self.finish_all(world, vec![step], since).await
     }
 
-    /// Loads the changes that these users have missed, and returns the users whose lease is still held. Their leases were
-    /// renewed at `since`, before the records answered.
+    /// Loads the changes that these users have missed, and returns the users whose lease is still held. Their leases
+    /// were renewed at `since`, before the records answered.
     async fn load_changes<W: World>(
         &mut self,
         world: &W,
@@ -274,8 +275,8 @@ fn added_conversations(users: &[FillStep]) -> Vec<(UserId, ConversationId)> {
     users.iter().flat_map(of_user).collect()
 }
 
-/// The counters and positions of the conversations in which users have missed changes, or which are added. Those of a user
-/// who has missed more than a feed keeps are left out, because the user is told to load the state.
+/// The counters and positions of the conversations in which users have missed changes, or which are added. Those of a
+/// user who has missed more than a feed keeps are left out, because the user is told to load the state.
 fn missed_snapshots(users: &[FillStep]) -> Vec<MemberSnapshot> {
     let mut all = Vec::new();
     for (snapshot, fill) in users {

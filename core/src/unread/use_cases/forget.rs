@@ -15,8 +15,8 @@ pub async fn repair<W: World>(world: &W, user: UserId) -> Result<(), Error> {
     Ok(world.publish(vec![Publication { user, event: event::resync() }]).await?)
 }
 
-/// Deletes the cached counters; the next read rebuilds them. The positions up to which changes were published stay, so that
-/// nothing is published twice.
+/// Deletes the cached counters; the next read rebuilds them. The positions up to which changes were published stay, so
+/// that nothing is published twice.
 pub async fn forget<W: World>(world: &W, user: UserId) -> Result<(), Error> {
     let total = Key::of_user(Space::UnreadTotal, user);
     let positions = Key::of_user(Space::UnreadSequence, user);

@@ -1,5 +1,5 @@
-//! Loads what some users may not have been told yet: changes, and conversations that they have become members of. Each of
-//! them is loaded and encoded once for all users.
+//! Loads what some users may not have been told yet: changes, and conversations that they have become members of. Each
+//! of them is loaded and encoded once for all users.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,9 +19,9 @@ pub(crate) struct MemberSnapshot {
     pub(crate) is_added: bool,
 }
 
-/// Loads the changes between each stored position and its snapshot, and the conversations that are added. If the changes are
-/// more than the records answer, or larger than [`CHANGES_BYTES_MAX`], the oldest of some conversations are left out, and a
-/// `resync` takes their place; so it does for a conversation that cannot be loaded.
+/// Loads the changes between each stored position and its snapshot, and the conversations that are added. If the
+/// changes are more than the records answer, or larger than [`CHANGES_BYTES_MAX`], the oldest of some conversations are
+/// left out, and a `resync` takes their place; so it does for a conversation that cannot be loaded.
 pub(crate) async fn missed_events<W: World>(world: &W, snapshots: Vec<MemberSnapshot>) -> Result<MissedEvents, Error> {
     let mut ranges: BTreeMap<ConversationId, ChangeRange> = BTreeMap::new();
     let mut added: BTreeMap<ConversationId, BTreeSet<UserId>> = BTreeMap::new();

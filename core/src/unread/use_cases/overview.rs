@@ -1,4 +1,5 @@
-//! What a client needs that begins to count: the counters, and up to where each of them is counted, read at one instant.
+//! What a client needs that begins to count: the counters, and up to where each of them is counted, read at one
+//! instant.
 
 use super::answer::{count_lookup, fill_or_wait, parse_totals, recorded, totals_queries};
 use crate::error::Error;

@@ -1,5 +1,5 @@
-//! Reconciles the counters of many users with the records: takes snapshots, repeats after lost races, and fills uncached
-//! users where that is asked for.
+//! Reconciles the counters of many users with the records: takes snapshots, repeats after lost races, and fills
+//! uncached users where that is asked for.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +22,8 @@ pub(crate) struct Target {
     pub(crate) conversation: ConversationId,
     /// Nothing is left to do once this change has been counted; `None`: the latest snapshot decides.
     pub(crate) counted: Option<Seq>,
-    /// Whether clients are shown the conversation even if they should know it, because an earlier attempt to show it, or to tell
-    /// what changed meanwhile, may have failed half-way.
+    /// Whether clients are shown the conversation even if they should know it, because an earlier attempt to show it,
+    /// or to tell what changed meanwhile, may have failed half-way.
     pub(crate) is_repeated: bool,
 }
 
@@ -52,9 +52,9 @@ pub(crate) enum Uncached {
     /// Fill all counters of those who are followed, because an event has to be published to them. The others are owed
     /// nothing: whoever fills their counters later takes the state of that time.
     ///
-    /// Whoever takes the lease of a user makes the user followed in the same step. So a user whom another caller fills, or
-    /// has filled since the user was found uncached, is looked at again: that caller may have read the records before the
-    /// change.
+    /// Whoever takes the lease of a user makes the user followed in the same step. So a user whom another caller fills,
+    /// or has filled since the user was found uncached, is looked at again: that caller may have read the records
+    /// before the change.
     FillFollowed,
 }
 

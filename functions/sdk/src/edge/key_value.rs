@@ -90,8 +90,8 @@ impl<'a> From<&'a PublishedResult> for wire::PublishedResult<'a> {
     }
 }
 
-/// The field names and values that the mutations of all transactions mention, in order. One list for all of them: a list
-/// for each mutation would cost more than everything else that the function does with them.
+/// The field names and values that the mutations of all transactions mention, in order. One list for all of them: a
+/// list for each mutation would cost more than everything else that the function does with them.
 struct MutationTexts<'a> {
     fields: Vec<(&'a str, &'a str)>,
     names: Vec<&'a str>,

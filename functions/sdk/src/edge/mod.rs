@@ -17,7 +17,8 @@ use roost_core::time::Timestamp;
 use crate::bindings::roost::edge::{clock, pub_sub, telemetry, types as wire};
 use crate::log::{Level, log};
 
-/// The host, as an implementation of the core's ports. It has no state, and every call returns when its answer is there.
+/// The host, as an implementation of the core's ports. It has no state, and every call returns when its answer is
+/// there.
 #[derive(Clone, Copy, Debug)]
 pub struct Edge;
 

@@ -40,7 +40,8 @@ pub(in crate::cli) struct DeployArgs {
     /// Deploy it even if it lacks routes, messages or hooks of the version that serves now
     #[arg(long)]
     pub(in crate::cli) allow_removals: bool,
-    /// Grants that it is allowed besides those of the configuration, such as read.app,publish; all: whatever it asks for
+    /// Grants that it is allowed besides those of the configuration, such as read.app,publish; all: whatever it asks
+    /// for
     #[arg(long, value_name = "GRANTS")]
     pub(in crate::cli) allow_grants: Option<String>,
     /// A call that the new version must answer before it serves: JSON, or @FILE with it

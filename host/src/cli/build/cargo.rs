@@ -1,5 +1,5 @@
-//! Runs cargo and rustup: reads the packages of a workspace, installs the WebAssembly target, and compiles functions with
-//! one `cargo build`.
+//! Runs cargo and rustup: reads the packages of a workspace, installs the WebAssembly target, and compiles functions
+//! with one `cargo build`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -172,8 +172,8 @@ impl Workspace {
 }
 
 impl Package {
-    /// Whether the package is a function of this source folder: in the folder `functions`, or alone in the source folder.
-    /// A function that is further below, such as an example, is built only by its name.
+    /// Whether the package is a function of this source folder: in the folder `functions`, or alone in the source
+    /// folder. A function that is further below, such as an example, is built only by its name.
     fn belongs_to(&self, source: &Path) -> bool {
         let folder = self.manifest.parent();
         folder == Some(source) || folder.and_then(Path::parent) == Some(&source.join("functions"))
@@ -190,8 +190,8 @@ async fn metadata(source: &Path, arguments: &[&str]) -> Result<Metadata, BuildEr
     serde_json::from_slice(&output.stdout).map_err(|error| refused(error.to_string()))
 }
 
-/// The root of the sources that the sdk of a source folder comes from, in a folder of their own or in one where cargo has
-/// put a git repository.
+/// The root of the sources that the sdk of a source folder comes from, in a folder of their own or in one where cargo
+/// has put a git repository.
 pub(super) async fn checkout_of_sdk(source: &Path) -> Result<Option<PathBuf>, BuildError> {
     let (name, manifest) = SDK;
     let packages = metadata(source, &["--filter-platform", TARGET]).await?.packages;

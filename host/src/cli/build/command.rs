@@ -1,4 +1,5 @@
-//! `roost build`, and the builds of `roost dev` and `roost test`: progress is shown on standard error while cargo works.
+//! `roost build`, and the builds of `roost dev` and `roost test`: progress is shown on standard error while cargo
+//! works.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,8 @@ fn request(source: &Path, out: &Path, packages: Vec<String>) -> BuildRequest {
     BuildRequest { source: source.to_owned(), out: out.to_owned(), packages, target_folder: None }
 }
 
-/// A build of functions from Roost's own sources for another source folder. They are compiled where its own functions are,
-/// because the sources may be in a folder that belongs to cargo.
+/// A build of functions from Roost's own sources for another source folder. They are compiled where its own functions
+/// are, because the sources may be in a folder that belongs to cargo.
 fn beside(checkout: &Path, out: &Path, (packages, target_folder): (Vec<String>, PathBuf)) -> BuildRequest {
     BuildRequest { target_folder: Some(target_folder), ..request(checkout, out, packages) }
 }

@@ -1,5 +1,5 @@
-//! Turns the output of cargo into progress for people: how many crates are compiled and how long it has taken, instead of a
-//! line for each crate. Warnings and errors of the compiler are passed on as they are.
+//! Turns the output of cargo into progress for people: how many crates are compiled and how long it has taken, instead
+//! of a line for each crate. Warnings and errors of the compiler are passed on as they are.
 
 use std::time::{Duration, Instant};
 

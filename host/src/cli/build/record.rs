@@ -1,5 +1,6 @@
 //! The record of the components that builds have written into a folder. It tells the component of a function that was
-//! deleted or renamed from one that somebody else has put there, so that the former goes and the latter is never touched.
+//! deleted or renamed from one that somebody else has put there, so that the former goes and the latter is never
+//! touched.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,5 @@
-//! `roost dev`: builds the functions, serves them with embedded storage, and deploys them again whenever a source file is
-//! saved. Sockets stay open. If a build fails, the live functions are unchanged.
+//! `roost dev`: builds the functions, serves them with embedded storage, and deploys them again whenever a source file
+//! is saved. Sockets stay open. If a build fails, the live functions are unchanged.
 
 mod own_sources;
 mod secrets;
@@ -66,8 +66,8 @@ async fn start(root: &Path, config: &Config, alone: bool) -> anyhow::Result<Runn
     app::start_with(config.clone(), StartPolicy::development(own_sources::of(root))).await
 }
 
-/// Builds the functions of the source folder. Where that is not Roost's own, the functions that come with Roost are built
-/// first, so that there are users, conversations and messages to try the others with.
+/// Builds the functions of the source folder. Where that is not Roost's own, the functions that come with Roost are
+/// built first, so that there are users, conversations and messages to try the others with.
 async fn build_all(root: &Path, out: &Path, alone: bool) -> anyhow::Result<()> {
     if !alone && !source::is_checkout(root) {
         build::command::built_in(root, out).await?;

@@ -1,5 +1,5 @@
-//! Which functions are the developer's own: those whose package is in the source folder. It is looked up in the files each
-//! time, so that a function is known as soon as its folder exists.
+//! Which functions are the developer's own: those whose package is in the source folder. It is looked up in the files
+//! each time, so that a function is known as soon as its folder exists.
 
 use std::path::{Path, PathBuf};
 

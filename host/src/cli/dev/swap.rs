@@ -1,5 +1,6 @@
-//! Keeps the live functions equal to the saved sources: sources are built again, components are deployed, and a function
-//! whose component was deleted is removed. A component that another function stood in the way of is tried again.
+//! Keeps the live functions equal to the saved sources: sources are built again, components are deployed, and a
+//! function whose component was deleted is removed. A component that another function stood in the way of is tried
+//! again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +11,8 @@ use crate::cli::build;
 use crate::cli::dev::watch::{Watch, WatchedFolder};
 use crate::runtime::{DeployError, DeployFailure, Deployed, Functions};
 
-/// The folders, within the source folder, from which functions are built: those of a workspace, and that of a single crate.
+/// The folders, within the source folder, from which functions are built: those of a workspace, and that of a single
+/// crate.
 const SOURCES: [&str; 4] = ["functions", "core/src", "wit", "src"];
 
 pub(super) struct Swap {
@@ -110,8 +112,8 @@ impl Swap {
         files
     }
 
-    /// Removes the functions whose files were deleted. A function that has moved to another file is kept. Answers whether
-    /// any function was removed.
+    /// Removes the functions whose files were deleted. A function that has moved to another file is kept. Answers
+    /// whether any function was removed.
     async fn remove_deleted(&mut self, paths: &[PathBuf]) -> bool {
         let deleted: Vec<PathBuf> = self.served.keys().filter(|path| !paths.contains(path)).cloned().collect();
         let mut removed = false;

@@ -1,5 +1,5 @@
-//! Watches folders for saved files, and for folders that come or go. Editors write a file in several steps: the changes of a
-//! burst are reported once, when the burst is over.
+//! Watches folders for saved files, and for folders that come or go. Editors write a file in several steps: the changes
+//! of a burst are reported once, when the burst is over.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The text that `roost dev` prints when it serves: the tokens of two users, and commands to paste that show presence, a
-//! message and a counter.
+//! The text that `roost dev` prints when it serves: the tokens of two users, and commands to paste that show presence,
+//! a message and a counter.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! `roost new`: writes the crate of a new function, as a member of Roost's own sources or in a folder of its own. It builds
-//! nothing, and never changes a file that exists.
+//! `roost new`: writes the crate of a new function, as a member of Roost's own sources or in a folder of its own. It
+//! builds nothing, and never changes a file that exists.
 
 mod name;
 mod sdk;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use roost_core::limits::FUNCTION_NAME_BYTES_MAX;
 
-/// Names that cargo refuses or that Rust gives another meaning, as the names of libraries. Keywords of Rust with a `_` or
-/// a capital letter are no valid names anyway.
+/// Names that cargo refuses or that Rust gives another meaning, as the names of libraries. Keywords of Rust with a `_`
+/// or a capital letter are no valid names anyway.
 const RESERVED: [&str; 57] = [
     "abstract",
     "alloc",

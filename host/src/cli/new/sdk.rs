@@ -67,7 +67,8 @@ impl Sdk {
         manifest.replace("{core}", &core).replace("{function}", &function)
     }
 
-    /// The versions of dependencies that a checkout is tested with. Cargo removes those that the function does not need.
+    /// The versions of dependencies that a checkout is tested with. Cargo removes those that the function does not
+    /// need.
     pub(super) fn lock_file(&self) -> Result<Option<String>, NewError> {
         let Self::Checkout(checkout) = self else { return Ok(None) };
         let path = checkout.join("Cargo.lock");

@@ -1,5 +1,5 @@
-//! Every reason why a scenario file cannot be run is in `tests/golden/messages/scenarios.txt`. What a scenario that runs
-//! reports is compared by `tests/tests/end_to_end/functions/function_tests.rs`.
+//! Every reason why a scenario file cannot be run is in `tests/golden/messages/scenarios.txt`. What a scenario that
+//! runs reports is compared by `tests/tests/end_to_end/functions/function_tests.rs`.
 
 use std::path::Path;
 

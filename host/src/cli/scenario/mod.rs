@@ -1,5 +1,5 @@
-//! `roost test`: runs the scenario of a function against its compiled component, on an embedded store whose time moves only
-//! when the scenario says so. Every case has a world of its own.
+//! `roost test`: runs the scenario of a function against its compiled component, on an embedded store whose time moves
+//! only when the scenario says so. Every case has a world of its own.
 //!
 //! Exit codes: 0 every case holds, 1 some do not, 2 a scenario cannot be run.
 
@@ -116,7 +116,8 @@ impl TestBench {
         Ok(counts)
     }
 
-    /// Runs a case to its end, or to the first step that does not lead to what it expects; then the report of that step.
+    /// Runs a case to its end, or to the first step that does not lead to what it expects; then the report of that
+    /// step.
     async fn case(&self, test: &FunctionTest, case: &ScenarioCase) -> anyhow::Result<Option<String>> {
         let FunctionTest { function, scenario, .. } = test;
         let start = runner::start(&scenario.given).map_err(anyhow::Error::msg)?;

@@ -1,5 +1,5 @@
-//! What a scenario expects: values with names of users, kept values and placeholders in them, and the comparison with what
-//! was found. Nothing here reads or writes.
+//! What a scenario expects: values with names of users, kept values and placeholders in them, and the comparison with
+//! what was found. Nothing here reads or writes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

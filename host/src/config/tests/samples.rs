@@ -116,7 +116,8 @@ pub(super) fn samples(pem: &Path) -> Vec<(&'static str, String)> {
     samples
 }
 
-/// The settings without which a key has no effect or is refused: those of Redis, PostgreSQL, a backend and TLS need one.
+/// The settings without which a key has no effect or is refused: those of Redis, PostgreSQL, a backend and TLS need
+/// one.
 pub(super) fn required_settings(key: &str) -> &'static str {
     match key.split_once(['_', '.']) {
         // Any file that can be read.

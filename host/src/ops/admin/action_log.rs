@@ -44,8 +44,8 @@ pub(super) struct LateOutcome {
     pub(super) detail: Option<String>,
 }
 
-/// The work of a request ends after the head of its response. A handler puts it among the extensions of its response; the
-/// request is logged when the outcome is sent.
+/// The work of a request ends after the head of its response. A handler puts it among the extensions of its response;
+/// the request is logged when the outcome is sent.
 #[derive(Clone)]
 pub(super) struct EndsLater(Arc<Mutex<Option<oneshot::Receiver<LateOutcome>>>>);
 
@@ -74,8 +74,8 @@ pub(super) async fn record(State(state): State<Arc<AdminState>>, request: Reques
     response
 }
 
-/// One request to the admin listener. If it is dropped without an answer, because the connection was lost, it is logged too:
-/// part of the work may be done.
+/// One request to the admin listener. If it is dropped without an answer, because the connection was lost, it is logged
+/// too: part of the work may be done.
 struct AdminRequest {
     began: Instant,
     key: ShownKey,

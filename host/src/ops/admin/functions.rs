@@ -1,5 +1,5 @@
-//! The routes of functions: what serves, and the changes of deployments. Every change goes on to its end even if whoever asked
-//! for it hangs up, because a part of a change is worse than either all or nothing of it.
+//! The routes of functions: what serves, and the changes of deployments. Every change goes on to its end even if
+//! whoever asked for it hangs up, because a part of a change is worse than either all or nothing of it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! `GET /functions/{name}/logs`: the records of a function on this host, as one JSON value a line, and with `follow` the later
-//! ones as they are made.
+//! `GET /functions/{name}/logs`: the records of a function on this host, as one JSON value a line, and with `follow`
+//! the later ones as they are made.
 //!
 //! A client that reads too slowly loses records and is answered how many. A stream ends when the host stops.
 

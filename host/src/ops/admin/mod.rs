@@ -1,7 +1,7 @@
 //! The admin listener: health, readiness, metrics, the live functions and their deployments, and the consistency check.
 //!
-//! Health and readiness need no key. `/metrics` needs the metrics key or the admin key, if a metrics key is configured. All
-//! other routes need the admin key; if none is configured, they refuse every request. `functions` has the routes of
+//! Health and readiness need no key. `/metrics` needs the metrics key or the admin key, if a metrics key is configured.
+//! All other routes need the admin key; if none is configured, they refuse every request. `functions` has the routes of
 //! deployments, `logs` the records of functions. `action_log` logs who asked for what, and with which outcome.
 
 mod action_log;

@@ -1,5 +1,5 @@
-//! The upload of a component: read as it arrives, within bounds of size, time and number. What is known to be none is not
-//! kept.
+//! The upload of a component: read as it arrives, within bounds of size, time and number. What is known to be none is
+//! not kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +47,8 @@ pub(super) async fn read(state: &AdminState, body: Body) -> Result<(Vec<u8>, Own
     }
 }
 
-/// Reads the whole body. What is known to be refused is read on and thrown away, because a client that is still sending does
-/// not read an answer.
+/// Reads the whole body. What is known to be refused is read on and thrown away, because a client that is still sending
+/// does not read an answer.
 async fn read_body(mut body: Body) -> Result<Vec<u8>, UploadRefused> {
     let read = read_component(&mut body).await;
     if read.is_err() {

@@ -1,5 +1,5 @@
-//! What functions count themselves, as `roost_function_<name>_total`. A function chooses its labels freely within bounds
-//! that `runtime` holds; two functions may use one name with different labels.
+//! What functions count themselves, as `roost_function_<name>_total`. A function chooses its labels freely within
+//! bounds that `runtime` holds; two functions may use one name with different labels.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

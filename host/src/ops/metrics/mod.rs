@@ -1,9 +1,9 @@
 //! What `/metrics` shows: every metric of the host is declared here, once, with its name, its help text and its labels.
 //!
-//! The parts of the host count for themselves, through these declarations. What functions count is in `function_counts`.
-//! The library `prometheus` does all of it: its counters and histograms are a few atomic additions. The facade
-//! `metrics` with its exporter is not used: it keeps every sample of a histogram, with its time, until the next upkeep, which
-//! is megabytes a second at full load.
+//! The parts of the host count for themselves, through these declarations. What functions count is in
+//! `function_counts`. The library `prometheus` does all of it: its counters and histograms are a few atomic additions.
+//! The facade `metrics` with its exporter is not used: it keeps every sample of a histogram, with its time, until the
+//! next upkeep, which is megabytes a second at full load.
 
 mod family;
 mod function_counts;

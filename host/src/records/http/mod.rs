@@ -1,8 +1,8 @@
 //! The records in the operator's own backend, asked over HTTP as `docs/records-http.md` describes.
 //!
-//! One call is one request. Nothing is cached, and nothing is tried twice, because only the caller knows whether a retry
-//! helps. Time, calls in flight and the size of an answer are bounded. An answer that cannot be used is logged with the
-//! reason, and the caller learns that the records are unavailable.
+//! One call is one request. Nothing is cached, and nothing is tried twice, because only the caller knows whether a
+//! retry helps. Time, calls in flight and the size of an answer are bounded. An answer that cannot be used is logged
+//! with the reason, and the caller learns that the records are unavailable.
 
 mod answer;
 mod port;

@@ -22,7 +22,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The number of probes in a row without an answer after which the circuit opens.
 const UNANSWERED_MAX: u32 = 2;
-/// After this time without a server, the connections from before are not used any more: nobody may be at their other end.
+/// After this time without a server, the connections from before are not used any more: nobody may be at their other
+/// end.
 const LONG: Duration = Duration::from_secs(10);
 
 /// Why calls are refused, and when the next probe is made.
@@ -65,8 +66,8 @@ struct CircuitSignals {
 }
 
 impl Circuit {
-    /// A closed circuit. `probe` connects to the server and answers why that fails; `replace` is called when the circuit
-    /// closes after a long time. Needs a tokio runtime.
+    /// A closed circuit. `probe` connects to the server and answers why that fails; `replace` is called when the
+    /// circuit closes after a long time. Needs a tokio runtime.
     pub(super) fn new<P, F>(probe: P, replace: impl Fn() + Clone + Send + Sync + 'static) -> Self
     where
         P: Fn() -> F + Clone + Send + Sync + 'static,

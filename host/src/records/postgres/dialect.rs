@@ -1,11 +1,11 @@
 //! PostgreSQL's dialect: the texts of the statements, its types, and what to do about its errors.
 //!
-//! Ids are `uuid`, lists are arrays, texts are bytes in UTF-8. A statement that changes several tables is one statement,
-//! whose later parts take their rows from the earlier ones (`WITH … RETURNING`). That saves round trips, and it fixes
-//! the order in which rows are locked: document, contact, block, conversation, count of a user's conversations, member,
-//! outbox, and by key within each. A transaction that holds a row waits only for rows that come later in this order, so
-//! transactions never wait in a circle. A lookup of one row for each row is a subquery of its own (`OFFSET 0`, or a
-//! column), so that no statistics make the planner read a whole table instead.
+//! Ids are `uuid`, lists are arrays, texts are bytes in UTF-8. A statement that changes several tables is one
+//! statement, whose later parts take their rows from the earlier ones (`WITH … RETURNING`). That saves round trips, and
+//! it fixes the order in which rows are locked: document, contact, block, conversation, count of a user's
+//! conversations, member, outbox, and by key within each. A transaction that holds a row waits only for rows that come
+//! later in this order, so transactions never wait in a circle. A lookup of one row for each row is a subquery of its
+//! own (`OFFSET 0`, or a column), so that no statistics make the planner read a whole table instead.
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -151,7 +151,8 @@ pub(super) static STATEMENTS: Statements = Statements {
     lock_conversation: "SELECT 1 FROM conversations WHERE id = $1 FOR NO KEY UPDATE",
     lock_conversations: "SELECT 1 FROM conversations WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
     lock_member: "SELECT 1 FROM members WHERE conversation = $1 AND user_id = $2 FOR NO KEY UPDATE",
-    // Users have no row to lock, so their hash is locked. Two users with the same hash wait for each other without need.
+    // Users have no row to lock, so their hash is locked. Two users with the same hash wait for each other without
+    // need.
     lock_user: "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))",
     lock_pair: concat!(
         "SELECT 1 FROM conversations c WHERE c.id IN (

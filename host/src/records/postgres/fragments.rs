@@ -56,8 +56,8 @@ macro_rules! two_members {
 }
 
 /// Moves conversation $1 to sequence number $2 at timestamp $3, and sets the columns that are named. Stores that this
-/// change is of this kind and about message $4. The change is not announced yet. Only a new message moves the conversation
-/// in the inbox.
+/// change is of this kind and about message $4. The change is not announced yet. Only a new message moves the
+/// conversation in the inbox.
 macro_rules! advance {
     ($kind:literal, $columns:literal) => {
         concat!(
@@ -72,8 +72,8 @@ macro_rules! advance {
     };
 }
 
-/// The sizes of the ranges in which deleted messages are summed up: level, bits of a sequence number within a range, and
-/// bits within the range of the next level. The last level has no bound, because no sequence number has 62 bits.
+/// The sizes of the ranges in which deleted messages are summed up: level, bits of a sequence number within a range,
+/// and bits within the range of the next level. The last level has no bound, because no sequence number has 62 bits.
 macro_rules! range_levels {
     () => {
         "(VALUES (1, 6, 12), (2, 12, 18), (3, 18, 24), (4, 24, 62)) AS l(level, bits, above)"
@@ -116,9 +116,10 @@ macro_rules! deleted_in_ranges {
     };
 }
 
-/// The messages of others behind the position of member `m` of conversation `c` that are not deleted: all that were sent,
-/// less the member's own, less the deleted ones of others. The first deleted ones are read one by one, up to the end of
-/// their range, the others by ranges. Nothing is looked up where nothing was sent or deleted behind the position.
+/// The messages of others behind the position of member `m` of conversation `c` that are not deleted: all that were
+/// sent, less the member's own, less the deleted ones of others. The first deleted ones are read one by one, up to the
+/// end of their range, the others by ranges. Nothing is looked up where nothing was sent or deleted behind the
+/// position.
 macro_rules! unread {
     () => {
         concat!(

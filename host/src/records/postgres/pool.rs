@@ -1,9 +1,9 @@
 //! Connections to a PostgreSQL server: bounded in number and in time, and replaced when they break, or when the server
 //! that they lead to has become read-only.
 //!
-//! The server ends a statement that takes too long, so that no transaction waits for a row or holds one for ever. A call
-//! as a whole is ended here, because a server that cannot be reached ends nothing. Calls to such a server are refused at
-//! once; see `circuit`.
+//! The server ends a statement that takes too long, so that no transaction waits for a row or holds one for ever. A
+//! call as a whole is ended here, because a server that cannot be reached ends nothing. Calls to such a server are
+//! refused at once; see `circuit`.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -17,8 +17,8 @@ const ROUNDS: usize = 5;
 
 /// What is kept for connections of these options, of which `one` is one.
 ///
-/// If no second connection can be opened, sessions are kept: a pooler that keeps transactions would have had the session
-/// of the first one to spare.
+/// If no second connection can be opened, sessions are kept: a pooler that keeps transactions would have had the
+/// session of the first one to spare.
 pub(super) async fn find_out(one: &mut PgConnection, options: &PgConnectOptions, within: Duration) -> Kept {
     let found = timeout(within * 2, share_a_session(one, options, within)).await;
     match found {

@@ -154,8 +154,8 @@ pub(super) async fn store<C: SqlConnection>(
     })
 }
 
-/// Counts one conversation more for users in ascending order, and locks their counts: from now on no block between two of
-/// them is stored until the transaction ends. The inner error says that one of them is in too many.
+/// Counts one conversation more for users in ascending order, and locks their counts: from now on no block between two
+/// of them is stored until the transaction ends. The inner error says that one of them is in too many.
 async fn join<C: SqlConnection>(sql: &mut C, users: &[UserId]) -> QueryResult<Result<(), RecordsError>> {
     let asked = vec![users.into(), (CONVERSATIONS_MAX as u64).into()];
     let rows = sql.rows(C::STATEMENTS.join_conversation, asked).await?;

@@ -1,5 +1,5 @@
-//! All counters of users, in answers that hold a bounded number of them: the first users whole, the next one in part, and
-//! those after it not at all.
+//! All counters of users, in answers that hold a bounded number of them: the first users whole, the next one in part,
+//! and those after it not at all.
 
 use roost_core::ids::{ConversationId, UserId};
 use roost_core::limits::COUNTERS_MAX;
@@ -46,8 +46,8 @@ async fn read<C: SqlConnection>(sql: &mut C, asked: &[CountersFrom], left: usize
     Ok(distribute(asked, rows, cut_at))
 }
 
-/// Hands the counters, which are in the order of the users, to their users. `cut_at` is the user whose counters did not all
-/// fit.
+/// Hands the counters, which are in the order of the users, to their users. `cut_at` is the user whose counters did not
+/// all fit.
 fn distribute(asked: &[CountersFrom], rows: Vec<(UserId, Counter)>, cut_at: Option<UserId>) -> Vec<UnreadSnapshot> {
     let mut rows = rows.into_iter().peekable();
     let mut is_cut = false;

@@ -1,6 +1,6 @@
 //! Documents of functions. Every change locks the documents of its function and owner, so that nobody else changes the
-//! version and the number of documents between the check and the write. Its last step counts the bytes of all documents of
-//! the function, whose number is locked from there on: a put that exceeds the bound is undone with the transaction.
+//! version and the number of documents between the check and the write. Its last step counts the bytes of all documents
+//! of the function, whose number is locked from there on: a put that exceeds the bound is undone with the transaction.
 
 use roost_core::key::Owner;
 use roost_core::port::{Document, DocumentKey, DocumentPut, DocumentScope, records_bounds as bounds};
@@ -95,8 +95,8 @@ impl DocumentState {
     }
 }
 
-/// The owner as the schema stores it: the number of its kind, and an id. A shard's number is its id, and the id of a message
-/// is the only one, because no two messages have the same.
+/// The owner as the schema stores it: the number of its kind, and an id. A shard's number is its id, and the id of a
+/// message is the only one, because no two messages have the same.
 const fn owner_columns(owner: Owner) -> (i64, u128) {
     match owner {
         Owner::User(user) => (0, user.as_u128()),

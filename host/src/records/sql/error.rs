@@ -1,7 +1,7 @@
 //! Errors of a database: why it cannot be opened, and why an operation failed.
 //!
-//! The operator reads one sentence: what was wrong, in the database's words, and what to do about it. Callers learn only
-//! that the records are unavailable.
+//! The operator reads one sentence: what was wrong, in the database's words, and what to do about it. Callers learn
+//! only that the records are unavailable.
 
 use std::io;
 use std::path::PathBuf;

@@ -161,7 +161,8 @@ pub(super) async fn delete<C: SqlConnection>(
     with_positions(sql, change, state.members, false).await
 }
 
-/// An edit or a deletion, with what announces it without snapshots: the positions of the members, and the newest message.
+/// An edit or a deletion, with what announces it without snapshots: the positions of the members, and the newest
+/// message.
 async fn with_positions<C: SqlConnection>(
     sql: &mut C,
     change: Change,

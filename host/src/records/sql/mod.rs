@@ -75,8 +75,8 @@ pub(super) trait Database: Clone + Send + Sync + 'static {
     /// Runs queries that change nothing, on any connection.
     fn read<T: Send>(&self, queries: impl Queries<Self::Connection, T>) -> impl Future<Output = QueryResult<T>> + Send;
 
-    /// Runs queries in one transaction. Queries that fail leave nothing behind. Queries that lose a race against another
-    /// transaction are repeated.
+    /// Runs queries in one transaction. Queries that fail leave nothing behind. Queries that lose a race against
+    /// another transaction are repeated.
     fn write<T: Send>(&self, queries: impl Queries<Self::Connection, T>)
     -> impl Future<Output = QueryResult<T>> + Send;
 

@@ -1,8 +1,9 @@
-//! The outbox: changes and moves that are not announced yet, the attempts of recovery, and the confirmations that remove
-//! them.
+//! The outbox: changes and moves that are not announced yet, the attempts of recovery, and the confirmations that
+//! remove them.
 //!
-//! A confirmation is a hint, so its caller does not wait for it: it waits in a bounded queue until a task writes many of
-//! them in one transaction. When the queue is full the confirmation is dropped, and the announcement is repeated later.
+//! A confirmation is a hint, so its caller does not wait for it: it waits in a bounded queue until a task writes many
+//! of them in one transaction. When the queue is full the confirmation is dropped, and the announcement is repeated
+//! later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Who is told that a user has read messages: everybody else in a small conversation, the authors of what was newly read in a
-//! larger one, and nobody across a block.
+//! Who is told that a user has read messages: everybody else in a small conversation, the authors of what was newly
+//! read in a larger one, and nobody across a block.
 
 use std::collections::BTreeSet;
 

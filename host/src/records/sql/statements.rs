@@ -5,8 +5,8 @@
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The text of every statement. Numbers in the descriptions are parameters. `message` stands for the columns id,
-        /// conversation, sequence number, sender, kind, content, created at, edited at, deleted; `members` for one
+        /// The text of every statement. Numbers in the descriptions are parameters. `message` stands for the columns
+        /// id, conversation, sequence number, sender, kind, content, created at, edited at, deleted; `members` for one
         /// column with a list of users.
         #[derive(Clone, Copy, Debug)]
         pub struct Statements {
@@ -51,15 +51,15 @@ statements! {
     read_positions,
     /// Moves in conversation 1 the read position of user 2, at timestamp 3, to sequence number 4.
     mark_read,
-    /// Reads the senders of the messages of conversation 1 above sequence number 2 and up to 3 that are not deleted, newest
-    /// first, at most 4: user.
+    /// Reads the senders of the messages of conversation 1 above sequence number 2 and up to 3 that are not deleted,
+    /// newest first, at most 4: user.
     authors,
     /// Reads those of users 2, a list, between whom and user 1 there is a block in either direction: user.
     blocked_with,
     /// Reads the counters of users 1, a list of pairs of a conversation and a user, each user once: those from the
-    /// conversation on, at most 2, user after user, by conversation in ascending order: user, conversation, joined, read,
-    /// sequence number, count, sequence number of the oldest change that is not announced. What
-    /// a counter costs depends neither on the number of unread messages nor on that of deleted ones.
+    /// conversation on, at most 2, user after user, by conversation in ascending order: user, conversation, joined,
+    /// read, sequence number, count, sequence number of the oldest change that is not announced. What a counter costs
+    /// depends neither on the number of unread messages nor on that of deleted ones.
     counters_of_users,
     /// Reads the counters of members 1, a list of pairs; the columns of `counters_of_users`.
     counters_of_members,
@@ -114,11 +114,11 @@ statements! {
     unblock,
     /// Reads whether user 1 has user 2 as a contact, whether user 1 has blocked user 2, and both the other way round.
     relation,
-    /// Reads the changes stored before timestamp 1, not announced and never tried, after timestamp 3, conversation 4 and
-    /// sequence number 5, at most 2: message, sequence number, kind, since, members, attempts, and since once more.
+    /// Reads the changes stored before timestamp 1, not announced and never tried, after timestamp 3, conversation 4
+    /// and sequence number 5, at most 2: message, sequence number, kind, since, members, attempts, and since once more.
     pending_changes,
-    /// Reads the moves stored before timestamp 1, not announced and never tried, after timestamp 3, kind 4 and ids 5 and 6,
-    /// at most 2: kind, first id, second id, since, number of moves, attempts, and since once more.
+    /// Reads the moves stored before timestamp 1, not announced and never tried, after timestamp 3, kind 4 and ids 5
+    /// and 6, at most 2: kind, first id, second id, since, number of moves, attempts, and since once more.
     pending_moves,
     /// As `pending_changes`, those that were tried, by the time of the next attempt, which is also the last column.
     tried_changes,
@@ -135,8 +135,8 @@ statements! {
     /// Locks the documents of the owner of kind 1 with id 2, kept by function 3, until the transaction ends. Empty for
     /// a database with one writer.
     lock_documents,
-    /// Counts the documents of the owner of kind 1 with id 2, kept by function 3, and reads the version and the size of the
-    /// one with name 4: count, version or null, bytes of its content or null.
+    /// Counts the documents of the owner of kind 1 with id 2, kept by function 3, and reads the version and the size of
+    /// the one with name 4: count, version or null, bytes of its content or null.
     document_state,
     /// Reads documents 1, a list of keys: index in the list, version, content. No row for one that does not exist.
     documents,
@@ -150,19 +150,19 @@ statements! {
     /// Adds 2, which can be negative, to the bytes of all documents of function 1, and locks that number until the
     /// transaction ends: bytes.
     count_document_bytes,
-    /// Deletes all documents of the owner of kind 1 with id 2, whichever function keeps them, and subtracts their bytes from
-    /// those of their functions.
+    /// Deletes all documents of the owner of kind 1 with id 2, whichever function keeps them, and subtracts their bytes
+    /// from those of their functions.
     erase_documents,
-    /// Counts one conversation more for users 1, a list in ascending order, and locks their counts until the transaction
-    /// ends. Reads who is in more than 2 conversations then, at most one of them: user.
+    /// Counts one conversation more for users 1, a list in ascending order, and locks their counts until the
+    /// transaction ends. Reads who is in more than 2 conversations then, at most one of them: user.
     join_conversation,
     /// Counts one conversation fewer for user 1.
     leave_conversation,
     /// Removes user 2, at timestamp 3, from those of conversations 1, a list, that the user is a member of, and counts
     /// as many conversations fewer for the user: conversation.
     leave_conversations,
-    /// Locks the counts of users 1 and 2 until the transaction ends, whether or not they exist. Empty for a database with
-    /// one writer.
+    /// Locks the counts of users 1 and 2 until the transaction ends, whether or not they exist. Empty for a database
+    /// with one writer.
     lock_counts,
     /// Checks whether one of users 1, a list, has blocked another one of them.
     is_any_blocked,
@@ -189,14 +189,14 @@ statements! {
     forget_pairs,
     /// Reads the messages of user 1 that are not deleted, oldest first, at most 2: conversation, message.
     kept_messages,
-    /// Reads the conversations that user 1 has created, in ascending order, at most 2: conversation. Locks them until the
-    /// transaction ends.
+    /// Reads the conversations that user 1 has created, in ascending order, at most 2: conversation. Locks them until
+    /// the transaction ends.
     created_by,
     /// Makes user 2 the creator of conversations 1, a list.
     set_creator,
     /// Deletes the count of the conversations of user 1 if there are none.
     forget_count,
-    /// Asks the smallest question that needs the schema. If the database can be read-only, the first column says whether
-    /// it is.
+    /// Asks the smallest question that needs the schema. If the database can be read-only, the first column says
+    /// whether it is.
     probe,
 }

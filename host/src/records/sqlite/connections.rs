@@ -1,8 +1,9 @@
-//! Connections to an SQLite database: one that writes, and a few that read beside it. Each is used by one operation at a
-//! time.
+//! Connections to an SQLite database: one that writes, and a few that read beside it. Each is used by one operation at
+//! a time.
 //!
-//! A pool of sqlx would ping a connection whenever it comes back, which costs as much as a small query. These connections
-//! break only if their thread dies; [`ConnectionSlot::probe`] notices that, and the next operation opens a new one.
+//! A pool of sqlx would ping a connection whenever it comes back, which costs as much as a small query. These
+//! connections break only if their thread dies; [`ConnectionSlot::probe`] notices that, and the next operation opens a
+//! new one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

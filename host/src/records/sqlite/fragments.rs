@@ -74,8 +74,8 @@ macro_rules! change {
     };
 }
 
-/// The sizes of the ranges in which deleted messages are summed up: level, bits of a sequence number within a range, and
-/// bits within the range of the next level. The last level has no bound, because no sequence number has 62 bits.
+/// The sizes of the ranges in which deleted messages are summed up: level, bits of a sequence number within a range,
+/// and bits within the range of the next level. The last level has no bound, because no sequence number has 62 bits.
 macro_rules! range_levels {
     () => {
         "(SELECT column1 AS level, column2 AS bits, column3 AS above
@@ -121,9 +121,10 @@ macro_rules! deleted_in_ranges {
     };
 }
 
-/// The messages of others behind the position of member `m` of conversation `c` that are not deleted: all that were sent,
-/// less the member's own, less the deleted ones of others. The first deleted ones are read one by one, up to the end of
-/// their range, the others by ranges. Nothing is looked up where nothing was sent or deleted behind the position.
+/// The messages of others behind the position of member `m` of conversation `c` that are not deleted: all that were
+/// sent, less the member's own, less the deleted ones of others. The first deleted ones are read one by one, up to the
+/// end of their range, the others by ranges. Nothing is looked up where nothing was sent or deleted behind the
+/// position.
 macro_rules! unread {
     () => {
         concat!(

@@ -96,8 +96,8 @@ async fn history_and_changes_need_no_sorting() {
     }
 }
 
-/// The driver binds the parameters of several statements in one text by their numbers. But a statement that leaves out a
-/// number counts as having one more without a number, and once these are more than the values, the driver stops.
+/// The driver binds the parameters of several statements in one text by their numbers. But a statement that leaves out
+/// a number counts as having one more without a number, and once these are more than the values, the driver stops.
 #[test]
 fn no_text_of_several_statements_leaves_out_more_parameters_than_it_has() {
     let uses = |statement: &str, number: usize| statement.contains(&format!("?{number}"));

@@ -1,9 +1,10 @@
 //! The log of each function in memory: records of its calls, and its own lines. Operators read and follow it with
 //! `roost logs`.
 //!
-//! Everything is bounded: records and bytes of a function, bytes of all functions together, and the successful calls a second
-//! that are recorded. A call that is not recorded allocates nothing. `ring` keeps the records, `record` has their shape,
-//! `sampler` chooses among the calls, `recorder` turns a call into a record, `call_notes` has what is learned during a call.
+//! Everything is bounded: records and bytes of a function, bytes of all functions together, and the successful calls a
+//! second that are recorded. A call that is not recorded allocates nothing. `ring` keeps the records, `record` has
+//! their shape, `sampler` chooses among the calls, `recorder` turns a call into a record, `call_notes` has what is
+//! learned during a call.
 
 mod backtrace;
 mod call_notes;

@@ -1,5 +1,5 @@
-//! Turns the calls of one revision into records. Failures are always recorded, successes and calls that found no room up to
-//! so many a second.
+//! Turns the calls of one revision into records. Failures are always recorded, successes and calls that found no room
+//! up to so many a second.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use super::registry::FunctionLog;
 use super::sampler::Sampler;
 use crate::ops::log::microseconds;
 
-/// Where a call comes from. It is taken before the call begins, because the call takes the invocation with it; the names are
-/// in the manifest, so that nothing is copied for a call that is not recorded.
+/// Where a call comes from. It is taken before the call begins, because the call takes the invocation with it; the
+/// names are in the manifest, so that nothing is copied for a call that is not recorded.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Origin {
     caller: Caller,

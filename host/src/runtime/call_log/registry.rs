@@ -1,5 +1,5 @@
-//! The logs of all functions, by name. A log outlives the revisions of its function, so that it shows a deployment and its
-//! rollback in one; the logs of functions that have gone are dropped when there are too many.
+//! The logs of all functions, by name. A log outlives the revisions of its function, so that it shows a deployment and
+//! its rollback in one; the logs of functions that have gone are dropped when there are too many.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Keeps the newest records of a function within bounds. Failures and all other records have a ring each, so that neither a
-//! busy function nor one that logs a lot displaces the records of its failures.
+//! Keeps the newest records of a function within bounds. Failures and all other records have a ring each, so that
+//! neither a busy function nor one that logs a lot displaces the records of its failures.
 //!
 //! Rules only: `registry` locks, counts the bytes of all functions, and wakes those who follow.
 

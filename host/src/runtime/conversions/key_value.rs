@@ -1,5 +1,5 @@
-//! Translates keys, transactions and events. Keys of the space `app` get the function that calls here, and nowhere else: a
-//! function cannot name another one.
+//! Translates keys, transactions and events. Keys of the space `app` get the function that calls here, and nowhere
+//! else: a function cannot name another one.
 
 use std::sync::Arc;
 
@@ -102,8 +102,8 @@ impl KeysOf<'_> {
     }
 }
 
-/// Lets events with the same content share it. A guest sends the event of a message once for each member; the host keeps it in
-/// memory once, and the stores handle it once.
+/// Lets events with the same content share it. A guest sends the event of a message once for each member; the host
+/// keeps it in memory once, and the stores handle it once.
 pub(crate) fn share_events(transactions: &mut [Transaction]) {
     let mut last: Option<Event> = None;
     for event in transactions.iter_mut().flat_map(|transaction| &mut transaction.publications) {

@@ -1,6 +1,7 @@
-//! Translates queries and their answers. A guest asks for the same fields of many keys in one query, and receives all texts
-//! joined into one string, because each list and each string that passes the boundary costs time whatever its length. A
-//! query in the plain form becomes the same queries for the store, and only its answer differs: lists of texts.
+//! Translates queries and their answers. A guest asks for the same fields of many keys in one query, and receives all
+//! texts joined into one string, because each list and each string that passes the boundary costs time whatever its
+//! length. A query in the plain form becomes the same queries for the store, and only its answer differs: lists of
+//! texts.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The port to what the hosts of a cluster share about deployments: the desired state, the components that it names, and
-//! what each host reports. Redis implements it; a host with an embedded store has no cluster.
+//! The port to what the hosts of a cluster share about deployments: the desired state, the components that it names,
+//! and what each host reports. Redis implements it; a host with an embedded store has no cluster.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ pub(crate) trait ClusterDeployments: Send + Sync {
     /// The desired state, as it was written; `None` if the store has none.
     fn state(&self) -> BoxFuture<'_, ClusterResult<Option<DesiredState>>>;
 
-    /// Replaces the state if its version is still `before` (zero: there is none), and announces the change to all hosts.
-    /// Returns whether the state was replaced. If there is no answer, it may have been.
+    /// Replaces the state if its version is still `before` (zero: there is none), and announces the change to all
+    /// hosts. Returns whether the state was replaced. If there is no answer, it may have been.
     fn replace<'s>(&'s self, before: u64, next: &'s DesiredState) -> BoxFuture<'s, ClusterResult<bool>>;
 
     /// The component with this digest; `None` if the store does not have it, or not all of it.

@@ -207,7 +207,8 @@ impl Deployments {
         }
     }
 
-    /// Returns to the revision before, or to a named one. With a canary and no named revision, the canary is taken back.
+    /// Returns to the revision before, or to a named one. With a canary and no named revision, the canary is taken
+    /// back.
     pub(crate) async fn roll_back(
         &self,
         name: &str,

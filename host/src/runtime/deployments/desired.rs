@@ -1,7 +1,7 @@
 //! The desired state of a cluster: which revisions of which functions are deployed, and the rules that change it.
 //!
-//! Everything here is pure. A change makes a new state with the next version number; whoever writes it does so only if the
-//! version before is still the one that the change was made from.
+//! Everything here is pure. A change makes a new state with the next version number; whoever writes it does so only if
+//! the version before is still the one that the change was made from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +71,8 @@ pub(crate) struct ComponentRecord {
     pub(crate) bytes: u64,
     /// When it was deployed, in milliseconds since the Unix epoch.
     pub(crate) deployed_at_ms: u64,
-    /// The grants that whoever deployed it allows, besides those of the configuration; as `Allowance::parse` reads them.
+    /// The grants that whoever deployed it allows, besides those of the configuration; as `Allowance::parse` reads
+    /// them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) allow_grants: String,
 }

@@ -1,5 +1,5 @@
-//! Follows the desired state in the background: what other hosts changed, what could not be done before, and canaries that
-//! must be taken back.
+//! Follows the desired state in the background: what other hosts changed, what could not be done before, and canaries
+//! that must be taken back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -112,7 +112,8 @@ impl Deployments {
         })
     }
 
-    /// The newest state of the cluster, which this host follows by then. If the shared store lost it, it is written again.
+    /// The newest state of the cluster, which this host follows by then. If the shared store lost it, it is written
+    /// again.
     pub(super) async fn latest(&self) -> Result<DesiredState, DeploymentError> {
         let own = self.followed().desired.clone();
         let Some(cluster) = &self.shared.cluster else { return Ok(own) };

@@ -134,8 +134,8 @@ impl Deployments {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Lets the deployments serve that the copy on disk names, and then those of the cluster, if it can be asked. One that
-    /// cannot serve is logged, and the component of the folder serves.
+    /// Lets the deployments serve that the copy on disk names, and then those of the cluster, if it can be asked. One
+    /// that cannot serve is logged, and the component of the folder serves.
     pub(crate) async fn restore(&self) {
         let _changing = self.shared.changing.lock().await;
         let desired = self.followed().desired.clone();
@@ -180,8 +180,8 @@ impl Deployments {
         kept.iter().map(|record| (record.revision, record.component.digest.clone())).collect()
     }
 
-    /// Makes a change, lets this host follow it, and announces it to the others. `admit` may refuse it. A revision that is
-    /// `prepared` already is not prepared again.
+    /// Makes a change, lets this host follow it, and announces it to the others. `admit` may refuse it. A revision that
+    /// is `prepared` already is not prepared again.
     async fn change(
         &self,
         name: &str,

@@ -1,4 +1,5 @@
-//! The probe of a deployment: one call of a route of the new revision, and what it must answer, before the revision serves.
+//! The probe of a deployment: one call of a route of the new revision, and what it must answer, before the revision
+//! serves.
 //!
 //! The call is an ordinary one: it reads and writes the live state. A probe should read only.
 

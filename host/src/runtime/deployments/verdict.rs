@@ -1,4 +1,5 @@
-//! Whether a canary is taken back: its share of failed calls is compared with that of the revision beside it. Pure rules.
+//! Whether a canary is taken back: its share of failed calls is compared with that of the revision beside it. Pure
+//! rules.
 
 use crate::runtime::CallCounts;
 

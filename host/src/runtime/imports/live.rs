@@ -1,5 +1,5 @@
-//! Implements `key-value`, `pub-sub` and `clock`: the live state and its time. Grants and what the call may use are checked
-//! here; every store checks the bounds of a call itself.
+//! Implements `key-value`, `pub-sub` and `clock`: the live state and its time. Grants and what the call may use are
+//! checked here; every store checks the bounds of a call itself.
 
 use std::time::Duration;
 

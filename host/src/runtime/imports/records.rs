@@ -1,5 +1,5 @@
-//! Implements `records`: the system of record. Grants, the lengths of lists and what the call may use are checked here, and
-//! documents are those of the function that calls.
+//! Implements `records`: the system of record. Grants, the lengths of lists and what the call may use are checked here,
+//! and documents are those of the function that calls.
 
 use roost_core::ids::{Seq, UserId};
 use roost_core::limits::{DOCUMENT_KEYS_MAX, LIST_MAX, MEMBERS_MAX, PAGE_MAX};
@@ -37,8 +37,8 @@ impl InstanceState {
         Ok(self.take(Resource::RecordsOperations, 1).map_err(RecordsError::QuotaExceeded))
     }
 
-    /// Whether the caller, if it is a user, may put these users into a conversation. It does not matter in whose name the
-    /// function does that.
+    /// Whether the caller, if it is a user, may put these users into a conversation. It does not matter in whose name
+    /// the function does that.
     async fn check_additions(&self, added: &[UserId]) -> Answer<()> {
         let policy = self.identity.world.additions();
         let Some(user) = self.user else { return Ok(()) };
@@ -55,8 +55,8 @@ impl InstanceState {
         if self.user.is_some() { message_kind::check_of_user(kind) } else { Ok(()) }
     }
 
-    /// Whether the caller may edit messages of the type of this one. A message that the caller may not see has no type here;
-    /// the records refuse it.
+    /// Whether the caller may edit messages of the type of this one. A message that the caller may not see has no type
+    /// here; the records refuse it.
     async fn check_edited(&self, edit: &Edit) -> Answer<()> {
         if self.user.is_none() {
             return Ok(());

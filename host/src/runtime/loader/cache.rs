@@ -1,5 +1,6 @@
-//! Machine code on disk: an entry for each component, named by its digest, and one for the code of single functions. The
-//! engine that compiled them is a part of the file's name. A tag under the key of this host authenticates each entry.
+//! Machine code on disk: an entry for each component, named by its digest, and one for the code of single functions.
+//! The engine that compiled them is a part of the file's name. A tag under the key of this host authenticates each
+//! entry.
 //!
 //! An entry that is missing, or that this host has not written as it is, is ignored, and what it would hold is compiled
 //! again. No error in this file makes a deployment fail.

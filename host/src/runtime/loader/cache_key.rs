@@ -1,4 +1,5 @@
-//! Decides whether the folder of the compilation cache can be trusted, and keeps the key that authenticates its entries.
+//! Decides whether the folder of the compilation cache can be trusted, and keeps the key that authenticates its
+//! entries.
 //!
 //! The entries are loaded as native code. Whoever can write the folder or read the key could run code as the host.
 
@@ -90,8 +91,8 @@ fn read_key(path: &Path, host_user: u32) -> Result<[u8; KEY_BYTES], CacheError> 
     key.try_into().map_err(|_| CacheError::KeyDamaged { path: path.to_owned() })
 }
 
-/// Writes a new key in one step. If two hosts do so at the same time, one key remains, and the entries of the other host are
-/// written again.
+/// Writes a new key in one step. If two hosts do so at the same time, one key remains, and the entries of the other
+/// host are written again.
 fn create_key(path: &Path) -> io::Result<()> {
     let temporary = path.with_extension(format!("{EXTENSION}.{}", uuid::Uuid::new_v4()));
     let key: [u8; KEY_BYTES] = rand::random();

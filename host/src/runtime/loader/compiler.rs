@@ -1,5 +1,5 @@
-//! The threads that compile components. While a host serves, they run when a core has nothing else to do, so that requests
-//! go on at their usual speed although a large component is compiled on all cores.
+//! The threads that compile components. While a host serves, they run when a core has nothing else to do, so that
+//! requests go on at their usual speed although a large component is compiled on all cores.
 //!
 //! A host that is always busy leaves them nothing. Work that has waited too long is therefore begun a second time, on
 //! threads that take a share from others; what ends first counts.
@@ -32,8 +32,8 @@ pub(super) enum Priority {
     Low,
 }
 
-/// Compiles a component of so many bytes, on the threads for it; `None` if that panicked. Work that takes long may run twice
-/// at a time.
+/// Compiles a component of so many bytes, on the threads for it; `None` if that panicked. Work that takes long may run
+/// twice at a time.
 pub(super) async fn run<T, W>(priority: Priority, bytes: usize, work: W) -> Option<T>
 where
     T: Send + 'static,
@@ -89,8 +89,8 @@ fn pool(name: &'static str, prepare: impl Fn() + Send + Sync + 'static) -> Optio
     pool.map_err(|error| tracing::error!(%error, "the threads that compile components cannot be started")).ok()
 }
 
-/// On Linux, a thread of the class `SCHED_IDLE` gets a core that no other thread wants, and gives it back as soon as one
-/// does. Where that is not possible, the priority is lowered.
+/// On Linux, a thread of the class `SCHED_IDLE` gets a core that no other thread wants, and gives it back as soon as
+/// one does. Where that is not possible, the priority is lowered.
 fn run_when_idle() {
     #[cfg(target_os = "linux")]
     {

@@ -9,7 +9,8 @@ use super::cache::Cache;
 use crate::ops::log::milliseconds;
 use crate::runtime::engine::Engine;
 
-/// The name under which the cache has the code of single functions. It is no digest, so it is never that of a component.
+/// The name under which the cache has the code of single functions. It is no digest, so it is never that of a
+/// component.
 const FUNCTIONS: &str = "functions";
 
 /// The component with this digest. It is compiled if the cache does not have it.
@@ -42,9 +43,10 @@ pub(super) fn compile(
 
 fn load_cached(engine: &Engine, cache: &Cache, digest: &str) -> Option<Component> {
     let compiled = cache.load(digest)?;
-    // SAFETY: the bytes are the output of `Component::serialize` for this digest and this engine's compatibility hash: the
-    // tag of the entry covers all three, and only who can read the key of this host can make it. The key's file is readable
-    // by the user of the host alone, and it and the folder belong to this user or to root; `cache_key` has checked both.
+    // SAFETY: the bytes are the output of `Component::serialize` for this digest and this engine's compatibility hash:
+    // the tag of the entry covers all three, and only who can read the key of this host can make it. The key's file is
+    // readable by the user of the host alone, and it and the folder belong to this user or to root; `cache_key` has
+    // checked both.
     #[allow(unsafe_code, reason = "wasmtime cannot check that the bytes are its own")]
     let component = unsafe { Component::deserialize(engine.wasm(), &compiled) };
     match component {

@@ -133,8 +133,8 @@ impl CommitCalls {
         CommittedEvent::all_of(transaction).flat_map(|committed| self.of_event(index, &committed)).collect()
     }
 
-    /// The calls of transactions that are carried out one after the other. Each call belongs to the last transaction that has
-    /// its event, and names the users of all of them.
+    /// The calls of transactions that are carried out one after the other. Each call belongs to the last transaction
+    /// that has its event, and names the users of all of them.
     pub(super) fn of_sequence(&self, transactions: &[Transaction]) -> Vec<Vec<Trigger>> {
         let mut calls: BTreeMap<(String, String), (usize, Trigger)> = BTreeMap::new();
         for (index, transaction) in transactions.iter().enumerate() {

@@ -1,8 +1,9 @@
 //! The calls that changes of conversations cause: `message.new`, `message.updated` and `message.deleted`.
 //!
-//! Such an event is published to each member separately, again after a crash, and to nobody if nobody is there to receive
-//! it. Therefore its calls are caused by the confirmation that the change was announced: once for each change. The
-//! confirmation is the last step of an announcement, and an announcement without one is repeated, so no call is lost.
+//! Such an event is published to each member separately, again after a crash, and to nobody if nobody is there to
+//! receive it. Therefore its calls are caused by the confirmation that the change was announced: once for each change.
+//! The confirmation is the last step of an announcement, and an announcement without one is repeated, so no call is
+//! lost.
 //!
 //! A function that is called for messages and sends messages itself could be called for its own. What such a function
 //! changes is remembered for a while, so that it is not called for that, and so that two of them do not go on for ever.

@@ -10,8 +10,9 @@ use roost_core::port::{AddressedEvent, Publication, Transaction};
 /// Over so many partitions the entries of such transactions are spread.
 const SHARDS: u32 = 64;
 
-/// The transactions, which must be carried out in this order. Equal events that follow each other are one event for several
-/// users. Equal events for the same user stay separate, because a user who is named twice receives an event once.
+/// The transactions, which must be carried out in this order. Equal events that follow each other are one event for
+/// several users. Equal events for the same user stay separate, because a user who is named twice receives an event
+/// once.
 pub(super) fn batches(publications: Vec<Publication>) -> Vec<Transaction> {
     let mut batches = Vec::new();
     let mut batch = EventBatch::default();

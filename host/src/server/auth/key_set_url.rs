@@ -1,6 +1,7 @@
-//! The keys behind `token_jwks_url`: a JWKS document that is read at the start, at a steady interval, and when a token names
-//! a key that is not known. Only the task of [`KeySetUrl::run`] sends requests, one at a time and never two within the
-//! pause, however many unknown keys are named. While the server does not answer, the keys of the last good answer remain.
+//! The keys behind `token_jwks_url`: a JWKS document that is read at the start, at a steady interval, and when a token
+//! names a key that is not known. Only the task of [`KeySetUrl::run`] sends requests, one at a time and never two
+//! within the pause, however many unknown keys are named. While the server does not answer, the keys of the last good
+//! answer remain.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -172,8 +173,8 @@ impl KeySetUrl {
         String::from_utf8(body).map_err(|_| "its answer is not UTF-8".to_owned())
     }
 
-    /// Has the keys read again because `is_known` does not hold, and waits for that. Returns whether it holds then. An error
-    /// if the keys cannot be read at present, so that nobody knows whether the key exists.
+    /// Has the keys read again because `is_known` does not hold, and waits for that. Returns whether it holds then. An
+    /// error if the keys cannot be read at present, so that nobody knows whether the key exists.
     pub(super) async fn learn(&self, is_known: impl Fn() -> bool + Send + Sync) -> Result<bool, ApiError> {
         let Ok(_place) = self.waiting.try_acquire() else { return Err(self.unavailable()) };
         let mut readings = self.readings.subscribe();

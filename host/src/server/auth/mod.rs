@@ -120,8 +120,8 @@ impl Authenticator {
         &self.keys
     }
 
-    /// As [`Authenticator::identify`]. If the token names a key that is not known, the key set behind `token_jwks_url` is read
-    /// again first, within its bounds.
+    /// As [`Authenticator::identify`]. If the token names a key that is not known, the key set behind `token_jwks_url`
+    /// is read again first, within its bounds.
     pub(crate) async fn identify_or_ask(
         &self,
         credentials: &Credentials,

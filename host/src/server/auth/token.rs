@@ -71,8 +71,8 @@ pub(super) fn verify(token: &str, keys: &[VerifyingKey]) -> Result<Claims, ApiEr
     Err(last)
 }
 
-/// Whether the token names a public key, by its algorithm and its `kid`, that none of these keys is. A key without an id is
-/// the key of no `kid`, although it may verify the token.
+/// Whether the token names a public key, by its algorithm and its `kid`, that none of these keys is. A key without an
+/// id is the key of no `kid`, although it may verify the token.
 pub(super) fn lacks_key(token: &str, keys: &[VerifyingKey]) -> bool {
     if token.len() > TOKEN_BYTES_MAX {
         return false;

@@ -1,5 +1,5 @@
-//! Where the keys that verify tokens come from: secrets of the configuration, files, and a URL. Loads all of them at the
-//! start and keeps them up to date afterwards.
+//! Where the keys that verify tokens come from: secrets of the configuration, files, and a URL. Loads all of them at
+//! the start and keeps them up to date afterwards.
 
 use std::future::pending;
 use std::path::Path;
@@ -43,8 +43,8 @@ impl TokenKeys {
         Ok(Self { ring: KeyRing::new(sources), files, url })
     }
 
-    /// Reads the URL for the first time, so that a host which starts usually has its keys before it serves. To be called
-    /// before [`TokenKeys::run`].
+    /// Reads the URL for the first time, so that a host which starts usually has its keys before it serves. To be
+    /// called before [`TokenKeys::run`].
     pub(crate) async fn read_url(&self) {
         if let Some(url) = &self.url {
             url.read(&self.ring).await;
@@ -62,14 +62,14 @@ impl TokenKeys {
         tokio::join!(key_file::watch(&self.files, &self.ring), url);
     }
 
-    /// Whether every source has given keys once; otherwise which has not. Old keys of a source that fails remain in use and
-    /// are no reason to be not ready.
+    /// Whether every source has given keys once; otherwise which has not. Old keys of a source that fails remain in use
+    /// and are no reason to be not ready.
     pub(crate) fn ready(&self) -> Result<(), String> {
         self.url.as_ref().map_or(Ok(()), KeySetUrl::ready)
     }
 
-    /// Waits until the URL was read again, if this token names a key that is not known. Returns whether the key is known
-    /// then.
+    /// Waits until the URL was read again, if this token names a key that is not known. Returns whether the key is
+    /// known then.
     pub(super) async fn learn_key_of(&self, token: &str) -> Result<bool, ApiError> {
         match &self.url {
             Some(url) if self.ring.lacks_key_of(token) => url.learn(|| !self.ring.lacks_key_of(token)).await,

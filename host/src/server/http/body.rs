@@ -1,5 +1,5 @@
-//! Reads a request's body: JSON or nothing, bounded in bytes and in time. What is left of a body after the answer is made is
-//! read and dropped, also within bounds, so that the connection can take another request.
+//! Reads a request's body: JSON or nothing, bounded in bytes and in time. What is left of a body after the answer is
+//! made is read and dropped, also within bounds, so that the connection can take another request.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -93,9 +93,9 @@ impl<B: Incoming> RequestBody<B> {
         Ok(bytes)
     }
 
-    /// Reads and drops what is left of the body. Returns whether all of it has been read: otherwise the connection must close
-    /// after the answer. A connection that is closed while its client still sends is reset, and the client may never see the
-    /// answer.
+    /// Reads and drops what is left of the body. Returns whether all of it has been read: otherwise the connection must
+    /// close after the answer. A connection that is closed while its client still sends is reset, and the client may
+    /// never see the answer.
     pub(super) async fn finish(mut self, bounds: &HttpConfig) -> bool {
         if matches!(self.progress, ReadState::Unread | ReadState::Begun) {
             // The answer is the same whether the rest arrives or not.

@@ -1,4 +1,5 @@
-//! The stream of a connection: notes what arrives, and ends the connection when its client does not read an answer in time.
+//! The stream of a connection: notes what arrives, and ends the connection when its client does not read an answer in
+//! time.
 
 use std::future::Future;
 use std::io;

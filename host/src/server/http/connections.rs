@@ -1,8 +1,9 @@
-//! `DELETE /v1/users/{user}/connections`: a backend has every host close the sockets and event streams of a user, for example
-//! because the user was banned or has signed out everywhere.
+//! `DELETE /v1/users/{user}/connections`: a backend has every host close the sockets and event streams of a user, for
+//! example because the user was banned or has signed out everywhere.
 //!
-//! The order goes over the bus. The answer says that the store has taken it; hosts carry it out within moments. It does not
-//! make tokens invalid: a client with a valid one can connect again, so the issuer of tokens has to refuse new ones.
+//! The order goes over the bus. The answer says that the store has taken it; hosts carry it out within moments. It does
+//! not make tokens invalid: a client with a valid one can connect again, so the issuer of tokens has to refuse new
+//! ones.
 
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};

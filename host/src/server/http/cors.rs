@@ -1,8 +1,8 @@
-//! Cross-origin requests: pages of the origins in `allowed_origins` may call the public listener and read its answers, refusals
-//! included. Without such origins nothing here has an effect, and browsers keep pages of other origins out.
+//! Cross-origin requests: pages of the origins in `allowed_origins` may call the public listener and read its answers,
+//! refusals included. Without such origins nothing here has an effect, and browsers keep pages of other origins out.
 //!
-//! There is no wildcard: an answer names the origin of the page that asked, so that credentials of a proxy in front, such as
-//! the cookie of a load balancer, can be sent along.
+//! There is no wildcard: an answer names the origin of the page that asked, so that credentials of a proxy in front,
+//! such as the cookie of a load balancer, can be sent along.
 
 use axum::body::Body;
 use axum::http::header::{
@@ -58,8 +58,8 @@ impl Cors {
 }
 
 impl CorsGrant {
-    /// The answer to a preflight, with which a browser asks what a page may send; `None` for any other request. What is at
-    /// the path is not said: the request that follows is answered with it, and the page can read that.
+    /// The answer to a preflight, with which a browser asks what a page may send; `None` for any other request. What is
+    /// at the path is not said: the request that follows is answered with it, and the page can read that.
     pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
         let asks = method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         if !asks || !matches!(self, Self::Given(_)) {

@@ -1,6 +1,6 @@
-//! The timer for the head of a connection's next request: a kept connection may wait long for the first byte, and from then
-//! on the head must arrive in time. One timer of the runtime serves the whole life of a connection: to set and remove one
-//! for each request would take a lock of the runtime twice.
+//! The timer for the head of a connection's next request: a kept connection may wait long for the first byte, and from
+//! then on the head must arrive in time. One timer of the runtime serves the whole life of a connection: to set and
+//! remove one for each request would take a lock of the runtime twice.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,8 +24,8 @@ pub(super) struct HeadTimer {
     used: Arc<AtomicBool>,
 }
 
-/// Waits for a head until a point in time, which moves once when the first byte arrives. The shared timer may fire earlier,
-/// and is then set anew.
+/// Waits for a head until a point in time, which moves once when the first byte arrives. The shared timer may fire
+/// earlier, and is then set anew.
 struct HeadSleep {
     until: time::Instant,
     begun: bool,

@@ -1,5 +1,5 @@
-//! The connections of a listener, plain or with TLS: they are bounded, a handshake and a request's head must arrive in time,
-//! answers must be read in time, and a stop lets the open requests finish.
+//! The connections of a listener, plain or with TLS: they are bounded, a handshake and a request's head must arrive in
+//! time, answers must be read in time, and a stop lets the open requests finish.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -64,8 +64,8 @@ impl From<TcpListener> for HttpListener {
     }
 }
 
-/// Serves until `shutdown` resolves, and returns when every request that had begun is answered. The hub ends sockets and
-/// event streams.
+/// Serves until `shutdown` resolves, and returns when every request that had begun is answered. The hub ends sockets
+/// and event streams.
 pub(crate) async fn serve<A: Answerer>(
     listener: Arc<HttpListener>,
     answerer: A,
@@ -224,8 +224,8 @@ async fn must_close(stop: &mut watch::Receiver<()>, idle_shed: &mut watch::Recei
     }
 }
 
-/// Checks what must hold before a request is answered: there is a place for its connection, and it says what host it is for,
-/// once. A proxy that finds another host in it than this listener would apply the rules of that host.
+/// Checks what must hold before a request is answered: there is a place for its connection, and it says what host it is
+/// for, once. A proxy that finds another host in it than this listener would apply the rules of that host.
 fn check<B>(request: &Request<B>, refuses: bool) -> Result<(), ApiError> {
     if refuses {
         return Err(ApiError::from(ErrorCode::TooManyConnections).after(REFUSED_RETRY_AFTER));

@@ -1,5 +1,5 @@
-//! The HTTP service: gives every request its trace id and its span, has it answered, and counts it. Every answer says which
-//! page may read it, and whether its connection closes.
+//! The HTTP service: gives every request its trace id and its span, has it answered, and counts it. Every answer says
+//! which page may read it, and whether its connection closes.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -66,8 +66,8 @@ impl<F: Dispatcher, S: Bus + Feeds + PubSub + 'static> HttpService<F, S> {
         }
     }
 
-    /// Set it when the host is about to stop: from then on every answer says that its connection closes, so that clients and
-    /// proxies have no kept connections when the listener ends.
+    /// Set it when the host is about to stop: from then on every answer says that its connection closes, so that
+    /// clients and proxies have no kept connections when the listener ends.
     pub(crate) fn stopping(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stopping)
     }

@@ -12,8 +12,8 @@ use roost_core::ids::UserId;
 
 /// The users are distributed over this many tables, each with a lock of its own.
 const SHARDS: usize = 16;
-/// The most users in one of these tables: about two MiB. All of them together have a million users, each of whom has been
-/// active within the last seconds.
+/// The most users in one of these tables: about two MiB. All of them together have a million users, each of whom has
+/// been active within the last seconds.
 const USERS_IN_SHARD_MAX: usize = 65_536;
 /// How long a user should wait for whom the table has no room.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
 //! The admission of clients that connect: a bounded rate, and a bounded number at the same time. A client waits for its
 //! turn if that comes soon, and otherwise is told when to come back.
 //!
-//! The times that refused clients are told are as far apart as the turns, so that those who come back find their turn. No
-//! place is kept for them: they may as well come back to another host.
+//! The times that refused clients are told are as far apart as the turns, so that those who come back find their turn.
+//! No place is kept for them: they may as well come back to another host.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

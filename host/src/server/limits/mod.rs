@@ -1,8 +1,8 @@
 //! What one user may ask of this host, so that nobody takes what the others need: token buckets, calls in flight, and
 //! reads of missed events. Services are exempt from the buckets and from the bound on calls.
 //!
-//! Every refusal says when to come back. A client that goes on in spite of refusals is answered later and later, so that
-//! refusing costs little.
+//! Every refusal says when to come back. A client that goes on in spite of refusals is answered later and later, so
+//! that refusing costs little.
 
 mod buckets;
 pub(crate) mod connects;
@@ -161,8 +161,8 @@ impl UserLimits {
         Ok(())
     }
 
-    /// A place for a request, until its answer is written. It is taken before the request's body is read, and waiting for it
-    /// takes nothing that others need. Services need none.
+    /// A place for a request, until its answer is written. It is taken before the request's body is read, and waiting
+    /// for it takes nothing that others need. Services need none.
     pub(crate) async fn begin_call(&self, identity: &Identity) -> Result<Option<CallOfUser>, ApiError> {
         let Some(user) = limited_user(identity) else { return Ok(None) };
         match timeout(CALL_WAIT_MAX, self.calls.take(user)).await {

@@ -18,8 +18,8 @@ impl UserLimits {
         })
     }
 
-    /// Reads what a user missed since this position. More bytes than are allowed are a gap: the client reads the current
-    /// state, which is smaller.
+    /// Reads what a user missed since this position. More bytes than are allowed are a gap: the client reads the
+    /// current state, which is smaller.
     pub(crate) async fn replay<S: Feeds>(
         &self,
         store: &S,

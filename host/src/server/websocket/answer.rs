@@ -102,8 +102,8 @@ where
     sync::current_state(state, user, since, trace).await.map(|current| current.to_string())
 }
 
-/// A pushed frame with the current state, after the host may have missed ephemeral events. It must begin at once, because
-/// of its permit: it is submitted when no answer with its ordering key runs.
+/// A pushed frame with the current state, after the host may have missed ephemeral events. It must begin at once,
+/// because of its permit: it is submitted when no answer with its ordering key runs.
 pub(super) fn refresh<F, S>(client: &ClientSession<F, S>, trace: String, permit: RefreshPermit) -> PendingAnswer
 where
     F: Dispatcher,

@@ -51,7 +51,8 @@ pub(crate) const TOKEN_EXPIRED: CloseReason =
 /// The client sent no frame and no pong for too long.
 pub(crate) const IDLE: CloseReason =
     CloseReason { code: 4002, reason: "idle_timeout", advice: "connect again with `since`; answer pings" };
-/// A service has closed the connections of the user. In place of `disconnected` stands the reason that the service gives.
+/// A service has closed the connections of the user. In place of `disconnected` stands the reason that the service
+/// gives.
 pub(crate) const DISCONNECTED: CloseReason = CloseReason {
     code: 4003,
     reason: "disconnected",

@@ -1,8 +1,8 @@
-//! Sockets that are opened without a token: their first frame must be `token`, within a bounded time. The session is opened
-//! then, completely, or the socket is closed with the reason.
+//! Sockets that are opened without a token: their first frame must be `token`, within a bounded time. The session is
+//! opened then, completely, or the socket is closed with the reason.
 //!
-//! A socket that waits for its token counts as a connection, and only so many wait at a time. It belongs to no user, receives
-//! nothing, and may send nothing else.
+//! A socket that waits for its token counts as a connection, and only so many wait at a time. It belongs to no user,
+//! receives nothing, and may send nothing else.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The opening handshake of RFC 6455: checks the request, answers with the switch of protocols, and hands the socket over.
-//! How sockets end is here too: a connection is closed so that its client can read the last frame.
+//! The opening handshake of RFC 6455: checks the request, answers with the switch of protocols, and hands the socket
+//! over. How sockets end is here too: a connection is closed so that its client can read the last frame.
 
 use std::future::Future;
 use std::time::Duration;
@@ -107,8 +107,8 @@ pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket") && has_token(headers, &CONNECTION, "upgrade")
 }
 
-/// Ends the connection of a socket after its last frame. To close it while the client's bytes are unread would reset it, and
-/// a client may then lose the close frame.
+/// Ends the connection of a socket after its last frame. To close it while the client's bytes are unread would reset
+/// it, and a client may then lose the close frame.
 pub(super) async fn end(socket: Socket) {
     let mut stream = socket.into_inner();
     let ending = async {

@@ -53,7 +53,8 @@ where
     upgrade(state, parts, &trace.0).await.map_err(|error| TracedError(error, trace))
 }
 
-/// Opens the whole session before the handshake, so that a client that cannot be connected is told with a status and a time.
+/// Opens the whole session before the handshake, so that a client that cannot be connected is told with a status and a
+/// time.
 async fn upgrade<F, S>(state: Arc<AppState<F, S>>, mut parts: Parts, trace: &str) -> Result<Response, ApiError>
 where
     F: Dispatcher,

@@ -1,8 +1,8 @@
 //! The answers of one socket that are being worked on. Answers with the same ordering key are given in the order of
 //! their frames; answers with different keys do not wait for each other.
 //!
-//! Each answer is a task of its own: while the session waits for a client that does not read, its calls end and give their
-//! places back.
+//! Each answer is a task of its own: while the session waits for a client that does not read, its calls end and give
+//! their places back.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -18,8 +18,8 @@ use crate::server::limits::CallOfUser;
 /// What a pending answer has become.
 #[derive(Debug)]
 pub(super) enum SocketAnswer {
-    /// The frame that answers a client's frame, or a pushed `sync`; and its place among the calls of the user, which is held
-    /// until the frame is written.
+    /// The frame that answers a client's frame, or a pushed `sync`; and its place among the calls of the user, which is
+    /// held until the frame is written.
     Frame(String, Option<CallOfUser>),
     /// The current state was to be pushed and cannot be read. The session sends a `resync` instead: only it knows the
     /// position of the client at that time.

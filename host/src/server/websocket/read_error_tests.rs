@@ -1,5 +1,5 @@
-//! What is wrong with a client's bytes, as a real socket reports it, and that the client can read the last frame of a socket
-//! whatever it has sent.
+//! What is wrong with a client's bytes, as a real socket reports it, and that the client can read the last frame of a
+//! socket whatever it has sent.
 
 use axum::Router;
 use axum::http::request::Parts;
@@ -26,8 +26,8 @@ fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     [&[first_byte, length, 0, 0, 0, 0], payload].concat()
 }
 
-/// The error that the host reads when a client sends these bytes and then ends its side, and what the client reads until the
-/// host closes the connection.
+/// The error that the host reads when a client sends these bytes and then ends its side, and what the client reads
+/// until the host closes the connection.
 async fn error_after(bytes: &[u8]) -> (ReadError, Vec<u8>) {
     let (errors, mut received) = mpsc::channel(1);
     let upgrade = move |mut parts: Parts| async move {

@@ -1,5 +1,5 @@
-//! The frame `token`: a new token for an open socket, so that a client with short tokens need not connect again. It must be
-//! the same user's and must not end earlier; otherwise the socket goes on with the token that it has.
+//! The frame `token`: a new token for an open socket, so that a client with short tokens need not connect again. It
+//! must be the same user's and must not end earlier; otherwise the socket goes on with the token that it has.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,8 +1,8 @@
 //! The loop of one socket: `hello`, the missed events, then frames in both directions until one side ends it.
 //!
 //! It is generic over a sink and stream of messages, so that tests can use channels in place of a socket. Writes are
-//! batched. Reading pauses while a write is blocked, too many answers are pending or the user has sent too many frames, so
-//! that a client which floods or does not read delays only itself.
+//! batched. Reading pauses while a write is blocked, too many answers are pending or the user has sent too many frames,
+//! so that a client which floods or does not read delays only itself.
 
 use std::time::Duration;
 
@@ -299,8 +299,8 @@ impl<F: Dispatcher, S: Bus + Feeds + 'static> SocketSession<F, S> {
         }
     }
 
-    /// Counts a frame. After a refusal nothing is read until the user may send a frame again: to refuse each frame of a flood
-    /// would cost more than to leave them unread.
+    /// Counts a frame. After a refusal nothing is read until the user may send a frame again: to refuse each frame of a
+    /// flood would cost more than to leave them unread.
     fn count_frame(&mut self) -> Result<(), ApiError> {
         self.count(Some(Limited::Frames)).inspect_err(|error| {
             metrics::FRAMES_IN.of(["rate_limited"]).inc();
@@ -386,8 +386,8 @@ pub(super) async fn close_handshake<T: Transport>(transport: &mut T, close: Mess
     let _ = timeout(CLOSE_TIMEOUT, handshake).await;
 }
 
-/// Sends the answer to the client's close frame: the transport has it ready, and sends it with the next flush. There is none
-/// if the client disconnected without a close frame.
+/// Sends the answer to the client's close frame: the transport has it ready, and sends it with the next flush. There is
+/// none if the client disconnected without a close frame.
 pub(super) async fn answer_close<T: Transport>(transport: &mut T) {
     let _ = timeout(CLOSE_TIMEOUT, transport.flush()).await;
 }

@@ -1,7 +1,7 @@
 //! What the items of each function in the space `app` take, over all shards.
 //!
-//! The shards add to it with every change, so it is exact at any time, but for items that have expired and are not evicted
-//! yet: those count until then.
+//! The shards add to it with every change, so it is exact at any time, but for items that have expired and are not
+//! evicted yet: those count until then.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -90,7 +90,8 @@ impl ShardFeeds {
         self.feeds.len()
     }
 
-    /// An estimate of the bytes that all feeds take beside the payloads, which feeds of all shards share. Takes constant time.
+    /// An estimate of the bytes that all feeds take beside the payloads, which feeds of all shards share. Takes
+    /// constant time.
     pub(super) fn bytes(&self) -> usize {
         self.feeds.capacity() * size_of::<(UserId, StoredFeed)>() + self.events * size_of::<KeptEvent>()
     }
@@ -109,8 +110,8 @@ impl ShardFeeds {
         events.map(|event| Arc::clone(&event.delivery.payload)).collect()
     }
 
-    /// The event as it is delivered. A durable event gets the next position of the feed of a user who is followed for this time.
-    /// For a user whom nobody follows it is not kept, and neither is what is left of the feed.
+    /// The event as it is delivered. A durable event gets the next position of the feed of a user who is followed for
+    /// this time. For a user whom nobody follows it is not kept, and neither is what is left of the feed.
     pub(super) fn publish(
         &mut self,
         (now, followed_ms): (u64, Option<u64>),

@@ -1,7 +1,7 @@
 //! Which transactions a full store refuses: those that could make it larger.
 //!
-//! What the host writes for itself counts like everything else, with one exception: a full store must not keep the host from
-//! ending what has begun, because that is what makes room again.
+//! What the host writes for itself counts like everything else, with one exception: a full store must not keep the host
+//! from ending what has begun, because that is what makes room again.
 
 use roost_core::key::{Key, Space};
 use roost_core::port::{Check, Mutation, Text, Transaction};

@@ -58,8 +58,8 @@ impl KeyName {
         Self { partition, kind, space, item }
     }
 
-    /// The key of this space and of the index's owner whose item is a field of the index. No such key exists if the field is
-    /// not a valid item.
+    /// The key of this space and of the index's owner whose item is a field of the index. No such key exists if the
+    /// field is not a valid item.
     fn indexed(index: &Key, space: Space, field: &Item) -> Self {
         match space {
             Space::App => Self::of(&index.sibling(space, field.to_string())),

@@ -162,8 +162,8 @@ impl MemoryStore {
         finished
     }
 
-    /// Carries out a valid transaction. Before it is refused because the items of a function take too much, those that have
-    /// expired are evicted.
+    /// Carries out a valid transaction. Before it is refused because the items of a function take too much, those that
+    /// have expired are evicted.
     fn carry_out(&self, now: u64, transaction: &Transaction) -> Outcome {
         let outcome = self.shard(transaction.owner).carry_out(now, &self.feeds, transaction);
         match outcome {

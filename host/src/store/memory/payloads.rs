@@ -1,4 +1,5 @@
-//! The payloads that feeds keep. A message is kept in the feeds of all members, and its text is in memory once, so it counts once.
+//! The payloads that feeds keep. A message is kept in the feeds of all members, and its text is in memory once, so it
+//! counts once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -49,8 +49,8 @@ impl StoreShard {
         Outcome::Committed(results)
     }
 
-    /// Appends the event to the feed if it is durable and the user is followed, and delivers it. This happens under the shard's lock, so that
-    /// subscribers receive the events of a user in their order.
+    /// Appends the event to the feed if it is durable and the user is followed, and delivers it. This happens under the
+    /// shard's lock, so that subscribers receive the events of a user in their order.
     pub(super) fn publish(&mut self, now: u64, parts: &FeedParts, user: UserId, event: &Event) {
         let followed_ms = if event.durable { self.keys.followed_ms(now, user) } else { None };
         let delivery = self.feeds.publish((now, followed_ms), parts, user, event);

@@ -1,5 +1,5 @@
-//! Carries out the mutations of a transaction, and undoes them when a later one cannot be carried out, or when the items of
-//! the function would take more than they may.
+//! Carries out the mutations of a transaction, and undoes them when a later one cannot be carried out, or when the
+//! items of the function would take more than they may.
 //!
 //! Undoing moves the former content back, so a transaction that succeeds copies nothing.
 

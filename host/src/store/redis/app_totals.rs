@@ -1,9 +1,9 @@
 //! The bytes of functions' items on a Cluster, where no server can count them all with a transaction.
 //!
-//! Each slot has a ledger, which is exact. A host notes the ledger after each of its transactions, in a hash that all hosts
-//! share, and learns the sum over all slots from the answer. So the bound of a function can be exceeded by what all hosts
-//! write until their notes have arrived: usually a few milliseconds, and never more than a queue of notes. When a bound is
-//! reached, the ledgers are asked to give back what has expired in slots that nobody uses any more.
+//! Each slot has a ledger, which is exact. A host notes the ledger after each of its transactions, in a hash that all
+//! hosts share, and learns the sum over all slots from the answer. So the bound of a function can be exceeded by what
+//! all hosts write until their notes have arrived: usually a few milliseconds, and never more than a queue of notes.
+//! When a bound is reached, the ledgers are asked to give back what has expired in slots that nobody uses any more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,7 +98,8 @@ impl AppTotals {
         }
     }
 
-    /// Adds the states of ledgers to the shared totals, and notes the sums. Without an answer the next exchange does so.
+    /// Adds the states of ledgers to the shared totals, and notes the sums. Without an answer the next exchange does
+    /// so.
     async fn exchange(&self, requests: &RequestSender, names: &RedisNames, ledgers: Ledgers) {
         let ledgers: Vec<_> = ledgers.into_iter().filter(|(_, slots)| !slots.is_empty()).collect();
         let units: Vec<RequestUnit> = ledgers.iter().map(|(function, slots)| add_up(names, function, slots)).collect();

@@ -1,5 +1,5 @@
-//! Transactions on a Cluster: the bound of a function's items in one slot is what the other slots leave, as far as this host
-//! knows, and the state of each ledger is noted for the other hosts.
+//! Transactions on a Cluster: the bound of a function's items in one slot is what the other slots leave, as far as this
+//! host knows, and the state of each ledger is noted for the other hosts.
 
 use roost_core::port::{AppBound, Outcome, StoreError, Transaction, app_function};
 
@@ -19,8 +19,8 @@ pub(super) async fn commit(
     }
     let sent: Vec<BoundedTransaction> = transactions.iter().map(|each| bounded(totals, names, each)).collect();
     let mut answers = send(requests, (totals, names), &sent).await?;
-    // What a slot has that this host did not know was counted twice: on its own, and in the sum over all slots. Now the slot
-    // is known.
+    // What a slot has that this host did not know was counted twice: on its own, and in the sum over all slots. Now the
+    // slot is known.
     let is_doubtful = |index: &usize| {
         let is_unknown = sent.get(*index).is_some_and(|sent| !sent.is_known);
         is_unknown && answers.get(*index).is_some_and(|answer| answer.exceeding_bytes.is_some())

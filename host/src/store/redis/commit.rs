@@ -1,8 +1,8 @@
 //! Turns transactions into commands, and replies into outcomes.
 //!
 //! A single mutation without a check, except of an item of the space `app`, and a single ephemeral event are one plain
-//! command. All other transactions are carried out by `commit.lua`: `script_calls` writes its arguments, and puts transactions
-//! of one slot that differ in nothing but their keys into one call.
+//! command. All other transactions are carried out by `commit.lua`: `script_calls` writes its arguments, and puts
+//! transactions of one slot that differ in nothing but their keys into one call.
 
 use std::collections::HashMap;
 
@@ -91,8 +91,8 @@ pub(super) async fn commit(
     Ok(answers.collect())
 }
 
-/// Takes the whole reply of a unit, or the one at this place in the reply of the script. A reply that is not a list, such as an
-/// error, is the reply to every transaction of the call.
+/// Takes the whole reply of a unit, or the one at this place in the reply of the script. A reply that is not a list,
+/// such as an error, is the reply to every transaction of the call.
 fn take(reply: &mut Result<Reply, StoreError>, place: Option<usize>) -> Result<Reply, StoreError> {
     match (reply, place) {
         (Err(error), _) => Err(error.clone()),
@@ -284,7 +284,8 @@ fn result(transaction: &Transaction, reply: Reply) -> Option<Result<i64, StoreEr
     }
 }
 
-/// The key at a place among the keys of the transaction, as messages show it. Any other place is that of the owner's feed.
+/// The key at a place among the keys of the transaction, as messages show it. Any other place is that of the owner's
+/// feed.
 fn key_at(transaction: &Transaction, place: i64) -> String {
     let keys = transaction.checks.iter().map(Check::key).chain(transaction.mutations.iter().map(Mutation::key));
     let mut places: Vec<&Key> = Vec::new();

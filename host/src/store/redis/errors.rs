@@ -126,8 +126,8 @@ pub(super) enum WriteObservation {
 }
 
 impl WriteObservation {
-    /// Takes the replies to one unit into account; `is_write`: it is refused whenever writes are. One refusal outweighs what
-    /// was accepted beside it.
+    /// Takes the replies to one unit into account; `is_write`: it is refused whenever writes are. One refusal outweighs
+    /// what was accepted beside it.
     pub(super) fn observe(&mut self, is_write: bool, replies: &[Value]) {
         let refusal = replies.iter().find_map(|reply| match reply {
             Value::ServerError(error) => WriteRefusal::of(error),
@@ -167,8 +167,8 @@ fn refused(error: &ServerError, key: &str) -> StoreError {
     unavailable()
 }
 
-/// What the caller is told when one of these replies says that the server accepts no writes. The last reply of a transaction of
-/// Redis says only that the transaction was not carried out.
+/// What the caller is told when one of these replies says that the server accepts no writes. The last reply of a
+/// transaction of Redis says only that the transaction was not carried out.
 pub(super) fn refused_write(replies: &[Value]) -> Option<StoreError> {
     replies.iter().find_map(|reply| match reply {
         Value::ServerError(error) => WriteRefusal::of(error).map(|refusal| write_refused(error, refusal)),

@@ -1,10 +1,10 @@
 //! Feeds as streams of Redis: what is read from them, and the form in which an event is an entry.
 //!
 //! The id of an entry is `<epoch>-<offset>`. Its first field is named `<type>@<the process that appended it>`, and its
-//! text may count bytes for `commit_events.lua`; the other fields are the members of the payload: a string as it is, any
-//! other value as `<member>:json`. A stream stores the field names of similar entries once for all of them, so that an entry takes
-//! little more space than the texts that differ. Entries of another process belong to another feed: after a failover, or
-//! when a server reads a snapshot, they may be an older copy.
+//! text may count bytes for `commit_events.lua`; the other fields are the members of the payload: a string as it is,
+//! any other value as `<member>:json`. A stream stores the field names of similar entries once for all of them, so that
+//! an entry takes little more space than the texts that differ. Entries of another process belong to another feed:
+//! after a failover, or when a server reads a snapshot, they may be an older copy.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! What the items of a function take in one slot, as the script that carries out transactions reports it, and what a host
-//! knows about all slots.
+//! What the items of a function take in one slot, as the script that carries out transactions reports it, and what a
+//! host knows about all slots.
 //!
 //! Rules only: `app_totals` exchanges what is known with the other hosts of a Cluster.
 

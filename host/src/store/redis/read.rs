@@ -1,7 +1,7 @@
 //! Turns queries into commands, and replies into values.
 //!
-//! The only query of a partition is one plain command. Several queries of one partition are one transaction of Redis, so
-//! that they are answered from the same instant.
+//! The only query of a partition is one plain command. Several queries of one partition are one transaction of Redis,
+//! so that they are answered from the same instant.
 
 use redis::{Cmd, Value as Reply, cmd};
 use roost_core::key::Owner;

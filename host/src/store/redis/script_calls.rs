@@ -1,6 +1,6 @@
-//! The calls of `commit.lua`, whose header describes its keys and arguments. Transactions of one slot that differ in nothing
-//! but their keys, and have no key in common, share a call: what they have in common otherwise is sent, read and encoded
-//! once.
+//! The calls of `commit.lua`, whose header describes its keys and arguments. Transactions of one slot that differ in
+//! nothing but their keys, and have no key in common, share a call: what they have in common otherwise is sent, read
+//! and encoded once.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ use super::scripts;
 
 /// The number of transactions that share a call. Redis does nothing else while it carries them out.
 const TRANSACTIONS_MAX: usize = 32;
-/// A new transaction is compared with the newest so many calls. Those of a message are of two kinds, for the sender and for
-/// the others.
+/// A new transaction is compared with the newest so many calls. Those of a message are of two kinds, for the sender and
+/// for the others.
 const OPEN_CALLS_MAX: usize = 4;
 /// Beyond this number of checks and mutations, keys are found by a map.
 const FEW_KEYS: usize = 24;
@@ -160,8 +160,8 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
 }
 
 impl ScriptCall<'_> {
-    /// Whether a transaction of this partition with these keys would have one in common with another transaction. Keys of
-    /// different partitions are different.
+    /// Whether a transaction of this partition with these keys would have one in common with another transaction. Keys
+    /// of different partitions are different.
     fn has_key_of(&self, partition: Owner, keys: &[String]) -> bool {
         self.partitions.contains(&partition) && keys.iter().any(|key| self.keys.contains(key))
     }

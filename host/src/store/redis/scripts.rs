@@ -1,5 +1,5 @@
-//! The Lua scripts, which are called by their digests. Every new connection loads them, and they are loaded again when a
-//! server does not have them any more.
+//! The Lua scripts, which are called by their digests. Every new connection loads them, and they are loaded again when
+//! a server does not have them any more.
 
 use std::sync::LazyLock;
 

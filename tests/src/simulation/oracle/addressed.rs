@@ -1,5 +1,6 @@
-//! A change and the events for named users never diverge: if a vote is counted, each member of the conversation receives its
-//! event once; if it is not counted, nobody receives it. The loss of the whole store may take the events with the votes.
+//! A change and the events for named users never diverge: if a vote is counted, each member of the conversation
+//! receives its event once; if it is not counted, nobody receives it. The loss of the whole store may take the events
+//! with the votes.
 
 use std::collections::BTreeMap;
 
@@ -40,8 +41,8 @@ pub(crate) fn check(world: &World) {
             let times = received.get(&(vote.clone(), *user)).copied().unwrap_or_default();
             let fits = match cast.counted_ms {
                 None => times == 0,
-                // The events may be lost with the store, or with the receipt be delivered again. A user whom nobody follows
-                // receives nothing that is kept.
+                // The events may be lost with the store, or with the receipt be delivered again. A user whom nobody
+                // follows receives nothing that is kept.
                 Some(counted_ms) => {
                     let is_owed = ground_truth.is_owed(*user, counted_ms, now_ms);
                     times == 1 || (times == 0 && !is_owed) || ground_truth.wiped_since(counted_ms)

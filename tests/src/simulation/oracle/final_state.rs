@@ -101,8 +101,8 @@ fn messages_were_announced(world: &World) {
     }
 }
 
-/// Invariant 9: when a read position moved, the reader's devices and the other members were notified, as far as they were
-/// followed; not across a block.
+/// Invariant 9: when a read position moved, the reader's devices and the other members were notified, as far as they
+/// were followed; not across a block.
 fn read_updates_were_sent(world: &World) {
     let moved = world.ground_truth().moved_read.clone();
     for ((reader, conversation), moved) in moved {

@@ -1,6 +1,6 @@
 //! The ten invariants of the design as oracles. Invariants that hold at all times are checked after every effect and
-//! every answer; the others are checked in the final state. `addressed` checks a further one: a change and the events for
-//! named users never diverge.
+//! every answer; the others are checked in the final state. `addressed` checks a further one: a change and the events
+//! for named users never diverge.
 
 pub(crate) mod addressed;
 pub(crate) mod counters;

@@ -119,8 +119,8 @@ fn transition(
     one_meaning(ground_truth, &name, user, generation, online);
 }
 
-/// Nobody departs before a whole interval of heartbeats has passed since the store answered again. Sweeps do not notice an
-/// outage before the first of them, and none that ended with the loss of their notes.
+/// Nobody departs before a whole interval of heartbeats has passed since the store answered again. Sweeps do not notice
+/// an outage before the first of them, and none that ended with the loss of their notes.
 fn check_outage(world: &World, ground_truth: &mut GroundTruth, name: &str) {
     let (now_ms, (since_ms, back_ms)) = (world.kernel.now_ms(), world.last_store_outage_ms());
     let is_noticed = world.was_swept_before_outage() && !ground_truth.wiped_since(since_ms);

@@ -204,8 +204,8 @@ async fn a_user_with_20000_conversations_is_served_from_memory() {
     server.stop().await;
 }
 
-/// Without optimisation, a host and its Redis client take tens of seconds for 20,000 conversations on a busy machine. These
-/// are more than one chunk of a fill, and than one page of an answer.
+/// Without optimisation, a host and its Redis client take tens of seconds for 20,000 conversations on a busy machine.
+/// These are more than one chunk of a fill, and than one page of an answer.
 #[tokio::test]
 async fn a_user_with_6000_conversations_is_served_from_redis() {
     let redis = RedisServer::start().await;

@@ -1,5 +1,5 @@
-//! What is done again, possibly after something else: every row of the table "Done again" in `docs/api.md` is tried against the
-//! real binary. A row without an event must cause none.
+//! What is done again, possibly after something else: every row of the table "Done again" in `docs/api.md` is tried
+//! against the real binary. A row without an event must cause none.
 
 use std::collections::BTreeSet;
 

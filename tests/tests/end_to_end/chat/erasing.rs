@@ -71,8 +71,8 @@ async fn nothing_but_deleted_messages_is_left_of_an_erased_user() {
     server.stop().await;
 }
 
-/// One step leaves 100 conversations or deletes 20 messages, so that this takes several. How many calls they take depends on
-/// the machine.
+/// One step leaves 100 conversations or deletes 20 messages, so that this takes several. How many calls they take
+/// depends on the machine.
 #[tokio::test]
 async fn a_user_of_many_conversations_and_messages_is_erased_in_several_steps() {
     let server = Server::start(&[]).await;

@@ -1,5 +1,5 @@
-//! Who may do what: every cell of the table in `docs/api.md` is tried against the real binary, and the table has every route
-//! and every frame.
+//! Who may do what: every cell of the table in `docs/api.md` is tried against the real binary, and the table has every
+//! route and every frame.
 
 mod attempt;
 mod table;

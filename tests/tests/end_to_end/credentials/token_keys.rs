@@ -1,5 +1,5 @@
-//! Keys that rotate: JWKS files that are read again, and a JWKS document behind a URL of the test's own server, with rotation,
-//! outages, unknown keys and answers that cannot be used.
+//! Keys that rotate: JWKS files that are read again, and a JWKS document behind a URL of the test's own server, with
+//! rotation, outages, unknown keys and answers that cannot be used.
 
 use std::fs;
 

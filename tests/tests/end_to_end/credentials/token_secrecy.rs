@@ -1,5 +1,5 @@
-//! A token never reaches the log of a host or its spans, whichever way it was sent and whether it was accepted, with every
-//! line logged.
+//! A token never reaches the log of a host or its spans, whichever way it was sent and whether it was accepted, with
+//! every line logged.
 
 use std::sync::{Arc, Mutex};
 

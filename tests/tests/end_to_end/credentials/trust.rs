@@ -1,5 +1,5 @@
-//! Whom a host trusts: it loads only signed components where keys are configured, and its admin listener serves TLS, asks for
-//! keys and logs what was asked of it.
+//! Whom a host trusts: it loads only signed components where keys are configured, and its admin listener serves TLS,
+//! asks for keys and logs what was asked of it.
 
 use std::fs;
 use std::path::Path;

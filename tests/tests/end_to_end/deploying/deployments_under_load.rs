@@ -1,6 +1,6 @@
 //! Functions are deployed again and again on two hosts with Redis while clients chat: good versions, broken builds,
-//! versions that trap, and canaries that an operator or the hosts themselves take back. No client notices, and the ledger
-//! proves that nothing is lost.
+//! versions that trap, and canaries that an operator or the hosts themselves take back. No client notices, and the
+//! ledger proves that nothing is lost.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Documents of functions from end to end: a compiled function sees their contract, they survive what the key space `app`
-//! does not survive, and another function does not find them.
+//! Documents of functions from end to end: a compiled function sees their contract, they survive what the key space
+//! `app` does not survive, and another function does not find them.
 
 use std::fs;
 use std::path::Path;

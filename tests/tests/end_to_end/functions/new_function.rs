@@ -1,5 +1,5 @@
-//! `roost new` from end to end: a new function, in a folder of its own and in Roost's sources, builds offline, passes its
-//! unit tests and its scenario, serves, and goes when it is renamed.
+//! `roost new` from end to end: a new function, in a folder of its own and in Roost's sources, builds offline, passes
+//! its unit tests and its scenario, serves, and goes when it is renamed.
 
 use std::fs;
 use std::path::Path;

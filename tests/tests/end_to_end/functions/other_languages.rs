@@ -1,8 +1,8 @@
-//! Functions in JavaScript and Python: each example is built with the tools of its language, its unit tests and its scenario
-//! hold, and it is deployed to a running host and called.
+//! Functions in JavaScript and Python: each example is built with the tools of its language, its unit tests and its
+//! scenario hold, and it is deployed to a running host and called.
 //!
-//! The tools are installed into the target folder at the first run. Where npm or Python is missing, or the registry of the
-//! language does not answer, the test says so and is skipped.
+//! The tools are installed into the target folder at the first run. Where npm or Python is missing, or the registry of
+//! the language does not answer, the test says so and is skipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};

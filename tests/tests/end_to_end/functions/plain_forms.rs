@@ -1,5 +1,5 @@
-//! The plain forms of queries, from a compiled function on a real host: each says the same as the packed form, and has the
-//! same bounds and errors.
+//! The plain forms of queries, from a compiled function on a real host: each says the same as the packed form, and has
+//! the same bounds and errors.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Quotas: a function that uses what it is granted without measure is stopped, is told by what, and takes nothing from the
-//! others. The space `app` is a function's own.
+//! Quotas: a function that uses what it is granted without measure is stopped, is told by what, and takes nothing from
+//! the others. The space `app` is a function's own.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Ticks and publications as triggers on real hosts: each tick of a shard once in the cluster, events that are counted and
-//! told in one step, calls for publications once for each, and all of it over the crash of a host.
+//! Ticks and publications as triggers on real hosts: each tick of a shard once in the cluster, events that are counted
+//! and told in one step, calls for publications once for each, and all of it over the crash of a host.
 
 use std::fs;
 use std::time::Duration;
@@ -25,8 +25,8 @@ const EVERY: Duration = Duration::from_millis(250);
 const COUNTED_TICKS: i64 = 20;
 /// How long they may take on a busy machine. On an idle one each takes [`EVERY`].
 const COUNTED_WITHIN: Duration = Duration::from_secs(120);
-/// How long a crashed host's tick blocks its shard: the deadline of a call twice, and a margin. For a busy machine there is
-/// some reserve.
+/// How long a crashed host's tick blocks its shard: the deadline of a call twice, and a margin. For a busy machine
+/// there is some reserve.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(12 + 30);
 
 /// The grants of both guests.

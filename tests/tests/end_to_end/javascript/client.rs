@@ -209,7 +209,8 @@ async fn a_token_is_renewed_without_another_connection() {
     client.set_token(&token(user));
     let before = client.until("a new token was asked for", |state| state["tokens"] == 2).await;
     let opened = tokio::time::Instant::now();
-    // The host closes a socket whose token has ended. Everything that it answers after that shows that the new one counts.
+    // The host closes a socket whose token has ended. Everything that it answers after that shows that the new one
+    // counts.
     eventually("the first token has ended", async || opened.elapsed() > life).await;
     client.client("call", json!(["presence.beat"])).await;
     let after = client.state().await;

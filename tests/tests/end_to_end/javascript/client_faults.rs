@@ -1,5 +1,5 @@
-//! The JavaScript client with a host that is killed, a network that is cut, slow or silent, and tokens that end: every message
-//! arrives once and in order, and the screen is right again afterwards.
+//! The JavaScript client with a host that is killed, a network that is cut, slow or silent, and tokens that end: every
+//! message arrives once and in order, and the screen is right again afterwards.
 
 use std::time::Duration;
 
@@ -210,7 +210,8 @@ async fn a_token_that_has_ended_is_replaced_and_nothing_is_missed() {
         let options = json!({ "transport": transport, "backoffFirstMs": 50, "backoffLastMs": 300 });
         let mut client = JavascriptClient::start(&url(&server), "none yet", &options);
         client.state().await;
-        // Node runs by now. The token ends before the client would renew it, which it does after five seconds at the earliest.
+        // Node runs by now. The token ends before the client would renew it, which it does after five seconds at the
+        // earliest.
         client.set_token(&Token::of(ben).lives(Duration::from_secs(4)).sign());
         client.client("connect", json!([])).await;
         let path = format!("/v1/conversations/{conversation}/messages");

@@ -1,5 +1,5 @@
-//! The types of the JavaScript client with TypeScript: right uses are accepted, mistakes are refused, and the sources of
-//! the client agree with its types.
+//! The types of the JavaScript client with TypeScript: right uses are accepted, mistakes are refused, and the sources
+//! of the client agree with its types.
 //!
 //! TypeScript comes from npm. Where npm is missing, or the registry does not answer, the test says so and is skipped.
 

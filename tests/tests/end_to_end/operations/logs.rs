@@ -1,5 +1,5 @@
-//! `roost logs` and the route behind it: calls, failures and lines of a function, read and followed while the function is
-//! replaced.
+//! `roost logs` and the route behind it: calls, failures and lines of a function, read and followed while the function
+//! is replaced.
 
 use std::fs;
 use std::process::Stdio;

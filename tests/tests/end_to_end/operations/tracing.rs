@@ -1,5 +1,5 @@
-//! The spans of the real binary, as a collector of the test receives them: their parents, what they say and do not say, and
-//! that a collector that is away or does not answer delays nothing.
+//! The spans of the real binary, as a collector of the test receives them: their parents, what they say and do not say,
+//! and that a collector that is away or does not answer delays nothing.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! One attacker with one token at full speed: the attacker is refused with a time to come back, everybody else is answered
-//! and nothing of theirs fails. Each test is one attack; `fairness_slow` has those that do not read or write.
+//! One attacker with one token at full speed: the attacker is refused with a time to come back, everybody else is
+//! answered and nothing of theirs fails. Each test is one attack; `fairness_slow` has those that do not read or write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! `GET /v1/asyncapi.json` describes the real frames: clients send every frame and cause every event, each frame is compared
-//! with its schema, and everything that the document describes occurs. What `docs/socket.md` lists is in it.
+//! `GET /v1/asyncapi.json` describes the real frames: clients send every frame and cause every event, each frame is
+//! compared with its schema, and everything that the document describes occurs. What `docs/socket.md` lists is in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -216,7 +216,8 @@ fn in_backticks(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// What the rows of the first table after a heading are about: the texts in backticks of their first cell, up to a comma.
+/// What the rows of the first table after a heading are about: the texts in backticks of their first cell, up to a
+/// comma.
 fn first_names(page: &str, heading: &str) -> Vec<String> {
     let rows = table(page, heading);
     rows.iter().skip(1).flat_map(|row| in_backticks(row[0].split(',').next().unwrap_or_default())).collect()

@@ -1,5 +1,5 @@
-//! Pages of another origin in headless Chromium: `fetch` with preflights, `EventSource` and `WebSocket`, and event streams that
-//! outlast an outage. The origins of the page and of the host differ in their ports.
+//! Pages of another origin in headless Chromium: `fetch` with preflights, `EventSource` and `WebSocket`, and event
+//! streams that outlast an outage. The origins of the page and of the host differ in their ports.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! The real binary and pages of another origin: which headers its answers have, refusals of every kind included. What real
-//! browsers make of them is in `browsers.rs`.
+//! The real binary and pages of another origin: which headers its answers have, refusals of every kind included. What
+//! real browsers make of them is in `browsers.rs`.
 
 use roost_tests::client::{Answer, Client, send};
 use roost_tests::events::Events;

@@ -1,5 +1,6 @@
-//! nginx with the sample configuration in front of a host: sockets and streams pass, and no part of a token reaches a log,
-//! also when TLS breaks and when the host is killed. With errors written, the same requests would show their tokens.
+//! nginx with the sample configuration in front of a host: sockets and streams pass, and no part of a token reaches a
+//! log, also when TLS breaks and when the host is killed. With errors written, the same requests would show their
+//! tokens.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! The API description and the real server agree: schemathesis sends the server requests that the description allows and
-//! requests that it does not allow, and checks every answer against the description.
+//! The API description and the real server agree: schemathesis sends the server requests that the description allows
+//! and requests that it does not allow, and checks every answer against the description.
 //!
 //! schemathesis is a Python program. Where Python with `venv` and `pip` is missing, the test says so and is skipped.
 

@@ -1,5 +1,5 @@
-//! HTTP/1.1 on raw bytes against the real binary, as proxies use it: kept connections and their announced end, pipelining,
-//! `Expect`, `HEAD`, `OPTIONS`, and requests that are not valid.
+//! HTTP/1.1 on raw bytes against the real binary, as proxies use it: kept connections and their announced end,
+//! pipelining, `Expect`, `HEAD`, `OPTIONS`, and requests that are not valid.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! RFC 6455 on raw bytes against the real binary: the opening handshake, frames and messages, and the closing handshake.
+//! RFC 6455 on raw bytes against the real binary: the opening handshake, frames and messages, and the closing
+//! handshake.
 
 use roost_tests::eventually::eventually;
 use roost_tests::metrics::Metrics;

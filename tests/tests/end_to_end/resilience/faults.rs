@@ -106,8 +106,8 @@ async fn subscribers_are_cut_off_under_load() {
     assert!(cut >= 5, "{cut} were cut");
     let tally = finish(ledger, &redis).await;
     assert_eq!(tally.reconnects, 0, "{tally}");
-    // On a busy machine a host may be too slow to read the current state, and sends a `resync` that says so. It never sends one
-    // because events are missing.
+    // On a busy machine a host may be too slow to read the current state, and sends a `resync` that says so. It never
+    // sends one because events are missing.
     for host in [fleet.host(0), fleet.host(1)] {
         let metrics = host.operator().get("/metrics").await.text;
         let gaps = metrics.lines().find(|line| line.starts_with(r#"roost_resyncs_total{reason="gap"}"#));

@@ -41,7 +41,8 @@ fn offline(socket: &Socket) -> Vec<Uuid> {
     announced.map(|frame| frame["payload"]["user"].as_str().unwrap().parse().unwrap()).collect()
 }
 
-/// Ages the last heartbeat of a user by so much that it expires during the outage, as if the next one had been due then.
+/// Ages the last heartbeat of a user by so much that it expires during the outage, as if the next one had been due
+/// then.
 async fn age(redis: &RedisServer, user: Uuid) {
     for key in ["online", "devices"] {
         assert_eq!(redis.ask::<i64>(&format!("PEXPIRE {key}:{user} 4000")).await, 1, "{user} is online");

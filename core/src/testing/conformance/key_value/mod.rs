@@ -1,7 +1,8 @@
 //! The contract of a store (`KeyValue`, `PubSub`, `Bus` and `Feeds`) as cases that every adapter must pass.
 //!
-//! Every case uses owners that no other case uses, so that all cases can share one store and run concurrently. The test of an
-//! adapter implements [`Harness`] and generates one test for each case with [`each_store_case`](crate::each_store_case).
+//! Every case uses owners that no other case uses, so that all cases can share one store and run concurrently. The test
+//! of an adapter implements [`Harness`] and generates one test for each case with
+//! [`each_store_case`](crate::each_store_case).
 
 pub mod addressed;
 pub mod app;
@@ -40,7 +41,8 @@ pub trait Harness: Send + Sync {
     /// The longest span that [`Harness::advance`] supports. Cases that need a longer one do nothing.
     fn advance_max_ms(&self) -> u64;
 
-    /// How many items of a function, for different owners, may be accepted beyond its bound before it holds for all owners.
+    /// How many items of a function, for different owners, may be accepted beyond its bound before it holds for all
+    /// owners.
     fn app_items_beyond_max(&self) -> u32 {
         0
     }

@@ -142,7 +142,8 @@ pub async fn creations_are_pending_until_they_are_confirmed<R: Records>(subject:
     assert_eq!(subject.unconfirmed().await, [Pending::Creation(pair, 1)]);
 }
 
-/// What a user says about another is one item, whichever of contact and block changes. A call that changes nothing is not.
+/// What a user says about another is one item, whichever of contact and block changes. A call that changes nothing is
+/// not.
 pub async fn contacts_and_blocks_are_pending_until_they_are_confirmed<R: Records>(subject: &Subject<R>) {
     subject.add_contact(ANN, BOB).await.unwrap();
     subject.add_contact(ANN, BOB).await.unwrap();

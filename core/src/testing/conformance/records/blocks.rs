@@ -1,5 +1,5 @@
-//! Conversations of two users of whom one has blocked the other, groups that exist already, where a block has no effect, and
-//! who is put into a conversation with whom.
+//! Conversations of two users of whom one has blocked the other, groups that exist already, where a block has no
+//! effect, and who is put into a conversation with whom.
 
 use super::{ANN, AT, BOB, CAT, DAN, Subject, by, by_service, draft, draft_as, edit};
 use crate::ids::{ConversationId, Seq, UserId};

@@ -136,8 +136,8 @@ pub async fn counters_of_all_conversations_go_on_after_the_last_one<R: Records>(
     assert!(subject.unread(vec![beyond]).await.unwrap()[0].counters.is_empty());
 }
 
-/// The first requests are answered whole, the next one in part, and those behind it with nothing yet. Named conversations
-/// do not count.
+/// The first requests are answered whole, the next one in part, and those behind it with nothing yet. Named
+/// conversations do not count.
 pub async fn an_answer_has_at_most_4000_counters_of_all_conversations<R: Records>(subject: &Subject<R>) {
     let mut all = Vec::new();
     for _ in 0..9 {

@@ -1,5 +1,5 @@
-//! Counters where messages are deleted, before and behind read positions, by members who come and go; and what edits and
-//! deletions answer so that they are announced without snapshots.
+//! Counters where messages are deleted, before and behind read positions, by members who come and go; and what edits
+//! and deletions answer so that they are announced without snapshots.
 
 use super::{ANN, BOB, CAT, Subject, by, edit};
 use crate::ids::{ConversationId, Seq, UserId};

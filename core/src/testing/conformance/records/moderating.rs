@@ -1,4 +1,5 @@
-//! Cases about who deletes whose messages: the creator of a group and services delete anybody's, also of people who left.
+//! Cases about who deletes whose messages: the creator of a group and services delete anybody's, also of people who
+//! left.
 
 use super::{ANN, AT, BOB, CAT, DAN, NOWHERE, Subject, by, edit};
 use crate::ids::{ConversationId, MessageId, UserId};

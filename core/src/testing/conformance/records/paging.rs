@@ -169,7 +169,8 @@ pub async fn history_leaves_out_deleted_messages<R: Records>(subject: &Subject<R
     assert_eq!((rest.messages, rest.next_before), (vec![messages[1].clone()], None));
 }
 
-/// The first members in ascending order, and the number of all. This holds for pages, named conversations and creations.
+/// The first members in ascending order, and the number of all. This holds for pages, named conversations and
+/// creations.
 pub async fn conversations_carry_at_most_20_members_and_the_positions_of_8<R: Records>(subject: &Subject<R>) {
     for count in [1, READS_SHOWN_MAX, READS_SHOWN_MAX + 1, MEMBERS_SHOWN_MAX, MEMBERS_SHOWN_MAX + 1, 50] {
         let others: Vec<UserId> = (1..count as u128).map(|n| UserId::from_u128(n << 32)).collect();

@@ -29,7 +29,8 @@ pub async fn everybody_else_in_a_small_conversation_is_notified<R: Records>(subj
     }
 }
 
-/// Those with the newest messages first; neither the reader, nor authors of what was read before, nor of what was deleted.
+/// Those with the newest messages first; neither the reader, nor authors of what was read before, nor of what was
+/// deleted.
 pub async fn authors_of_what_was_newly_read_are_notified_in_a_larger_conversation<R: Records>(subject: &Subject<R>) {
     let members = crowd(DURABLE_RECEIPT_MEMBERS_MAX + 1);
     let conversation = subject.create(&members).await;

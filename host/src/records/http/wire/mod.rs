@@ -1,8 +1,8 @@
-//! The bodies of questions and answers between Roost and a records backend, as `docs/records-http.md` describes them, and
-//! their conversion into the port's types and back.
+//! The bodies of questions and answers between Roost and a records backend, as `docs/records-http.md` describes them,
+//! and their conversion into the port's types and back.
 //!
-//! Both directions are here, so that a backend in Rust can be built on them, like the sample backend of the tests. Names
-//! are those of the public API. A backend may add fields, and may answer lists of users in any order.
+//! Both directions are here, so that a backend in Rust can be built on them, like the sample backend of the tests.
+//! Names are those of the public API. A backend may add fields, and may answer lists of users in any order.
 
 mod conversations;
 mod documents;

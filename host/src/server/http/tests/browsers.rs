@@ -1,4 +1,5 @@
-//! What browsers and proxies need of every answer: CORS headers, whether the connection closes, and `HEAD` without effects.
+//! What browsers and proxies need of every answer: CORS headers, whether the connection closes, and `HEAD` without
+//! effects.
 
 use std::sync::atomic::Ordering;
 

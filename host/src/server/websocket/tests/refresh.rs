@@ -1,5 +1,5 @@
-//! Refreshes after an interruption of the bus: only for the users whom it concerns, few at a time, and without delay for
-//! what clients ask.
+//! Refreshes after an interruption of the bus: only for the users whom it concerns, few at a time, and without delay
+//! for what clients ask.
 
 use super::*;
 use crate::server::fake::REFRESHES_MAX;

@@ -148,8 +148,8 @@ impl ConnectionTask {
 
     /// Sends commands until the connection is lost (`true`) or not needed any more (`false`).
     ///
-    /// `resubscribing` is the number of subscriptions that are desired from the start. When they are confirmed, the subscribers
-    /// of those that a lost connection had are notified of the interruption.
+    /// `resubscribing` is the number of subscriptions that are desired from the start. When they are confirmed, the
+    /// subscribers of those that a lost connection had are notified of the interruption.
     async fn serve(
         &self,
         mut connection: MultiplexedConnection,
