@@ -9,8 +9,8 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use roost::config::{Pooling, PostgresConfig, Secret};
 use sqlx::{Connection, Executor, PgConnection, Row};
@@ -32,6 +32,15 @@ fsync = off
 full_page_writes = off
 ";
 
+/// Removes all data of a database and leaves its tables. Foreign keys and triggers are not heeded.
+const EMPTY: &str = "
+    SET session_replication_role = replica;
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT quote_ident(tablename) FROM pg_tables
+            WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations'
+        LOOP EXECUTE 'DELETE FROM ' || name; END LOOP;
+    END $$;";
+
 /// Waits until its input ends, that is, until the test process ends; then stops the server and removes its folder.
 const GUARDIAN_SCRIPT: &str = r#"cat > /dev/null; "$0" -D "$1/data" stop -s -m immediate; rm -rf "$1""#;
 
@@ -42,6 +51,8 @@ pub struct PostgresServer {
     folder: TempDir,
     port: u16,
     databases: AtomicUsize,
+    /// The URLs of databases whose tables may be emptied and used again.
+    returned: Mutex<Vec<String>>,
     guardian: Child,
     alive: Option<ChildStdin>,
 }
@@ -66,7 +77,8 @@ impl PostgresServer {
         guardian.arg("-c").arg(GUARDIAN_SCRIPT).arg(programs.join("pg_ctl")).arg(folder.path()).process_group(0);
         let mut guardian = guardian.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh runs");
         let alive = guardian.stdin.take();
-        let mut server = Self { programs, account, folder, port: 0, databases: AtomicUsize::new(0), guardian, alive };
+        let (databases, returned) = (AtomicUsize::new(0), Mutex::default());
+        let mut server = Self { programs, account, folder, port: 0, databases, returned, guardian, alive };
         // Another process can take a free port before the server does.
         for _ in 0..5 {
             server.port = free_port();
@@ -87,10 +99,26 @@ impl PostgresServer {
         self.url(&name)
     }
 
+    /// Lends a database without data. To create one takes the server several times as long as most cases of a
+    /// conformance suite, so the tables of an earlier case are emptied and used again.
+    pub async fn lend(&'static self) -> LentDatabase {
+        let returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(url) = returned else { return LentDatabase { server: self, url: self.database().await } };
+        let mut connection = PgConnection::connect(&url).await.expect("the server answers");
+        connection.execute(EMPTY).await.expect("emptied tables");
+        connection.close().await.expect("the connection closes");
+        LentDatabase { server: self, url }
+    }
+
     /// The configuration of an empty database, with timeouts that suit a busy machine.
     pub async fn fresh(&self) -> PostgresConfig {
+        Self::config(self.database().await)
+    }
+
+    /// The configuration of a database with this URL, with timeouts that suit a busy machine.
+    pub fn config(url: String) -> PostgresConfig {
         PostgresConfig {
-            url: Secret(self.database().await),
+            url: Secret(url),
             connections_max: 8,
             acquire_timeout: DEADLINE,
             statement_timeout: DEADLINE,
@@ -174,6 +202,23 @@ impl Drop for PostgresServer {
         drop(self.alive.take());
         // A failure leaves a temporary folder behind; it must not hide the failure of the test itself.
         let _ = self.guardian.wait();
+    }
+}
+
+/// A database that is lent to a test which changes no table's definition and keeps no connection. It goes back when the
+/// value is dropped, unless the test failed.
+pub struct LentDatabase {
+    server: &'static PostgresServer,
+    /// How to reach it.
+    pub url: String,
+}
+
+impl Drop for LentDatabase {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let returned = std::mem::take(&mut self.url);
+            self.server.returned.lock().unwrap_or_else(PoisonError::into_inner).push(returned);
+        }
     }
 }
 

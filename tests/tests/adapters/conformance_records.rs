@@ -53,6 +53,16 @@ fn on<F: Future<Output = ()>>(
     });
 }
 
+fn on_a_lent_database<F: Future<Output = ()>>(case: impl FnOnce(Subject<RecordStore>) -> F) {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let database = PostgresServer::shared().lend().await;
+        let config = PostgresServer::config(database.url.clone());
+        let records = RecordStore::open(&RecordsUrl::Postgres(config)).await.unwrap();
+        case(Subject::new(records.clone(), |records| Box::pin(records.flush()))).await;
+        records.close().await;
+    });
+}
+
 /// Runs a case on a sample backend that answers from the fake.
 fn on_a_backend<F: Future<Output = ()>>(case: impl FnOnce(Subject<RecordStore>) -> F) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -94,7 +104,7 @@ macro_rules! on_every_adapter {
             use super::*;
             $(#[test]
             fn $case() {
-                on(on_postgres(), async |subject| $module::$case(&subject).await);
+                on_a_lent_database(async |subject| $module::$case(&subject).await);
             })*
         }
 

@@ -32,7 +32,8 @@ async fn open(config: &PostgresConfig) -> RecordStore {
 
 fn on<F: Future<Output = ()>>(mode: PoolMode, case: impl FnOnce(Subject<RecordStore>) -> F) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let records = open(&PgBouncer::shared(mode).fresh().await).await;
+        let database = PostgresServer::shared().lend().await;
+        let records = open(&PgBouncer::shared(mode).config(database.url.clone())).await;
         case(Subject::new(records.clone(), |records| Box::pin(records.flush()))).await;
         records.close().await;
     });
