@@ -7,9 +7,10 @@ use std::process::{Command, Output};
 use crate::binary;
 use crate::sources::root;
 
-/// Where the tests compile new functions. It is kept, so that only the first run compiles the sdk.
+/// Where the tests compile functions: the target folder of the workspace, so that what all functions depend on is built
+/// already.
 pub fn target_folder() -> PathBuf {
-    crate::components().with_file_name("new-functions")
+    crate::components().parent().expect("components are in the target folder").to_owned()
 }
 
 /// The result of a command, as text.

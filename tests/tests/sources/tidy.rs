@@ -32,6 +32,23 @@ fn manifests() -> Vec<(PathBuf, toml::Table)> {
         .collect()
 }
 
+/// `cargo test` builds no harness for such a crate, and would not run a test in it.
+#[test]
+fn a_crate_without_a_test_harness_has_no_tests() {
+    let mut checked = 0;
+    for (path, manifest) in manifests() {
+        let harness = manifest.get("lib").and_then(|lib| lib.get("test")).and_then(toml::Value::as_bool);
+        if harness == Some(false) {
+            checked += 1;
+            for source in files(path.parent().unwrap(), "rs") {
+                let text = fs::read_to_string(&source).unwrap();
+                assert!(!text.contains("test]"), "{}: its tests are not run; see {}", source.display(), path.display());
+            }
+        }
+    }
+    assert!(checked > 0, "no crate leaves out its harness: remove this test");
+}
+
 fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
     let tables = ["dependencies", "dev-dependencies", "build-dependencies"];
     tables.iter().filter_map(|table| manifest.get(*table)?.as_table()).flat_map(|table| table.keys().cloned()).collect()
