@@ -153,7 +153,8 @@ async fn cost(members: usize) -> (f64, f64) {
     let conversations = fill(&world, members).await;
     send_to_all(&world, conversations.iter()).await;
     let all_at_once = grown().await;
-    print(&format!("{members} members each, all spoken in within ten minutes: {all_at_once:.0} bytes a user"), &redis).await;
+    print(&format!("{members} members each, all spoken in within ten minutes: {all_at_once:.0} bytes a user"), &redis)
+        .await;
     forget_feeds(&mut redis.client().await).await;
     send_to_all(&world, conversations.iter().step_by(QUIET)).await;
     let ordinary = grown().await;

@@ -6,6 +6,7 @@ use roost_core::port::{AppBound, Outcome, StoreError, Transaction, app_function}
 use super::app_totals::AppTotals;
 use super::commit::{self, CommitAnswer, outcomes_of};
 use super::connections::requests::RequestSender;
+use super::large_commits;
 use super::names::RedisNames;
 
 /// Carries out valid transactions; returns their outcomes in the order given.
@@ -15,7 +16,7 @@ pub(super) async fn commit(
     transactions: &[Transaction],
 ) -> Result<Vec<Outcome>, StoreError> {
     if transactions.iter().all(|transaction| app_function(transaction).is_none()) {
-        return commit::commit(requests, names, transactions).await.map(outcomes_of);
+        return large_commits::commit(requests, names, transactions).await.map(outcomes_of);
     }
     let sent: Vec<BoundedTransaction> = transactions.iter().map(|each| bounded(totals, names, each)).collect();
     let mut answers = send(requests, (totals, names), &sent).await?;

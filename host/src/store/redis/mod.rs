@@ -15,6 +15,7 @@ mod feed;
 // The tests fuzz the parsers of replies through this module.
 #[doc(hidden)]
 pub mod fuzzing;
+mod large_commits;
 mod ledger;
 mod names;
 mod read;
@@ -258,7 +259,7 @@ impl PlainStore for RedisStore {
         let accepted = call.take_accepted();
         let outcomes = match &self.app_totals {
             Some(totals) => cluster_commit::commit((&self.requests, totals), &self.names, &accepted).await?,
-            None => commit::outcomes_of(commit::commit(&self.requests, &self.names, &accepted).await?),
+            None => commit::outcomes_of(large_commits::commit(&self.requests, &self.names, &accepted).await?),
         };
         Ok(call.outcomes(outcomes))
     }

@@ -16,15 +16,17 @@ pub(super) struct RedisNames {
     in_cluster: bool,
     /// Every name of a channel up to the id of the user.
     channel_start: String,
+    /// Every name of a feed up to the id of the user.
+    feed_start: String,
 }
 
 impl RedisNames {
     pub(super) fn new(prefix: &str, in_cluster: bool) -> Self {
         let tag = if in_cluster { "{" } else { "" };
         let user = UserId::from_u128(0);
-        let name = channel(user);
-        let start = name.trim_end_matches(&user.to_string());
-        Self { prefix: prefix.to_owned(), in_cluster, channel_start: format!("{prefix}{start}{tag}") }
+        let start = |name: String| format!("{prefix}{}{tag}", name.trim_end_matches(&user.to_string()));
+        let (channel_start, feed_start) = (start(channel(user)), start(feed_physical(user)));
+        Self { prefix: prefix.to_owned(), in_cluster, channel_start, feed_start }
     }
 
     pub(super) const fn in_cluster(&self) -> bool {
@@ -33,7 +35,7 @@ impl RedisNames {
 
     pub(super) fn key(&self, key: &Key) -> String {
         let key = if self.in_cluster { key.physical_in_cluster() } else { key.physical() };
-        format!("{}{key}", self.prefix)
+        if self.prefix.is_empty() { key } else { format!("{}{key}", self.prefix) }
     }
 
     /// The names of all counters of a space that a hash can index, up to the item.
@@ -64,11 +66,11 @@ impl RedisNames {
     }
 
     pub(super) fn feed(&self, user: UserId) -> String {
-        self.tagged(&feed_physical(user), user)
+        self.of_user(&self.feed_start, user)
     }
 
     pub(super) fn channel(&self, user: UserId) -> String {
-        self.tagged(&channel(user), user)
+        self.of_user(&self.channel_start, user)
     }
 
     /// The user whose channel this is; `None` if it is another program's.
@@ -98,10 +100,8 @@ impl RedisNames {
         if self.in_cluster { slot_of_tag(&owner.partition().to_string()) } else { 0 }
     }
 
-    fn tagged(&self, name: &str, user: UserId) -> String {
-        let start = name.trim_end_matches(&user.to_string());
-        let (open, close) = if self.in_cluster { ("{", "}") } else { ("", "") };
-        format!("{}{start}{open}{user}{close}", self.prefix)
+    fn of_user(&self, start: &str, user: UserId) -> String {
+        if self.in_cluster { format!("{start}{user}}}") } else { format!("{start}{user}") }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Harness;
 use super::fixture::{Fixture, add, bytes, is_wrong_type, set, set_field};
 use crate::key::{Key, Space};
-use crate::port::{Check, Mutation, Outcome, Query};
+use crate::port::{Check, KeyValue, Mutation, Outcome, Query, StoreError};
 
 /// Both checks accept every type.
 pub async fn absent_and_present_hold_for_every_type<H: Harness>(harness: &H) {
@@ -36,6 +36,39 @@ pub async fn present_either_holds_if_one_of_two_keys_exists<H: Harness>(harness:
     let refused = fixture.transaction().check(either(&fixture)).mutate(add(&fixture.key("count"), 1));
     assert_eq!(fixture.commit(refused).await, Outcome::Refused(0));
     assert!(!fixture.exists("count").await);
+}
+
+/// As in a large group, whether nearly everybody is away or nobody: each transaction has its own outcome, in order.
+pub async fn many_transactions_are_refused_one_by_one<H: Harness>(harness: &H) {
+    const MANY: usize = 400;
+    for kinds in [25, 2] {
+        let fixtures: Vec<Fixture<'_, H>> = (0..MANY).map(|_| Fixture::new(harness)).collect();
+        let total = |fixture: &Fixture<'_, H>| Key::of_user(Space::UnreadTotal, fixture.user);
+        let (mut prepared, mut expected) = (Vec::new(), Vec::new());
+        for (number, fixture) in fixtures.iter().enumerate() {
+            let (mutation, outcome) = match number % kinds {
+                0 => (Some(add(&total(fixture), 4)), "committed 5"),
+                1 => (Some(set(&Key::followed(fixture.user), "", Some(60_000))), "committed 1"),
+                2 => (Some(set_field(&total(fixture), "a", "hash")), "wrong type"),
+                _ => (None, "refused"),
+            };
+            prepared.extend(mutation.map(|mutation| fixture.transaction().mutate(mutation)));
+            expected.push(outcome);
+        }
+        harness.store().commit(prepared).await.expect("the transactions are valid");
+        let transactions = fixtures.iter().map(|fixture| {
+            let either = Check::PresentEither(total(fixture), Space::Followed);
+            fixture.transaction().check(either).mutate(add(&total(fixture), 1))
+        });
+        let outcomes = harness.store().commit(transactions.collect()).await.expect("the transactions are valid");
+        let found: Vec<_> = outcomes.iter().map(|outcome| match outcome {
+            Outcome::Committed(results) => format!("committed {}", results[0]),
+            Outcome::Refused(0) => "refused".to_owned(),
+            Outcome::Failed(StoreError::WrongType(_)) => "wrong type".to_owned(),
+            other => format!("{other:?}"),
+        });
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{kinds} kinds");
+    }
 }
 
 /// A counter is compared as its decimal text; a missing key equals no value.

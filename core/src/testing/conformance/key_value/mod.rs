@@ -80,6 +80,7 @@ macro_rules! each_store_case {
             writes::transactions_of_one_call_are_independent
             checks::absent_and_present_hold_for_every_type
             checks::present_either_holds_if_one_of_two_keys_exists
+            checks::many_transactions_are_refused_one_by_one
             checks::equals_compares_bytes
             checks::field_equals_tells_missing_from_empty
             checks::field_below_compares_numbers
