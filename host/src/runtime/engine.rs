@@ -23,6 +23,10 @@ pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// So much of a memory is cleared by copying after each instance, instead of being returned to the kernel.
 const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
 const TABLE_KEEP_RESIDENT: usize = 16 << 10;
+/// The number of slots that keep such memory while no instance uses them. Beyond that, the slot that was used longest
+/// ago is used again, also by another function. The usual hundred fill up only in the course of many deployments, each
+/// of which brings a function to slots that are not used yet, so that a host seems to grow.
+const UNUSED_SLOTS: u32 = 32;
 /// The address space of one memory with which bounds checks are not needed.
 const RESERVATION: u64 = 4 << 30;
 /// How many instances may exist at once when the allocator itself sets no bound.
@@ -281,6 +285,7 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
         .total_tables(instances.saturating_mul(limits::TABLES_MAX))
         .total_stacks(instances)
         .max_memory_size(MEMORY_BYTES_MAX)
+        .max_unused_warm_slots(UNUSED_SLOTS)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
         .table_keep_resident(TABLE_KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);
