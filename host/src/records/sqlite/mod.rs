@@ -6,6 +6,7 @@
 #[macro_use]
 mod fragments;
 
+mod checkpoints;
 mod connections;
 mod dialect;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
+use self::checkpoints::Checkpoints;
 use self::connections::{ConnectionSlot, ReadConnections, begin_write};
 use super::sql::{
     Database, DatabaseOpenError, Queries, QueryError, QueryResult, SqlRecords, describe, describe_migration, migrator,
@@ -46,15 +48,17 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 const READ_CONNECTIONS: usize = 4;
 /// Another process may hold the write lock this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The write-ahead log grows to this many pages of 4 KiB before they move into the database. A send writes about ten
-/// pages, and the move waits for the disk: SQLite's default of 1,000 would delay every hundredth send.
-const CHECKPOINT_PAGES: &str = "8000";
+/// If the write-ahead log grows to this many pages of 4 KiB, the writer itself moves what is left of them into the
+/// database, and waits for the disk. [`Checkpoints`] do that long before, beside the writer.
+const CHECKPOINT_PAGES: &str = "16000";
 
 /// Connections to an SQLite database. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     writer: Arc<ConnectionSlot>,
     readers: Arc<ReadConnections>,
+    /// A database in memory has none.
+    checkpoints: Option<Arc<Checkpoints>>,
 }
 
 /// Opens the database, after creating it or updating its schema where needed. Needs a tokio runtime.
@@ -80,7 +84,13 @@ pub(super) async fn open(location: &SqliteLocation) -> Result<SqlRecords<Sqlite>
     if slots.is_empty() {
         slots.push(Arc::clone(&writer));
     }
-    Ok(SqlRecords::new(Sqlite { writer, readers: Arc::new(ReadConnections::new(slots)) }))
+    let checkpoints = match location {
+        SqliteLocation::File(_) => {
+            Some(Checkpoints::start(options.create_if_missing(false)).await.map_err(open_error)?)
+        }
+        SqliteLocation::Memory => None,
+    };
+    Ok(SqlRecords::new(Sqlite { writer, readers: Arc::new(ReadConnections::new(slots)), checkpoints }))
 }
 
 impl Database for Sqlite {
@@ -96,6 +106,9 @@ impl Database for Sqlite {
         let mut transaction = begin_write(&mut connection).await?;
         let answer = queries(&mut transaction).await?;
         transaction.commit().await?;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.count_write();
+        }
         Ok(answer)
     }
 
@@ -105,6 +118,9 @@ impl Database for Sqlite {
     }
 
     async fn close(&self) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.close().await;
+        }
         self.readers.close().await;
         self.writer.close().await;
     }

@@ -1,7 +1,7 @@
 //! Turns transactions into commands, and replies into outcomes.
 //!
-//! A single mutation without a check, except of an item of the space `app`, a single check whether keys exist, and a
-//! single ephemeral event are one plain command. All other transactions are carried out by `commit.lua`: `script_calls` writes its arguments, and puts
+//! A single mutation without a check, except of an item of the space `app`, and a single ephemeral event are one plain
+//! command. All other transactions are carried out by `commit.lua`: `script_calls` writes its arguments, and puts
 //! transactions of one slot that differ in nothing but their keys into one call.
 
 use std::collections::HashMap;
@@ -144,14 +144,13 @@ fn plan(transaction: &Transaction, names: &RedisNames) -> Result<CommitPlan, Sto
         ([], [only], []) if is_plain(only) && only.key().space != Space::App => {
             CommitPlan::Command(plain_command(only, names))
         }
-        ([only], [], []) if let Some(command) = plain_check(only, names) => CommitPlan::Command(command),
         ([], [], [only]) if !only.durable => CommitPlan::Command(publish_ephemeral(transaction.owner, only, names)),
         _ => CommitPlan::Script,
     })
 }
 
 /// Refuses a score that Redis would round.
-fn check_score(mutation: &Mutation) -> Result<(), StoreError> {
+pub(super) fn check_score(mutation: &Mutation) -> Result<(), StoreError> {
     match mutation {
         Mutation::OrderedPut(key, _, score) if score.unsigned_abs() > SCORE_MAX => Err(StoreError::TooLarge(format!(
             "{}: a score of {score}; Redis keeps whole scores exactly from -{SCORE_MAX} to {SCORE_MAX}",
@@ -205,18 +204,6 @@ fn plain_command(mutation: &Mutation, names: &RedisNames) -> Cmd {
     command
 }
 
-/// The command that counts the keys of a check, if it asks for no more than whether they exist.
-fn plain_check(check: &Check, names: &RedisNames) -> Option<Cmd> {
-    let other = match check {
-        Check::Absent(_) | Check::Present(_) => None,
-        Check::PresentEither(key, other) => Some(Key::new(*other, key.owner)),
-        _ => return None,
-    };
-    let mut command = cmd("EXISTS");
-    command.arg(names.key(check.key())).arg(other.map(|other| names.key(&other)));
-    Some(command)
-}
-
 /// Publishes an event that only present subscribers receive.
 fn publish_ephemeral(owner: Owner, event: &Event, names: &RedisNames) -> Cmd {
     let mut command = cmd(names.publish_command());
@@ -267,10 +254,6 @@ fn exceeding_bytes(reply: &Reply) -> Option<u64> {
 fn outcome(transaction: &Transaction, reply: Reply) -> Outcome {
     match (transaction.mutations.first(), reply) {
         (_, Reply::Array(parts)) => script_outcome(transaction, parts),
-        (None, Reply::Int(found)) if let [check] = transaction.checks.as_slice() => {
-            let holds = (found > 0) != matches!(check, Check::Absent(_));
-            if holds { Outcome::Committed(Vec::new()) } else { Outcome::Refused(0) }
-        }
         (Some(Mutation::Add { .. } | Mutation::AddField(..)), Reply::Int(sum)) => Outcome::Committed(vec![sum]),
         (_, Reply::Int(_) | Reply::Okay) => Outcome::Committed(Vec::new()),
         (_, other) => Outcome::Failed(errors::unexpected(&key_at(transaction, 1), &other)),

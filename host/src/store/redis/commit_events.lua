@@ -59,12 +59,14 @@ local function open_feeds()
     if entry then entry[#entry + 1], entry[#entry + 2] = name .. ':json', '' end
   end
 
-  -- The message and the size of an event with the results of a transaction at the end of its payload.
+  -- The message and the size of an event with the results of a transaction at the end of its payload. Results become
+  -- texts here: some versions of Redis write a number with many zeros at its end with an exponent.
   local function complete(event, result)
     local members, entry = {}, event.entry
     for index, added in ipairs(event.added) do
-      members[index] = added.member .. result[added.place]
-      if added.entry_at then entry[added.entry_at] = result[added.place] end
+      local text = result[added.place] .. ''
+      members[index] = added.member .. text
+      if added.entry_at then entry[added.entry_at] = text end
     end
     local text = event.open .. table.concat(members, ',') .. '}'
     if event.whole_at then entry[#entry] = sub(text, event.whole_at) end

@@ -28,7 +28,8 @@ local function open_ledger(plan_of, is_stored)
 
   -- A function without items leaves nothing behind.
   local function add_to_sum(change)
-    if change ~= 0 and call('HINCRBY', ledger, 'bytes', change) <= 0 then call('DEL', ledger, due) end
+    local text = string.format('%.0f', change)
+    if change ~= 0 and call('HINCRBY', ledger, 'bytes', text) <= 0 then call('DEL', ledger, due) end
   end
 
   -- Gives back what at most so many expired items took.

@@ -40,7 +40,27 @@ struct ScriptCall<'t> {
     keys: Vec<String>,
     channels: Vec<String>,
     /// The partition of each transaction.
-    partitions: Vec<Owner>,
+    partitions: Vec<PartitionId>,
+}
+
+/// What keys have in common with those of the same partition, and with no others: a user and a conversation with the
+/// same id could have a key in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PartitionId {
+    Uuid(u128),
+    Shard(u32),
+}
+
+impl PartitionId {
+    fn of(owner: Owner) -> Self {
+        match owner {
+            Owner::User(user) => Self::Uuid(user.as_u128()),
+            Owner::Conversation(conversation) | Owner::Message { conversation, .. } => {
+                Self::Uuid(conversation.as_u128())
+            }
+            Owner::Shard(shard) => Self::Shard(shard),
+        }
+    }
 }
 
 /// An argument that all transactions of a call share.
@@ -73,7 +93,7 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
         let names = self.names;
         let mut keys = TransactionKeys::of(transaction, names);
         let shared = self.write(transaction, &mut keys);
-        let (slot, partition) = (names.slot(transaction.owner), transaction.owner.partition());
+        let (slot, partition) = (names.slot(transaction.owner), PartitionId::of(transaction.owner));
         // The script carries out those with a ledger, which they share, one after the other.
         let has_ledger = app_function(transaction).is_some();
         let fits = |call: &ScriptCall<'t>| {
@@ -162,7 +182,7 @@ impl<'t, 'n> ScriptCalls<'t, 'n> {
 impl ScriptCall<'_> {
     /// Whether a transaction of this partition with these keys would have one in common with another transaction. Keys
     /// of different partitions are different.
-    fn has_key_of(&self, partition: Owner, keys: &[String]) -> bool {
+    fn has_key_of(&self, partition: PartitionId, keys: &[String]) -> bool {
         self.partitions.contains(&partition) && keys.iter().any(|key| self.keys.contains(key))
     }
 
