@@ -61,13 +61,13 @@ pub async fn many_transactions_are_refused_one_by_one<H: Harness>(harness: &H) {
             fixture.transaction().check(either).mutate(add(&total(fixture), 1))
         });
         let outcomes = harness.store().commit(transactions.collect()).await.expect("the transactions are valid");
-        let found: Vec<_> = outcomes.iter().map(|outcome| match outcome {
+        let text = |outcome: &Outcome| match outcome {
             Outcome::Committed(results) => format!("committed {}", results[0]),
             Outcome::Refused(0) => "refused".to_owned(),
             Outcome::Failed(StoreError::WrongType(_)) => "wrong type".to_owned(),
             other => format!("{other:?}"),
-        });
-        assert_eq!(found.collect::<Vec<_>>(), expected, "{kinds} kinds");
+        };
+        assert_eq!(outcomes.iter().map(text).collect::<Vec<_>>(), expected, "{kinds} kinds");
     }
 }
 
