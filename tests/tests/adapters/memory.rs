@@ -1,5 +1,5 @@
-//! The memory of live state in Redis for each of 250 users with 50 conversations each, written by the real rules through
-//! the real adapter. Prints the growth of `used_memory`, and bytes per user and key space.
+//! The memory of live state in Redis for each of 250 users with 50 conversations each, written by the real rules
+//! through the real adapter. Prints the growth of `used_memory`, and bytes per user and key space.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
