@@ -18,6 +18,8 @@ use roost_tests::redis::RedisServer;
 use uuid::Uuid;
 
 const USERS: usize = 250;
+/// The users who are there before, so that what Redis takes for connections, scripts and tables is not counted.
+const USERS_BEFORE: usize = 20;
 const CONVERSATIONS_PER_USER: usize = 50;
 /// A message of ordinary length.
 const CONTENT: &str = "See you at eight, in front of the station? I bring the tickets.";
@@ -50,8 +52,8 @@ type World = TestWorld<Store, FakeRecords, RealClock>;
 
 /// Creates conversations with this many members each, and then brings all users online with cached counters, so that
 /// their feeds do not hold the beginnings of all conversations. Returns the conversations, each with a member.
-async fn fill(world: &World, members: usize) -> Vec<(ConversationId, UserId)> {
-    let users: Vec<UserId> = (0..USERS).map(|_| UserId::from_u128(Uuid::new_v4().as_u128())).collect();
+async fn fill(world: &World, users: usize, members: usize) -> Vec<(ConversationId, UserId)> {
+    let users: Vec<UserId> = (0..users).map(|_| UserId::from_u128(Uuid::new_v4().as_u128())).collect();
     let conversations = stream::iter(memberships(&users, members)).map(async |members| {
         let new = NewConversation { id: None, creator: members[0], members: members.clone(), at: world.now() };
         (messaging::create(world, new).await.unwrap().conversation.id, members[0])
@@ -87,9 +89,9 @@ async fn send_message(world: &World, conversation: ConversationId, sender: UserI
 fn memberships(users: &[UserId], members: usize) -> Vec<Vec<UserId>> {
     let rounds = CONVERSATIONS_PER_USER / members;
     let members_of =
-        |first: usize, step: usize| (0..members).map(|index| users[(first + index * step) % USERS]).collect();
+        |first: usize, step: usize| (0..members).map(|index| users[(first + index * step) % users.len()]).collect();
     (1..=rounds)
-        .flat_map(|step| (0..USERS).map(move |first| (first, step)))
+        .flat_map(|step| (0..users.len()).map(move |first| (first, step)))
         .map(|(first, step)| members_of(first, step))
         .collect()
 }
@@ -142,15 +144,17 @@ async fn spaces(connection: &mut MultiplexedConnection) -> BTreeMap<String, (usi
 /// bytes for each user.
 async fn cost(members: usize) -> (f64, f64) {
     let redis = RedisServer::start().await;
-    let before = used_memory(&redis).await;
     let world = TestWorld {
         store: Arc::new(store(&redis).await),
         records: Arc::new(FakeRecords::new(1)),
         clock: RealClock,
         telemetry: FakeTelemetry::new(),
     };
+    send_to_all(&world, fill(&world, USERS_BEFORE, members).await.iter()).await;
+    forget_feeds(&mut redis.client().await).await;
+    let before = used_memory(&redis).await;
     let grown = async || (used_memory(&redis).await - before) / USERS as f64;
-    let conversations = fill(&world, members).await;
+    let conversations = fill(&world, USERS, members).await;
     send_to_all(&world, conversations.iter()).await;
     let all_at_once = grown().await;
     print(&format!("{members} members each, all spoken in within ten minutes: {all_at_once:.0} bytes a user"), &redis)
