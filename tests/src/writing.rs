@@ -7,10 +7,14 @@ use std::process::{Command, Output};
 use crate::binary;
 use crate::sources::root;
 
-/// Where the tests compile functions: the target folder of the workspace, so that what all functions depend on is built
-/// already.
-pub fn target_folder() -> PathBuf {
-    crate::components().parent().expect("components are in the target folder").to_owned()
+/// Where commands in this folder compile. The repository has its own target folder, where everything is built already.
+/// What the tests write or copy is apart from it: another package of the same name, or another copy of the same package,
+/// would replace what is built there without cargo noticing. This folder is kept, so that only the first run compiles
+/// the sdk.
+pub fn target_folder(folder: &Path) -> PathBuf {
+    let components = crate::components();
+    let target = components.parent().expect("components are in the target folder");
+    if folder.starts_with(root()) { target.to_owned() } else { target.join("new-functions") }
 }
 
 /// The result of a command, as text.
@@ -37,9 +41,10 @@ pub fn cargo(folder: &Path, arguments: &[&str]) -> Finished {
 fn run(program: &Path, folder: &Path, arguments: &[&str]) -> Finished {
     let mut command = Command::new(program);
     command.current_dir(folder).args(arguments);
-    command.env("CARGO_TARGET_DIR", target_folder()).env("CARGO_NET_OFFLINE", "true");
-    // Cargo names the toolchain and the package of the test; another build must not see them.
-    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO_MANIFEST_DIR");
+    command.env("CARGO_TARGET_DIR", target_folder(folder)).env("CARGO_NET_OFFLINE", "true");
+    // Cargo names the toolchain and the package of the test; another build must not see them. With the last variable,
+    // which shows how long tests take, everything is compiled again.
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO_MANIFEST_DIR").env_remove("RUSTC_BOOTSTRAP");
     let Output { status, stdout, stderr } = command.output().expect("the program runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Finished { code: status.code(), output: text(stdout), errors: text(stderr) }

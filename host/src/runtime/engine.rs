@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -23,10 +23,12 @@ pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// So much of a memory is cleared by copying after each instance, instead of being returned to the kernel.
 const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
 const TABLE_KEEP_RESIDENT: usize = 16 << 10;
-/// The number of slots that keep such memory while no instance uses them. Beyond that, the slot that was used longest
-/// ago is used again, also by another function. The usual hundred fill up only in the course of many deployments, each
-/// of which brings a function to slots that are not used yet, so that a host seems to grow.
-const UNUSED_SLOTS: u32 = 32;
+/// How many slots that no instance uses, but some function has used, a shard of the pool has before it prefers them,
+/// whichever function it was, to slots that nobody has used. Wasmtime has a shard for each processor, up to
+/// [`SHARDS_MAX`]. With its usual hundred in all, each deployment brings a function to slots that are not used yet, so
+/// that a host seems to grow for a long time.
+const UNUSED_SLOTS_OF_SHARD: u32 = 16;
+const SHARDS_MAX: u32 = 16;
 /// The address space of one memory with which bounds checks are not needed.
 const RESERVATION: u64 = 4 << 30;
 /// How many instances may exist at once when the allocator itself sets no bound.
@@ -279,13 +281,14 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
     // As much for each as one instance may have at most, so that no function takes what others need. Instances of core
     // modules are only counted; memories and tables are address space.
     let mut pool = PoolingAllocationConfig::new();
+    let processors = available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(SHARDS_MAX));
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(limits::INSTANCES_MAX))
         .total_memories(instances.saturating_mul(limits::MEMORIES_MAX))
         .total_tables(instances.saturating_mul(limits::TABLES_MAX))
         .total_stacks(instances)
         .max_memory_size(MEMORY_BYTES_MAX)
-        .max_unused_warm_slots(UNUSED_SLOTS)
+        .max_unused_warm_slots(UNUSED_SLOTS_OF_SHARD * processors.min(SHARDS_MAX))
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
         .table_keep_resident(TABLE_KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);

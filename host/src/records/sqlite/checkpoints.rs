@@ -1,5 +1,8 @@
 //! Moves the write-ahead log into the database, on a connection of its own. The move waits for the disk, often longer
 //! than a tenth of a second, and the writer goes on meanwhile.
+//!
+//! The log begins anew only if all of it is in the database when a write begins. While writes follow each other without
+//! a pause, it grows until the writer moves the little that is left then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,21 +62,32 @@ impl Drop for Checkpoints {
 }
 
 async fn run(counted: Arc<CountedWrites>, connection: Arc<ConnectionSlot>) {
+    let mut has_failed = false;
     loop {
         counted.enough.notified().await;
         counted.writes.store(0, Ordering::Relaxed);
-        // The writes themselves report a database that does not work, and the writer moves the log if nobody else does.
-        if let Err(error) = checkpoint(&connection).await {
-            tracing::debug!(?error, "the write-ahead log of the records is not moved into the database now");
+        let moved = checkpoint(&connection).await;
+        if let (Err(error), false) = (&moved, has_failed) {
+            tracing::warn!(
+                ?error,
+                "the write-ahead log of the records cannot be moved into the database, so it grows; look at the disk and at \
+                 the permissions of the database file"
+            );
+        }
+        has_failed = moved.is_err();
+        if has_failed {
             // Whatever it answers, a broken connection is replaced by the next checkpoint.
             let _ = connection.probe().await;
         }
     }
 }
 
+/// Moves the log, and then the little that was written meanwhile.
 async fn checkpoint(connection: &ConnectionSlot) -> QueryResult<()> {
     let mut connection = connection.acquire().await?;
-    sqlx::query(MOVE).fetch_all(&mut *connection).await?;
+    for _ in 0..2 {
+        sqlx::query(MOVE).fetch_all(&mut *connection).await?;
+    }
     Ok(())
 }
 

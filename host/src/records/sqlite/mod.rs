@@ -48,8 +48,8 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 const READ_CONNECTIONS: usize = 4;
 /// Another process may hold the write lock this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// If the write-ahead log grows to this many pages of 4 KiB, the writer itself moves what is left of them into the
-/// database, and waits for the disk. [`Checkpoints`] do that long before, beside the writer.
+/// If the write-ahead log grows to this many pages of 4 KiB, the writer itself moves what [`Checkpoints`] have left of
+/// them into the database, and waits for the disk.
 const CHECKPOINT_PAGES: &str = "16000";
 
 /// Connections to an SQLite database. Clones share them.

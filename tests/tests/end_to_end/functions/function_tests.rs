@@ -14,7 +14,7 @@ fn components() -> &'static Path {
     COMPONENTS.get_or_init(|| {
         let all = roost(&root(), &["test", "typing", "presence", "reactions"]).succeeded();
         assert!(all.output.ends_with("12 cases: 12 passed, 0 failed\n"), "{}", all.output);
-        target_folder().join("function-tests")
+        target_folder(&root()).join("function-tests")
     })
 }
 

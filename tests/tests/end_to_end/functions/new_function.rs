@@ -44,7 +44,7 @@ async fn a_function_in_a_folder_of_its_own_builds_is_tested_served_and_renamed()
     let tested = roost(&folder.join("src"), &["test"]).succeeded();
     assert!(tested.output.ends_with("3 cases: 3 passed, 0 failed\n"), "{}", tested.output);
 
-    let server = Server::develop_sources(&folder, &[("CARGO_TARGET_DIR", &target_folder())]).await;
+    let server = Server::develop_sources(&folder, &[("CARGO_TARGET_DIR", &target_folder(&folder))]).await;
     assert_eq!(served(&server).await, ["votes"]);
     let user = server.user(Uuid::new_v4());
     for count in 1..3 {
