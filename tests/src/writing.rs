@@ -8,9 +8,9 @@ use crate::binary;
 use crate::sources::root;
 
 /// Where commands in this folder compile. The repository has its own target folder, where everything is built already.
-/// What the tests write or copy is apart from it: another package of the same name, or another copy of the same package,
-/// would replace what is built there without cargo noticing. This folder is kept, so that only the first run compiles
-/// the sdk.
+/// What the tests write or copy is apart from it: another package of the same name, or another copy of the same
+/// package, would replace what is built there without cargo noticing. This folder is kept, so that only the first run
+/// compiles the sdk.
 pub fn target_folder(folder: &Path) -> PathBuf {
     let components = crate::components();
     let target = components.parent().expect("components are in the target folder");
