@@ -189,11 +189,9 @@ pub async fn write_records(scenario: &Scenario, data: &Path, url: &str) -> anyho
 /// Confirms everything that was written, as if it had been announced: the recovery of tens of thousands of changes is
 /// not what is measured.
 async fn confirm_all(records: &RecordStore) -> anyhow::Result<()> {
+    let mut query = PendingQuery::untried(Timestamp(u64::MAX >> 12));
     loop {
-        let page = records.pending(PendingQuery::untried(Timestamp(u64::MAX >> 12))).await?;
-        if page.items.is_empty() {
-            return Ok(());
-        }
+        let page = records.pending(query.clone()).await?;
         let confirmed = page.items.into_iter().map(|item| match item.pending {
             Pending::Change(changed) => Confirmation::Change(changed.change.message.conversation, changed.change.seq),
             Pending::Member(conversation, user, moves) => Confirmation::Member(conversation, user, moves),
@@ -202,7 +200,11 @@ async fn confirm_all(records: &RecordStore) -> anyhow::Result<()> {
             Pending::Contact(user, other, moves) => Confirmation::Contact(user, other, moves),
         });
         records.announced(confirmed.collect()).await?;
-        records.flush().await;
+        if page.next.is_none() {
+            records.flush().await;
+            return Ok(());
+        }
+        query.cursor = page.next;
     }
 }
 
