@@ -299,14 +299,21 @@ pub(super) static STATEMENTS: Statements = Statements {
     postpone_changes: "UPDATE unannounced_changes SET attempts = asked.value ->> 2, next_time = asked.value ->> 3
             FROM json_each(?1) AS asked
             WHERE conversation = unhex(asked.value ->> 0) AND seq = (asked.value ->> 1)",
-    postpone_moves: "UPDATE unannounced_moves SET attempts = asked.value ->> 2, next_time = asked.value ->> 3
-            FROM json_each(?2) AS asked
-            WHERE kind = ?1 AND first = unhex(asked.value ->> 0) AND second = unhex(asked.value ->> 1)",
+    // The kind of a move comes with the list: by itself SQLite would walk through all moves of the kind, and read the
+    // list again for each of them.
+    postpone_moves: "WITH asked AS MATERIALIZED (
+            SELECT ?1 AS kind, unhex(value ->> 0) AS first, unhex(value ->> 1) AS second, value ->> 2 AS attempts,
+                value ->> 3 AS next_time
+            FROM json_each(?2))
+        UPDATE unannounced_moves AS u SET attempts = asked.attempts, next_time = asked.next_time FROM asked
+            WHERE u.kind = asked.kind AND u.first = asked.first AND u.second = asked.second",
     announced_changes: "DELETE FROM unannounced_changes WHERE (conversation, seq) IN (
             SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1))",
-    announced_moves: "UPDATE unannounced_moves SET moves = moves - (pair.value ->> 2)
-            FROM json_each(?2) AS pair
-            WHERE kind = ?1 AND first = unhex(pair.value ->> 0) AND second = unhex(pair.value ->> 1);
+    announced_moves: "WITH asked AS MATERIALIZED (
+            SELECT ?1 AS kind, unhex(value ->> 0) AS first, unhex(value ->> 1) AS second, value ->> 2 AS moves
+            FROM json_each(?2))
+        UPDATE unannounced_moves AS u SET moves = u.moves - asked.moves FROM asked
+            WHERE u.kind = asked.kind AND u.first = asked.first AND u.second = asked.second;
         DELETE FROM unannounced_moves WHERE moves <= 0 AND kind = ?1 AND (first, second) IN (
             SELECT unhex(value ->> 0), unhex(value ->> 1) FROM json_each(?2))",
     lock_documents: "",

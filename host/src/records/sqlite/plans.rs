@@ -1,6 +1,7 @@
 //! Checks how SQLite carries out the statements: every one uses the indexes, and none counts unread or deleted messages
 //! one by one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,6 +58,30 @@ async fn no_statement_scans_a_table() {
             assert!(!scans, "{name}: {step} in {steps:#?}");
         }
     }
+}
+
+/// Inside another loop, a list would be read again for each of its rows, and those may be all rows of a table that have
+/// one column in common.
+#[tokio::test]
+async fn a_list_of_the_caller_is_read_once() {
+    let mut connection = connection().await;
+    let mut lists = 0;
+    for (name, sql) in STATEMENTS.all() {
+        for statement in sql.split(';') {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let mut outer_loops = BTreeSet::new();
+            for row in connection.fetch_all(explain).await.unwrap() {
+                let (parent, step): (i64, String) = (row.get("parent"), row.get("detail"));
+                let is_list = step.starts_with("SCAN") && step.contains("VIRTUAL TABLE");
+                lists += usize::from(is_list);
+                assert!(!is_list || !outer_loops.contains(&parent), "{name}: {step} is inside another loop");
+                if step.starts_with("SCAN") || step.starts_with("SEARCH") {
+                    outer_loops.insert(parent);
+                }
+            }
+        }
+    }
+    assert!(lists > 20, "{lists} lists were found");
 }
 
 /// Of the messages behind a position, a counter looks up the newest own one, and reads the deleted ones of one range.
