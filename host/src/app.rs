@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -351,24 +351,8 @@ async fn maintain(store: Store) {
     store.run(std::future::pending()).await;
 }
 
-/// What the kernel keeps of what was sent to a client who has not received it yet; the kernel takes twice as much for
-/// its own needs. Without a bound it is several MiB for each connection of a client who reads slowly.
-const SEND_BUFFER_BYTES: u32 = 128 << 10;
-/// The connections that wait to be accepted.
-const BACKLOG: u32 = 1_024;
-
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A host that is restarted takes its port although old connections are still being closed.
-    socket.set_reuseaddr(true)?;
-    // Accepted connections inherit it.
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    let bound = listener(address);
+    let bound = HttpListener::bind(address);
     let flag = key.replace('_', "-");
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(

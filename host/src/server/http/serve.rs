@@ -21,8 +21,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use roost_core::port::{Bus, Feeds, PubSub};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -43,6 +44,12 @@ const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(1);
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
 /// The pause after an error of the listener itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How much of what was sent the kernel keeps until a client has received it; Linux doubles this number for its own
+/// bookkeeping. Without a bound it is several MiB for each connection of a client who reads slowly.
+const SEND_BUFFER_BYTES: u32 = 128 << 10;
+/// The connections that wait to be accepted: as many as Linux allows by default (`net.core.somaxconn`). Where more
+/// connect at once, their systems try again after a second.
+const BACKLOG: u32 = 4_096;
 
 /// A bound address, and how its connections are encrypted.
 pub(crate) struct HttpListener {
@@ -51,6 +58,17 @@ pub(crate) struct HttpListener {
 }
 
 impl HttpListener {
+    /// Binds an address, with a bound on what is kept for each connection.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A host that is restarted takes its port although old connections are still being closed.
+        socket.set_reuseaddr(true)?;
+        // Accepted connections inherit it.
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    }
+
     /// A listener with TLS.
     pub(crate) const fn encrypted(tcp: TcpListener, tls: TlsAcceptor) -> Self {
         Self { tcp, tls: Some(tls) }
@@ -104,6 +122,9 @@ pub(crate) async fn serve<A: Answerer>(
             Some(tls) => tokio::spawn(connection.encrypt(stream, tls)),
             None => tokio::spawn(connection.serve(stream)),
         };
+        // Everything else that is ready has its turn before the next connection. So a herd is accepted no faster than
+        // it is answered, and waits in the kernel rather than before the requests of others.
+        yield_now().await;
     }
     drop(listener);
     stop.send_replace(());
@@ -274,6 +295,9 @@ async fn pause_after(error: &io::Error) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{Notify, oneshot};
@@ -335,5 +359,51 @@ mod tests {
         answer.notify_one();
         assert!(rest(&mut client).await.ends_with("done"));
         timeout(DEADLINE, stopped).await.unwrap().unwrap();
+    }
+
+    /// Counts its clones, one for each connection and each request, up to the first answer.
+    #[derive(Default)]
+    struct CountingAnswerer {
+        clones: Arc<AtomicUsize>,
+        at_first_answer: Arc<OnceLock<usize>>,
+    }
+
+    impl Clone for CountingAnswerer {
+        fn clone(&self) -> Self {
+            self.clones.fetch_add(1, Ordering::Relaxed);
+            Self { clones: self.clones.clone(), at_first_answer: self.at_first_answer.clone() }
+        }
+    }
+
+    impl Answerer for CountingAnswerer {
+        async fn answer(&self, _: Request<Incoming>, _: Peer) -> Response {
+            self.at_first_answer.get_or_init(|| self.clones.load(Ordering::Relaxed));
+            Response::new(Body::empty())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_herd_is_accepted_no_faster_than_it_is_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut herd = Vec::new();
+        for _ in 0..64 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+            herd.push(client);
+        }
+        let answerer = CountingAnswerer::default();
+        let at_first_answer = answerer.at_first_answer.clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(async move {
+            serve(Arc::new(listener.into()), answerer, &http_config(), async { drop(stopped.await) }).await;
+        });
+        for client in &mut herd {
+            assert!(rest(client).await.contains("200"));
+        }
+        drop(stop);
+        timeout(DEADLINE, serving).await.unwrap().unwrap();
+        let accepted = at_first_answer.get().copied().unwrap();
+        assert!(accepted <= 8, "{accepted} clones before the first answer");
     }
 }
