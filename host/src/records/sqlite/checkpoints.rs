@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::connections::ConnectionSlot;
+use crate::ops::supervisor::{Supervisor, TaskHealth};
 use crate::records::sql::QueryResult;
 
 /// The number of writes after which the log is moved. A send writes about ten pages of 4 KiB.
@@ -24,7 +25,8 @@ const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 pub(super) struct Checkpoints {
     counted: Arc<CountedWrites>,
     connection: Arc<ConnectionSlot>,
-    task: JoinHandle<()>,
+    stop: CancellationToken,
+    _task: Supervisor,
 }
 
 /// The writes since the last checkpoint.
@@ -37,9 +39,11 @@ struct CountedWrites {
 impl Checkpoints {
     pub(super) async fn start(options: SqliteConnectOptions) -> Result<Arc<Self>, sqlx::Error> {
         let connection = Arc::new(ConnectionSlot::open(options, true).await?);
-        let counted = Arc::new(CountedWrites::default());
-        let task = tokio::spawn(run(Arc::clone(&counted), Arc::clone(&connection)));
-        Ok(Arc::new(Self { counted, connection, task }))
+        let (counted, stop) = (Arc::<CountedWrites>::default(), CancellationToken::new());
+        let mut task = Supervisor::new(TaskHealth::of_process());
+        let (writes, slot, until) = (counted.clone(), connection.clone(), stop.clone());
+        task.spawn_until(stop.clone(), "sqlite_checkpoints", move || run(writes.clone(), slot.clone(), until.clone()));
+        Ok(Arc::new(Self { counted, connection, stop, _task: task }))
     }
 
     /// Counts a write that was committed.
@@ -50,24 +54,20 @@ impl Checkpoints {
     }
 
     pub(super) async fn close(&self) {
-        self.task.abort();
+        self.stop.cancel();
         self.connection.close().await;
     }
 }
 
-impl Drop for Checkpoints {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn run(counted: Arc<CountedWrites>, connection: Arc<ConnectionSlot>) {
+async fn run(counted: Arc<CountedWrites>, connection: Arc<ConnectionSlot>, stop: CancellationToken) {
     let mut has_failed = false;
     loop {
-        counted.enough.notified().await;
-        counted.writes.store(0, Ordering::Relaxed);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = counted.enough.notified() => counted.writes.store(0, Ordering::Relaxed),
+        }
         let moved = checkpoint(&connection).await;
-        if let (Err(error), false) = (&moved, has_failed) {
+        if let (Err(error), false, false) = (&moved, has_failed, stop.is_cancelled()) {
             tracing::warn!(
                 ?error,
                 "the write-ahead log of the records cannot be moved into the database, so it grows; look at the disk and at \

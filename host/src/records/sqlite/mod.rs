@@ -1,7 +1,8 @@
 //! The records in an SQLite database: a file in write-ahead mode, or memory.
 //!
-//! One connection writes, each operation in one transaction; a few read beside it. An acknowledged write survives the
-//! end of the process. With `synchronous = NORMAL` the last writes before a power failure may be lost.
+//! One connection writes, each operation in one transaction; a few read beside it, and one moves the write-ahead log
+//! into the database. An acknowledged write survives the end of the process. With `synchronous = NORMAL` the last
+//! writes before a power failure may be lost.
 
 #[macro_use]
 mod fragments;
@@ -48,7 +49,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 const READ_CONNECTIONS: usize = 4;
 /// Another process may hold the write lock this long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// If the write-ahead log grows to this many pages of 4 KiB, the writer itself moves what [`Checkpoints`] have left of
+/// If the write-ahead log grows to this many pages of 4 KiB, the writer itself moves what [`Checkpoints`] has left of
 /// them into the database, and waits for the disk.
 const CHECKPOINT_PAGES: &str = "16000";
 
