@@ -316,8 +316,8 @@ impl From<KeyError> for StoreError {
 ///
 /// - `read` answers in the order of the queries, in one round trip. The queries of one partition are answered at one
 ///   instant. An expired key is never visible. One invalid query fails the call.
-/// - `commit` answers in the order of the transactions, in one round trip, or in a few that are fixed by their number
-///   where that costs the store less. Each transaction is atomic on its own:
+/// - `commit` answers in the order of the transactions, in one round trip; for a large call an adapter may take up to
+///   three, where that costs the store less. Each transaction is atomic on its own:
 ///   either all checks hold and all mutations and publications are carried out, or none is; addressed events are part
 ///   of it, although the users receive them after the outcome is decided. Transactions of one call are carried out in
 ///   any order and do not depend on each other. A publication carries the results that

@@ -162,24 +162,6 @@ local function ask_strings(place)
   return texts
 end
 
--- Refuses all transactions of which a check has neither key, and returns whether it did. They are those without a text,
--- and usually none or all of them have one of the keys: one command asks for all. `others` is the distance to the second
--- key.
-local function refuse_all(place, others, texts, number)
-  local KEYS, replies, keys, asked = KEYS, group.replies, {}, {}
-  local at = (group.first - 2) * key_count + place
-  for index = group.first, group.last do
-    at = at + key_count
-    if not texts[index] and not replies[index] then
-      local count = #asked
-      asked[count + 1], keys[count * 2 + 1], keys[count * 2 + 2] = index, KEYS[at], KEYS[at + others]
-    end
-  end
-  if #asked < 2 or redis.call('EXISTS', unpack(keys)) > 0 then return false end
-  for _, index in ipairs(asked) do replies[index] = {'refused', number - 1} end
-  return true
-end
-
 -- Refuses the transactions whose keys do not exist. The text of a counter is needed later.
 local function check_presence(check, number)
   local call, try, KEYS, replies = redis.call, redis.pcall, KEYS, group.replies
@@ -187,7 +169,6 @@ local function check_presence(check, number)
   local other = word == 'present-either' and check.first - place
   local at, texts = (group.first - 2) * key_count + place, group.texts[place]
   texts = texts or word ~= 'present' and ask_strings(place) or {}
-  if other and refuse_all(place, other, texts, number) then return end
   for index = group.first, group.last do
     at = at + key_count
     if not texts[index] and not replies[index] then
