@@ -23,12 +23,11 @@ pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// So much of a memory is cleared by copying after each instance, instead of being returned to the kernel.
 const MEMORY_KEEP_RESIDENT: usize = 1 << 20;
 const TABLE_KEEP_RESIDENT: usize = 16 << 10;
-/// How many slots that no instance uses, but some function has used, a shard of the pool has before it prefers them,
-/// whichever function it was, to slots that nobody has used. Wasmtime has a shard for each processor, up to
-/// [`SHARDS_MAX`]. With its usual hundred in all, each deployment brings a function to slots that are not used yet, so
-/// that a host seems to grow for a long time.
-const UNUSED_SLOTS_OF_SHARD: u32 = 16;
-const SHARDS_MAX: u32 = 16;
+/// How many slots that were used before and are free now the pool has for each processor before it prefers them,
+/// whichever function used them, to slots that were never used. With wasmtime's hundred in all, each deployment brings
+/// a function to slots that were never used, and a small host seems to grow for a long time.
+const FREE_SLOTS_OF_PROCESSOR: u32 = 16;
+const FREE_SLOTS_MAX: u32 = 100;
 /// The address space of one memory with which bounds checks are not needed.
 const RESERVATION: u64 = 4 << 30;
 /// How many instances may exist at once when the allocator itself sets no bound.
@@ -281,14 +280,14 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
     // As much for each as one instance may have at most, so that no function takes what others need. Instances of core
     // modules are only counted; memories and tables are address space.
     let mut pool = PoolingAllocationConfig::new();
-    let processors = available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(SHARDS_MAX));
+    let processors = available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(limits::INSTANCES_MAX))
         .total_memories(instances.saturating_mul(limits::MEMORIES_MAX))
         .total_tables(instances.saturating_mul(limits::TABLES_MAX))
         .total_stacks(instances)
         .max_memory_size(MEMORY_BYTES_MAX)
-        .max_unused_warm_slots(UNUSED_SLOTS_OF_SHARD * processors.min(SHARDS_MAX))
+        .max_unused_warm_slots(FREE_SLOTS_OF_PROCESSOR.saturating_mul(processors).min(FREE_SLOTS_MAX))
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
         .table_keep_resident(TABLE_KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);
