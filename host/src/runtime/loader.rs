@@ -373,7 +373,7 @@ async fn call_describe(
             let manifest = RawManifest::from(manifest).validate().map_err(DeployFailure::Manifest)?;
             Ok(DescribedComponent { manifest, memory_bytes: store.data().memory.used() })
         }
-        Err(error) => Err(describe_failure(&error, store.data_mut().last_error.take())),
+        Err(error) => Err(describe_failure(&error, store.data_mut().take_last_error())),
     }
 }
 

@@ -232,7 +232,7 @@ impl Revision {
         }
         let state = call.instance.as_mut().map(Instance::state);
         let (mut panic, refused) =
-            state.map_or((None, None), |state| (state.last_error.take(), state.memory.take_refused()));
+            state.map_or((None, None), |state| (state.take_last_error(), state.memory.take_refused()));
         let timed_out = error.is::<DeadlinePassed>();
         let mut description = format!("{error:?}");
         call_log::cut(&mut description, TRAP_BYTES_MAX);

@@ -29,13 +29,22 @@ macro_rules! log_line {
 
 impl InstanceState {
     /// The fields of a line that the call may still write; `None` if the line is one too many, or too long.
-    fn admit_line(&mut self, message: &str, fields: Vec<(String, String)>) -> Option<String> {
+    fn admit_line(&mut self, message: &mut String, fields: Vec<(String, String)>) -> Option<String> {
         self.lines = self.lines.saturating_add(1);
         if self.lines > LINES_MAX {
             return None;
         }
+        escape_controls(message);
         let fields = join(fields);
         self.take(Resource::LogBytes, message.len() + fields.len()).ok().map(|()| fields)
+    }
+
+    /// The last text that the function logged as an error, on one line.
+    pub(in crate::runtime) fn take_last_error(&mut self) -> Option<String> {
+        self.last_error.take().map(|mut text| {
+            escape_controls(&mut text);
+            text
+        })
     }
 
     /// Writes a line to the log of the host, and keeps it in the log of the function.
@@ -54,8 +63,7 @@ impl InstanceState {
 impl telemetry::Host for InstanceState {
     fn log(&mut self, level: Level, mut message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
         cut(&mut message, MESSAGE_BYTES_MAX);
-        let message = on_one_line(message);
-        match self.admit_line(&message, fields) {
+        match self.admit_line(&mut message, fields) {
             Some(fields) => self.write_line(level, &message, &fields),
             None => self.identity.counters.count_dropped_line(),
         }
@@ -87,9 +95,9 @@ fn join(fields: Vec<(String, String)>) -> String {
 }
 
 /// Escapes control characters, so that a message stays on one line of the log.
-fn on_one_line(text: String) -> String {
+fn escape_controls(text: &mut String) {
     if !text.contains(char::is_control) {
-        return text;
+        return;
     }
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
@@ -99,7 +107,7 @@ fn on_one_line(text: String) -> String {
             line.push(c);
         }
     }
-    line
+    *text = line;
 }
 
 const fn line_level(level: Level) -> LineLevel {
@@ -124,7 +132,9 @@ mod tests {
 
     #[test]
     fn a_message_is_kept_on_one_line() {
-        assert_eq!(on_one_line("a\nb é".to_owned()), "a\\nb é");
+        let mut text = "a\nb é".to_owned();
+        escape_controls(&mut text);
+        assert_eq!(text, "a\\nb é");
     }
 
     #[test]

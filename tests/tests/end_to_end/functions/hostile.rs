@@ -50,6 +50,8 @@ const REFUSED: [(&str, &str); 4] = [
          or remove that function first",
     ),
 ];
+/// The ways that never end by themselves.
+const ENDLESS: [&str; 2] = ["spin", "wait"];
 /// How long a call of the hostile function may take.
 const CALL_DEADLINE: Duration = Duration::from_millis(2_000);
 
@@ -101,8 +103,8 @@ fn expected(way: &str) -> Option<Expected> {
         "snoop" | "trespass" | "announce" | "meddle" => of(denied, &[]),
         // There is no document to find here; `documents` tests the same with one of another function.
         "peek" => of(|answer| (answer.json(200) != 0).then(|| panic!("{}", answer.text)), &[]),
-        // How far the guest gets before its deadline depends on the machine; another test checks what it may do.
-        "flood" => of(|answer| (answer.status != 200).then(|| answer.problem(504, "function_timeout")), &[]),
+        // Another test looks at the log.
+        "flood" => of(|answer| (answer.json(200) != "flooded").then(|| panic!("{}", answer.text)), &[]),
         "drain" => of(|answer| (answer.json(200) != 0).then(|| panic!("{}", answer.text)), &[]),
         "behave" => of(|answer| (answer.json(200) != "well").then(|| panic!("{}", answer.text)), &[]),
         _ => None,
@@ -168,11 +170,13 @@ async fn call(client: &Client, way: &str) -> Answer {
 
 #[tokio::test]
 async fn each_misbehaviour_fails_one_call_and_is_explained_in_the_log() {
-    let server = host().await;
-    let ways = ways(&server).await;
+    // Only what never ends is stopped at a deadline: on a busy machine, the others take longer than `CALL_DEADLINE`.
+    let (impatient, patient) = tokio::join!(host(), host_with(DEADLINE));
+    let ways = ways(&patient).await;
     assert!(ways.len() > 10, "{ways:?}");
     for way in ways {
         let expected = expected(&way).unwrap_or_else(|| panic!("nothing is expected of the way `{way}`"));
+        let server = if ENDLESS.contains(&way.as_str()) { &impatient } else { &patient };
         let answer = call(&server.anonymous(), &way).await;
         let Some(problem) = (expected.answer)(&answer) else { continue };
         let trace = problem["trace"].as_str().unwrap().to_owned();
@@ -185,14 +189,14 @@ async fn each_misbehaviour_fails_one_call_and_is_explained_in_the_log() {
         // Details for the operator must not reach the caller.
         assert!(!answer.text.contains("gave up") && !answer.text.contains("hostile"), "{}", answer.text);
     }
-    built_in_functions_answer(&server).await;
+    tokio::join!(built_in_functions_answer(&impatient), built_in_functions_answer(&patient));
 }
 
 #[tokio::test]
 async fn an_endless_call_is_stopped_at_its_deadline_while_others_are_answered() {
     let server = host().await;
     let client = server.anonymous();
-    for way in ["spin", "wait"] {
+    for way in ENDLESS {
         let began = Instant::now();
         let stuck = async {
             let calls = (0..8).map(|_| call(&client, way));
