@@ -26,6 +26,10 @@ impl Options {
         self
     }
 
+    pub(super) fn program_name(&self) -> &'static str {
+        self.program.unwrap_or("redis-server")
+    }
+
     /// Runs this program instead of `redis-server`.
     #[must_use]
     pub const fn program(mut self, program: &'static str) -> Self {

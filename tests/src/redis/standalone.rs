@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ impl RedisServer {
 
     /// Starts an empty server with these settings.
     pub async fn start_with(options: Options) -> Self {
+        let program = options.program_name();
+        assert!(is_installed(program), "{program} is not installed; `tests/run` names the missing package");
         for _ in 0..20 {
             let folder = tempfile::Builder::new().prefix("roost-redis-").tempdir().expect("a folder").keep();
             let server = Self { port: free_port(), folder, options: options.clone(), guardian: Mutex::new(None) };
@@ -38,13 +40,13 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server does not start; `tests/run` names the missing package");
+        panic!("{program} does not start");
     }
 
     /// Starts an empty Valkey; `None` if it is not installed, which is said once on stderr.
     pub async fn start_valkey() -> Option<Self> {
         static ABSENCE: std::sync::Once = std::sync::Once::new();
-        if Command::new(VALKEY).arg("--version").stdout(std::process::Stdio::null()).status().is_err() {
+        if !is_installed(VALKEY) {
             ABSENCE.call_once(|| {
                 let line = format!("skipped: {VALKEY} is not installed, so nothing is tested against Valkey");
                 writeln!(std::io::stderr(), "{line}").expect("stderr is open");
@@ -165,7 +167,7 @@ impl RedisServer {
     fn launch(&self) {
         let port = self.port.to_string();
         let folder = self.folder.display().to_string();
-        let mut command = vec![self.options.program.unwrap_or("redis-server").to_owned()];
+        let mut command = vec![self.options.program_name().to_owned()];
         let mut set = |name: &str, value: &str| command.extend([format!("--{name}"), value.to_owned()]);
         set("bind", "127.0.0.1");
         set(if self.options.tls { "tls-port" } else { "port" }, &port);
@@ -202,13 +204,12 @@ impl RedisServer {
 
     fn is_alive(&self) -> bool {
         let id = self.guardian.lock().unwrap().as_ref().map(Guardian::server).unwrap_or_default();
-        Command::new("kill")
-            .args(["-0", &id.to_string()])
-            .stderr(std::process::Stdio::null())
-            .status()
-            .unwrap()
-            .success()
+        Command::new("kill").args(["-0", &id.to_string()]).stderr(Stdio::null()).status().unwrap().success()
     }
+}
+
+fn is_installed(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
 impl Drop for RedisServer {
