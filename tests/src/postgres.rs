@@ -32,7 +32,7 @@ fsync = off
 full_page_writes = off
 ";
 
-/// Removes all data of a database and leaves its tables. Foreign keys and triggers are not heeded.
+/// Removes all data of a database and leaves its tables. Foreign keys and triggers are off meanwhile.
 const EMPTY: &str = "
     SET session_replication_role = replica;
     DO $$ DECLARE name text; BEGIN
@@ -205,8 +205,8 @@ impl Drop for PostgresServer {
     }
 }
 
-/// A database that is lent to a test which changes no table's definition and keeps no connection. It goes back when the
-/// value is dropped, unless the test failed.
+/// A database that is lent to a test which changes no table's definition and writes nothing after it. It goes back when
+/// the value is dropped, unless the test failed.
 pub struct LentDatabase {
     server: &'static PostgresServer,
     /// How to reach it.

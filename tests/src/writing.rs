@@ -42,8 +42,8 @@ fn run(program: &Path, folder: &Path, arguments: &[&str]) -> Finished {
     let mut command = Command::new(program);
     command.current_dir(folder).args(arguments);
     command.env("CARGO_TARGET_DIR", target_folder(folder)).env("CARGO_NET_OFFLINE", "true");
-    // Cargo names the toolchain and the package of the test; another build must not see them. With the last variable,
-    // which shows how long tests take, everything is compiled again.
+    // Cargo names the toolchain and the package of the test; another build must not see them. With `RUSTC_BOOTSTRAP`,
+    // which `--report-time` needs, cargo would compile everything again.
     command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO_MANIFEST_DIR").env_remove("RUSTC_BOOTSTRAP");
     let Output { status, stdout, stderr } = command.output().expect("the program runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -189,7 +189,7 @@ pub async fn write_records(scenario: &Scenario, data: &Path, url: &str) -> anyho
 /// Confirms everything that was written, as if it had been announced: the recovery of tens of thousands of changes is
 /// not what is measured.
 async fn confirm_all(records: &RecordStore) -> anyhow::Result<()> {
-    let mut query = PendingQuery::untried(Timestamp(u64::MAX >> 12));
+    let mut query = PendingQuery::untried(Timestamp(u64::MAX));
     loop {
         let page = records.pending(query.clone()).await?;
         let confirmed = page.items.into_iter().map(|item| match item.pending {
@@ -200,8 +200,9 @@ async fn confirm_all(records: &RecordStore) -> anyhow::Result<()> {
             Pending::Contact(user, other, moves) => Confirmation::Contact(user, other, moves),
         });
         records.announced(confirmed.collect()).await?;
+        // Beyond a bound, confirmations that are not written yet would be dropped.
+        records.flush().await;
         if page.next.is_none() {
-            records.flush().await;
             return Ok(());
         }
         query.cursor = page.next;

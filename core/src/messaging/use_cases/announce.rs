@@ -66,7 +66,7 @@ impl Remaining {
 }
 
 /// Announces an edit or a deletion to every member whose position in the store is the one in the records, and caches
-/// the newest message, in one round trip.
+/// the newest message, in one call of the store.
 async fn announce_later_change<W: World>(world: &W, changed: &Changed) -> Result<Remaining, Error> {
     let Some(last) = changed.last.as_ref().filter(|_| !changed.positions.is_empty()) else {
         return Ok(Remaining::everybody(changed));
@@ -164,7 +164,7 @@ impl Attempt {
     }
 }
 
-/// Tries to announce a new message to these members, and to cache it, in one round trip.
+/// Tries to announce a new message to these members, and to cache it, in one call of the store.
 async fn announce_at_once<W: World>(world: &W, changed: &Changed, members: &[UserId]) -> Result<Attempt, Error> {
     let change = &changed.change;
     let event = event::change(change);
