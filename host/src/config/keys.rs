@@ -305,10 +305,10 @@ section! {
         /// The most sockets and event streams that one user may open at once.
         "users.connects_burst_max" => connects_burst_max: u32 = "40", count("connects", 1_000_000);
         /// The most requests and frames of one user that are worked on, until their answers are written. Further frames
-        /// wait; of further requests, four times as many wait, and the others are answered with 429.
-        "users.calls_max" => calls_max: usize = "32", count("calls", 1_024);
+        /// wait; of further requests, sixteen times as many wait, and the others are answered with 429.
+        "users.calls_max" => calls_max: usize = "8", count("calls", 1_024);
         /// The most feeds of missed events that are read at once for one user. Further ones wait.
-        "users.replays_max" => replays_max: usize = "2", count("replays", 64);
+        "users.replays_max" => replays_max: usize = "1", count("replays", 64);
     }
 }
 

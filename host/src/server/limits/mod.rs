@@ -27,9 +27,9 @@ use crate::server::problem::{ApiError, ErrorCode};
 /// A user's requests wait at most this long for one of the user's other calls to end.
 const CALL_WAIT_MAX: Duration = Duration::from_secs(5);
 /// So many requests of a user may wait for each one that is worked on.
-const WAITING_FOR_EACH_CALL: usize = 4;
+const WAITING_FOR_EACH_CALL: usize = 16;
 /// For each feed that may be read at once for a user, so many more reads may wait.
-const WAITING_FOR_EACH_REPLAY: usize = 32;
+const WAITING_FOR_EACH_REPLAY: usize = 64;
 /// How long refused calls and replays should wait before they are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The pause before another refusal is sent to a user who was refused more often than the bucket of requests allows.

@@ -336,7 +336,7 @@ async fn a_full_feed_that_is_asked_for_a_thousand_times_at_once_is_read_a_few_ti
     let answers = flood_at_once(&host.user(attacker), (1_000, 1_000), async |client, _| client.get(&path).await).await;
     // At least as many as the host works on at once for one user, `users.calls_max`. How many of those that wait get
     // their turn before they are refused depends on the machine.
-    assert!(count(&answers, 200) >= 32 && count(&answers, 429) > 0, "{} refused", count(&answers, 429));
+    assert!(count(&answers, 200) >= 8 && count(&answers, 429) > 0, "{} refused", count(&answers, 429));
     assert_eq!(count(&answers, 200) + count(&answers, 429), answers.len());
     bystanders.finish(&host).await;
     host.stop().await;
