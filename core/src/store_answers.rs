@@ -94,7 +94,11 @@ pub(crate) fn seq_fields(value: Option<Value>) -> Result<Vec<Option<Seq>>, Store
 pub(crate) fn positions(value: Option<Value>) -> Result<BTreeMap<ConversationId, Seq>, StoreError> {
     let fields = fields(value)?.into_iter();
     let named = fields.filter_map(|(name, text)| Some((name.parse().ok()?, text)));
-    named.map(|(conversation, text)| Ok((conversation, seq(&text)?))).collect()
+    let mut positions = BTreeMap::new();
+    for (conversation, text) in named {
+        positions.insert(conversation, seq(&text)?);
+    }
+    Ok(positions)
 }
 
 /// A sequence number from its decimal text.

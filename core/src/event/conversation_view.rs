@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::MessageView;
 use crate::ids::{ConversationId, Seq, UserId};
+use crate::insertion::CollectByInsertion as _;
 use crate::port::{Conversation, Counter, Message};
 use crate::time::Timestamp;
 
@@ -44,7 +45,7 @@ impl<'a> ConversationView<'a> {
             direct: conversation.direct,
             members: &conversation.members,
             member_count: conversation.member_count,
-            reads: conversation.members.iter().copied().zip(conversation.reads.iter().copied()).collect(),
+            reads: conversation.members.iter().copied().zip(conversation.reads.iter().copied()).collect_by_insertion(),
             last_message: last.filter(|message| message.seq > counter.joined).map(MessageView::from),
             unread: counter.count,
             seq: counter.seq,

@@ -137,9 +137,9 @@ struct Overview {
 fn counters(user: UserId) -> Answer {
     let overview = run(unread::overview(&Edge, user))?.map(|unread::Overview { totals, seqs, reads }| {
         let totals = page(totals, None);
-        let named = |positions: BTreeMap<ConversationId, Seq>| {
-            let named = positions.into_iter().filter(|(id, _)| totals.conversations.contains_key(id));
-            named.collect()
+        let named = |mut positions: BTreeMap<ConversationId, Seq>| {
+            positions.retain(|id, _| totals.conversations.contains_key(id));
+            positions
         };
         Overview { reads: named(reads), seqs: named(seqs), totals }
     });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::Error;
 use crate::event::{ConversationView, MessageView};
 use crate::ids::{ConversationId, Seq, UserId};
+use crate::insertion::CollectByInsertion as _;
 use crate::key::{Key, Space};
 use crate::limits::{LIST_MAX, PAGE_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX, SYNC_PART_BYTES_MAX};
 use crate::messaging::rules::validation::validate_page;
@@ -48,7 +49,7 @@ impl InboxEntry {
         Self {
             id: conversation.id,
             direct: conversation.direct,
-            reads: conversation.members.iter().copied().zip(conversation.reads).collect(),
+            reads: conversation.members.iter().copied().zip(conversation.reads).collect_by_insertion(),
             members: conversation.members,
             member_count: conversation.member_count,
             last_message: None,
@@ -273,7 +274,7 @@ async fn recorded<W: World>(
 ) -> Result<((CountsById, Vec<LastMessage>), bool), Error> {
     let counters = unread::recorded(world, user, Some(ids.to_vec())).await?;
     let count = |counter: Counter| (counter.conversation, (counter.count, counter.seq));
-    let counts = counters.into_iter().map(count).collect();
+    let counts = counters.into_iter().map(count).collect_by_insertion();
     Ok(((counts, world.last_messages(ids.to_vec()).await?), true))
 }
 

@@ -11,6 +11,7 @@ use crate::announcing::{AnnounceAttempt, announce_twice, count_pending, count_un
 use crate::error::{Error, FirstFailure};
 use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
+use crate::insertion::CollectByInsertion as _;
 use crate::key::Owner;
 use crate::limits::{DURABLE_RECEIPT_MEMBERS_MAX, MEMBERS_NOTIFIED_MAX, PAGE_MAX, TRIES_MAX};
 use crate::messaging::rules::reading::{Receipts, notify_others};
@@ -128,7 +129,7 @@ async fn announce_together<W: World>(
         }
         let after = removals(world, user, conversations).await?;
         let unchanged = states.iter().filter(|(conversation, state)| after.get(*conversation) == Some(*state));
-        Ok(unchanged.map(|(conversation, _)| *conversation).collect::<BTreeSet<ConversationId>>())
+        Ok(unchanged.map(|(conversation, _)| *conversation).collect_by_insertion())
     };
     let outcome = attempt.await;
     (is_published, outcome)
@@ -141,8 +142,11 @@ async fn removals<W: World>(
     conversations: &[ConversationId],
 ) -> Result<BTreeMap<ConversationId, MembershipState>, Error> {
     let snapshots = world.unread(vec![UnreadRequest::named(user, conversations.to_vec())]).await?;
-    let joined: BTreeSet<ConversationId> =
-        snapshots.iter().flat_map(|snapshot| &snapshot.counters).map(|counter| counter.conversation).collect();
+    let joined: BTreeSet<ConversationId> = snapshots
+        .iter()
+        .flat_map(|snapshot| &snapshot.counters)
+        .map(|counter| counter.conversation)
+        .collect_by_insertion();
     let mut states = BTreeMap::new();
     for conversation in conversations {
         if !joined.contains(conversation) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::deliver::{DeliveryOutcome, deliver};
+use crate::insertion::CollectByInsertion as _;
 use crate::limits::OUTBOX_GRACE_MS;
 use crate::outbox::entry::OutboxEntry;
 use crate::outbox::mark::OutboxMark;
@@ -144,7 +145,7 @@ async fn put_marks<S: OutboxStore>(
         Outcome::Refused(_) => Some((entry.index, Outcome::Failed(full()))),
         Outcome::Failed(error) => Some((entry.index, Outcome::Failed(error))),
     });
-    Ok(refused.collect())
+    Ok(refused.collect_by_insertion())
 }
 
 const fn full() -> StoreError {

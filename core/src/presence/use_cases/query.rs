@@ -50,7 +50,8 @@ pub async fn of_contacts<W: World>(world: &W, user: UserId) -> Result<Vec<Presen
 }
 
 async fn visible_to<W: World>(world: &W, viewer: UserId, queried: &[UserId]) -> Result<BTreeSet<UserId>, Error> {
-    let mut visible = BTreeSet::from([viewer]);
+    let mut visible = BTreeSet::new();
+    visible.insert(viewer);
     if queried.iter().any(|user| *user != viewer) {
         visible.extend(audience(world, viewer).await?);
     }

@@ -11,6 +11,7 @@ use super::missed_events::{MemberEvents, MissedEvents, bounded_events, is_added}
 use super::unread_update::update;
 use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
+use crate::insertion::CollectByInsertion as _;
 use crate::key::{Key, Owner, Space};
 use crate::limits::{FILL_CHUNK, FOLLOWED_TTL_MS, LEASE_TTL_MS, LEASE_WAIT_MS, LEASE_WAIT_MS_MAX};
 use crate::port::{Check, Counter, Event, Mutation, Text, Transaction};
@@ -86,7 +87,7 @@ impl Fill {
     /// as the last transaction does not do that. The transactions do not depend on each other, and each renews the
     /// lease.
     pub(crate) fn remove_left(&mut self, last: &[Counter]) -> Vec<Transaction> {
-        let kept: BTreeSet<ConversationId> = last.iter().map(|counter| counter.conversation).collect();
+        let kept: BTreeSet<ConversationId> = last.iter().map(|counter| counter.conversation).collect_by_insertion();
         let left: Vec<_> = self.left.keys().filter(|conversation| !kept.contains(conversation)).copied().collect();
         let mut transactions = Vec::new();
         for chunk in left.chunks(FILL_CHUNK).skip(1) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::ConversationId;
+use crate::insertion::CollectByInsertion as _;
 use crate::limits::UNREAD_PAGE;
 use crate::unread::Totals;
 
@@ -22,7 +23,7 @@ pub fn page(totals: Totals, after: Option<ConversationId>) -> UnreadPage {
     let Totals { total, conversations } = totals;
     let named = conversations.into_iter().filter(|(id, unread)| *unread > 0 && after.is_none_or(|after| *id > after));
     let mut named = named.peekable();
-    let conversations: BTreeMap<_, _> = named.by_ref().take(UNREAD_PAGE).collect();
+    let conversations: BTreeMap<_, _> = named.by_ref().take(UNREAD_PAGE).collect_by_insertion();
     let next = named.peek().and_then(|_| conversations.last_key_value()).map(|(last, _)| *last);
     UnreadPage { total, conversations, next }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, FirstFailure};
 use crate::event;
 use crate::ids::{ConversationId, Seq, UserId};
+use crate::insertion::CollectByInsertion as _;
 use crate::key::Owner;
 use crate::limits::{AMENDMENTS_MAX, MEMBERS_NOTIFIED_MAX, MEMBERS_SHOWN_MAX, READS_SHOWN_MAX};
 use crate::port::{Conversation, Event, MembersQuery, RecordsError, Transaction, World};
@@ -25,9 +26,9 @@ struct ShownMembers {
 impl From<&Conversation> for ShownMembers {
     fn from(conversation: &Conversation) -> Self {
         Self {
-            members: conversation.members.iter().copied().collect(),
+            members: conversation.members.iter().copied().collect_by_insertion(),
             count: conversation.member_count,
-            reads: conversation.members.iter().copied().zip(conversation.reads.iter().copied()).collect(),
+            reads: conversation.members.iter().copied().zip(conversation.reads.iter().copied()).collect_by_insertion(),
         }
     }
 }
@@ -51,9 +52,9 @@ impl ShownMembers {
         }
         let few = page.members.len() <= READS_SHOWN_MAX;
         Ok(Some(Self {
-            members: page.members.iter().map(|member| member.user).take(MEMBERS_SHOWN_MAX).collect(),
+            members: page.members.iter().map(|member| member.user).take(MEMBERS_SHOWN_MAX).collect_by_insertion(),
             count: page.members.len() as u64,
-            reads: page.members.iter().filter(|_| few).map(|member| (member.user, member.read)).collect(),
+            reads: page.members.iter().filter(|_| few).map(|member| (member.user, member.read)).collect_by_insertion(),
         }))
     }
 

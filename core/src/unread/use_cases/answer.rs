@@ -7,6 +7,7 @@ use super::forget::repair;
 use super::reconcile::{Target, Uncached, reconcile};
 use crate::error::Error;
 use crate::ids::{ConversationId, UserId};
+use crate::insertion::CollectByInsertion as _;
 use crate::key::{Key, Space};
 use crate::limits::TRIES_MAX;
 use crate::port::{Counter, Query, RecordsError, Telemetry, UnreadRequest, Value, World};
@@ -117,7 +118,8 @@ pub(super) async fn parse_totals<W: World>(
         repair(world, user).await?;
         return Ok(None);
     }
-    let conversations = counters.iter().filter_map(|(item, count)| Some((item.id()?, count.unsigned_abs()))).collect();
+    let named = counters.iter().filter_map(|(item, count)| Some((item.id()?, count.unsigned_abs())));
+    let conversations = named.collect_by_insertion();
     Ok(Some(Totals { total: total.unsigned_abs(), conversations }))
 }
 
@@ -142,7 +144,7 @@ pub(crate) async fn recorded<W: World>(
 
 async fn recorded_totals<W: World>(world: &W, user: UserId) -> Result<Totals, Error> {
     let counters = recorded(world, user, None).await?;
-    let conversations = counters.iter().map(|counter| (counter.conversation, counter.count)).collect();
+    let conversations = counters.iter().map(|counter| (counter.conversation, counter.count)).collect_by_insertion();
     Ok(Totals { total: counters.iter().map(|counter| counter.count).sum(), conversations })
 }
 

@@ -8,6 +8,7 @@ use super::amend::amend;
 use super::missed_events::{MemberSnapshot, missed_events};
 use crate::error::{Error, FirstFailure};
 use crate::ids::{ConversationId, UserId};
+use crate::insertion::CollectByInsertion as _;
 use crate::key::{Key, Space};
 use crate::limits::{FEED_EVENTS_MAX, FILL_CHUNK, LEASE_TTL_MS};
 use crate::port::{Outcome, Query, StoreError, Transaction, UnreadRequest, UnreadSnapshot, Value, World};
@@ -77,7 +78,7 @@ impl FillRound<'_> {
         transactions: Vec<(UserId, Transaction)>,
     ) -> Result<Vec<UserId>, Error> {
         let (users, transactions): (Vec<_>, Vec<_>) = transactions.into_iter().unzip();
-        let mut committed: BTreeSet<UserId> = users.iter().copied().collect();
+        let mut committed: BTreeSet<UserId> = users.iter().copied().collect_by_insertion();
         let mut failed = Vec::new();
         for (user, outcome) in users.into_iter().zip(store_calls::commit_all(world, transactions).await?) {
             match outcome {
@@ -263,7 +264,7 @@ fn parse_positions(values: Vec<Value>) -> Result<Positions, StoreError> {
     let mut values = values.into_iter();
     let (seqs, reads) = (store_answers::positions(values.next())?, store_answers::positions(values.next())?);
     let position = |(id, seq)| (id, StoredPosition { seq, read: reads.get(&id).copied() });
-    Ok(seqs.into_iter().map(position).collect())
+    Ok(seqs.into_iter().map(position).collect_by_insertion())
 }
 
 /// The conversations that are shown to users who have become members since they were cached.

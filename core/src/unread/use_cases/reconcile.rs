@@ -9,6 +9,7 @@ use super::fill::fill;
 use super::missed_events::{MemberSnapshot, missed_events};
 use crate::error::{Error, FirstFailure};
 use crate::ids::{ConversationId, Seq, UserId};
+use crate::insertion::CollectByInsertion as _;
 use crate::key::Key;
 use crate::limits::{LIST_MAX, TRIES_MAX};
 use crate::port::{Counter, Outcome, Query, StoreError, Transaction, UnreadRequest, Value, World};
@@ -134,7 +135,7 @@ async fn fill_all<W: World>(
     targets: Vec<Target>,
     failures: &mut FirstFailure,
 ) -> Result<Vec<Target>, Error> {
-    let users: BTreeSet<_> = targets.iter().map(|target| target.user).collect();
+    let users: BTreeSet<_> = targets.iter().map(|target| target.user).collect_by_insertion();
     let users: Vec<_> = users.into_iter().collect();
     let (mut filled, mut waiting) = (BTreeSet::new(), BTreeSet::new());
     for chunk in users.chunks(LIST_MAX) {
@@ -201,7 +202,7 @@ async fn apply<W: World>(
     let committed: Vec<(Target, Outcome)> =
         tried.into_iter().zip(store_calls::commit_all(world, transactions).await?).collect();
     let done = committed.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Committed(_)));
-    let done: BTreeSet<_> = done.map(|(target, _)| (target.user, target.conversation)).collect();
+    let done: BTreeSet<_> = done.map(|(target, _)| (target.user, target.conversation)).collect_by_insertion();
     notified.retain(|notified| done.contains(notified));
     failures.keep_lasting(amend(world, notified, &missed.added).await)?;
     outcomes.extend(committed.into_iter().map(|(target, outcome)| match outcome {
