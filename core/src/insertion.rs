@@ -5,7 +5,7 @@
 //! host compiles when they are deployed.
 
 /// What every iterator gets.
-pub trait CollectByInsertion: Iterator + Sized {
+pub(crate) trait CollectByInsertion: Iterator + Sized {
     /// As `collect`, without a sorting routine.
     fn collect_by_insertion<C: Default + Extend<Self::Item>>(self) -> C {
         let mut collected = C::default();

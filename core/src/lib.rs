@@ -14,7 +14,7 @@ pub mod event;
 pub mod feed;
 pub mod idle;
 pub mod ids;
-pub mod insertion;
+mod insertion;
 mod json_size;
 pub mod key;
 pub mod last_message;

@@ -317,13 +317,13 @@ impl From<KeyError> for StoreError {
 /// - `read` answers in the order of the queries, in one round trip. The queries of one partition are answered at one
 ///   instant. An expired key is never visible. One invalid query fails the call.
 /// - `commit` answers in the order of the transactions, in one round trip; for a large call an adapter may take up to
-///   three, where that costs the store less. Each transaction is atomic on its own:
-///   either all checks hold and all mutations and publications are carried out, or none is; addressed events are part
-///   of it, although the users receive them after the outcome is decided. Transactions of one call are carried out in
-///   any order and do not depend on each other. A publication carries the results that
-///   [`Transaction::published_results`] lists for it, in the feed and for subscribers. If [`ScreenedCall::of`] refuses
-///   the call, because a transaction is not valid, the whole call fails before anything is changed. That a transaction
-///   is too large, a wrong type or an unreachable partition is the outcome of that transaction alone.
+///   three, where that costs the store less. Each transaction is atomic on its own: either all checks hold and all
+///   mutations and publications are carried out, or none is; addressed events are part of it, although the users
+///   receive them after the outcome is decided. Transactions of one call are carried out in any order and do not
+///   depend on each other. A publication carries the results that [`Transaction::published_results`] lists for it, in
+///   the feed and for subscribers. If [`ScreenedCall::of`] refuses the call, because a transaction is not valid, the
+///   whole call fails before anything is changed. That a transaction is too large, a wrong type or an unreachable
+///   partition is the outcome of that transaction alone.
 /// - A user is *followed* while the key of the space [`Space::Followed`] exists. A durable event for a user who is
 ///   followed after the mutations of the transaction is kept in the user's feed. A durable event for anybody else is
 ///   only published, without a position, and the transaction deletes what is left of the user's feed. So a position in

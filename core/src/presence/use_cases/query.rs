@@ -9,6 +9,7 @@ use super::validate_length;
 use crate::error::Error;
 use crate::event::PresenceView;
 use crate::ids::UserId;
+use crate::insertion::CollectByInsertion as _;
 use crate::port::{Telemetry, Value, World};
 use crate::presence::rules::record;
 use crate::store_calls::{GroupAnswer, read_each};
@@ -50,8 +51,7 @@ pub async fn of_contacts<W: World>(world: &W, user: UserId) -> Result<Vec<Presen
 }
 
 async fn visible_to<W: World>(world: &W, viewer: UserId, queried: &[UserId]) -> Result<BTreeSet<UserId>, Error> {
-    let mut visible = BTreeSet::new();
-    visible.insert(viewer);
+    let mut visible: BTreeSet<UserId> = std::iter::once(viewer).collect_by_insertion();
     if queried.iter().any(|user| *user != viewer) {
         visible.extend(audience(world, viewer).await?);
     }

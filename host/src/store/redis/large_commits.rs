@@ -27,7 +27,7 @@ pub(super) async fn commit(
 ) -> Result<Vec<CommitAnswer>, StoreError> {
     let (first, others) = transactions.split_at(transactions.len().min(FIRST));
     let is_most = |count: usize| count * 2 > FIRST;
-    if transactions.len() < LARGE || !is_most(first.iter().filter(|each| checks_either(each).is_some()).count()) {
+    if transactions.len() < LARGE || !is_most(first.iter().filter(|each| checks_either(each)).count()) {
         return commit::commit(requests, names, transactions).await;
     }
     let mut answers = commit::commit(requests, names, first).await?;
@@ -54,9 +54,9 @@ fn unavailable(answer: &CommitAnswer) -> Option<StoreError> {
     }
 }
 
-/// The first check, if it is `present-either`.
-fn checks_either(transaction: &Transaction) -> Option<&Check> {
-    transaction.checks.first().filter(|check| matches!(check, Check::PresentEither(..)))
+/// Whether the first check is `present-either`.
+fn checks_either(transaction: &Transaction) -> bool {
+    matches!(transaction.checks.first(), Some(Check::PresentEither(..)))
 }
 
 /// Asks for the keys of the first checks, and carries out the transactions for which there is one.
