@@ -37,13 +37,14 @@ pub(crate) fn defaults(root: &Path) -> Vec<(&'static str, String)> {
 
 /// Serves until a signal; `false`: the process was ended before the stop was complete.
 pub(crate) async fn run(root: &Path, config: Config, alone: bool, signals: &mut Signals) -> anyhow::Result<bool> {
+    let sources = swap::watch_sources(root)?;
     let running = tokio::select! {
         running = start(root, &config, alone) => running?,
         _ = signals.next() => return Ok(false),
     };
     users::create(&running.records).await?;
     print(&welcome::text(&config.auth, running.listen, running.admin_listen)?)?;
-    let swap = Arc::new(Mutex::new(Swap::start(root, &config.functions_dir, running.functions.clone())?));
+    let swap = Arc::new(Mutex::new(Swap::start(root, &config.functions_dir, running.functions.clone(), sources)?));
     let mut tasks = Supervisor::new(TaskHealth::of_process());
     tasks.spawn("rebuild", move || {
         let swap = swap.clone();

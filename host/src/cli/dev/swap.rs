@@ -25,18 +25,24 @@ pub(super) struct Swap {
     served: BTreeMap<PathBuf, String>,
 }
 
+/// Watches the sources below `root`. Started before the first build, so that it reports what is saved while that runs
+/// and while the host starts.
+pub(super) fn watch_sources(root: &Path) -> anyhow::Result<Watch> {
+    let within = SOURCES.iter().map(|source| root.join(source)).filter(|path| path.is_dir());
+    let mut sources: Vec<WatchedFolder> = within.map(WatchedFolder::with_everything_below).collect();
+    // For the manifest; what cargo compiles is below the same folder.
+    sources.push(WatchedFolder::alone(root.to_owned()));
+    Ok(Watch::start(&sources, &["rs", "toml", "wit"])?)
+}
+
 impl Swap {
-    /// Watches the sources below `root` and the components in `folder`.
-    pub(super) fn start(root: &Path, folder: &Path, functions: Functions) -> anyhow::Result<Self> {
-        let within = SOURCES.iter().map(|source| root.join(source)).filter(|path| path.is_dir());
-        let mut sources: Vec<WatchedFolder> = within.map(WatchedFolder::with_everything_below).collect();
-        // For the manifest; what cargo compiles is below the same folder.
-        sources.push(WatchedFolder::alone(root.to_owned()));
+    /// Follows the sources below `root`, and watches the components in `folder`.
+    pub(super) fn start(root: &Path, folder: &Path, functions: Functions, sources: Watch) -> anyhow::Result<Self> {
         Ok(Self {
             root: root.to_owned(),
             folder: folder.to_owned(),
             functions,
-            sources: Watch::start(&sources, &["rs", "toml", "wit"])?,
+            sources,
             built: Watch::start(&[WatchedFolder::with_everything_below(folder.to_owned())], &["wasm"])?,
             served: BTreeMap::new(),
         })
