@@ -14,8 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::{Buf, BufMut};
 use wasmtime::CacheStore;
 
-/// The largest size of all code, with its keys.
-const BYTES_MAX: usize = 32 << 20;
+/// The largest size of all code, with its keys: half as much again as the functions that come with Roost need. Cranelift
+/// gives a tenth of the functions of a component another key each time it compiles them, so that versions fill any bound.
+const BYTES_MAX: usize = 16 << 20;
+
+/// Everything is stored again once what was added since is at least this part of it. Nearly every version adds a few
+/// functions, and writing all of it for each would cost as much as compiling a small component.
+const STORED_AGAIN_FROM: usize = 32;
 
 /// The code of functions that were compiled or used last. It is cheap to clone.
 #[derive(Clone, Default)]
@@ -37,8 +42,9 @@ struct Generations {
     younger: HashMap<Vec<u8>, Vec<u8>>,
     younger_bytes: usize,
     older: HashMap<Vec<u8>, Vec<u8>>,
-    /// Whether anything was added since the code was encoded last.
-    is_changed: bool,
+    older_bytes: usize,
+    /// The bytes that were added since the code was encoded last.
+    added_bytes: usize,
 }
 
 impl Generations {
@@ -47,6 +53,7 @@ impl Generations {
             return Some(code.clone());
         }
         let (key, code) = self.older.remove_entry(key)?;
+        self.older_bytes = self.older_bytes.saturating_sub(key.len() + code.len());
         self.insert(key, code.clone());
         Some(code)
     }
@@ -60,7 +67,7 @@ impl Generations {
         }
         if self.younger_bytes + bytes > BYTES_MAX / 2 {
             self.older = mem::take(&mut self.younger);
-            self.younger_bytes = 0;
+            self.older_bytes = mem::take(&mut self.younger_bytes);
         }
         self.younger_bytes += bytes;
         if let Some(replaced) = self.younger.insert(key, code) {
@@ -69,8 +76,14 @@ impl Generations {
         true
     }
 
+    /// Whether so much was added that everything is worth storing again.
+    const fn is_changed(&self) -> bool {
+        self.added_bytes * STORED_AGAIN_FROM > self.younger_bytes + self.older_bytes
+    }
+
     fn encoded(&self) -> Vec<u8> {
-        let mut encoded = Vec::new();
+        let lengths = (self.older.len() + self.younger.len()) * 2 * size_of::<u64>();
+        let mut encoded = Vec::with_capacity(lengths + self.older_bytes + self.younger_bytes);
         // The younger ones last: they remain if there is too much when all is read.
         for (key, code) in self.older.iter().chain(&self.younger) {
             for part in [key, code] {
@@ -105,8 +118,8 @@ impl CompiledFunctions {
         });
     }
 
-    /// Stores everything, encoded, if something was added since the last call. If it is being stored already, this
-    /// returns at once, and what was added is stored after that: threads that compile do not wait.
+    /// Stores everything, encoded, if enough was added since the last call. If it is being stored already, this returns
+    /// at once, and what was added is stored after that: threads that compile do not wait.
     pub(super) fn store_if_changed(&self, mut store: impl FnMut(&[u8])) {
         loop {
             if self.shared.is_storing.swap(true, Ordering::AcqRel) {
@@ -116,7 +129,7 @@ impl CompiledFunctions {
                 store(&encoded);
             }
             self.shared.is_storing.store(false, Ordering::Release);
-            if !self.lock().is_changed {
+            if !self.lock().is_changed() {
                 return;
             }
         }
@@ -124,7 +137,11 @@ impl CompiledFunctions {
 
     fn encoded_if_changed(&self) -> Option<Vec<u8>> {
         let mut generations = self.lock();
-        mem::take(&mut generations.is_changed).then(|| generations.encoded())
+        if !generations.is_changed() {
+            return None;
+        }
+        generations.added_bytes = 0;
+        Some(generations.encoded())
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations> {
@@ -139,8 +156,11 @@ impl CacheStore for CompiledFunctions {
 
     fn insert(&self, key: &[u8], code: Vec<u8>) -> bool {
         let mut generations = self.lock();
+        let bytes = key.len() + code.len();
         let is_kept = generations.insert(key.to_vec(), code);
-        generations.is_changed |= is_kept;
+        if is_kept {
+            generations.added_bytes += bytes;
+        }
         is_kept
     }
 }
@@ -185,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn code_is_stored_only_if_something_was_added() {
+    fn code_is_stored_only_if_enough_was_added() {
         let functions = CompiledFunctions::default();
         let stored = |functions: &CompiledFunctions| {
             let mut stored = None;
@@ -200,6 +220,23 @@ mod tests {
         restored.restore(|| Some(encoded));
         assert_eq!(restored.get(&[1]).as_deref(), Some(&[2][..]));
         assert_eq!(stored(&restored), None, "what was read is stored already");
+
+        assert!(functions.insert(&[2], vec![0; 1_000]));
+        assert!(stored(&functions).is_some());
+        assert!(functions.insert(&[3], vec![0; 10]));
+        assert_eq!(stored(&functions), None, "too little was added");
+        assert!(functions.insert(&[4], vec![0; 100]));
+        assert!(stored(&functions).is_some(), "with what was added before, it is enough");
+    }
+
+    #[test]
+    fn the_bytes_of_both_generations_are_counted() {
+        let mut generations = Generations::default();
+        for number in 0..200_u8 {
+            generations.insert(vec![number], vec![number; BYTES_MAX / 64]);
+            generations.get(&[number / 2]);
+            assert_eq!(generations.younger_bytes + generations.older_bytes, bytes(&generations), "after {number}");
+        }
     }
 
     #[test]
