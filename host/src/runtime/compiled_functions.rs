@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::{Buf, BufMut};
 use wasmtime::CacheStore;
 
-/// The largest size of all code, with its keys: half as much again as the functions that come with Roost need. Cranelift
-/// gives a tenth of the functions of a component another key each time it compiles them, so that versions fill any bound.
+/// The largest size of all code, with its keys: half as much again as the functions that come with Roost need.
+/// Cranelift gives a tenth of the functions of a component another key each time it compiles them, so that versions
+/// fill any bound.
 const BYTES_MAX: usize = 16 << 20;
 
 /// Everything is stored again once what was added since is at least this part of it. Nearly every version adds a few
