@@ -9,7 +9,7 @@ use roost_tests::server::Server;
 use roost_tests::sources::root;
 use roost_tests::writing::{cargo, copy_checkout, roost, target_folder};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// How long a build may take while other tests build, too.
@@ -25,14 +25,6 @@ fn replace(path: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{}: {from}", path.display());
     fs::write(path, text.replace(from, to)).unwrap();
-}
-
-fn wait_for_file(path: &Path) {
-    let deadline = Instant::now() + BUILD_TIME_MAX;
-    while !path.exists() {
-        assert!(Instant::now() < deadline, "{} was not written within {BUILD_TIME_MAX:?}", path.display());
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,15 +47,13 @@ async fn a_function_in_a_folder_of_its_own_builds_is_tested_served_and_renamed()
     // What is saved while the host starts, after the first build, is built too.
     let (lib, component) = (folder.join("src/lib.rs"), folder.join("target/functions/votes.wasm"));
     fs::remove_file(&component).unwrap();
-    let saving = std::thread::spawn({
-        let lib = lib.clone();
-        move || {
-            wait_for_file(&component);
-            replace(&lib, "mod tally;", "mod tally;\nthis is not Rust");
-        }
-    });
-    let server = Server::develop_sources(&folder, &[("CARGO_TARGET_DIR", &target_folder(&folder))]).await;
-    saving.join().unwrap();
+    let save = async {
+        eventually_within(BUILD_TIME_MAX, "the component of the first build", async || component.exists()).await;
+        replace(&lib, "mod tally;", "mod tally;\nthis is not Rust");
+    };
+    let target = target_folder(&folder);
+    let variables = [("CARGO_TARGET_DIR", target.as_path())];
+    let (server, ()) = tokio::join!(Server::develop_sources(&folder, &variables), save);
     assert_eq!(served(&server).await, ["votes"]);
     let user = server.user(Uuid::new_v4());
     for count in 1..3 {
