@@ -3,6 +3,9 @@
 //! The engine knows nothing about functions. Where address space is limited, it uses a smaller pool, and in the end
 //! allocation on demand, so that a start never fails for lack of address space.
 
+mod compiled_functions;
+pub(super) mod compiler;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,7 +16,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Module, PoolingAllocationConfig, Store};
 
-use super::compiled_functions::CompiledFunctions;
+use self::compiled_functions::CompiledFunctions;
 use super::limits;
 
 /// The resolution of deadlines, and how long a computing guest keeps its thread before other tasks run.

@@ -6,7 +6,6 @@
 
 mod cache;
 mod cache_key;
-mod compiler;
 mod component;
 mod contract;
 mod prepared;
@@ -23,13 +22,13 @@ use self::cache::Cache;
 pub(crate) use self::cache::{replace_file, write_atomically};
 #[cfg(test)]
 pub(super) use self::cache_key::CacheError;
-use self::compiler::Priority;
 pub(crate) use self::contract::{COMPONENT_BYTES_MAX, check_kind};
 use self::contract::{CONTRACT, CONTRACT_VERSION, INTERFACES, check_contract, check_imports};
 pub(super) use self::prepared::{CheckedComponent, ComponentBytes, PreparedComponent};
 use super::allowance::{Allowance, GrantDecision, RefusedGrants, effective};
 use super::bindings::{Function, FunctionPre};
 use super::call_log::{CallRecorder, FunctionLog, FunctionLogs};
+use super::engine::compiler::{self, Priority};
 use super::engine::{Engine, MEMORY_BYTES_MAX};
 use super::grants::Grants;
 use super::instance::{self, Blueprint, DeadlinePassed};

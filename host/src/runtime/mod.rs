@@ -13,7 +13,6 @@ mod call_keys;
 mod call_log;
 mod call_recipients;
 mod cohort;
-mod compiled_functions;
 mod conversions;
 pub(crate) mod deployments;
 pub mod dispatcher;

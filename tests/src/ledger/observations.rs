@@ -119,7 +119,7 @@ impl Observations {
     /// Records a pushed frame; returns whether the current state must be fetched.
     pub(super) fn frame_received(&mut self, frame: &Value) -> bool {
         if frame["type"] == "resync" {
-            self.resync_received(&frame["payload"]);
+            self.resync_received(frame);
             return true;
         }
         if let Some(position) = FeedPosition::of(frame) {
@@ -131,15 +131,20 @@ impl Observations {
         false
     }
 
-    fn resync_received(&mut self, payload: &Value) {
+    fn resync_received(&mut self, frame: &Value) {
         self.tally.resyncs += 1;
-        self.awaits_resync = false;
         self.recovering = true;
-        match FeedPosition::of(payload) {
-            Some(position) => self.position = Some(position),
-            None => self.violation(format!("resync without a place: {payload}")),
-        }
         self.known.values_mut().for_each(|known| known.newest_pushed = 0);
+        // It was published instead of other events, and has a position as they would have.
+        let is_published = frame["payload"]["reason"] == "behind";
+        match FeedPosition::of(if is_published { frame } else { &frame["payload"] }) {
+            Some(position) if is_published => self.position_received(position, frame),
+            Some(position) => {
+                self.awaits_resync = false;
+                self.position = Some(position);
+            }
+            None => self.violation(format!("resync without a place: {frame}")),
+        }
     }
 
     fn position_received(&mut self, position: FeedPosition, frame: &Value) {
@@ -305,6 +310,16 @@ mod tests {
         let Tally { delivered, recovered, repeated, resyncs, .. } = resynced.tally;
         assert_eq!((delivered, recovered, repeated, resyncs), (1, 1, 1, 1), "{:?}", resynced.violations);
         assert!(resynced.violations.is_empty() && !resynced.is_idle(), "it is fetching the present state");
+    }
+
+    #[test]
+    fn a_published_resync_follows_the_event_before_it() {
+        let published = |offset: u64| json!({ "type": "resync", "payload": { "reason": "behind" }, "epoch": "e", "offset": offset });
+        let followed = observations(&[pushed_message(1, 1), published(2), pushed_message(3, 40)]);
+        assert!(followed.violations.is_empty() && !followed.is_idle(), "{:?}", followed.violations);
+        assert_eq!(followed.tally.resyncs, 1);
+        let gap = observations(&[pushed_message(1, 1), published(3)]);
+        assert_eq!(gap.violations.len(), 1, "{:?}", gap.violations);
     }
 
     #[test]

@@ -1,11 +1,16 @@
-//! The threads that compile components. While a host serves, they run when a core has nothing else to do, so that
-//! requests go on at their usual speed although a large component is compiled on all cores.
+//! The threads that compile components. While a host serves, they are half as many as there are cores, and run when a
+//! core has nothing else to do, so that requests go on at their usual speed although a large component is compiled.
+//!
+//! That needs pauses. A thread that wakes up is often put beside others on a core that was busy just now, and the kernel
+//! moves it to a core that compiles only when that core becomes idle for a moment.
 //!
 //! A host that is always busy leaves them nothing. Work that has waited too long is therefore begun a second time, on
 //! threads that take a share from others; what ends first counts.
 
+use std::cell::Cell;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::thread::{self, available_parallelism};
+use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::oneshot;
@@ -17,6 +22,10 @@ const NICENESS: libc::c_int = 5;
 /// [`IDLE_TIME_FOR_MIB`] for each MiB of the component.
 const IDLE_TIME: Duration = Duration::from_millis(500);
 const IDLE_TIME_FOR_MIB: Duration = Duration::from_secs(1);
+/// A thread that leaves time to others pauses after each function that it compiled, but only if it has computed for this
+/// time.
+const COMPUTING_TIME: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_micros(50);
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Cranelift divides its work among the threads of the pool that it is called from. `None`: no thread can be started.
@@ -25,16 +34,29 @@ static SHARE_POOL: LazyLock<Option<ThreadPool>> = LazyLock::new(|| pool("compile
 
 /// How much the work may take from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Priority {
+pub(in crate::runtime) enum Priority {
     /// Nothing else is to be done: the host starts.
     Usual,
     /// The host serves meanwhile.
     Low,
 }
 
+thread_local! {
+    /// When this thread paused last; `None` on a thread that takes what it gets.
+    static PAUSED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Called between two functions of a component: pauses if this thread leaves time to others and has computed for long.
+pub(super) fn pause_if_due() {
+    if PAUSED_AT.get().is_some_and(|paused_at| paused_at.elapsed() >= COMPUTING_TIME) {
+        thread::sleep(PAUSE);
+        PAUSED_AT.set(Some(Instant::now()));
+    }
+}
+
 /// Compiles a component of so many bytes, on the threads for it; `None` if that panicked. Work that takes long may run
 /// twice at a time.
-pub(super) async fn run<T, W>(priority: Priority, bytes: usize, work: W) -> Option<T>
+pub(in crate::runtime) async fn run<T, W>(priority: Priority, bytes: usize, work: W) -> Option<T>
 where
     T: Send + 'static,
     W: Fn() -> T + Send + Sync + 'static,
@@ -82,7 +104,11 @@ where
 fn pool(name: &'static str, prepare: impl Fn() + Send + Sync + 'static) -> Option<ThreadPool> {
     let pool = ThreadPoolBuilder::new()
         .thread_name(move |index| format!("{name}-{index}"))
-        .start_handler(move |_| prepare())
+        .num_threads(available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)))
+        .start_handler(move |_| {
+            PAUSED_AT.set(Some(Instant::now()));
+            prepare();
+        })
         // The panic hook has logged it, and the caller gets no result.
         .panic_handler(|_| {})
         .build();

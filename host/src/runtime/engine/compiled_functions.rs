@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::{Buf, BufMut};
 use wasmtime::CacheStore;
 
+use super::compiler;
+
 /// The largest size of all code, with its keys: half as much again as the functions that come with Roost need.
 /// Cranelift gives a tenth of the functions of a component another key each time it compiles them, so that versions
 /// fill any bound.
@@ -25,7 +27,7 @@ const STORED_AGAIN_FROM: usize = 32;
 
 /// The code of functions that were compiled or used last. It is cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct CompiledFunctions {
+pub(in crate::runtime) struct CompiledFunctions {
     shared: Arc<Shared>,
 }
 
@@ -111,7 +113,7 @@ fn part(encoded: &mut &[u8]) -> Option<Vec<u8>> {
 
 impl CompiledFunctions {
     /// Adds what an earlier process kept with [`Self::store_if_changed`]; only the first call has an effect.
-    pub(super) fn restore<E: AsRef<[u8]>>(&self, read: impl FnOnce() -> Option<E>) {
+    pub(in crate::runtime) fn restore<E: AsRef<[u8]>>(&self, read: impl FnOnce() -> Option<E>) {
         self.shared.restored.get_or_init(|| {
             if let Some(encoded) = read() {
                 self.lock().decode(encoded.as_ref());
@@ -121,7 +123,7 @@ impl CompiledFunctions {
 
     /// Stores everything, encoded, if enough was added since the last call. If it is being stored already, this returns
     /// at once, and what was added is stored after that: threads that compile do not wait.
-    pub(super) fn store_if_changed(&self, mut store: impl FnMut(&[u8])) {
+    pub(in crate::runtime) fn store_if_changed(&self, mut store: impl FnMut(&[u8])) {
         loop {
             if self.shared.is_storing.swap(true, Ordering::AcqRel) {
                 return;
@@ -152,6 +154,8 @@ impl CompiledFunctions {
 
 impl CacheStore for CompiledFunctions {
     fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        // Cranelift asks before it compiles a function: the one place between two of them.
+        compiler::pause_if_due();
         self.lock().get(key).map(Cow::Owned)
     }
 
