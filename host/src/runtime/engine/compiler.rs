@@ -21,7 +21,7 @@ const NICENESS: libc::c_int = 5;
 /// The time after which work that waits for idle cores is begun on threads with a share: this, and
 /// [`IDLE_TIME_FOR_MIB`] for each MiB of the component.
 const IDLE_TIME: Duration = Duration::from_millis(500);
-const IDLE_TIME_FOR_MIB: Duration = Duration::from_secs(1);
+const IDLE_TIME_FOR_MIB: Duration = Duration::from_secs(4);
 /// A thread that leaves time to others pauses after each function that it compiled, but only if it has computed for this
 /// time.
 const COMPUTING_TIME: Duration = Duration::from_millis(1);
