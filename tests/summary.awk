@@ -1,4 +1,4 @@
-# Reads the output of `cargo test --no-fail-fast` and prints a summary: each failed test with the command that runs it alone,
+# Reads the output of one or more runs of `cargo test --no-fail-fast` and prints a summary: each failed test with the command that runs it alone,
 # test programs that ended without a result, and the totals as the last line. `status` is the exit code of cargo. The commands
 # name no package: with `-p`, cargo chooses other features and compiles most dependencies again.
 
@@ -40,8 +40,10 @@ failures && /^    [^ ]+$/ { list[++listed] = $1 }
     passed += $4
     reported_failed += $6
     ignored += $8
-    filtered += $12
-    programs++
+    # Another run may have run what this one filtered out.
+    if (!(target in tests)) programs++
+    tests[target] = $4 + $6 + $8 + $12
+    run[target] += $4 + $6 + $8
     failures = 0
     listed = 0
 }
@@ -71,6 +73,7 @@ END {
         }
     }
     if (status != 0 && !not_compiled && failed_count == 0 && target_count == 0) print "cargo test failed; see above."
+    for (target in tests) filtered += tests[target] - run[target]
     printf "test result: %s. %d passed; %d failed; %d ignored; %d filtered out; %d test programs\n", \
         (status == 0 ? "ok" : "FAILED"), passed, reported_failed, ignored, filtered, programs
 }

@@ -62,7 +62,7 @@ pub use cohort::Cohort;
 pub use engine::{Allocation, Engine, EngineError, MEMORY_BYTES_MAX};
 pub use grants::{Grants, Operations, Spaces};
 pub use info::{FunctionInfo, LimitsInfo};
-pub(crate) use loader::{COMPONENT_BYTES_MAX, check_kind, replace_file, revision_of, write_atomically};
+pub(crate) use loader::{COMPONENT_BYTES_MAX, check_kind, digest, replace_file, revision_of, write_atomically};
 pub use loader::{DeployError, DeployFailure};
 pub use manifest::{Access, Hook, Manifest, Method, Route, Schedule};
 pub(crate) use metrics::CallCounts;

@@ -24,6 +24,27 @@ fn the_summary_names_failed_tests_and_programs_without_a_result() {
 }
 
 #[test]
+fn what_one_run_filters_out_and_another_runs_is_not_filtered_out() {
+    let result = |passed: u32, filtered: u32| {
+        format!(
+            "     Running tests/all/main.rs (target/debug/deps/all-01)\n\
+             test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured; {filtered} filtered out; finished in 1s\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("output.txt");
+    for (runs, total) in [
+        (vec![result(7, 3), result(3, 7)], "10 passed; 0 failed; 0 ignored; 0 filtered out; 1 test programs\n"),
+        (vec![result(7, 3), result(2, 8)], "9 passed; 0 failed; 0 ignored; 1 filtered out; 1 test programs\n"),
+        (vec![result(7, 3)], "7 passed; 0 failed; 0 ignored; 3 filtered out; 1 test programs\n"),
+    ] {
+        std::fs::write(&output, runs.concat()).unwrap();
+        let shown = summary("0", &output);
+        assert!(shown.ends_with(total), "{shown}");
+    }
+}
+
+#[test]
 fn the_summary_never_reports_ok_when_cargo_failed() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("output.txt");

@@ -7,9 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::runtime::write_atomically;
+use crate::runtime::{digest, write_atomically};
 
 /// The name of the file, which no list of components contains.
 const FILE: &str = ".roost-build.json";
@@ -86,10 +85,6 @@ impl BuildRecord {
         }
         write_atomically(&folder.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use ring::hmac;
+use subtle::ConstantTimeEq as _;
 
 use super::cache_key::{self, CacheError};
 
@@ -30,20 +30,18 @@ const EXTENSION: &str = "cwasm";
 pub(super) struct Cache {
     folder: PathBuf,
     engine: u64,
-    /// HMAC-SHA-256 with the key of this host, before any data.
-    keyed: Hmac<Sha256>,
+    /// The key of this host.
+    key: hmac::Key,
 }
 
 impl Cache {
     /// Opens the cache in this folder, which is created if it does not exist. An error says why entries from there, or
     /// their key, cannot be trusted.
     pub(super) fn open(folder: PathBuf, engine: &wasmtime::Engine) -> Result<Self, CacheError> {
-        let key = cache_key::open(&folder)?;
-        let keyed =
-            Hmac::<Sha256>::new_from_slice(&key).map_err(|_| CacheError::KeyDamaged { path: folder.clone() })?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &cache_key::open(&folder)?);
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { folder, engine: hasher.finish(), keyed })
+        Ok(Self { folder, engine: hasher.finish(), key })
     }
 
     /// The code of the entry with this name, if this host has written the entry exactly as it is.
@@ -53,7 +51,7 @@ impl Cache {
         let is_authentic = entry
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_at_checked(TAG_BYTES))
-            .is_some_and(|(tag, compiled)| self.mac(name, compiled).verify_slice(tag).is_ok());
+            .is_some_and(|(tag, compiled)| self.tag(name, compiled).as_ref().ct_eq(tag).into());
         if !is_authentic {
             tracing::warn!(path = %path.display(), "an entry of the compilation cache is ignored: it is damaged, or this host has not written it; what it holds is compiled again");
             return None;
@@ -62,9 +60,12 @@ impl Cache {
     }
 
     /// Covers the name of the entry too, so that an entry under the name of another one is not accepted.
-    fn mac(&self, name: &str, compiled: &[u8]) -> Hmac<Sha256> {
-        let mac = self.keyed.clone().chain_update(MAGIC).chain_update(self.engine.to_le_bytes());
-        mac.chain_update(name).chain_update(compiled)
+    fn tag(&self, name: &str, compiled: &[u8]) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [&MAGIC[..], &self.engine.to_le_bytes(), name.as_bytes(), compiled] {
+            context.update(part);
+        }
+        context.sign()
     }
 
     /// Writes an entry. An error is only logged, because the next start can compile again what the entry would hold.
@@ -85,7 +86,7 @@ impl Cache {
     fn write(&self, path: &Path, name: &str, compiled: &[u8]) -> std::io::Result<()> {
         let mut entry = Vec::with_capacity(MAGIC.len() + TAG_BYTES + compiled.len());
         entry.extend_from_slice(MAGIC);
-        entry.extend_from_slice(&self.mac(name, compiled).finalize().into_bytes());
+        entry.extend_from_slice(self.tag(name, compiled).as_ref());
         entry.extend_from_slice(compiled);
         write_atomically(path, &entry)
     }
