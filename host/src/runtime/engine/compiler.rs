@@ -1,8 +1,8 @@
 //! The threads that compile components. While a host serves, they are half as many as there are cores, and run when
 //! a core has nothing else to do, so that requests go on at their usual speed although a large component is compiled.
 //!
-//! That needs pauses. A thread that wakes up is often put beside others on a core that was busy just now, and the kernel
-//! moves it to a core that compiles only when that core becomes idle for a moment.
+//! That needs pauses. A thread that wakes up is often put beside others on a core that was busy just now, and the
+//! kernel moves it to a core that compiles only when that core becomes idle for a moment.
 //!
 //! A host that is always busy leaves them nothing. Work that has waited too long is therefore begun a second time, on
 //! threads that take a share from others; what ends first counts.
